@@ -1,0 +1,197 @@
+/** Who has to act on an error; decides exit code and the default HTTP status. */
+export type ErrorKind = "caller" | "capacity" | "environment" | "bug";
+
+export interface CatalogueEntry {
+  readonly kind: ErrorKind;
+  /** HTTP status where the kind's default (caller 400, capacity 503, others 500) does not fit. */
+  readonly status?: number;
+  /** When it happens; the generated reference page prints this. */
+  readonly when: string;
+  /** What its reader can do. */
+  readonly remedy: string;
+}
+
+/** Every error that a person or a program can act on. Callers switch on the code, never on the text. */
+export const errorCatalogue = {
+  // Requests
+  invalid_request: {
+    kind: "caller",
+    when: "A request body or one of its fields does not have the form that the endpoint takes.",
+    remedy: "Change the field named in `param`.",
+  },
+  malformed_json: {
+    kind: "caller",
+    when: "A request body is not JSON.",
+    remedy: "Send a JSON object with the header `content-type: application/json`.",
+  },
+  model_not_found: {
+    kind: "caller",
+    status: 404,
+    when: "A request names a model that this server does not serve.",
+    remedy: "Use one of the names listed by `GET /v1/models`, or leave the field out.",
+  },
+  route_not_found: {
+    kind: "caller",
+    status: 404,
+    when: "A request goes to a path that this server does not have.",
+    remedy: "See the list of paths in the message.",
+  },
+  method_not_allowed: {
+    kind: "caller",
+    status: 405,
+    when: "A path exists, but not for this HTTP method.",
+    remedy: "Use the method named in the `allow` header.",
+  },
+  unauthorized: {
+    kind: "caller",
+    status: 401,
+    when: "The server wants an API key and the request has none, or a wrong one.",
+    remedy: "Send `Authorization: Bearer KEY`.",
+  },
+  request_too_large: {
+    kind: "caller",
+    status: 413,
+    when: "A request body is larger than the server's limit.",
+    remedy: "Send a shorter prompt or raise --max-body-size.",
+  },
+  context_length_exceeded: {
+    kind: "caller",
+    when: "The prompt, or the prompt with the asked output tokens, does not fit into the context.",
+    remedy: "Shorten the prompt, ask for fewer tokens, or start with a larger --max-model-len.",
+  },
+  request_never_fits: {
+    kind: "caller",
+    when: "A request needs more KV blocks than the whole cache has.",
+    remedy: "Ask for fewer tokens or start with a larger KV cache.",
+  },
+  engine_overloaded: {
+    kind: "capacity",
+    when: "The waiting queue is full.",
+    remedy: "Try again after the time in the `retry-after` header.",
+  },
+  server_not_ready: {
+    kind: "capacity",
+    when: "The server is still loading the model, or is shutting down.",
+    remedy: "Wait until `GET /health` answers 200.",
+  },
+  engine_failed: {
+    kind: "bug",
+    when: "The engine stopped by a fault of its own.",
+    remedy: "Restart the server and report the message with the log.",
+  },
+  // Files
+  file_not_found: {
+    kind: "environment",
+    when: "A path does not exist or cannot be read.",
+    remedy: "Check the path and its permissions.",
+  },
+  invalid_model_file: {
+    kind: "environment",
+    when: "A model file is truncated, damaged or hostile: a length, an offset or a count does not add up.",
+    remedy: "Fetch the file again; compare its size and hash with the source's.",
+  },
+  invalid_data_file: {
+    kind: "environment",
+    when: "A data file (prompts, token ids, evaluation rows) does not have the expected form.",
+    remedy: "Change the file at the place named in the message.",
+  },
+  unsupported_architecture: {
+    kind: "caller",
+    when: "The model's architecture has no definition here.",
+    remedy: "Use a model of one of the families listed in the message.",
+  },
+  unsupported_format: {
+    kind: "caller",
+    when: "A weight format, tensor type or tokenizer kind is known or unknown, but not supported.",
+    remedy: "Convert the model to one of the formats listed in the message.",
+  },
+  tensor_missing: {
+    kind: "environment",
+    when: "A tensor that the model's configuration asks for is not in its files.",
+    remedy: "Fetch the model again; check that all shards are there.",
+  },
+  no_tokenizer: {
+    kind: "caller",
+    when: "The model comes without a tokenizer and the command needs text.",
+    remedy: "Give one with --tokenizer (a folder, a tokenizer.json or a GGUF file).",
+  },
+  no_chat_template: {
+    kind: "caller",
+    when: "A chat was asked of a model that has no chat template.",
+    remedy: "Use the completions endpoint or give --chat-template.",
+  },
+  chat_template_failed: {
+    kind: "caller",
+    when: "The chat template refused the messages.",
+    remedy: "Change the messages as the template's own message says.",
+  },
+  out_of_memory: {
+    kind: "capacity",
+    when: "Weights and KV cache would not fit into the free memory.",
+    remedy: "Use the flag named in the message.",
+  },
+  // Command line and environment
+  invalid_option: {
+    kind: "caller",
+    when: "A command-line option has a value that it does not take.",
+    remedy: "Use a value named in the message; `--help` explains each.",
+  },
+  native_unavailable: {
+    kind: "environment",
+    when: "The native backend was asked for but the addon is not built, or cannot be loaded here.",
+    remedy: "Install g++ or clang++ and run `npm run build:native`.",
+  },
+  isa_unavailable: {
+    kind: "caller",
+    when: "MILLRACE_ISA names an instruction set that this machine or this build does not have.",
+    remedy: "Use one of the sets that `millrace doctor` lists.",
+  },
+  port_in_use: {
+    kind: "environment",
+    when: "The address to listen on is taken, or may not be used.",
+    remedy: "Choose another --port, or stop the process that holds it.",
+  },
+  insecure_bind: {
+    kind: "caller",
+    when: "The server was told to listen beyond loopback without an API key.",
+    remedy: "Give --api-key, or say --insecure if you mean it.",
+  },
+  disk_full: {
+    kind: "environment",
+    when: "Writing a file failed: no space, no permission, or a vanished folder.",
+    remedy: "Free space or choose another --out; nothing half-written was left under the final name.",
+  },
+  output_exists: {
+    kind: "caller",
+    when: "The output folder already holds something else.",
+    remedy: "Choose another --out or remove it.",
+  },
+  // Quantise, evaluate, bench, flow
+  invalid_scheme: {
+    kind: "caller",
+    when: "A quantisation scheme is unknown or does not fit the model's shapes.",
+    remedy: "Use a scheme or a group size named in the message.",
+  },
+  already_quantized: {
+    kind: "caller",
+    when: "The model to quantise already holds integer weights.",
+    remedy: "Start from the float model, or give --dtype bfloat16 to dequantise first.",
+  },
+  unknown_task: {
+    kind: "caller",
+    when: "An evaluation task is not known.",
+    remedy: "Use a task that `millrace evaluate --tasks list` prints.",
+  },
+  endpoint_failed: {
+    kind: "environment",
+    when: "A server under test refused, failed or died.",
+    remedy: "Look at that server's log; the records up to then are kept.",
+  },
+  endpoint_unreachable: {
+    kind: "environment",
+    when: "No server answers at the URL.",
+    remedy: "Start the server, or correct the URL.",
+  },
+} as const satisfies Record<string, CatalogueEntry>;
+
+export type ErrorCode = keyof typeof errorCatalogue;

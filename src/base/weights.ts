@@ -1,0 +1,43 @@
+/**
+ * The two shapes in which weights travel from files (`formats/`) to kernels (`kernels/`). Every file format maps to
+ * one of them with its integers and scales unchanged; the kernels repack them once at load.
+ */
+
+export type FloatDtype = "f32" | "f16" | "bf16";
+
+/** A float matrix as stored: little-endian, row-major. `data` may be a view of a mapped file: read only. */
+export interface DenseWeight {
+  readonly kind: "dense";
+  /** Output features N. */
+  readonly rows: number;
+  /** Input features K, contiguous. */
+  readonly cols: number;
+  readonly dtype: FloatDtype;
+  /** [rows, cols] elements of `dtype`; may be unaligned. */
+  readonly data: Uint8Array;
+}
+
+/**
+ * An integer matrix with a scale for each group of `groupSize` consecutive columns of a row.
+ * Without `minimums`: w = scale · q, where q = code (8 bits, two's complement) or q = code − 8 (4 bits).
+ * With `minimums`: w = scale · code + minimum, the code signed for 8 bits and 0…15 for 4 bits.
+ * 2- and 3-bit files use the 4-bit form with the same q.
+ */
+export interface IntegerWeight {
+  readonly kind: "integer";
+  readonly rows: number;
+  readonly cols: number;
+  readonly bits: 8 | 4;
+  /** Divides `cols`; equal to `cols` for one scale per output channel. */
+  readonly groupSize: number;
+  /** 8 bits: [rows, cols] int8. 4 bits: [rows, cols / 2], element 2i in the low nibble of byte i. */
+  readonly codes: Uint8Array;
+  /** [rows, cols / groupSize], the file's scales widened to f32 without loss. */
+  readonly scales: Float32Array;
+  /** [rows, cols / groupSize] or null. */
+  readonly minimums: Float32Array | null;
+  /** What the file says of activations: dynamic int8 per token (W8A8, W4A8), or nothing. */
+  readonly activations: "int8-token" | "unspecified";
+}
+
+export type Weight = DenseWeight | IntegerWeight;

@@ -1,0 +1,53 @@
+import type { Weight } from "../base/weights.ts";
+import type { ModelConfig } from "./model-config.ts";
+
+/** Maps a whole file read only. The kernels' addon gives a real mmap; without it the file is read. */
+export type FileMapper = (path: string) => ArrayBuffer;
+
+/** One tensor as the file stores it; for `inspect`, `plan` and manifests. */
+export interface TensorInfo {
+  /** The file's own name. */
+  readonly name: string;
+  /** "BF16", "I32", "Q4_1" … */
+  readonly dtype: string;
+  /** Outermost dimension first (GGUF's order is reversed on reading). */
+  readonly shape: readonly number[];
+  readonly sizeBytes: number;
+  readonly file: string;
+}
+
+/** What is needed to build a tokenizer, whichever file it came from. */
+export interface TokenizerSource {
+  /** tokenizer.json as an object (rebuilt from GGUF metadata where there is no file). */
+  readonly tokenizerJson: Readonly<Record<string, unknown>>;
+  /** tokenizer_config.json as an object: special tokens, add_bos_token, chat_template. */
+  readonly tokenizerConfig: Readonly<Record<string, unknown>>;
+  /** Jinja text, or null. */
+  readonly chatTemplate: string | null;
+  /** generation_config.json, or null. */
+  readonly generationConfig: Readonly<Record<string, unknown>> | null;
+}
+
+/**
+ * A model on disk. Modules and vectors bear Hugging Face names ("model.layers.0.self_attn.q_proj",
+ * "model.norm.weight") whatever the format; GGUF q and k rows are un-permuted to the rotate-half convention.
+ */
+export interface Checkpoint {
+  readonly path: string;
+  readonly format: "safetensors" | "gguf";
+  readonly config: ModelConfig;
+  readonly tensors: readonly TensorInfo[];
+  /** Bytes of all weight files. */
+  readonly sizeBytes: number;
+  /** How the linears are stored, for people: "bf16", "compressed-tensors W4A16 g32", "GGUF Q4_1" … */
+  readonly weightFormat: string;
+  /** True when `linear(module)` or `vector(name)` would find something. */
+  has(name: string): boolean;
+  /** The matrix of a linear or an embedding, by module name without ".weight". Throws `tensor_missing`. */
+  linear(module: string): Weight;
+  /** A one-dimensional tensor (norm, bias) as f32. Throws `tensor_missing`. */
+  vector(name: string): Float32Array;
+  /** Null when the model comes without a tokenizer. */
+  tokenizer(): TokenizerSource | null;
+  close(): void;
+}

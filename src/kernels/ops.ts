@@ -1,0 +1,240 @@
+import type { Weight } from "../base/weights.ts";
+
+/**
+ * How a matrix of activations is held. `rmsNorm`, `quantize` and attention write it once in the form that the next
+ * linear's weight wants (`LinearWeight.inputForm`), for all consumers.
+ * - `int8-token`: int8 with one f32 scale per row, scale = amax / 127, half to even
+ * - `int8-block32`: int8 with one f32 scale per 32 columns of a row, same rule
+ */
+export type TensorForm = "f32" | "bf16" | "int8-token" | "int8-block32";
+
+/** A matrix in the arena, valid until the next `beginStep`. */
+export interface Tensor {
+  readonly id: number;
+  readonly rows: number;
+  readonly cols: number;
+  readonly form: TensorForm;
+}
+
+/** A weight matrix [rows, cols], repacked for the backend; lives until `Ops.close`. */
+export interface LinearWeight {
+  readonly id: number;
+  readonly name: string;
+  /** Output features N, all parts together. */
+  readonly rows: number;
+  readonly cols: number;
+  /** Form in which `linear` takes its input. */
+  readonly inputForm: TensorForm;
+  /** For people: "int4 g32 + min", "bf16", "int8 channel" … */
+  readonly weightForm: string;
+  /** `paired`: rows of two equal parts interleaved for the `silu-mul` epilogue. */
+  readonly layout: "rows" | "paired";
+  /** Bytes that the packed form holds in memory. */
+  readonly sizeBytes: number;
+}
+
+export interface VectorWeight {
+  readonly id: number;
+  readonly length: number;
+}
+
+/** Rotation tables, [maxPositions, rotaryDim / 2] f32 each, already multiplied by any attention factor. */
+export interface RopeTable {
+  readonly id: number;
+  readonly rotaryDim: number;
+  readonly maxPositions: number;
+}
+
+export type KvDtype = "f32" | "f16" | "bf16";
+
+export interface KvCacheShape {
+  readonly numLayers: number;
+  readonly numBlocks: number;
+  /** Tokens per block. */
+  readonly blockSize: number;
+  readonly numKvHeads: number;
+  readonly headDim: number;
+  readonly dtype: KvDtype;
+}
+
+export interface KvCache extends KvCacheShape {
+  readonly id: number;
+  readonly sizeBytes: number;
+}
+
+/**
+ * The tokens of one step: for each sequence a run of query tokens, ragged, prefill and decode mixed.
+ * Arrays may be longer than needed; `numTokens` and `numSeqs` say what counts.
+ */
+export interface RaggedBatch {
+  numTokens: number;
+  numSeqs: number;
+  /** [numTokens] */
+  readonly tokenIds: Int32Array;
+  /** [numTokens] position of each token in its sequence. */
+  readonly positions: Int32Array;
+  /** [numTokens] where K and V of the token go: block · blockSize + offset. */
+  readonly slots: Int32Array;
+  /** [numSeqs + 1] first query token of each sequence; the last entry is numTokens. */
+  readonly queryStarts: Int32Array;
+  /** [numSeqs] tokens of the sequence in the cache once this step's are written. */
+  readonly contextLengths: Int32Array;
+  /** [numSeqs, blockTableStride] physical blocks of each sequence in order. */
+  readonly blockTables: Int32Array;
+  readonly blockTableStride: number;
+}
+
+export interface PackOptions {
+  readonly name: string;
+  /** Input form to serve; the backend refuses a pair (weight, form) that it has no kernel for. */
+  readonly inputForm: TensorForm;
+  readonly layout?: "rows" | "paired";
+}
+
+/** Done while the result is still in registers, in this order: bias, delta, residual, activation. */
+export interface LinearEpilogue {
+  readonly bias?: VectorWeight;
+  /** Low-rank delta (LoRA): y += scale · (x · Aᵀ) · Bᵀ. */
+  readonly delta?: { readonly a: LinearWeight; readonly b: LinearWeight; readonly scale: number };
+  /** f32 [rows of x, out cols], added to in place; the linear then returns it. */
+  readonly residual?: Tensor;
+  /** For `paired` weights: out[i] = silu(first[i]) · second[i]; halves the output width. */
+  readonly activation?: "silu-mul";
+}
+
+export interface AttentionShape {
+  readonly numHeads: number;
+  readonly numKvHeads: number;
+  readonly headDim: number;
+}
+
+export interface AttentionOptions extends AttentionShape {
+  /** Multiplies q·k, usually 1 / sqrt(headDim). */
+  readonly scale: number;
+  /** Attend to the last `slidingWindow` positions only; 0 for all. */
+  readonly slidingWindow?: number;
+  /** softCap · tanh(score / softCap); 0 for none. */
+  readonly softCap?: number;
+}
+
+/**
+ * Sampling parameters of the rows of one logits matrix. Arrays may be longer than `numRows`.
+ * Order of work: bias, mask, logprobs of these logits (vLLM's `raw_logprobs` is before bias; ours too: see
+ * `SamplingOutput.logprobs`), temperature, min-p, top-k, top-p, draw.
+ */
+export interface SamplingBatch {
+  numRows: number;
+  /** 0 = greedy; ties break to the lowest id. */
+  readonly temperature: Float32Array;
+  /** 0 = all. */
+  readonly topK: Int32Array;
+  readonly topP: Float32Array;
+  readonly minP: Float32Array;
+  /** [numRows, 2] Philox4x32-10 key: low and high word of the request's seed. */
+  readonly seeds: Uint32Array;
+  /** [numRows, 2] Philox counter: output index, sequence index. */
+  readonly counters: Uint32Array;
+  /** [numRows + 1] ranges of `biasIds` / `biasValues` that are added to each row; −Infinity bans a token. */
+  readonly biasStarts: Int32Array;
+  readonly biasIds: Int32Array;
+  readonly biasValues: Float32Array;
+  /** [numRows, ceil(vocab / 32)] bit set = allowed; null when no row is constrained. */
+  readonly allowed: Uint32Array | null;
+  /** [numRows] how many top log-probabilities to return, at most `maxLogprobs` of the output. */
+  readonly numLogprobs: Int32Array;
+}
+
+export interface SamplingOutput {
+  /** [numRows] */
+  readonly tokenIds: Int32Array;
+  /** [numRows] log-softmax of the raw logits (natural logarithm) at the drawn token. */
+  readonly logprobs: Float32Array;
+  /** [numRows] rank of the drawn token in the raw logits, 1 = highest. */
+  readonly ranks: Int32Array;
+  readonly maxLogprobs: number;
+  /** [numRows, maxLogprobs] ids by falling raw logit, ties to the lowest id. */
+  readonly topIds: Int32Array;
+  readonly topLogprobs: Float32Array;
+}
+
+export interface ScoreOutput {
+  /** [numTargets] log-softmax at each target. */
+  readonly logprobs: Float32Array;
+  /** [numTargets] highest id; ties to the lowest id. */
+  readonly argmax: Int32Array;
+  readonly topK: number;
+  /** [numTargets, topK] */
+  readonly topIds: Int32Array;
+  readonly topLogprobs: Float32Array;
+}
+
+/**
+ * Eager tensor operations of one backend. Integer handles in a preallocated arena; a call costs well under a
+ * microsecond, so a step is simply a list of calls. All outputs are new tensors unless said otherwise.
+ *
+ * Law of every operation: a row of the result depends on that row's inputs only, with one fixed order of
+ * floating-point operations, whatever the number of rows and threads.
+ */
+export interface Ops {
+  readonly backend: "native" | "reference";
+  /** "avx2", "avx512", "amx" or "scalar". */
+  readonly isa: string;
+  readonly numThreads: number;
+
+  /** Repacks one matrix, or several with the same `cols` stacked along the rows. Source bytes may go away after. */
+  packLinear(parts: readonly Weight[], options: PackOptions): LinearWeight;
+  loadVector(values: Float32Array): VectorWeight;
+  loadRope(cos: Float32Array, sin: Float32Array, rotaryDim: number): RopeTable;
+  createKvCache(shape: KvCacheShape): KvCache;
+
+  /** Resets the arena, keeps `batch` for the operations of this step and wakes the threads. */
+  beginStep(batch: RaggedBatch): void;
+  /** Lets the threads park. */
+  endStep(): void;
+  /** Resolves when queued work is done; returns undefined where the backend works eagerly (both CPU backends). */
+  flush(): Promise<void> | undefined;
+
+  /** Rows of the step's token ids: f32 [numTokens, table.cols]. `table` may be the tied head. */
+  embed(table: LinearWeight): Tensor;
+  rmsNorm(x: Tensor, weight: VectorWeight, eps: number, as: TensorForm): Tensor;
+  /** x [T, K] in `weight.inputForm` → f32 [T, N] (N / 2 with silu-mul). */
+  linear(x: Tensor, weight: LinearWeight, epilogue?: LinearEpilogue): Tensor;
+  /** Converts an f32 tensor. */
+  convert(x: Tensor, as: TensorForm): Tensor;
+  /** Adds in place: x += y, both f32. */
+  addInto(x: Tensor, y: Tensor): void;
+  /**
+   * Rotates (rotate-half convention) the q and k parts of qkv, f32 [T, (numHeads + 2 · numKvHeads) · headDim],
+   * in place, and writes k and v to the cache slots of the batch.
+   */
+  ropeAndCache(qkv: Tensor, rope: RopeTable, cache: KvCache, layer: number, shape: AttentionShape): void;
+  /** Causal attention of the batch's queries over the cache → [T, numHeads · headDim] in form `as`. */
+  pagedAttention(
+    qkv: Tensor,
+    cache: KvCache,
+    layer: number,
+    options: AttentionOptions,
+    as: TensorForm,
+  ): Tensor;
+  /** Copies rows of any form; indices [count]. */
+  gatherRows(x: Tensor, indices: Int32Array, count: number): Tensor;
+
+  /** Draws one token for each row of f32 logits. */
+  sample(logits: Tensor, batch: SamplingBatch, out: SamplingOutput): void;
+  /**
+   * Log-likelihoods of `targets[i]` under row i of head(hidden), in slabs of at most 64 rows, so that
+   * [tokens, vocabulary] never exists. `hidden` is in `head.inputForm`.
+   */
+  scoreTargets(hidden: Tensor, head: LinearWeight, targets: Int32Array, out: ScoreOutput): void;
+  /** Copies an f32 tensor out: [rows · cols]. */
+  read(x: Tensor, into: Float32Array): void;
+
+  /** Bytes in use: weights, caches, arena. */
+  memory(): { readonly weights: number; readonly kvCache: number; readonly arena: number };
+  close(): void;
+}
+
+export interface OpsOptions {
+  /** Kernel threads, the calling one included; 0 = physical cores within affinity and cgroup quota. */
+  readonly numThreads: number;
+}

@@ -1,0 +1,13 @@
+/** A server that the flow starts, measures and stops: ours, or any OpenAI-compatible one. */
+export interface EndpointLauncher {
+  /** For the report: name and version of what is launched. */
+  version(): Promise<string>;
+  /** Starts it and resolves with its base URL (up to and without `/v1`) as soon as the process runs. */
+  start(): Promise<{ readonly url: string; readonly pid: number }>;
+  /** Resolves with the milliseconds from start until it answered ready; rejects when it died or took too long. */
+  ready(): Promise<number>;
+  /** Peak resident bytes of the process tree so far; null where unknown. */
+  peakMemoryBytes(): number | null;
+  /** Stops it and resolves when the process is gone. */
+  stop(): Promise<void>;
+}

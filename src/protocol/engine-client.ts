@@ -1,0 +1,114 @@
+import type { SamplingParams } from "./sampling-params.ts";
+
+export interface GenerateRequest {
+  /** Unique among open requests. */
+  readonly requestId: string;
+  readonly promptTokenIds: readonly number[] | Int32Array;
+  readonly sampling: SamplingParams;
+}
+
+/** `stop`: end token or stop id; `length`: maxTokens or the context is full; `abort`: the client gave up. */
+export type FinishReason = "stop" | "length" | "abort" | "error";
+
+export interface TokenLogprobs {
+  /** Log-softmax of the raw logits at the drawn token. */
+  readonly logprob: number;
+  readonly rank: number;
+  /** The `SamplingParams.logprobs` most likely tokens, falling. */
+  readonly topIds: readonly number[];
+  readonly topLogprobs: readonly number[];
+}
+
+/** What one step added to one request. */
+export interface EngineOutput {
+  readonly requestId: string;
+  /** Usually one; empty only in the last output. */
+  readonly newTokenIds: readonly number[];
+  /** One entry per new token, or null when none were asked for. */
+  readonly logprobs: readonly TokenLogprobs[] | null;
+  /** Set in the last output only. */
+  readonly finishReason: FinishReason | null;
+  /** The stop id that ended it; null for the model's own end token, a length stop, or an open request. */
+  readonly stopReason: number | null;
+  /** Prompt tokens whose KV came from the cache. */
+  readonly numCachedTokens: number;
+}
+
+export interface ScoreRequest {
+  readonly tokenIds: readonly number[] | Int32Array;
+  /** Scores tokenIds[start …] each given all before it; start ≥ 1. */
+  readonly start: number;
+  /** How many most likely tokens to return at each position; 0 for none. */
+  readonly topK: number;
+}
+
+export interface ScoreResult {
+  /** [tokenIds.length − start] log-likelihoods, natural logarithm, f32. */
+  readonly logprobs: Float32Array;
+  /** [same] the most likely token at each position; ties to the lowest id. */
+  readonly argmax: Int32Array;
+  /** [same, topK] */
+  readonly topIds: Int32Array;
+  readonly topLogprobs: Float32Array;
+}
+
+/** Log-likelihoods of token ids. What `evaluate/` knows of an engine. */
+export interface Scorer {
+  score(request: ScoreRequest): Promise<ScoreResult>;
+}
+
+export interface EngineStats {
+  readonly numRunning: number;
+  readonly numWaiting: number;
+  readonly numFreeBlocks: number;
+  readonly numTotalBlocks: number;
+  readonly blockSize: number;
+  /** Totals since start. */
+  readonly promptTokens: number;
+  readonly generationTokens: number;
+  readonly numPreemptions: number;
+  readonly numSteps: number;
+  readonly numAborted: number;
+  readonly numFinished: number;
+  /** Milliseconds since the last step ended; 0 while idle. Health is judged by it. */
+  readonly lastStepAgeMs: number;
+}
+
+/** What is served, as the engine sees it after loading. */
+export interface EngineInfo {
+  readonly architecture: string;
+  readonly vocabSize: number;
+  readonly maxModelLen: number;
+  readonly maxNumSeqs: number;
+  readonly maxNumBatchedTokens: number;
+  readonly numTotalBlocks: number;
+  readonly blockSize: number;
+  readonly kvDtype: string;
+  readonly backend: string;
+  readonly isa: string;
+  readonly numThreads: number;
+  readonly activations: string;
+  readonly dtype: string;
+  readonly eosTokenIds: readonly number[];
+  /** Bytes. */
+  readonly memory: { readonly weights: number; readonly kvCache: number; readonly arena: number };
+  /** Milliseconds by phase: open, pack, kv, total. */
+  readonly loadTimesMs: Readonly<Record<string, number>>;
+  /** Lines to show at start: form of the weights, activation note, … */
+  readonly notes: readonly string[];
+}
+
+/**
+ * The only thing that the server, the evaluator and the commands know of an engine. Implementations: worker thread,
+ * in process, scripted fake. Errors of one request reject its iteration and touch nothing else.
+ */
+export interface EngineClient extends Scorer {
+  readonly info: EngineInfo;
+  /** Yields outputs until one has a finishReason. Leaving the loop early aborts the request. */
+  generate(request: GenerateRequest): AsyncIterable<EngineOutput>;
+  /** Ends an open request and frees its blocks; unknown ids are ignored. */
+  abort(requestId: string): void;
+  stats(): Promise<EngineStats>;
+  /** Aborts what is open and frees everything. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,36 @@
+/** How tokens are drawn, after vLLM's `SamplingParams`. Times and ids are plain numbers; defaults in `defaultSampling`. */
+export interface SamplingParams {
+  /** Most tokens to generate. */
+  readonly maxTokens: number;
+  /** End-of-sequence and stop ids are banned until this many tokens are out. */
+  readonly minTokens: number;
+  /** 0 = greedy. */
+  readonly temperature: number;
+  readonly topP: number;
+  /** 0 = all. */
+  readonly topK: number;
+  readonly minP: number;
+  /** Unsigned 64-bit as a decimal bigint, or null: the engine then draws one per request. */
+  readonly seed: bigint | null;
+  /** Token ids that end the sequence, besides the model's own end tokens. */
+  readonly stopTokenIds: readonly number[];
+  readonly ignoreEos: boolean;
+  /** How many top log-probabilities per token; null = none wanted, 0 = only the drawn token's. */
+  readonly logprobs: number | null;
+  /** Added to the logits of single tokens. */
+  readonly logitBias: ReadonlyMap<number, number> | null;
+}
+
+export const defaultSampling: SamplingParams = {
+  maxTokens: 16,
+  minTokens: 0,
+  temperature: 1,
+  topP: 1,
+  topK: 0,
+  minP: 0,
+  seed: null,
+  stopTokenIds: [],
+  ignoreEos: false,
+  logprobs: null,
+  logitBias: null,
+};

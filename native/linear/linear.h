@@ -1,0 +1,124 @@
+// What a linear layer is to the rest of the addon: weights packed once, activations in one of four forms, and one
+// table of functions per instruction set.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "runtime/thread_pool.h"
+
+namespace millrace {
+
+/** Form of activations; the numbers are those of the TypeScript side. */
+enum class Form : int { F32 = 0, BF16 = 1, Int8Token = 2, Int8Block32 = 3 };
+
+/** One matrix as it comes from a file, to be packed; pointers are only read during `pack`. */
+struct WeightPart {
+  /** 0 dense, 1 integer. */
+  int kind;
+  /** Dense: 0 f32, 1 f16, 2 bf16. */
+  int dtype;
+  /** Integer: 4 or 8. Without minimums w = scale * q with q = code (8) or code - 8 (4); with minimums
+      w = scale * code + minimum, the code signed for 8 bits and 0..15 for 4 bits. */
+  int bits;
+  /** Columns that share a scale; divides cols. */
+  int64_t groupSize;
+  int64_t rows;
+  int64_t cols;
+  /** Dense elements, or codes ([rows, cols] int8; [rows, cols / 2] with element 2i in the low nibble). May be
+      unaligned. */
+  const uint8_t* data;
+  /** [rows, cols / groupSize] */
+  const float* scales;
+  /** [rows, cols / groupSize] or null. */
+  const float* minimums;
+};
+
+/** A matrix of activations over memory of somebody else. */
+struct Activations {
+  Form form;
+  int64_t rows;
+  int64_t cols;
+  /** f32, bf16 bits or int8 codes; 64-byte aligned. */
+  void* data;
+  /** Elements from one row to the next. Elements between cols and rowStride are zero. */
+  int64_t rowStride;
+  /** Int8 forms: [rows] or [rows, cols / 32]. */
+  float* scales;
+  /** Int8 forms: sum of the codes each scale covers, same shape. */
+  int32_t* sums;
+};
+
+constexpr int64_t roundUp(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+
+constexpr int64_t bytesPerElement(Form form) { return form == Form::F32 ? 4 : form == Form::BF16 ? 2 : 1; }
+
+/** Rows of f32 are contiguous; the narrow forms start each row on a 64-byte line. */
+constexpr int64_t activationStride(Form form, int64_t cols) {
+  return form == Form::F32 ? cols : roundUp(cols, 64 / bytesPerElement(form));
+}
+
+/** Scales (and sums) of one row. */
+constexpr int64_t scalesPerRow(Form form, int64_t cols) {
+  return form == Form::Int8Token ? 1 : form == Form::Int8Block32 ? (cols + 31) / 32 : 0;
+}
+
+/** Bytes that `layActivations` needs, a multiple of 64. */
+constexpr size_t activationBytes(Form form, int64_t rows, int64_t cols) {
+  const int64_t data = roundUp(rows * activationStride(form, cols) * bytesPerElement(form), 64);
+  const int64_t scales = roundUp(rows * scalesPerRow(form, cols) * 4, 64);
+  return static_cast<size_t>(data + 2 * scales);
+}
+
+/** Lays a matrix over `buffer` (64-byte aligned, `activationBytes` long). Contents are not touched. */
+inline Activations layActivations(void* buffer, Form form, int64_t rows, int64_t cols) {
+  const int64_t stride = activationStride(form, cols);
+  const int64_t data = roundUp(rows * stride * bytesPerElement(form), 64);
+  const int64_t scales = roundUp(rows * scalesPerRow(form, cols) * 4, 64);
+  uint8_t* bytes = static_cast<uint8_t*>(buffer);
+  Activations result{form, rows, cols, buffer, stride, nullptr, nullptr};
+  if (scales > 0) {
+    result.scales = reinterpret_cast<float*>(bytes + data);
+    result.sums = reinterpret_cast<int32_t*>(bytes + data + scales);
+  }
+  return result;
+}
+
+/** A weight matrix [rows, cols] in the order that one instruction set's kernels read. */
+class PackedLinear {
+ public:
+  virtual ~PackedLinear() = default;
+  /** For people: "int4 g32 + min", "bf16" ... Lives as long as the object. */
+  virtual const char* description() const = 0;
+
+  int64_t rows = 0;
+  int64_t cols = 0;
+  Form inputForm = Form::F32;
+  /** Rows of two equal parts interleaved for the silu-mul epilogue. */
+  bool paired = false;
+  /** Memory held. */
+  size_t sizeBytes = 0;
+};
+
+/** The linear kernels of one instruction set. No function throws, but `pack` may run out of memory (bad_alloc). */
+struct LinearKernels {
+  /** Repacks parts stacked along the rows; null and a message when there is no kernel for the pair of weight and
+      input form. */
+  std::unique_ptr<PackedLinear> (*pack)(const WeightPart* parts, int numParts, Form inputForm, bool paired,
+                                        ThreadPool& pool, std::string& error);
+  /** out[r, n] = x[r] . w[n], then bias, residual (null or == out), silu-mul, in that order; silu-mul writes rows / 2
+      columns. A row of the result depends on its own row of x only. */
+  void (*run)(const PackedLinear& weight, const Activations& x, float* out, int64_t outStride, const float* bias,
+              const float* residualInOut, bool siluMul, ThreadPool& pool);
+  /** Row of the matrix as f32 [cols], exactly. Rows count parts in order, also when paired. */
+  void (*unpackRow)(const PackedLinear& weight, int64_t row, float* out);
+  /** Writes one f32 row [cols] into row `row` of dst in dst's form, padding included. */
+  void (*quantizeRow)(const float* x, int64_t cols, Activations& dst, int64_t row);
+};
+
+const LinearKernels& linearKernelsAvx2();
+const LinearKernels& linearKernelsAvx512();
+
+}  // namespace millrace

@@ -1,0 +1,146 @@
+import { invariant } from "../base/invariant.ts";
+
+/** What a sequence is for: drawing tokens, or scoring those it has. */
+export const sequenceKinds = { generate: 0, score: 1 } as const;
+
+/**
+ * All open sequences, one permanent row each from admission to its end, in flat typed arrays. A step builds only a
+ * list of rows; preemption and re-admission move nothing. Token ids and block table of a row are one growing typed
+ * array each, so that a short request in a long context costs little.
+ */
+export class SequenceTable {
+  readonly capacity: number;
+  readonly blockSize: number;
+  readonly kind: Uint8Array;
+  /** The request's number in its client; −1 in a free row. */
+  readonly handles: Int32Array;
+  readonly numPromptTokens: Int32Array;
+  /** Known tokens: prompt and output so far. */
+  readonly numTokens: Int32Array;
+  /** Tokens whose K and V are in the cache. */
+  readonly numComputed: Int32Array;
+  /** Tokens whose K and V are to be in the cache before something can be drawn or the score is complete. */
+  readonly numTarget: Int32Array;
+  readonly numBlocks: Int32Array;
+  /** Prompt tokens whose K and V came from the cache when it was first started. */
+  readonly numCached: Int32Array;
+  readonly maxTokens: Int32Array;
+  readonly minTokens: Int32Array;
+  readonly temperature: Float32Array;
+  readonly topK: Int32Array;
+  readonly topP: Float32Array;
+  readonly minP: Float32Array;
+  /** [capacity, 2] low and high word. */
+  readonly seeds: Uint32Array;
+  /** Asked top log-probabilities; −1 for none at all. */
+  readonly numLogprobs: Int32Array;
+  readonly #tokenIds: Int32Array[];
+  readonly #blockTables: Int32Array[];
+  readonly #freeRows: Int32Array;
+  #numFreeRows: number;
+
+  constructor(capacity: number, blockSize: number) {
+    this.capacity = capacity;
+    this.blockSize = blockSize;
+    this.kind = new Uint8Array(capacity);
+    this.handles = new Int32Array(capacity).fill(-1);
+    this.numPromptTokens = new Int32Array(capacity);
+    this.numTokens = new Int32Array(capacity);
+    this.numComputed = new Int32Array(capacity);
+    this.numTarget = new Int32Array(capacity);
+    this.numBlocks = new Int32Array(capacity);
+    this.numCached = new Int32Array(capacity);
+    this.maxTokens = new Int32Array(capacity);
+    this.minTokens = new Int32Array(capacity);
+    this.temperature = new Float32Array(capacity);
+    this.topK = new Int32Array(capacity);
+    this.topP = new Float32Array(capacity);
+    this.minP = new Float32Array(capacity);
+    this.seeds = new Uint32Array(capacity * 2);
+    this.numLogprobs = new Int32Array(capacity);
+    this.#tokenIds = Array.from({ length: capacity }, () => empty);
+    this.#blockTables = Array.from({ length: capacity }, () => empty);
+    this.#freeRows = Int32Array.from({ length: capacity }, (_, index) => capacity - 1 - index);
+    this.#numFreeRows = capacity;
+  }
+
+  get numOpen(): number {
+    return this.capacity - this.#numFreeRows;
+  }
+
+  /** Takes a row for a new sequence with nothing computed. The caller has checked that one is free. */
+  open(handle: number, kind: number, tokenIds: readonly number[] | Int32Array): number {
+    invariant(this.#numFreeRows > 0, "no free row in the sequence table");
+    this.#numFreeRows -= 1;
+    const row = this.#freeRows[this.#numFreeRows]!;
+    const length = tokenIds.length;
+    this.#tokenIds[row] = Int32Array.from(tokenIds);
+    this.handles[row] = handle;
+    this.kind[row] = kind;
+    this.numPromptTokens[row] = length;
+    this.numTokens[row] = length;
+    this.numComputed[row] = 0;
+    // Nothing is drawn from a score's last token, so it need not be computed.
+    this.numTarget[row] = kind === sequenceKinds.score ? length - 1 : length;
+    this.numBlocks[row] = 0;
+    this.numCached[row] = 0;
+    return row;
+  }
+
+  /** Gives the row back. Its blocks must have been released. */
+  close(row: number): void {
+    invariant(this.handles[row] !== -1, `row ${row} is closed twice`);
+    invariant(this.numBlocks[row] === 0, `row ${row} is closed with ${this.numBlocks[row]} blocks`);
+    this.handles[row] = -1;
+    this.#tokenIds[row] = empty;
+    this.#blockTables[row] = empty;
+    this.#freeRows[this.#numFreeRows] = row;
+    this.#numFreeRows += 1;
+  }
+
+  /** Known token ids of a row; valid up to `numTokens[row]`, until the next append. */
+  tokenIds(row: number): Int32Array {
+    return this.#tokenIds[row]!;
+  }
+
+  /** Physical blocks of a row in order; valid up to `numBlocks[row]`. */
+  blockTable(row: number): Int32Array {
+    return this.#blockTables[row]!;
+  }
+
+  /** Appends a drawn token, which is then the next one to compute. */
+  append(row: number, tokenId: number): void {
+    const length = this.numTokens[row]!;
+    const ids = grown(this.#tokenIds[row]!, length + 1);
+    this.#tokenIds[row] = ids;
+    ids[length] = tokenId;
+    this.numTokens[row] = length + 1;
+    this.numTarget[row] = length + 1;
+  }
+
+  /** The block table with room for `count` blocks. */
+  reserveBlocks(row: number, count: number): Int32Array {
+    const table = grown(this.#blockTables[row]!, count);
+    this.#blockTables[row] = table;
+    return table;
+  }
+
+  /** Blocks that hold `numTokens` tokens. */
+  blocksFor(numTokens: number): number {
+    return Math.ceil(numTokens / this.blockSize);
+  }
+
+  numOutputTokens(row: number): number {
+    return this.numTokens[row]! - this.numPromptTokens[row]!;
+  }
+}
+
+const empty: Int32Array = new Int32Array(0);
+
+/** The same array, or a copy of at least twice the size: appending costs no allocation per token. */
+function grown(array: Int32Array, length: number): Int32Array {
+  if (length <= array.length) return array;
+  const larger = new Int32Array(Math.max(16, length, array.length * 2));
+  larger.set(array);
+  return larger;
+}

@@ -7,7 +7,7 @@
 
 namespace millrace {
 
-/** Sets flush-to-zero and denormals-are-zero; returns the state before. */
+/** Sets flush-to-zero and denormals-are-zero on this thread; returns the state before. */
 inline uint32_t flushDenormals() {
   const uint32_t before = _mm_getcsr();
   constexpr uint32_t flushToZero = 0x8000;
@@ -16,7 +16,17 @@ inline uint32_t flushDenormals() {
   return before;
 }
 
-inline void restoreFloatState(uint32_t state) { _mm_setcsr(state); }
+/** Flushes denormals for the life of the object, then restores what was set before. */
+class FlushDenormals {
+ public:
+  FlushDenormals() : before_(flushDenormals()) {}
+  ~FlushDenormals() { _mm_setcsr(before_); }
+  FlushDenormals(const FlushDenormals&) = delete;
+  FlushDenormals& operator=(const FlushDenormals&) = delete;
+
+ private:
+  uint32_t before_;
+};
 
 inline void pauseCore() { _mm_pause(); }
 

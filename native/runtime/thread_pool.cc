@@ -29,16 +29,12 @@ ThreadPool::~ThreadPool() {
 }
 
 void ThreadPool::beginStep() {
-  if (inStep_.load(std::memory_order_relaxed)) return;
-  callerState_ = flushDenormals();
   inStep_.store(true);
   wakeHelpers();
 }
 
 void ThreadPool::endStep() {
-  if (!inStep_.load(std::memory_order_relaxed)) return;
   inStep_.store(false);
-  restoreFloatState(callerState_);
 }
 
 void ThreadPool::wakeHelpers() {
@@ -49,8 +45,7 @@ void ThreadPool::wakeHelpers() {
 
 void ThreadPool::run(int64_t numTiles, TileFunction function, void* context) {
   if (numTiles <= 0) return;
-  const bool inStep = inStep_.load(std::memory_order_relaxed);
-  const uint32_t outerState = inStep ? 0 : flushDenormals();
+  const FlushDenormals guard;
   if (helpers_.empty() || numTiles == 1) {
     for (int64_t tile = 0; tile < numTiles; ++tile) function(context, tile, 0);
   } else {
@@ -67,7 +62,6 @@ void ThreadPool::run(int64_t numTiles, TileFunction function, void* context) {
       else std::this_thread::yield();
     }
   }
-  if (!inStep) restoreFloatState(outerState);
 }
 
 void ThreadPool::workOn(int thread) {

@@ -17,9 +17,8 @@ namespace millrace {
  * and park otherwise: an idle pool uses no processor time. Only one thread may call at a time; which thread that is
  * may change between steps. Nothing is global, so that a pool can be shared by several owners later.
  *
- * Flush-to-zero and denormals-are-zero are set on every thread while it works, and the caller's own
- * floating-point state is restored at `endStep` (or after a loop outside a step), so that a result never depends on
- * which thread computed it.
+ * Flush-to-zero and denormals-are-zero are set on every thread while it works and on the caller only within a loop, so
+ * that a result never depends on the thread and JavaScript keeps its own arithmetic.
  */
 class ThreadPool {
  public:
@@ -73,7 +72,6 @@ class ThreadPool {
   std::atomic<int> numParked_{0};
   std::atomic<bool> inStep_{false};
   std::atomic<bool> closing_{false};
-  uint32_t callerState_ = 0;
 };
 
 }  // namespace millrace

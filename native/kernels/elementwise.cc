@@ -1,0 +1,126 @@
+// Norm, sums, activation and rotary embedding of single rows.
+#include <cmath>
+
+#include "kernels/rows.h"
+#include "vector/v16.h"
+
+namespace millrace::MILLRACE_ISA {
+
+void rmsNormRow(const float* x, const float* weight, int64_t cols, float eps, float* out) {
+  V16 sums[4] = {zero(), zero(), zero(), zero()};
+  int64_t col = 0;
+  for (; col + 64 <= cols; col += 64) {
+    for (int i = 0; i < 4; ++i) {
+      const V16 v = load(x + col + 16 * i);
+      sums[i] = fma(v, v, sums[i]);
+    }
+  }
+  for (; col < cols; col += 16) {
+    const V16 v = loadFirst(x + col, cols - col);
+    sums[0] = fma(v, v, sums[0]);
+  }
+  const float total = reduceAdd(add(add(sums[0], sums[1]), add(sums[2], sums[3])));
+  const V16 scale = splat(1.0f / std::sqrt(total / static_cast<float>(cols) + eps));
+  for (col = 0; col < cols; col += 16) {
+    const V16 normed = mul(loadFirst(x + col, cols - col), scale);
+    storeFirst(out + col, mul(normed, loadFirst(weight + col, cols - col)), cols - col);
+  }
+}
+
+void addScaledRow(float* x, const float* y, float scale, int64_t cols) {
+  for (int64_t col = 0; col < cols; col += 16) {
+    const int64_t left = cols - col;
+    storeFirst(x + col, fma(splat(scale), loadFirst(y + col, left), loadFirst(x + col, left)), left);
+  }
+}
+
+void addRow(float* x, const float* y, int64_t cols) {
+  for (int64_t col = 0; col < cols; col += 16) {
+    const int64_t left = cols - col;
+    storeFirst(x + col, add(loadFirst(x + col, left), loadFirst(y + col, left)), left);
+  }
+}
+
+void siluMulRow(const float* first, const float* second, float* out, int64_t cols) {
+  for (int64_t col = 0; col < cols; col += 16) {
+    const int64_t left = cols - col;
+    const V16 x = loadFirst(first + col, left);
+    const V16 silu = div(x, add(splat(1.0f), exp(sub(zero(), x))));
+    storeFirst(out + col, mul(silu, loadFirst(second + col, left)), left);
+  }
+}
+
+namespace {
+
+/** Rotates the pairs (i, i + half) of one head in place. */
+void rotateHead(float* head, const float* cos, const float* sin, int64_t half) {
+  for (int64_t i = 0; i < half; i += 16) {
+    const int64_t left = half - i;
+    const V16 c = loadFirst(cos + i, left);
+    const V16 s = loadFirst(sin + i, left);
+    const V16 a = loadFirst(head + i, left);
+    const V16 b = loadFirst(head + half + i, left);
+    storeFirst(head + i, fnma(b, s, mul(a, c)), left);
+    storeFirst(head + half + i, fma(a, s, mul(b, c)), left);
+  }
+}
+
+/** Sixteen lanes in the cache's dtype. */
+template <KvDtype dtype>
+struct CacheElement {
+  using Type = uint16_t;
+};
+template <>
+struct CacheElement<KvDtype::F32> {
+  using Type = float;
+};
+
+template <KvDtype dtype>
+MILLRACE_INLINE void storeLanes(typename CacheElement<dtype>::Type* to, V16 v) {
+  if constexpr (dtype == KvDtype::F32) store(to, v);
+  else if constexpr (dtype == KvDtype::F16) storeF16(to, v);
+  else storeBf16(to, v);
+}
+
+template <KvDtype dtype>
+void storeKv(const KvLayer& kv, const float* k, const float* v, int64_t slot) {
+  using Element = typename CacheElement<dtype>::Type;
+  const int64_t block = slot / kv.blockSize;
+  const int64_t offset = slot % kv.blockSize;
+  for (int64_t head = 0; head < kv.numKvHeads; ++head) {
+    const int64_t tile = block * kv.numKvHeads + head;
+    Element* kTo = reinterpret_cast<Element*>(kv.k) + tile * kv.headDim * kv.tokenStride + offset;
+    Element* vTo = reinterpret_cast<Element*>(kv.v) + (tile * kv.blockSize + offset) * kv.dimStride;
+    for (int64_t d = 0; d < kv.headDim; d += 16) {
+      const int64_t left = kv.headDim - d;
+      Element lanes[16];
+      storeLanes<dtype>(lanes, loadFirst(k + head * kv.headDim + d, left));
+      for (int64_t i = 0; i < (left < 16 ? left : 16); ++i) kTo[(d + i) * kv.tokenStride] = lanes[i];
+      // V rows are padded to whole vectors; the padding becomes zero.
+      storeLanes<dtype>(vTo + d, loadFirst(v + head * kv.headDim + d, left));
+    }
+  }
+}
+
+}  // namespace
+
+void ropeAndStoreToken(const RopeJob& job, int64_t token) {
+  const int64_t half = job.rotaryDim / 2;
+  const int64_t headDim = job.kv.headDim;
+  const int64_t position = job.positions[token];
+  const float* cos = job.cos + position * half;
+  const float* sin = job.sin + position * half;
+  float* row = job.qkv + token * job.qkvStride;
+  for (int64_t head = 0; head < job.numHeads + job.kv.numKvHeads; ++head) {
+    rotateHead(row + head * headDim, cos, sin, half);
+  }
+  const float* k = row + job.numHeads * headDim;
+  const float* v = k + job.kv.numKvHeads * headDim;
+  switch (job.kv.dtype) {
+    case KvDtype::F32: return storeKv<KvDtype::F32>(job.kv, k, v, job.slots[token]);
+    case KvDtype::F16: return storeKv<KvDtype::F16>(job.kv, k, v, job.slots[token]);
+    case KvDtype::BF16: return storeKv<KvDtype::BF16>(job.kv, k, v, job.slots[token]);
+  }
+}
+
+}  // namespace millrace::MILLRACE_ISA

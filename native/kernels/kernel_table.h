@@ -1,0 +1,131 @@
+// The float kernels of one instruction set, as functions over rows and tiles. Loops over rows and threads are in
+// ops/, which is compiled once without instruction-set flags.
+#pragma once
+
+#include <cstdint>
+
+#include "linear/linear.h"
+
+namespace millrace {
+
+/** Storage of K and V; the numbers are those of the TypeScript side. */
+enum class KvDtype : int { F32 = 0, F16 = 1, BF16 = 2 };
+
+/**
+ * K and V of one layer. K is held [block, kvHead, headDim, tokenStride] so that lanes are tokens in q.k; V is held
+ * [block, kvHead, blockSize, dimStride] so that lanes are dimensions in p.v. Strides are rounded up to 16.
+ */
+struct KvLayer {
+  uint8_t* k;
+  uint8_t* v;
+  KvDtype dtype;
+  int64_t numBlocks;
+  int64_t blockSize;
+  int64_t numKvHeads;
+  int64_t headDim;
+  int64_t tokenStride;
+  int64_t dimStride;
+};
+
+/** Rotation and cache write of a step's tokens. */
+struct RopeJob {
+  float* qkv;
+  int64_t qkvStride;
+  int64_t numHeads;
+  /** [maxPositions, rotaryDim / 2] */
+  const float* cos;
+  const float* sin;
+  int64_t rotaryDim;
+  const int32_t* positions;
+  const int32_t* slots;
+  KvLayer kv;
+};
+
+struct AttentionJob {
+  const float* qkv;
+  int64_t qkvStride;
+  float* out;
+  int64_t outStride;
+  int64_t numHeads;
+  float scale;
+  /** 0 for none. */
+  int64_t slidingWindow;
+  float softCap;
+  /** [tokens] */
+  const int32_t* positions;
+  KvLayer kv;
+  /** Blocks of one fixed partition of the KV range, and columns of scores that they make. */
+  int64_t partitionBlocks;
+  int64_t partitionColumns;
+};
+
+/** Queries of one sequence for the heads of one KV head: numQueries * group rows. */
+struct AttentionTile {
+  const int32_t* blockTable;
+  int64_t firstToken;
+  int64_t numQueries;
+  int64_t kvHead;
+};
+
+/** Softmax state of a tile's rows over some KV range: maximum and sum per row, and unnormalised output. */
+struct AttentionState {
+  /** [rows]; -infinity where the range holds nothing that the row may see. */
+  float* maxima;
+  /** [rows] */
+  float* sums;
+  /** [rows, dimStride] */
+  float* outputs;
+};
+
+/** Room for one thread's tile: scaled queries [rows, headDim], scores [rows, partitionColumns + 16]. */
+struct AttentionScratch {
+  float* queries;
+  float* scores;
+};
+
+/** Maximum, its lowest index, and sum of e^(x - maximum) over a range of logits. */
+struct VocabStats {
+  float max;
+  int32_t argmax;
+  float sumExp;
+};
+
+struct KernelTable {
+  const LinearKernels* linear;
+
+  void (*rmsNormRow)(const float* x, const float* weight, int64_t cols, float eps, float* out);
+  /** x += scale * y */
+  void (*addScaledRow)(float* x, const float* y, float scale, int64_t cols);
+  /** x += y */
+  void (*addRow)(float* x, const float* y, int64_t cols);
+  /** out = silu(first) * second */
+  void (*siluMulRow)(const float* first, const float* second, float* out, int64_t cols);
+
+  void (*ropeAndStoreToken)(const RopeJob& job, int64_t token);
+
+  /** Copies the tile's queries, scaled, into scratch. */
+  void (*loadQueries)(const AttentionJob& job, const AttentionTile& tile, const AttentionScratch& scratch);
+  /** Attends to partition `partition` only, from nothing. */
+  void (*attendPartition)(const AttentionJob& job, const AttentionTile& tile, int64_t partition,
+                          const AttentionScratch& scratch, const AttentionState& state);
+  /** into = into merged with the partition after it. */
+  void (*mergePartition)(const AttentionState& into, const AttentionState& next, int64_t rows, int64_t dimStride);
+  /** Normalises and writes the rows to job.out. */
+  void (*storeOutputs)(const AttentionJob& job, const AttentionTile& tile, const AttentionState& state);
+
+  /** Over x[0, count); argmax counts from 0. */
+  VocabStats (*vocabStats)(const float* x, int64_t count);
+  /** Copies x to out where bit i of `allowed` is set and -infinity elsewhere. */
+  void (*maskRow)(const float* x, const uint32_t* allowed, float* out, int64_t count);
+  /** w = e^((x - max) * inverseTemperature), 0 where below `least`; returns the sum in f64, in a fixed order. */
+  double (*weighRow)(const float* x, float max, float inverseTemperature, float least, float* w, int64_t count);
+  /** How many of x are greater than `value`, or equal with an index below `index`. */
+  int64_t (*countAhead)(const float* x, int64_t count, float value, int64_t index);
+  /** The n highest, by falling value, ties to the lowest index; n <= count. */
+  void (*topN)(const float* x, int64_t count, int64_t n, int32_t* ids, float* values);
+};
+
+const KernelTable& kernelsAvx2();
+const KernelTable& kernelsAvx512();
+
+}  // namespace millrace

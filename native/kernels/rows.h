@@ -1,0 +1,26 @@
+// Declarations of one instruction set's kernels, for its table.
+#pragma once
+
+#include "kernels/kernel_table.h"
+
+namespace millrace::MILLRACE_ISA {
+
+void rmsNormRow(const float* x, const float* weight, int64_t cols, float eps, float* out);
+void addScaledRow(float* x, const float* y, float scale, int64_t cols);
+void addRow(float* x, const float* y, int64_t cols);
+void siluMulRow(const float* first, const float* second, float* out, int64_t cols);
+void ropeAndStoreToken(const RopeJob& job, int64_t token);
+
+void loadQueries(const AttentionJob& job, const AttentionTile& tile, const AttentionScratch& scratch);
+void attendPartition(const AttentionJob& job, const AttentionTile& tile, int64_t partition,
+                     const AttentionScratch& scratch, const AttentionState& state);
+void mergePartition(const AttentionState& into, const AttentionState& next, int64_t rows, int64_t dimStride);
+void storeOutputs(const AttentionJob& job, const AttentionTile& tile, const AttentionState& state);
+
+VocabStats vocabStats(const float* x, int64_t count);
+void maskRow(const float* x, const uint32_t* allowed, float* out, int64_t count);
+double weighRow(const float* x, float max, float inverseTemperature, float least, float* w, int64_t count);
+int64_t countAhead(const float* x, int64_t count, float value, int64_t index);
+void topN(const float* x, int64_t count, int64_t n, int32_t* ids, float* values);
+
+}  // namespace millrace::MILLRACE_ISA

@@ -1,0 +1,43 @@
+// The table of the instruction set that this file is compiled for.
+#include "kernels/rows.h"
+
+namespace millrace {
+
+namespace {
+
+KernelTable makeTable(const LinearKernels& linear) {
+  using namespace MILLRACE_ISA;
+  return {
+      .linear = &linear,
+      .rmsNormRow = rmsNormRow,
+      .addScaledRow = addScaledRow,
+      .addRow = addRow,
+      .siluMulRow = siluMulRow,
+      .ropeAndStoreToken = ropeAndStoreToken,
+      .loadQueries = loadQueries,
+      .attendPartition = attendPartition,
+      .mergePartition = mergePartition,
+      .storeOutputs = storeOutputs,
+      .vocabStats = vocabStats,
+      .maskRow = maskRow,
+      .weighRow = weighRow,
+      .countAhead = countAhead,
+      .topN = topN,
+  };
+}
+
+}  // namespace
+
+#if defined(__AVX512F__)
+const KernelTable& kernelsAvx512() {
+  static const KernelTable table = makeTable(linearKernelsAvx512());
+  return table;
+}
+#else
+const KernelTable& kernelsAvx2() {
+  static const KernelTable table = makeTable(linearKernelsAvx2());
+  return table;
+}
+#endif
+
+}  // namespace millrace

@@ -38,7 +38,7 @@ class Shape:
             "tie_word_embeddings": True,
             "bos_token_id": bos,
             "eos_token_id": eos,
-            "initializer_range": 0.02,
+            "initializer_range": self.hidden_size**-0.5,
             "torch_dtype": "bfloat16",
             "use_cache": True,
         }
@@ -51,7 +51,7 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x):
-        return F.rms_norm(x.float(), (x.shape[-1],), self.weight, self.eps)
+        return F.rms_norm(x, (x.shape[-1],), self.weight, self.eps)
 
 
 def rope_tables(shape: Shape, length: int):
@@ -88,9 +88,9 @@ class Attention(nn.Module):
         v = heads(self.v_proj(x))
         group = s.num_attention_heads // s.num_key_value_heads
         # Query heads 0..group-1 share key head 0, and so on: repeat_interleave.
-        k = k.to(v.dtype).repeat_interleave(group, dim=1)
+        k = k.repeat_interleave(group, dim=1)
         v = v.repeat_interleave(group, dim=1)
-        y = F.scaled_dot_product_attention(q.to(v.dtype), k, v, is_causal=True)
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         return self.o_proj(y.transpose(1, 2).reshape(batch, length, -1))
 
 
@@ -140,11 +140,12 @@ class Llama(nn.Module):
                 # so that the stream does not grow with the number of layers.
                 last = name.endswith(("o_proj.weight", "down_proj.weight"))
                 scale = (2 * s.num_hidden_layers) ** -0.5 if last else 1.0
-                nn.init.normal_(p, std=0.02 * scale)
+                nn.init.normal_(p, std=s.hidden_size**-0.5 * scale)
 
     def forward(self, ids):
         length = ids.shape[1]
-        cos, sin = self.cos[:length], self.sin[:length]
+        dtype = self.model.embed_tokens.weight.dtype
+        cos, sin = self.cos[:length].to(dtype), self.sin[:length].to(dtype)
         x = self.model.embed_tokens(ids)
         for layer in self.model.layers:
             x = layer(x, cos, sin)

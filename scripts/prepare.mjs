@@ -1,0 +1,12 @@
+// Builds TypeScript and the native addon after `npm ci` in a clone. A published package carries dist/ and never runs this.
+import { existsSync } from "node:fs";
+import path from "node:path";
+import { root, runTool } from "./run-step.mjs";
+
+if (!existsSync(path.join(root, "node_modules", "typescript"))) {
+  process.stdout.write("millrace: TypeScript is not installed (--omit=dev?), so nothing was built.\n");
+  process.exit(0);
+}
+const status = runTool("tsc", ["-b"]);
+if (status !== 0) process.exit(status);
+process.exit(runTool("node", ["scripts/build-native.mjs"]));

@@ -1,0 +1,100 @@
+import { Command } from "commander";
+import { z } from "zod";
+import { MillraceError } from "../../base/errors.ts";
+import { type Component, field } from "../../config/component.ts";
+import { engineSettings, sourceSettings } from "../../config/engine-settings.ts";
+import { samplingSettings } from "../../config/server-settings.ts";
+import { startEngineWorker } from "../../engine/worker-client.ts";
+import { createTextStream, type TextStreamRequest } from "../../text/text-generator.ts";
+import { engineOptionsOf, modelNameOf, openModel, openTokenizer, readText } from "../model-source.ts";
+import { samplingParamsOf } from "../sampling.ts";
+import { addSettings, readSettings } from "../settings.ts";
+import { printLine, printNote } from "../terminal.ts";
+
+const own = {
+  prompt: field("--prompt <text>", z.string().optional(), "text to continue"),
+  promptFile: field("--prompt-file <file>", z.string().optional(), "read the prompt from a file"),
+  json: field("--json", z.boolean().default(false), "print one OpenAI completion object; its choice has token_ids"),
+} satisfies Component;
+
+// --seed is the request's here; the engine's own seed serves only requests without one.
+const { seed: _engineSeed, ...engineFlags } = engineSettings;
+
+const examples = `
+Examples:
+  millrace complete ./model --prompt "The capital of France is" --max-tokens 20
+  millrace complete model.gguf --prompt "Once" --temperature 0.8 --top-p 0.95 --seed 7
+  millrace complete model.gguf --prompt "Once" --max-tokens 32 --temperature 0 --ignore-eos --json`;
+
+export function completeCommand(): Command {
+  const command = new Command("complete")
+    .description("continue a text in this process and print it as it comes")
+    .argument("<model>", "a model folder or a GGUF file")
+    .addHelpText("after", examples);
+  for (const part of [own, samplingSettings, sourceSettings, engineFlags]) addSettings(command, part);
+  return command.action(runComplete);
+}
+
+async function runComplete(modelPath: string, _options: unknown, command: Command): Promise<void> {
+  const { prompt, promptFile, json } = readSettings(command, own);
+  const text = promptFile === undefined ? prompt : readText(promptFile);
+  if (text === undefined) {
+    throw new MillraceError("invalid_option", "There is no prompt. Give --prompt TEXT or --prompt-file FILE.");
+  }
+  const sampling = readSettings(command, samplingSettings);
+  const checkpoint = openModel(modelPath);
+  const { tokenizer } = openTokenizer(checkpoint, readSettings(command, sourceSettings));
+  checkpoint.close();
+  const settings = { ...readSettings(command, engineFlags), seed: 0 };
+  const client = await startEngineWorker(engineOptionsOf(modelPath, settings));
+  try {
+    if (!json) for (const note of client.info.notes) printNote(note);
+    const promptTokenIds = tokenizer.encode(text);
+    const request: TextStreamRequest = {
+      requestId: "complete",
+      promptTokenIds,
+      sampling: samplingParamsOf(sampling),
+      stop: sampling.stop,
+      includeStopInOutput: false,
+      skipSpecialTokens: true,
+    };
+    const result = { text: "", tokenIds: [] as number[], finishReason: "length" };
+    for await (const delta of createTextStream(client, tokenizer, request)) {
+      result.text += delta.text;
+      result.tokenIds.push(...delta.tokenIds);
+      if (delta.finishReason !== null) result.finishReason = delta.finishReason;
+      if (!json) process.stdout.write(delta.text);
+    }
+    if (json) printLine(JSON.stringify(completionObject(modelNameOf(modelPath), promptTokenIds.length, result)));
+    else printLine("");
+  } finally {
+    await client.close();
+  }
+}
+
+function completionObject(
+  model: string,
+  promptTokens: number,
+  result: { readonly text: string; readonly tokenIds: readonly number[]; readonly finishReason: string },
+): Record<string, unknown> {
+  return {
+    id: "cmpl-local",
+    object: "text_completion",
+    created: Math.floor(Date.now() / 1000),
+    model,
+    choices: [
+      {
+        index: 0,
+        text: result.text,
+        logprobs: null,
+        finish_reason: result.finishReason,
+        token_ids: result.tokenIds,
+      },
+    ],
+    usage: {
+      prompt_tokens: promptTokens,
+      completion_tokens: result.tokenIds.length,
+      total_tokens: promptTokens + result.tokenIds.length,
+    },
+  };
+}

@@ -1,0 +1,62 @@
+import { execFileSync } from "node:child_process";
+import os from "node:os";
+import { Command } from "commander";
+import { z } from "zod";
+import { formatBytes } from "../../base/units.ts";
+import { version } from "../../base/version.ts";
+import { type Component, field } from "../../config/component.ts";
+import { nativeStatus } from "../../kernels/create-ops.ts";
+import { defaultThreadCount } from "../../kernels/thread-count.ts";
+import { addSettings, readSettings } from "../settings.ts";
+import { printLine } from "../terminal.ts";
+
+const own = {
+  json: field("--json", z.boolean().default(false), "print one JSON object"),
+} satisfies Component;
+
+export function doctorCommand(): Command {
+  const command = new Command("doctor")
+    .description("say what this machine offers and what is missing")
+    .addHelpText("after", "\nExit code 3 when the native kernels cannot be used: models then run on the slow reference.");
+  return addSettings(command, own).action(runDoctor);
+}
+
+function runDoctor(_options: unknown, command: Command): void {
+  const native = nativeStatus();
+  const report = {
+    version,
+    node: process.version,
+    platform: `${process.platform} ${process.arch}`,
+    cpu: os.cpus()[0]?.model ?? "unknown",
+    threads: defaultThreadCount(),
+    memoryBytes: os.totalmem(),
+    freeMemoryBytes: os.freemem(),
+    native,
+    compiler: compilerVersion(),
+  };
+  if (!native.available) process.exitCode = 3;
+  if (readSettings(command, own).json) {
+    printLine(JSON.stringify(report, null, 2));
+    return;
+  }
+  printLine(`millrace         ${report.version} on Node ${report.node}, ${report.platform}`);
+  printLine(`processor        ${report.cpu}, ${report.threads} kernel threads`);
+  printLine(`memory           ${formatBytes(report.memoryBytes)}, ${formatBytes(report.freeMemoryBytes)} free`);
+  printLine(`native kernels   ${native.available ? `yes: ${native.isas.join(", ")}` : `no: ${native.reason}`}`);
+  printLine(`compiler         ${report.compiler ?? "none found (g++ or clang++); needed only to build the kernels"}`);
+  if (!native.available) printLine("What to do: install g++ or clang++, then run `npm run build:native`.");
+}
+
+function compilerVersion(): string | null {
+  for (const compiler of [process.env["CXX"], "g++", "clang++"]) {
+    if (compiler === undefined || compiler === "") continue;
+    try {
+      const text = execFileSync(compiler, ["--version"], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
+      return text.split("\n")[0] ?? compiler;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") continue;
+      return `${compiler}: does not run`;
+    }
+  }
+  return null;
+}

@@ -1,0 +1,105 @@
+import { Command } from "commander";
+import { z } from "zod";
+import { formatBytes, formatCount } from "../../base/units.ts";
+import { type Component, field } from "../../config/component.ts";
+import type { Checkpoint, TensorInfo } from "../../formats/checkpoint.ts";
+import { openModel } from "../model-source.ts";
+import { addSettings, readSettings } from "../settings.ts";
+import { formatTable, printLine } from "../terminal.ts";
+
+const own = {
+  tensors: field("--tensors", z.boolean().default(false), "list every tensor"),
+  json: field("--json", z.boolean().default(false), "print everything as one JSON object"),
+} satisfies Component;
+
+const examples = `
+Reads headers only; no weight is loaded.
+
+Examples:
+  millrace inspect ./model
+  millrace inspect model.gguf --tensors
+  millrace inspect model.gguf --json | jq .config`;
+
+export function inspectCommand(): Command {
+  const command = new Command("inspect")
+    .description("say what a model file holds")
+    .argument("<model>", "a model folder or a GGUF file")
+    .addHelpText("after", examples);
+  return addSettings(command, own).action(runInspect);
+}
+
+function runInspect(modelPath: string, _options: unknown, command: Command): void {
+  const { tensors, json } = readSettings(command, own);
+  const checkpoint = openModel(modelPath);
+  try {
+    if (json) printLine(JSON.stringify(describe(checkpoint), null, 2));
+    else printSummary(checkpoint, tensors);
+  } finally {
+    checkpoint.close();
+  }
+}
+
+function describe(checkpoint: Checkpoint): Record<string, unknown> {
+  const { json: _json, ...config } = checkpoint.config;
+  const tokenizer = checkpoint.tokenizer();
+  return {
+    path: checkpoint.path,
+    format: checkpoint.format,
+    weightFormat: checkpoint.weightFormat,
+    sizeBytes: checkpoint.sizeBytes,
+    config,
+    kvBytesPerToken: kvBytesPerToken(checkpoint),
+    hasTokenizer: tokenizer !== null,
+    hasChatTemplate: tokenizer?.chatTemplate != null,
+    tensors: checkpoint.tensors,
+  };
+}
+
+/** K and V of one token over all layers in f16. */
+function kvBytesPerToken(checkpoint: Checkpoint): number {
+  const { numLayers, numKvHeads, headDim } = checkpoint.config;
+  return 2 * numLayers * numKvHeads * headDim * 2;
+}
+
+function printSummary(checkpoint: Checkpoint, withTensors: boolean): void {
+  const { config } = checkpoint;
+  const tokenizer = checkpoint.tokenizer();
+  const facts: [string, string][] = [
+    ["model", checkpoint.path],
+    ["format", `${checkpoint.format}, ${checkpoint.weightFormat}`],
+    ["architecture", `${config.architecture} (${config.modelType})`],
+    ["weights on disk", formatBytes(checkpoint.sizeBytes)],
+    ["layers", `${config.numLayers} × hidden ${config.hiddenSize}, MLP ${config.intermediateSize}`],
+    ["heads", `${config.numHeads} query, ${config.numKvHeads} KV, width ${config.headDim}`],
+    ["vocabulary", `${formatCount(config.vocabSize)}${config.tieWordEmbeddings ? ", head tied" : ""}`],
+    ["context", `${formatCount(config.maxPositionEmbeddings)} tokens`],
+    ["KV cache", `${formatBytes(kvBytesPerToken(checkpoint))} per token in f16`],
+    ["tokenizer", tokenizer === null ? "none" : `yes, chat template ${tokenizer.chatTemplate === null ? "no" : "yes"}`],
+  ];
+  const width = Math.max(...facts.map(([label]) => label.length));
+  for (const [label, value] of facts) printLine(`${label.padEnd(width)}  ${value}`);
+  printLine("");
+  printLine(formatTable(["type", "tensors", "size"], sizesByType(checkpoint.tensors)));
+  if (!withTensors) return;
+  printLine("");
+  const rows = checkpoint.tensors.map((tensor) => [
+    tensor.name,
+    tensor.dtype,
+    `[${tensor.shape.join(", ")}]`,
+    formatBytes(tensor.sizeBytes),
+  ]);
+  printLine(formatTable(["tensor", "type", "shape", "size"], rows));
+}
+
+function sizesByType(tensors: readonly TensorInfo[]): string[][] {
+  const groups = new Map<string, { count: number; bytes: number }>();
+  for (const tensor of tensors) {
+    const group = groups.get(tensor.dtype) ?? { count: 0, bytes: 0 };
+    group.count += 1;
+    group.bytes += tensor.sizeBytes;
+    groups.set(tensor.dtype, group);
+  }
+  return [...groups]
+    .sort((a, b) => b[1].bytes - a[1].bytes)
+    .map(([dtype, { count, bytes }]) => [dtype, String(count), formatBytes(bytes)]);
+}

@@ -1,0 +1,93 @@
+import { Command } from "commander";
+import { z } from "zod";
+import { MillraceError } from "../../base/errors.ts";
+import { type Component, field } from "../../config/component.ts";
+import { precisionSettings } from "../../config/engine-settings.ts";
+import { writeSafetensors } from "../../formats/safetensors.ts";
+import { createOps } from "../../kernels/create-ops.ts";
+import { computeLogits } from "../../model/forward-once.ts";
+import { loadModel } from "../../model/load-model.ts";
+import { openModel, readText } from "../model-source.ts";
+import { addSettings, readSettings } from "../settings.ts";
+import { printNote } from "../terminal.ts";
+
+const own = {
+  tokens: field("--tokens <file>", z.string({ error: "it takes a JSON file with a flat array of token ids" }), "JSON file: a flat array of token ids"),
+  out: field("--out <file>", z.string({ error: "it takes the safetensors file to write" }), "safetensors file to write"),
+} satisfies Component;
+
+const examples = `
+Writes one float32 tensor "logits" [numTokens, vocabulary]; no tokenizer is needed.
+
+Example:
+  echo "[504, 3575, 282]" > ids.json
+  millrace logits ./model --tokens ids.json --out logits.safetensors --activations f32`;
+
+export function logitsCommand(): Command {
+  const command = new Command("logits")
+    .description("write the logits of a token sequence, to compare engines")
+    .argument("<model>", "a model folder or a GGUF file")
+    .addHelpText("after", examples);
+  for (const part of [own, precisionSettings]) addSettings(command, part);
+  return command.action(runLogits);
+}
+
+async function runLogits(modelPath: string, _options: unknown, command: Command): Promise<void> {
+  const { tokens, out } = readSettings(command, own);
+  const settings = readSettings(command, precisionSettings);
+  const checkpoint = openModel(modelPath);
+  const tokenIds = readTokenIds(tokens, checkpoint.config.vocabSize);
+  const maxModelLen = checkpoint.config.maxPositionEmbeddings;
+  if (tokenIds.length > maxModelLen) {
+    throw new MillraceError(
+      "context_length_exceeded",
+      `${tokens} has ${tokenIds.length} tokens; this model's maximum context length is ${maxModelLen} tokens. Give fewer.`,
+    );
+  }
+  const { ops, notes } = createOps({ numThreads: settings.threads, backend: settings.backend, isa: settings.isa });
+  try {
+    const loaded = loadModel(ops, checkpoint, {
+      dtype: settings.dtype,
+      activations: settings.activations,
+      maxModelLen: tokenIds.length,
+    });
+    for (const note of [...notes, ...loaded.notes]) printNote(note);
+    const kvDtype = loaded.activations === "f32" ? "f32" : "f16";
+    const vocabSize = loaded.model.vocabSize;
+    const logits = new Float32Array(tokenIds.length * vocabSize);
+    computeLogits({ model: loaded.model, ops, tokenIds, kvDtype }, (firstRow, rows) => {
+      logits.set(rows, firstRow * vocabSize);
+    });
+    await writeSafetensors(out, [
+      {
+        name: "logits",
+        dtype: "F32",
+        shape: [tokenIds.length, vocabSize],
+        data: new Uint8Array(logits.buffer),
+      },
+    ]);
+  } finally {
+    ops.close();
+    checkpoint.close();
+  }
+}
+
+function readTokenIds(file: string, vocabSize: number): Int32Array {
+  const fault = (problem: string): MillraceError =>
+    new MillraceError(
+      "invalid_data_file",
+      `${file} ${problem}. It takes a flat JSON array of at least one token id from 0 to ${vocabSize - 1}, such as [504, 3575].`,
+      { param: "--tokens" },
+    );
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(readText(file));
+  } catch (error) {
+    if (error instanceof SyntaxError) throw fault(`is not JSON (${error.message})`);
+    throw error;
+  }
+  if (!Array.isArray(parsed) || parsed.length === 0) throw fault("is not an array with entries");
+  const bad = parsed.findIndex((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize);
+  if (bad !== -1) throw fault(`has ${JSON.stringify(parsed[bad])} at index ${bad}`);
+  return Int32Array.from(parsed as number[]);
+}

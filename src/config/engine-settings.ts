@@ -1,0 +1,84 @@
+import { z } from "zod";
+import { type Component, field, type Values } from "./component.ts";
+import { bytes, integer, oneOf, tokenCount } from "./value-schemas.ts";
+
+/** How the weights and activations run; shared by every command that loads a model. */
+export const precisionSettings = {
+  dtype: field(
+    "--dtype <type>",
+    oneOf(["auto", "bfloat16", "float16", "float32"]).default("auto"),
+    "what weights become: auto keeps the file's integers or floats; a float type dequantises and rounds first",
+  ),
+  activations: field(
+    "--activations <form>",
+    oneOf(["auto", "int8", "int8-block32", "bf16", "f32"]).default("auto"),
+    "input of the linears: auto follows the weights (W8A8 int8 per token, other integers int8 in blocks of 32, " +
+      "bf16 weights bf16); f32 is the exact path",
+  ),
+  backend: field(
+    "--backend <name>",
+    oneOf(["auto", "native", "reference"]).default("auto"),
+    "native kernels, or the slow TypeScript reference",
+  ),
+  isa: field(
+    "--isa <name>",
+    oneOf(["auto", "avx2", "avx512"]).default("auto"),
+    "force a lower instruction set",
+    { env: "MILLRACE_ISA" },
+  ),
+  threads: field(
+    "--threads <n>",
+    integer(0, 1024).default(0),
+    "kernel threads; 0 = physical cores inside affinity and quota",
+  ),
+} satisfies Component;
+
+/** Scheduler and memory limits, under vLLM's flag names where the meaning is the same. */
+export const engineSettings = {
+  ...precisionSettings,
+  maxModelLen: field(
+    "--max-model-len <tokens>",
+    tokenCount.optional(),
+    "longest context, such as 4096 or 32k (default: the model's own, as far as memory allows)",
+  ),
+  maxNumSeqs: field("--max-num-seqs <n>", integer(1, 4096).default(128), "most sequences in one step"),
+  maxNumBatchedTokens: field(
+    "--max-num-batched-tokens <n>",
+    integer(1, 65536).default(2048),
+    "most tokens in one step; longer prompts are computed in chunks",
+  ),
+  longPrefillTokenThreshold: field(
+    "--long-prefill-token-threshold <n>",
+    integer(0).default(0),
+    "most tokens of one prompt in one step; 0 = no cap of its own",
+  ),
+  kvCacheDtype: field(
+    "--kv-cache-dtype <type>",
+    oneOf(["auto", "f32", "f16", "bf16"]).default("auto"),
+    "auto = f16, or f32 with --activations f32",
+  ),
+  kvCacheMemory: field(
+    "--kv-cache-memory-bytes <size>",
+    bytes.optional(),
+    "memory for the KV cache, such as 2GiB",
+  ),
+  maxNumQueuedReqs: field(
+    "--max-num-queued-reqs <n>",
+    integer(1).default(4096),
+    "most waiting requests; more are refused with 503",
+  ),
+  seed: field("--seed <n>", integer(0).default(0), "seed of requests without one is drawn from this and their order"),
+} satisfies Component;
+
+export type EngineSettings = Values<typeof engineSettings>;
+export type PrecisionSettings = Values<typeof precisionSettings>;
+
+/** Which files to take beside the model's own. */
+export const sourceSettings = {
+  tokenizer: field(
+    "--tokenizer <path>",
+    z.string().optional(),
+    "tokenizer from elsewhere: a folder, a tokenizer.json or a GGUF file",
+  ),
+  chatTemplate: field("--chat-template <file>", z.string().optional(), "Jinja file to use instead of the model's own"),
+} satisfies Component;

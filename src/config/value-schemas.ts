@@ -1,0 +1,59 @@
+import { z } from "zod";
+import { MillraceError } from "../base/errors.ts";
+import { parseBytes } from "../base/units.ts";
+
+/** Number fields as the command line and the environment give them: text. */
+export function integer(minimum: number, maximum = Number.MAX_SAFE_INTEGER): z.ZodCoercedNumber<unknown> {
+  const range = maximum === Number.MAX_SAFE_INTEGER ? `of at least ${minimum}` : `from ${minimum} to ${maximum}`;
+  const message = `it takes a whole number ${range}`;
+  return z.coerce.number({ error: message }).int(message).min(minimum, message).max(maximum, message);
+}
+
+export function real(minimum: number, maximum: number): z.ZodCoercedNumber<unknown> {
+  const message = `it takes a number from ${minimum} to ${maximum}`;
+  return z.coerce.number({ error: message }).min(minimum, message).max(maximum, message);
+}
+
+export function oneOf<const T extends readonly [string, ...string[]]>(values: T): z.ZodEnum<{ [K in T[number]]: K }> {
+  return z.enum(values, { error: `it takes one of ${values.join(", ")}` });
+}
+
+/** A size with a unit, in bytes. */
+export const bytes = z.string().transform((text, context) => {
+  try {
+    return parseBytes(text, "it");
+  } catch (error) {
+    const message = error instanceof MillraceError ? "it takes a size such as 2GiB or 512MiB" : String(error);
+    context.addIssue({ code: "custom", message });
+    return z.NEVER;
+  }
+});
+
+/** A token count such as 8192, 32k or 1M (1k = 1024). */
+export const tokenCount = z.coerce.string().transform((text, context) => {
+  const match = /^(\d+)([kKmM]?)$/.exec(text.trim());
+  const factor = { "": 1, k: 1024, m: 1024 * 1024 }[match?.[2]?.toLowerCase() ?? "?"];
+  if (match === null || factor === undefined || Number(match[1]) === 0) {
+    context.addIssue({ code: "custom", message: "it takes a number of tokens such as 4096 or 32k" });
+    return z.NEVER;
+  }
+  return Number(match[1]) * factor;
+});
+
+/** "1,4,16" as numbers. */
+export const integerList = z.string().transform((text, context) => {
+  const numbers = text.split(",").map((part) => Number(part.trim()));
+  if (numbers.some((number) => !Number.isInteger(number) || number < 1)) {
+    context.addIssue({ code: "custom", message: "it takes whole numbers of at least 1, separated by commas" });
+    return z.NEVER;
+  }
+  return numbers;
+});
+
+/** "a,b" as texts. */
+export const textList = z.string().transform((text) =>
+  text
+    .split(",")
+    .map((part) => part.trim())
+    .filter((part) => part !== ""),
+);

@@ -1,0 +1,146 @@
+import { MillraceError } from "../../base/errors.ts";
+import type { Weight } from "../../base/weights.ts";
+import type { Checkpoint, FileMapper, TensorInfo, TokenizerSource } from "../checkpoint.ts";
+import { widenFloats } from "../dequantize.ts";
+import type { ModelConfig } from "../model-config.ts";
+import { floatDtypes } from "../stored-tensor.ts";
+import { readableTypes, readBlocks } from "./blocks.ts";
+import { readGgufModel } from "./config.ts";
+import { type GgufHeader, type GgufTensor, readGgufHeader } from "./header.ts";
+import { ggufName } from "./names.ts";
+import { unpermuteRows } from "./row-order.ts";
+import { readGgufTokenizer } from "./tokenizer.ts";
+
+/** A model in one GGUF file. */
+export class GgufCheckpoint implements Checkpoint {
+  readonly path: string;
+  readonly format = "gguf" as const;
+  readonly config: ModelConfig;
+  readonly tensors: readonly TensorInfo[];
+  readonly sizeBytes: number;
+  readonly weightFormat: string;
+  readonly #header: GgufHeader;
+  readonly #isPermuted: boolean;
+  readonly #mapFile: FileMapper;
+  #buffer: ArrayBuffer | null = null;
+
+  /** Throws `file_not_found`, `invalid_model_file`, `unsupported_format` or `unsupported_architecture`. */
+  constructor(path: string, mapFile: FileMapper) {
+    this.path = path;
+    this.#mapFile = mapFile;
+    this.#header = readGgufHeader(path);
+    this.sizeBytes = this.#header.fileSizeBytes;
+    this.tensors = [...this.#header.tensors.values()].map((tensor) => ({
+      name: tensor.name,
+      dtype: tensor.type.name,
+      shape: tensor.shape,
+      sizeBytes: tensor.sizeBytes,
+      file: path,
+    }));
+    const ropeFactors = this.#header.tensors.has("rope_freqs.weight")
+      ? this.#floats("rope_freqs.weight")
+      : null;
+    const model = readGgufModel(this.#header, ropeFactors);
+    this.config = model.config;
+    this.#isPermuted = model.isPermuted;
+    this.weightFormat = `GGUF ${mainLinearType(this.#header)}`;
+  }
+
+  has(name: string): boolean {
+    const mapped = ggufName(name);
+    if (mapped === undefined) return false;
+    return this.#header.tensors.has(mapped) || this.#header.tensors.has(`${mapped}.weight`);
+  }
+
+  linear(module: string): Weight {
+    const isTiedHead = module === "lm_head" && this.config.tieWordEmbeddings && !this.has(module);
+    const tensor = this.#find(`${isTiedHead ? "model.embed_tokens" : module}.weight`);
+    const { shape, type } = tensor;
+    if (shape.length !== 2) throw this.#unreadable(tensor, "a matrix");
+    const [rows, cols] = shape as [number, number];
+    const stored = this.#bytes(tensor);
+    const data = this.#needsRowOrder(module)
+      ? unpermuteRows(stored, stored.length / rows, this.#headDim(tensor, rows))
+      : stored;
+    const weight = readBlocks({ type: type.name, rows, cols, data });
+    if (weight === undefined) throw this.#unreadable(tensor, `a tensor of type ${readableTypes.join(", ")}`);
+    return weight;
+  }
+
+  vector(name: string): Float32Array {
+    const tensor = this.#find(name);
+    if (tensor.shape.length !== 1) throw this.#unreadable(tensor, "a vector");
+    const values = this.#floats(tensor.name);
+    if (!this.#needsRowOrder(name.replace(/\.bias$/, ""))) return values;
+    const bytes = new Uint8Array(values.buffer);
+    return new Float32Array(
+      unpermuteRows(bytes, 4, this.#headDim(tensor, values.length)).buffer as ArrayBuffer,
+    );
+  }
+
+  tokenizer(): TokenizerSource | null {
+    return readGgufTokenizer(this.#header);
+  }
+
+  close(): void {
+    this.#buffer = null;
+  }
+
+  #needsRowOrder(module: string): boolean {
+    return this.#isPermuted && /\.self_attn\.[qk]_proj$/.test(module);
+  }
+
+  #headDim(tensor: GgufTensor, rows: number): number {
+    const { headDim } = this.config;
+    if (headDim % 2 === 0 && rows % headDim === 0) return headDim;
+    throw new MillraceError(
+      "invalid_model_file",
+      `${tensor.name} has ${rows} rows, which are not whole heads of an even width (${headDim}). Fetch the file again.`,
+    );
+  }
+
+  #find(name: string): GgufTensor {
+    const mapped = ggufName(name);
+    const tensor = mapped === undefined ? undefined : this.#header.tensors.get(mapped);
+    if (tensor !== undefined) return tensor;
+    throw new MillraceError(
+      "tensor_missing",
+      `${this.path} holds no tensor ${mapped ?? name}${mapped === undefined ? "" : ` (${name})`}. Fetch the file again or convert the model again.`,
+    );
+  }
+
+  #floats(name: string): Float32Array {
+    const tensor = this.#header.tensors.get(name)!;
+    const dtype = floatDtypes[tensor.type.name];
+    if (dtype === undefined) throw this.#unreadable(tensor, "a vector of F32, F16 or BF16");
+    return widenFloats(this.#bytes(tensor), dtype);
+  }
+
+  #bytes(tensor: GgufTensor): Uint8Array {
+    this.#buffer ??= this.#mapFile(this.path);
+    if (this.#buffer.byteLength !== this.sizeBytes) {
+      throw new MillraceError(
+        "invalid_model_file",
+        `${this.path} had ${this.sizeBytes} bytes when its header was read and has ${this.#buffer.byteLength} now. Do not change a model in use; start again.`,
+      );
+    }
+    return new Uint8Array(this.#buffer, tensor.offset, tensor.sizeBytes);
+  }
+
+  #unreadable(tensor: GgufTensor, wanted: string): MillraceError {
+    return new MillraceError(
+      "unsupported_format",
+      `${tensor.name} is ${tensor.type.name} [${tensor.shape.join(", ")}]; ${wanted} is read here. Use a Q8_0, Q6_K, Q4_0, Q4_1, F16 or BF16 file of the model.`,
+    );
+  }
+}
+
+/** The type of most bytes among the layers' matrices. */
+function mainLinearType(header: GgufHeader): string {
+  const bytes = new Map<string, number>();
+  for (const { name, shape, type, sizeBytes } of header.tensors.values()) {
+    if (name.startsWith("blk.") && shape.length === 2)
+      bytes.set(type.name, (bytes.get(type.name) ?? 0) + sizeBytes);
+  }
+  return [...bytes].toSorted((a, b) => b[1] - a[1])[0]?.[0] ?? "without layers";
+}

@@ -1,0 +1,92 @@
+import { MillraceError } from "../../base/errors.ts";
+import type { OpenFile } from "../file-access.ts";
+
+const windowBytes = 1 << 20;
+
+/** No key, name, token or template comes near this. */
+const maxStringBytes = 1 << 26;
+
+/** Reads a GGUF header front to back through a window, so that the weights behind it stay on disk. */
+export class GgufCursor {
+  readonly #file: OpenFile;
+  readonly #decoder: InstanceType<typeof TextDecoder> = new TextDecoder("utf-8", { ignoreBOM: true });
+  #window: Uint8Array<ArrayBuffer> = new Uint8Array(0);
+  /** File offset of the window's first byte. */
+  #windowStart = 0;
+  #position = 0;
+
+  constructor(file: OpenFile) {
+    this.#file = file;
+  }
+
+  get position(): number {
+    return this.#position;
+  }
+
+  get path(): string {
+    return this.#file.path;
+  }
+
+  /** A view of the next `length` bytes, valid until the next call. */
+  view(length: number): DataView {
+    const at = this.#take(length);
+    return new DataView(this.#window.buffer, at, length);
+  }
+
+  /** A copy of the next `length` bytes. */
+  bytes(length: number): Uint8Array<ArrayBuffer> {
+    const at = this.#take(length);
+    return this.#window.slice(at, at + length);
+  }
+
+  u32(): number {
+    return this.view(4).getUint32(0, true);
+  }
+
+  u64(): number {
+    const value = Number(this.view(8).getBigUint64(0, true));
+    if (!Number.isSafeInteger(value)) throw this.damaged(`has a number ${value} where a size is expected`);
+    return value;
+  }
+
+  /** A count of things of at least `minBytes` each: no more than the rest of the file can hold. */
+  count(minBytes: number, what: string): number {
+    const count = this.u64();
+    const room = Math.floor((this.#file.sizeBytes - this.#position) / minBytes);
+    if (count > room)
+      throw this.damaged(`names ${count} elements of an ${what}; the rest of the file holds at most ${room}`);
+    return count;
+  }
+
+  string(): string {
+    const length = this.u64();
+    if (length > maxStringBytes)
+      throw this.damaged(`has a string of ${length} bytes; at most ${maxStringBytes} are allowed`);
+    const at = this.#take(length);
+    return this.#decoder.decode(this.#window.subarray(at, at + length));
+  }
+
+  damaged(what: string): MillraceError {
+    return new MillraceError(
+      "invalid_model_file",
+      `${this.#file.path} ${what} (near byte ${this.#position}). Fetch the file again and compare its size and hash with the source's.`,
+    );
+  }
+
+  /** Advances by `length` and returns where in the window the bytes begin. */
+  #take(length: number): number {
+    const end = this.#position + length;
+    if (end > this.#file.sizeBytes) {
+      throw this.damaged(
+        `ends at byte ${this.#file.sizeBytes} in the middle of its header; ${length} bytes more were expected`,
+      );
+    }
+    if (end > this.#windowStart + this.#window.length) {
+      this.#window = this.#file.read(this.#position, Math.max(length, windowBytes));
+      this.#windowStart = this.#position;
+    }
+    const at = this.#position - this.#windowStart;
+    this.#position = end;
+    return at;
+  }
+}

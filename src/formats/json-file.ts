@@ -1,0 +1,37 @@
+import { MillraceError, messageOf } from "../base/errors.ts";
+import { readTextFile } from "./file-access.ts";
+
+export type JsonObject = Readonly<Record<string, unknown>>;
+
+/** tokenizer.json of the largest vocabularies has some 35 MB. */
+const maxJsonBytes = 1 << 28;
+
+/** Reads a JSON object from a file. Throws `file_not_found` or `invalid_model_file`. */
+export function readJsonObject(path: string): JsonObject {
+  return parseJsonObject(readTextFile(path, maxJsonBytes), path);
+}
+
+/** Parses text that must be a JSON object; `origin` names it in the error `invalid_model_file`. */
+export function parseJsonObject(text: string, origin: string): JsonObject {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new MillraceError(
+      "invalid_model_file",
+      `${origin} is not JSON: ${messageOf(error)}. Fetch the file again.`,
+      { cause: error },
+    );
+  }
+  if (!isJsonObject(value)) {
+    throw new MillraceError(
+      "invalid_model_file",
+      `${origin} holds ${Array.isArray(value) ? "a list" : typeof value}; it must hold a JSON object. Fetch the file again.`,
+    );
+  }
+  return value;
+}
+
+export function isJsonObject(value: unknown): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,70 @@
+import { existsSync, readdirSync, statSync } from "node:fs";
+import path from "node:path";
+import { MillraceError } from "../base/errors.ts";
+import type { Checkpoint, FileMapper } from "./checkpoint.ts";
+import { readWholeFile } from "./file-access.ts";
+import { GgufCheckpoint } from "./gguf/checkpoint.ts";
+import { SafetensorsCheckpoint } from "./safetensors-checkpoint.ts";
+import { hasSafetensors } from "./safetensors-files.ts";
+
+export interface OpenOptions {
+  /** Default: the file is read into memory. */
+  readonly mapFile?: FileMapper;
+}
+
+const accepted =
+  "a folder with config.json and safetensors weights, a .gguf file, or a folder with exactly one .gguf file";
+
+/**
+ * Opens a model on disk: headers and configuration are read and checked, weights when they are asked for.
+ * Throws `file_not_found`, `invalid_model_file`, `unsupported_format`, `unsupported_architecture`, `tensor_missing`.
+ */
+export function openCheckpoint(modelPath: string, options: OpenOptions = {}): Checkpoint {
+  const mapFile = options.mapFile ?? readWholeFile;
+  if (!existsSync(modelPath)) throw missing(modelPath);
+  if (!statSync(modelPath).isDirectory()) {
+    if (modelPath.toLowerCase().endsWith(".gguf")) return new GgufCheckpoint(modelPath, mapFile);
+    throw new MillraceError(
+      "unsupported_format",
+      `${modelPath} is not a .gguf file. A model is ${accepted}.`,
+    );
+  }
+  const hasConfig = existsSync(path.join(modelPath, "config.json"));
+  if (hasConfig && hasSafetensors(modelPath)) return new SafetensorsCheckpoint(modelPath, mapFile);
+  const names = readdirSync(modelPath);
+  const ggufs = names.filter((name) => name.toLowerCase().endsWith(".gguf"));
+  if (ggufs.length === 1) return new GgufCheckpoint(path.join(modelPath, ggufs[0]!), mapFile);
+  throw unknownFolder(modelPath, { hasConfig, names, ggufs });
+}
+
+function unknownFolder(
+  folder: string,
+  seen: { readonly hasConfig: boolean; readonly names: readonly string[]; readonly ggufs: readonly string[] },
+): MillraceError {
+  if (seen.ggufs.length > 1) {
+    const list = seen.ggufs.toSorted().slice(0, 10).join(", ");
+    return new MillraceError(
+      "unsupported_format",
+      `${folder} holds ${seen.ggufs.length} GGUF files (${list}). Name the one to open.`,
+    );
+  }
+  if (seen.names.some((name) => /^pytorch_model.*\.bin$|\.pth?$/.test(name))) {
+    return new MillraceError(
+      "unsupported_format",
+      `${folder} holds PyTorch pickle weights, which can run code when read and are not opened. Convert the model to safetensors.`,
+    );
+  }
+  const absent = seen.hasConfig ? "model.safetensors or model.safetensors.index.json" : "config.json";
+  return new MillraceError("file_not_found", `${folder} has no ${absent}. A model is ${accepted}.`);
+}
+
+function missing(modelPath: string): MillraceError {
+  const looksLikeHubId = /^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(modelPath);
+  const hint = looksLikeHubId
+    ? ` If ${modelPath} is the name of a model on a hub: this version opens local paths only, so download it first and give its folder.`
+    : "";
+  return new MillraceError(
+    "file_not_found",
+    `There is nothing at ${modelPath}.${hint} A model is ${accepted}.`,
+  );
+}

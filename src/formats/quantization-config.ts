@@ -1,0 +1,220 @@
+import { MillraceError } from "../base/errors.ts";
+import { isJsonObject, type JsonObject } from "./json-file.ts";
+
+/** How one linear is stored, from a group of `quantization_config.config_groups` (compressed-tensors). */
+export interface QuantizationScheme {
+  /** "int-quantized": one byte an element; "pack-quantized": bits packed into 32-bit words. */
+  readonly format: "int-quantized" | "pack-quantized";
+  readonly bits: number;
+  readonly symmetric: boolean;
+  /** Columns of one scale; null for one scale per row, or one for the whole matrix. */
+  readonly groupSize: number | null;
+  readonly activations: "int8-token" | "unspecified";
+}
+
+/** Which linears are quantised and how. */
+export interface QuantizationConfig {
+  /** "compressed-tensors W4A16 g32". */
+  readonly label: string;
+  /** The scheme of a module, or null when it stays dense. */
+  schemeOf(module: string): QuantizationScheme | null;
+}
+
+interface Group {
+  readonly targets: readonly Matcher[];
+  readonly scheme: QuantizationScheme;
+}
+
+type Matcher = (module: string, className: string) => boolean;
+
+const supported =
+  "compressed-tensors with integer weights of 2, 3, 4 or 8 bits (int-quantized, pack-quantized)";
+
+/**
+ * Reads `quantization_config` (or the older key `compression_config`) of config.json.
+ * Throws `unsupported_format` for every method, number type or option that would change the numbers and is not
+ * read here, and `invalid_model_file` for values of the wrong kind.
+ */
+export function parseQuantizationConfig(config: JsonObject): QuantizationConfig | null {
+  const json = config["quantization_config"] ?? config["compression_config"] ?? null;
+  if (json === null) return null;
+  if (!isJsonObject(json)) throw invalid("quantization_config", json, "an object");
+  const method = json["quant_method"] ?? "compressed-tensors";
+  if (method !== "compressed-tensors")
+    throw refused(`quant_method ${show(method)}`, "Use a checkpoint of that kind, or a GGUF file");
+  refuseExtras(json);
+  const groups = parseGroups(json);
+  const ignored = stringList(json["ignore"] ?? [], "ignore").map(matcherOf);
+  return {
+    label: `compressed-tensors ${[...new Set(groups.map((group) => labelOf(group.scheme)))].join(" + ") || "dense"}`,
+    schemeOf(module) {
+      const className = /(^|\.)(embed_tokens|wte|word_embeddings)$/.test(module) ? "Embedding" : "Linear";
+      if (ignored.some((matches) => matches(module, className))) return null;
+      return (
+        groups.find((group) => group.targets.some((matches) => matches(module, className)))?.scheme ?? null
+      );
+    },
+  };
+}
+
+/** Refuses what lies outside the groups and would change the model's numbers. */
+function refuseExtras(json: JsonObject): void {
+  const sparsity = json["sparsity_config"];
+  if (isJsonObject(sparsity) && (sparsity["format"] ?? "dense") !== "dense") {
+    throw refused(
+      `sparsity_config with format ${show(sparsity["format"])}`,
+      "Use a checkpoint without 2:4 sparsity",
+    );
+  }
+  if (isJsonObject(json["kv_cache_scheme"])) {
+    throw refused(
+      "a kv_cache_scheme (static KV-cache scales)",
+      "Set kv_cache_scheme to null in config.json to run with this engine's own KV-cache types",
+    );
+  }
+  const transforms = isJsonObject(json["transform_config"])
+    ? json["transform_config"]["config_groups"]
+    : undefined;
+  if (!isJsonObject(transforms)) return;
+  for (const transform of Object.values(transforms)) {
+    const applied: unknown = isJsonObject(transform) ? transform["apply"] : undefined;
+    for (const place of Array.isArray(applied) ? (applied as unknown[]) : []) {
+      const location = isJsonObject(place) ? place["location"] : undefined;
+      if (location !== "weight_input" && location !== "weight_output") {
+        throw refused(
+          `an online transform at ${show(location)}`,
+          "Use a checkpoint whose rotations are folded into the weights",
+        );
+      }
+    }
+  }
+}
+
+function parseGroups(json: JsonObject): Group[] {
+  const groups = json["config_groups"] ?? {};
+  if (!isJsonObject(groups)) throw invalid("config_groups", groups, "an object");
+  return Object.entries(groups).flatMap(([name, group]) => {
+    if (!isJsonObject(group)) throw invalid(name, group, "an object");
+    const format = group["format"] ?? json["format"] ?? null;
+    if (format === "dense" || (group["weights"] ?? null) === null) return [];
+    const targets = stringList(group["targets"], `${name}.targets`).map(matcherOf);
+    return [{ targets, scheme: parseScheme(name, group, format) }];
+  });
+}
+
+function parseScheme(name: string, group: JsonObject, format: unknown): QuantizationScheme {
+  const weights = group["weights"];
+  if (!isJsonObject(weights)) throw invalid(`${name}.weights`, weights, "an object");
+  const activations = parseActivations(group["input_activations"] ?? null);
+  if ((group["output_activations"] ?? null) !== null) {
+    throw refused("output_activations", "Use a checkpoint that quantises weights and inputs only");
+  }
+  if ((weights["type"] ?? "int") !== "int") {
+    throw refused(
+      `weights of type ${show(weights["type"])} (format ${show(format)})`,
+      "Use an int8 or int4 checkpoint, or the original float one",
+    );
+  }
+  const layout = format === "naive-quantized" ? "int-quantized" : (format ?? defaultFormat(group));
+  if (layout !== "int-quantized" && layout !== "pack-quantized") {
+    throw refused(`format ${show(layout)}`, "Use an int-quantized or pack-quantized checkpoint");
+  }
+  const bits = weights["num_bits"] ?? 8;
+  const allowed = layout === "pack-quantized" ? [2, 3, 4, 8] : [1, 2, 3, 4, 5, 6, 7, 8];
+  if (typeof bits !== "number" || !allowed.includes(bits))
+    throw refused(`${layout} weights of ${show(bits)} bits`, `It reads ${allowed.join(", ")} bits`);
+  const order = weights["actorder"] ?? null;
+  if (order !== null && order !== "weight" && order !== "static" && order !== false) {
+    throw refused(
+      `actorder ${show(order)} (a g_idx for each column)`,
+      "Quantise again with actorder static, or with none",
+    );
+  }
+  return {
+    format: layout,
+    bits,
+    symmetric: weights["symmetric"] !== false,
+    groupSize: parseGroupSize(name, weights),
+    activations,
+  };
+}
+
+/** compressed-tensors' own choice where no format is named: integers with activations one by one, alone packed. */
+function defaultFormat(group: JsonObject): string {
+  return (group["input_activations"] ?? null) === null ? "pack-quantized" : "int-quantized";
+}
+
+function parseGroupSize(name: string, weights: JsonObject): number | null {
+  const size = weights["group_size"] ?? null;
+  const strategy =
+    weights["strategy"] ??
+    (typeof size === "number" && size > 0 ? "group" : size === -1 ? "channel" : "tensor");
+  if (strategy === "channel" || strategy === "tensor") return null;
+  if (strategy !== "group")
+    throw refused(`weight strategy ${show(strategy)}`, "It reads tensor, channel and group");
+  if (typeof size !== "number" || !Number.isInteger(size) || size < 1)
+    throw invalid(`${name}.weights.group_size`, size, "a whole number above 0");
+  return size;
+}
+
+function parseActivations(args: unknown): "int8-token" | "unspecified" {
+  if (args === null) return "unspecified";
+  if (!isJsonObject(args)) throw invalid("input_activations", args, "an object or null");
+  const isDynamicInt8 =
+    (args["type"] ?? "int") === "int" &&
+    args["num_bits"] === 8 &&
+    args["dynamic"] === true &&
+    args["symmetric"] !== false &&
+    (args["strategy"] ?? "token") === "token";
+  if (isDynamicInt8) return "int8-token";
+  const { type = "int", num_bits: bits, dynamic, symmetric, strategy } = args;
+  throw refused(
+    `input activations ${JSON.stringify({ type, bits, dynamic, symmetric, strategy })}`,
+    "It reads dynamic symmetric int8 with one scale for each token",
+  );
+}
+
+/** Exact module name, class name, or "re:" and a pattern anchored at the start. */
+function matcherOf(target: string): Matcher {
+  if (!target.startsWith("re:")) return (module, className) => target === module || target === className;
+  let pattern: RegExp;
+  try {
+    pattern = new RegExp(`^(?:${target.slice(3)})`);
+  } catch (error) {
+    throw new MillraceError(
+      "invalid_model_file",
+      `quantization_config has a target ${show(target)} that is no pattern; correct it.`,
+      { cause: error },
+    );
+  }
+  return (module) => pattern.test(module);
+}
+
+function stringList(value: unknown, key: string): string[] {
+  if (Array.isArray(value) && value.every((item) => typeof item === "string")) return value;
+  throw invalid(key, value, "a list of strings");
+}
+
+function labelOf(scheme: QuantizationScheme): string {
+  const activations = scheme.activations === "int8-token" ? 8 : 16;
+  const group = scheme.groupSize === null ? "" : ` g${scheme.groupSize}`;
+  return `W${scheme.bits}A${activations}${group}${scheme.symmetric ? "" : " asym"}`;
+}
+
+function show(value: unknown): string {
+  return JSON.stringify(value) ?? "nothing";
+}
+
+function refused(what: string, advice: string): MillraceError {
+  return new MillraceError(
+    "unsupported_format",
+    `The checkpoint uses ${what}, which is not read here. Supported: ${supported}. ${advice}.`,
+  );
+}
+
+function invalid(key: string, value: unknown, allowed: string): MillraceError {
+  return new MillraceError(
+    "invalid_model_file",
+    `quantization_config has ${key} = ${show(value).slice(0, 80)}; it must be ${allowed}. Correct config.json or fetch it again.`,
+  );
+}

@@ -1,0 +1,116 @@
+import path from "node:path";
+import { isMillraceError, MillraceError } from "../base/errors.ts";
+import type { DenseWeight, Weight } from "../base/weights.ts";
+import type { Checkpoint, FileMapper, TensorInfo, TokenizerSource } from "./checkpoint.ts";
+import { readCompressedLinear } from "./compressed-tensors.ts";
+import { widenFloats } from "./dequantize.ts";
+import { isJsonObject, type JsonObject, readJsonObject } from "./json-file.ts";
+import { type ModelConfig, parseModelConfig } from "./model-config.ts";
+import { parseQuantizationConfig, type QuantizationConfig } from "./quantization-config.ts";
+import { openSafetensors, type SafetensorsFiles } from "./safetensors-files.ts";
+import { floatDtypes, type StoredTensor } from "./stored-tensor.ts";
+import { readTokenizerFolder } from "./tokenizer-source.ts";
+
+/** A folder as transformers writes it: config.json and safetensors, dense or compressed-tensors. */
+export class SafetensorsCheckpoint implements Checkpoint {
+  readonly path: string;
+  readonly format = "safetensors" as const;
+  readonly config: ModelConfig;
+  readonly tensors: readonly TensorInfo[];
+  readonly sizeBytes: number;
+  readonly weightFormat: string;
+  readonly #files: SafetensorsFiles;
+  /** What is wrong with the quantisation is told when a weight is asked for, so that the rest can be inspected. */
+  readonly #quantization: QuantizationConfig | MillraceError | null;
+
+  /** Throws `file_not_found`, `invalid_model_file` or `tensor_missing`. */
+  constructor(folder: string, mapFile: FileMapper) {
+    const json = readJsonObject(path.join(folder, "config.json"));
+    this.path = folder;
+    this.config = parseModelConfig(json);
+    this.#files = openSafetensors(folder, mapFile);
+    this.tensors = this.#files.infos;
+    this.sizeBytes = this.#files.sizeBytes;
+    this.#quantization = quantizationOf(json);
+    this.weightFormat = nameWeightFormat(json, this.#quantization, this.tensors);
+  }
+
+  has(name: string): boolean {
+    return [name, `${name}.weight`, `${name}.weight_packed`].some((candidate) => this.#files.has(candidate));
+  }
+
+  linear(module: string): Weight {
+    if (isMillraceError(this.#quantization)) throw this.#quantization;
+    const scheme = this.#quantization?.schemeOf(module) ?? null;
+    if (scheme !== null) return readCompressedLinear(module, scheme, this.#files);
+    const packed = this.#files.entry(`${module}.weight_packed`);
+    if (packed !== undefined) {
+      throw new MillraceError(
+        "invalid_model_file",
+        `${packed.name} is there, but no group of quantization_config targets ${module}. Correct config.json or fetch it again.`,
+      );
+    }
+    return denseWeight(this.#files.tensor(`${module}.weight`));
+  }
+
+  vector(name: string): Float32Array {
+    const tensor = this.#files.tensor(name);
+    const dtype = floatDtypes[tensor.dtype];
+    if (dtype === undefined || tensor.shape.length !== 1)
+      throw unreadable(tensor, "a vector of F32, F16 or BF16");
+    return widenFloats(tensor.data, dtype);
+  }
+
+  tokenizer(): TokenizerSource | null {
+    return readTokenizerFolder(this.path);
+  }
+
+  close(): void {
+    this.#files.close();
+  }
+}
+
+function denseWeight(tensor: StoredTensor): DenseWeight {
+  const dtype = floatDtypes[tensor.dtype];
+  if (dtype === undefined || tensor.shape.length !== 2)
+    throw unreadable(tensor, "a matrix of F32, F16 or BF16");
+  const [rows, cols] = tensor.shape as [number, number];
+  return { kind: "dense", rows, cols, dtype, data: tensor.data };
+}
+
+function quantizationOf(json: JsonObject): QuantizationConfig | MillraceError | null {
+  try {
+    return parseQuantizationConfig(json);
+  } catch (error) {
+    if (isMillraceError(error)) return error;
+    throw error;
+  }
+}
+
+/** The scheme of compressed files, else the type that most bytes have. */
+function nameWeightFormat(
+  json: JsonObject,
+  quantization: QuantizationConfig | MillraceError | null,
+  tensors: readonly TensorInfo[],
+): string {
+  if (quantization !== null && !isMillraceError(quantization)) return quantization.label;
+  const config = json["quantization_config"];
+  if (quantization !== null && isJsonObject(config)) return `${String(config["quant_method"])} (not read)`;
+  return mainDtype(tensors).toLowerCase();
+}
+
+/** The element type that holds most bytes; "none" for no tensors. */
+export function mainDtype(tensors: readonly TensorInfo[]): string {
+  const bytes = new Map<string, number>();
+  for (const tensor of tensors) bytes.set(tensor.dtype, (bytes.get(tensor.dtype) ?? 0) + tensor.sizeBytes);
+  let main = "none";
+  for (const [dtype, size] of bytes) if (size > (bytes.get(main) ?? 0)) main = dtype;
+  return main;
+}
+
+function unreadable(tensor: StoredTensor, wanted: string): MillraceError {
+  return new MillraceError(
+    "unsupported_format",
+    `${tensor.name} is ${tensor.dtype} [${tensor.shape.join(", ")}]; ${wanted} is read here. Convert the model to bfloat16, or use a GGUF or compressed-tensors copy.`,
+  );
+}

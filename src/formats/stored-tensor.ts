@@ -1,0 +1,23 @@
+import type { FloatDtype } from "../base/weights.ts";
+
+/** A tensor as the file stores it. `data` may be a view of a mapped file: read only, of any alignment. */
+export interface StoredTensor {
+  readonly name: string;
+  readonly dtype: string;
+  readonly shape: readonly number[];
+  readonly data: Uint8Array;
+}
+
+/** Looks tensors up by the file's own names. */
+export interface TensorReader {
+  has(name: string): boolean;
+  /** Throws `tensor_missing`. */
+  tensor(name: string): StoredTensor;
+}
+
+/** The float types that weights, scales and vectors are read from, by the file's own name. */
+export const floatDtypes: Readonly<Partial<Record<string, FloatDtype>>> = {
+  F32: "f32",
+  F16: "f16",
+  BF16: "bf16",
+};

@@ -1,0 +1,26 @@
+import { existsSync } from "node:fs";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { describe } from "vitest";
+
+const repository: string = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "..");
+
+/** Folder of models and data that tests read but the repository does not hold. */
+const root: string = process.env["MILLRACE_TEST_DATA"] ?? path.resolve(repository, "..", "shared");
+
+export const hasTestData: boolean = existsSync(path.join(root, "models"));
+
+/** Path of a file of the test data. */
+export function testData(...parts: string[]): string {
+  return path.join(root, ...parts);
+}
+
+/** Path of a file of the repository. */
+export function repositoryPath(...parts: string[]): string {
+  return path.join(repository, ...parts);
+}
+
+/** A suite that needs the test data. The mark in its name lets the test command count skips for this reason. */
+export function describeWithData(name: string, body: () => void): void {
+  describe.skipIf(!hasTestData)(`${name} [needs test data]`, body);
+}

@@ -17,7 +17,7 @@ export function mergesFromScores(
   }[] = [];
   for (const [piece, id] of ids) {
     const cuts: [string, string][] = [];
-    const characters = [...piece];
+    const characters = Array.from(piece);
     for (let i = 1, at = 0; i < characters.length; i += 1) {
       at += characters[i - 1]!.length;
       const left = piece.slice(0, at);
@@ -27,7 +27,7 @@ export function mergesFromScores(
     cuts.sort((a, b) => ids.get(a[0])! - ids.get(b[0])! || ids.get(a[1])! - ids.get(b[1])!);
     for (const [left, right] of cuts) merges.push({ left, right, score: scores[id]!, order: merges.length });
   }
-  const width = (text: string): number => [...text].length;
+  const width = (text: string): number => Array.from(text).length;
   merges.sort(
     (a, b) =>
       b.score - a.score ||

@@ -1,0 +1,98 @@
+import type { BenchStage, RequestRecord } from "../records/bench.ts";
+import { summarise } from "./distribution.ts";
+import { type BenchTarget, measureRequest } from "./measure-request.ts";
+import type { Workload } from "./workload.ts";
+
+export interface StagePlan {
+  /** Requests in flight: N patient users, each sending the next request when its answer is complete. */
+  readonly concurrency: number;
+  readonly numRequests: number;
+  /** First prompt index of the stage, so that no stage repeats another's prompts. */
+  readonly firstIndex: number;
+  readonly workload: Workload;
+  readonly signal?: AbortSignal | undefined;
+  readonly onRequest?: (done: number) => void;
+}
+
+/** Errors in a row after which a stage gives up: the server is gone. */
+const maxConsecutiveErrors = 8;
+
+/** Runs one closed-loop stage. Stops early when the server seems to be gone; the records up to then are kept. */
+export async function runStage(
+  target: BenchTarget,
+  plan: StagePlan,
+): Promise<{ readonly stage: BenchStage; readonly records: readonly RequestRecord[] }> {
+  const originMs = performance.now();
+  const cpuBefore = process.cpuUsage();
+  const records: RequestRecord[] = [];
+  let started = 0;
+  let errorsInRow = 0;
+  const user = async (): Promise<void> => {
+    while (started < plan.numRequests && errorsInRow < maxConsecutiveErrors && plan.signal?.aborted !== true) {
+      const index = plan.firstIndex + started;
+      started += 1;
+      const record = await measureRequest(target, {
+        index,
+        prompt: plan.workload.prompt(index),
+        outputTokens: plan.workload.outputTokens,
+        originMs,
+        signal: plan.signal,
+      });
+      records.push(record);
+      errorsInRow = record.error === null ? 0 : errorsInRow + 1;
+      plan.onRequest?.(records.length);
+    }
+  };
+  await Promise.all(Array.from({ length: plan.concurrency }, user));
+  const durationMs = performance.now() - originMs;
+  const cpu = process.cpuUsage(cpuBefore);
+  const clientCpuShare = (cpu.user + cpu.system) / 1000 / durationMs;
+  return { stage: summariseStage(plan.concurrency, records, durationMs, clientCpuShare), records };
+}
+
+/** Figures of a stage from its records. The window is the whole stage, ramp and drain included. */
+export function summariseStage(
+  concurrency: number,
+  records: readonly RequestRecord[],
+  durationMs: number,
+  clientCpuShare: number,
+): BenchStage {
+  const good = records.filter((record) => record.error === null);
+  const outputTokens = good.reduce((sum, record) => sum + tokensOf(record), 0);
+  const promptTokens = good.reduce((sum, record) => sum + (record.promptTokens ?? 0), 0);
+  const seconds = durationMs / 1000;
+  return {
+    concurrency,
+    numRequests: records.length,
+    numErrors: records.length - good.length,
+    firstError: records.find((record) => record.error !== null)?.error ?? null,
+    durationMs,
+    promptTokens,
+    outputTokens,
+    outputTokensPerSecond: outputTokens / seconds,
+    totalTokensPerSecond: (outputTokens + promptTokens) / seconds,
+    requestsPerSecond: good.length / seconds,
+    ttftMs: summarise(good.map((record) => record.firstTokenMs! - record.sentMs)),
+    itlMs: summarise(good.flatMap(gapsOf)),
+    tpotMs: summarise(good.filter((record) => tokensOf(record) > 1).map(tpotOf)),
+    e2eMs: summarise(good.map((record) => record.endMs - record.sentMs)),
+    clientCpuShare,
+  };
+}
+
+/** The server's count; where it sends none, one token per event. */
+function tokensOf(record: RequestRecord): number {
+  return record.outputTokens ?? record.chunkMs.length;
+}
+
+function tpotOf(record: RequestRecord): number {
+  return (record.lastTokenMs! - record.firstTokenMs!) / (tokensOf(record) - 1);
+}
+
+function gapsOf(record: RequestRecord): number[] {
+  const gaps: number[] = [];
+  for (let index = 1; index < record.chunkMs.length; index += 1) {
+    if (!record.coalesced[index]) gaps.push(record.chunkMs[index]! - record.chunkMs[index - 1]!);
+  }
+  return gaps;
+}

@@ -74,36 +74,40 @@ test("behaves as a naive pool under any sequence of operations", () => {
     pick: fc.nat(1000),
   });
   fc.assert(
-    fc.property(fc.integer({ min: 1, max: 20 }), fc.array(operation, { maxLength: 60 }), (numBlocks, operations) => {
-      const pool = new BlockPool(numBlocks);
-      const naive = new NaivePool(numBlocks);
-      const holders: NaiveHolder[] = [];
-      for (const { kind, count, pick } of operations) {
-        const index = holders.length === 0 ? -1 : pick % holders.length;
-        const holder = holders[index];
-        if (kind === "allocate") {
-          const table = new Int32Array(count);
-          const expected = count <= naive.free;
-          expect(pool.tryAllocate(count, table, 0)).toBe(expected);
-          if (expected) {
-            naive.take(table);
-            holders.push({ table });
+    fc.property(
+      fc.integer({ min: 1, max: 20 }),
+      fc.array(operation, { maxLength: 60 }),
+      (numBlocks, operations) => {
+        const pool = new BlockPool(numBlocks);
+        const naive = new NaivePool(numBlocks);
+        const holders: NaiveHolder[] = [];
+        for (const { kind, count, pick } of operations) {
+          const index = holders.length === 0 ? -1 : pick % holders.length;
+          const holder = holders[index];
+          if (kind === "allocate") {
+            const table = new Int32Array(count);
+            const expected = count <= naive.free;
+            expect(pool.tryAllocate(count, table, 0)).toBe(expected);
+            if (expected) {
+              naive.take(table);
+              holders.push({ table });
+            }
+          } else if (kind === "share" && holder !== undefined) {
+            for (const block of holder.table) pool.retain(block);
+            naive.retain(holder.table);
+            holders.push({ table: holder.table.slice() });
+          } else if (holder !== undefined) {
+            pool.release(holder.table, holder.table.length);
+            naive.release(holder.table);
+            holders.splice(index, 1);
           }
-        } else if (kind === "share" && holder !== undefined) {
-          for (const block of holder.table) pool.retain(block);
-          naive.retain(holder.table);
-          holders.push({ table: holder.table.slice() });
-        } else if (holder !== undefined) {
-          pool.release(holder.table, holder.table.length);
-          naive.release(holder.table);
-          holders.splice(index, 1);
+          pool.check();
+          expect(pool.numFree).toBe(naive.free);
+          for (let block = 0; block < numBlocks; block += 1) {
+            expect(pool.refCount(block)).toBe(naive.counts.get(block) ?? 0);
+          }
         }
-        pool.check();
-        expect(pool.numFree).toBe(naive.free);
-        for (let block = 0; block < numBlocks; block += 1) {
-          expect(pool.refCount(block)).toBe(naive.counts.get(block) ?? 0);
-        }
-      }
-    }),
+      },
+    ),
   );
 });

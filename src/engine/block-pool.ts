@@ -75,7 +75,10 @@ export class BlockPool {
     let numLinked = 0;
     let previous = this.numBlocks;
     for (let block = this.#next[this.numBlocks]!; block !== this.numBlocks; block = this.#next[block]!) {
-      invariant(this.#refCounts[block] === 0, `block ${block} is free with ${this.#refCounts[block]} holders`);
+      invariant(
+        this.#refCounts[block] === 0,
+        `block ${block} is free with ${this.#refCounts[block]} holders`,
+      );
       invariant(this.#previous[block] === previous, `block ${block} does not link back to ${previous}`);
       numLinked += 1;
       invariant(numLinked <= this.numBlocks, "the free list has a cycle");

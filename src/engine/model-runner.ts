@@ -103,7 +103,8 @@ export class ModelRunner {
     const blocks = table.blockTable(row);
     const start = index * this.#batch.blockTableStride;
     const numBlocks = table.numBlocks[row]!;
-    for (let block = 0; block < numBlocks; block += 1) this.#batch.blockTables[start + block] = blocks[block]!;
+    for (let block = 0; block < numBlocks; block += 1)
+      this.#batch.blockTables[start + block] = blocks[block]!;
   }
 
   #copyTokens(row: number, count: number, at: number): void {

@@ -86,7 +86,10 @@ export class Scheduler {
     plan.numTokens = 0;
     const isRoomy = this.#planRunning(plan);
     if (isRoomy) this.#planWaiting(plan);
-    invariant(plan.numSeqs > 0 || this.#numRunning + this.numWaiting === 0, "open sequences, but nothing to do");
+    invariant(
+      plan.numSeqs > 0 || this.#numRunning + this.numWaiting === 0,
+      "open sequences, but nothing to do",
+    );
     return plan;
   }
 

@@ -1,0 +1,69 @@
+import type { EngineStats } from "../protocol/engine-client.ts";
+
+/** Where each number stands in the shared array. */
+const fields = {
+  numRunning: 0,
+  numWaiting: 1,
+  numFreeBlocks: 2,
+  numTotalBlocks: 3,
+  blockSize: 4,
+  promptTokens: 5,
+  generationTokens: 6,
+  numPreemptions: 7,
+  numSteps: 8,
+  numAborted: 9,
+  numFinished: 10,
+  isBusy: 11,
+  lastStepEndMs: 12,
+} as const;
+
+type Field = keyof typeof fields;
+
+/**
+ * The engine's figures in one array of doubles, which may be shared between threads: a reader sees them without
+ * asking, also while a step runs or hangs. Single figures are never torn; figures of one reading may be of two steps.
+ */
+export class EngineCounters {
+  readonly values: Float64Array;
+
+  constructor(buffer: ArrayBufferLike = new ArrayBuffer(counterBytes)) {
+    this.values = new Float64Array(buffer);
+  }
+
+  set(field: Field, value: number): void {
+    this.values[fields[field]] = value;
+  }
+
+  add(field: Field, amount: number): void {
+    this.values[fields[field]]! += amount;
+  }
+
+  get(field: Field): number {
+    return this.values[fields[field]]!;
+  }
+
+  read(): EngineStats {
+    const isBusy = this.get("isBusy") === 1;
+    return {
+      numRunning: this.get("numRunning"),
+      numWaiting: this.get("numWaiting"),
+      numFreeBlocks: this.get("numFreeBlocks"),
+      numTotalBlocks: this.get("numTotalBlocks"),
+      blockSize: this.get("blockSize"),
+      promptTokens: this.get("promptTokens"),
+      generationTokens: this.get("generationTokens"),
+      numPreemptions: this.get("numPreemptions"),
+      numSteps: this.get("numSteps"),
+      numAborted: this.get("numAborted"),
+      numFinished: this.get("numFinished"),
+      lastStepAgeMs: isBusy ? Math.max(0, sharedNow() - this.get("lastStepEndMs")) : 0,
+    };
+  }
+}
+
+export const counterBytes: number = Object.keys(fields).length * Float64Array.BYTES_PER_ELEMENT;
+
+/** Milliseconds on a clock that all threads of the process share. */
+export function sharedNow(): number {
+  return performance.timeOrigin + performance.now();
+}

@@ -1,0 +1,20 @@
+import type { EngineClient } from "../protocol/engine-client.ts";
+import type { Engine } from "./engine.ts";
+import { engineClosed, OpenRequests } from "./open-requests.ts";
+
+/** A client of an engine in the caller's own thread: a step blocks it, so this is for tests and tools. */
+export function createInProcessClient(engine: Engine): EngineClient {
+  const open = new OpenRequests(engine);
+  engine.connect((message) => open.receive(message));
+  return {
+    info: engine.info,
+    generate: (request) => open.generate(request),
+    score: (request) => open.score(request),
+    abort: (requestId) => open.abort(requestId),
+    stats: () => Promise.resolve(engine.counters.read()),
+    close: async () => {
+      await engine.close();
+      open.failAll(engineClosed());
+    },
+  };
+}

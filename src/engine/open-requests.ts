@@ -1,0 +1,134 @@
+import { MillraceError } from "../base/errors.ts";
+import type { EngineOutput, GenerateRequest, ScoreRequest, ScoreResult } from "../protocol/engine-client.ts";
+import { OutputQueue } from "./output-queue.ts";
+import { emptyScore } from "./score-table.ts";
+import { readStep, type StepRecords } from "./step-record.ts";
+
+/** Where a client hands its requests over: the engine itself, or the port to its thread. */
+export interface EngineSink {
+  generate(handle: number, request: GenerateRequest): void;
+  score(handle: number, request: ScoreRequest): void;
+  abort(handle: number): void;
+}
+
+/** What an engine sends back after a step. Errors and scores are rare, so they are objects. */
+export interface StepMessage {
+  readonly records: StepRecords;
+  readonly scores: readonly { readonly handle: number; readonly result: ScoreResult }[];
+  readonly failures: readonly { readonly handle: number; readonly error: Error }[];
+}
+
+interface OpenScore {
+  readonly resolve: (result: ScoreResult) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** A client's side of all open requests: numbers them, and brings what comes back to whoever waits for it. */
+export class OpenRequests {
+  readonly #sink: EngineSink;
+  readonly #handles = new Map<string, number>();
+  readonly #queues = new Map<number, { readonly requestId: string; readonly queue: OutputQueue }>();
+  readonly #scores = new Map<number, OpenScore>();
+  #nextHandle = 0;
+  #failure: Error | null = null;
+
+  constructor(sink: EngineSink) {
+    this.#sink = sink;
+  }
+
+  get numOpen(): number {
+    return this.#queues.size + this.#scores.size;
+  }
+
+  generate(request: GenerateRequest): AsyncIterable<EngineOutput> {
+    const { requestId } = request;
+    const queue = new OutputQueue(() => this.abort(requestId));
+    if (this.#failure !== null) queue.fail(this.#failure);
+    else if (this.#handles.has(requestId)) queue.fail(duplicateId(requestId));
+    else {
+      const handle = this.#takeHandle();
+      this.#handles.set(requestId, handle);
+      this.#queues.set(handle, { requestId, queue });
+      this.#sink.generate(handle, request);
+    }
+    return queue;
+  }
+
+  score(request: ScoreRequest): Promise<ScoreResult> {
+    if (this.#failure !== null) return Promise.reject(this.#failure);
+    const { start, tokenIds } = request;
+    if (start >= 1 && start === tokenIds.length) return Promise.resolve(emptyScore(request));
+    return new Promise((resolve, reject) => {
+      const handle = this.#takeHandle();
+      this.#scores.set(handle, { resolve, reject });
+      this.#sink.score(handle, request);
+    });
+  }
+
+  abort(requestId: string): void {
+    const handle = this.#handles.get(requestId);
+    if (handle !== undefined) this.#sink.abort(handle);
+  }
+
+  receive(message: StepMessage): void {
+    readStep(
+      message.records,
+      (handle) => this.#queues.get(handle)?.requestId,
+      (handle, output) => {
+        this.#queues.get(handle)!.queue.push(output);
+        if (output.finishReason !== null) this.#forget(handle);
+      },
+    );
+    for (const { handle, result } of message.scores) {
+      this.#scores.get(handle)?.resolve(result);
+      this.#scores.delete(handle);
+    }
+    for (const { handle, error } of message.failures) {
+      this.#queues.get(handle)?.queue.fail(error);
+      this.#scores.get(handle)?.reject(error);
+      this.#scores.delete(handle);
+      this.#forget(handle);
+    }
+  }
+
+  /** Rejects everything that is open, and everything that comes later. */
+  failAll(error: Error): void {
+    if (this.#failure !== null) return;
+    this.#failure = error;
+    for (const { queue } of this.#queues.values()) queue.fail(error);
+    for (const { reject } of this.#scores.values()) reject(error);
+    this.#queues.clear();
+    this.#handles.clear();
+    this.#scores.clear();
+  }
+
+  #forget(handle: number): void {
+    const open = this.#queues.get(handle);
+    if (open === undefined) return;
+    this.#queues.delete(handle);
+    this.#handles.delete(open.requestId);
+  }
+
+  /** Handles stay within an int32; none is open for two billion requests. */
+  #takeHandle(): number {
+    const handle = this.#nextHandle;
+    this.#nextHandle = (handle + 1) % 0x7fffffff;
+    return handle;
+  }
+}
+
+function duplicateId(requestId: string): MillraceError {
+  return new MillraceError(
+    "invalid_request",
+    `Request id "${requestId}" is already open. Ids must be unique among open requests; give this one another.`,
+    { param: "request_id" },
+  );
+}
+
+/** The error of requests that meet a closed engine. */
+export function engineClosed(): MillraceError {
+  return new MillraceError(
+    "engine_failed",
+    "The engine is closed. It takes no more requests; start a new one.",
+  );
+}

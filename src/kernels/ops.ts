@@ -93,6 +93,7 @@ export interface PackOptions {
 
 /** Done while the result is still in registers, in this order: bias, delta, residual, activation. */
 export interface LinearEpilogue {
+  /** [weight.rows], in the order of the parts as they were packed, also for `paired`. */
   readonly bias?: VectorWeight;
   /** Low-rank delta (LoRA): y += scale · (x · Aᵀ) · Bᵀ. */
   readonly delta?: { readonly a: LinearWeight; readonly b: LinearWeight; readonly scale: number };
@@ -121,6 +122,13 @@ export interface AttentionOptions extends AttentionShape {
  * Sampling parameters of the rows of one logits matrix. Arrays may be longer than `numRows`.
  * Order of work: bias, mask, logprobs of these logits (vLLM's `raw_logprobs` is before bias; ours too: see
  * `SamplingOutput.logprobs`), temperature, min-p, top-k, top-p, draw.
+ *
+ * The draw. Candidates stand in the order of falling logit (after bias and mask), ties to the lowest id; the weight
+ * of one is w = exp((logit − highest) / temperature). min-p keeps w ≥ minP; top-k keeps the first topK; top-p keeps
+ * the shortest prefix of what is left whose weight reaches topP of the weight of what is left, at least one. With
+ * (r0, r1, …) = Philox4x32-10 of counter (output index, sequence index, 0, 0) and u = (r0 · 2^21 + (r1 >> 11)) · 2^-53,
+ * the token is the first candidate at which the cumulative weight exceeds u · total, all sums in f64.
+ * Where bias and mask leave no token (every logit −Infinity or NaN), the token id is −1 and its logprob NaN.
  */
 export interface SamplingBatch {
   numRows: number;
@@ -149,7 +157,7 @@ export interface SamplingOutput {
   readonly tokenIds: Int32Array;
   /** [numRows] log-softmax of the raw logits (natural logarithm) at the drawn token. */
   readonly logprobs: Float32Array;
-  /** [numRows] rank of the drawn token in the raw logits, 1 = highest. */
+  /** [numRows] rank of the drawn token in the raw logits, 1 = highest; equal logits rank by id. */
   readonly ranks: Int32Array;
   readonly maxLogprobs: number;
   /** [numRows, maxLogprobs] ids by falling raw logit, ties to the lowest id. */

@@ -47,7 +47,8 @@ struct Activations {
   int64_t rowStride;
   /** Int8 forms: [rows] or [rows, cols / 32]. */
   float* scales;
-  /** Int8 forms: sum of the codes each scale covers, same shape. */
+  /** Int8 forms: [rows, sumsPerRow] running sums of a row's codes: entry i is the sum of the columns below 16 i, so
+      that the sum over any group of a weight is one difference. */
   int32_t* sums;
 };
 
@@ -60,16 +61,22 @@ constexpr int64_t activationStride(Form form, int64_t cols) {
   return form == Form::F32 ? cols : roundUp(cols, 64 / bytesPerElement(form));
 }
 
-/** Scales (and sums) of one row. */
+/** Scales of one row. */
 constexpr int64_t scalesPerRow(Form form, int64_t cols) {
   return form == Form::Int8Token ? 1 : form == Form::Int8Block32 ? (cols + 31) / 32 : 0;
+}
+
+/** Running sums of one row. */
+constexpr int64_t sumsPerRow(Form form, int64_t cols) {
+  return form == Form::Int8Token || form == Form::Int8Block32 ? roundUp(cols, 32) / 16 + 1 : 0;
 }
 
 /** Bytes that `layActivations` needs, a multiple of 64. */
 constexpr size_t activationBytes(Form form, int64_t rows, int64_t cols) {
   const int64_t data = roundUp(rows * activationStride(form, cols) * bytesPerElement(form), 64);
   const int64_t scales = roundUp(rows * scalesPerRow(form, cols) * 4, 64);
-  return static_cast<size_t>(data + 2 * scales);
+  const int64_t sums = roundUp(rows * sumsPerRow(form, cols) * 4, 64);
+  return static_cast<size_t>(data + scales + sums);
 }
 
 /** Lays a matrix over `buffer` (64-byte aligned, `activationBytes` long). Contents are not touched. */
@@ -108,8 +115,8 @@ struct LinearKernels {
       input form. */
   std::unique_ptr<PackedLinear> (*pack)(const WeightPart* parts, int numParts, Form inputForm, bool paired,
                                         ThreadPool& pool, std::string& error);
-  /** out[r, n] = x[r] . w[n], then bias, residual (null or == out), silu-mul, in that order; silu-mul writes rows / 2
-      columns. A row of the result depends on its own row of x only. */
+  /** out[r, n] = x[r] . w[n], then bias, residual (null or == out), silu-mul, in that order; silu-mul is for paired
+      weights without residual and writes rows / 2 columns. A row of the result depends on its own row of x only. */
   void (*run)(const PackedLinear& weight, const Activations& x, float* out, int64_t outStride, const float* bias,
               const float* residualInOut, bool siluMul, ThreadPool& pool);
   /** Row of the matrix as f32 [cols], exactly. Rows count parts in order, also when paired. */

@@ -1,0 +1,82 @@
+// The packed form of a weight matrix: tiles of 16 rows (lanes are outputs), columns interleaved in 32-bit units.
+#pragma once
+
+#include <cstdlib>
+#include <string>
+
+#include "linear/linear.h"
+
+namespace millrace {
+
+enum class Codes : int { F32 = 0, F16 = 1, BF16 = 2, Int8 = 3, Int4 = 4 };
+
+enum class ScaleType : int { F32 = 0, F16 = 1, BF16 = 2 };
+
+constexpr int64_t lanesPerTile = 16;
+
+/** Memory aligned for whole-line reads. */
+class AlignedBytes {
+ public:
+  AlignedBytes() = default;
+  ~AlignedBytes() { std::free(data_); }
+  AlignedBytes(const AlignedBytes&) = delete;
+  AlignedBytes& operator=(const AlignedBytes&) = delete;
+
+  /** Throws bad_alloc. Large blocks ask for huge pages. */
+  void allocate(size_t bytes);
+  uint8_t* data() const { return data_; }
+  size_t size() const { return size_; }
+
+ private:
+  uint8_t* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+/**
+ * Codes are [tile][unit][lane], a unit being 32 bits of one row: one f32; two bf16; four int8 (stored as code + 128);
+ * or eight int4, where byte j holds column j in its low nibble and column j + 4 in its high one. So 64 bytes are what
+ * one 512-bit load takes. f16 is [tile][column][lane]. Scales and minimums are [tile][group][lane].
+ */
+class PackedMatrix : public PackedLinear {
+ public:
+  const char* description() const override { return text.c_str(); }
+
+  bool isInteger() const { return codes >= Codes::Int8; }
+  int64_t numGroups() const { return cols / groupSize; }
+  /** Rows that one part of a paired matrix has, or all. */
+  int64_t partRows() const { return paired ? rows / 2 : rows; }
+  const uint8_t* tileCodes(int64_t tile) const { return codeBytes.data() + tile * tileBytes; }
+
+  /** Source row of a lane, or -1 where the tile is padded. Tiles 2i and 2i + 1 of a paired matrix are row block i of
+      the first and second part. */
+  int64_t sourceRow(int64_t tile, int64_t lane) const {
+    const int64_t block = paired ? tile / 2 : tile;
+    const int64_t row = block * lanesPerTile + lane;
+    if (row >= partRows()) return -1;
+    return paired && tile % 2 == 1 ? row + partRows() : row;
+  }
+
+  Codes codes = Codes::F32;
+  /** Equal to cols for one scale per row, and for dense matrices. */
+  int64_t groupSize = 0;
+  bool hasMinimums = false;
+  ScaleType scaleType = ScaleType::F32;
+  /** Columns held: padded to 32 where one scale covers the row; groups are multiples of 16 and need no padding. */
+  int64_t paddedCols = 0;
+  int64_t numTiles = 0;
+  int64_t tileBytes = 0;
+  AlignedBytes codeBytes;
+  /** Scales, then minimums if any, in `scaleType`. */
+  AlignedBytes scaleBytes;
+  const uint8_t* scales = nullptr;
+  const uint8_t* minimums = nullptr;
+  std::string text;
+};
+
+std::unique_ptr<PackedLinear> packLinear(const WeightPart* parts, int numParts, Form inputForm, bool paired,
+                                         ThreadPool& pool, std::string& error);
+
+/** Row of the matrix as f32 [cols]. */
+void unpackRow(const PackedLinear& weight, int64_t row, float* out);
+
+}  // namespace millrace

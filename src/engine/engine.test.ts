@@ -5,7 +5,7 @@ import {
   createContextModel,
   logSoftmax,
 } from "../../tests/context-model.ts";
-import { MillraceError } from "../base/errors.ts";
+import type { MillraceError } from "../base/errors.ts";
 import type { EngineClient, EngineInfo, EngineOutput } from "../protocol/engine-client.ts";
 import { defaultSampling, type SamplingParams } from "../protocol/sampling-params.ts";
 import { Engine } from "./engine.ts";
@@ -118,7 +118,8 @@ test("draws the same after preemption, with the same logprob bits and seeded tok
   const { client, engine } = start({ numBlocks: 14 });
   const together = await Promise.all(prompts.map((prompt) => generate(client, prompt, sampling)));
   expect((await client.stats()).numPreemptions).toBeGreaterThan(0);
-  const content = (outputs: EngineOutput[]): unknown => outputs.map(({ requestId: _, ...rest }) => rest);
+  const content = (outputs: EngineOutput[]): unknown =>
+    outputs.map((output) => ({ ...output, requestId: null }));
   expect(together.map(content)).toEqual(alone.map(content));
   engine.checkInvariants();
 });
@@ -188,7 +189,7 @@ test("scores every position as the model does, across chunks and beside generati
 test("a score of nothing is empty, and the longest one has one token more than the context", async () => {
   const { client } = start();
   expect((await client.score({ tokenIds: [1, 2], start: 2, topK: 4 })).logprobs.length).toBe(0);
-  const tokenIds = new Array<number>(65).fill(3);
+  const tokenIds = Array.from({ length: 65 }, () => 3);
   expect((await client.score({ tokenIds, start: 64, topK: 0 })).logprobs.length).toBe(1);
   await expect(client.score({ tokenIds: [...tokenIds, 3], start: 1, topK: 0 })).rejects.toThrow(
     "maximum context length is 64 tokens",
@@ -197,7 +198,13 @@ test("a score of nothing is empty, and the longest one has one token more than t
 
 test("refuses what can never run, with the numbers", async () => {
   const { client } = start({ numBlocks: 4 });
-  await expect(generate(client, new Array<number>(60).fill(1), { maxTokens: 5 })).rejects.toMatchObject({
+  await expect(
+    generate(
+      client,
+      Array.from({ length: 60 }, () => 1),
+      { maxTokens: 5 },
+    ),
+  ).rejects.toMatchObject({
     code: "context_length_exceeded",
     message: expect.stringMatching(
       /maximum context length is 64 tokens.* 60 prompt .* 5 output .* 65 in total/,

@@ -50,7 +50,7 @@ function simulate(world: World): { steps: PlannedStep[]; finished: number[]; num
       const opened = table.open(
         sequence,
         sequenceKinds.generate,
-        new Array<number>(arrival.promptTokens).fill(1),
+        Array.from({ length: arrival.promptTokens }, () => 1),
       );
       rows.set(sequence, opened);
       scheduler.add(opened);

@@ -1,0 +1,52 @@
+import type { PrecisionOptions } from "../model/causal-model.ts";
+
+/** Everything that starts an engine; plain data, so that it can cross to the engine's thread. */
+export interface EngineOptions extends PrecisionOptions {
+  /** A model folder or a GGUF file. */
+  readonly modelPath: string;
+  /** `auto`: f16, or f32 when all activations are f32. */
+  readonly kvCacheDtype: "auto" | "f32" | "f16" | "bf16";
+  /** Longest context; null: the model's own, as far as memory allows. */
+  readonly maxModelLen: number | null;
+  /** Most sequences in one step. */
+  readonly maxNumSeqs: number;
+  /** Most tokens in one step. */
+  readonly maxNumBatchedTokens: number;
+  /** Most tokens of one prompt in one step; 0 for no limit of its own. */
+  readonly longPrefillTokenThreshold: number;
+  /** Bytes for the KV cache; null: chosen from the free memory. */
+  readonly kvCacheMemoryBytes: number | null;
+  /** Kernel threads; 0 = physical cores inside affinity and quota. */
+  readonly numThreads: number;
+  readonly backend: "auto" | "native" | "reference";
+  /** Instruction set to force, or `auto`. */
+  readonly isa: string;
+  /** Seed of the seeds for requests that bring none; null = the system's random source. */
+  readonly seed: number | null;
+  /** Most waiting requests; more are refused. */
+  readonly maxNumQueuedRequests: number;
+  /** Tokens per KV block; default 32. */
+  readonly blockSize?: number;
+  /** Exact number of KV blocks, whatever the memory: to provoke preemption in tests. */
+  readonly numKvBlocks?: number;
+}
+
+/** Options for a model with everything else at its default. */
+export function defaultEngineOptions(modelPath: string): EngineOptions {
+  return {
+    modelPath,
+    dtype: "auto",
+    activations: "auto",
+    kvCacheDtype: "auto",
+    maxModelLen: null,
+    maxNumSeqs: 128,
+    maxNumBatchedTokens: 2048,
+    longPrefillTokenThreshold: 0,
+    kvCacheMemoryBytes: null,
+    numThreads: 0,
+    backend: "auto",
+    isa: "auto",
+    seed: null,
+    maxNumQueuedRequests: 4096,
+  };
+}

@@ -1,0 +1,39 @@
+import { parentPort, workerData } from "node:worker_threads";
+import { toWire } from "../base/errors.ts";
+import { invariant } from "../base/invariant.ts";
+import type { Engine } from "./engine.ts";
+import { EngineCounters } from "./engine-stats.ts";
+import { loadEngine } from "./load-engine.ts";
+import { toWireStep, type WorkerCommand, type WorkerReport, type WorkerStart } from "./worker-messages.ts";
+
+// The engine's own thread: loads the model, then obeys commands and posts one message per step.
+
+invariant(parentPort !== null, "engine-worker runs in a worker thread only");
+const port = parentPort;
+const { options, counters } = workerData as WorkerStart;
+
+try {
+  serve(await loadEngine(options, new EngineCounters(counters)));
+} catch (error) {
+  report({ kind: "refused", error: toWire(error) });
+  port.close();
+}
+
+function serve(engine: Engine): void {
+  engine.connect((message) => {
+    const { report: step, transfer } = toWireStep(message);
+    port.postMessage(step, transfer);
+  });
+  port.on("message", (command: WorkerCommand) => {
+    if (command.kind === "generate") engine.generate(command.handle, command.request);
+    else if (command.kind === "score") engine.score(command.handle, command.request);
+    else if (command.kind === "abort") engine.abort(command.handle);
+    // With its port closed the thread has nothing left to wait for, and ends.
+    else void engine.close().finally(() => port.close());
+  });
+  report({ kind: "ready", info: engine.info });
+}
+
+function report(message: WorkerReport): void {
+  port.postMessage(message);
+}

@@ -1,0 +1,93 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { repositoryPath } from "../../tests/test-data.ts";
+import type { EngineClient } from "../protocol/engine-client.ts";
+import { defaultSampling } from "../protocol/sampling-params.ts";
+import { defaultEngineOptions, type EngineOptions } from "./engine-options.ts";
+import { startEngineWorker } from "./worker-client.ts";
+
+const options: EngineOptions = {
+  ...defaultEngineOptions(repositoryPath("models", "pebble", "model")),
+  maxModelLen: 256,
+  maxNumSeqs: 16,
+  maxNumBatchedTokens: 128,
+  numKvBlocks: 40,
+};
+
+let client: EngineClient;
+
+beforeAll(async () => {
+  client = await startEngineWorker(options);
+});
+
+afterAll(() => client.close());
+
+const prompt = (length: number): number[] => Array.from({ length }, (_, j) => 5 + ((j * 37) % 1500));
+
+test("says what is served", () => {
+  expect(client.info).toMatchObject({
+    architecture: "LlamaForCausalLM",
+    maxModelLen: 256,
+    numTotalBlocks: 40,
+  });
+  expect(client.info.eosTokenIds).toEqual([2, 0]);
+  expect(client.info.loadTimesMs["total"]).toBeGreaterThan(0);
+});
+
+test("a refused request rejects with its code, its field and its message", async () => {
+  const request = {
+    requestId: "long",
+    promptTokenIds: prompt(250),
+    sampling: { ...defaultSampling, maxTokens: 10 },
+  };
+  await expect(async () => {
+    for await (const _ of client.generate(request));
+  }).rejects.toMatchObject({ code: "context_length_exceeded", param: "max_tokens" });
+});
+
+test("after 200 mixed requests with a third aborted everything has come back", async () => {
+  const before = await client.stats();
+  const work = Array.from({ length: 200 }, async (_, index): Promise<void> => {
+    const promptTokenIds = prompt(1 + (index % 40));
+    if (index % 5 === 4) {
+      await client.score({ tokenIds: promptTokenIds, start: 1, topK: index % 3 });
+      return;
+    }
+    const sampling = { ...defaultSampling, maxTokens: 1 + (index % 9), ignoreEos: true };
+    const requestId = `storm-${index}`;
+    let numOutputs = 0;
+    for await (const _output of client.generate({ requestId, promptTokenIds, sampling })) {
+      numOutputs += 1;
+      if (index % 3 === 0 && index % 2 === 0) break;
+      if (index % 3 === 0 && numOutputs === 2) client.abort(requestId);
+    }
+  });
+  await Promise.all(work);
+  while ((await client.stats()).numRunning > 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  const after = await client.stats();
+  expect(after).toMatchObject({ numRunning: 0, numWaiting: 0, numFreeBlocks: 40 });
+  expect(after.numFinished + after.numAborted - before.numFinished - before.numAborted).toBe(200);
+});
+
+test("a load that fails rejects with the load's own error", async () => {
+  await expect(startEngineWorker({ ...options, modelPath: "/nowhere" })).rejects.toMatchObject({
+    code: "file_not_found",
+  });
+  await expect(startEngineWorker({ ...options, maxModelLen: 4096 })).rejects.toMatchObject({
+    code: "invalid_option",
+  });
+});
+
+test("closing aborts what is open, and later requests are refused", async () => {
+  const other = await startEngineWorker(options);
+  const sampling = { ...defaultSampling, maxTokens: 200, ignoreEos: true };
+  const reasons: unknown[] = [];
+  for await (const output of other.generate({ requestId: "open", promptTokenIds: prompt(3), sampling })) {
+    reasons.push(output.finishReason);
+    if (reasons.length === 1) void other.close();
+  }
+  expect(reasons.at(-1)).toBe("abort");
+  await other.close();
+  await expect(other.score({ tokenIds: [1, 2], start: 1, topK: 0 })).rejects.toMatchObject({
+    code: "engine_failed",
+  });
+});

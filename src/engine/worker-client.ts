@@ -1,0 +1,105 @@
+import { Worker } from "node:worker_threads";
+import { fromWire, MillraceError, messageOf } from "../base/errors.ts";
+import type { EngineClient, EngineInfo } from "../protocol/engine-client.ts";
+import type { EngineOptions } from "./engine-options.ts";
+import { counterBytes, EngineCounters } from "./engine-stats.ts";
+import { type EngineSink, engineClosed, OpenRequests } from "./open-requests.ts";
+import { fromWireStep, type WorkerCommand, type WorkerReport, type WorkerStart } from "./worker-messages.ts";
+
+/**
+ * Starts an engine in a thread of its own and resolves when it has loaded; rejects with the load's own error. If the
+ * thread dies, all open requests and all later ones are rejected with `engine_failed` and the cause.
+ */
+export async function startEngineWorker(options: EngineOptions): Promise<EngineClient> {
+  const counters = new SharedArrayBuffer(counterBytes);
+  const workerData: WorkerStart = { options, counters };
+  const worker = new Worker(workerFile(), { workerData });
+  const info = await loaded(worker);
+  return connect(worker, info, new EngineCounters(counters));
+}
+
+/** The built file, also when this one runs from its TypeScript source: a worker cannot run that. */
+function workerFile(): URL {
+  const isSource = import.meta.url.endsWith(".ts");
+  return new URL(isSource ? "../../dist/engine/engine-worker.js" : "./engine-worker.js", import.meta.url);
+}
+
+function loaded(worker: Worker): Promise<EngineInfo> {
+  return new Promise((resolve, reject) => {
+    const fail = (cause: unknown): void => reject(workerDied("while loading", cause));
+    const exit = (code: number): void => fail(new Error(`exit code ${code}`));
+    worker.once("error", fail);
+    worker.once("exit", exit);
+    worker.once("message", (report: WorkerReport) => {
+      worker.off("error", fail);
+      worker.off("exit", exit);
+      if (report.kind === "ready") resolve(report.info);
+      else if (report.kind === "refused") reject(fromWire(report.error));
+      else fail(new Error("a step came before the engine was ready"));
+    });
+  });
+}
+
+function connect(worker: Worker, info: EngineInfo, counters: EngineCounters): EngineClient {
+  const open = new OpenRequests(commandSink(worker));
+  let isClosing = false;
+  let hasExited = false;
+  const exited = new Promise<void>((resolve) => {
+    worker.once("exit", (code) => {
+      hasExited = true;
+      // A thread that died in a step can no longer say that it stands still.
+      counters.set("isBusy", 0);
+      open.failAll(isClosing ? engineClosed() : workerDied("", new Error(`exit code ${code}`)));
+      resolve();
+    });
+  });
+  worker.on("error", (cause) => open.failAll(workerDied("", cause)));
+  worker.on("message", (report: WorkerReport) => {
+    if (report.kind === "step") open.receive(fromWireStep(report));
+  });
+  return {
+    info,
+    generate: (request) => open.generate(request),
+    score: (request) => open.score(request),
+    abort: (requestId) => open.abort(requestId),
+    stats: () => Promise.resolve(counters.read()),
+    close: async () => {
+      if (!isClosing && !hasExited) post(worker, { kind: "close" });
+      isClosing = true;
+      await exited;
+    },
+  };
+}
+
+function commandSink(worker: Worker): EngineSink {
+  return {
+    generate: (handle, request) => {
+      const promptTokenIds = Int32Array.from(request.promptTokenIds);
+      const { requestId, sampling } = request;
+      const command: WorkerCommand = {
+        kind: "generate",
+        handle,
+        request: { requestId, promptTokenIds, sampling },
+      };
+      post(worker, command, [promptTokenIds.buffer]);
+    },
+    score: (handle, request) => {
+      const tokenIds = Int32Array.from(request.tokenIds);
+      const { start, topK } = request;
+      post(worker, { kind: "score", handle, request: { tokenIds, start, topK } }, [tokenIds.buffer]);
+    },
+    abort: (handle) => post(worker, { kind: "abort", handle }),
+  };
+}
+
+function post(worker: Worker, command: WorkerCommand, transfer: ArrayBuffer[] = []): void {
+  worker.postMessage(command, transfer);
+}
+
+function workerDied(when: string, cause: unknown): MillraceError {
+  return new MillraceError(
+    "engine_failed",
+    `The engine's thread died${when === "" ? "" : ` ${when}`}: ${messageOf(cause)}. Restart it and report this with the log.`,
+    { cause },
+  );
+}

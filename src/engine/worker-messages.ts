@@ -1,0 +1,56 @@
+import { fromWire, toWire, type WireError } from "../base/errors.ts";
+import type { EngineInfo, GenerateRequest, ScoreRequest, ScoreResult } from "../protocol/engine-client.ts";
+import type { EngineOptions } from "./engine-options.ts";
+import type { StepMessage } from "./open-requests.ts";
+import type { StepRecords } from "./step-record.ts";
+
+/** What the engine's thread is started with. */
+export interface WorkerStart {
+  readonly options: EngineOptions;
+  /** Memory of the `EngineCounters`, read by both sides. */
+  readonly counters: SharedArrayBuffer;
+}
+
+/** To the engine's thread. */
+export type WorkerCommand =
+  | { readonly kind: "generate"; readonly handle: number; readonly request: GenerateRequest }
+  | { readonly kind: "score"; readonly handle: number; readonly request: ScoreRequest }
+  | { readonly kind: "abort"; readonly handle: number }
+  | { readonly kind: "close" };
+
+interface WireStep {
+  readonly kind: "step";
+  readonly records: StepRecords;
+  readonly scores: readonly { readonly handle: number; readonly result: ScoreResult }[];
+  readonly failures: readonly { readonly handle: number; readonly error: WireError }[];
+}
+
+/** From the engine's thread: `ready` or `refused` once, then at most one `step` per step. */
+export type WorkerReport =
+  | { readonly kind: "ready"; readonly info: EngineInfo }
+  | { readonly kind: "refused"; readonly error: WireError }
+  | WireStep;
+
+/** A step's message as plain data, with the buffers that move instead of being copied. */
+export function toWireStep(message: StepMessage): {
+  readonly report: WireStep;
+  readonly transfer: ArrayBuffer[];
+} {
+  const { records, scores } = message;
+  const transfer = [bufferOf(records.ints), bufferOf(records.floats)];
+  for (const { result } of scores) {
+    const { logprobs, argmax, topIds, topLogprobs } = result;
+    for (const array of [logprobs, argmax, topIds, topLogprobs]) transfer.push(bufferOf(array));
+  }
+  const failures = message.failures.map(({ handle, error }) => ({ handle, error: toWire(error) }));
+  return { report: { kind: "step", records, scores, failures }, transfer };
+}
+
+export function fromWireStep(step: WireStep): StepMessage {
+  const failures = step.failures.map(({ handle, error }) => ({ handle, error: fromWire(error) }));
+  return { records: step.records, scores: step.scores, failures };
+}
+
+function bufferOf(array: Int32Array | Float32Array): ArrayBuffer {
+  return array.buffer as ArrayBuffer;
+}

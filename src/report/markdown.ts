@@ -1,0 +1,29 @@
+import type { ComparisonRecord } from "../records/comparison.ts";
+import { type ReportTable, reportTables } from "./tables.ts";
+
+/** The comparison as Markdown. */
+export function renderMarkdown(record: ComparisonRecord): string {
+  return [
+    `# ${record.base.name}: ${record.scheme} against base`,
+    "",
+    `Millrace ${record.version}, ${record.createdAt}, ${record.machine}.`,
+    "",
+    ...reportTables(record).flatMap(renderTable),
+    ...(record.notes.length === 0 ? [] : ["## Notes", "", ...record.notes.map((note) => `- ${note}`), ""]),
+  ].join("\n");
+}
+
+function renderTable(table: ReportTable): string[] {
+  const line = (cells: readonly string[]): string =>
+    `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
+  return [
+    `## ${table.title}`,
+    "",
+    line(table.header),
+    line(table.header.map((_, column) => (column === 0 ? "---" : "---:"))),
+    ...table.rows.map(line),
+    "",
+    table.caption,
+    "",
+  ];
+}

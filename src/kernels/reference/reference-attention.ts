@@ -1,0 +1,200 @@
+import { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from "../../base/half.ts";
+import { invariant } from "../../base/invariant.ts";
+import type {
+  AttentionOptions,
+  AttentionShape,
+  KvCache,
+  KvCacheShape,
+  RaggedBatch,
+  RopeTable,
+} from "../ops.ts";
+import { dot } from "./reference-linear.ts";
+import type { ReferenceTensor } from "./tensor-arena.ts";
+
+type KvStore = Float32Array | Uint16Array;
+
+/** K and V of each layer, [block, kvHead, token, headDim]. */
+export interface ReferenceKvCache extends KvCache {
+  readonly keys: readonly KvStore[];
+  readonly values: readonly KvStore[];
+}
+
+export interface ReferenceRopeTable extends RopeTable {
+  readonly cos: Float32Array;
+  readonly sin: Float32Array;
+}
+
+export function createReferenceKvCache(id: number, shape: KvCacheShape): ReferenceKvCache {
+  const size = shape.numBlocks * shape.blockSize * shape.numKvHeads * shape.headDim;
+  const allocate = (): KvStore => (shape.dtype === "f32" ? new Float32Array(size) : new Uint16Array(size));
+  const slabs = (): KvStore[] => Array.from({ length: shape.numLayers }, allocate);
+  const bytesPerElement = shape.dtype === "f32" ? 4 : 2;
+  return {
+    ...shape,
+    id,
+    sizeBytes: 2 * shape.numLayers * size * bytesPerElement,
+    keys: slabs(),
+    values: slabs(),
+  };
+}
+
+/** First element of a token's head in a slab. */
+function headOffset(cache: KvCacheShape, slot: number, kvHead: number): number {
+  const { blockSize, numKvHeads, headDim } = cache;
+  const block = Math.floor(slot / blockSize);
+  return ((block * numKvHeads + kvHead) * blockSize + (slot % blockSize)) * headDim;
+}
+
+/** Rotates q and k in place and writes k and v to the slots of the batch; each product and sum rounded to f32. */
+export function rotateAndStore(
+  qkv: ReferenceTensor,
+  rope: ReferenceRopeTable,
+  target: { readonly cache: ReferenceKvCache; readonly layer: number },
+  batch: RaggedBatch,
+  shape: AttentionShape,
+): void {
+  const { numHeads, numKvHeads, headDim } = shape;
+  const { cache, layer } = target;
+  const keys = cache.keys[layer];
+  const values = cache.values[layer];
+  invariant(keys !== undefined && values !== undefined, `layer ${layer} is not in the KV cache`);
+  const numSlots = cache.numBlocks * cache.blockSize;
+  for (let token = 0; token < batch.numTokens; token += 1) {
+    const position = batch.positions[token]!;
+    const slot = batch.slots[token]!;
+    invariant(
+      position >= 0 && position < rope.maxPositions,
+      `position ${position} is outside the rope table`,
+    );
+    invariant(slot >= 0 && slot < numSlots, `slot ${slot} is outside the KV cache`);
+    const start = token * qkv.cols;
+    for (let head = 0; head < numHeads + numKvHeads; head += 1) {
+      rotate(qkv.values, start + head * headDim, rope, position);
+    }
+    const keyStart = start + numHeads * headDim;
+    const valueStart = keyStart + numKvHeads * headDim;
+    for (let head = 0; head < numKvHeads; head += 1) {
+      const at = headOffset(cache, slot, head);
+      store(qkv.values, keyStart + head * headDim, keys, at, cache);
+      store(qkv.values, valueStart + head * headDim, values, at, cache);
+    }
+  }
+}
+
+function rotate(values: Float32Array, start: number, rope: ReferenceRopeTable, position: number): void {
+  const half = rope.rotaryDim / 2;
+  for (let i = 0; i < half; i += 1) {
+    const cos = rope.cos[position * half + i]!;
+    const sin = rope.sin[position * half + i]!;
+    const first = values[start + i]!;
+    const second = values[start + half + i]!;
+    values[start + i] = Math.fround(first * cos) - Math.fround(second * sin);
+    values[start + half + i] = Math.fround(second * cos) + Math.fround(first * sin);
+  }
+}
+
+function store(
+  source: Float32Array,
+  from: number,
+  slab: KvStore,
+  at: number,
+  { headDim, dtype }: KvCacheShape,
+): void {
+  if (dtype === "f32") slab.set(source.subarray(from, from + headDim), at);
+  else if (dtype === "f16") for (let i = 0; i < headDim; i += 1) slab[at + i] = f32ToF16(source[from + i]!);
+  else for (let i = 0; i < headDim; i += 1) slab[at + i] = f32ToBf16(source[from + i]!);
+}
+
+function load(
+  slab: KvStore,
+  at: number,
+  into: Float64Array,
+  to: number,
+  { headDim, dtype }: KvCacheShape,
+): void {
+  if (dtype === "f32") for (let i = 0; i < headDim; i += 1) into[to + i] = slab[at + i]!;
+  else if (dtype === "f16") for (let i = 0; i < headDim; i += 1) into[to + i] = f16ToF32(slab[at + i]!);
+  else for (let i = 0; i < headDim; i += 1) into[to + i] = bf16ToF32(slab[at + i]!);
+}
+
+/** One sequence's part of a batch and one KV head of its context. */
+interface HeadContext {
+  readonly keys: Float64Array;
+  readonly values: Float64Array;
+  /** [headDim] */
+  readonly query: Float64Array;
+  /** [context length] */
+  readonly scores: Float64Array;
+}
+
+/** Causal attention, scores and sums in f64: out f32 [numTokens, numHeads · headDim]. */
+export function attend(
+  qkv: ReferenceTensor,
+  source: { readonly cache: ReferenceKvCache; readonly layer: number },
+  batch: RaggedBatch,
+  options: AttentionOptions,
+  out: Float32Array,
+): void {
+  const { headDim, numKvHeads, numHeads } = options;
+  const groupHeads = numHeads / numKvHeads;
+  for (let seq = 0; seq < batch.numSeqs; seq += 1) {
+    const length = batch.contextLengths[seq]!;
+    const context: HeadContext = {
+      keys: new Float64Array(length * headDim),
+      values: new Float64Array(length * headDim),
+      query: new Float64Array(headDim),
+      scores: new Float64Array(length),
+    };
+    for (let kvHead = 0; kvHead < numKvHeads; kvHead += 1) {
+      gatherContext(source, batch, seq, kvHead, context);
+      for (let token = batch.queryStarts[seq]!; token < batch.queryStarts[seq + 1]!; token += 1) {
+        for (let head = kvHead * groupHeads; head < (kvHead + 1) * groupHeads; head += 1) {
+          const from = token * qkv.cols + head * headDim;
+          for (let i = 0; i < headDim; i += 1) context.query[i] = qkv.values[from + i]!;
+          attendHead(context, batch.positions[token]!, options, out, (token * numHeads + head) * headDim);
+        }
+      }
+    }
+  }
+}
+
+function gatherContext(
+  { cache, layer }: { readonly cache: ReferenceKvCache; readonly layer: number },
+  batch: RaggedBatch,
+  seq: number,
+  kvHead: number,
+  context: HeadContext,
+): void {
+  const { blockSize, headDim } = cache;
+  for (let position = 0; position < context.scores.length; position += 1) {
+    const entry = seq * batch.blockTableStride + Math.floor(position / blockSize);
+    const at = headOffset(cache, batch.blockTables[entry]! * blockSize + (position % blockSize), kvHead);
+    load(cache.keys[layer]!, at, context.keys, position * headDim, cache);
+    load(cache.values[layer]!, at, context.values, position * headDim, cache);
+  }
+}
+
+function attendHead(
+  { keys, values, query, scores }: HeadContext,
+  position: number,
+  { headDim, scale, slidingWindow = 0, softCap = 0 }: AttentionOptions,
+  out: Float32Array,
+  at: number,
+): void {
+  invariant(position < scores.length, "a query lies beyond its sequence's context length");
+  const first = slidingWindow > 0 ? Math.max(0, position + 1 - slidingWindow) : 0;
+  let max = -Infinity;
+  for (let key = first; key <= position; key += 1) {
+    const score = dot(query, 0, keys, key * headDim, headDim) * scale;
+    scores[key] = softCap > 0 ? softCap * Math.tanh(score / softCap) : score;
+    max = Math.max(max, scores[key]!);
+  }
+  let sum = 0;
+  query.fill(0);
+  for (let key = first; key <= position; key += 1) {
+    const weight = Math.exp(scores[key]! - max);
+    sum += weight;
+    for (let i = 0; i < headDim; i += 1) query[i]! += weight * values[key * headDim + i]!;
+  }
+  for (let i = 0; i < headDim; i += 1) out[at + i] = query[i]! / sum;
+}

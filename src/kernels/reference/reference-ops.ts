@@ -1,0 +1,300 @@
+import { invariant } from "../../base/invariant.ts";
+import type { Weight } from "../../base/weights.ts";
+import type {
+  AttentionOptions,
+  AttentionShape,
+  KvCache,
+  KvCacheShape,
+  LinearEpilogue,
+  LinearWeight,
+  Ops,
+  OpsOptions,
+  PackOptions,
+  RaggedBatch,
+  RopeTable,
+  SamplingBatch,
+  SamplingOutput,
+  ScoreOutput,
+  Tensor,
+  TensorForm,
+  VectorWeight,
+} from "../ops.ts";
+import { writeRow } from "./activation-forms.ts";
+import {
+  attend,
+  createReferenceKvCache,
+  type ReferenceKvCache,
+  type ReferenceRopeTable,
+  rotateAndStore,
+} from "./reference-attention.ts";
+import { multiply } from "./reference-linear.ts";
+import { sampleRows, scoreRows } from "./reference-sampling.ts";
+import { expandFloats, packReferenceWeight, type ReferenceWeight } from "./reference-weight.ts";
+import { type ReferenceTensor, TensorArena } from "./tensor-arena.ts";
+
+interface ReferenceVector extends VectorWeight {
+  readonly values: Float32Array;
+}
+
+/** Rows of logits that `scoreTargets` holds at a time. */
+const rowsPerSlab = 64;
+
+/**
+ * The backend in plain TypeScript: the oracle of every kernel test, and the fallback where the addon cannot be
+ * built. It runs on the calling thread only, whatever `numThreads` says.
+ */
+export function createReferenceOps(_options: OpsOptions): Ops {
+  return new ReferenceOps();
+}
+
+class ReferenceOps implements Ops {
+  readonly backend = "reference";
+  readonly isa = "scalar";
+  readonly numThreads = 1;
+  readonly #arena: TensorArena = new TensorArena();
+  readonly #weights: Set<LinearWeight> = new Set();
+  readonly #caches: Set<KvCache> = new Set();
+  #batch: RaggedBatch | null = null;
+  #nextId = 1;
+
+  packLinear(parts: readonly Weight[], options: PackOptions): LinearWeight {
+    const weight = packReferenceWeight(this.#nextId++, parts, options);
+    this.#weights.add(weight);
+    return weight;
+  }
+
+  loadVector(values: Float32Array): VectorWeight {
+    const vector: ReferenceVector = { id: this.#nextId++, length: values.length, values: values.slice() };
+    return vector;
+  }
+
+  loadRope(cos: Float32Array, sin: Float32Array, rotaryDim: number): RopeTable {
+    invariant(rotaryDim % 2 === 0 && cos.length === sin.length, "rotation tables come in equal halves");
+    const table: ReferenceRopeTable = {
+      id: this.#nextId++,
+      rotaryDim,
+      maxPositions: cos.length / (rotaryDim / 2),
+      cos: cos.slice(),
+      sin: sin.slice(),
+    };
+    return table;
+  }
+
+  createKvCache(shape: KvCacheShape): KvCache {
+    const cache = createReferenceKvCache(this.#nextId++, shape);
+    this.#caches.add(cache);
+    return cache;
+  }
+
+  beginStep(batch: RaggedBatch): void {
+    this.#arena.reset();
+    this.#batch = batch;
+  }
+
+  endStep(): void {
+    this.#batch = null;
+  }
+
+  flush(): undefined {
+    return undefined;
+  }
+
+  embed(table: LinearWeight): Tensor {
+    const batch = this.#currentBatch();
+    const weight = this.#weight(table);
+    const out = this.#arena.create(batch.numTokens, table.cols, "f32");
+    for (let token = 0; token < batch.numTokens; token += 1) {
+      const id = batch.tokenIds[token]!;
+      invariant(id >= 0 && id < table.rows, `token id ${id} is outside the vocabulary of ${table.rows}`);
+      expandFloats(weight, id, rowOf(out, token));
+    }
+    return out;
+  }
+
+  rmsNorm(x: Tensor, weight: VectorWeight, eps: number, as: TensorForm): Tensor {
+    const input = this.#arena.floats(x);
+    const scales = (weight as ReferenceVector).values;
+    invariant(scales.length === x.cols, "a norm has one weight for each column");
+    const out = this.#arena.create(x.rows, x.cols, as);
+    const normed = new Float32Array(x.cols);
+    for (let row = 0; row < x.rows; row += 1) {
+      const values = rowOf(input, row);
+      let sum = 0;
+      for (let i = 0; i < x.cols; i += 1) sum += values[i]! * values[i]!;
+      const factor = Math.fround(1 / Math.sqrt(sum / x.cols + eps));
+      for (let i = 0; i < x.cols; i += 1) normed[i] = Math.fround(values[i]! * factor) * scales[i]!;
+      writeRow(normed, out, row);
+    }
+    return out;
+  }
+
+  linear(x: Tensor, weight: LinearWeight, epilogue: LinearEpilogue = {}): Tensor {
+    const { bias, delta, residual, activation } = epilogue;
+    invariant(
+      (activation === "silu-mul") === (weight.layout === "paired"),
+      "silu-mul goes with paired weights",
+    );
+    invariant(residual === undefined || activation === undefined, "a residual goes without activation");
+    const out = this.#product(x, weight);
+    if (bias !== undefined) addBias(out, (bias as ReferenceVector).values);
+    if (delta !== undefined) this.#addDelta(x, delta, out);
+    if (residual !== undefined) {
+      this.addInto(residual, out);
+      return residual;
+    }
+    return activation === "silu-mul" ? this.#siluMul(out) : out;
+  }
+
+  convert(x: Tensor, as: TensorForm): Tensor {
+    const input = this.#arena.floats(x);
+    const out = this.#arena.create(x.rows, x.cols, as);
+    for (let row = 0; row < x.rows; row += 1) writeRow(rowOf(input, row), out, row);
+    return out;
+  }
+
+  addInto(x: Tensor, y: Tensor): void {
+    invariant(x.rows === y.rows && x.cols === y.cols, "tensors that are added have the same shape");
+    const into = this.#arena.floats(x).values;
+    const values = this.#arena.floats(y).values;
+    for (let i = 0; i < into.length; i += 1) into[i]! += values[i]!;
+  }
+
+  ropeAndCache(qkv: Tensor, rope: RopeTable, cache: KvCache, layer: number, shape: AttentionShape): void {
+    invariant(qkv.cols === (shape.numHeads + 2 * shape.numKvHeads) * shape.headDim, "qkv has q, k and v");
+    const target = { cache: this.#cache(cache), layer };
+    rotateAndStore(this.#arena.floats(qkv), rope as ReferenceRopeTable, target, this.#currentBatch(), shape);
+  }
+
+  pagedAttention(
+    qkv: Tensor,
+    cache: KvCache,
+    layer: number,
+    options: AttentionOptions,
+    as: TensorForm,
+  ): Tensor {
+    const out = this.#arena.create(qkv.rows, options.numHeads * options.headDim, "f32");
+    const source = { cache: this.#cache(cache), layer };
+    attend(this.#arena.floats(qkv), source, this.#currentBatch(), options, out.values);
+    return as === "f32" ? out : this.convert(out, as);
+  }
+
+  gatherRows(x: Tensor, indices: Int32Array, count: number): Tensor {
+    const input = this.#arena.get(x);
+    const out = this.#arena.create(count, x.cols, x.form);
+    for (let row = 0; row < count; row += 1) {
+      const from = indices[row]!;
+      invariant(from >= 0 && from < x.rows, `row ${from} of ${x.rows} does not exist`);
+      copyRow(input.values, from, out.values, row, x.rows);
+      copyRow(input.codes, from, out.codes, row, x.rows);
+      copyRow(input.scales, from, out.scales, row, x.rows);
+    }
+    return out;
+  }
+
+  sample(logits: Tensor, batch: SamplingBatch, out: SamplingOutput): void {
+    invariant(batch.numRows <= logits.rows, "each sampled row has logits");
+    sampleRows(this.#arena.floats(logits).values, logits.cols, batch, out);
+  }
+
+  scoreTargets(hidden: Tensor, head: LinearWeight, targets: Int32Array, out: ScoreOutput): void {
+    const input = this.#arena.get(hidden);
+    const weight = this.#weight(head);
+    invariant(
+      hidden.form === head.inputForm && hidden.rows >= targets.length,
+      "each target has a hidden row",
+    );
+    const logits = new Float32Array(Math.min(rowsPerSlab, targets.length) * head.rows);
+    for (let first = 0; first < targets.length; first += rowsPerSlab) {
+      const slab = targets.subarray(first, first + rowsPerSlab);
+      invariant(
+        slab.every((id) => id >= 0 && id < head.rows),
+        "a target is outside the vocabulary",
+      );
+      multiply(input, { first, count: slab.length }, weight, logits);
+      scoreRows(logits, head.rows, slab, first, out);
+    }
+  }
+
+  read(x: Tensor, into: Float32Array): void {
+    into.set(this.#arena.floats(x).values);
+  }
+
+  memory(): { readonly weights: number; readonly kvCache: number; readonly arena: number } {
+    const total = (items: Iterable<{ readonly sizeBytes: number }>): number =>
+      [...items].reduce((sum, item) => sum + item.sizeBytes, 0);
+    return { weights: total(this.#weights), kvCache: total(this.#caches), arena: this.#arena.sizeBytes };
+  }
+
+  close(): void {
+    this.#weights.clear();
+    this.#caches.clear();
+    this.#arena.reset();
+    this.#arena.reset();
+  }
+
+  #product(x: Tensor, weight: LinearWeight): ReferenceTensor {
+    invariant(x.form === weight.inputForm, `${weight.name} takes ${weight.inputForm}, not ${x.form}`);
+    invariant(x.cols === weight.cols, `${weight.name} takes ${weight.cols} columns, not ${x.cols}`);
+    const out = this.#arena.create(x.rows, weight.rows, "f32");
+    multiply(this.#arena.get(x), { first: 0, count: x.rows }, this.#weight(weight), out.values);
+    return out;
+  }
+
+  #addDelta(x: Tensor, delta: NonNullable<LinearEpilogue["delta"]>, out: ReferenceTensor): void {
+    const inner = this.convert(this.#product(x, delta.a), delta.b.inputForm);
+    const { values } = this.#product(inner, delta.b);
+    invariant(values.length === out.values.length, "a low-rank delta has the shape of its linear");
+    for (let i = 0; i < values.length; i += 1) out.values[i]! += Math.fround(delta.scale * values[i]!);
+  }
+
+  /** First half of the columns is the gate: parts keep their order here, paired or not. */
+  #siluMul(x: ReferenceTensor): Tensor {
+    const width = x.cols / 2;
+    const out = this.#arena.create(x.rows, width, "f32");
+    for (let row = 0; row < x.rows; row += 1) {
+      for (let i = 0; i < width; i += 1) {
+        const gate = x.values[row * x.cols + i]!;
+        const silu = Math.fround(gate / (1 + Math.exp(-gate)));
+        out.values[row * width + i] = silu * x.values[row * x.cols + width + i]!;
+      }
+    }
+    return out;
+  }
+
+  #currentBatch(): RaggedBatch {
+    invariant(this.#batch !== null, "an operation of a step runs outside beginStep and endStep");
+    return this.#batch;
+  }
+
+  #weight(weight: LinearWeight): ReferenceWeight {
+    invariant(this.#weights.has(weight), `${weight.name} belongs to another backend, or to a closed one`);
+    return weight as ReferenceWeight;
+  }
+
+  #cache(cache: KvCache): ReferenceKvCache {
+    invariant(this.#caches.has(cache), "a KV cache belongs to another backend, or to a closed one");
+    return cache as ReferenceKvCache;
+  }
+}
+
+function rowOf(x: ReferenceTensor, row: number): Float32Array {
+  return x.values.subarray(row * x.cols, (row + 1) * x.cols);
+}
+
+function addBias(x: ReferenceTensor, bias: Float32Array): void {
+  invariant(bias.length === x.cols, "a bias has one value for each output");
+  for (let row = 0; row < x.rows; row += 1) {
+    for (let i = 0; i < x.cols; i += 1) x.values[row * x.cols + i]! += bias[i]!;
+  }
+}
+
+function copyRow<A extends Float32Array | Int8Array>(
+  source: A,
+  from: number,
+  target: A,
+  to: number,
+  numRows: number,
+): void {
+  const width = numRows === 0 ? 0 : source.length / numRows;
+  target.set(source.subarray(from * width, (from + 1) * width), to * width);
+}

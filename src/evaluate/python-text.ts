@@ -1,0 +1,44 @@
+/**
+ * Python's string functions where JavaScript's differ, so that prompts and counts equal those of lm-eval.
+ * Python's white space has U+001C–1F and U+0085, and not U+FEFF.
+ */
+const space = "[\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]";
+
+const leading = new RegExp(`^${space}+`);
+const trailing = new RegExp(`${space}+$`);
+const run = new RegExp(`${space}+`);
+
+/** `str.strip()` */
+export function strip(text: string): string {
+  return stripEnd(text.replace(leading, ""));
+}
+
+/** `str.rstrip()` */
+export function stripEnd(text: string): string {
+  return text.replace(trailing, "");
+}
+
+/** `re.split(r"\s+", text)`: white space at an end gives an empty piece. */
+export function splitOnSpace(text: string): string[] {
+  return text.split(run);
+}
+
+/** A pattern in which `\s` means Python's white space. */
+export function pythonPattern(source: string): RegExp {
+  return new RegExp(source.replaceAll("\\s", space), "gu");
+}
+
+/** `str.capitalize()`: the first character in title case, the rest in lower case. */
+export function capitalize(text: string): string {
+  const [first = ""] = text;
+  const upper = first.toUpperCase();
+  const title = upper.length > first.length ? upper[0]! + upper.slice(1).toLowerCase() : upper;
+  return title + text.slice(first.length).toLowerCase();
+}
+
+/** `len(str)`: Unicode code points. */
+export function numCodePoints(text: string): number {
+  let count = 0;
+  for (const _ of text) count += 1;
+  return count;
+}

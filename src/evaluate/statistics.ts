@@ -1,0 +1,84 @@
+import { invariant } from "../base/invariant.ts";
+
+/** Sum with Neumaier's compensation, as Python 3.12 and later add floats. */
+export function sum(values: readonly number[]): number {
+  let total = 0;
+  let lost = 0;
+  for (const value of values) {
+    const next = total + value;
+    lost += Math.abs(total) >= Math.abs(value) ? total - next + value : value - next + total;
+    total = next;
+  }
+  return Number.isFinite(lost) ? total + lost : total;
+}
+
+export function mean(values: readonly number[]): number {
+  return sum(values) / values.length;
+}
+
+/** Standard error of the mean with the sample deviation (n − 1); null for fewer than two values. */
+export function standardError(values: readonly number[]): number | null {
+  if (values.length < 2) return null;
+  const center = mean(values);
+  const squares = sum(values.map((value) => (value - center) ** 2));
+  return Math.sqrt(squares / (values.length - 1)) / Math.sqrt(values.length);
+}
+
+/**
+ * Two-sided exact p-value of McNemar's test: of `lost + gained` pairs that differ, each side is as likely as the
+ * other under equality (binomial with ½).
+ */
+export function mcnemarExact(lost: number, gained: number): number {
+  const total = lost + gained;
+  const fewer = Math.min(lost, gained);
+  let logTerm = -total * Math.LN2;
+  let tail = 0;
+  for (let i = 0; i <= fewer; i += 1) {
+    tail += Math.exp(logTerm);
+    logTerm += Math.log((total - i) / (i + 1));
+  }
+  return Math.min(1, 2 * tail);
+}
+
+export interface Interval {
+  readonly low: number;
+  readonly high: number;
+}
+
+/** 95 % interval of a statistic over resampled rows (percentile bootstrap). The same rows give the same interval. */
+export function bootstrapInterval(
+  numRows: number,
+  statistic: (rows: Int32Array) => number,
+  numResamples = 2000,
+): Interval {
+  invariant(numRows > 0 && numResamples > 0, "there is something to resample");
+  const draw = mulberry32(0x6d696c6c);
+  const rows = new Int32Array(numRows);
+  const values: number[] = [];
+  for (let resample = 0; resample < numResamples; resample += 1) {
+    for (let i = 0; i < numRows; i += 1) rows[i] = Math.floor(draw() * numRows);
+    const value = statistic(rows);
+    if (Number.isFinite(value)) values.push(value);
+  }
+  values.sort((a, b) => a - b);
+  return { low: quantile(values, 0.025), high: quantile(values, 0.975) };
+}
+
+function quantile(sorted: readonly number[], share: number): number {
+  const at = share * (sorted.length - 1);
+  const below = Math.floor(at);
+  const low = sorted[below] ?? NaN;
+  const high = sorted[Math.min(below + 1, sorted.length - 1)] ?? NaN;
+  return low + (high - low) * (at - below);
+}
+
+/** Small generator with 32 bits of state (Ettinger's mulberry32): resampling needs speed, not secrecy. */
+function mulberry32(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let word = Math.imul(state ^ (state >>> 15), state | 1);
+    word ^= word + Math.imul(word ^ (word >>> 7), word | 61);
+    return ((word ^ (word >>> 14)) >>> 0) / 4294967296;
+  };
+}

@@ -1,0 +1,69 @@
+import { type Metric, metricsOf } from "../evaluate/metrics.ts";
+import { bootstrapInterval, mcnemarExact } from "../evaluate/statistics.ts";
+import { findTask } from "../evaluate/task-registry.ts";
+import type { AccuracyRow } from "../records/comparison.ts";
+import type { EvaluationRecord, EvaluationSample } from "../records/evaluation.ts";
+
+/** Fewer documents than this say nothing by resampling. */
+const minForInterval = 10;
+
+/** Every metric of every task that both runs have, paired by document. */
+export function compareAccuracy(base: EvaluationRecord, compressed: EvaluationRecord): AccuracyRow[] {
+  return Object.keys(base.samples).flatMap((task) => {
+    const pairs = pairSamples(base.samples[task] ?? [], compressed.samples[task] ?? []);
+    if (pairs.length === 0) return [];
+    return metricsOf(findTask(task).kind).map((metric) => compareMetric(task, metric, pairs));
+  });
+}
+
+type SamplePair = readonly [EvaluationSample, EvaluationSample];
+
+/** Pairs by document number and prompt; documents that only one run has are left out. */
+function pairSamples(base: readonly EvaluationSample[], compressed: readonly EvaluationSample[]): SamplePair[] {
+  const others = new Map(compressed.map((sample) => [`${sample.doc_id} ${sample.prompt_hash}`, sample]));
+  return base.flatMap((sample): SamplePair[] => {
+    const other = others.get(`${sample.doc_id} ${sample.prompt_hash}`);
+    return other === undefined ? [] : [[sample, other]];
+  });
+}
+
+function compareMetric(task: string, metric: Metric, pairs: readonly SamplePair[]): AccuracyRow {
+  const values = (side: 0 | 1): EvaluationSample["metrics"][string][] =>
+    pairs.map((pair) => pair[side].metrics[metric.name]!);
+  const [base, compressed] = [values(0), values(1)];
+  const recoveryOf = (rows: Int32Array | null): number | null => {
+    const pick = (side: typeof base): typeof base => (rows === null ? side : Array.from(rows, (row) => side[row]!));
+    const [a, b] = [metric.aggregate(pick(base)), metric.aggregate(pick(compressed))];
+    const [numerator, denominator] = metric.higherIsBetter ? [b, a] : [a, b];
+    return denominator === 0 ? null : numerator / denominator;
+  };
+  const interval =
+    pairs.length < minForInterval ? null : bootstrapInterval(pairs.length, (rows) => recoveryOf(rows) ?? 0);
+  return {
+    task,
+    metric: metric.name,
+    higherIsBetter: metric.higherIsBetter,
+    numDocuments: pairs.length,
+    base: metric.aggregate(base),
+    baseStderr: metric.standardError(base),
+    compressed: metric.aggregate(compressed),
+    compressedStderr: metric.standardError(compressed),
+    recovery: recoveryOf(null),
+    recoveryLow: interval?.low ?? null,
+    recoveryHigh: interval?.high ?? null,
+    ...flips(base, compressed),
+  };
+}
+
+/** Answers that only one side got right; null where answers are not right or wrong. */
+function flips(
+  base: readonly EvaluationSample["metrics"][string][],
+  compressed: readonly EvaluationSample["metrics"][string][],
+): Pick<AccuracyRow, "lost" | "gained" | "pValue"> {
+  if (![...base, ...compressed].every((value) => value === 0 || value === 1)) {
+    return { lost: null, gained: null, pValue: null };
+  }
+  const lost = base.filter((value, index) => value === 1 && compressed[index] === 0).length;
+  const gained = base.filter((value, index) => value === 0 && compressed[index] === 1).length;
+  return { lost, gained, pValue: mcnemarExact(lost, gained) };
+}

@@ -1,0 +1,49 @@
+import type { Logger } from "../base/logger.ts";
+import type { Progress } from "../base/progress.ts";
+import type { PerTask } from "../evaluate/task-registry.ts";
+import type { Checkpoint } from "../formats/checkpoint.ts";
+import type { EndpointLauncher } from "../protocol/endpoint-launcher.ts";
+import type { Scorer } from "../protocol/engine-client.ts";
+import type { SchemeName } from "../quantize/scheme.ts";
+import type { Tokenizer } from "../tokenizer/tokenizer.ts";
+
+export type WeightDtype = "auto" | "bfloat16" | "float16" | "float32";
+
+export interface FlowPlan {
+  readonly modelPath: string;
+  /** For people: the model's name. */
+  readonly modelName: string;
+  readonly scheme: SchemeName;
+  readonly groupSize: number | null;
+  /** What the base's weights become; the compressed model runs as stored. */
+  readonly dtype: WeightDtype;
+  readonly tasks: readonly string[];
+  readonly limits: PerTask<number>;
+  readonly splits: PerTask<string>;
+  readonly dataDir: string | null;
+  readonly concurrencies: readonly number[];
+  readonly requestsPerSeat: number;
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+  readonly outPath: string;
+}
+
+/** An engine opened for scoring. */
+export interface OpenScorer {
+  readonly scorer: Scorer;
+  readonly tokenizer: Tokenizer;
+  readonly maxLength: number;
+  /** How it runs, for the record. */
+  readonly modelArgs: Readonly<Record<string, unknown>>;
+  readonly close: () => Promise<void>;
+}
+
+/** What the flow needs from outside: it knows no engine and no process. */
+export interface FlowTools {
+  readonly openModel: (modelPath: string) => Checkpoint;
+  readonly openScorer: (modelPath: string, dtype: WeightDtype) => Promise<OpenScorer>;
+  readonly createLauncher: (modelPath: string, dtype: WeightDtype) => EndpointLauncher;
+  readonly progress: Progress;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}

@@ -1,0 +1,172 @@
+import os from "node:os";
+import path from "node:path";
+import { MillraceError } from "../base/errors.ts";
+import { version } from "../base/version.ts";
+import { writeFileAtomically } from "../base/write-file.ts";
+import { evaluateTasks } from "../evaluate/evaluate.ts";
+import { findFinishedResult, quantize } from "../quantize/quantize.ts";
+import type { ComparisonRecord, ServingRecord } from "../records/comparison.ts";
+import type { EvaluationRecord } from "../records/evaluation.ts";
+import type { QuantizationManifest } from "../records/quantization-manifest.ts";
+import { renderHtml } from "../report/html.ts";
+import { renderMarkdown } from "../report/markdown.ts";
+import { compareAccuracy } from "./compare-accuracy.ts";
+import { describeFiles, fingerprintOf } from "./fingerprint.ts";
+import type { FlowPlan, FlowTools, WeightDtype } from "./flow-plan.ts";
+import { serveAndLoad } from "./serve-and-load.ts";
+import { readEvaluation, writeEvaluation } from "./step-files.ts";
+
+/** One side of the comparison while the flow runs. */
+interface Side {
+  readonly path: string;
+  readonly dtype: WeightDtype;
+  readonly folder: string;
+  readonly vocabSize: number;
+}
+
+/**
+ * Quantises a model, measures both, serves and loads both, and writes the comparison. One model is in memory at a
+ * time. Finished steps whose inputs did not change are kept.
+ *
+ * Errors: those of the steps. The files of finished steps stay, and the next run goes on from them.
+ */
+export async function runFlow(plan: FlowPlan, tools: FlowTools): Promise<ComparisonRecord> {
+  const compressedPath = path.join(plan.outPath, "compressed", "model");
+  const { manifest, facts } = await quantizeStep(plan, tools, compressedPath);
+  tools.signal.throwIfAborted();
+  const base: Side = {
+    path: plan.modelPath,
+    dtype: plan.dtype,
+    folder: path.join(plan.outPath, "base"),
+    vocabSize: facts.vocabSize,
+  };
+  const compressed: Side = { ...base, path: compressedPath, dtype: "auto", folder: path.dirname(compressedPath) };
+  const baseScores = await evaluateStep(plan, tools, base);
+  const compressedScores = await evaluateStep(plan, tools, compressed);
+  const baseServing = await serveAndLoad(plan, tools, base);
+  const compressedServing = await serveAndLoad(plan, tools, compressed);
+  const record = compose(plan, { manifest, facts, baseServing, compressedServing, baseScores, compressedScores });
+  writeComparison(plan.outPath, record);
+  return record;
+}
+
+interface ModelFacts {
+  readonly vocabSize: number;
+  readonly sizeBytes: number;
+  readonly weightFormat: string;
+}
+
+async function quantizeStep(
+  plan: FlowPlan,
+  tools: FlowTools,
+  outPath: string,
+): Promise<{ readonly manifest: QuantizationManifest; readonly facts: ModelFacts }> {
+  const checkpoint = tools.openModel(plan.modelPath);
+  try {
+    const { sizeBytes, weightFormat, config } = checkpoint;
+    const facts = { vocabSize: config.vocabSize, sizeBytes, weightFormat };
+    const { scheme, groupSize, dtype } = plan;
+    const wanted = { scheme, groupSize, dtype, outPath };
+    const finished = await findFinishedResult(checkpoint, wanted);
+    if (finished !== null) {
+      tools.logger.info(`kept from an earlier run: ${outPath}`);
+      return { manifest: finished, facts };
+    }
+    return { manifest: await quantize(checkpoint, wanted, tools.progress), facts };
+  } catch (error) {
+    if (error instanceof MillraceError && error.code === "output_exists") {
+      throw new MillraceError(
+        "output_exists",
+        `${plan.outPath} holds the flow of another model, scheme or version. Choose another --out, or remove it.`,
+        { cause: error },
+      );
+    }
+    throw error;
+  } finally {
+    checkpoint.close();
+  }
+}
+
+async function evaluateStep(plan: FlowPlan, tools: FlowTools, side: Side): Promise<EvaluationRecord | null> {
+  if (plan.tasks.length === 0) return null;
+  const fingerprint = fingerprintOf({
+    step: "evaluation",
+    files: describeFiles(side.path),
+    dtype: side.dtype,
+    tasks: plan.tasks,
+    limits: [plan.limits.forAll, ...plan.limits.byTask],
+    splits: [plan.splits.forAll, ...plan.splits.byTask],
+    dataDir: plan.dataDir,
+  });
+  const earlier = readEvaluation(side.folder, fingerprint);
+  if (earlier !== null) {
+    tools.logger.info(`kept from an earlier run: ${path.join(side.folder, "evaluation.json")}`);
+    return earlier;
+  }
+  const opened = await tools.openScorer(side.path, side.dtype);
+  try {
+    const record = await evaluateTasks({
+      tasks: plan.tasks,
+      limits: plan.limits,
+      splits: plan.splits,
+      dataDir: plan.dataDir,
+      scorer: opened.scorer,
+      tokenizer: opened.tokenizer,
+      maxLength: opened.maxLength,
+      model: path.basename(side.path),
+      modelArgs: opened.modelArgs,
+      progress: tools.progress,
+      signal: tools.signal,
+    });
+    writeEvaluation(side.folder, record, fingerprint);
+    return record;
+  } finally {
+    await opened.close();
+  }
+}
+
+interface FlowResults {
+  readonly manifest: QuantizationManifest;
+  readonly facts: ModelFacts;
+  readonly baseServing: ServingRecord;
+  readonly compressedServing: ServingRecord;
+  readonly baseScores: EvaluationRecord | null;
+  readonly compressedScores: EvaluationRecord | null;
+}
+
+function compose(plan: FlowPlan, results: FlowResults): ComparisonRecord {
+  const { manifest, facts, baseScores, compressedScores } = results;
+  const weightBytes = manifest.files
+    .filter((file) => file.name.endsWith(".safetensors"))
+    .reduce((sum, file) => sum + file.sizeBytes, 0);
+  const baseWeights = plan.dtype === "auto" ? facts.weightFormat : `${facts.weightFormat} run as ${plan.dtype}`;
+  return {
+    kind: "comparison",
+    version,
+    createdAt: new Date().toISOString(),
+    machine: `${os.cpus()[0]?.model ?? "unknown"}, ${os.availableParallelism()} cores`,
+    scheme: plan.scheme,
+    base: {
+      name: plan.modelName,
+      weights: baseWeights,
+      sizeBytes: facts.sizeBytes,
+      serving: results.baseServing,
+    },
+    compressed: {
+      name: `${plan.modelName} ${plan.scheme}`,
+      weights: plan.scheme,
+      sizeBytes: weightBytes,
+      serving: results.compressedServing,
+    },
+    accuracy:
+      baseScores === null || compressedScores === null ? [] : compareAccuracy(baseScores, compressedScores),
+    notes: [...manifest.notes],
+  };
+}
+
+/** Writes comparison.json, comparison.md and comparison.html into a folder. */
+export function writeComparison(folder: string, record: ComparisonRecord): void {
+  writeFileAtomically(path.join(folder, "comparison.json"), `${JSON.stringify(record, null, 2)}\n`);
+  writeFileAtomically(path.join(folder, "comparison.md"), renderMarkdown(record));
+  writeFileAtomically(path.join(folder, "comparison.html"), renderHtml(record));
+}

@@ -1,0 +1,70 @@
+import path from "node:path";
+import { writeFileAtomically } from "../base/write-file.ts";
+import { runSweep } from "../bench/sweep.ts";
+import type { BenchStage, RequestRecord } from "../records/bench.ts";
+import { type ServingRecord, servingRecordSchema } from "../records/comparison.ts";
+import { describeFiles, fingerprintOf } from "./fingerprint.ts";
+import type { FlowPlan, FlowTools, WeightDtype } from "./flow-plan.ts";
+import { readJsonFile } from "./step-files.ts";
+
+/** Two requests warm code and caches; their figures are thrown away. */
+const numWarmup = 2;
+const loadSeed = 1;
+/** Enough for the tail figures of one stage to be more than single requests. */
+const minRequests = 8;
+
+/** Serves a model, loads it, stops it; or returns the record of an earlier run with the same inputs. */
+export async function serveAndLoad(
+  plan: FlowPlan,
+  tools: FlowTools,
+  model: { readonly path: string; readonly dtype: WeightDtype; readonly folder: string; readonly vocabSize: number },
+): Promise<ServingRecord> {
+  const fingerprint = fingerprintOf({
+    step: "serving",
+    files: describeFiles(model.path),
+    dtype: model.dtype,
+    concurrencies: plan.concurrencies,
+    requestsPerSeat: plan.requestsPerSeat,
+    inputTokens: plan.inputTokens,
+    outputTokens: plan.outputTokens,
+  });
+  const file = path.join(model.folder, "serving.json");
+  const earlier = servingRecordSchema.safeParse(readJsonFile(file)).data;
+  if (earlier?.fingerprint === fingerprint) {
+    tools.logger.info(`kept from an earlier run: ${file}`);
+    return earlier;
+  }
+  const launcher = tools.createLauncher(model.path, model.dtype);
+  try {
+    const { url } = await launcher.start();
+    const readyMs = await launcher.ready();
+    const bench = await runSweep({
+      endpoint: { url },
+      model: null,
+      concurrencies: plan.concurrencies,
+      requestsPerSeat: plan.requestsPerSeat,
+      minRequests,
+      inputTokens: plan.inputTokens,
+      outputTokens: plan.outputTokens,
+      numWarmup,
+      seed: loadSeed,
+      vocabSize: model.vocabSize,
+      progress: tools.progress,
+      signal: tools.signal,
+      onStage: (stage, records) => writeRequests(model.folder, stage, records),
+    });
+    tools.signal.throwIfAborted();
+    const server = await launcher.version();
+    const peakMemoryBytes = launcher.peakMemoryBytes();
+    const record: ServingRecord = { kind: "serving", fingerprint, server, readyMs, peakMemoryBytes, bench };
+    writeFileAtomically(file, `${JSON.stringify(record, null, 2)}\n`);
+    return record;
+  } finally {
+    await launcher.stop();
+  }
+}
+
+function writeRequests(folder: string, stage: BenchStage, records: readonly RequestRecord[]): void {
+  const lines = records.map((record) => `${JSON.stringify(record)}\n`).join("");
+  writeFileAtomically(path.join(folder, `requests_c${stage.concurrency}.jsonl`), lines);
+}

@@ -166,6 +166,11 @@ export const errorCatalogue = {
     when: "The output folder already holds something else.",
     remedy: "Choose another --out or remove it.",
   },
+  interrupted: {
+    kind: "caller",
+    when: "Long work was stopped by Ctrl-C or SIGTERM.",
+    remedy: "Run the same command again; finished steps are kept.",
+  },
   // Quantise, evaluate, bench, flow
   invalid_scheme: {
     kind: "caller",

@@ -1,0 +1,73 @@
+import path from "node:path";
+import { Command } from "commander";
+import { z } from "zod";
+import { MillraceError } from "../../base/errors.ts";
+import { type Component, field } from "../../config/component.ts";
+import { compareAccuracy } from "../../flow/compare-accuracy.ts";
+import { readEvaluation, readJsonFile } from "../../flow/step-files.ts";
+import { writeComparison } from "../../flow/run-flow.ts";
+import { comparisonSchema } from "../../records/comparison.ts";
+import { renderMarkdown } from "../../report/markdown.ts";
+import { addSettings, readSettings } from "../settings.ts";
+import { formatTable, printLine } from "../terminal.ts";
+
+const own = {
+  json: field("--json", z.boolean().default(false), "print JSON"),
+} satisfies Component;
+
+const examples = `
+With one folder: the folder of a flow; its reports are written again from its records and printed.
+With two folders: those of \`millrace evaluate --out\`; their accuracy is compared document by document.
+
+Examples:
+  millrace compare out/model-w8a8
+  millrace compare scores-base scores-w4`;
+
+export function compareCommand(): Command {
+  const command = new Command("compare")
+    .description("compare two runs from their records")
+    .argument("<base>", "a flow's folder, or an evaluation's")
+    .argument("[compressed]", "the second evaluation's folder")
+    .addHelpText("after", examples);
+  return addSettings(command, own).action(runCompare);
+}
+
+function runCompare(base: string, compressed: string | undefined, _options: unknown, command: Command): void {
+  const { json } = readSettings(command, own);
+  if (compressed === undefined) {
+    const record = comparisonSchema.safeParse(readJsonFile(path.join(base, "comparison.json"))).data;
+    if (record === undefined) {
+      throw new MillraceError(
+        "file_not_found",
+        `${base} has no comparison.json of this version. Give the folder of a finished flow, or two evaluation folders.`,
+      );
+    }
+    writeComparison(base, record);
+    printLine(json ? JSON.stringify(record, null, 2) : renderMarkdown(record));
+    return;
+  }
+  const rows = compareAccuracy(readScores(base), readScores(compressed));
+  if (json) {
+    printLine(JSON.stringify(rows, null, 2));
+    return;
+  }
+  const cells = rows.map((row) => [
+    row.task,
+    row.metric,
+    String(row.numDocuments),
+    row.base.toPrecision(5),
+    row.compressed.toPrecision(5),
+    row.recovery === null ? "–" : `${(100 * row.recovery).toFixed(1)} %`,
+    row.pValue === null ? "–" : row.pValue.toFixed(4),
+  ]);
+  printLine(formatTable(["task", "metric", "documents", "first", "second", "recovery", "p"], cells));
+}
+
+function readScores(folder: string): NonNullable<ReturnType<typeof readEvaluation>> {
+  const record = readEvaluation(folder, null);
+  if (record !== null) return record;
+  throw new MillraceError(
+    "file_not_found",
+    `${folder} has no whole evaluation (evaluation.json and its samples). Make one with millrace evaluate --out FOLDER.`,
+  );
+}

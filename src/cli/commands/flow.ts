@@ -1,0 +1,110 @@
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { Command } from "commander";
+import { z } from "zod";
+import { MillraceError } from "../../base/errors.ts";
+import { formatDuration } from "../../base/units.ts";
+import { type Component, field } from "../../config/component.ts";
+import { engineSettings } from "../../config/engine-settings.ts";
+import { parseLimits, parseSplits } from "../../evaluate/task-registry.ts";
+import type { FlowTools, WeightDtype } from "../../flow/flow-plan.ts";
+import { runFlow } from "../../flow/run-flow.ts";
+import { renderMarkdown } from "../../report/markdown.ts";
+import { listenForInterrupt } from "../interrupt.ts";
+import { openLocalScorer } from "../local-scorer.ts";
+import { createTextLogger } from "../log.ts";
+import { modelNameOf, openModel } from "../model-source.ts";
+import { ServerLauncher } from "../server-launcher.ts";
+import { addSettings, readSettings } from "../settings.ts";
+import { printLine, TerminalProgress } from "../terminal.ts";
+import { loadSettings } from "./bench.ts";
+import { taskSettings } from "./evaluate.ts";
+import { schemeSettings } from "./quantize.ts";
+
+const own = {
+  out: field("--out <folder>", z.string().optional(), "folder of the results (default: out/MODEL-SCHEME)"),
+} satisfies Component;
+
+const embeddedModel = fileURLToPath(new URL("../../../models/pebble/model", import.meta.url));
+const embeddedTasks = ["pebble", "pebble_text"];
+
+const examples = `
+Quantise, measure the accuracy of both, serve and load-test both, write one comparison. One model is in memory at a
+time. Without a model: the embedded demonstration model, offline. Finished steps are not repeated when it runs again.
+--tasks none leaves the accuracy out.
+
+Examples:
+  millrace flow
+  millrace flow ./model --scheme w4a16 --tasks arc_easy,wikitext --limit wikitext=4,arc_easy=100 --data ./data
+  millrace flow model.gguf --scheme w8a8 --dtype bfloat16 --tasks none --concurrency 1,8,32`;
+
+export function flowCommand(): Command {
+  const command = new Command("flow")
+    .description("quantise, evaluate, serve, load-test and compare, in one go")
+    .argument("[model]", "a model folder or a GGUF file (default: the embedded model)")
+    .addHelpText("after", examples);
+  for (const part of [schemeSettings, taskSettings, loadSettings, own]) addSettings(command, part);
+  return command.action(runFlowCommand);
+}
+
+async function runFlowCommand(given: string | undefined, _options: unknown, command: Command): Promise<void> {
+  const started = performance.now();
+  const { scheme, groupSize, dtype } = readSettings(command, schemeSettings);
+  const { tasks, limit, split, data } = readSettings(command, taskSettings);
+  const load = readSettings(command, loadSettings);
+  const modelName = given === undefined ? "pebble" : modelNameOf(given);
+  const outPath = path.resolve(readSettings(command, own).out ?? path.join("out", `${modelName}-${scheme}`));
+  const interrupt = listenForInterrupt();
+  try {
+    const record = await runFlow(
+      {
+        modelPath: path.resolve(given ?? embeddedModel),
+        modelName,
+        scheme,
+        groupSize: groupSize ?? null,
+        dtype,
+        tasks: chooseTasks(given, tasks),
+        limits: parseLimits(limit),
+        splits: parseSplits(split),
+        dataDir: data === undefined ? null : path.resolve(data),
+        concurrencies: load.concurrency,
+        requestsPerSeat: load.requestsPerSeat,
+        inputTokens: load.inputTokens,
+        outputTokens: load.outputTokens,
+        outPath,
+      },
+      flowTools(interrupt.signal),
+    );
+    printLine(renderMarkdown(record));
+    printLine(`Done in ${formatDuration(performance.now() - started)}. Report: ${path.join(outPath, "comparison.html")}`);
+  } finally {
+    interrupt.release();
+  }
+}
+
+function chooseTasks(model: string | undefined, tasks: readonly string[] | undefined): readonly string[] {
+  if (tasks !== undefined) return tasks.length === 1 && tasks[0] === "none" ? [] : tasks;
+  if (model === undefined) return embeddedTasks;
+  throw new MillraceError(
+    "invalid_option",
+    "There is no --tasks. Say what to measure, such as --tasks arc_easy,wikitext --data FOLDER, or --tasks none to leave the accuracy out.",
+    { param: "--tasks" },
+  );
+}
+
+function flowTools(signal: AbortSignal): FlowTools {
+  return {
+    openModel,
+    openScorer: (modelPath, dtype) => openLocalScorer(modelPath, engineDefaults(dtype)),
+    createLauncher: (modelPath, dtype) => new ServerLauncher([modelPath, "--dtype", dtype]),
+    progress: new TerminalProgress(),
+    logger: createTextLogger("info"),
+    signal,
+  };
+}
+
+/** Every engine setting at its default, but for the weights' type. */
+function engineDefaults(dtype: WeightDtype): ReturnType<typeof readSettings<typeof engineSettings>> {
+  const blank = addSettings(new Command(), engineSettings);
+  return { ...readSettings(blank, engineSettings), dtype };
+}

@@ -1,0 +1,21 @@
+import { MillraceError } from "../base/errors.ts";
+
+/**
+ * Ctrl-C as a signal for long work: the first asks it to stop cleanly, the second ends the process.
+ * Call `release` when the work is over.
+ */
+export function listenForInterrupt(): { readonly signal: AbortSignal; readonly release: () => void } {
+  const controller = new AbortController();
+  const onInterrupt = (): void => {
+    if (controller.signal.aborted) process.exit(130);
+    process.stderr.write("\nStopping; finished steps are kept. Press Ctrl-C again to end at once.\n");
+    controller.abort(new MillraceError("interrupted", "Stopped by Ctrl-C. Run the same command again to go on."));
+  };
+  process.on("SIGINT", onInterrupt);
+  process.on("SIGTERM", onInterrupt);
+  const release = (): void => {
+    process.off("SIGINT", onInterrupt);
+    process.off("SIGTERM", onInterrupt);
+  };
+  return { signal: controller.signal, release };
+}

@@ -1,0 +1,116 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { MillraceError } from "../base/errors.ts";
+import { version } from "../base/version.ts";
+import type { EndpointLauncher } from "../protocol/endpoint-launcher.ts";
+
+/** Line of `millrace serve` that names its address; the launcher waits for it. */
+export const listeningLine = "Listening on";
+
+const startTimeoutMs = 30_000;
+const readyTimeoutMs = 600_000;
+const pollMs = 25;
+const maxLogLines = 40;
+
+/** Starts `millrace serve` as a process of its own, so that its memory is its own and is gone when it stops. */
+export class ServerLauncher implements EndpointLauncher {
+  readonly #args: readonly string[];
+  #child: ChildProcess | null = null;
+  #url = "";
+  #startedMs = 0;
+  #peakBytes: number | null = null;
+  readonly #log: string[] = [];
+
+  /** `args`: what follows `millrace serve`; the port is added. */
+  constructor(args: readonly string[]) {
+    this.#args = args;
+  }
+
+  version(): Promise<string> {
+    return Promise.resolve(`millrace ${version}`);
+  }
+
+  async start(): Promise<{ readonly url: string; readonly pid: number }> {
+    const main = fileURLToPath(new URL("./main.js", import.meta.url));
+    this.#startedMs = performance.now();
+    const child = spawn(process.execPath, [main, "serve", ...this.#args, "--port", "0"], {
+      stdio: ["ignore", "ignore", "pipe"],
+    });
+    this.#child = child;
+    this.#url = await this.#waitForAddress(child);
+    return { url: this.#url, pid: child.pid! };
+  }
+
+  async ready(): Promise<number> {
+    while (performance.now() - this.#startedMs < readyTimeoutMs) {
+      this.#refuseDead();
+      const response = await fetch(`${this.#url}/health`).catch(() => null);
+      if (response?.ok === true) return performance.now() - this.#startedMs;
+      await new Promise((resolve) => setTimeout(resolve, pollMs));
+    }
+    throw this.#failure(`was not ready after ${readyTimeoutMs / 1000} s`);
+  }
+
+  /** From Linux's VmHWM; null elsewhere. */
+  peakMemoryBytes(): number | null {
+    const pid = this.#child?.pid;
+    if (process.platform !== "linux" || pid === undefined) return this.#peakBytes;
+    try {
+      const kib = /^VmHWM:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
+      if (kib !== undefined) this.#peakBytes = Number(kib) * 1024;
+    } catch (error) {
+      // The process is gone: the last figure stands.
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    }
+    return this.#peakBytes;
+  }
+
+  async stop(): Promise<void> {
+    const child = this.#child;
+    if (child === null || child.exitCode !== null || child.signalCode !== null) return;
+    const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+    child.kill("SIGTERM");
+    const hard = setTimeout(() => child.kill("SIGKILL"), startTimeoutMs);
+    await gone;
+    clearTimeout(hard);
+  }
+
+  #waitForAddress(child: ChildProcess): Promise<string> {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => reject(this.#failure("did not listen in time")), startTimeoutMs);
+      let rest = "";
+      child.stderr!.setEncoding("utf8").on("data", (text: string) => {
+        rest += text;
+        const lines = rest.split("\n");
+        rest = lines.pop()!;
+        for (const line of lines) {
+          this.#log.push(line);
+          if (this.#log.length > maxLogLines) this.#log.shift();
+          const url = new RegExp(`${listeningLine} (http://\\S+)`).exec(line)?.[1];
+          if (url !== undefined) {
+            clearTimeout(timer);
+            resolve(url);
+          }
+        }
+      });
+      child.once("exit", () => {
+        clearTimeout(timer);
+        reject(this.#failure("ended before it listened"));
+      });
+      child.once("error", (error) => reject(this.#failure(error.message)));
+    });
+  }
+
+  #refuseDead(): void {
+    const child = this.#child;
+    if (child === null || child.exitCode !== null || child.signalCode !== null) {
+      throw this.#failure("ended before it was ready");
+    }
+  }
+
+  #failure(what: string): MillraceError {
+    const tail = this.#log.slice(-8).join("\n  ");
+    return new MillraceError("endpoint_failed", `The server ${what}. Its last lines:\n  ${tail}`);
+  }
+}

@@ -100,7 +100,7 @@ void interleaveHalves(const PackedMatrix& matrix, const uint8_t* const* rows, ui
 }
 
 void storeScale(const PackedMatrix& matrix, uint8_t* base, int64_t index, float value) {
-  uint16_t half;
+  uint16_t half = 0;
   switch (matrix.scaleType) {
     case ScaleType::F32: std::memcpy(base + index * 4, &value, 4); return;
     case ScaleType::F16: narrowF16(value, half); break;

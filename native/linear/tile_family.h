@@ -1,0 +1,78 @@
+// Register tiles of one kind of kernel, for every number of rows that the driver asks for.
+#pragma once
+
+#include "linear/packed.h"
+#include "vector/v16.h"
+
+namespace millrace::MILLRACE_ISA {
+
+/** A block of results: rows of x from `row`, tiles of w from `tile`, of which `numTiles` exist; the kernel writes
+    all of its tiles to out[r * outStride + 16 * c], repeating the last one. */
+struct TileJob {
+  const PackedMatrix& w;
+  const Activations& x;
+  int64_t row;
+  int64_t tile;
+  int64_t numTiles;
+  float* out;
+  int64_t outStride;
+};
+
+using TileFunction = void (*)(const TileJob& job);
+
+constexpr int maxTileRows = 8;
+constexpr int maxTiles = 4;
+
+/** Up to `smallRows` rows are one block of `smallTiles` tiles, for streaming; more are cut evenly into blocks of at
+    most `largeRows`. */
+struct TileFamily {
+  int smallRows;
+  int smallTiles;
+  int largeRows;
+  int largeTiles;
+  /** By number of rows. */
+  TileFunction small[maxTileRows + 1];
+  TileFunction large[maxTileRows + 1];
+};
+
+/** Fewest rows of a block when more than `smallRows` rows are cut evenly. */
+constexpr int fewestRows(int smallRows, int largeRows) {
+  int fewest = largeRows;
+  for (int rows = smallRows + 1; rows <= 8 * largeRows; ++rows) {
+    const int blocks = (rows + largeRows - 1) / largeRows;
+    if (rows / blocks < fewest) fewest = rows / blocks;
+  }
+  return fewest;
+}
+
+template <class Kernel, int tiles, bool stream, int from, int to>
+constexpr void fillFunctions(TileFunction* functions) {
+  if constexpr (from <= to) {
+    functions[from] = Kernel::template run<from, tiles, stream>;
+    fillFunctions<Kernel, tiles, stream, from + 1, to>(functions);
+  }
+}
+
+template <class Kernel, class Sizes>
+constexpr TileFamily makeFamily() {
+  static_assert(Sizes::smallRows <= maxTileRows && Sizes::largeRows <= maxTileRows);
+  static_assert(Sizes::smallTiles <= maxTiles && Sizes::largeTiles <= maxTiles);
+  TileFamily family{Sizes::smallRows, Sizes::smallTiles, Sizes::largeRows, Sizes::largeTiles, {}, {}};
+  fillFunctions<Kernel, Sizes::smallTiles, true, 1, Sizes::smallRows>(family.small);
+  fillFunctions<Kernel, Sizes::largeTiles, false, fewestRows(Sizes::smallRows, Sizes::largeRows), Sizes::largeRows>(
+      family.large);
+  return family;
+}
+
+/** Scale (or minimum) of sixteen rows. */
+MILLRACE_INLINE V16 loadScales(ScaleType type, const uint8_t* base, int64_t index) {
+  if (type == ScaleType::F16) return loadF16(reinterpret_cast<const uint16_t*>(base) + index);
+  if (type == ScaleType::BF16) return loadBf16(reinterpret_cast<const uint16_t*>(base) + index);
+  return load(reinterpret_cast<const float*>(base) + index);
+}
+
+/** The kernels for a matrix and its input form, which `packLinear` has found to go together. */
+const TileFamily& integerFamily(const PackedMatrix& w);
+const TileFamily& floatFamily(const PackedMatrix& w);
+
+}  // namespace millrace::MILLRACE_ISA

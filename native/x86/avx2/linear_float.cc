@@ -1,0 +1,21 @@
+// Float tiles: 16 registers hold the totals of five rows and one tile.
+#include "x86/avx2/dot.h"
+
+#include "linear/float_tile.h"
+
+namespace millrace::MILLRACE_ISA {
+
+namespace {
+
+struct Sizes {
+  static constexpr int smallRows = 2;
+  static constexpr int smallTiles = 2;
+  static constexpr int largeRows = 5;
+  static constexpr int largeTiles = 1;
+};
+
+}  // namespace
+
+const TileFamily& floatFamily(const PackedMatrix& w) { return chooseFloatFamily<Sizes>(w); }
+
+}  // namespace millrace::MILLRACE_ISA

@@ -1,0 +1,21 @@
+// Integer tiles: 32 registers hold the sums and the scaled totals of six rows and two tiles.
+#include "x86/avx512/dot.h"
+
+#include "linear/integer_tile.h"
+
+namespace millrace::MILLRACE_ISA {
+
+namespace {
+
+struct Sizes {
+  static constexpr int smallRows = 4;
+  static constexpr int smallTiles = 1;
+  static constexpr int largeRows = 6;
+  static constexpr int largeTiles = 2;
+};
+
+}  // namespace
+
+const TileFamily& integerFamily(const PackedMatrix& w) { return chooseIntegerFamily<Sizes>(w); }
+
+}  // namespace millrace::MILLRACE_ISA

@@ -1,0 +1,291 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { createCharacterTokenizer } from "../../tests/character-tokenizer.ts";
+import type { ScoreRequest, Scorer } from "../protocol/engine-client.ts";
+import { compareEvaluations } from "./comparison.ts";
+import { evaluateTasks } from "./evaluate.ts";
+import { readEvaluation, writeEvaluation } from "./evaluation-files.ts";
+import { findTask, parseLimits, parseSplits, settingFor } from "./task-registry.ts";
+import { arcEasy } from "./tasks/arc.ts";
+import { hellaswag } from "./tasks/hellaswag.ts";
+
+const tokenizer = createCharacterTokenizer();
+
+/** Every token has log-likelihood −`cost` of its id. */
+function scorerOf(cost: (id: number) => number): Scorer {
+  return {
+    score: ({ tokenIds, start }: ScoreRequest) => {
+      const scored = [...tokenIds].slice(start);
+      return Promise.resolve({
+        logprobs: Float32Array.from(scored, (id) => -cost(id)),
+        argmax: Int32Array.from(scored),
+        topIds: new Int32Array(0),
+        topLogprobs: new Float32Array(0),
+      });
+    },
+  };
+}
+
+const shortIsBest = scorerOf(() => 1);
+
+let folder = "";
+beforeEach(() => {
+  folder = mkdtempSync(path.join(tmpdir(), "millrace-"));
+  mkdirSync(path.join(folder, "arc"));
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+function writeArc(rows: readonly unknown[]): void {
+  writeFileSync(
+    path.join(folder, "arc", "ARC-Easy-test.jsonl"),
+    rows.map((row) => JSON.stringify(row)).join("\n"),
+  );
+}
+
+const question = (text: string, gold: string): unknown => ({
+  question: text,
+  choices: { text: ["long answer", "b", "cc"], label: ["A", "B", "C"] },
+  answerKey: gold,
+});
+
+describe("evaluateTasks", () => {
+  it("scores choices, keeps the order of the file and reports mean and standard error", async () => {
+    writeArc([
+      question("q", "B"),
+      question("a much longer question", "A"),
+      question("q2", "B"),
+      question("q3", "C"),
+    ]);
+    const record = await evaluateTasks({
+      tasks: ["arc_easy"],
+      dataDir: folder,
+      scorer: shortIsBest,
+      tokenizer,
+      maxLength: 100,
+    });
+    expect(record.samples["arc_easy"]!.map((sample) => sample.metrics["acc"])).toEqual([1, 0, 1, 0]);
+    expect(record.results["arc_easy"]).toMatchObject({ "acc,none": 0.5, sample_len: 4, alias: "arc_easy" });
+    expect(record.results["arc_easy"]!["acc_stderr,none"]).toBeCloseTo(Math.sqrt(1 / 3) / 2, 15);
+  });
+
+  it("keeps a bounded number of requests in flight", async () => {
+    writeArc(Array.from({ length: 9 }, (_, i) => question(`q${i}`, "A")));
+    let open = 0;
+    let most = 0;
+    const scorer: Scorer = {
+      async score(request) {
+        open += 1;
+        most = Math.max(most, open);
+        await new Promise((resolve) => setImmediate(resolve));
+        open -= 1;
+        return shortIsBest.score(request);
+      },
+    };
+    await evaluateTasks({
+      tasks: ["arc_easy"],
+      dataDir: folder,
+      scorer,
+      tokenizer,
+      maxLength: 100,
+      concurrency: 5,
+    });
+    expect(most).toBe(5);
+  });
+
+  it("stops sending at the first failure, and when it is aborted", async () => {
+    writeArc(Array.from({ length: 9 }, (_, i) => question(`q${i}`, "A")));
+    let sent = 0;
+    const scorer: Scorer = {
+      score: () => {
+        sent += 1;
+        return Promise.reject(new Error("broken"));
+      },
+    };
+    const options = { tasks: ["arc_easy"], dataDir: folder, tokenizer, maxLength: 100, concurrency: 2 };
+    await expect(evaluateTasks({ ...options, scorer })).rejects.toThrow("broken");
+    expect(sent).toBeLessThanOrEqual(2);
+    const stop = AbortSignal.abort(new Error("enough"));
+    await expect(evaluateTasks({ ...options, scorer: shortIsBest, signal: stop })).rejects.toThrow("enough");
+  });
+
+  it("runs the embedded tasks without a data folder", async () => {
+    const record = await evaluateTasks({
+      tasks: ["pebble", "pebble_text"],
+      limits: parseLimits("pebble=8,pebble_text=3"),
+      scorer: shortIsBest,
+      tokenizer,
+      maxLength: 64,
+    });
+    expect(record["n-samples"]["pebble"]!.effective).toBe(8);
+    expect(record.samples["pebble"]![0]!.arguments[0]![0]).toMatch(/^Question: .+\nAnswer:$/s);
+    // One nat for each character of ASCII text: e per byte.
+    expect(record.results["pebble_text"]!["byte_perplexity,none"]).toBeCloseTo(Math.E, 12);
+  });
+
+  it("comes back from its files as it was", async () => {
+    writeArc([question("q", "B"), question("q2", "A")]);
+    const record = await evaluateTasks({
+      tasks: ["arc_easy"],
+      dataDir: folder,
+      scorer: shortIsBest,
+      tokenizer,
+      maxLength: 100,
+    });
+    const out = path.join(folder, "out");
+    const paths = writeEvaluation(out, record);
+    expect(readEvaluation(out)).toEqual(record);
+    expect(readEvaluation(paths.results)).toEqual(record);
+    expect(() => readEvaluation(path.join(folder, "none"))).toThrow(
+      expect.objectContaining({ code: "file_not_found" }),
+    );
+    writeFileSync(paths.results, "{}");
+    expect(() => readEvaluation(out)).toThrow(expect.objectContaining({ code: "invalid_data_file" }));
+  });
+
+  it.each([
+    ["not json", "invalid_data_file", "{"],
+    ["no question", "invalid_data_file", '{"a": 1}'],
+  ])("refuses a data file with %s before any request", async (_name, code, line) => {
+    writeFileSync(path.join(folder, "arc", "ARC-Easy-test.jsonl"), line);
+    const run = evaluateTasks({
+      tasks: ["arc_easy"],
+      dataDir: folder,
+      scorer: shortIsBest,
+      tokenizer,
+      maxLength: 100,
+    });
+    await expect(run).rejects.toMatchObject({ code });
+  });
+
+  it("says which folder, split or file is missing", async () => {
+    const options = { tasks: ["wikitext"], scorer: shortIsBest, tokenizer, maxLength: 100 };
+    await expect(evaluateTasks(options)).rejects.toMatchObject({ code: "invalid_option", param: "--data" });
+    await expect(evaluateTasks({ ...options, dataDir: folder })).rejects.toMatchObject({
+      code: "file_not_found",
+    });
+    const unknownSplit = evaluateTasks({ ...options, dataDir: folder, splits: parseSplits("dev") });
+    await expect(unknownSplit).rejects.toMatchObject({ code: "invalid_option", param: "--split" });
+  });
+});
+
+describe("compareEvaluations", () => {
+  it("counts flips and tests them, and compares perplexities by document", async () => {
+    writeArc([question("q", "B"), question("q2", "B"), question("q3", "A"), question("q4", "C")]);
+    const run = (scorer: Scorer) =>
+      evaluateTasks({
+        tasks: ["arc_easy", "pebble_text"],
+        dataDir: folder,
+        scorer,
+        tokenizer,
+        maxLength: 100,
+      });
+    const base = await run(shortIsBest);
+    const candidate = await run(scorerOf((id) => (id === "b".codePointAt(0) ? 20 : 1.25)));
+    const [acc, , perplexity] = compareEvaluations(base, candidate);
+    expect(acc).toMatchObject({
+      task: "arc_easy",
+      metric: "acc",
+      base: 0.5,
+      candidate: 0.25,
+      flips: { lost: 2, gained: 1 },
+      pValue: 1,
+    });
+    expect(acc!.recovery).toBe(0.5);
+    expect(perplexity).toMatchObject({
+      task: "pebble_text",
+      metric: "word_perplexity",
+      verdict: "different",
+      flips: null,
+    });
+    expect(perplexity!.recovery).toBeLessThan(1);
+    const self = compareEvaluations(base, base);
+    for (const entry of self)
+      expect(entry).toMatchObject({
+        recovery: 1,
+        recoveryInterval: { low: 1, high: 1 },
+        verdict: "undetermined",
+      });
+  });
+
+  it("refuses runs over different documents", async () => {
+    const run = () =>
+      evaluateTasks({ tasks: ["arc_easy"], dataDir: folder, scorer: shortIsBest, tokenizer, maxLength: 100 });
+    writeArc([question("q", "B")]);
+    const base = await run();
+    writeArc([question("other", "B")]);
+    const other = await run();
+    expect(() => compareEvaluations(base, other)).toThrow(
+      expect.objectContaining({ code: "invalid_data_file" }),
+    );
+  });
+});
+
+describe("task settings", () => {
+  it("reads limits and splits for all tasks or single ones", () => {
+    expect(settingFor(parseLimits("100"), "arc_easy")).toBe(100);
+    const limits = parseLimits("wikitext=4, arc_easy=100");
+    expect([
+      settingFor(limits, "wikitext"),
+      settingFor(limits, "arc_easy"),
+      settingFor(limits, "pebble"),
+    ]).toEqual([4, 100, null]);
+    expect(settingFor(parseLimits("7,wikitext=2"), "pebble")).toBe(7);
+    expect(settingFor(parseSplits("arc_easy=validation"), "arc_easy")).toBe("validation");
+    expect(settingFor(parseLimits(undefined), "pebble")).toBeNull();
+  });
+
+  it.each(["0", "-1", "ten", "", "3,4", "arc_easy="])("refuses the limit %j", (text) => {
+    expect(() => parseLimits(text)).toThrow(expect.objectContaining({ code: "invalid_option" }));
+  });
+
+  it("names the known tasks when one is unknown", () => {
+    expect(() => findTask("arc")).toThrow(/no task "arc".*arc_easy/);
+    expect(() => parseLimits("arc=3")).toThrow(expect.objectContaining({ code: "unknown_task" }));
+  });
+});
+
+describe("row shapes", () => {
+  it("reads AI2's own ARC rows, the hub's, and ready prompts alike", () => {
+    const hub = { question: "Why?", choices: { text: ["x", "y"], label: ["1", "2"] }, answerKey: "2" };
+    const own = {
+      question: {
+        stem: "Why?",
+        choices: [
+          { text: "x", label: "1" },
+          { text: "y", label: "2" },
+        ],
+      },
+      answerKey: "2",
+    };
+    const ready = { query: "Question: Why?\nAnswer:", choices: ["x", "y"], gold: 1 };
+    for (const row of [hub, own, ready]) {
+      expect(arcEasy.readRow(row, "row")).toEqual({
+        doc: row,
+        context: "Question: Why?\nAnswer:",
+        choices: ["x", "y"],
+        gold: 1,
+      });
+    }
+  });
+
+  it("reads HellaSwag rows with a joined context", () => {
+    const row = {
+      activity_label: "Tea",
+      ctx: "Boil  water. Then",
+      endings: ["[step] pour", "sleep"],
+      label: 1,
+    };
+    expect(hellaswag.readRow(row, "row")).toEqual({
+      doc: row,
+      context: "Tea: Boil water. Then",
+      choices: [" pour", "sleep"],
+      gold: 1,
+    });
+  });
+
+  it("refuses a right answer that is not among the choices", () => {
+    expect(() => arcEasy.readRow({ query: "q", choices: ["x"], gold: 1 }, "row 3")).toThrow(/row 3.*0 to 0/);
+  });
+});

@@ -1,0 +1,58 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { bootstrapInterval, mcnemarExact, mean, standardError, sum } from "./statistics.ts";
+
+describe("mcnemarExact", () => {
+  // Binomial tails counted by hand: 2 · Σ C(n, i) / 2^n.
+  it.each([
+    [1, 8, 20 / 512],
+    [0, 10, 2 / 1024],
+    [5, 15, 43400 / 1048576],
+    [3, 3, 1],
+    [0, 0, 1],
+  ])("gives the two-sided binomial p-value of %i against %i", (lost, gained, expected) => {
+    expect(mcnemarExact(lost, gained)).toBeCloseTo(expected, 12);
+    expect(mcnemarExact(gained, lost)).toBeCloseTo(expected, 12);
+  });
+
+  it("stays a probability for thousands of pairs and falls as the sides part", () => {
+    expect(mcnemarExact(5000, 5000)).toBe(1);
+    const values = [2500, 2450, 2400, 2300].map((lost) => mcnemarExact(lost, 5000 - lost));
+    expect(values).toEqual(values.toSorted((a, b) => b - a));
+    // Normal approximation with continuity correction: z = (|2450 − 2550| − 1) / √5000 = 1.400, p = 0.1615.
+    expect(values[1]).toBeCloseTo(0.1615, 3);
+  });
+});
+
+describe("means", () => {
+  it("adds with compensation, as Python does since 3.12", () => {
+    expect(sum(Array.from({ length: 10 }, () => 0.1))).toBe(1);
+    expect(sum([1e16, 1, -1e16])).toBe(1);
+  });
+
+  it("gives the standard error of the mean, and none for one value", () => {
+    expect(standardError([1, 2, 3, 4])).toBeCloseTo(Math.sqrt(5 / 3) / 2, 15);
+    expect(standardError([1])).toBeNull();
+  });
+
+  it("holds the mean of any numbers between the least and the greatest", () => {
+    fc.assert(
+      fc.property(fc.array(fc.double({ min: -1e6, max: 1e6, noNaN: true }), { minLength: 1 }), (values) => {
+        const center = mean(values);
+        return center >= Math.min(...values) - 1e-9 && center <= Math.max(...values) + 1e-9;
+      }),
+    );
+  });
+});
+
+describe("bootstrapInterval", () => {
+  it("covers the normal interval of a mean and repeats itself", () => {
+    const values = Array.from({ length: 400 }, (_, i) => i % 4);
+    const statistic = (rows: Int32Array): number => mean(Array.from(rows, (row) => values[row]!));
+    const interval = bootstrapInterval(values.length, statistic);
+    const error = standardError(values)!;
+    expect(interval.low).toBeCloseTo(1.5 - 1.96 * error, 1);
+    expect(interval.high).toBeCloseTo(1.5 + 1.96 * error, 1);
+    expect(bootstrapInterval(values.length, statistic)).toEqual(interval);
+  });
+});

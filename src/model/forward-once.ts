@@ -1,64 +1,61 @@
+import { invariant } from "../base/invariant.ts";
 import type { KvDtype, Ops, RaggedBatch } from "../kernels/ops.ts";
 import type { CausalModel } from "./causal-model.ts";
 
-export interface ForwardOptions {
-  readonly model: CausalModel;
+export interface ForwardOnce {
   readonly ops: Ops;
+  readonly model: CausalModel;
+  /** One sequence from position 0 on, at least one token. */
   readonly tokenIds: Int32Array;
   readonly kvDtype: KvDtype;
-  /** Tokens per step; the result does not depend on it. */
-  readonly chunkSize?: number;
 }
 
+/** Tokens of one step, and rows of logits that exist at a time. */
+const tokensPerStep = 64;
 const blockSize = 32;
-/** Rows of logits held at once. */
-const slabRows = 64;
 
 /**
- * Runs one prompt through a cache of its own and hands over its logits slab by slab.
+ * Runs one prompt through a KV cache of its own and hands out the logits of every position.
  *
- * @param onRows receives the first row's index and f32 [count, vocabSize]; the array is reused
+ * @param onRows called in order with slabs [at most 64, vocabSize] of f32 logits that start at row `firstRow`; the
+ *   array is reused by the next slab
  */
 export function computeLogits(
-  options: ForwardOptions,
+  { ops, model, tokenIds, kvDtype }: ForwardOnce,
   onRows: (firstRow: number, rows: Float32Array) => void,
 ): void {
-  const { model, ops, tokenIds, kvDtype, chunkSize = 512 } = options;
-  const numBlocks = Math.ceil(tokenIds.length / blockSize);
+  const total = tokenIds.length;
+  invariant(total > 0, "a prompt has at least one token");
+  const numBlocks = Math.ceil(total / blockSize);
   const cache = ops.createKvCache({ ...model.kvShape, numBlocks, blockSize, dtype: kvDtype });
-  const slab = new Float32Array(slabRows * model.vocabSize);
-  for (let start = 0; start < tokenIds.length; start += chunkSize) {
-    const count = Math.min(chunkSize, tokenIds.length - start);
-    const batch = batchOf(tokenIds, start, count, numBlocks);
+  const rows = Int32Array.from({ length: Math.min(tokensPerStep, total) }, (_, row) => row);
+  const slab = new Float32Array(rows.length * model.vocabSize);
+  for (let first = 0; first < total; first += tokensPerStep) {
+    const batch = oneSequence(tokenIds, first, Math.min(tokensPerStep, total - first), numBlocks);
     ops.beginStep(batch);
     try {
-      const hidden = model.forward(batch, cache);
-      for (let row = 0; row < count; row += slabRows) {
-        const rows = Math.min(slabRows, count - row);
-        const indices = Int32Array.from({ length: rows }, (_, index) => row + index);
-        const logits = model.logits(model.finalNorm(hidden, indices, rows));
-        const view = slab.subarray(0, rows * model.vocabSize);
-        ops.read(logits, view);
-        onRows(start + row, view);
-      }
+      const normed = model.finalNorm(model.forward(batch, cache), rows, batch.numTokens);
+      const chunk = slab.subarray(0, batch.numTokens * model.vocabSize);
+      ops.read(model.logits(normed), chunk);
+      onRows(first, chunk);
     } finally {
       ops.endStep();
     }
   }
 }
 
-/** Tokens [start, start + count) of a single sequence that owns blocks 0, 1, 2 … */
-function batchOf(tokenIds: Int32Array, start: number, count: number, numBlocks: number): RaggedBatch {
-  const positions = Int32Array.from({ length: count }, (_, index) => start + index);
+/** Tokens [first, first + count) of a sequence that holds blocks 0 … numBlocks − 1 in order. */
+function oneSequence(tokenIds: Int32Array, first: number, count: number, numBlocks: number): RaggedBatch {
+  const positions = Int32Array.from({ length: count }, (_, i) => first + i);
   return {
     numTokens: count,
     numSeqs: 1,
-    tokenIds: tokenIds.subarray(start, start + count),
+    tokenIds: tokenIds.subarray(first, first + count),
     positions,
     slots: positions,
     queryStarts: Int32Array.of(0, count),
-    contextLengths: Int32Array.of(start + count),
-    blockTables: Int32Array.from({ length: numBlocks }, (_, index) => index),
+    contextLengths: Int32Array.of(first + count),
+    blockTables: Int32Array.from({ length: numBlocks }, (_, block) => block),
     blockTableStride: numBlocks,
   };
 }

@@ -1,61 +1,46 @@
 import type { ModelConfig } from "../formats/model-config.ts";
-import type { KvCache, LinearWeight, Ops, RaggedBatch, RopeTable, Tensor, VectorWeight } from "../kernels/ops.ts";
+import type { KvCache, LinearWeight, Ops, RaggedBatch, Tensor, VectorWeight } from "../kernels/ops.ts";
 import type { CausalModel } from "./causal-model.ts";
-import { type Attention, attend, loadAttention } from "./layers/attention.ts";
-import { applyGatedMlp, type GatedMlp, loadGatedMlp } from "./layers/gated-mlp.ts";
-import { ropeFrequencies } from "./layers/rope-frequencies.ts";
-import { loadRopeTable } from "./layers/rope-table.ts";
+import { Attention, type AttentionConfig } from "./layers/attention.ts";
+import { DecoderLayer } from "./layers/decoder-layer.ts";
+import { GatedMlp } from "./layers/gated-mlp.ts";
+import { loadRopeTable } from "./layers/rope.ts";
 import type { WeightLoader } from "./weight-loader.ts";
 
-interface DecoderLayer {
-  readonly inputNorm: VectorWeight;
-  readonly attention: Attention;
-  readonly postAttentionNorm: VectorWeight;
-  readonly mlp: GatedMlp;
-}
-
-/** Llama (Touvron et al. 2023) and what is built like it: SmolLM, SmolLM2, Llama 3. */
+/**
+ * Llama 1 to 3, SmolLM, SmolLM2 (`LlamaForCausalLM`) and Mistral (`MistralForCausalLM`): pre-norm decoder blocks
+ * with rotary positions, grouped-query attention, an optional sliding window and a gated MLP.
+ */
 export class LlamaModel implements CausalModel {
   readonly vocabSize: number;
   readonly hiddenSize: number;
   readonly kvShape: CausalModel["kvShape"];
   readonly head: LinearWeight;
   readonly #ops: Ops;
-  readonly #eps: number;
   readonly #embedding: LinearWeight;
   readonly #layers: readonly DecoderLayer[];
   readonly #norm: VectorWeight;
-  readonly #rope: RopeTable;
+  readonly #eps: number;
 
   constructor(loader: WeightLoader, config: ModelConfig, maxModelLen: number) {
-    const { hiddenSize, vocabSize, numLayers, numKvHeads, headDim } = config;
+    const { vocabSize, hiddenSize, numLayers, numKvHeads, headDim } = config;
     this.vocabSize = vocabSize;
     this.hiddenSize = hiddenSize;
     this.kvShape = { numLayers, numKvHeads, headDim };
     this.#ops = loader.ops;
     this.#eps = config.rmsNormEps;
-    this.#embedding = loader.linear([{ module: "model.embed_tokens", rows: vocabSize }], hiddenSize);
-    this.#layers = Array.from({ length: numLayers }, (_, layer) => loadLayer(loader, config, layer));
+    const table = (name: string): LinearWeight =>
+      loader.linear({ name, cols: hiddenSize, parts: [{ module: name, rows: vocabSize }] });
+    this.#embedding = table("model.embed_tokens");
+    this.#layers = buildLayers(loader, config, maxModelLen);
     this.#norm = loader.vector("model.norm.weight", hiddenSize);
-    this.head = config.tieWordEmbeddings
-      ? this.#embedding
-      : loader.linear([{ module: "lm_head", rows: vocabSize }], hiddenSize);
-    const frequencies = ropeFrequencies(config.rope, headDim, config.maxPositionEmbeddings);
-    this.#rope = loadRopeTable(loader.ops, frequencies, maxModelLen);
+    this.head = config.tieWordEmbeddings ? this.#embedding : table("lm_head");
   }
 
   forward(_batch: RaggedBatch, cache: KvCache): Tensor {
-    const ops = this.#ops;
-    const residual = ops.embed(this.#embedding);
-    for (const [index, layer] of this.#layers.entries()) {
-      const { attention, mlp } = layer;
-      const attentionInput = ops.rmsNorm(residual, layer.inputNorm, this.#eps, attention.qkv.inputForm);
-      const position = { rope: this.#rope, cache, layer: index };
-      attend(ops, attention, { residual, normed: attentionInput }, position);
-      const mlpInput = ops.rmsNorm(residual, layer.postAttentionNorm, this.#eps, mlp.gateUp.inputForm);
-      applyGatedMlp(ops, mlp, residual, mlpInput);
-    }
-    return residual;
+    const hidden = this.#ops.embed(this.#embedding);
+    for (const layer of this.#layers) layer.forward(hidden, cache);
+    return hidden;
   }
 
   finalNorm(hidden: Tensor, rows: Int32Array, count: number): Tensor {
@@ -68,20 +53,29 @@ export class LlamaModel implements CausalModel {
   }
 }
 
-function loadLayer(loader: WeightLoader, config: ModelConfig, layer: number): DecoderLayer {
-  const { hiddenSize, numHeads, numKvHeads, headDim } = config;
-  const prefix = `model.layers.${layer}`;
-  return {
-    inputNorm: loader.vector(`${prefix}.input_layernorm.weight`, hiddenSize),
-    attention: loadAttention(loader, `${prefix}.self_attn`, {
-      hiddenSize,
-      numHeads,
-      numKvHeads,
-      headDim,
-      scale: 1 / Math.sqrt(headDim),
-      slidingWindow: config.slidingWindow ?? 0,
-    }),
-    postAttentionNorm: loader.vector(`${prefix}.post_attention_layernorm.weight`, hiddenSize),
-    mlp: loadGatedMlp(loader, `${prefix}.mlp`, config),
+function buildLayers(loader: WeightLoader, config: ModelConfig, maxModelLen: number): DecoderLayer[] {
+  const { hiddenSize, intermediateSize, numHeads, numKvHeads, headDim, rmsNormEps: eps } = config;
+  const { maxPositionEmbeddings } = config;
+  const ropeOptions = { ...config.rope, rotaryDim: headDim, maxPositionEmbeddings };
+  const rope = loadRopeTable(loader.ops, ropeOptions, maxModelLen);
+  const attention: AttentionConfig = {
+    hiddenSize,
+    numHeads,
+    numKvHeads,
+    headDim,
+    hasBias: config.attentionBias,
+    scale: 1 / Math.sqrt(headDim),
+    slidingWindow: config.slidingWindow ?? 0,
   };
+  const mlp = { hiddenSize, intermediateSize, hasBias: config.mlpBias };
+  return Array.from({ length: config.numLayers }, (_, index) => {
+    const prefix = `model.layers.${index}`;
+    return new DecoderLayer(loader.ops, {
+      attention: new Attention(loader, `${prefix}.self_attn`, index, rope, attention),
+      mlp: new GatedMlp(loader, `${prefix}.mlp`, mlp),
+      inputNorm: loader.vector(`${prefix}.input_layernorm.weight`, hiddenSize),
+      postAttentionNorm: loader.vector(`${prefix}.post_attention_layernorm.weight`, hiddenSize),
+      eps,
+    });
+  });
 }

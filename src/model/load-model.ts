@@ -3,56 +3,85 @@ import type { Checkpoint } from "../formats/checkpoint.ts";
 import type { ModelConfig } from "../formats/model-config.ts";
 import type { Ops } from "../kernels/ops.ts";
 import type { CausalModel, PrecisionOptions } from "./causal-model.ts";
-import { Precision } from "./precision.ts";
-import { builderOf } from "./registry.ts";
+import { findBuilder } from "./registry.ts";
 import { WeightLoader } from "./weight-loader.ts";
 
 export interface LoadOptions extends PrecisionOptions {
-  /** Longest context to prepare rotation tables for. */
+  /** Positions that the rotation tables cover, in tokens; at most the model's own maximum. */
   readonly maxModelLen: number;
-  /** Called after each matrix with the number done. */
-  readonly onProgress?: (numLinears: number) => void;
+  /** Called after each weight matrix with how many of how many are done. */
+  readonly onProgress?: (done: number, total: number) => void;
 }
 
 export interface LoadedModel {
   readonly model: CausalModel;
-  /** Lines to show at start. */
+  /** What a person should know of the choices made: one line each. */
   readonly notes: string[];
+  /** Forms in which linears take their input, such as "bf16" or "int8-block32 + f32". */
   readonly activations: string;
+  /** Forms of the packed weights, such as "bf16" or "int4 g32 + min, int8 g32". */
   readonly dtype: string;
 }
 
 /**
- * Packs a checkpoint's weights for a backend. The checkpoint may be closed afterwards.
+ * Builds the model of a checkpoint on a backend: picks the definition, checks the configuration and every shape,
+ * packs the weights. Source files may be closed afterwards.
  *
- * Errors: `unsupported_architecture`, `tensor_missing`, `invalid_model_file`, `unsupported_format`,
- * `invalid_option` for an activation form that the weights do not take.
+ * Throws `unsupported_architecture`, `unsupported_format`, `invalid_model_file`, `tensor_missing`, `invalid_option`.
  */
 export function loadModel(ops: Ops, checkpoint: Checkpoint, options: LoadOptions): LoadedModel {
   const { config } = checkpoint;
-  const build = builderOf(config.architecture);
-  checkConfig(config, checkpoint.path);
-  const precision = new Precision(options);
-  let numLinears = 0;
-  const loader = new WeightLoader(ops, checkpoint, precision, () => {
-    numLinears += 1;
-    options.onProgress?.(numLinears);
+  const build = findBuilder(config.architecture);
+  checkConfig(config);
+  checkLength(options.maxModelLen, config.maxPositionEmbeddings);
+  const total = config.numLayers * 7 + (config.tieWordEmbeddings ? 1 : 2);
+  let done = 0;
+  const loader = new WeightLoader(ops, checkpoint, options, () => {
+    done += 1;
+    options.onProgress?.(done, total);
   });
   const model = build(loader, config, options.maxModelLen);
-  return { model, notes: precision.notes, activations: precision.activations, dtype: precision.dtype };
+  return {
+    model,
+    notes: loader.forms.notes(),
+    activations: loader.forms.describe(),
+    dtype: [...loader.weightForms].join(", "),
+  };
 }
 
-function checkConfig(config: ModelConfig, path: string): void {
-  const fault = (problem: string): MillraceError =>
-    new MillraceError("invalid_model_file", `The configuration of ${path} ${problem}. Fetch the model again.`);
-  if (config.numHeads % config.numKvHeads !== 0) {
-    throw fault(`has ${config.numHeads} query heads for ${config.numKvHeads} KV heads; the second must divide the first`);
+/** What the shared layers take for granted; shapes are checked where each weight is read. */
+function checkConfig(config: ModelConfig): void {
+  const { hiddenSize, intermediateSize, numLayers, numHeads, numKvHeads, headDim, vocabSize } = config;
+  const sizes = { hiddenSize, intermediateSize, numLayers, numHeads, numKvHeads, headDim, vocabSize };
+  for (const [name, value] of Object.entries(sizes)) {
+    if (!Number.isInteger(value) || value < 1)
+      throw badConfig(`${name} = ${value}`, "a whole number above 0");
   }
-  if (config.headDim % 2 !== 0) throw fault(`has heads of odd width ${config.headDim}`);
-  if (config.hiddenAct !== "silu") {
+  if (numHeads % numKvHeads !== 0) {
+    throw badConfig(`${numHeads} heads and ${numKvHeads} KV heads`, "KV heads that divide the heads");
+  }
+  if (headDim % 2 !== 0) throw badConfig(`headDim = ${headDim}`, "an even head width, as RoPE turns pairs");
+  if (!(config.rmsNormEps > 0)) throw badConfig(`rmsNormEps = ${config.rmsNormEps}`, "a number above 0");
+  if (config.hiddenAct !== "silu" && config.hiddenAct !== "swish") {
     throw new MillraceError(
-      "unsupported_architecture",
-      `${path} uses the activation ${config.hiddenAct}; this family is defined with silu. Use another model.`,
+      "unsupported_format",
+      `The model's activation function is ${JSON.stringify(config.hiddenAct)}; its family runs here with "silu" only. Use another model.`,
     );
   }
+}
+
+function badConfig(seen: string, allowed: string): MillraceError {
+  return new MillraceError(
+    "invalid_model_file",
+    `The model's configuration has ${seen}; it takes ${allowed}. Correct its config.json or fetch the model again.`,
+  );
+}
+
+function checkLength(maxModelLen: number, limit: number): void {
+  if (Number.isInteger(maxModelLen) && maxModelLen >= 1 && maxModelLen <= limit) return;
+  throw new MillraceError(
+    "invalid_option",
+    `--max-model-len is ${maxModelLen}; this model takes 1 to ${limit} positions. Give a length in that range.`,
+    { param: "--max-model-len" },
+  );
 }

@@ -81,7 +81,9 @@ export class Precision {
   #chooseDenseForm(dtype: FloatDtype): TensorForm {
     const { activations } = this.#options;
     if (activations === "int8" || activations === "int8-block32") {
-      this.note(`float weights run with float activations; --activations ${activations} is for integer weights`);
+      this.note(
+        `float weights run with float activations; --activations ${activations} is for integer weights`,
+      );
     }
     if (activations === "bf16") return "bf16";
     return dtype === "bf16" ? "bf16" : "f32";

@@ -1,87 +1,95 @@
 import { MillraceError } from "../base/errors.ts";
-import type { Weight } from "../base/weights.ts";
+import type { FloatDtype, Weight } from "../base/weights.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { toDense } from "../formats/dequantize.ts";
 import type { LinearWeight, Ops, VectorWeight } from "../kernels/ops.ts";
-import { canStack, kindOf, type Precision } from "./precision.ts";
+import type { PrecisionOptions } from "./causal-model.ts";
+import { InputForms } from "./input-forms.ts";
+import { unifyWeights } from "./weight-forms.ts";
 
-/** One matrix of a packed linear: its module name and the rows that the configuration promises. */
-export interface LinearPart {
-  readonly module: string;
-  readonly rows: number;
+/** Modules of a checkpoint that become one packed linear. */
+export interface LinearSpec {
+  /** Stacked along the rows, each with its expected rows. */
+  readonly parts: readonly { readonly module: string; readonly rows: number }[];
+  readonly cols: number;
+  /** Name of the packed linear. */
+  readonly name: string;
+  readonly layout?: "rows" | "paired";
 }
 
-/** Takes weights from a checkpoint, checks their shapes against the configuration and packs them. */
+const floatDtypes: Readonly<Record<Exclude<PrecisionOptions["dtype"], "auto">, FloatDtype>> = {
+  bfloat16: "bf16",
+  float16: "f16",
+  float32: "f32",
+};
+
+/** Takes a checkpoint's weights to a backend under one choice of precision, checking every shape. */
 export class WeightLoader {
   readonly ops: Ops;
-  readonly checkpoint: Checkpoint;
-  readonly precision: Precision;
-  readonly #onTensor: () => void;
+  readonly forms: InputForms;
+  /** Forms of the packed weights, for people. */
+  readonly weightForms: Set<string> = new Set();
+  readonly #checkpoint: Checkpoint;
+  readonly #dtype: PrecisionOptions["dtype"];
+  readonly #onModule: () => void;
 
-  constructor(ops: Ops, checkpoint: Checkpoint, precision: Precision, onTensor: () => void) {
+  constructor(ops: Ops, checkpoint: Checkpoint, options: PrecisionOptions, onModule: () => void) {
     this.ops = ops;
-    this.checkpoint = checkpoint;
-    this.precision = precision;
-    this.#onTensor = onTensor;
+    this.forms = new InputForms(options.activations);
+    this.#checkpoint = checkpoint;
+    this.#dtype = options.dtype;
+    this.#onModule = onModule;
+  }
+
+  /** Throws `tensor_missing`, `invalid_model_file`, or what `InputForms.choose` throws. */
+  linear(spec: LinearSpec): LinearWeight {
+    const stored = spec.parts.map(({ module, rows }) => this.#matrix(module, rows, spec.cols));
+    const parts = unifyWeights(stored, spec.name);
+    const inputForm = this.forms.choose(parts[0]!, spec.name);
+    const packed = this.ops.packLinear(parts, { name: spec.name, inputForm, layout: spec.layout ?? "rows" });
+    this.weightForms.add(packed.weightForm);
+    return packed;
+  }
+
+  vector(name: string, length: number): VectorWeight {
+    return this.ops.loadVector(this.#values(name, length));
   }
 
   /**
-   * Packs one module, or several stacked along their rows. Parts of different kinds cannot share a kernel: they are
-   * then widened to f32, which keeps every value, and a note says so.
-   *
-   * Errors: `tensor_missing`, `invalid_model_file` for a wrong shape.
+   * The biases of a linear's parts as one vector, ready for its epilogue. Parts without one count as zeros, unless
+   * the configuration says that there is one: then its absence is `tensor_missing`.
    */
-  linear(parts: readonly LinearPart[], cols: number, layout: "rows" | "paired" = "rows"): LinearWeight {
-    let weights = parts.map((part) => this.#read(part, cols));
-    const name = parts.map((part) => part.module).join(" + ");
-    if (!canStack(weights)) {
-      const kinds = weights.map(kindOf).join(", ");
-      this.precision.note(`${name} mix ${kinds}: they run as f32 weights, which need more memory`);
-      weights = weights.map((weight) => toDense(weight, "f32"));
+  bias({ parts }: LinearSpec, isRequired: boolean): { readonly bias?: VectorWeight } {
+    const isPresent = (module: string): boolean => this.#checkpoint.has(`${module}.bias`);
+    if (!isRequired && !parts.some(({ module }) => isPresent(module))) return {};
+    const values = new Float32Array(parts.reduce((sum, part) => sum + part.rows, 0));
+    let at = 0;
+    for (const { module, rows } of parts) {
+      if (isRequired || isPresent(module)) values.set(this.#values(`${module}.bias`, rows), at);
+      at += rows;
     }
-    const inputForm = this.precision.inputFormOf(name, weights);
-    return this.ops.packLinear(weights, { name, inputForm, layout });
+    return { bias: this.ops.loadVector(values) };
   }
 
-  /** A norm weight [length]. */
-  vector(name: string, length: number): VectorWeight {
-    return this.ops.loadVector(this.#readVector(name, length));
+  #matrix(module: string, rows: number, cols: number): Weight {
+    const weight = this.#checkpoint.linear(module);
+    if (weight.rows !== rows || weight.cols !== cols) {
+      throw wrongShape(module, `[${weight.rows}, ${weight.cols}]`, `[${rows}, ${cols}]`);
+    }
+    this.#onModule();
+    return this.#dtype === "auto" ? weight : toDense(weight, floatDtypes[this.#dtype]);
   }
 
-  /** The biases of stacked parts, or undefined when none of them has one. Parts without a bias get zeros. */
-  bias(parts: readonly LinearPart[]): VectorWeight | undefined {
-    if (!parts.some((part) => this.checkpoint.has(`${part.module}.bias`))) return undefined;
-    const total = parts.reduce((sum, part) => sum + part.rows, 0);
-    const values = new Float32Array(total);
-    let offset = 0;
-    for (const part of parts) {
-      const name = `${part.module}.bias`;
-      if (this.checkpoint.has(name)) values.set(this.#readVector(name, part.rows), offset);
-      offset += part.rows;
-    }
-    return this.ops.loadVector(values);
-  }
-
-  #read(part: LinearPart, cols: number): Weight {
-    const weight = this.checkpoint.linear(part.module);
-    if (weight.rows !== part.rows || weight.cols !== cols) {
-      throw new MillraceError(
-        "invalid_model_file",
-        `${part.module} in ${this.checkpoint.path} is [${weight.rows}, ${weight.cols}], but the configuration asks for [${part.rows}, ${cols}]. The weights and config.json are not of the same model; fetch both again.`,
-      );
-    }
-    this.#onTensor();
-    return this.precision.cast(weight);
-  }
-
-  #readVector(name: string, length: number): Float32Array {
-    const values = this.checkpoint.vector(name);
-    if (values.length !== length) {
-      throw new MillraceError(
-        "invalid_model_file",
-        `${name} in ${this.checkpoint.path} has ${values.length} elements, but the configuration asks for ${length}. The weights and config.json are not of the same model; fetch both again.`,
-      );
-    }
+  #values(name: string, length: number): Float32Array {
+    const values = this.#checkpoint.vector(name);
+    if (values.length !== length) throw wrongShape(name, `[${values.length}]`, `[${length}]`);
     return values;
   }
+}
+
+function wrongShape(name: string, seen: string, expected: string): MillraceError {
+  return new MillraceError(
+    "invalid_model_file",
+    `${name} has shape ${seen}; the model's configuration asks for ${expected}. Fetch the model again, or correct its config.json.`,
+  );
 }

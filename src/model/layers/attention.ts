@@ -1,67 +1,69 @@
 import type {
   AttentionOptions,
   KvCache,
+  LinearEpilogue,
   LinearWeight,
   Ops,
   RopeTable,
   Tensor,
-  VectorWeight,
 } from "../../kernels/ops.ts";
-import type { WeightLoader } from "../weight-loader.ts";
+import type { LinearSpec, WeightLoader } from "../weight-loader.ts";
 
-export interface AttentionSpec extends AttentionOptions {
+export interface AttentionConfig extends AttentionOptions {
   readonly hiddenSize: number;
+  /** All four projections have one; otherwise those in the file are used. */
+  readonly hasBias: boolean;
 }
 
-/** Grouped-query attention with rotary positions (Ainslie et al. 2023; Su et al. 2021). */
-export interface Attention {
-  /** q, k and v stacked: [(numHeads + 2 · numKvHeads) · headDim, hiddenSize]. */
+/** Grouped-query self-attention with rotary positions; q, k and v are one linear. */
+export class Attention {
   readonly qkv: LinearWeight;
-  readonly qkvBias: VectorWeight | undefined;
-  /** [hiddenSize, numHeads · headDim] */
-  readonly output: LinearWeight;
-  readonly outputBias: VectorWeight | undefined;
-  readonly spec: AttentionSpec;
-}
+  readonly #qkvEpilogue: LinearEpilogue;
+  readonly #output: LinearWeight;
+  readonly #outputBias: LinearEpilogue;
+  readonly #ops: Ops;
+  readonly #rope: RopeTable;
+  readonly #options: AttentionOptions;
+  readonly #layer: number;
 
-/** Loads `prefix`.{q,k,v,o}_proj. */
-export function loadAttention(loader: WeightLoader, prefix: string, spec: AttentionSpec): Attention {
-  const queryRows = spec.numHeads * spec.headDim;
-  const kvRows = spec.numKvHeads * spec.headDim;
-  const inputs = [
-    { module: `${prefix}.q_proj`, rows: queryRows },
-    { module: `${prefix}.k_proj`, rows: kvRows },
-    { module: `${prefix}.v_proj`, rows: kvRows },
-  ];
-  const output = [{ module: `${prefix}.o_proj`, rows: spec.hiddenSize }];
-  return {
-    qkv: loader.linear(inputs, spec.hiddenSize),
-    qkvBias: loader.bias(inputs),
-    output: loader.linear(output, queryRows),
-    outputBias: loader.bias(output),
-    spec,
-  };
-}
+  /** @param prefix module name, such as "model.layers.0.self_attn" */
+  constructor(loader: WeightLoader, prefix: string, layer: number, rope: RopeTable, config: AttentionConfig) {
+    const { hiddenSize, numHeads, numKvHeads, headDim } = config;
+    const qkv: LinearSpec = {
+      name: `${prefix}.qkv_proj`,
+      cols: hiddenSize,
+      parts: [
+        { module: `${prefix}.q_proj`, rows: numHeads * headDim },
+        { module: `${prefix}.k_proj`, rows: numKvHeads * headDim },
+        { module: `${prefix}.v_proj`, rows: numKvHeads * headDim },
+      ],
+    };
+    const name = `${prefix}.o_proj`;
+    const output: LinearSpec = {
+      name,
+      cols: numHeads * headDim,
+      parts: [{ module: name, rows: hiddenSize }],
+    };
+    this.qkv = loader.linear(qkv);
+    this.#qkvEpilogue = loader.bias(qkv, config.hasBias);
+    this.#output = loader.linear(output);
+    this.#outputBias = loader.bias(output, config.hasBias);
+    this.#ops = loader.ops;
+    this.#rope = rope;
+    this.#options = config;
+    this.#layer = layer;
+  }
 
-/**
- * Adds the attention of one layer to the residual stream.
- *
- * @param residual f32 [numTokens, hiddenSize], updated in place
- * @param normed the same rows after the input norm, in `attention.qkv.inputForm`
- */
-export function attend(
-  ops: Ops,
-  attention: Attention,
-  stream: { readonly residual: Tensor; readonly normed: Tensor },
-  position: { readonly rope: RopeTable; readonly cache: KvCache; readonly layer: number },
-): void {
-  const { spec, qkvBias, outputBias } = attention;
-  const { rope, cache, layer } = position;
-  const qkv = ops.linear(stream.normed, attention.qkv, qkvBias === undefined ? {} : { bias: qkvBias });
-  ops.ropeAndCache(qkv, rope, cache, layer, spec);
-  const context = ops.pagedAttention(qkv, cache, layer, spec, attention.output.inputForm);
-  ops.linear(context, attention.output, {
-    ...(outputBias === undefined ? {} : { bias: outputBias }),
-    residual: stream.residual,
-  });
+  /**
+   * Adds the block's output to `residual` in place.
+   *
+   * @param x normed hidden states [numTokens, hiddenSize] in `qkv.inputForm`
+   */
+  addTo(residual: Tensor, x: Tensor, cache: KvCache): void {
+    const ops = this.#ops;
+    const qkv = ops.linear(x, this.qkv, this.#qkvEpilogue);
+    ops.ropeAndCache(qkv, this.#rope, cache, this.#layer, this.#options);
+    const mixed = ops.pagedAttention(qkv, cache, this.#layer, this.#options, this.#output.inputForm);
+    ops.linear(mixed, this.#output, { ...this.#outputBias, residual });
+  }
 }

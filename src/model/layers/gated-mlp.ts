@@ -1,50 +1,52 @@
-import type { LinearWeight, Ops, Tensor, VectorWeight } from "../../kernels/ops.ts";
-import type { WeightLoader } from "../weight-loader.ts";
+import type { LinearEpilogue, LinearWeight, Ops, Tensor } from "../../kernels/ops.ts";
+import type { LinearSpec, WeightLoader } from "../weight-loader.ts";
 
-/** down(silu(gate(x)) · up(x)) (Shazeer 2020, "GLU Variants Improve Transformer"). */
-export interface GatedMlp {
-  /** gate and up interleaved: [2 · intermediateSize, hiddenSize]. */
+export interface GatedMlpConfig {
+  readonly hiddenSize: number;
+  readonly intermediateSize: number;
+  /** All three projections have one; otherwise those in the file are used. */
+  readonly hasBias: boolean;
+}
+
+/** Feed-forward block down(silu(gate(x)) · up(x)); gate and up are one paired linear (Shazeer 2020, SwiGLU). */
+export class GatedMlp {
   readonly gateUp: LinearWeight;
-  readonly gateUpBias: VectorWeight | undefined;
-  /** [hiddenSize, intermediateSize] */
-  readonly down: LinearWeight;
-  readonly downBias: VectorWeight | undefined;
-}
+  readonly #gateUpEpilogue: LinearEpilogue;
+  readonly #down: LinearWeight;
+  readonly #downBias: LinearEpilogue;
+  readonly #ops: Ops;
 
-/** Loads `prefix`.{gate,up,down}_proj. */
-export function loadGatedMlp(
-  loader: WeightLoader,
-  prefix: string,
-  sizes: { readonly hiddenSize: number; readonly intermediateSize: number },
-): GatedMlp {
-  const { hiddenSize, intermediateSize } = sizes;
-  const inputs = [
-    { module: `${prefix}.gate_proj`, rows: intermediateSize },
-    { module: `${prefix}.up_proj`, rows: intermediateSize },
-  ];
-  const output = [{ module: `${prefix}.down_proj`, rows: hiddenSize }];
-  return {
-    gateUp: loader.linear(inputs, hiddenSize, "paired"),
-    gateUpBias: loader.bias(inputs),
-    down: loader.linear(output, intermediateSize),
-    downBias: loader.bias(output),
-  };
-}
+  /** @param prefix module name, such as "model.layers.0.mlp" */
+  constructor(loader: WeightLoader, prefix: string, config: GatedMlpConfig) {
+    const { hiddenSize, intermediateSize, hasBias } = config;
+    const gateUp: LinearSpec = {
+      name: `${prefix}.gate_up_proj`,
+      cols: hiddenSize,
+      layout: "paired",
+      parts: [
+        { module: `${prefix}.gate_proj`, rows: intermediateSize },
+        { module: `${prefix}.up_proj`, rows: intermediateSize },
+      ],
+    };
+    const name = `${prefix}.down_proj`;
+    const down: LinearSpec = { name, cols: intermediateSize, parts: [{ module: name, rows: hiddenSize }] };
+    this.gateUp = loader.linear(gateUp);
+    this.#gateUpEpilogue = { ...loader.bias(gateUp, hasBias), activation: "silu-mul" };
+    this.#down = loader.linear(down);
+    this.#downBias = loader.bias(down, hasBias);
+    this.#ops = loader.ops;
+  }
 
-/**
- * Adds the MLP of one layer to the residual stream.
- *
- * @param residual f32 [numTokens, hiddenSize], updated in place
- * @param normed the same rows after the norm, in `mlp.gateUp.inputForm`
- */
-export function applyGatedMlp(ops: Ops, mlp: GatedMlp, residual: Tensor, normed: Tensor): void {
-  const { gateUpBias, downBias } = mlp;
-  const gated = ops.linear(normed, mlp.gateUp, {
-    ...(gateUpBias === undefined ? {} : { bias: gateUpBias }),
-    activation: "silu-mul",
-  });
-  ops.linear(ops.convert(gated, mlp.down.inputForm), mlp.down, {
-    ...(downBias === undefined ? {} : { bias: downBias }),
-    residual,
-  });
+  /**
+   * Adds the block's output to `residual` in place.
+   *
+   * @param x normed hidden states [numTokens, hiddenSize] in `gateUp.inputForm`
+   */
+  addTo(residual: Tensor, x: Tensor): void {
+    const ops = this.#ops;
+    const gated = ops.linear(x, this.gateUp, this.#gateUpEpilogue);
+    const { inputForm } = this.#down;
+    const input = inputForm === "f32" ? gated : ops.convert(gated, inputForm);
+    ops.linear(input, this.#down, { ...this.#downBias, residual });
+  }
 }

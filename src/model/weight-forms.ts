@@ -1,0 +1,68 @@
+import { MillraceError } from "../base/errors.ts";
+import type { IntegerWeight, Weight } from "../base/weights.ts";
+import { toDense } from "../formats/dequantize.ts";
+
+/**
+ * Brings matrices that share one packed linear to one form without changing a value: integers to the widest bits,
+ * the finest groups and, where one has them, minimums; floats of several types to f32. GGUF's mixed files (q and k
+ * in 4 bits, v in 6) need it. Throws `unsupported_format` for integers beside floats, which no one form holds.
+ */
+export function unifyWeights(weights: readonly Weight[], name: string): readonly Weight[] {
+  const integers = weights.filter((weight) => weight.kind === "integer");
+  if (integers.length === weights.length) return unifyIntegers(integers);
+  if (integers.length > 0) {
+    throw new MillraceError(
+      "unsupported_format",
+      `${name} mixes integer and float matrices, which run as one linear here. Load the model with --dtype bfloat16.`,
+    );
+  }
+  const dtypes = new Set(weights.map((weight) => (weight.kind === "dense" ? weight.dtype : "")));
+  return dtypes.size === 1 ? weights : weights.map((weight) => toDense(weight, "f32"));
+}
+
+function unifyIntegers(weights: readonly IntegerWeight[]): readonly IntegerWeight[] {
+  const groupSize = weights.map((weight) => weight.groupSize).reduce(greatestDivisor);
+  const hasMinimums = weights.some((weight) => weight.minimums !== null);
+  const bits = weights.some((weight) => weight.bits !== 4 || (weight.minimums !== null) !== hasMinimums)
+    ? 8
+    : 4;
+  const isToken = weights.every((weight) => weight.activations === "int8-token");
+  const activations = isToken ? "int8-token" : "unspecified";
+  return weights.map((weight) => ({
+    ...weight,
+    bits,
+    groupSize,
+    codes: bits === weight.bits ? weight.codes : widenCodes(weight),
+    scales: refineGroups(weight.scales, weight.groupSize / groupSize),
+    minimums: hasMinimums ? refineMinimums(weight, groupSize) : null,
+    activations,
+  }));
+}
+
+function greatestDivisor(a: number, b: number): number {
+  return b === 0 ? a : greatestDivisor(b, a % b);
+}
+
+/** 4-bit codes as int8 with the same q: 0 … 15 with minimums, −8 … 7 without. */
+function widenCodes({ codes, minimums }: IntegerWeight): Uint8Array {
+  const zero = minimums === null ? 8 : 0;
+  const wide = new Int8Array(codes.length * 2);
+  for (let i = 0; i < codes.length; i += 1) {
+    wide[2 * i] = (codes[i]! & 15) - zero;
+    wide[2 * i + 1] = (codes[i]! >> 4) - zero;
+  }
+  return new Uint8Array(wide.buffer);
+}
+
+function refineGroups(values: Float32Array, times: number): Float32Array {
+  if (times === 1) return values;
+  const fine = new Float32Array(values.length * times);
+  for (let group = 0; group < values.length; group += 1) {
+    fine.fill(values[group]!, group * times, (group + 1) * times);
+  }
+  return fine;
+}
+
+function refineMinimums({ minimums, scales, groupSize }: IntegerWeight, fineGroupSize: number): Float32Array {
+  return refineGroups(minimums ?? new Float32Array(scales.length), groupSize / fineGroupSize);
+}

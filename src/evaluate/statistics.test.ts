@@ -25,9 +25,9 @@ describe("mcnemarExact", () => {
 });
 
 describe("means", () => {
-  it("adds with compensation, as Python does since 3.12", () => {
-    expect(sum(Array.from({ length: 10 }, () => 0.1))).toBe(1);
-    expect(sum([1e16, 1, -1e16])).toBe(1);
+  it("adds from the first to the last", () => {
+    expect(sum([1e16, 1, 1, -1e16])).toBe(0);
+    expect(sum([])).toBe(0);
   });
 
   it("gives the standard error of the mean, and none for one value", () => {

@@ -1,15 +1,10 @@
 import { invariant } from "../base/invariant.ts";
 
-/** Sum with Neumaier's compensation, as Python 3.12 and later add floats. */
+/** Plain sum from the first to the last, as Python added floats up to 3.11: lm-eval's recorded digits are those. */
 export function sum(values: readonly number[]): number {
   let total = 0;
-  let lost = 0;
-  for (const value of values) {
-    const next = total + value;
-    lost += Math.abs(total) >= Math.abs(value) ? total - next + value : value - next + total;
-    total = next;
-  }
-  return Number.isFinite(lost) ? total + lost : total;
+  for (const value of values) total += value;
+  return total;
 }
 
 export function mean(values: readonly number[]): number {

@@ -37,7 +37,7 @@ const schemes: Readonly<Record<SchemeName, Scheme>> = {
   },
 };
 
-export const schemeNames = Object.keys(schemes) as SchemeName[];
+export const schemeNames = Object.keys(schemes) as [SchemeName, ...SchemeName[]];
 
 /** The scheme of a name. Throws `invalid_scheme`. */
 export function parseScheme(name: string): Scheme {

@@ -66,6 +66,7 @@ export class Engine implements EngineSink {
   #loop: Promise<void> | null = null;
   /** Set when the engine takes nothing more: closed, or broken by a fault of its own. */
   #end: Error | null = null;
+  #isClosed = false;
 
   constructor(parts: EngineParts) {
     const { ops, info, model, cache } = parts;
@@ -149,10 +150,11 @@ export class Engine implements EngineSink {
 
   /** Aborts what is open, frees everything and releases the backend. */
   async close(): Promise<void> {
-    if (this.#end !== null) return;
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     for (const handle of this.#rows.keys()) this.abort(handle);
     for (const { kind, handle } of this.#inbox) if (kind !== "abort") this.abort(handle);
-    this.#end = new MillraceError("engine_failed", "The engine is closed. Start a new one.");
+    this.#end ??= new MillraceError("engine_failed", "The engine is closed. Start a new one.");
     await this.#loop;
     this.#ops.close();
   }

@@ -16,14 +16,12 @@ const base: EngineOptions = {
   maxNumBatchedTokens: 128,
   seed: 1,
 };
-const maxTokens = 12;
 
 /** Eight requests of different length, greedy and sampled in turn, all with log-probabilities. */
 const requests = Array.from({ length: 8 }, (_, index) => ({
   promptTokenIds: Array.from({ length: 2 + index * 9 }, (_, j) => 5 + ((index * 131 + j * 37) % 1500)),
   sampling: {
     ...defaultSampling,
-    maxTokens,
     ignoreEos: true,
     temperature: index % 2,
     topP: 0.95,
@@ -47,10 +45,11 @@ async function withEngine<T>(
   }
 }
 
-async function answer(client: EngineClient, index: number): Promise<unknown[]> {
+async function answer(client: EngineClient, index: number, maxTokens = 12): Promise<unknown[]> {
+  const { promptTokenIds, sampling } = requests[index]!;
+  const request = { requestId: `r${index}`, promptTokenIds, sampling: { ...sampling, maxTokens } };
   const outputs: EngineOutput[] = [];
-  for await (const output of client.generate({ requestId: `r${index}`, ...requests[index]! }))
-    outputs.push(output);
+  for await (const output of client.generate(request)) outputs.push(output);
   return outputs;
 }
 
@@ -67,11 +66,17 @@ const score = (client: EngineClient): Promise<unknown> =>
   client.score({ tokenIds: requests[7]!.promptTokenIds, start: 1, topK: 4 });
 
 describe("same request, same bytes: token ids and logprob bits", () => {
-  test("alone, in a batch, and after preemption", async () => {
+  test("alone and in a batch", async () => {
     const expected = await withEngine({}, alone);
     expect(await withEngine({}, together)).toEqual(expected);
-    const preempted = await withEngine({ numKvBlocks: 9, maxNumSeqs: 8 }, async (client) => {
-      const answers = await together(client);
+  });
+
+  test("after preemption", async () => {
+    const long = (client: EngineClient): Promise<unknown[][]> =>
+      Promise.all([0, 1, 2].map((index) => answer(client, index, 80)));
+    const expected = await withEngine({}, long);
+    const preempted = await withEngine({ maxModelLen: 128, numKvBlocks: 7 }, async (client) => {
+      const answers = await long(client);
       expect((await client.stats()).numPreemptions).toBeGreaterThan(0);
       return answers;
     });
@@ -80,7 +85,7 @@ describe("same request, same bytes: token ids and logprob bits", () => {
 
   test("chunked at every size", async () => {
     const expected = await withEngine({}, (client) => answer(client, 7));
-    for (const chunk of [1, 2, 3, 5, 7, 16, 31, 33, 64]) {
+    for (const chunk of [1, 3, 7, 16, 33]) {
       const options = { maxNumSeqs: 1, maxNumBatchedTokens: chunk };
       expect(await withEngine(options, (client) => answer(client, 7)), `chunks of ${chunk}`).toEqual(
         expected,

@@ -1,9 +1,23 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
+import type { Worker } from "node:worker_threads";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { repositoryPath } from "../../tests/test-data.ts";
 import type { EngineClient } from "../protocol/engine-client.ts";
 import { defaultSampling } from "../protocol/sampling-params.ts";
 import { defaultEngineOptions, type EngineOptions } from "./engine-options.ts";
 import { startEngineWorker } from "./worker-client.ts";
+
+/** Every thread that was started, so that a test can kill one. */
+const threads: Worker[] = [];
+vi.mock("node:worker_threads", async (original) => {
+  const module = await original<typeof import("node:worker_threads")>();
+  class RecordedWorker extends module.Worker {
+    constructor(...args: ConstructorParameters<typeof module.Worker>) {
+      super(...args);
+      threads.push(this);
+    }
+  }
+  return { ...module, Worker: RecordedWorker };
+});
 
 const options: EngineOptions = {
   ...defaultEngineOptions(repositoryPath("models", "pebble", "model")),
@@ -90,4 +104,23 @@ test("closing aborts what is open, and later requests are refused", async () => 
   await expect(other.score({ tokenIds: [1, 2], start: 1, topK: 0 })).rejects.toMatchObject({
     code: "engine_failed",
   });
+});
+
+test("the thread's death rejects what is open and what comes later, and stands for nothing else", async () => {
+  const other = await startEngineWorker(options);
+  const sampling = { ...defaultSampling, maxTokens: 200, ignoreEos: true };
+  const score = other.score({ tokenIds: prompt(200), start: 1, topK: 0 });
+  const rejected = expect(score).rejects.toMatchObject({ code: "engine_failed" });
+  await expect(async () => {
+    for await (const _ of other.generate({ requestId: "open", promptTokenIds: prompt(3), sampling })) {
+      void threads.at(-1)!.terminate();
+    }
+  }).rejects.toMatchObject({ code: "engine_failed", message: expect.stringContaining("thread died") });
+  await rejected;
+  await expect(other.score({ tokenIds: [1, 2], start: 1, topK: 0 })).rejects.toMatchObject({
+    code: "engine_failed",
+  });
+  expect((await other.stats()).lastStepAgeMs).toBe(0);
+  await other.close();
+  expect((await client.score({ tokenIds: [5, 6], start: 1, topK: 0 })).logprobs.length).toBe(1);
 });

@@ -4,9 +4,8 @@ import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createCharacterTokenizer } from "../../tests/character-tokenizer.ts";
 import type { ScoreRequest, Scorer } from "../protocol/engine-client.ts";
-import { compareEvaluations } from "./comparison.ts";
+import { evaluationRecordSchema } from "../records/evaluation.ts";
 import { evaluateTasks } from "./evaluate.ts";
-import { readEvaluation, writeEvaluation } from "./evaluation-files.ts";
 import { findTask, parseLimits, parseSplits, settingFor } from "./task-registry.ts";
 import { arcEasy } from "./tasks/arc.ts";
 import { hellaswag } from "./tasks/hellaswag.ts";
@@ -124,24 +123,18 @@ describe("evaluateTasks", () => {
     expect(record.results["pebble_text"]!["byte_perplexity,none"]).toBeCloseTo(Math.E, 12);
   });
 
-  it("comes back from its files as it was", async () => {
+  it("makes a record that fits its own schema", async () => {
     writeArc([question("q", "B"), question("q2", "A")]);
+    const options = { tasks: ["arc_easy", "pebble_text"], limits: parseLimits("2"), dataDir: folder };
     const record = await evaluateTasks({
-      tasks: ["arc_easy"],
-      dataDir: folder,
+      ...options,
       scorer: shortIsBest,
       tokenizer,
       maxLength: 100,
+      model: "m",
     });
-    const out = path.join(folder, "out");
-    const paths = writeEvaluation(out, record);
-    expect(readEvaluation(out)).toEqual(record);
-    expect(readEvaluation(paths.results)).toEqual(record);
-    expect(() => readEvaluation(path.join(folder, "none"))).toThrow(
-      expect.objectContaining({ code: "file_not_found" }),
-    );
-    writeFileSync(paths.results, "{}");
-    expect(() => readEvaluation(out)).toThrow(expect.objectContaining({ code: "invalid_data_file" }));
+    expect(evaluationRecordSchema.parse(JSON.parse(JSON.stringify(record)))).toEqual(record);
+    expect(record.config).toEqual({ model: "m", model_args: {}, limit: 2 });
   });
 
   it.each([
@@ -167,58 +160,6 @@ describe("evaluateTasks", () => {
     });
     const unknownSplit = evaluateTasks({ ...options, dataDir: folder, splits: parseSplits("dev") });
     await expect(unknownSplit).rejects.toMatchObject({ code: "invalid_option", param: "--split" });
-  });
-});
-
-describe("compareEvaluations", () => {
-  it("counts flips and tests them, and compares perplexities by document", async () => {
-    writeArc([question("q", "B"), question("q2", "B"), question("q3", "A"), question("q4", "C")]);
-    const run = (scorer: Scorer) =>
-      evaluateTasks({
-        tasks: ["arc_easy", "pebble_text"],
-        dataDir: folder,
-        scorer,
-        tokenizer,
-        maxLength: 100,
-      });
-    const base = await run(shortIsBest);
-    const candidate = await run(scorerOf((id) => (id === "b".codePointAt(0) ? 20 : 1.25)));
-    const [acc, , perplexity] = compareEvaluations(base, candidate);
-    expect(acc).toMatchObject({
-      task: "arc_easy",
-      metric: "acc",
-      base: 0.5,
-      candidate: 0.25,
-      flips: { lost: 2, gained: 1 },
-      pValue: 1,
-    });
-    expect(acc!.recovery).toBe(0.5);
-    expect(perplexity).toMatchObject({
-      task: "pebble_text",
-      metric: "word_perplexity",
-      verdict: "different",
-      flips: null,
-    });
-    expect(perplexity!.recovery).toBeLessThan(1);
-    const self = compareEvaluations(base, base);
-    for (const entry of self)
-      expect(entry).toMatchObject({
-        recovery: 1,
-        recoveryInterval: { low: 1, high: 1 },
-        verdict: "undetermined",
-      });
-  });
-
-  it("refuses runs over different documents", async () => {
-    const run = () =>
-      evaluateTasks({ tasks: ["arc_easy"], dataDir: folder, scorer: shortIsBest, tokenizer, maxLength: 100 });
-    writeArc([question("q", "B")]);
-    const base = await run();
-    writeArc([question("other", "B")]);
-    const other = await run();
-    expect(() => compareEvaluations(base, other)).toThrow(
-      expect.objectContaining({ code: "invalid_data_file" }),
-    );
   });
 });
 

@@ -1,6 +1,16 @@
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statfsSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import path from "node:path";
 import { MillraceError, messageOf } from "../base/errors.ts";
+import { formatBytes } from "../base/units.ts";
 
 const marker = ".millrace-partial";
 
@@ -55,6 +65,18 @@ export function openOutputFolder(outPath: string): OutputFolder {
       discard: () => rmSync(partialPath, { recursive: true, force: true }),
     };
   });
+}
+
+/** Throws `disk_full` when the folder's file system has less room than `bytes`. */
+export function checkFreeSpace(folder: string, bytes: number): void {
+  const { bavail, bsize } = statfsSync(folder);
+  const free = bavail * bsize;
+  if (free >= bytes) return;
+  throw new MillraceError(
+    "disk_full",
+    `${folder} has ${formatBytes(free)} free; the weights need ${formatBytes(bytes)}. Free some or choose another --out; nothing was written.`,
+    { param: "--out" },
+  );
 }
 
 /** Runs file-system work and turns its failures into `disk_full`, with the cause kept. */

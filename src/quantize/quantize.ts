@@ -15,12 +15,12 @@ import {
 import { quantizedConfig, sortKeys, writeCompanions, writeJson } from "./companion-files.ts";
 import { type FileHash, hashFile, hashText } from "./file-hash.ts";
 import { ignoredLinears } from "./model-parts.ts";
-import { openOutputFolder, toDiskError } from "./output-folder.ts";
+import { checkFreeSpace, openOutputFolder, toDiskError } from "./output-folder.ts";
 import { packCodes } from "./packed-codes.ts";
 import { type QuantizePlan, type ResolvedPlan, resolvePlan } from "./plan.ts";
 import { findNonFinite, quantizeToNearest } from "./round-to-nearest.ts";
 import type { LinearShape } from "./scheme.ts";
-import { openWeightFile, type WeightFile, type WeightFileOpener } from "./weight-file.ts";
+import { openWeightFile, totalBytes, type WeightFile, type WeightFileOpener } from "./weight-file.ts";
 
 /**
  * Quantises a model data-free, one tensor at a time, to a compressed-tensors folder that this engine, transformers,
@@ -41,6 +41,7 @@ export async function quantize(
   const folder = openOutputFolder(plan.outPath);
   try {
     const weightsPath = path.join(folder.partialPath, "model.safetensors");
+    checkFreeSpace(folder.partialPath, totalBytes(resolved.tensors));
     const errors = await writeWeights(
       checkpoint,
       resolved,

@@ -59,6 +59,15 @@ export const openWeightFile: WeightFileOpener = (path, tensors) => {
   };
 };
 
+/** Bytes of all tensors, without the header. */
+export function totalBytes(tensors: readonly TensorSpec[]): number {
+  return tensors.reduce((total, tensor) => total + tensorBytes(tensor), 0);
+}
+
+function tensorBytes({ dtype, shape }: TensorSpec): number {
+  return shape.reduce((count, dimension) => count * dimension, elementBytes[dtype]);
+}
+
 interface Place {
   readonly offset: number;
   readonly size: number;
@@ -76,8 +85,9 @@ function layOut(tensors: readonly TensorSpec[]): {
   const places = new Map<string, Place>();
   const entries: Record<string, unknown> = { __metadata__: { format: "pt" } };
   let offset = 0;
-  for (const { name, dtype, shape } of ordered) {
-    const size = shape.reduce((count, dimension) => count * dimension, elementBytes[dtype]);
+  for (const tensor of ordered) {
+    const { name, dtype, shape } = tensor;
+    const size = tensorBytes(tensor);
     places.set(name, { offset, size });
     entries[name] = { dtype, shape, data_offsets: [offset, offset + size] };
     offset += size;

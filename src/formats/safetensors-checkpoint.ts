@@ -39,8 +39,9 @@ export class SafetensorsCheckpoint implements Checkpoint {
     return [name, `${name}.weight`, `${name}.weight_packed`].some((candidate) => this.#files.has(candidate));
   }
 
-  linear(module: string): Weight {
+  linear(name: string): Weight {
     if (isMillraceError(this.#quantization)) throw this.#quantization;
+    const module = this.#tiedModule(name);
     const scheme = this.#quantization?.schemeOf(module) ?? null;
     if (scheme !== null) return readCompressedLinear(module, scheme, this.#files);
     const packed = this.#files.entry(`${module}.weight_packed`);
@@ -59,6 +60,13 @@ export class SafetensorsCheckpoint implements Checkpoint {
     if (dtype === undefined || tensor.shape.length !== 1)
       throw unreadable(tensor, "a vector of F32, F16 or BF16");
     return widenFloats(tensor.data, dtype);
+  }
+
+  /** A tied matrix is stored once, as the embedding or (when quantised) as the head, and read under both names. */
+  #tiedModule(module: string): string {
+    if (!this.config.tieWordEmbeddings || this.has(module)) return module;
+    if (module === "lm_head") return "model.embed_tokens";
+    return module === "model.embed_tokens" ? "lm_head" : module;
   }
 
   tokenizer(): TokenizerSource | null {

@@ -1,4 +1,4 @@
-import type { Worker } from "node:worker_threads";
+import type * as WorkerThreads from "node:worker_threads";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { repositoryPath } from "../../tests/test-data.ts";
 import type { EngineClient } from "../protocol/engine-client.ts";
@@ -7,9 +7,9 @@ import { defaultEngineOptions, type EngineOptions } from "./engine-options.ts";
 import { startEngineWorker } from "./worker-client.ts";
 
 /** Every thread that was started, so that a test can kill one. */
-const threads: Worker[] = [];
+const threads: WorkerThreads.Worker[] = [];
 vi.mock("node:worker_threads", async (original) => {
-  const module = await original<typeof import("node:worker_threads")>();
+  const module = await original<typeof WorkerThreads>();
   class RecordedWorker extends module.Worker {
     constructor(...args: ConstructorParameters<typeof module.Worker>) {
       super(...args);
@@ -106,20 +106,21 @@ test("closing aborts what is open, and later requests are refused", async () => 
   });
 });
 
-test("the thread's death rejects what is open and what comes later, and stands for nothing else", async () => {
+test("the thread's death rejects what is open and what comes later, and touches no other engine", async () => {
   const other = await startEngineWorker(options);
   const sampling = { ...defaultSampling, maxTokens: 200, ignoreEos: true };
-  const score = other.score({ tokenIds: prompt(200), start: 1, topK: 0 });
-  const rejected = expect(score).rejects.toMatchObject({ code: "engine_failed" });
-  await expect(async () => {
-    for await (const _ of other.generate({ requestId: "open", promptTokenIds: prompt(3), sampling })) {
+  const run = async (requestId: string): Promise<void> => {
+    for await (const _ of other.generate({ requestId, promptTokenIds: prompt(3), sampling })) {
       void threads.at(-1)!.terminate();
     }
-  }).rejects.toMatchObject({ code: "engine_failed", message: expect.stringContaining("thread died") });
-  await rejected;
-  await expect(other.score({ tokenIds: [1, 2], start: 1, topK: 0 })).rejects.toMatchObject({
-    code: "engine_failed",
-  });
+  };
+  const ends = await Promise.allSettled([run("one"), run("two")]);
+  const died = { code: "engine_failed", message: expect.stringContaining("thread died") };
+  expect(ends).toMatchObject([
+    { status: "rejected", reason: died },
+    { status: "rejected", reason: died },
+  ]);
+  await expect(other.score({ tokenIds: [1, 2], start: 1, topK: 0 })).rejects.toMatchObject(died);
   expect((await other.stats()).lastStepAgeMs).toBe(0);
   await other.close();
   expect((await client.score({ tokenIds: [5, 6], start: 1, topK: 0 })).logprobs.length).toBe(1);

@@ -1,64 +1,126 @@
 import { MillraceError } from "../../base/errors.ts";
 import { defaultSampling, type SamplingParams } from "../../protocol/sampling-params.ts";
 import type { ServedModel } from "../served-model.ts";
-import type { SharedBody } from "./schemas.ts";
+import type { SamplingBody } from "./schemas.ts";
 
-/** The prompt's place in the context: how many tokens may follow. */
-export function roomAfter(model: ServedModel, numPromptTokens: number): number {
-  const { maxModelLen } = model.client.info;
-  if (numPromptTokens < maxModelLen) return maxModelLen - numPromptTokens;
-  throw new MillraceError(
-    "context_length_exceeded",
-    `This model's maximum context length is ${maxModelLen} tokens, but the prompt has ${numPromptTokens}. Shorten it, or start the server with a larger --max-model-len.`,
-    { param: "input_tokens" },
-  );
+/** Most alternatives per token, as vLLM's `--max-logprobs` has it. */
+export const maxLogprobs = 20;
+const maxStopStrings = 4;
+const maxChoices = 128;
+
+/** What a request asks of each of its sequences. */
+export interface SequencePlan {
+  readonly sampling: SamplingParams;
+  readonly stop: readonly string[];
+  readonly includeStopInOutput: boolean;
+  readonly skipSpecialTokens: boolean;
+  /** Choices per prompt. */
+  readonly n: number;
 }
 
-/** Sampling parameters of a request: its own values, then the model's defaults, then OpenAI's. */
-export function samplingOf(
-  body: SharedBody,
+/**
+ * Translates OpenAI's and vLLM's fields. Values that a request leaves out come from the model's own generation
+ * config, then from vLLM's defaults. Errors: `invalid_request` naming the field, the value and what is allowed.
+ *
+ * @param logprobs top log-probabilities per token; null for none
+ */
+export function planSequences(
+  body: SamplingBody,
   model: ServedModel,
-  output: { readonly maxTokens: number; readonly logprobs: number | null },
-): SamplingParams {
+  maxTokens: number,
+  logprobs: number | null,
+): SequencePlan {
   const defaults = model.generationDefaults;
+  const temperature = body.temperature ?? defaults.temperature ?? defaultSampling.temperature;
+  const topP = body.top_p ?? defaults.topP ?? defaultSampling.topP;
+  const topK = body.top_k ?? defaults.topK ?? defaultSampling.topK;
+  const minP = body.min_p ?? defaults.minP ?? defaultSampling.minP;
   const minTokens = body.min_tokens ?? 0;
-  if (minTokens > output.maxTokens) {
-    throw new MillraceError(
-      "invalid_request",
-      `min_tokens is ${minTokens}, more than the ${output.maxTokens} tokens that may be generated. Lower it or raise max_tokens.`,
-      { param: "min_tokens" },
-    );
-  }
+  const n = body.n ?? 1;
+  demand(temperature >= 0 && temperature <= 2, "temperature", temperature, "from 0 (greedy) to 2");
+  demand(topP > 0 && topP <= 1, "top_p", topP, "above 0 and at most 1");
+  demand(topK >= -1, "top_k", topK, "at least 1, or 0 or -1 for all tokens");
+  demand(minP >= 0 && minP <= 1, "min_p", minP, "from 0 to 1");
+  demand(n >= 1 && n <= maxChoices, "n", n, `from 1 to ${maxChoices}`);
+  demand(n === 1 || temperature > 0, "n", n, "1 with temperature 0, since all choices would be equal");
+  demand(minTokens >= 0 && minTokens <= maxTokens, "min_tokens", minTokens, `from 0 to max_tokens (${maxTokens})`);
   return {
-    ...defaultSampling,
-    maxTokens: output.maxTokens,
-    minTokens,
-    temperature: body.temperature ?? defaults.temperature ?? 1,
-    topP: body.top_p ?? defaults.topP ?? 1,
-    topK: Math.max(0, body.top_k ?? defaults.topK ?? 0),
-    minP: body.min_p ?? 0,
-    seed: body.seed == null ? null : BigInt.asUintN(64, BigInt(body.seed)),
-    stopTokenIds: body.stop_token_ids ?? [],
-    ignoreEos: body.ignore_eos ?? false,
-    logprobs: output.logprobs,
-    logitBias: biasOf(body.logit_bias, model),
+    sampling: {
+      maxTokens,
+      minTokens,
+      temperature,
+      topP,
+      topK: Math.max(0, topK),
+      minP,
+      // vLLM reads -1 as "no seed".
+      seed: body.seed === null || body.seed === undefined || body.seed === -1 ? null : unsigned(BigInt(body.seed)),
+      stopTokenIds: checkTokenIds(body.stop_token_ids ?? [], "stop_token_ids", model),
+      ignoreEos: body.ignore_eos ?? false,
+      logprobs,
+      logitBias: readLogitBias(body.logit_bias, model),
+    },
+    stop: readStop(body.stop),
+    includeStopInOutput: body.include_stop_str_in_output ?? false,
+    skipSpecialTokens: body.skip_special_tokens ?? true,
+    n,
   };
 }
 
-function biasOf(given: SharedBody["logit_bias"], model: ServedModel): ReadonlyMap<number, number> | null {
-  if (given == null) return null;
-  const { vocabSize } = model.client.info;
-  const entries = Object.entries(given).map(([id, value]) => [Number(id), value] as const);
-  const bad = entries.find(([id]) => id >= vocabSize);
-  if (bad === undefined) return entries.length === 0 ? null : new Map(entries);
+/** Sampling of choice `index`: each has its own seed, so that the choices differ and can be repeated. */
+export function samplingOfChoice(sampling: SamplingParams, index: number): SamplingParams {
+  if (sampling.seed === null || index === 0) return sampling;
+  return { ...sampling, seed: unsigned(sampling.seed + BigInt(index)) };
+}
+
+function unsigned(seed: bigint): bigint {
+  return BigInt.asUintN(64, seed);
+}
+
+/** Errors: `invalid_request` when `isAllowed` is false. */
+export function demand(isAllowed: boolean, param: string, value: unknown, allowed: string): void {
+  if (isAllowed) return;
   throw new MillraceError(
     "invalid_request",
-    `logit_bias names token ${bad[0]}; this model's ids go from 0 to ${vocabSize - 1}.`,
-    { param: "logit_bias" },
+    `The field ${param} is ${JSON.stringify(value)}; it must be ${allowed}. Change this field.`,
+    { param },
   );
 }
 
-export function stopStringsOf(stop: SharedBody["stop"]): readonly string[] {
-  if (stop == null) return [];
-  return typeof stop === "string" ? [stop].filter((text) => text !== "") : stop;
+/** Errors: `invalid_request` for an id outside the vocabulary. */
+export function checkTokenIds(ids: readonly number[], param: string, model: ServedModel): readonly number[] {
+  const { vocabSize } = model.client.info;
+  const wrong = ids.find((id) => id >= vocabSize);
+  demand(wrong === undefined, param, wrong, `token ids of the model's vocabulary (0 to ${vocabSize - 1})`);
+  return ids;
+}
+
+function readStop(stop: SamplingBody["stop"]): readonly string[] {
+  const stops = typeof stop === "string" ? [stop] : (stop ?? []);
+  demand(stops.length <= maxStopStrings, "stop", `${stops.length} texts`, `at most ${maxStopStrings} texts`);
+  demand(!stops.includes(""), "stop", "", "texts that are not empty");
+  return stops;
+}
+
+function readLogitBias(bias: SamplingBody["logit_bias"], model: ServedModel): ReadonlyMap<number, number> | null {
+  const entries = Object.entries(bias ?? {});
+  if (entries.length === 0) return null;
+  const { vocabSize } = model.client.info;
+  return new Map(
+    entries.map(([key, value]) => {
+      const isId = /^\d{1,9}$/.test(key) && Number(key) < vocabSize;
+      demand(isId, "logit_bias", key.slice(0, 40), `keyed by token ids of the vocabulary (0 to ${vocabSize - 1})`);
+      demand(value >= -100 && value <= 100, "logit_bias", value, "from -100 to 100 for each token");
+      return [Number(key), value];
+    }),
+  );
+}
+
+/** Errors: `invalid_request` for `stream_options` without `stream`. */
+export function checkStreamOptions(body: SamplingBody): void {
+  if (body.stream === true || body.stream_options === null || body.stream_options === undefined) return;
+  throw new MillraceError(
+    "invalid_request",
+    "The field stream_options is set but stream is not true. Leave it out, or set stream to true.",
+    { param: "stream_options" },
+  );
 }

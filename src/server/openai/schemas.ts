@@ -1,93 +1,138 @@
 import { z } from "zod";
+import { MillraceError } from "../../base/errors.ts";
+import { shorten } from "../served-model.ts";
 
-const maxPrompts = 1024;
-const maxChoices = 128;
-const tokenId = z.int().min(0);
+/** Checked by hand: a schema per element costs too much for long lists, and lists every fault of hostile ones. */
+const promptSchema = z.custom<string | readonly string[] | readonly number[] | readonly (readonly number[])[]>(
+  (value) => typeof value === "string" || isPromptList(value),
+  "expected a text, a list of texts, a list of token ids, or a list of lists of token ids, not empty",
+);
 
-/** Fields that completions and chat share. Null means "not given", as the OpenAI clients send it. */
-const samplingShape = {
+function isPromptList(value: unknown): boolean {
+  if (!Array.isArray(value) || value.length === 0) return false;
+  const first: unknown = value[0];
+  if (typeof first === "string") return value.every((item) => typeof item === "string");
+  if (typeof first === "number") return isTokenIds(value);
+  return value.every((item) => isTokenIds(item));
+}
+
+/** Whole numbers from 0; whether the vocabulary has them is checked with the model. */
+export function isTokenIds(value: unknown): value is number[] {
+  return Array.isArray(value) && value.every((id) => Number.isInteger(id) && (id as number) >= 0);
+}
+
+const tokenIdsSchema = z.custom<readonly number[]>(isTokenIds, "expected a list of token ids (whole numbers from 0)");
+
+const integer = z.int().nullish();
+const number = z.number().nullish();
+const boolean = z.boolean().nullish();
+
+const samplingFields = {
   model: z.string().nullish(),
-  temperature: z.number().min(0).max(2).nullish(),
-  top_p: z.number().gt(0).max(1).nullish(),
-  top_k: z.int().min(-1).nullish(),
-  min_p: z.number().min(0).max(1).nullish(),
-  seed: z.int().nullish(),
-  n: z.int().min(1).max(maxChoices).nullish(),
-  stop: z.union([z.string(), z.array(z.string().min(1)).max(16)]).nullish(),
-  stop_token_ids: z.array(tokenId).nullish(),
-  min_tokens: z.int().min(0).nullish(),
-  ignore_eos: z.boolean().nullish(),
-  include_stop_str_in_output: z.boolean().nullish(),
-  skip_special_tokens: z.boolean().nullish(),
-  logit_bias: z.record(z.string().regex(/^\d+$/), z.number().min(-100).max(100)).nullish(),
-  stream: z.boolean().nullish(),
+  temperature: number,
+  top_p: number,
+  top_k: integer,
+  min_p: number,
+  seed: integer,
+  n: integer,
+  stop: z.union([z.string(), z.array(z.string())], { error: "expected a text or a list of texts" }).nullish(),
+  stop_token_ids: tokenIdsSchema.nullish(),
+  logit_bias: z.record(z.string(), z.number()).nullish(),
+  min_tokens: integer,
+  max_tokens: integer,
+  ignore_eos: boolean,
+  include_stop_str_in_output: boolean,
+  skip_special_tokens: boolean,
+  stream: boolean,
   stream_options: z
-    .object({ include_usage: z.boolean().nullish(), continuous_usage_stats: z.boolean().nullish() })
+    .looseObject({ include_usage: boolean, continuous_usage_stats: boolean, include_obfuscation: boolean })
     .nullish(),
-  add_special_tokens: z.boolean().nullish(),
-  return_token_ids: z.boolean().nullish(),
-  user: z.string().nullish(),
-  request_id: z.string().max(256).nullish(),
+  return_token_ids: boolean,
 };
 
+/** `POST /v1/completions`. */
 export const completionSchema = z.looseObject({
-  ...samplingShape,
-  prompt: z.union([
-    z.string(),
-    z.array(z.string()).min(1).max(maxPrompts),
-    z.array(tokenId).min(1),
-    z.array(z.array(tokenId).min(1)).min(1).max(maxPrompts),
-  ]),
-  max_tokens: z.int().min(0).nullish(),
-  logprobs: z.int().min(0).max(20).nullish(),
-  echo: z.boolean().nullish(),
+  ...samplingFields,
+  prompt: promptSchema,
+  echo: boolean,
+  logprobs: integer,
+  add_special_tokens: boolean,
 });
-export type CompletionBody = z.infer<typeof completionSchema>;
 
-const contentPart = z.looseObject({ type: z.string(), text: z.string().optional() });
-
-const message = z.looseObject({
+const messageSchema = z.looseObject({
   role: z.string().min(1),
-  content: z.union([z.string(), z.array(contentPart), z.null()]).optional(),
+  content: z
+    .union([z.string(), z.array(z.looseObject({ type: z.string() }))], {
+      error: "expected a text or a list of content parts",
+    })
+    .nullish(),
 });
 
-export const chatSchema = z.looseObject({
-  ...samplingShape,
-  messages: z.array(message).min(1),
-  max_tokens: z.int().min(1).nullish(),
-  max_completion_tokens: z.int().min(1).nullish(),
-  logprobs: z.boolean().nullish(),
-  top_logprobs: z.int().min(0).max(20).nullish(),
+const templateFields = {
+  add_generation_prompt: boolean,
+  continue_final_message: boolean,
+  add_special_tokens: boolean,
   chat_template_kwargs: z.record(z.string(), z.unknown()).nullish(),
-  add_generation_prompt: z.boolean().nullish(),
-});
-export type ChatBody = z.infer<typeof chatSchema>;
-
-export type SharedBody = Pick<CompletionBody & ChatBody, keyof typeof samplingShape>;
-
-/** Known fields that this server does not act on, with the values under which that makes no difference. */
-export const neutralValues: Readonly<Record<string, readonly unknown[]>> = {
-  frequency_penalty: [0],
-  presence_penalty: [0],
-  repetition_penalty: [1],
-  length_penalty: [1],
-  best_of: [1],
-  suffix: [""],
-  tools: [],
-  tool_choice: ["none", "auto"],
-  functions: [],
-  function_call: ["none", "auto"],
-  response_format: [{ type: "text" }],
-  structured_outputs: [],
-  guided_json: [],
-  guided_regex: [],
-  guided_choice: [],
-  guided_grammar: [],
-  use_beam_search: [false],
-  prompt_logprobs: [],
-  bad_words: [[]],
-  allowed_token_ids: [],
-  continue_final_message: [false],
-  modalities: [["text"]],
-  audio: [],
 };
+
+/** `POST /v1/chat/completions`. */
+export const chatSchema = z.looseObject({
+  ...samplingFields,
+  ...templateFields,
+  messages: z.array(messageSchema).min(1),
+  max_completion_tokens: integer,
+  logprobs: boolean,
+  top_logprobs: integer,
+});
+
+/** `POST /tokenize`: a prompt or messages. */
+export const tokenizeSchema = z.looseObject({
+  model: z.string().nullish(),
+  prompt: z.string().nullish(),
+  messages: z.array(messageSchema).min(1).nullish(),
+  return_token_strs: boolean,
+  ...templateFields,
+});
+
+/** `POST /detokenize`. */
+export const detokenizeSchema = z.looseObject({ model: z.string().nullish(), tokens: tokenIdsSchema });
+
+export type CompletionBody = z.output<typeof completionSchema>;
+export type ChatBody = z.output<typeof chatSchema>;
+export type MessageBody = z.output<typeof messageSchema>;
+export type SamplingBody = z.output<z.ZodObject<typeof samplingFields>>;
+export type TemplateBody = z.output<z.ZodObject<typeof templateFields>>;
+
+/** The body in its schema's type. Errors: `invalid_request` naming the first field at fault and the value seen. */
+export function parseBody<S extends z.ZodType>(schema: S, body: Readonly<Record<string, unknown>>): z.output<S> {
+  const parsed = schema.safeParse(body);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  const path = issue?.path ?? [];
+  const param = pathText(path);
+  const seen = valueAt(body, path);
+  const found = seen === undefined ? "missing" : shorten(JSON.stringify(seen));
+  const problem = issue?.message.replace(/^Invalid input: /, "") ?? "wrong form";
+  throw new MillraceError("invalid_request", `The field ${param} is ${found}: ${problem}. Change this field.`, {
+    param,
+  });
+}
+
+/** `["messages", 0, "role"]` → `messages[0].role`. */
+function pathText(path: readonly PropertyKey[]): string {
+  let text = "";
+  for (const key of path) {
+    if (typeof key === "number") text += `[${key}]`;
+    else text += text === "" ? shorten(String(key)) : `.${shorten(String(key))}`;
+  }
+  return text;
+}
+
+function valueAt(body: unknown, path: readonly PropertyKey[]): unknown {
+  let value = body;
+  for (const key of path) {
+    if (typeof value !== "object" || value === null) return undefined;
+    value = (value as Record<PropertyKey, unknown>)[key];
+  }
+  return value;
+}

@@ -1,0 +1,123 @@
+import { Command } from "commander";
+import type { Logger } from "../../base/logger.ts";
+import { formatBytes, formatDuration } from "../../base/units.ts";
+import { engineSettings, sourceSettings } from "../../config/engine-settings.ts";
+import { serverSettings } from "../../config/server-settings.ts";
+import { startEngineWorker } from "../../engine/worker-client.ts";
+import type { TokenizerSource } from "../../formats/checkpoint.ts";
+import type { EngineClient } from "../../protocol/engine-client.ts";
+import type { GenerationDefaults } from "../../server/served-model.ts";
+import { type RunningServer, startServer } from "../../server/start-server.ts";
+import { createTextLogger } from "../log.ts";
+import { engineOptionsOf, modelNameOf, openModel, openTokenizer } from "../model-source.ts";
+import { listeningLine } from "../server-launcher.ts";
+import { addSettings, readSettings } from "../settings.ts";
+
+const examples = `
+Endpoints: /v1/completions, /v1/chat/completions, /v1/models, /tokenize, /detokenize, /health, /ready, /live, /metrics.
+The port is bound at once; requests get 503 until the model is loaded. SIGTERM drains, a second signal ends at once.
+
+Examples:
+  millrace serve ./model
+  millrace serve model.gguf --port 9000 --max-num-seqs 32 --kv-cache-memory-bytes 2GiB
+  millrace serve ./model --host 0.0.0.0 --api-key secret
+  curl http://127.0.0.1:8000/v1/completions -d '{"prompt": "Hello", "max_tokens": 8}'`;
+
+export function serveCommand(): Command {
+  const command = new Command("serve")
+    .description("serve a model over the OpenAI API")
+    .argument("<model>", "a model folder or a GGUF file")
+    .addHelpText("after", examples);
+  for (const part of [serverSettings, sourceSettings, engineSettings]) addSettings(command, part);
+  return command.action(runServe);
+}
+
+async function runServe(modelPath: string, _options: unknown, command: Command): Promise<void> {
+  const settings = readSettings(command, serverSettings);
+  const engine = readSettings(command, engineSettings);
+  const logger = createTextLogger(settings.logLevel);
+  const checkpoint = openModel(modelPath);
+  const { tokenizer, source } = openTokenizer(checkpoint, readSettings(command, sourceSettings));
+  checkpoint.close();
+  const server = await startServer({
+    host: settings.host,
+    port: settings.port,
+    apiKeys: settings.apiKey === undefined ? [] : [settings.apiKey],
+    isInsecure: settings.insecure,
+    isStrict: settings.strict,
+    maxBodyBytes: settings.maxBodySize,
+    logger,
+  });
+  logger.info(`${listeningLine} ${server.url}`);
+  let client: EngineClient;
+  try {
+    client = await startEngineWorker(engineOptionsOf(modelPath, engine));
+  } catch (error) {
+    await server.close();
+    throw error;
+  }
+  logStart(logger, client);
+  const generationDefaults = settings.generationConfig === "none" ? {} : generationDefaultsOf(source);
+  if (Object.keys(generationDefaults).length > 0) {
+    logger.info(`The model's own sampling defaults apply: ${JSON.stringify(generationDefaults)} (--generation-config none turns them off)`);
+  }
+  const id = settings.servedModelName ?? modelNameOf(modelPath);
+  server.setReady([{ id, client, tokenizer, created: Math.floor(Date.now() / 1000), generationDefaults }]);
+  logger.info(`Ready: ${id}`);
+  await untilStopped(server, client, settings.shutdownTimeout * 1000, logger);
+}
+
+function logStart(logger: Logger, client: EngineClient): void {
+  const { info } = client;
+  for (const note of info.notes) logger.info(note);
+  const { weights, kvCache, arena } = info.memory;
+  logger.info(
+    `Memory: weights ${formatBytes(weights)}, KV cache ${formatBytes(kvCache)} (${info.numTotalBlocks * info.blockSize} tokens, ${info.kvDtype}), activations ${formatBytes(arena)}`,
+  );
+  logger.info(
+    `${info.architecture} on ${info.backend} ${info.isa}, ${info.numThreads} threads, weights ${info.dtype}, activations ${info.activations}; loaded in ${formatDuration(info.loadTimesMs["total"] ?? 0)}`,
+  );
+}
+
+function generationDefaultsOf(source: TokenizerSource): GenerationDefaults {
+  const config = source.generationConfig ?? {};
+  // Without do_sample the file asks for greedy decoding in transformers, but servers sample: only its values are taken.
+  const number = (key: string): number | undefined => {
+    const value = config[key];
+    return typeof value === "number" && Number.isFinite(value) ? value : undefined;
+  };
+  const [temperature, topP, topK] = [number("temperature"), number("top_p"), number("top_k")];
+  return {
+    ...(temperature === undefined ? {} : { temperature }),
+    ...(topP === undefined ? {} : { topP }),
+    ...(topK === undefined ? {} : { topK }),
+  };
+}
+
+/** Resolves when the server is closed after a signal: open requests are finished first, a second signal ends them. */
+function untilStopped(
+  server: RunningServer,
+  client: EngineClient,
+  timeoutMs: number,
+  logger: Logger,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let isStopping = false;
+    const finish = async (): Promise<void> => {
+      await server.close();
+      await client.close();
+    };
+    const stop = (signal: NodeJS.Signals): void => {
+      if (isStopping) {
+        logger.warn(`${signal} again: ending open requests`);
+        finish().then(resolve, reject);
+        return;
+      }
+      isStopping = true;
+      logger.info(`${signal}: no new requests; open ones get ${timeoutMs / 1000} s`);
+      server.drain(timeoutMs).then(finish).then(resolve, reject);
+    };
+    process.on("SIGTERM", stop);
+    process.on("SIGINT", stop);
+  });
+}

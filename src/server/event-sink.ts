@@ -1,0 +1,153 @@
+import { once } from "node:events";
+import type { ServerResponse } from "node:http";
+import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
+import { type HttpContext, nodeResponse } from "./http-context.ts";
+
+/**
+ * Where the server-sent events of one answer go. Events of one turn of the event loop leave in one write. Headers
+ * leave with the first event, so that an error before it can still have its own status.
+ */
+export interface EventSink {
+  /** True once the first event is on its way. */
+  readonly isOpen: boolean;
+  /** Resolves with the first event. */
+  readonly opened: Promise<void>;
+  /** What the route returns after `opened`. */
+  readonly response: Response;
+  /** @param data one line of JSON, or `[DONE]` */
+  send(data: string): void;
+  /** Undefined while the reader keeps up; else resolves when it has caught up or is gone. */
+  pressure(): Promise<void> | undefined;
+  end(): void;
+}
+
+export function createEventSink(c: HttpContext): EventSink {
+  const headers = { ...c.get("headers"), ...streamHeaders };
+  const outgoing = nodeResponse(c);
+  return outgoing === undefined ? new WebEventSink(headers) : new NodeEventSink(outgoing, headers);
+}
+
+const streamHeaders = {
+  "content-type": "text/event-stream; charset=utf-8",
+  "cache-control": "no-cache",
+  "x-accel-buffering": "no",
+};
+
+/** Collects the events of one turn of the event loop. */
+abstract class BatchingSink implements EventSink {
+  readonly opened: Promise<void>;
+  abstract readonly response: Response;
+  #open: () => void = () => {};
+  #isOpen = false;
+  #pending = "";
+  #flushing: NodeJS.Immediate | null = null;
+
+  constructor() {
+    this.opened = new Promise((resolve) => {
+      this.#open = resolve;
+    });
+  }
+
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
+  send(data: string): void {
+    this.#isOpen = true;
+    this.#open();
+    this.#pending += `data: ${data}\n\n`;
+    this.#flushing ??= setImmediate(() => this.#flush());
+  }
+
+  end(): void {
+    this.#flush();
+    this.close();
+  }
+
+  #flush(): void {
+    if (this.#flushing !== null) clearImmediate(this.#flushing);
+    this.#flushing = null;
+    if (this.#pending === "") return;
+    const text = this.#pending;
+    this.#pending = "";
+    this.write(text);
+  }
+
+  abstract pressure(): Promise<void> | undefined;
+  protected abstract write(text: string): void;
+  protected abstract close(): void;
+}
+
+/** Writes to the socket itself: half the cost per event of a stream in between. */
+class NodeEventSink extends BatchingSink {
+  readonly response: Response = RESPONSE_ALREADY_SENT;
+  readonly #outgoing: ServerResponse;
+  readonly #headers: Readonly<Record<string, string>>;
+
+  constructor(outgoing: ServerResponse, headers: Readonly<Record<string, string>>) {
+    super();
+    this.#outgoing = outgoing;
+    this.#headers = headers;
+  }
+
+  pressure(): Promise<void> | undefined {
+    const outgoing = this.#outgoing;
+    if (!outgoing.writableNeedDrain || outgoing.destroyed) return undefined;
+    // A full buffer is a slow reader, not a lost one: wait for either.
+    const listening = new AbortController();
+    const options = { signal: listening.signal };
+    return Promise.race([once(outgoing, "drain", options), once(outgoing, "close", options)])
+      .then(() => undefined)
+      .finally(() => listening.abort());
+  }
+
+  protected write(text: string): void {
+    const outgoing = this.#outgoing;
+    if (outgoing.destroyed) return;
+    if (!outgoing.headersSent) outgoing.writeHead(200, this.#headers);
+    outgoing.write(text);
+  }
+
+  protected close(): void {
+    if (!this.#outgoing.destroyed) this.#outgoing.end();
+  }
+}
+
+/** For `app.request()` and other hosts that know Request and Response only. */
+class WebEventSink extends BatchingSink {
+  readonly response: Response;
+  #controller: ReadableStreamDefaultController<Uint8Array> | null = null;
+  #wake: () => void = () => {};
+  readonly #encoder = new TextEncoder();
+
+  constructor(headers: Readonly<Record<string, string>>) {
+    super();
+    const body = new ReadableStream<Uint8Array>({
+      start: (controller) => {
+        this.#controller = controller;
+      },
+      pull: () => this.#wake(),
+      cancel: () => {
+        this.#controller = null;
+        this.#wake();
+      },
+    });
+    this.response = new Response(body, { headers });
+  }
+
+  pressure(): Promise<void> | undefined {
+    if ((this.#controller?.desiredSize ?? 1) > 0) return undefined;
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+    });
+  }
+
+  protected write(text: string): void {
+    this.#controller?.enqueue(this.#encoder.encode(text));
+  }
+
+  protected close(): void {
+    this.#controller?.close();
+    this.#controller = null;
+  }
+}

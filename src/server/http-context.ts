@@ -1,0 +1,110 @@
+import type { ServerResponse } from "node:http";
+import type { Context } from "hono";
+import { MillraceError } from "../base/errors.ts";
+
+/** What node-server passes along with a request; absent under `app.request()`. */
+interface NodeBindings {
+  readonly outgoing?: ServerResponse;
+}
+
+export interface ServerEnv {
+  Bindings: NodeBindings;
+  Variables: {
+    /** Headers of every answer to this request. */
+    headers: Record<string, string>;
+  };
+}
+
+export type HttpContext = Context<ServerEnv>;
+
+export function jsonResponse(c: HttpContext, body: unknown, status = 200): Response {
+  const headers = { ...c.get("headers"), "content-type": "application/json" };
+  return new Response(JSON.stringify(body), { status, headers });
+}
+
+/** Node's response behind a request, where there is one. */
+export function nodeResponse(c: HttpContext): ServerResponse | undefined {
+  return (c.env as NodeBindings | undefined)?.outgoing;
+}
+
+/** A controller that is aborted as soon as the client is gone. */
+export function disconnectController(c: HttpContext): AbortController {
+  const controller = new AbortController();
+  const outgoing = nodeResponse(c);
+  if (outgoing === undefined) {
+    const { signal } = c.req.raw;
+    if (signal.aborted) controller.abort();
+    else signal.addEventListener("abort", () => controller.abort(), { once: true });
+    return controller;
+  }
+  if (outgoing.destroyed) controller.abort();
+  else outgoing.once("close", () => !outgoing.writableFinished && controller.abort());
+  return controller;
+}
+
+/** Brackets deeper than this are hostile: no request field needs them. */
+const maxDepth = 64;
+
+/** Reads the body as a JSON object. Errors: `request_too_large`, `malformed_json`, `invalid_request`. */
+export async function readJsonObject(c: HttpContext, maxBytes: number): Promise<Record<string, unknown>> {
+  const text = await readText(c, maxBytes);
+  let body: unknown;
+  try {
+    body = JSON.parse(text);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new MillraceError("malformed_json", `The body is not valid JSON: ${reason}. Send one JSON object.`, {
+      cause: error,
+    });
+  }
+  if (typeof body !== "object" || body === null || Array.isArray(body)) {
+    const kind = body === null ? "null" : Array.isArray(body) ? "a list" : `a ${typeof body}`;
+    throw new MillraceError("invalid_request", `The body is ${kind}. Send a JSON object.`);
+  }
+  checkDepth(body);
+  return body as Record<string, unknown>;
+}
+
+async function readText(c: HttpContext, maxBytes: number): Promise<string> {
+  const declared = Number(c.req.header("content-length") ?? Number.NaN);
+  if (declared > maxBytes) throw tooLarge(maxBytes);
+  const { body } = c.req.raw;
+  if (body === null) return "";
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of body) {
+    const bytes = chunk as Uint8Array;
+    size += bytes.byteLength;
+    if (size > maxBytes) throw tooLarge(maxBytes);
+    chunks.push(bytes);
+  }
+  return Buffer.concat(chunks, size).toString("utf8");
+}
+
+function tooLarge(maxBytes: number): MillraceError {
+  return new MillraceError(
+    "request_too_large",
+    `The body is larger than this server's limit of ${maxBytes} bytes. ` +
+      "Send a shorter prompt, or start the server with a larger --max-body-size.",
+  );
+}
+
+/** Walks without recursion, since depth is what it guards against. */
+function checkDepth(root: object): void {
+  let level: object[] = [root];
+  for (let depth = 1; level.length > 0; depth += 1) {
+    if (depth > maxDepth) {
+      throw new MillraceError(
+        "invalid_request",
+        `The body nests lists and objects deeper than ${maxDepth} levels. Send a flatter one.`,
+      );
+    }
+    const next: object[] = [];
+    for (const value of level) {
+      for (const child of Array.isArray(value) ? value : Object.values(value)) {
+        if (typeof child === "object" && child !== null) next.push(child as object);
+      }
+    }
+    level = next;
+  }
+}

@@ -1,0 +1,136 @@
+import { type Clock, systemClock } from "../base/clock.ts";
+import { MillraceError } from "../base/errors.ts";
+import { type Logger, silentLogger } from "../base/logger.ts";
+import { ApiKeys } from "./api-keys.ts";
+import { EngineProbe } from "./engine-probe.ts";
+import { ModelRegistry, type ServedModel } from "./served-model.ts";
+import { ServerMetrics } from "./server-metrics.ts";
+import { StatsLog } from "./stats-log.ts";
+
+export interface ServerOptions {
+  /** Registry name → model. Left out: the server answers 503 until `setReady`. */
+  readonly models?: ReadonlyMap<string, ServedModel>;
+  /** Any of these keys opens the server; none = open to all. */
+  readonly apiKeys?: readonly string[];
+  readonly logger?: Logger;
+  /** Refuse unknown request fields instead of listing them in `x-millrace-warnings`. */
+  readonly strict?: boolean;
+  /** Largest request body; default 32 MiB. */
+  readonly maxBodyBytes?: number;
+  /** Origins that browsers may call from; default `["*"]`. */
+  readonly allowedOrigins?: readonly string[];
+  /** A step that takes longer makes `/health` and `/live` answer 503; default 60,000. */
+  readonly unhealthyAfterMs?: number;
+  /** Time between log lines about throughput; default 10,000. */
+  readonly statsIntervalMs?: number;
+  readonly clock?: Clock;
+}
+
+/** A model with what the server keeps about it. */
+export interface ModelEntry {
+  readonly model: ServedModel;
+  readonly probe: EngineProbe;
+}
+
+type Phase = "loading" | "ready" | "draining";
+
+const defaultMaxBodyBytes = 32 * 1024 * 1024;
+
+/** What all routes of one server share. */
+export class ServerContext {
+  readonly logger: Logger;
+  readonly clock: Clock;
+  readonly strict: boolean;
+  readonly maxBodyBytes: number;
+  readonly allowedOrigins: readonly string[];
+  readonly apiKeys: ApiKeys;
+  readonly metrics: ServerMetrics;
+  readonly #unhealthyAfterMs: number;
+  readonly #statsLog: StatsLog;
+  readonly #open = new Set<AbortController>();
+  #phase: Phase = "loading";
+  #registry: ModelRegistry = new ModelRegistry(new Map());
+  #entries: readonly ModelEntry[] = [];
+  #whenIdle: (() => void)[] = [];
+
+  constructor(options: ServerOptions = {}) {
+    this.logger = options.logger ?? silentLogger;
+    this.clock = options.clock ?? systemClock;
+    this.strict = options.strict ?? false;
+    this.maxBodyBytes = options.maxBodyBytes ?? defaultMaxBodyBytes;
+    this.allowedOrigins = options.allowedOrigins ?? ["*"];
+    this.apiKeys = new ApiKeys(options.apiKeys ?? []);
+    this.metrics = new ServerMetrics(this.clock);
+    this.#unhealthyAfterMs = options.unhealthyAfterMs ?? 60_000;
+    this.#statsLog = new StatsLog(this.logger, this.clock, options.statsIntervalMs ?? 10_000);
+    if (options.models !== undefined) this.setReady(options.models);
+  }
+
+  get phase(): Phase {
+    return this.#phase;
+  }
+
+  get entries(): readonly ModelEntry[] {
+    return this.#entries;
+  }
+
+  get numOpenRequests(): number {
+    return this.#open.size;
+  }
+
+  /** Gives the server its models and opens it for requests. */
+  setReady(models: ReadonlyMap<string, ServedModel>): void {
+    this.#registry = new ModelRegistry(models);
+    this.#entries = this.#registry.models.map((model) => ({
+      model,
+      probe: new EngineProbe(model.client, this.clock, this.#unhealthyAfterMs),
+    }));
+    this.metrics.setModels(this.#entries);
+    this.#statsLog.setModels(this.#entries);
+    if (this.#phase === "loading") this.#phase = "ready";
+  }
+
+  /** From now on new requests are refused. */
+  setDraining(): void {
+    this.#phase = "draining";
+  }
+
+  /** The models, for a request that needs them. Errors: `server_not_ready`. */
+  registry(): ModelRegistry {
+    if (this.#phase === "ready") return this.#registry;
+    const state = this.#phase === "loading" ? "still loading the model" : "shutting down";
+    const advice = this.#phase === "loading" ? "Wait until GET /health answers 200." : "Use another replica.";
+    throw new MillraceError("server_not_ready", `The server is ${state} and takes no requests. ${advice}`, {
+      retryAfterSeconds: 1,
+    });
+  }
+
+  /** Counts a request as open until `work` is over; `abortOpen` fires its controller. */
+  async whileOpen<T>(controller: AbortController, work: () => Promise<T>): Promise<T> {
+    this.#open.add(controller);
+    this.#statsLog.start();
+    try {
+      return await work();
+    } finally {
+      this.#open.delete(controller);
+      if (this.#open.size === 0) {
+        for (const resolve of this.#whenIdle.splice(0)) resolve();
+      }
+    }
+  }
+
+  abortOpen(): void {
+    for (const controller of this.#open) controller.abort();
+  }
+
+  /** Resolves as soon as no request is open. */
+  idle(): Promise<void> {
+    if (this.#open.size === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#whenIdle.push(resolve));
+  }
+
+  /** Stops the log timer. */
+  stop(): void {
+    this.#statsLog.stop();
+  }
+}

@@ -54,7 +54,9 @@ export class GgufCursor {
     const count = this.u64();
     const room = Math.floor((this.#file.sizeBytes - this.#position) / minBytes);
     if (count > room)
-      throw this.damaged(`names ${count} elements of an ${what}; the rest of the file holds at most ${room}`);
+      throw this.damaged(
+        `names ${count} elements in its ${what}; the rest of the file holds at most ${room}`,
+      );
     return count;
   }
 

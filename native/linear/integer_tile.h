@@ -20,17 +20,17 @@ struct IntegerKernel {
 
   template <bool stream, int rows, int tiles>
   MILLRACE_INLINE static void addSpan(Ints (&acc)[rows][tiles], const uint8_t* const (&weights)[tiles],
-                                      int64_t start, int64_t span, const int8_t* x, int64_t stride) {
+                                      int64_t start, int64_t span, const int8_t* x, int64_t stride, int64_t ahead) {
     if constexpr (scaling == Scaling::Block32) {
-      addProducts<codes, 4, stream>(acc, weights, start * bytesPerColumn, x + start, stride);
+      addProducts<codes, 4, stream>(acc, weights, start * bytesPerColumn, x + start, stride, ahead);
     } else if constexpr (scaling == Scaling::Block16) {
-      addProducts<codes, 2, stream>(acc, weights, start * bytesPerColumn, x + start, stride);
+      addProducts<codes, 2, stream>(acc, weights, start * bytesPerColumn, x + start, stride, ahead);
     } else {
       int64_t col = start;
       for (; col + 32 <= start + span; col += 32) {
-        addProducts<codes, 4, stream>(acc, weights, col * bytesPerColumn, x + col, stride);
+        addProducts<codes, 4, stream>(acc, weights, col * bytesPerColumn, x + col, stride, ahead);
       }
-      if (col < start + span) addProducts<codes, 2, stream>(acc, weights, col * bytesPerColumn, x + col, stride);
+      if (col < start + span) addProducts<codes, 2, stream>(acc, weights, col * bytesPerColumn, x + col, stride, ahead);
     }
   }
 
@@ -98,7 +98,7 @@ struct IntegerKernel {
 #pragma GCC unroll 4
         for (int c = 0; c < tiles; ++c) acc[r][c] = splatInt(zeroCode == 0 ? 0 : sum * zeroCode);
       }
-      addSpan<stream>(acc, weights, start, span, codesOfX, x.rowStride);
+      addSpan<stream>(acc, weights, start, span, codesOfX, x.rowStride, job.aheadBytes);
       scaleSpan(total, acc, job, scaleIndex, start, start + span);
       left -= span;
       if (left == 0) {

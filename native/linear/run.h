@@ -44,9 +44,15 @@ void finishRow(const PackedMatrix& w, const Epilogue& epilogue, const float* blo
   }
 }
 
+/** Bytes of weights in flight that cover the latency of memory at its full rate. */
+constexpr int64_t streamAheadBytes = 2048;
+
 /** How a linear is cut: `unitTiles` tiles of weights by blocks of rows. */
 struct Cut {
-  const TileFunction* functions;
+  /** For the first block of rows, and the others. */
+  const TileFunction* first;
+  const TileFunction* others;
+  int64_t aheadBytes;
   int64_t kernelTiles;
   int64_t unitTiles;
   int64_t numUnits;
@@ -59,8 +65,11 @@ struct Cut {
 Cut cutLinear(const PackedMatrix& w, const TileFamily& family, int64_t rows, int threads) {
   Cut cut;
   const bool isSmall = rows <= family.smallRows;
-  cut.functions = isSmall ? family.small : family.large;
+  cut.first = isSmall ? family.small : family.largeFirst;
+  cut.others = family.large;
   cut.kernelTiles = isSmall ? family.smallTiles : family.largeTiles;
+  // A single tile reads straight on; several side by side meet the next unit at the same place.
+  cut.aheadBytes = cut.kernelTiles == 1 ? streamAheadBytes : cut.kernelTiles * w.tileBytes;
   cut.unitTiles = w.paired && cut.kernelTiles < 2 ? 2 : cut.kernelTiles;
   cut.numUnits = (w.numTiles + cut.unitTiles - 1) / cut.unitTiles;
   cut.numRowBlocks = isSmall ? 1 : (rows + family.largeRows - 1) / family.largeRows;
@@ -78,15 +87,16 @@ Cut cutLinear(const PackedMatrix& w, const TileFamily& family, int64_t rows, int
 }
 
 void runBlock(const PackedMatrix& w, const Activations& x, const Epilogue& epilogue, const Cut& cut, int64_t unit,
-              int64_t block) {
+              int64_t block, bool isFirst) {
   alignas(64) float results[maxTileRows * maxTiles * lanesPerTile];
   const int64_t outStride = cut.unitTiles * lanesPerTile;
   const int64_t row = x.rows * block / cut.numRowBlocks;
   const int64_t numRows = x.rows * (block + 1) / cut.numRowBlocks - row;
   const int64_t tile = unit * cut.unitTiles;
   const int64_t numTiles = w.numTiles - tile < cut.unitTiles ? w.numTiles - tile : cut.unitTiles;
+  const TileFunction function = isFirst ? cut.first[numRows] : cut.others[numRows];
   for (int64_t i = 0; i < numTiles; i += cut.kernelTiles) {
-    cut.functions[numRows]({w, x, row, tile + i, numTiles - i, results + i * lanesPerTile, outStride});
+    function({w, x, row, tile + i, numTiles - i, results + i * lanesPerTile, outStride, cut.aheadBytes});
   }
   for (int64_t r = 0; r < numRows; ++r) {
     finishRow(w, epilogue, results + r * outStride, row + r, tile, numTiles);
@@ -110,7 +120,9 @@ void runLinear(const PackedLinear& weight, const Activations& x, float* out, int
         blockStart + cut.taskBlocks < cut.numRowBlocks ? blockStart + cut.taskBlocks : cut.numRowBlocks;
     // Weights outside, rows inside: a unit's weights stay in the cache while all rows pass.
     for (int64_t unit = unitStart; unit < unitEnd; ++unit) {
-      for (int64_t block = blockStart; block < blockEnd; ++block) runBlock(w, x, epilogue, cut, unit, block);
+      for (int64_t block = blockStart; block < blockEnd; ++block) {
+        runBlock(w, x, epilogue, cut, unit, block, block == blockStart);
+      }
     }
   });
 }

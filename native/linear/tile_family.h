@@ -16,6 +16,8 @@ struct TileJob {
   int64_t numTiles;
   float* out;
   int64_t outStride;
+  /** How far ahead of each weight a streaming kernel prefetches. */
+  int64_t aheadBytes;
 };
 
 using TileFunction = void (*)(const TileJob& job);
@@ -23,8 +25,8 @@ using TileFunction = void (*)(const TileJob& job);
 constexpr int maxTileRows = 8;
 constexpr int maxTiles = 4;
 
-/** Up to `smallRows` rows are one block of `smallTiles` tiles, for streaming; more are cut evenly into blocks of at
-    most `largeRows`. */
+/** Up to `smallRows` rows are one block of `smallTiles` tiles; more are cut evenly into blocks of at most `largeRows`.
+    The first block of rows streams its weights from memory, the others find them in the cache. */
 struct TileFamily {
   int smallRows;
   int smallTiles;
@@ -32,6 +34,7 @@ struct TileFamily {
   int largeTiles;
   /** By number of rows. */
   TileFunction small[maxTileRows + 1];
+  TileFunction largeFirst[maxTileRows + 1];
   TileFunction large[maxTileRows + 1];
 };
 
@@ -57,10 +60,11 @@ template <class Kernel, class Sizes>
 constexpr TileFamily makeFamily() {
   static_assert(Sizes::smallRows <= maxTileRows && Sizes::largeRows <= maxTileRows);
   static_assert(Sizes::smallTiles <= maxTiles && Sizes::largeTiles <= maxTiles);
-  TileFamily family{Sizes::smallRows, Sizes::smallTiles, Sizes::largeRows, Sizes::largeTiles, {}, {}};
+  TileFamily family{Sizes::smallRows, Sizes::smallTiles, Sizes::largeRows, Sizes::largeTiles, {}, {}, {}};
   fillFunctions<Kernel, Sizes::smallTiles, true, 1, Sizes::smallRows>(family.small);
-  fillFunctions<Kernel, Sizes::largeTiles, false, fewestRows(Sizes::smallRows, Sizes::largeRows), Sizes::largeRows>(
-      family.large);
+  constexpr int fewest = fewestRows(Sizes::smallRows, Sizes::largeRows);
+  fillFunctions<Kernel, Sizes::largeTiles, true, fewest, Sizes::largeRows>(family.largeFirst);
+  fillFunctions<Kernel, Sizes::largeTiles, false, fewest, Sizes::largeRows>(family.large);
   return family;
 }
 

@@ -62,14 +62,14 @@ MILLRACE_INLINE __m256i addPairs(__m256i acc, __m256i words) {
 
 template <int steps, bool stream, int rows, int tiles>
 MILLRACE_INLINE void addInt8Products(Ints (&acc)[rows][tiles], const uint8_t* const (&weights)[tiles],
-                                     int64_t offset, const int8_t* x, int64_t stride) {
+                                     int64_t offset, const int8_t* x, int64_t stride, int64_t ahead) {
   const __m256i top = _mm256_set1_epi8(-128);
 #pragma GCC unroll 2
   for (int step = 0; step < 2 * steps; ++step) {
 #pragma GCC unroll 4
     for (int c = 0; c < tiles; ++c) {
       const uint8_t* from = weights[c] + offset + step * 64;
-      if constexpr (stream) _mm_prefetch(reinterpret_cast<const char*>(from + 2048), _MM_HINT_T0);
+      if constexpr (stream) _mm_prefetch(reinterpret_cast<const char*>(from + ahead), _MM_HINT_T0);
       const Ints stored = loadUnits(from);
       const Ints w{_mm256_xor_si256(stored.lo, top), _mm256_xor_si256(stored.hi, top)};
       const Ints size{_mm256_abs_epi8(w.lo), _mm256_abs_epi8(w.hi)};
@@ -86,7 +86,7 @@ MILLRACE_INLINE void addInt8Products(Ints (&acc)[rows][tiles], const uint8_t* co
 /** At most 4 steps: 8 sums of two products, each below 15 * 127 * 2, stay in 16 bits. */
 template <int steps, bool stream, int rows, int tiles>
 MILLRACE_INLINE void addInt4Products(Ints (&acc)[rows][tiles], const uint8_t* const (&weights)[tiles],
-                                     int64_t offset, const int8_t* x, int64_t stride) {
+                                     int64_t offset, const int8_t* x, int64_t stride, int64_t ahead) {
   static_assert(steps <= 4);
   const __m256i nibble = _mm256_set1_epi8(15);
   Ints words[rows][tiles];
@@ -95,7 +95,7 @@ MILLRACE_INLINE void addInt4Products(Ints (&acc)[rows][tiles], const uint8_t* co
 #pragma GCC unroll 4
     for (int c = 0; c < tiles; ++c) {
       const uint8_t* from = weights[c] + offset + step * 64;
-      if constexpr (stream) _mm_prefetch(reinterpret_cast<const char*>(from + 2048), _MM_HINT_T0);
+      if constexpr (stream) _mm_prefetch(reinterpret_cast<const char*>(from + ahead), _MM_HINT_T0);
       const Ints both = loadUnits(from);
       const Ints even{_mm256_and_si256(both.lo, nibble), _mm256_and_si256(both.hi, nibble)};
       const Ints odd{_mm256_and_si256(_mm256_srli_epi16(both.lo, 4), nibble),
@@ -123,13 +123,13 @@ MILLRACE_INLINE void addInt4Products(Ints (&acc)[rows][tiles], const uint8_t* co
 
 /**
  * acc[r][c] += sum over 8 * steps columns of weight code (tile c) times activation code (row r).
- * `weights[c] + offset` is where the columns start in the packed tile.
+ * `weights[c] + offset` is where the columns start in the packed tile; `ahead` bytes further are prefetched.
  */
 template <Codes codes, int steps, bool stream, int rows, int tiles>
 MILLRACE_INLINE void addProducts(Ints (&acc)[rows][tiles], const uint8_t* const (&weights)[tiles], int64_t offset,
-                                 const int8_t* x, int64_t stride) {
-  if constexpr (codes == Codes::Int8) addInt8Products<steps, stream>(acc, weights, offset, x, stride);
-  else addInt4Products<steps, stream>(acc, weights, offset, x, stride);
+                                 const int8_t* x, int64_t stride, int64_t ahead) {
+  if constexpr (codes == Codes::Int8) addInt8Products<steps, stream>(acc, weights, offset, x, stride, ahead);
+  else addInt4Products<steps, stream>(acc, weights, offset, x, stride, ahead);
 }
 
 }  // namespace millrace::MILLRACE_ISA

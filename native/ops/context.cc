@@ -1,0 +1,251 @@
+#include "ops/context.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace millrace {
+
+namespace {
+
+constexpr size_t initialArenaBytes = 8u << 20;
+// Rows that one tile of a row-wise loop takes: enough work to be worth a claim.
+constexpr int64_t rowsPerTile = 8;
+
+int64_t tilesOf(int64_t rows) { return (rows + rowsPerTile - 1) / rowsPerTile; }
+
+/** Calls body(row) for all rows over the pool. */
+template <class Body>
+void eachRow(ThreadPool& pool, int64_t rows, Body&& body) {
+  pool.parallelFor(tilesOf(rows), [&](int64_t tile, int) {
+    const int64_t end = std::min(rows, (tile + 1) * rowsPerTile);
+    for (int64_t row = tile * rowsPerTile; row < end; ++row) body(row);
+  });
+}
+
+}  // namespace
+
+Slab::Slab(size_t bytes) : data_(nullptr), size_(bytes) {
+  if (bytes == 0) return;
+  void* place = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (place == MAP_FAILED) throw std::bad_alloc();
+#ifdef MADV_HUGEPAGE
+  madvise(place, bytes, MADV_HUGEPAGE);
+#endif
+  data_ = static_cast<uint8_t*>(place);
+}
+
+Slab::~Slab() {
+  if (data_ != nullptr) munmap(data_, size_);
+}
+
+Context::Context(const KernelTable& kernels, int numThreads)
+    : kernels_(kernels), pool_(std::make_unique<ThreadPool>(numThreads)), arena_(initialArenaBytes) {}
+
+int64_t Context::packLinear(const std::vector<WeightPart>& parts, Form inputForm, bool paired) {
+  std::string error;
+  auto packed = kernels_.linear->pack(parts.data(), static_cast<int>(parts.size()), inputForm, paired, *pool_, error);
+  if (packed == nullptr) throw std::runtime_error(error);
+  weights_.push_back(std::move(packed));
+  return static_cast<int64_t>(weights_.size()) - 1;
+}
+
+int64_t Context::loadVector(const float* values, int64_t length) {
+  vectors_.emplace_back(values, values + length);
+  return static_cast<int64_t>(vectors_.size()) - 1;
+}
+
+int64_t Context::loadRope(const float* cos, const float* sin, int64_t count, int64_t rotaryDim) {
+  ropes_.push_back({{cos, cos + count}, {sin, sin + count}, rotaryDim, count / (rotaryDim / 2)});
+  return static_cast<int64_t>(ropes_.size()) - 1;
+}
+
+int64_t Context::createKvCache(int64_t numLayers, const KvLayer& shape) {
+  const size_t element = shape.dtype == KvDtype::F32 ? 4 : 2;
+  const int64_t perHead = std::max(shape.headDim * shape.tokenStride, shape.blockSize * shape.dimStride);
+  const size_t part = static_cast<size_t>(shape.numBlocks * shape.numKvHeads * perHead) * element;
+  const size_t aligned = (part + 4095) / 4096 * 4096;
+  auto slab = std::make_unique<Slab>(2 * aligned * static_cast<size_t>(numLayers));
+  caches_.push_back({std::move(slab), numLayers, aligned, shape});
+  return static_cast<int64_t>(caches_.size()) - 1;
+}
+
+const PackedLinear& Context::weight(int64_t id) const {
+  check(id >= 0 && id < static_cast<int64_t>(weights_.size()), "a weight does not exist in this backend");
+  return *weights_[static_cast<size_t>(id)];
+}
+
+const KvCache& Context::cache(int64_t id, int64_t layer) const {
+  check(id >= 0 && id < static_cast<int64_t>(caches_.size()), "a KV cache does not exist in this backend");
+  const KvCache& cache = caches_[static_cast<size_t>(id)];
+  check(layer >= 0 && layer < cache.numLayers, "a KV cache has no such layer");
+  return cache;
+}
+
+void Context::beginStep(Batch&& batch) {
+  batch_ = std::move(batch);
+  tensors_.clear();
+  arena_.reset();
+  pool_->beginStep();
+}
+
+void Context::endStep() { pool_->endStep(); }
+
+const Activations& Context::tensor(int64_t id) const {
+  check(id >= 0 && id < static_cast<int64_t>(tensors_.size()), "a tensor is older than this step");
+  return tensors_[static_cast<size_t>(id)].data;
+}
+
+float* Context::floats(int64_t id, const char* message) const {
+  const Activations& x = tensor(id);
+  check(x.form == Form::F32, message);
+  return static_cast<float*>(x.data);
+}
+
+int64_t Context::create(Form form, int64_t rows, int64_t cols) {
+  void* buffer = arena_.allocate(activationBytes(form, rows, cols));
+  tensors_.push_back({layActivations(buffer, form, rows, cols), arena_.mark()});
+  return static_cast<int64_t>(tensors_.size()) - 1;
+}
+
+void Context::releaseAfter(int64_t x) {
+  tensor(x);
+  tensors_.resize(static_cast<size_t>(x) + 1);
+  arena_.release(tensors_.back().end);
+}
+
+int64_t Context::embed(int64_t table) {
+  const PackedLinear& packed = weight(table);
+  for (int64_t t = 0; t < batch_.numTokens; ++t) {
+    const int32_t id = batch_.tokenIds[static_cast<size_t>(t)];
+    check(id >= 0 && id < packed.rows, "a token id is outside the vocabulary");
+  }
+  const int64_t out = create(Form::F32, batch_.numTokens, packed.cols);
+  float* values = static_cast<float*>(tensor(out).data);
+  eachRow(*pool_, batch_.numTokens, [&](int64_t row) {
+    kernels_.linear->unpackRow(packed, batch_.tokenIds[static_cast<size_t>(row)], values + row * packed.cols);
+  });
+  return out;
+}
+
+int64_t Context::rmsNorm(int64_t x, int64_t weight, float eps, Form form) {
+  const float* from = floats(x, "a norm takes f32");
+  const int64_t rows = tensor(x).rows;
+  const int64_t cols = tensor(x).cols;
+  const std::vector<float>& factors = vectors_.at(static_cast<size_t>(weight));
+  check(static_cast<int64_t>(factors.size()) == cols, "a norm has one weight for each column");
+  const int64_t out = create(form, rows, cols);
+  Activations to = tensor(out);
+  const Arena::Mark mark = arena_.mark();
+  const int64_t stride = roundUp(cols, 16);
+  float* normed = form == Form::F32 ? nullptr : arena_.allocateArray<float>(pool_->size() * stride);
+  pool_->parallelFor(tilesOf(rows), [&](int64_t tile, int thread) {
+    const int64_t end = std::min(rows, (tile + 1) * rowsPerTile);
+    for (int64_t row = tile * rowsPerTile; row < end; ++row) {
+      float* target = normed == nullptr ? static_cast<float*>(to.data) + row * cols : normed + thread * stride;
+      kernels_.rmsNormRow(from + row * cols, factors.data(), cols, eps, target);
+      if (normed != nullptr) kernels_.linear->quantizeRow(target, cols, to, row);
+    }
+  });
+  arena_.release(mark);
+  return out;
+}
+
+int64_t Context::linear(int64_t x, int64_t weightId, int64_t bias, int64_t residual, bool siluMul) {
+  const PackedLinear& packed = weight(weightId);
+  const Activations input = tensor(x);
+  check(input.form == packed.inputForm && input.cols == packed.cols, "a linear got an input of another form or width");
+  const float* biases = nullptr;
+  if (bias >= 0) {
+    const std::vector<float>& values = vectors_.at(static_cast<size_t>(bias));
+    check(static_cast<int64_t>(values.size()) == packed.rows, "a bias has one value for each output");
+    biases = values.data();
+  }
+  const int64_t cols = siluMul ? packed.rows / 2 : packed.rows;
+  const int64_t out = residual >= 0 ? residual : create(Form::F32, input.rows, cols);
+  float* values = floats(out, "a residual is f32");
+  check(tensor(out).rows == input.rows && tensor(out).cols == cols, "a residual has the shape of the output");
+  if (input.rows == 0) return out;
+  kernels_.linear->run(packed, input, values, cols, biases, residual >= 0 ? values : nullptr, siluMul, *pool_);
+  return out;
+}
+
+int64_t Context::convert(int64_t x, Form form) {
+  const float* from = floats(x, "a conversion takes f32");
+  const Activations input = tensor(x);
+  const int64_t out = create(form, input.rows, input.cols);
+  Activations to = tensor(out);
+  eachRow(*pool_, input.rows,
+          [&](int64_t row) { kernels_.linear->quantizeRow(from + row * input.cols, input.cols, to, row); });
+  return out;
+}
+
+void Context::addScaled(int64_t x, int64_t y, float scale) {
+  float* into = floats(x, "a sum takes f32");
+  const float* from = floats(y, "a sum takes f32");
+  const int64_t cols = tensor(x).cols;
+  check(tensor(y).cols == cols && tensor(y).rows == tensor(x).rows, "tensors that are added have the same shape");
+  eachRow(*pool_, tensor(x).rows, [&](int64_t row) {
+    if (scale == 1.0f) kernels_.addRow(into + row * cols, from + row * cols, cols);
+    else kernels_.addScaledRow(into + row * cols, from + row * cols, scale, cols);
+  });
+}
+
+int64_t Context::siluMul(int64_t x) {
+  const float* from = floats(x, "an activation takes f32");
+  const int64_t rows = tensor(x).rows;
+  const int64_t width = tensor(x).cols / 2;
+  const int64_t out = create(Form::F32, rows, width);
+  float* to = static_cast<float*>(tensor(out).data);
+  eachRow(*pool_, rows, [&](int64_t row) {
+    const float* first = from + row * 2 * width;
+    kernels_.siluMulRow(first, first + width, to + row * width, width);
+  });
+  return out;
+}
+
+int64_t Context::gatherRows(int64_t x, const int32_t* indices, int64_t count) {
+  const Activations from = tensor(x);
+  for (int64_t i = 0; i < count; ++i) check(indices[i] >= 0 && indices[i] < from.rows, "a gathered row does not exist");
+  const int64_t out = create(from.form, count, from.cols);
+  const Activations to = tensor(out);
+  const size_t rowBytes = static_cast<size_t>(from.rowStride * bytesPerElement(from.form));
+  const int64_t numScales = scalesPerRow(from.form, from.cols);
+  const int64_t numSums = sumsPerRow(from.form, from.cols);
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t row = indices[i];
+    std::memcpy(static_cast<uint8_t*>(to.data) + static_cast<size_t>(i) * rowBytes,
+                static_cast<const uint8_t*>(from.data) + static_cast<size_t>(row) * rowBytes, rowBytes);
+    if (numScales > 0) std::copy_n(from.scales + row * numScales, numScales, to.scales + i * numScales);
+    if (numSums > 0) std::copy_n(from.sums + row * numSums, numSums, to.sums + i * numSums);
+  }
+  return out;
+}
+
+size_t Context::weightBytes() const {
+  size_t total = 0;
+  for (const auto& packed : weights_) total += packed->sizeBytes;
+  for (const auto& values : vectors_) total += values.size() * sizeof(float);
+  for (const RopeTable& rope : ropes_) total += 2 * rope.cos.size() * sizeof(float);
+  return total;
+}
+
+size_t Context::kvBytes() const {
+  size_t total = 0;
+  for (const KvCache& cache : caches_) total += cache.slab->size();
+  return total;
+}
+
+void Context::close() {
+  pool_->endStep();
+  pool_ = std::make_unique<ThreadPool>(1);
+  tensors_.clear();
+  weights_.clear();
+  vectors_.clear();
+  ropes_.clear();
+  caches_.clear();
+  arena_.reset();
+}
+
+}  // namespace millrace

@@ -1,0 +1,170 @@
+// Everything one Ops instance owns, and its operations. Faults are thrown as std::runtime_error and become
+// JavaScript errors at the boundary; nothing throws inside a parallel loop.
+#pragma once
+
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "kernels/kernel_table.h"
+#include "runtime/arena.h"
+#include "runtime/thread_pool.h"
+
+namespace millrace {
+
+inline void check(bool condition, const char* message) {
+  if (!condition) throw std::runtime_error(message);
+}
+
+struct RopeTable {
+  std::vector<float> cos;
+  std::vector<float> sin;
+  int64_t rotaryDim;
+  int64_t maxPositions;
+};
+
+/** Zeroed memory from the system; pages come into being when they are first written. */
+class Slab {
+ public:
+  explicit Slab(size_t bytes);
+  ~Slab();
+  Slab(const Slab&) = delete;
+  Slab& operator=(const Slab&) = delete;
+  uint8_t* data() const { return data_; }
+  size_t size() const { return size_; }
+
+ private:
+  uint8_t* data_;
+  size_t size_;
+};
+
+struct KvCache {
+  std::unique_ptr<Slab> slab;
+  int64_t numLayers;
+  size_t bytesPerPart;
+  KvLayer shape;
+
+  KvLayer layer(int64_t index) const {
+    KvLayer result = shape;
+    result.k = slab->data() + 2 * static_cast<size_t>(index) * bytesPerPart;
+    result.v = result.k + bytesPerPart;
+    return result;
+  }
+};
+
+/** Copies of the arrays of a step's RaggedBatch. */
+struct Batch {
+  int64_t numTokens = 0;
+  int64_t numSeqs = 0;
+  std::vector<int32_t> tokenIds;
+  std::vector<int32_t> positions;
+  std::vector<int32_t> slots;
+  std::vector<int32_t> queryStarts;
+  std::vector<int32_t> contextLengths;
+  std::vector<int32_t> blockTables;
+  int64_t blockTableStride = 0;
+};
+
+struct AttentionRequest {
+  int64_t numHeads;
+  float scale;
+  int64_t slidingWindow;
+  float softCap;
+  Form form;
+};
+
+/** Columns of SamplingBatch and SamplingOutput; sizes were checked by the caller. */
+struct SamplingColumns {
+  int64_t numRows;
+  const float* temperature;
+  const int32_t* topK;
+  const float* topP;
+  const float* minP;
+  const uint32_t* seeds;
+  const uint32_t* counters;
+  const int32_t* biasStarts;
+  const int32_t* biasIds;
+  const float* biasValues;
+  const uint32_t* allowed;
+  const int32_t* numLogprobs;
+  int32_t* tokenIds;
+  float* logprobs;
+  int32_t* ranks;
+  int64_t maxLogprobs;
+  int32_t* topIds;
+  float* topLogprobs;
+};
+
+struct ScoreColumns {
+  int64_t numTargets;
+  const int32_t* targets;
+  float* logprobs;
+  int32_t* argmax;
+  int64_t topK;
+  int32_t* topIds;
+  float* topLogprobs;
+};
+
+class Context {
+ public:
+  Context(const KernelTable& kernels, int numThreads);
+
+  int64_t packLinear(const std::vector<WeightPart>& parts, Form inputForm, bool paired);
+  int64_t loadVector(const float* values, int64_t length);
+  int64_t loadRope(const float* cos, const float* sin, int64_t count, int64_t rotaryDim);
+  int64_t createKvCache(int64_t numLayers, const KvLayer& shape);
+  const PackedLinear& weight(int64_t id) const;
+  size_t cacheBytes(int64_t id) const { return caches_.at(static_cast<size_t>(id)).slab->size(); }
+
+  void beginStep(Batch&& batch);
+  void endStep();
+  Batch& batch() { return batch_; }
+
+  int64_t embed(int64_t table);
+  int64_t rmsNorm(int64_t x, int64_t weight, float eps, Form form);
+  /** `bias` and `residual` are -1 for none; returns the residual where there is one. */
+  int64_t linear(int64_t x, int64_t weight, int64_t bias, int64_t residual, bool siluMul);
+  int64_t convert(int64_t x, Form form);
+  /** x += scale * y */
+  void addScaled(int64_t x, int64_t y, float scale);
+  /** silu(first half of the columns) * second half. */
+  int64_t siluMul(int64_t x);
+  void ropeAndCache(int64_t qkv, int64_t rope, int64_t cache, int64_t layer, int64_t numHeads);
+  int64_t pagedAttention(int64_t qkv, int64_t cache, int64_t layer, const AttentionRequest& request);
+  int64_t gatherRows(int64_t x, const int32_t* indices, int64_t count);
+  void sample(int64_t logits, const SamplingColumns& columns);
+  void scoreTargets(int64_t hidden, int64_t head, const ScoreColumns& columns);
+  /** Forgets the tensors made after `x`. */
+  void releaseAfter(int64_t x);
+
+  const Activations& tensor(int64_t id) const;
+  size_t weightBytes() const;
+  size_t kvBytes() const;
+  size_t arenaBytes() const { return arena_.sizeBytes(); }
+  /** Frees weights, caches and arena; only destruction is allowed after. */
+  void close();
+
+ private:
+  struct Tensor {
+    Activations data;
+    Arena::Mark end;
+  };
+
+  int64_t create(Form form, int64_t rows, int64_t cols);
+  float* floats(int64_t id, const char* message) const;
+  const KvCache& cache(int64_t id, int64_t layer) const;
+  void attend(const AttentionJob& job);
+
+  const KernelTable& kernels_;
+  std::unique_ptr<ThreadPool> pool_;
+  Arena arena_;
+  Batch batch_;
+  std::vector<Tensor> tensors_;
+  std::vector<std::unique_ptr<PackedLinear>> weights_;
+  std::vector<std::vector<float>> vectors_;
+  std::vector<RopeTable> ropes_;
+  std::vector<KvCache> caches_;
+};
+
+}  // namespace millrace

@@ -2,7 +2,15 @@
 // Without a compiler, or on another processor, it says so and ends well: the reference backend then does the work.
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -30,7 +38,8 @@ function findCompiler() {
   for (const command of process.env.CXX ? [process.env.CXX] : ["g++", "clang++", "c++"]) {
     const [program, ...args] = command.split(/\s+/);
     const probe = spawnSync(program, [...args, "--version"], { encoding: "utf8" });
-    if (probe.status === 0) return { program, args, isClang: /clang/i.test(probe.stdout), version: probe.stdout };
+    if (probe.status === 0)
+      return { program, args, isClang: /clang/i.test(probe.stdout), version: probe.stdout };
   }
   return undefined;
 }
@@ -84,7 +93,8 @@ function commandFor(unit, compiler, headers) {
   flags.push("-Wall", "-Wextra", "-Werror", "-DNAPI_VERSION=8", `-I${sourceRoot}`, `-isystem${headers}`);
   if (unit.isa) flags.push(...isaFlags[unit.isa], `-DMILLRACE_ISA=${unit.isa}`);
   // GCC 12's own AVX-512 headers trip these two (its bug 105593).
-  if (unit.isa === "avx512" && !compiler.isClang) flags.push("-Wno-uninitialized", "-Wno-maybe-uninitialized");
+  if (unit.isa === "avx512" && !compiler.isClang)
+    flags.push("-Wno-uninitialized", "-Wno-maybe-uninitialized");
   return { object, args: [...compiler.args, ...flags, "-c", unit.source, "-o", object] };
 }
 
@@ -93,7 +103,9 @@ function run(program, args) {
     if (verbose) console.log(program, args.join(" "));
     const child = spawn(program, args, { stdio: "inherit" });
     child.on("error", reject);
-    child.on("exit", (code) => (code === 0 ? resolve() : reject(new Error(`${args.at(-3)}: exit code ${code}`))));
+    child.on("exit", (code) =>
+      code === 0 ? resolve() : reject(new Error(`${args.at(-3)}: exit code ${code}`)),
+    );
   });
 }
 
@@ -143,12 +155,20 @@ async function main() {
   const stamp = stampOf(objects.flatMap(({ object, stamp }) => [object, stamp]));
   if (existsSync(target) && readIfThere(`${target}.stamp`) === stamp) return;
   const undefinedFlag = process.platform === "darwin" ? ["-undefined", "dynamic_lookup"] : [];
-  const link = [...compiler.args, "-shared", "-pthread", ...undefinedFlag, ...objects.map(({ object }) => object)];
+  const link = [
+    ...compiler.args,
+    "-shared",
+    "-pthread",
+    ...undefinedFlag,
+    ...objects.map(({ object }) => object),
+  ];
   const fresh = `${target}.${process.pid}`;
   await run(compiler.program, [...link, "-o", fresh]);
   renameSync(fresh, target);
   writeFileSync(`${target}.stamp`, stamp);
-  console.log(`Native kernels built: ${path.relative(root, target)} (${tasks.length} of ${objects.length} objects new).`);
+  console.log(
+    `Native kernels built: ${path.relative(root, target)} (${tasks.length} of ${objects.length} objects new).`,
+  );
 }
 
 try {

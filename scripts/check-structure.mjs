@@ -38,7 +38,8 @@ for (const file of files.filter((name) => /^src\/[^/]+\/.*\.ts$/.test(name) && !
     const resolved = path.posix.normalize(path.posix.join(path.posix.dirname(file), target));
     const other = resolved.split("/")[1];
     if (!allowed.has(other)) faults.push(`${file}: layer ${layer} may not import ${other}`);
-    if (!existsSync(path.join(root, resolved))) faults.push(`${file}: imports ${target}, which does not exist`);
+    if (!existsSync(path.join(root, resolved)))
+      faults.push(`${file}: imports ${target}, which does not exist`);
   }
   if (!["cli", "config"].includes(layer) && /\bprocess\.(exit|argv)\b/.test(text)) {
     faults.push(`${file}: only cli/ may read argv or exit`);

@@ -11,7 +11,14 @@ const { createProgram } = await import("../dist/cli/program.js");
 function errorsPage() {
   const rows = Object.entries(errorCatalogue).map(([code, entry]) => {
     const error = new MillraceError(code, "");
-    const cells = [`\`${code}\``, entry.kind, httpStatusOf(error), exitCodeOf(error), entry.when, entry.remedy];
+    const cells = [
+      `\`${code}\``,
+      entry.kind,
+      httpStatusOf(error),
+      exitCodeOf(error),
+      entry.when,
+      entry.remedy,
+    ];
     return `| ${cells.join(" | ")} |`;
   });
   return [
@@ -29,7 +36,12 @@ function errorsPage() {
 function commandsPage() {
   const program = createProgram();
   program.configureHelp({ helpWidth: 110 });
-  const parts = ["# Commands", "", "Generated from the command definitions by `node scripts/generate-docs.mjs`.", ""];
+  const parts = [
+    "# Commands",
+    "",
+    "Generated from the command definitions by `node scripts/generate-docs.mjs`.",
+    "",
+  ];
   for (const command of program.commands) {
     command.configureHelp({ helpWidth: 110 });
     let text = "";

@@ -28,7 +28,11 @@ export async function runStage(
   let started = 0;
   let errorsInRow = 0;
   const user = async (): Promise<void> => {
-    while (started < plan.numRequests && errorsInRow < maxConsecutiveErrors && plan.signal?.aborted !== true) {
+    while (
+      started < plan.numRequests &&
+      errorsInRow < maxConsecutiveErrors &&
+      plan.signal?.aborted !== true
+    ) {
       const index = plan.firstIndex + started;
       started += 1;
       const record = await measureRequest(target, {

@@ -36,7 +36,8 @@ class ChunkReader {
       return;
     }
     if (chunk.error !== undefined) {
-      this.error ??= typeof chunk.error === "string" ? chunk.error : (chunk.error.message ?? "error without a message");
+      this.error ??=
+        typeof chunk.error === "string" ? chunk.error : (chunk.error.message ?? "error without a message");
     }
     if (chunk.usage != null) {
       this.promptTokens = chunk.usage.prompt_tokens ?? this.promptTokens;

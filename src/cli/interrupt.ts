@@ -9,7 +9,9 @@ export function listenForInterrupt(): { readonly signal: AbortSignal; readonly r
   const onInterrupt = (): void => {
     if (controller.signal.aborted) process.exit(130);
     process.stderr.write("\nStopping; finished steps are kept. Press Ctrl-C again to end at once.\n");
-    controller.abort(new MillraceError("interrupted", "Stopped by Ctrl-C. Run the same command again to go on."));
+    controller.abort(
+      new MillraceError("interrupted", "Stopped by Ctrl-C. Run the same command again to go on."),
+    );
   };
   process.on("SIGINT", onInterrupt);
   process.on("SIGTERM", onInterrupt);

@@ -1,4 +1,3 @@
-import { pino } from "pino";
 import type { Logger } from "../base/logger.ts";
 
 const levels = ["debug", "info", "warn", "error"] as const;
@@ -18,13 +17,4 @@ export function createTextLogger(least: LogLevel): Logger {
 function formatValue(value: unknown): string {
   if (value instanceof Error) return JSON.stringify(value.stack ?? value.message);
   return typeof value === "string" && !value.includes(" ") ? value : JSON.stringify(value);
-}
-
-/** JSON lines on stderr, for log collectors. */
-export function createJsonLogger(least: LogLevel): Logger {
-  const logger = pino({ level: least }, pino.destination({ fd: 2, sync: true }));
-  const write = (level: LogLevel) => (message: string, fields?: Record<string, unknown>) => {
-    logger[level](fields ?? {}, message);
-  };
-  return { debug: write("debug"), info: write("info"), warn: write("warn"), error: write("error") };
 }

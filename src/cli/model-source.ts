@@ -37,7 +37,9 @@ export function readText(file: string): string {
   try {
     return readFileSync(file, "utf8");
   } catch (error) {
-    throw new MillraceError("file_not_found", `${file} cannot be read: ${messageOf(error)}`, { cause: error });
+    throw new MillraceError("file_not_found", `${file} cannot be read: ${messageOf(error)}`, {
+      cause: error,
+    });
   }
 }
 

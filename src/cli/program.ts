@@ -35,6 +35,9 @@ export function createProgram(): Command {
     command.exitOverride().showHelpAfterError("Run with --help to see what it takes.");
     program.addCommand(command);
   }
-  program.addHelpText("after", "\nStart here:\n  millrace flow            the whole flow on the embedded model\n  millrace flow MODEL      the same on yours\n  millrace serve MODEL     an OpenAI-compatible endpoint");
+  program.addHelpText(
+    "after",
+    "\nStart here:\n  millrace flow            the whole flow on the embedded model\n  millrace flow MODEL      the same on yours\n  millrace serve MODEL     an OpenAI-compatible endpoint",
+  );
   return program;
 }

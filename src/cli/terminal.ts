@@ -61,7 +61,9 @@ export function formatTable(header: readonly string[], rows: readonly (readonly 
   const isNumber = header.map((_, column) => rows.every((row) => /^[-+\d.,%×/ ]*$/.test(row[column] ?? "")));
   const line = (cells: readonly string[]): string =>
     cells
-      .map((cell, column) => (isNumber[column] ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!)))
+      .map((cell, column) =>
+        isNumber[column] ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!),
+      )
       .join("  ")
       .trimEnd();
   return [line(header), line(widths.map((width) => "-".repeat(width))), ...rows.map(line)].join("\n");

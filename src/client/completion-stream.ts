@@ -168,9 +168,13 @@ export async function fetchJson(endpoint: Endpoint, path: string): Promise<unkno
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw new MillraceError("endpoint_failed", `${url} answered something that is not JSON: ${text.slice(0, 100)}`, {
-      cause: error,
-    });
+    throw new MillraceError(
+      "endpoint_failed",
+      `${url} answered something that is not JSON: ${text.slice(0, 100)}`,
+      {
+        cause: error,
+      },
+    );
   }
 }
 

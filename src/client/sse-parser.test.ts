@@ -14,16 +14,23 @@ test("gives the same events however the bytes are split", () => {
   const lineEnd = fc.constantFrom("\n", "\r\n", "\r");
   const text = fc.string({ unit: "grapheme", maxLength: 12 }).filter((value) => !/[\r\n]/.test(value));
   fc.assert(
-    fc.property(fc.array(text, { maxLength: 6 }), lineEnd, fc.infiniteStream(fc.nat(7)), (payloads, end, sizes) => {
-      const bytes = new TextEncoder().encode(payloads.map((payload) => `data: ${payload}${end}${end}`).join(""));
-      const chunks: Uint8Array[] = [];
-      for (let at = 0; at < bytes.length; ) {
-        const size = 1 + (sizes.next().value as number);
-        chunks.push(bytes.subarray(at, at + size));
-        at += size;
-      }
-      expect(parse(chunks)).toEqual(payloads);
-    }),
+    fc.property(
+      fc.array(text, { maxLength: 6 }),
+      lineEnd,
+      fc.infiniteStream(fc.nat(7)),
+      (payloads, end, sizes) => {
+        const bytes = new TextEncoder().encode(
+          payloads.map((payload) => `data: ${payload}${end}${end}`).join(""),
+        );
+        const chunks: Uint8Array[] = [];
+        for (let at = 0; at < bytes.length; ) {
+          const size = 1 + (sizes.next().value as number);
+          chunks.push(bytes.subarray(at, at + size));
+          at += size;
+        }
+        expect(parse(chunks)).toEqual(payloads);
+      },
+    ),
   );
 });
 

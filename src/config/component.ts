@@ -43,10 +43,13 @@ export function resolveComponent<C extends Component>(
     const parsed = setting.schema.safeParse(value);
     if (!parsed.success) {
       const name = flagName(setting.flag);
-      const source = given[key] === undefined && fromEnvironment !== undefined ? ` (from ${setting.env})` : "";
+      const source =
+        given[key] === undefined && fromEnvironment !== undefined ? ` (from ${setting.env})` : "";
       const seen = value === undefined ? "missing" : `"${String(value)}"${source}`;
       const problems = parsed.error.issues.map((issue) => issue.message).join("; ");
-      throw new MillraceError("invalid_option", `${name} is ${seen}: ${problems}. See --help.`, { param: name });
+      throw new MillraceError("invalid_option", `${name} is ${seen}: ${problems}. See --help.`, {
+        param: name,
+      });
     }
     values[key] = parsed.data;
   }
@@ -56,7 +59,8 @@ export function resolveComponent<C extends Component>(
 /** The default of a field as text for the help page; undefined where there is none. */
 export function defaultText(setting: Field): string | undefined {
   const parsed = setting.schema.safeParse(undefined);
-  if (!parsed.success || parsed.data === undefined || parsed.data === null || parsed.data === false) return undefined;
+  if (!parsed.success || parsed.data === undefined || parsed.data === null || parsed.data === false)
+    return undefined;
   if (Array.isArray(parsed.data) && parsed.data.length === 0) return undefined;
   return Array.isArray(parsed.data) ? parsed.data.join(",") : String(parsed.data);
 }

@@ -67,7 +67,11 @@ export const engineSettings = {
     integer(1).default(4096),
     "most waiting requests; more are refused with 503",
   ),
-  seed: field("--seed <n>", integer(0).default(0), "seed of requests without one is drawn from this and their order"),
+  seed: field(
+    "--seed <n>",
+    integer(0).default(0),
+    "seed of requests without one is drawn from this and their order",
+  ),
 } satisfies Component;
 
 export type EngineSettings = Values<typeof engineSettings>;
@@ -80,5 +84,9 @@ export const sourceSettings = {
     z.string().optional(),
     "tokenizer from elsewhere: a folder, a tokenizer.json or a GGUF file",
   ),
-  chatTemplate: field("--chat-template <file>", z.string().optional(), "Jinja file to use instead of the model's own"),
+  chatTemplate: field(
+    "--chat-template <file>",
+    z.string().optional(),
+    "Jinja file to use instead of the model's own",
+  ),
 } satisfies Component;

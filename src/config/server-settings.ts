@@ -22,7 +22,11 @@ export const serverSettings = {
     oneOf(["auto", "none"]).default("auto"),
     "auto applies the model's own sampling defaults, none does not",
   ),
-  strict: field("--strict", z.boolean().default(false), "refuse unknown request fields instead of listing them"),
+  strict: field(
+    "--strict",
+    z.boolean().default(false),
+    "refuse unknown request fields instead of listing them",
+  ),
   maxBodySize: field("--max-body-size <size>", bytes.default(32 * 1024 * 1024), "largest request body"),
   shutdownTimeout: field(
     "--shutdown-timeout <seconds>",
@@ -40,7 +44,11 @@ export const serverSettings = {
 export const samplingSettings = {
   maxTokens: field("--max-tokens <n>", integer(0).default(256), "most tokens to generate"),
   temperature: field("--temperature <x>", z.coerce.number().min(0).max(2).default(0), "0 = greedy"),
-  topP: field("--top-p <x>", z.coerce.number().gt(0).max(1).default(1), "keep the smallest set of this probability"),
+  topP: field(
+    "--top-p <x>",
+    z.coerce.number().gt(0).max(1).default(1),
+    "keep the smallest set of this probability",
+  ),
   topK: field("--top-k <n>", integer(0).default(0), "keep the n most likely tokens; 0 = all"),
   seed: field(
     "--seed <n>",

@@ -4,7 +4,8 @@ import { parseBytes } from "../base/units.ts";
 
 /** Number fields as the command line and the environment give them: text. */
 export function integer(minimum: number, maximum = Number.MAX_SAFE_INTEGER): z.ZodCoercedNumber<unknown> {
-  const range = maximum === Number.MAX_SAFE_INTEGER ? `of at least ${minimum}` : `from ${minimum} to ${maximum}`;
+  const range =
+    maximum === Number.MAX_SAFE_INTEGER ? `of at least ${minimum}` : `from ${minimum} to ${maximum}`;
   const message = `it takes a whole number ${range}`;
   return z.coerce.number({ error: message }).int(message).min(minimum, message).max(maximum, message);
 }
@@ -14,7 +15,9 @@ export function real(minimum: number, maximum: number): z.ZodCoercedNumber<unkno
   return z.coerce.number({ error: message }).min(minimum, message).max(maximum, message);
 }
 
-export function oneOf<const T extends readonly [string, ...string[]]>(values: T): z.ZodEnum<{ [K in T[number]]: K }> {
+export function oneOf<const T extends readonly [string, ...string[]]>(
+  values: T,
+): z.ZodEnum<{ [K in T[number]]: K }> {
   return z.enum(values, { error: `it takes one of ${values.join(", ")}` });
 }
 
@@ -44,7 +47,10 @@ export const tokenCount = z.coerce.string().transform((text, context) => {
 export const integerList = z.string().transform((text, context) => {
   const numbers = text.split(",").map((part) => Number(part.trim()));
   if (numbers.some((number) => !Number.isInteger(number) || number < 1)) {
-    context.addIssue({ code: "custom", message: "it takes whole numbers of at least 1, separated by commas" });
+    context.addIssue({
+      code: "custom",
+      message: "it takes whole numbers of at least 1, separated by commas",
+    });
     return z.NEVER;
   }
   return numbers;

@@ -19,7 +19,10 @@ export function compareAccuracy(base: EvaluationRecord, compressed: EvaluationRe
 type SamplePair = readonly [EvaluationSample, EvaluationSample];
 
 /** Pairs by document number and prompt; documents that only one run has are left out. */
-function pairSamples(base: readonly EvaluationSample[], compressed: readonly EvaluationSample[]): SamplePair[] {
+function pairSamples(
+  base: readonly EvaluationSample[],
+  compressed: readonly EvaluationSample[],
+): SamplePair[] {
   const others = new Map(compressed.map((sample) => [`${sample.doc_id} ${sample.prompt_hash}`, sample]));
   return base.flatMap((sample): SamplePair[] => {
     const other = others.get(`${sample.doc_id} ${sample.prompt_hash}`);
@@ -32,7 +35,8 @@ function compareMetric(task: string, metric: Metric, pairs: readonly SamplePair[
     pairs.map((pair) => pair[side].metrics[metric.name]!);
   const [base, compressed] = [values(0), values(1)];
   const recoveryOf = (rows: Int32Array | null): number | null => {
-    const pick = (side: typeof base): typeof base => (rows === null ? side : Array.from(rows, (row) => side[row]!));
+    const pick = (side: typeof base): typeof base =>
+      rows === null ? side : Array.from(rows, (row) => side[row]!);
     const [a, b] = [metric.aggregate(pick(base)), metric.aggregate(pick(compressed))];
     const [numerator, denominator] = metric.higherIsBetter ? [b, a] : [a, b];
     return denominator === 0 ? null : numerator / denominator;

@@ -5,7 +5,10 @@ import { version } from "../base/version.ts";
 
 /** Hash of everything that a step's result depends on; a changed input, setting or version gives another. */
 export function fingerprintOf(inputs: Readonly<Record<string, unknown>>): string {
-  return createHash("sha256").update(JSON.stringify({ version, ...inputs })).digest("hex").slice(0, 16);
+  return createHash("sha256")
+    .update(JSON.stringify({ version, ...inputs }))
+    .digest("hex")
+    .slice(0, 16);
 }
 
 /** Names, sizes and change times of a model's files: cheap, and enough to notice that a model was replaced. */

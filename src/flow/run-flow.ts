@@ -40,12 +40,24 @@ export async function runFlow(plan: FlowPlan, tools: FlowTools): Promise<Compari
     folder: path.join(plan.outPath, "base"),
     vocabSize: facts.vocabSize,
   };
-  const compressed: Side = { ...base, path: compressedPath, dtype: "auto", folder: path.dirname(compressedPath) };
+  const compressed: Side = {
+    ...base,
+    path: compressedPath,
+    dtype: "auto",
+    folder: path.dirname(compressedPath),
+  };
   const baseScores = await evaluateStep(plan, tools, base);
   const compressedScores = await evaluateStep(plan, tools, compressed);
   const baseServing = await serveAndLoad(plan, tools, base);
   const compressedServing = await serveAndLoad(plan, tools, compressed);
-  const record = compose(plan, { manifest, facts, baseServing, compressedServing, baseScores, compressedScores });
+  const record = compose(plan, {
+    manifest,
+    facts,
+    baseServing,
+    compressedServing,
+    baseScores,
+    compressedScores,
+  });
   writeComparison(plan.outPath, record);
   return record;
 }
@@ -139,7 +151,8 @@ function compose(plan: FlowPlan, results: FlowResults): ComparisonRecord {
   const weightBytes = manifest.files
     .filter((file) => file.name.endsWith(".safetensors"))
     .reduce((sum, file) => sum + file.sizeBytes, 0);
-  const baseWeights = plan.dtype === "auto" ? facts.weightFormat : `${facts.weightFormat} run as ${plan.dtype}`;
+  const baseWeights =
+    plan.dtype === "auto" ? facts.weightFormat : `${facts.weightFormat} run as ${plan.dtype}`;
   return {
     kind: "comparison",
     version,

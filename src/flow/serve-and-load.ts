@@ -17,7 +17,12 @@ const minRequests = 8;
 export async function serveAndLoad(
   plan: FlowPlan,
   tools: FlowTools,
-  model: { readonly path: string; readonly dtype: WeightDtype; readonly folder: string; readonly vocabSize: number },
+  model: {
+    readonly path: string;
+    readonly dtype: WeightDtype;
+    readonly folder: string;
+    readonly vocabSize: number;
+  },
 ): Promise<ServingRecord> {
   const fingerprint = fingerprintOf({
     step: "serving",

@@ -26,7 +26,10 @@ export function writeEvaluation(folder: string, record: EvaluationRecord, finger
     const lines = rows.map((row) => `${JSON.stringify(row)}\n`).join("");
     writeFileAtomically(path.join(folder, `samples_${task}.jsonl`), lines);
   }
-  writeFileAtomically(path.join(folder, evaluationName), `${JSON.stringify({ fingerprint, ...results }, null, 2)}\n`);
+  writeFileAtomically(
+    path.join(folder, evaluationName),
+    `${JSON.stringify({ fingerprint, ...results }, null, 2)}\n`,
+  );
 }
 
 /** An evaluation with its samples, or null when it is missing, damaged or of another fingerprint. */
@@ -39,7 +42,9 @@ export function readEvaluation(folder: string, fingerprint: string | null): Eval
   for (const task of Object.keys(results ?? {})) {
     const file = path.join(folder, `samples_${task}.jsonl`);
     if (!existsSync(file)) return null;
-    const lines = readFileSync(file, "utf8").split("\n").filter((line) => line !== "");
+    const lines = readFileSync(file, "utf8")
+      .split("\n")
+      .filter((line) => line !== "");
     samples[task] = lines.map((line): unknown => JSON.parse(line));
   }
   return evaluationRecordSchema.safeParse({ ...json, samples }).data ?? null;

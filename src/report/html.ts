@@ -36,9 +36,14 @@ export function renderHtml(record: ComparisonRecord): string {
 }
 
 function plotsOf(record: ComparisonRecord): string[] {
-  const stagesOf = (side: "base" | "compressed"): readonly BenchStage[] => record[side].serving?.bench.stages ?? [];
+  const stagesOf = (side: "base" | "compressed"): readonly BenchStage[] =>
+    record[side].serving?.bench.stages ?? [];
   const plots = [qualityPlot(record), sizePlot(record)];
-  const load = (title: string, yLabel: string, value: (stage: BenchStage) => number | undefined): string | null => {
+  const load = (
+    title: string,
+    yLabel: string,
+    value: (stage: BenchStage) => number | undefined,
+  ): string | null => {
     const series = (["base", "compressed"] as const).map((side): Series => {
       const points = stagesOf(side).flatMap((stage) => {
         const y = value(stage);
@@ -71,7 +76,10 @@ function qualityPlot(record: ComparisonRecord): string | null {
 /** Size and peak memory of the compressed model as a share of the base. */
 function sizePlot(record: ComparisonRecord): string {
   const bars = [{ label: "size on disk", share: record.compressed.sizeBytes / record.base.sizeBytes }];
-  const [base, compressed] = [record.base.serving?.peakMemoryBytes, record.compressed.serving?.peakMemoryBytes];
+  const [base, compressed] = [
+    record.base.serving?.peakMemoryBytes,
+    record.compressed.serving?.peakMemoryBytes,
+  ];
   if (base != null && compressed != null) bars.push({ label: "peak memory", share: compressed / base });
   return renderBars("Size, compressed / base", bars, (bar) => `${bar.share.toFixed(2)} ×`);
 }

@@ -20,8 +20,12 @@ const margin = { left: 62, right: 16, top: 34, bottom: 46 };
 
 /** A line plot as SVG, y from 0, x positions evenly spaced by value rank (concurrencies double). */
 export function renderLinePlot(options: PlotOptions): string {
-  const xs = [...new Set(options.series.flatMap((series) => series.points.map(([x]) => x)))].sort((a, b) => a - b);
-  const top = niceCeiling(Math.max(0, ...options.series.flatMap((series) => series.points.map(([, y]) => y))));
+  const xs = [...new Set(options.series.flatMap((series) => series.points.map(([x]) => x)))].sort(
+    (a, b) => a - b,
+  );
+  const top = niceCeiling(
+    Math.max(0, ...options.series.flatMap((series) => series.points.map(([, y]) => y))),
+  );
   const plotWidth = width - margin.left - margin.right;
   const plotHeight = height - margin.top - margin.bottom;
   const xAt = (x: number): number =>
@@ -38,7 +42,9 @@ export function renderLinePlot(options: PlotOptions): string {
     parts.push(`<text class="tick end" x="${margin.left - 6}" y="${y}" dy="4">${shortNumber(value)}</text>`);
   }
   for (const x of xs) {
-    parts.push(`<text class="tick middle" x="${xAt(x).toFixed(1)}" y="${height - margin.bottom + 16}">${x}</text>`);
+    parts.push(
+      `<text class="tick middle" x="${xAt(x).toFixed(1)}" y="${height - margin.bottom + 16}">${x}</text>`,
+    );
   }
   parts.push(
     `<text class="tick middle" x="${margin.left + plotWidth / 2}" y="${height - 8}">${escapeXml(options.xLabel)}</text>`,

@@ -20,7 +20,8 @@ export function reportTables(record: ComparisonRecord): ReportTable[] {
 
 function summaryTable(record: ComparisonRecord): ReportTable {
   const { base, compressed } = record;
-  const memory = (bytes: number | null | undefined): string => (bytes == null ? "unknown" : formatBytes(bytes));
+  const memory = (bytes: number | null | undefined): string =>
+    bytes == null ? "unknown" : formatBytes(bytes);
   const rows = [
     ["weights", base.weights, compressed.weights, ""],
     [
@@ -44,7 +45,8 @@ function summaryTable(record: ComparisonRecord): ReportTable {
   }
   return {
     title: "Size and memory",
-    caption: "Ratio = compressed / base. Peak memory is the server process's highest resident size, KV cache included.",
+    caption:
+      "Ratio = compressed / base. Peak memory is the server process's highest resident size, KV cache included.",
     header: ["", "base", "compressed", "ratio"],
     rows,
   };
@@ -110,7 +112,15 @@ function throughputTable(pairs: readonly StagePair[]): ReportTable {
     title: "Throughput",
     caption:
       "Closed loop: N patient users, each sending the next request when its answer is complete. Tokens per second over the whole stage, prefill, ramp and drain included; tokens as the server counts them.",
-    header: ["in flight", "output tokens/s, base", "compressed", "ratio", "total tokens/s, base", "compressed", "errors"],
+    header: [
+      "in flight",
+      "output tokens/s, base",
+      "compressed",
+      "ratio",
+      "total tokens/s, base",
+      "compressed",
+      "errors",
+    ],
     rows: pairs.map(([a, b]) => [
       String(a.concurrency),
       a.outputTokensPerSecond.toFixed(1),

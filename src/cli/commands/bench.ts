@@ -13,19 +13,39 @@ import { formatTable, printLine, TerminalProgress } from "../terminal.ts";
 
 /** Settings of the load; the flow takes them too. */
 export const loadSettings = {
-  concurrency: field("--concurrency <list>", integerList.default([1, 4, 16]), "requests in flight, one stage each"),
-  requestsPerSeat: field("--requests-per-seat <n>", integer(1).default(3), "requests of a stage = this × concurrency, at least 8"),
+  concurrency: field(
+    "--concurrency <list>",
+    integerList.default([1, 4, 16]),
+    "requests in flight, one stage each",
+  ),
+  requestsPerSeat: field(
+    "--requests-per-seat <n>",
+    integer(1).default(3),
+    "requests of a stage = this × concurrency, at least 8",
+  ),
   inputTokens: field("--input-tokens <n>", integer(1).default(128), "prompt length"),
-  outputTokens: field("--output-tokens <n>", integer(1).default(64), "tokens to generate; the end token is ignored"),
+  outputTokens: field(
+    "--output-tokens <n>",
+    integer(1).default(64),
+    "tokens to generate; the end token is ignored",
+  ),
 } satisfies Component;
 
 const own = {
-  model: field("--model <name>", z.string().optional(), "model name to ask for (default: the first that the server lists)"),
+  model: field(
+    "--model <name>",
+    z.string().optional(),
+    "model name to ask for (default: the first that the server lists)",
+  ),
   apiKey: field("--api-key <key>", z.string().optional(), "bearer token", { env: "OPENAI_API_KEY" }),
   vocab: field("--vocab <n>", integer(256).optional(), "send random token ids below n instead of text"),
   warmup: field("--warmup <n>", integer(0).default(2), "requests before the first stage that do not count"),
   seed: field("--seed <n>", integer(0).default(1), "seed of the prompts"),
-  out: field("--out <folder>", z.string().optional(), "keep bench.json and the raw records of every request here"),
+  out: field(
+    "--out <folder>",
+    z.string().optional(),
+    "keep bench.json and the raw records of every request here",
+  ),
   json: field("--json", z.boolean().default(false), "print the figures as JSON"),
 } satisfies Component;
 
@@ -73,7 +93,8 @@ async function runBench(url: string, _options: unknown, command: Command): Promi
         writeFileAtomically(path.join(folder, `requests_c${stage.concurrency}.jsonl`), lines);
       },
     });
-    if (folder !== null) writeFileAtomically(path.join(folder, "bench.json"), `${JSON.stringify(record, null, 2)}\n`);
+    if (folder !== null)
+      writeFileAtomically(path.join(folder, "bench.json"), `${JSON.stringify(record, null, 2)}\n`);
     printLine(json ? JSON.stringify(record, null, 2) : stageTable(record));
     interrupt.signal.throwIfAborted();
   } finally {
@@ -83,9 +104,13 @@ async function runBench(url: string, _options: unknown, command: Command): Promi
 
 function checkUrl(url: string): void {
   if (URL.canParse(url) && /^https?:$/.test(new URL(url).protocol)) return;
-  throw new MillraceError("invalid_option", `"${url}" is not a URL. bench takes one such as http://127.0.0.1:8000.`, {
-    param: "url",
-  });
+  throw new MillraceError(
+    "invalid_option",
+    `"${url}" is not a URL. bench takes one such as http://127.0.0.1:8000.`,
+    {
+      param: "url",
+    },
+  );
 }
 
 function stageTable(record: BenchRecord): string {

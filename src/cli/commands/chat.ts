@@ -90,7 +90,9 @@ async function answer(conversation: Conversation, text: string, stop: AbortSigna
   const promptTokenIds = tokenizer.encode(prompt, { addSpecialTokens: false });
   const room = client.info.maxModelLen - promptTokenIds.length;
   if (room < 1) {
-    printNote("The conversation fills the context. Type /reset to start anew, or use a larger --max-model-len.");
+    printNote(
+      "The conversation fills the context. Type /reset to start anew, or use a larger --max-model-len.",
+    );
     messages.pop();
     return;
   }

@@ -14,7 +14,11 @@ import { printLine, printNote } from "../terminal.ts";
 const own = {
   prompt: field("--prompt <text>", z.string().optional(), "text to continue"),
   promptFile: field("--prompt-file <file>", z.string().optional(), "read the prompt from a file"),
-  json: field("--json", z.boolean().default(false), "print one OpenAI completion object; its choice has token_ids"),
+  json: field(
+    "--json",
+    z.boolean().default(false),
+    "print one OpenAI completion object; its choice has token_ids",
+  ),
 } satisfies Component;
 
 // --seed is the request's here; the engine's own seed serves only requests without one.
@@ -39,7 +43,10 @@ async function runComplete(modelPath: string, _options: unknown, command: Comman
   const { prompt, promptFile, json } = readSettings(command, own);
   const text = promptFile === undefined ? prompt : readText(promptFile);
   if (text === undefined) {
-    throw new MillraceError("invalid_option", "There is no prompt. Give --prompt TEXT or --prompt-file FILE.");
+    throw new MillraceError(
+      "invalid_option",
+      "There is no prompt. Give --prompt TEXT or --prompt-file FILE.",
+    );
   }
   const sampling = readSettings(command, samplingSettings);
   const checkpoint = openModel(modelPath);
@@ -65,7 +72,8 @@ async function runComplete(modelPath: string, _options: unknown, command: Comman
       if (delta.finishReason !== null) result.finishReason = delta.finishReason;
       if (!json) process.stdout.write(delta.text);
     }
-    if (json) printLine(JSON.stringify(completionObject(modelNameOf(modelPath), promptTokenIds.length, result)));
+    if (json)
+      printLine(JSON.stringify(completionObject(modelNameOf(modelPath), promptTokenIds.length, result)));
     else printLine("");
   } finally {
     await client.close();

@@ -17,7 +17,10 @@ const own = {
 export function doctorCommand(): Command {
   const command = new Command("doctor")
     .description("say what this machine offers and what is missing")
-    .addHelpText("after", "\nExit code 3 when the native kernels cannot be used: models then run on the slow reference.");
+    .addHelpText(
+      "after",
+      "\nExit code 3 when the native kernels cannot be used: models then run on the slow reference.",
+    );
   return addSettings(command, own).action(runDoctor);
 }
 
@@ -41,9 +44,15 @@ function runDoctor(_options: unknown, command: Command): void {
   }
   printLine(`millrace         ${report.version} on Node ${report.node}, ${report.platform}`);
   printLine(`processor        ${report.cpu}, ${report.threads} kernel threads`);
-  printLine(`memory           ${formatBytes(report.memoryBytes)}, ${formatBytes(report.freeMemoryBytes)} free`);
-  printLine(`native kernels   ${native.available ? `yes: ${native.isas.join(", ")}` : `no: ${native.reason}`}`);
-  printLine(`compiler         ${report.compiler ?? "none found (g++ or clang++); needed only to build the kernels"}`);
+  printLine(
+    `memory           ${formatBytes(report.memoryBytes)}, ${formatBytes(report.freeMemoryBytes)} free`,
+  );
+  printLine(
+    `native kernels   ${native.available ? `yes: ${native.isas.join(", ")}` : `no: ${native.reason}`}`,
+  );
+  printLine(
+    `compiler         ${report.compiler ?? "none found (g++ or clang++); needed only to build the kernels"}`,
+  );
   if (!native.available) printLine("What to do: install g++ or clang++, then run `npm run build:native`.");
 }
 
@@ -51,7 +60,10 @@ function compilerVersion(): string | null {
   for (const compiler of [process.env["CXX"], "g++", "clang++"]) {
     if (compiler === undefined || compiler === "") continue;
     try {
-      const text = execFileSync(compiler, ["--version"], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
+      const text = execFileSync(compiler, ["--version"], {
+        encoding: "utf8",
+        stdio: ["ignore", "pipe", "ignore"],
+      });
       return text.split("\n")[0] ?? compiler;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === "ENOENT") continue;

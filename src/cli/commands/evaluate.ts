@@ -6,7 +6,7 @@ import { type Component, field } from "../../config/component.ts";
 import { engineSettings, sourceSettings } from "../../config/engine-settings.ts";
 import { textList } from "../../config/value-schemas.ts";
 import { evaluateTasks } from "../../evaluate/evaluate.ts";
-import { parseLimits, parseSplits, tasks as allTasks } from "../../evaluate/task-registry.ts";
+import { tasks as allTasks, parseLimits, parseSplits } from "../../evaluate/task-registry.ts";
 import { writeEvaluation } from "../../flow/step-files.ts";
 import type { EvaluationRecord } from "../../records/evaluation.ts";
 import { listenForInterrupt } from "../interrupt.ts";
@@ -19,8 +19,16 @@ import { formatTable, printLine, TerminalProgress } from "../terminal.ts";
 export const taskSettings = {
   tasks: field("--tasks <names>", textList.optional(), "tasks, separated by commas; `list` explains each"),
   limit: field("--limit <n>", z.string().optional(), "first documents only: 100, or wikitext=4,arc_easy=100"),
-  split: field("--split <name>", z.string().optional(), "split to evaluate: validation, or arc_easy=validation"),
-  data: field("--data <folder>", z.string().optional(), "folder of the tasks' files (arc/, hellaswag/, wikitext-2-raw/)"),
+  split: field(
+    "--split <name>",
+    z.string().optional(),
+    "split to evaluate: validation, or arc_easy=validation",
+  ),
+  data: field(
+    "--data <folder>",
+    z.string().optional(),
+    "folder of the tasks' files (arc/, hellaswag/, wikitext-2-raw/)",
+  ),
 } satisfies Component;
 
 const own = {
@@ -45,10 +53,19 @@ export function evaluateCommand(): Command {
   return command.action(runEvaluate);
 }
 
-async function runEvaluate(modelPath: string | undefined, _options: unknown, command: Command): Promise<void> {
+async function runEvaluate(
+  modelPath: string | undefined,
+  _options: unknown,
+  command: Command,
+): Promise<void> {
   const { tasks = [], limit, split, data } = readSettings(command, taskSettings);
   if (tasks.includes("list")) {
-    printLine(formatTable(["task", "kind", "what"], allTasks.map((task) => [task.name, task.kind, task.summary])));
+    printLine(
+      formatTable(
+        ["task", "kind", "what"],
+        allTasks.map((task) => [task.name, task.kind, task.summary]),
+      ),
+    );
     return;
   }
   if (modelPath === undefined || tasks.length === 0) {
@@ -96,7 +113,15 @@ function printResults(record: EvaluationRecord, json: boolean): void {
       const metric = key.slice(0, -",none".length);
       const stderr = values[`${metric}_stderr,none`];
       const documents = String(record["n-samples"][task]?.effective ?? "");
-      return [[task, metric, documents, value.toFixed(4), typeof stderr === "number" ? `± ${stderr.toFixed(4)}` : ""]];
+      return [
+        [
+          task,
+          metric,
+          documents,
+          value.toFixed(4),
+          typeof stderr === "number" ? `± ${stderr.toFixed(4)}` : "",
+        ],
+      ];
     }),
   );
   printLine(formatTable(["task", "metric", "documents", "value", "stderr"], rows));

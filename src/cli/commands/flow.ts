@@ -76,7 +76,9 @@ async function runFlowCommand(given: string | undefined, _options: unknown, comm
       flowTools(interrupt.signal),
     );
     printLine(renderMarkdown(record));
-    printLine(`Done in ${formatDuration(performance.now() - started)}. Report: ${path.join(outPath, "comparison.html")}`);
+    printLine(
+      `Done in ${formatDuration(performance.now() - started)}. Report: ${path.join(outPath, "comparison.html")}`,
+    );
   } finally {
     interrupt.release();
   }

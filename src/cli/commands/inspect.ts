@@ -74,7 +74,10 @@ function printSummary(checkpoint: Checkpoint, withTensors: boolean): void {
     ["vocabulary", `${formatCount(config.vocabSize)}${config.tieWordEmbeddings ? ", head tied" : ""}`],
     ["context", `${formatCount(config.maxPositionEmbeddings)} tokens`],
     ["KV cache", `${formatBytes(kvBytesPerToken(checkpoint))} per token in f16`],
-    ["tokenizer", tokenizer === null ? "none" : `yes, chat template ${tokenizer.chatTemplate === null ? "no" : "yes"}`],
+    [
+      "tokenizer",
+      tokenizer === null ? "none" : `yes, chat template ${tokenizer.chatTemplate === null ? "no" : "yes"}`,
+    ],
   ];
   const width = Math.max(...facts.map(([label]) => label.length));
   for (const [label, value] of facts) printLine(`${label.padEnd(width)}  ${value}`);

@@ -12,8 +12,16 @@ import { addSettings, readSettings } from "../settings.ts";
 import { printNote } from "../terminal.ts";
 
 const own = {
-  tokens: field("--tokens <file>", z.string({ error: "it takes a JSON file with a flat array of token ids" }), "JSON file: a flat array of token ids"),
-  out: field("--out <file>", z.string({ error: "it takes the safetensors file to write" }), "safetensors file to write"),
+  tokens: field(
+    "--tokens <file>",
+    z.string({ error: "it takes a JSON file with a flat array of token ids" }),
+    "JSON file: a flat array of token ids",
+  ),
+  out: field(
+    "--out <file>",
+    z.string({ error: "it takes the safetensors file to write" }),
+    "safetensors file to write",
+  ),
 } satisfies Component;
 
 const examples = `
@@ -44,7 +52,11 @@ async function runLogits(modelPath: string, _options: unknown, command: Command)
       `${tokens} has ${tokenIds.length} tokens; this model's maximum context length is ${maxModelLen} tokens. Give fewer.`,
     );
   }
-  const { ops, notes } = createOps({ numThreads: settings.threads, backend: settings.backend, isa: settings.isa });
+  const { ops, notes } = createOps({
+    numThreads: settings.threads,
+    backend: settings.backend,
+    isa: settings.isa,
+  });
   try {
     const loaded = loadModel(ops, checkpoint, {
       dtype: settings.dtype,

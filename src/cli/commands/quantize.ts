@@ -12,7 +12,11 @@ import { printLine, printNote, TerminalProgress } from "../terminal.ts";
 
 /** Settings that say how a model is quantised; the flow takes them too. */
 export const schemeSettings = {
-  scheme: field("--scheme <name>", oneOf(schemeNames).default("w8a8"), `weights and activations: ${schemeNames.join(", ")}`),
+  scheme: field(
+    "--scheme <name>",
+    oneOf(schemeNames).default("w8a8"),
+    `weights and activations: ${schemeNames.join(", ")}`,
+  ),
   groupSize: field(
     "--group-size <n>",
     integer(1).optional(),
@@ -64,8 +68,12 @@ async function runQuantize(modelPath: string, _options: unknown, command: Comman
     const errors = manifest.tensors.map((tensor) => tensor.relativeError);
     const mean = errors.reduce((sum, error) => sum + error, 0) / Math.max(1, errors.length);
     printLine(`${outPath}`);
-    printLine(`size            ${formatBytes(manifest.source.sizeBytes)} → ${formatBytes(manifest.sizeBytes)}`);
-    printLine(`relative error  mean ${mean.toPrecision(3)}, worst ${Math.max(...errors).toPrecision(3)} over ${errors.length} linears`);
+    printLine(
+      `size            ${formatBytes(manifest.source.sizeBytes)} → ${formatBytes(manifest.sizeBytes)}`,
+    );
+    printLine(
+      `relative error  mean ${mean.toPrecision(3)}, worst ${Math.max(...errors).toPrecision(3)} over ${errors.length} linears`,
+    );
     printLine(`time            ${formatDuration(manifest.durationMs)}`);
   } finally {
     checkpoint.close();

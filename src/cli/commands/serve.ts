@@ -59,7 +59,9 @@ async function runServe(modelPath: string, _options: unknown, command: Command):
   logStart(logger, client);
   const generationDefaults = settings.generationConfig === "none" ? {} : generationDefaultsOf(source);
   if (Object.keys(generationDefaults).length > 0) {
-    logger.info(`The model's own sampling defaults apply: ${JSON.stringify(generationDefaults)} (--generation-config none turns them off)`);
+    logger.info(
+      `The model's own sampling defaults apply: ${JSON.stringify(generationDefaults)} (--generation-config none turns them off)`,
+    );
   }
   const id = settings.servedModelName ?? modelNameOf(modelPath);
   server.setReady([{ id, client, tokenizer, created: Math.floor(Date.now() / 1000), generationDefaults }]);

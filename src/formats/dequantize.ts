@@ -1,4 +1,4 @@
-import { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from "../base/half.ts";
+import { f16ToF32, f32ToBf16, f32ToF16 } from "../base/half.ts";
 import { invariant } from "../base/invariant.ts";
 import type { DenseWeight, FloatDtype, IntegerWeight, Weight } from "../base/weights.ts";
 
@@ -70,9 +70,4 @@ function dequantizeNibbles(weight: IntegerWeight): Float32Array {
 
 function halfView(data: Uint8Array): Uint16Array {
   return new Uint16Array(data.buffer, data.byteOffset, data.length >> 1);
-}
-
-/** One bf16 or f16 element as f32. */
-export function widenHalf(bits: number, dtype: "f16" | "bf16"): number {
-  return dtype === "f16" ? f16ToF32(bits) : bf16ToF32(bits);
 }

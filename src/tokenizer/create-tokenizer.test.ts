@@ -4,6 +4,7 @@ import { Tokenizer as Oracle } from "tokenizers";
 import { describe, expect, it } from "vitest";
 import { describeWithData, testData } from "../../tests/test-data.ts";
 import type { TokenizerSource } from "../formats/checkpoint.ts";
+import { preTokenizers } from "../formats/gguf/pre-tokenizers.ts";
 import { loadTokenizerSource } from "../formats/tokenizer-source.ts";
 import { createTokenizer } from "./create-tokenizer.ts";
 import type { ChatMessage, Tokenizer } from "./tokenizer.ts";
@@ -96,6 +97,28 @@ describeWithData("the tokenizer of SmolLM2, rebuilt from GGUF metadata", () => {
       { numRuns: 300 },
     );
   });
+
+  it.each(["gpt-2", "llama-bpe", "qwen2"])(
+    "with the pre-tokenizer %s encodes any text as the original library does",
+    async (name) => {
+      const pre = preTokenizers[name]!;
+      const model = { ...(source.tokenizerJson["model"] as object), ignore_merges: pre.ignoresMerges };
+      const tokenizerJson = {
+        ...source.tokenizerJson,
+        normalizer: pre.normalizer,
+        pre_tokenizer: pre.preTokenizer,
+        model,
+      };
+      const oracle = Oracle.fromString(JSON.stringify(tokenizerJson));
+      const ours = createTokenizer({ ...source, tokenizerJson });
+      await fc.assert(
+        fc.asyncProperty(anyText, async (text) => {
+          expect(ours.encode(text)).toEqual((await oracle.encode(text)).getIds());
+        }),
+        { numRuns: 300 },
+      );
+    },
+  );
 
   it("merges words of tens of thousands of letters as the original library does", async () => {
     const oracle = Oracle.fromString(JSON.stringify(source.tokenizerJson));

@@ -1,0 +1,163 @@
+#include "ops/draw.h"
+
+#include <algorithm>
+
+namespace millrace {
+
+namespace {
+
+// Bins of 1/32 nat below the highest logit; the last one takes the rest.
+constexpr int64_t numBins = 4096;
+constexpr float binsPerNat = 32.0f;
+// Tokens lighter than this are binned only when the draw reaches them, which is rare: most of a vocabulary is here.
+constexpr float lightWeight = 0x1p-24f;
+
+/** How far candidates reach: whole bins before `bin`, then the first `place` of its sorted tokens. */
+struct Limit {
+  int64_t bin = numBins;
+  int64_t place = 0;
+  double mass = 0;
+};
+
+class Row {
+ public:
+  Row(const float* logits, int64_t count, float max, float inverse, DrawScratch& scratch)
+      : logits_(logits), count_(count), max_(max), inverse_(inverse), scratch_(scratch) {}
+
+  /** Counts and weighs the tokens of at least `least`; returns their number. */
+  int64_t fill(float least) {
+    least_ = least;
+    sortedBin_ = -1;
+    scratch_.mass.assign(numBins, 0.0);
+    scratch_.counts.assign(numBins, 0);
+    int64_t total = 0;
+    const float* weights = scratch_.weights.data();
+    for (int64_t i = 0; i < count_; ++i) {
+      if (!(weights[i] >= least)) continue;
+      const int64_t bin = binOf(i);
+      scratch_.mass[static_cast<size_t>(bin)] += static_cast<double>(weights[i]);
+      ++scratch_.counts[static_cast<size_t>(bin)];
+      ++total;
+    }
+    return total;
+  }
+
+  /** Tokens of a bin by falling logit, ties to the lowest id. */
+  const std::vector<int32_t>& sortedBin(int64_t bin) {
+    if (bin == sortedBin_) return scratch_.sorted;
+    scratch_.sorted.clear();
+    for (int64_t i = 0; i < count_; ++i) {
+      if (scratch_.weights[static_cast<size_t>(i)] >= least_ && binOf(i) == bin) {
+        scratch_.sorted.push_back(static_cast<int32_t>(i));
+      }
+    }
+    std::sort(scratch_.sorted.begin(), scratch_.sorted.end(), [this](int32_t a, int32_t b) {
+      return logits_[a] > logits_[b] || (logits_[a] == logits_[b] && a < b);
+    });
+    sortedBin_ = bin;
+    return scratch_.sorted;
+  }
+
+  double weight(int64_t token) const { return static_cast<double>(scratch_.weights[static_cast<size_t>(token)]); }
+  double binMass(int64_t bin) const { return scratch_.mass[static_cast<size_t>(bin)]; }
+  int64_t binCount(int64_t bin) const { return scratch_.counts[static_cast<size_t>(bin)]; }
+
+  /** The first `topK` candidates; false if fewer are binned. */
+  bool limitCount(int64_t topK, Limit& limit) {
+    int64_t seen = 0;
+    double mass = 0;
+    for (int64_t bin = 0; bin < numBins; ++bin) {
+      if (seen + binCount(bin) >= topK) {
+        const std::vector<int32_t>& tokens = sortedBin(bin);
+        limit = {bin, topK - seen, mass};
+        for (int64_t i = 0; i < limit.place; ++i) limit.mass += weight(tokens[static_cast<size_t>(i)]);
+        return true;
+      }
+      seen += binCount(bin);
+      mass += binMass(bin);
+    }
+    return false;
+  }
+
+  /** First place within `bound` at which the mass reaches (or with `beyond` exceeds) `target`; -1 if none does. */
+  int64_t reach(double target, bool beyond, const Limit& bound, Limit& found) {
+    const auto passes = [&](double mass) { return beyond ? mass > target : mass >= target; };
+    double mass = 0;
+    int64_t last = -1;
+    for (int64_t bin = 0; bin < numBins && bin <= bound.bin; ++bin) {
+      if (binCount(bin) == 0) continue;
+      if (bin < bound.bin && !passes(mass + binMass(bin))) {
+        mass += binMass(bin);
+        continue;
+      }
+      const std::vector<int32_t>& tokens = sortedBin(bin);
+      const int64_t end = bin < bound.bin ? static_cast<int64_t>(tokens.size()) : bound.place;
+      for (int64_t i = 0; i < end; ++i) {
+        last = tokens[static_cast<size_t>(i)];
+        mass += weight(last);
+        found = {bin, i + 1, mass};
+        if (passes(mass)) return last;
+      }
+    }
+    return -1;
+  }
+
+  /** The lightest candidate within the bound: where rounding left the target just above the whole mass. */
+  int64_t lightest(const Limit& bound) {
+    for (int64_t bin = std::min(bound.bin, numBins - 1); bin >= 0; --bin) {
+      if (binCount(bin) == 0) continue;
+      const std::vector<int32_t>& tokens = sortedBin(bin);
+      const int64_t end = bin < bound.bin ? static_cast<int64_t>(tokens.size()) : bound.place;
+      if (end > 0) return tokens[static_cast<size_t>(end - 1)];
+    }
+    return -1;
+  }
+
+ private:
+  int64_t binOf(int64_t token) const {
+    const float distance = (max_ - logits_[token]) * inverse_ * binsPerNat;
+    return distance < static_cast<float>(numBins - 1) ? static_cast<int64_t>(distance) : numBins - 1;
+  }
+
+  const float* logits_;
+  int64_t count_;
+  float max_;
+  float inverse_;
+  DrawScratch& scratch_;
+  float least_ = 0;
+  int64_t sortedBin_ = -1;
+};
+
+/** The token, or -1 where the binned tokens do not decide it. `total` is the mass of all candidates before top-k. */
+int64_t decide(Row& row, const DrawOptions& options, double total, bool allBinned) {
+  Limit bound;
+  bound.mass = total;
+  if (options.topK > 0 && !row.limitCount(options.topK, bound) && !allBinned) return -1;
+  if (options.topP < 1.0f) {
+    Limit nucleus;
+    const double target = static_cast<double>(options.topP) * bound.mass;
+    if (row.reach(target, false, bound, nucleus) >= 0) bound = nucleus;
+    else if (!allBinned) return -1;
+  }
+  Limit found;
+  const int64_t token = row.reach(options.uniform * bound.mass, true, bound, found);
+  return token >= 0 || !allBinned ? token : row.lightest(bound);
+}
+
+}  // namespace
+
+int64_t drawToken(const KernelTable& kernels, const float* logits, int64_t count, float max,
+                  const DrawOptions& options, DrawScratch& scratch) {
+  const float inverse = 1.0f / options.temperature;
+  if (static_cast<int64_t>(scratch.weights.size()) < count) scratch.weights.resize(static_cast<size_t>(count));
+  const double total = kernels.weighRow(logits, max, inverse, options.minP, scratch.weights.data(), count);
+  Row row(logits, count, max, inverse, scratch);
+  const float smallest = 1e-45f;
+  row.fill(std::max(options.minP, lightWeight));
+  const int64_t token = decide(row, options, total, options.minP >= lightWeight);
+  if (token >= 0 || options.minP >= lightWeight) return token;
+  row.fill(std::max(options.minP, smallest));
+  return decide(row, options, total, true);
+}
+
+}  // namespace millrace

@@ -1,0 +1,37 @@
+// The draw of one token from one row of logits.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/kernel_table.h"
+
+namespace millrace {
+
+struct DrawOptions {
+  float temperature;
+  int64_t topK;
+  float topP;
+  float minP;
+  /** In [0, 1). */
+  double uniform;
+};
+
+/** One thread's room for draws; reused, so that a row allocates nothing once it has grown. */
+struct DrawScratch {
+  std::vector<float> weights;
+  std::vector<double> mass;
+  std::vector<int64_t> counts;
+  std::vector<int32_t> sorted;
+};
+
+/**
+ * The token that SamplingBatch's rule draws from `logits`, whose highest value is `max` (finite, or infinite).
+ *
+ * Instead of sorting the vocabulary, tokens are counted into bins of falling logit; only the bins in which top-k,
+ * top-p or the draw end are sorted.
+ */
+int64_t drawToken(const KernelTable& kernels, const float* logits, int64_t count, float max,
+                  const DrawOptions& options, DrawScratch& scratch);
+
+}  // namespace millrace

@@ -1,5 +1,5 @@
-import { describe, expect, test } from "vitest";
-import { repositoryPath } from "../../tests/test-data.ts";
+import { afterAll, describe, expect, test } from "vitest";
+import { writeRandomModel } from "../../tests/random-model.ts";
 import type { EngineClient, EngineOutput } from "../protocol/engine-client.ts";
 import { defaultSampling, type SamplingParams } from "../protocol/sampling-params.ts";
 import { defaultEngineOptions, type EngineOptions } from "./engine-options.ts";
@@ -7,10 +7,13 @@ import { createInProcessClient } from "./in-process-client.ts";
 import { loadEngine } from "./load-engine.ts";
 import { startEngineWorker } from "./worker-client.ts";
 
-// The first law: same request, same bytes, whatever runs beside it. On the embedded model, with real kernels.
+// The first law: same request, same bytes, whatever runs beside it. With real kernels.
+
+const model = writeRandomModel();
+afterAll(() => model.remove());
 
 const base: EngineOptions = {
-  ...defaultEngineOptions(repositoryPath("models", "pebble", "model")),
+  ...defaultEngineOptions(model.path),
   maxModelLen: 256,
   maxNumSeqs: 16,
   maxNumBatchedTokens: 128,
@@ -19,7 +22,7 @@ const base: EngineOptions = {
 
 /** Eight requests of different length, greedy and sampled in turn, all with log-probabilities. */
 const requests = Array.from({ length: 8 }, (_, index) => ({
-  promptTokenIds: Array.from({ length: 2 + index * 9 }, (_, j) => 5 + ((index * 131 + j * 37) % 1500)),
+  promptTokenIds: Array.from({ length: 2 + index * 9 }, (_, j) => 5 + ((index * 131 + j * 37) % 300)),
   sampling: {
     ...defaultSampling,
     ignoreEos: true,

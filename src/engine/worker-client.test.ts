@@ -1,6 +1,6 @@
 import type * as WorkerThreads from "node:worker_threads";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { repositoryPath } from "../../tests/test-data.ts";
+import { writeRandomModel } from "../../tests/random-model.ts";
 import type { EngineClient } from "../protocol/engine-client.ts";
 import { defaultSampling } from "../protocol/sampling-params.ts";
 import { defaultEngineOptions, type EngineOptions } from "./engine-options.ts";
@@ -19,8 +19,10 @@ vi.mock("node:worker_threads", async (original) => {
   return { ...module, Worker: RecordedWorker };
 });
 
+const model = writeRandomModel();
+
 const options: EngineOptions = {
-  ...defaultEngineOptions(repositoryPath("models", "pebble", "model")),
+  ...defaultEngineOptions(model.path),
   maxModelLen: 256,
   maxNumSeqs: 16,
   maxNumBatchedTokens: 128,
@@ -33,9 +35,12 @@ beforeAll(async () => {
   client = await startEngineWorker(options);
 });
 
-afterAll(() => client.close());
+afterAll(async () => {
+  await client.close();
+  model.remove();
+});
 
-const prompt = (length: number): number[] => Array.from({ length }, (_, j) => 5 + ((j * 37) % 1500));
+const prompt = (length: number): number[] => Array.from({ length }, (_, j) => 5 + ((j * 37) % 300));
 
 test("says what is served", () => {
   expect(client.info).toMatchObject({

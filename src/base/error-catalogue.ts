@@ -79,6 +79,12 @@ export const errorCatalogue = {
     when: "The engine stopped by a fault of its own.",
     remedy: "Restart the server and report the message with the log.",
   },
+  engine_stalled: {
+    kind: "bug",
+    status: 503,
+    when: "A health check finds that the engine is silent, or that one step takes far too long.",
+    remedy: "Restart the server; report the message with the log.",
+  },
   // Files
   file_not_found: {
     kind: "environment",

@@ -53,9 +53,13 @@ export async function readJsonObject(c: HttpContext, maxBytes: number): Promise<
     body = JSON.parse(text);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new MillraceError("malformed_json", `The body is not valid JSON: ${reason}. Send one JSON object.`, {
-      cause: error,
-    });
+    throw new MillraceError(
+      "malformed_json",
+      `The body is not valid JSON: ${reason}. Send one JSON object.`,
+      {
+        cause: error,
+      },
+    );
   }
   if (typeof body !== "object" || body === null || Array.isArray(body)) {
     const kind = body === null ? "null" : Array.isArray(body) ? "a list" : `a ${typeof body}`;

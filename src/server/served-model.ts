@@ -42,7 +42,8 @@ export class ModelRegistry {
   /** The named model, or the first one where the request names none. Errors: `model_not_found`. */
   resolve(name: string | null | undefined): ServedModel {
     const first = this.models[0];
-    if (first === undefined) throw new MillraceError("server_not_ready", "No model is loaded yet. Try again.");
+    if (first === undefined)
+      throw new MillraceError("server_not_ready", "No model is loaded yet. Try again.");
     if (name === null || name === undefined || name === "") return first;
     const model = this.#byName.get(name);
     if (model !== undefined) return model;

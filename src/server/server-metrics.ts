@@ -14,7 +14,8 @@ interface MeasuredModel {
 const labelNames = ["model_name", "engine"];
 // vLLM's edges, in seconds, so that its dashboards work.
 const firstTokenEdges = [
-  0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560,
+  0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640,
+  2560,
 ];
 const betweenTokensEdges = [
   0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80,
@@ -38,7 +39,9 @@ export class ServerMetrics {
   readonly #clock: Clock;
   readonly #counters: Readonly<Record<"prompt" | "generation" | "preemptions" | "success" | "http", Counter>>;
   readonly #gauges: Readonly<Record<"running" | "waiting" | "kvUsage" | "cacheConfig", Gauge>>;
-  readonly #times: Readonly<Record<"firstToken" | "betweenTokens" | "perToken" | "e2e" | "decode", Histogram>>;
+  readonly #times: Readonly<
+    Record<"firstToken" | "betweenTokens" | "perToken" | "e2e" | "decode", Histogram>
+  >;
   #sizes: Readonly<Record<"prompt" | "generation" | "maxTokens" | "n", Histogram>> | null = null;
   #models: readonly MeasuredModel[] = [];
   readonly #preemptionsSeen = new Map<string, number>();
@@ -49,7 +52,9 @@ export class ServerMetrics {
       prompt: this.#counter("vllm:prompt_tokens_total", "Prompt tokens processed."),
       generation: this.#counter("vllm:generation_tokens_total", "Tokens generated."),
       preemptions: this.#counter("vllm:num_preemptions_total", "Preemptions of running sequences."),
-      success: this.#counter("vllm:request_success_total", "Sequences by how they ended.", ["finished_reason"]),
+      success: this.#counter("vllm:request_success_total", "Sequences by how they ended.", [
+        "finished_reason",
+      ]),
       http: new Counter({
         name: "http_requests_total",
         help: "HTTP requests by method, route and status.",
@@ -68,7 +73,11 @@ export class ServerMetrics {
       ]),
     };
     this.#times = {
-      firstToken: this.#histogram("vllm:time_to_first_token_seconds", "Time to first token.", firstTokenEdges),
+      firstToken: this.#histogram(
+        "vllm:time_to_first_token_seconds",
+        "Time to first token.",
+        firstTokenEdges,
+      ),
       betweenTokens: this.#histogram(
         "vllm:inter_token_latency_seconds",
         "Time between two outputs of a sequence.",
@@ -80,7 +89,11 @@ export class ServerMetrics {
         betweenTokensEdges,
       ),
       e2e: this.#histogram("vllm:e2e_request_latency_seconds", "Time from arrival to the end.", requestEdges),
-      decode: this.#histogram("vllm:request_decode_time_seconds", "Time from first to last token.", requestEdges),
+      decode: this.#histogram(
+        "vllm:request_decode_time_seconds",
+        "Time from first to last token.",
+        requestEdges,
+      ),
     };
     this.#addProcessGauges();
   }
@@ -164,7 +177,7 @@ export class ServerMetrics {
     const registers = [this.registry];
     const started = Date.now() / 1000 - process.uptime();
     const add = (name: string, help: string, read: () => number): void => {
-      const gauge = new Gauge({ name, help, registers, collect: () => gauge.set(read()) });
+      const gauge: Gauge = new Gauge({ name, help, registers, collect: () => gauge.set(read()) });
     };
     add("process_start_time_seconds", "Start of the process, Unix time.", () => started);
     add("process_resident_memory_bytes", "Resident memory.", () => process.memoryUsage.rss());

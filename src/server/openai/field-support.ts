@@ -1,6 +1,6 @@
 import { MillraceError } from "../../base/errors.ts";
-import type { ServerContext } from "../server-context.ts";
 import { shorten } from "../served-model.ts";
+import type { ServerContext } from "../server-context.ts";
 
 type IsNeutral = (value: unknown) => boolean;
 

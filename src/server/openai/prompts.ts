@@ -55,7 +55,9 @@ export function encodeText(text: string, model: ServedModel, addSpecialTokens: b
 
 function checkLength(tokenIds: readonly number[], model: ServedModel): readonly number[] {
   if (tokenIds.length === 0) {
-    throw new MillraceError("invalid_request", "The prompt is empty. Send at least one token.", { param: "prompt" });
+    throw new MillraceError("invalid_request", "The prompt is empty. Send at least one token.", {
+      param: "prompt",
+    });
   }
   checkContext(tokenIds.length, 0, model);
   return tokenIds;

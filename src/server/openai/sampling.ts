@@ -43,7 +43,12 @@ export function planSequences(
   demand(minP >= 0 && minP <= 1, "min_p", minP, "from 0 to 1");
   demand(n >= 1 && n <= maxChoices, "n", n, `from 1 to ${maxChoices}`);
   demand(n === 1 || temperature > 0, "n", n, "1 with temperature 0, since all choices would be equal");
-  demand(minTokens >= 0 && minTokens <= maxTokens, "min_tokens", minTokens, `from 0 to max_tokens (${maxTokens})`);
+  demand(
+    minTokens >= 0 && minTokens <= maxTokens,
+    "min_tokens",
+    minTokens,
+    `from 0 to max_tokens (${maxTokens})`,
+  );
   return {
     sampling: {
       maxTokens,
@@ -53,7 +58,10 @@ export function planSequences(
       topK: Math.max(0, topK),
       minP,
       // vLLM reads -1 as "no seed".
-      seed: body.seed === null || body.seed === undefined || body.seed === -1 ? null : unsigned(BigInt(body.seed)),
+      seed:
+        body.seed === null || body.seed === undefined || body.seed === -1
+          ? null
+          : unsigned(BigInt(body.seed)),
       stopTokenIds: checkTokenIds(body.stop_token_ids ?? [], "stop_token_ids", model),
       ignoreEos: body.ignore_eos ?? false,
       logprobs,
@@ -101,14 +109,22 @@ function readStop(stop: SamplingBody["stop"]): readonly string[] {
   return stops;
 }
 
-function readLogitBias(bias: SamplingBody["logit_bias"], model: ServedModel): ReadonlyMap<number, number> | null {
+function readLogitBias(
+  bias: SamplingBody["logit_bias"],
+  model: ServedModel,
+): ReadonlyMap<number, number> | null {
   const entries = Object.entries(bias ?? {});
   if (entries.length === 0) return null;
   const { vocabSize } = model.client.info;
   return new Map(
     entries.map(([key, value]) => {
       const isId = /^\d{1,9}$/.test(key) && Number(key) < vocabSize;
-      demand(isId, "logit_bias", key.slice(0, 40), `keyed by token ids of the vocabulary (0 to ${vocabSize - 1})`);
+      demand(
+        isId,
+        "logit_bias",
+        key.slice(0, 40),
+        `keyed by token ids of the vocabulary (0 to ${vocabSize - 1})`,
+      );
       demand(value >= -100 && value <= 100, "logit_bias", value, "from -100 to 100 for each token");
       return [Number(key), value];
     }),

@@ -3,7 +3,9 @@ import { MillraceError } from "../../base/errors.ts";
 import { shorten } from "../served-model.ts";
 
 /** Checked by hand: a schema per element costs too much for long lists, and lists every fault of hostile ones. */
-const promptSchema = z.custom<string | readonly string[] | readonly number[] | readonly (readonly number[])[]>(
+const promptSchema = z.custom<
+  string | readonly string[] | readonly number[] | readonly (readonly number[])[]
+>(
   (value) => typeof value === "string" || isPromptList(value),
   "expected a text, a list of texts, a list of token ids, or a list of lists of token ids, not empty",
 );
@@ -21,7 +23,10 @@ export function isTokenIds(value: unknown): value is number[] {
   return Array.isArray(value) && value.every((id) => Number.isInteger(id) && (id as number) >= 0);
 }
 
-const tokenIdsSchema = z.custom<readonly number[]>(isTokenIds, "expected a list of token ids (whole numbers from 0)");
+const tokenIdsSchema = z.custom<readonly number[]>(
+  isTokenIds,
+  "expected a list of token ids (whole numbers from 0)",
+);
 
 const integer = z.int().nullish();
 const number = z.number().nullish();
@@ -104,7 +109,10 @@ export type SamplingBody = z.output<z.ZodObject<typeof samplingFields>>;
 export type TemplateBody = z.output<z.ZodObject<typeof templateFields>>;
 
 /** The body in its schema's type. Errors: `invalid_request` naming the first field at fault and the value seen. */
-export function parseBody<S extends z.ZodType>(schema: S, body: Readonly<Record<string, unknown>>): z.output<S> {
+export function parseBody<S extends z.ZodType>(
+  schema: S,
+  body: Readonly<Record<string, unknown>>,
+): z.output<S> {
   const parsed = schema.safeParse(body);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
@@ -113,9 +121,13 @@ export function parseBody<S extends z.ZodType>(schema: S, body: Readonly<Record<
   const seen = valueAt(body, path);
   const found = seen === undefined ? "missing" : shorten(JSON.stringify(seen));
   const problem = issue?.message.replace(/^Invalid input: /, "") ?? "wrong form";
-  throw new MillraceError("invalid_request", `The field ${param} is ${found}: ${problem}. Change this field.`, {
-    param,
-  });
+  throw new MillraceError(
+    "invalid_request",
+    `The field ${param} is ${found}: ${problem}. Change this field.`,
+    {
+      param,
+    },
+  );
 }
 
 /** `["messages", 0, "role"]` → `messages[0].role`. */

@@ -1,0 +1,128 @@
+import { randomUUID } from "node:crypto";
+import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
+import { Hono } from "hono";
+import { httpStatusOf, MillraceError } from "../base/errors.ts";
+import { handleHealth, handleLive, handleMetrics, handleReady, handleVersion } from "./health.ts";
+import type { HttpContext, ServerEnv } from "./http-context.ts";
+import { handleChat } from "./openai/chat.ts";
+import { handleCompletions } from "./openai/completions.ts";
+import { errorResponse, faultFields } from "./openai/errors.ts";
+import { handleModel, handleModels } from "./openai/models.ts";
+import { handleDetokenize, handleTokenize } from "./openai/tokenize.ts";
+import { shorten } from "./served-model.ts";
+import type { ServerContext } from "./server-context.ts";
+
+type Handler = (c: HttpContext, context: ServerContext) => Response | Promise<Response>;
+
+interface Route {
+  readonly method: "GET" | "POST";
+  readonly path: string;
+  readonly handler: Handler;
+  /** Probes and scrapers have no key. */
+  readonly isOpen?: boolean;
+}
+
+const routes: readonly Route[] = [
+  { method: "POST", path: "/v1/chat/completions", handler: handleChat },
+  { method: "POST", path: "/v1/completions", handler: handleCompletions },
+  { method: "GET", path: "/v1/models", handler: handleModels },
+  { method: "GET", path: "/v1/models/:id{.+}", handler: handleModel },
+  { method: "POST", path: "/tokenize", handler: handleTokenize },
+  { method: "POST", path: "/detokenize", handler: handleDetokenize },
+  { method: "GET", path: "/health", handler: handleHealth, isOpen: true },
+  { method: "GET", path: "/ready", handler: handleReady, isOpen: true },
+  { method: "GET", path: "/live", handler: handleLive, isOpen: true },
+  { method: "GET", path: "/version", handler: handleVersion, isOpen: true },
+  { method: "GET", path: "/metrics", handler: handleMetrics, isOpen: true },
+];
+
+/** The HTTP routes over one context; hand `fetch` to any host, or `request` to a test. */
+export function createServerApp(context: ServerContext): Hono<ServerEnv> {
+  const app = new Hono<ServerEnv>();
+  app.use("*", async (c, next) => {
+    c.set("headers", commonHeaders(c, context));
+    await next();
+  });
+  app.options(
+    "*",
+    (c) => new Response(null, { status: 204, headers: { ...c.get("headers"), ...preflightHeaders(c) } }),
+  );
+  for (const route of routes) {
+    app.on(route.method, route.path, async (c) => {
+      const response = await answer(c, context, route);
+      context.metrics.countHttp(
+        route.method,
+        route.path,
+        response === RESPONSE_ALREADY_SENT ? 200 : response.status,
+      );
+      return response;
+    });
+    app.all(route.path, (c) => refuseMethod(c, context, route));
+  }
+  app.notFound((c) => refuse(c, context, routeNotFound(c.req.path)));
+  app.onError((error, c) => refuse(c, context, error));
+  return app;
+}
+
+async function answer(c: HttpContext, context: ServerContext, route: Route): Promise<Response> {
+  try {
+    if (route.isOpen !== true) context.apiKeys.check(c.req.header("authorization"));
+    return await route.handler(c, context);
+  } catch (error) {
+    return fail(c, context, error);
+  }
+}
+
+function fail(c: HttpContext, context: ServerContext, error: unknown): Response {
+  const status = httpStatusOf(error);
+  if (status === 500) context.logger.error("A request failed.", { path: c.req.path, ...faultFields(error) });
+  return errorResponse(c, error);
+}
+
+function refuse(c: HttpContext, context: ServerContext, error: unknown): Response {
+  const response = fail(c, context, error);
+  context.metrics.countHttp(c.req.method, "none", response.status);
+  return response;
+}
+
+function refuseMethod(c: HttpContext, context: ServerContext, route: Route): Response {
+  const error = new MillraceError(
+    "method_not_allowed",
+    `The path ${route.path} does not take ${shorten(c.req.method)}. Use ${route.method}.`,
+  );
+  const response = refuse(c, context, error);
+  response.headers.set("allow", route.method);
+  return response;
+}
+
+function routeNotFound(path: string): MillraceError {
+  const known = routes.map((route) => `${route.method} ${route.path.replace(/:id\{.*/, "{id}")}`).join(", ");
+  return new MillraceError("route_not_found", `There is no path ${shorten(path)} here. Known are ${known}.`);
+}
+
+/** Request id and cross-origin headers of every answer. */
+function commonHeaders(c: HttpContext, context: ServerContext): Record<string, string> {
+  const given = c.req.header("x-request-id");
+  const isSafe = given !== undefined && /^[\x21-\x7e]{1,128}$/.test(given);
+  const headers: Record<string, string> = { "x-request-id": isSafe ? given : randomUUID() };
+  const origin = c.req.header("origin");
+  const { allowedOrigins } = context;
+  if (allowedOrigins.includes("*")) headers["access-control-allow-origin"] = "*";
+  else if (origin !== undefined && allowedOrigins.includes(origin)) {
+    headers["access-control-allow-origin"] = origin;
+    headers["vary"] = "origin";
+  }
+  if (headers["access-control-allow-origin"] !== undefined) {
+    headers["access-control-expose-headers"] = "x-request-id, x-millrace-warnings, retry-after";
+  }
+  if (context.phase === "draining") headers["connection"] = "close";
+  return headers;
+}
+
+function preflightHeaders(c: HttpContext): Record<string, string> {
+  return {
+    "access-control-allow-methods": "GET, POST, OPTIONS",
+    "access-control-allow-headers": c.req.header("access-control-request-headers") ?? "*",
+    "access-control-max-age": "600",
+  };
+}

@@ -1,0 +1,112 @@
+import type { TokenLogprobs } from "../../protocol/engine-client.ts";
+import type { Tokenizer } from "../../tokenizer/tokenizer.ts";
+
+/** What JSON can hold in place of minus infinity; vLLM's value. */
+const leastLogprob = -9999;
+
+function clamp(logprob: number): number {
+  return Number.isNaN(logprob) ? leastLogprob : Math.max(leastLogprob, logprob);
+}
+
+/** A token as text and bytes. A token that is a part of a character shows U+FFFD; its bytes are exact. */
+function describeToken(
+  tokenizer: Tokenizer,
+  id: number,
+): { readonly text: string; readonly bytes: Uint8Array } {
+  const bytes = tokenizer.isSpecial(id) ? undefined : tokenizer.tokenBytes(id);
+  if (bytes !== undefined) return { text: Buffer.from(bytes).toString("utf8"), bytes };
+  const text = tokenizer.tokenText(id);
+  return { text, bytes: Buffer.from(text, "utf8") };
+}
+
+export interface ChatLogprob {
+  readonly token: string;
+  readonly logprob: number;
+  readonly bytes: readonly number[];
+}
+
+export interface ChatTokenLogprobs extends ChatLogprob {
+  readonly top_logprobs: readonly ChatLogprob[];
+}
+
+/** The chat endpoint's form: one entry per token with its alternatives, most likely first. */
+export function chatLogprobs(
+  tokenizer: Tokenizer,
+  tokenIds: readonly number[],
+  logprobs: readonly TokenLogprobs[],
+): ChatTokenLogprobs[] {
+  const entry = (id: number, logprob: number): ChatLogprob => {
+    const { text, bytes } = describeToken(tokenizer, id);
+    return { token: text, logprob: clamp(logprob), bytes: [...bytes] };
+  };
+  return logprobs.map((row, index) => ({
+    ...entry(tokenIds[index]!, row.logprob),
+    top_logprobs: row.topIds.map((id, rank) => entry(id, row.topLogprobs[rank]!)),
+  }));
+}
+
+export interface CompletionLogprobs {
+  readonly text_offset: number[];
+  readonly token_logprobs: (number | null)[];
+  readonly tokens: string[];
+  readonly top_logprobs: (Record<string, number> | null)[];
+}
+
+/** The alternatives of one position with what the engine says of the token itself. */
+export interface ScoredToken {
+  readonly id: number;
+  readonly logprob: number;
+  readonly topIds: ArrayLike<number>;
+  readonly topLogprobs: ArrayLike<number>;
+}
+
+/**
+ * The completions endpoint's form, built piece by piece over one choice: offsets count characters (code points) of
+ * the tokens before.
+ */
+export class CompletionLogprobsBuilder {
+  readonly #tokenizer: Tokenizer;
+  #offset = 0;
+
+  constructor(tokenizer: Tokenizer) {
+    this.#tokenizer = tokenizer;
+  }
+
+  /** The first token of a prompt: nothing comes before it, so it has no probability. */
+  addUnscored(into: CompletionLogprobs, id: number): void {
+    this.#addToken(into, id);
+    into.token_logprobs.push(null);
+    into.top_logprobs.push(null);
+  }
+
+  add(into: CompletionLogprobs, token: ScoredToken): void {
+    const text = this.#addToken(into, token.id);
+    into.token_logprobs.push(clamp(token.logprob));
+    const top: Record<string, number> = {};
+    for (let rank = 0; rank < token.topIds.length; rank += 1) {
+      const other = describeToken(this.#tokenizer, token.topIds[rank]!).text;
+      // Different tokens may look alike; the more likely one keeps the name.
+      if (!Object.hasOwn(top, other)) setOwn(top, other, clamp(token.topLogprobs[rank]!));
+    }
+    if (!Object.hasOwn(top, text)) setOwn(top, text, clamp(token.logprob));
+    into.top_logprobs.push(top);
+  }
+
+  #addToken(into: CompletionLogprobs, id: number): string {
+    const { text, bytes } = describeToken(this.#tokenizer, id);
+    into.tokens.push(text);
+    into.text_offset.push(this.#offset);
+    // Bytes that begin a character; the others belong to one that an earlier token began.
+    for (const byte of bytes) if ((byte & 0xc0) !== 0x80) this.#offset += 1;
+    return text;
+  }
+}
+
+/** Plain assignment would change the prototype for a token that reads `__proto__`. */
+function setOwn(target: Record<string, number>, key: string, value: number): void {
+  Object.defineProperty(target, key, { value, enumerable: true, configurable: true, writable: true });
+}
+
+export function emptyCompletionLogprobs(): CompletionLogprobs {
+  return { text_offset: [], token_logprobs: [], tokens: [], top_logprobs: [] };
+}

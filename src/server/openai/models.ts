@@ -1,0 +1,32 @@
+import { type HttpContext, jsonResponse } from "../http-context.ts";
+import type { ServedModel } from "../served-model.ts";
+import type { ServerContext } from "../server-context.ts";
+
+/** `GET /v1/models`: one card per name. */
+export function handleModels(c: HttpContext, context: ServerContext): Response {
+  const cards = context
+    .registry()
+    .models.flatMap((model) =>
+      [...new Set([model.id, ...model.aliases])].map((name) => modelCard(name, model)),
+    );
+  return jsonResponse(c, { object: "list", data: cards });
+}
+
+/** `GET /v1/models/{id}`; the id may hold slashes. */
+export function handleModel(c: HttpContext, context: ServerContext): Response {
+  const name = c.req.param("id") ?? "";
+  return jsonResponse(c, modelCard(name, context.registry().resolve(name)));
+}
+
+function modelCard(name: string, model: ServedModel): Record<string, unknown> {
+  return {
+    id: name,
+    object: "model",
+    created: model.created,
+    owned_by: "millrace",
+    root: model.id,
+    parent: null,
+    max_model_len: model.maxModelLen,
+    permission: [],
+  };
+}

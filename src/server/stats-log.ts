@@ -1,0 +1,79 @@
+import type { Clock } from "../base/clock.ts";
+import type { Logger } from "../base/logger.ts";
+import type { EngineStats } from "../protocol/engine-client.ts";
+import type { EngineProbe } from "./engine-probe.ts";
+
+interface Watched {
+  readonly probe: EngineProbe;
+  last: { readonly stats: EngineStats; readonly at: number } | null;
+}
+
+/** Writes vLLM's line about throughput while an engine is busy, and one more when it has become idle. */
+export class StatsLog {
+  readonly #logger: Logger;
+  readonly #clock: Clock;
+  readonly #intervalMs: number;
+  #watched: readonly Watched[] = [];
+  #timer: NodeJS.Timeout | null = null;
+
+  constructor(logger: Logger, clock: Clock, intervalMs: number) {
+    this.#logger = logger;
+    this.#clock = clock;
+    this.#intervalMs = intervalMs;
+  }
+
+  setModels(models: readonly { readonly probe: EngineProbe }[]): void {
+    this.#watched = models.map(({ probe }) => ({ probe, last: null }));
+  }
+
+  /** Called with every request; the timer runs only while there is something to tell. */
+  start(): void {
+    if (this.#timer !== null) return;
+    this.#timer = setInterval(() => void this.#report(), this.#intervalMs);
+    this.#timer.unref();
+    for (const watched of this.#watched) void this.#mark(watched);
+  }
+
+  stop(): void {
+    if (this.#timer !== null) clearInterval(this.#timer);
+    this.#timer = null;
+  }
+
+  async #mark(watched: Watched): Promise<void> {
+    const stats = await watched.probe.stats();
+    if (stats !== null) watched.last = { stats, at: this.#clock.now() };
+  }
+
+  async #report(): Promise<void> {
+    let isBusy = false;
+    for (const [index, watched] of this.#watched.entries()) {
+      const before = watched.last;
+      await this.#mark(watched);
+      const after = watched.last;
+      if (before === null || after === null) continue;
+      const isOpen = after.stats.numRunning + after.stats.numWaiting > 0;
+      if (!isOpen && after.stats.numSteps === before.stats.numSteps) continue;
+      isBusy = true;
+      this.#logger.info(statsLine(index, before.stats, after.stats, (after.at - before.at) / 1000));
+    }
+    if (!isBusy) this.stop();
+  }
+}
+
+/** The line itself, with the words that scripts look for. */
+export function statsLine(index: number, before: EngineStats, after: EngineStats, seconds: number): string {
+  const rate = (total: number, earlier: number): string =>
+    ((total - earlier) / Math.max(seconds, 1e-3)).toFixed(1);
+  const usage = 100 * kvCacheUsage(after);
+  return (
+    `Engine ${String(index).padStart(3, "0")}: ` +
+    `Avg prompt throughput: ${rate(after.promptTokens, before.promptTokens)} tokens/s, ` +
+    `Avg generation throughput: ${rate(after.generationTokens, before.generationTokens)} tokens/s, ` +
+    `Running: ${after.numRunning} reqs, Waiting: ${after.numWaiting} reqs, KV cache usage: ${usage.toFixed(1)}%`
+  );
+}
+
+/** Share of the blocks in use, 0 to 1. */
+export function kvCacheUsage(stats: EngineStats): number {
+  return stats.numTotalBlocks === 0 ? 0 : 1 - stats.numFreeBlocks / stats.numTotalBlocks;
+}

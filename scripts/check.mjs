@@ -13,7 +13,8 @@ const steps = [
   ...(noTests ? [] : [["unit tests", "vitest", ["run", "--silent", "--reporter=dot", "src"]]]),
 ];
 
-for (const [label, tool, args] of steps) {
+for (const step of steps) {
+  const [label, tool, args] = step;
   const started = performance.now();
   const status = runTool(tool, args);
   const seconds = ((performance.now() - started) / 1000).toFixed(1);

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import type { z } from "zod";
 import { MillraceError } from "../base/errors.ts";
 
 /** One setting: the only source of its type, flag, environment variable, default and help. */
@@ -45,7 +45,7 @@ export function resolveComponent<C extends Component>(
       const name = flagName(setting.flag);
       const source =
         given[key] === undefined && fromEnvironment !== undefined ? ` (from ${setting.env})` : "";
-      const seen = value === undefined ? "missing" : `"${String(value)}"${source}`;
+      const seen = value === undefined ? "missing" : `${JSON.stringify(value)}${source}`;
       const problems = parsed.error.issues.map((issue) => issue.message).join("; ");
       throw new MillraceError("invalid_option", `${name} is ${seen}: ${problems}. See --help.`, {
         param: name,
@@ -62,5 +62,6 @@ export function defaultText(setting: Field): string | undefined {
   if (!parsed.success || parsed.data === undefined || parsed.data === null || parsed.data === false)
     return undefined;
   if (Array.isArray(parsed.data) && parsed.data.length === 0) return undefined;
-  return Array.isArray(parsed.data) ? parsed.data.join(",") : String(parsed.data);
+  if (Array.isArray(parsed.data)) return parsed.data.join(",");
+  return typeof parsed.data === "string" ? parsed.data : JSON.stringify(parsed.data);
 }

@@ -1,0 +1,42 @@
+import { expect, test } from "vitest";
+import { z } from "zod";
+import { defaultText, field, flagName, resolveComponent } from "./component.ts";
+import { bytes, integer, oneOf, tokenCount } from "./value-schemas.ts";
+
+const component = {
+  count: field("--count <n>", integer(1, 10).default(3), "how many", { env: "COUNT" }),
+  size: field("--size <size>", bytes.optional(), "how big"),
+  length: field("--length <tokens>", tokenCount.optional(), "how long"),
+  mode: field("--mode <name>", oneOf(["fast", "slow"]).default("fast"), "how"),
+  quiet: field("--quiet", z.boolean().default(false), "say less"),
+};
+
+test("a flag beats the environment, which beats the default", () => {
+  expect(resolveComponent(component, {}, {}).count).toBe(3);
+  expect(resolveComponent(component, {}, { COUNT: "4" }).count).toBe(4);
+  expect(resolveComponent(component, { count: "5" }, { COUNT: "4" }).count).toBe(5);
+});
+
+test("sizes and token counts take units", () => {
+  const values = resolveComponent(component, { size: "1.5GiB", length: "32k" }, {});
+  expect(values.size).toBe(1.5 * 1024 ** 3);
+  expect(values.length).toBe(32768);
+});
+
+test("a wrong value names the option, the value and what is allowed", () => {
+  const wrong =
+    (given: Record<string, unknown>): (() => unknown) =>
+    () =>
+      resolveComponent(component, given, {});
+  expect(wrong({ count: "11" })).toThrow('--count is "11": it takes a whole number from 1 to 10');
+  expect(wrong({ mode: "odd" })).toThrow('--mode is "odd": it takes one of fast, slow');
+  expect(wrong({ size: "big" })).toThrow('--size is "big": it takes a size such as 2GiB');
+  expect(() => resolveComponent(component, {}, { COUNT: "x" })).toThrow("(from COUNT)");
+});
+
+test("help shows defaults that say something", () => {
+  expect(flagName("--count <n>")).toBe("--count");
+  expect(defaultText(component.count)).toBe("3");
+  expect(defaultText(component.size)).toBeUndefined();
+  expect(defaultText(component.quiet)).toBeUndefined();
+});

@@ -73,7 +73,7 @@ struct FloatKernel {
     }
   }
 
-  template <int rows, int tiles, bool stream>
+  template <int rows, int tiles>
   static void run(const TileJob& job) {
     const PackedMatrix& w = job.w;
     const int64_t rowBytes = job.x.rowStride * bytesPerElement(form);

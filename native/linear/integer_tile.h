@@ -18,19 +18,23 @@ struct IntegerKernel {
   /** What the stored code of a zero weight is, as `addProducts` sees it. */
   static constexpr int32_t zeroCode = codes == Codes::Int8 ? int8Bias : hasMinimums ? 0 : 8;
 
-  template <bool stream, int rows, int tiles>
+  MILLRACE_INLINE static Ahead at(Ahead ahead, int64_t col) { return {ahead.from + col / 8 * ahead.step, ahead.step}; }
+
+  template <int rows, int tiles>
   MILLRACE_INLINE static void addSpan(Ints (&acc)[rows][tiles], const uint8_t* const (&weights)[tiles],
-                                      int64_t start, int64_t span, const int8_t* x, int64_t stride, int64_t ahead) {
+                                      int64_t start, int64_t span, const int8_t* x, int64_t stride, Ahead ahead) {
     if constexpr (scaling == Scaling::Block32) {
-      addProducts<codes, 4, stream>(acc, weights, start * bytesPerColumn, x + start, stride, ahead);
+      addProducts<codes, 4>(acc, weights, start * bytesPerColumn, x + start, stride, at(ahead, start));
     } else if constexpr (scaling == Scaling::Block16) {
-      addProducts<codes, 2, stream>(acc, weights, start * bytesPerColumn, x + start, stride, ahead);
+      addProducts<codes, 2>(acc, weights, start * bytesPerColumn, x + start, stride, at(ahead, start));
     } else {
       int64_t col = start;
       for (; col + 32 <= start + span; col += 32) {
-        addProducts<codes, 4, stream>(acc, weights, col * bytesPerColumn, x + col, stride, ahead);
+        addProducts<codes, 4>(acc, weights, col * bytesPerColumn, x + col, stride, at(ahead, col));
       }
-      if (col < start + span) addProducts<codes, 2, stream>(acc, weights, col * bytesPerColumn, x + col, stride, ahead);
+      if (col < start + span) {
+        addProducts<codes, 2>(acc, weights, col * bytesPerColumn, x + col, stride, at(ahead, col));
+      }
     }
   }
 
@@ -68,7 +72,7 @@ struct IntegerKernel {
     }
   }
 
-  template <int rows, int tiles, bool stream>
+  template <int rows, int tiles>
   static void run(const TileJob& job) {
     const PackedMatrix& w = job.w;
     const Activations& x = job.x;
@@ -98,7 +102,7 @@ struct IntegerKernel {
 #pragma GCC unroll 4
         for (int c = 0; c < tiles; ++c) acc[r][c] = splatInt(zeroCode == 0 ? 0 : sum * zeroCode);
       }
-      addSpan<stream>(acc, weights, start, span, codesOfX, x.rowStride, job.aheadBytes);
+      addSpan(acc, weights, start, span, codesOfX, x.rowStride, job.ahead);
       scaleSpan(total, acc, job, scaleIndex, start, start + span);
       left -= span;
       if (left == 0) {

@@ -49,10 +49,12 @@ constexpr int64_t streamAheadBytes = 2048;
 
 /** How a linear is cut: `unitTiles` tiles of weights by blocks of rows. */
 struct Cut {
-  /** For the first block of rows, and the others. */
-  const TileFunction* first;
-  const TileFunction* others;
+  const TileFunction* functions;
+  /** How far ahead of its first tile a block of rows begins to prefetch, by how much the next block's begins later,
+      and how fast it goes on. */
   int64_t aheadBytes;
+  int64_t aheadBlockBytes;
+  int64_t aheadStep;
   int64_t kernelTiles;
   int64_t unitTiles;
   int64_t numUnits;
@@ -65,19 +67,21 @@ struct Cut {
 Cut cutLinear(const PackedMatrix& w, const TileFamily& family, int64_t rows, int threads) {
   Cut cut;
   const bool isSmall = rows <= family.smallRows;
-  cut.first = isSmall ? family.small : family.largeFirst;
-  cut.others = family.large;
+  cut.functions = isSmall ? family.small : family.large;
   cut.kernelTiles = isSmall ? family.smallTiles : family.largeTiles;
-  // A single tile reads straight on; several side by side meet the next unit at the same place.
-  cut.aheadBytes = cut.kernelTiles == 1 ? streamAheadBytes : cut.kernelTiles * w.tileBytes;
   cut.unitTiles = w.paired && cut.kernelTiles < 2 ? 2 : cut.kernelTiles;
   cut.numUnits = (w.numTiles + cut.unitTiles - 1) / cut.unitTiles;
   cut.numRowBlocks = isSmall ? 1 : (rows + family.largeRows - 1) / family.largeRows;
+  // A few rows read straight on; more rows make several passes over a unit, each with its share of the next one.
+  const int64_t unitBytes = cut.unitTiles * w.tileBytes;
+  cut.aheadBytes = isSmall ? streamAheadBytes : unitBytes;
+  cut.aheadBlockBytes = unitBytes / cut.numRowBlocks;
+  cut.aheadStep = cut.kernelTiles * w.tileBytes / cut.numRowBlocks * 8 / w.cols;
   cut.taskBlocks = cut.numRowBlocks;
   cut.taskUnits = cut.numUnits;
   if (threads == 1) return cut;
-  // About eight tasks a thread: few enough that claiming one costs nothing, enough to even out the end.
-  const int64_t tasks = 8 * static_cast<int64_t>(threads);
+  // About four tasks a thread: few enough for long runs of memory, enough to even out the end.
+  const int64_t tasks = 4 * static_cast<int64_t>(threads);
   cut.taskUnits = cut.numUnits < tasks ? 1 : cut.numUnits / tasks;
   if (cut.numUnits < tasks / 2) {
     const int64_t rowTasks = tasks / (cut.numUnits > 0 ? cut.numUnits : 1);
@@ -87,16 +91,17 @@ Cut cutLinear(const PackedMatrix& w, const TileFamily& family, int64_t rows, int
 }
 
 void runBlock(const PackedMatrix& w, const Activations& x, const Epilogue& epilogue, const Cut& cut, int64_t unit,
-              int64_t block, bool isFirst) {
+              int64_t block) {
   alignas(64) float results[maxTileRows * maxTiles * lanesPerTile];
   const int64_t outStride = cut.unitTiles * lanesPerTile;
   const int64_t row = x.rows * block / cut.numRowBlocks;
   const int64_t numRows = x.rows * (block + 1) / cut.numRowBlocks - row;
   const int64_t tile = unit * cut.unitTiles;
   const int64_t numTiles = w.numTiles - tile < cut.unitTiles ? w.numTiles - tile : cut.unitTiles;
-  const TileFunction function = isFirst ? cut.first[numRows] : cut.others[numRows];
   for (int64_t i = 0; i < numTiles; i += cut.kernelTiles) {
-    function({w, x, row, tile + i, numTiles - i, results + i * lanesPerTile, outStride, cut.aheadBytes});
+    const uint8_t* next = w.tileCodes(tile) + cut.aheadBytes + cut.aheadBlockBytes * block;
+    const Ahead ahead{next + i * w.tileBytes / cut.numRowBlocks, cut.aheadStep};
+    cut.functions[numRows]({w, x, row, tile + i, numTiles - i, results + i * lanesPerTile, outStride, ahead});
   }
   for (int64_t r = 0; r < numRows; ++r) {
     finishRow(w, epilogue, results + r * outStride, row + r, tile, numTiles);
@@ -120,9 +125,7 @@ void runLinear(const PackedLinear& weight, const Activations& x, float* out, int
         blockStart + cut.taskBlocks < cut.numRowBlocks ? blockStart + cut.taskBlocks : cut.numRowBlocks;
     // Weights outside, rows inside: a unit's weights stay in the cache while all rows pass.
     for (int64_t unit = unitStart; unit < unitEnd; ++unit) {
-      for (int64_t block = blockStart; block < blockEnd; ++block) {
-        runBlock(w, x, epilogue, cut, unit, block, block == blockStart);
-      }
+      for (int64_t block = blockStart; block < blockEnd; ++block) runBlock(w, x, epilogue, cut, unit, block);
     }
   });
 }

@@ -6,6 +6,12 @@
 
 namespace millrace::MILLRACE_ISA {
 
+/** What a kernel prefetches while it multiplies: `step` bytes further for every 8 columns. */
+struct Ahead {
+  const uint8_t* from;
+  int64_t step;
+};
+
 /** A block of results: rows of x from `row`, tiles of w from `tile`, of which `numTiles` exist; the kernel writes
     all of its tiles to out[r * outStride + 16 * c], repeating the last one. */
 struct TileJob {
@@ -16,8 +22,7 @@ struct TileJob {
   int64_t numTiles;
   float* out;
   int64_t outStride;
-  /** How far ahead of each weight a streaming kernel prefetches. */
-  int64_t aheadBytes;
+  Ahead ahead;
 };
 
 using TileFunction = void (*)(const TileJob& job);
@@ -26,7 +31,7 @@ constexpr int maxTileRows = 8;
 constexpr int maxTiles = 4;
 
 /** Up to `smallRows` rows are one block of `smallTiles` tiles; more are cut evenly into blocks of at most `largeRows`.
-    The first block of rows streams its weights from memory, the others find them in the cache. */
+    Few rows stream one tile at a time; with more, the blocks share out the prefetching of the next tiles. */
 struct TileFamily {
   int smallRows;
   int smallTiles;
@@ -34,7 +39,6 @@ struct TileFamily {
   int largeTiles;
   /** By number of rows. */
   TileFunction small[maxTileRows + 1];
-  TileFunction largeFirst[maxTileRows + 1];
   TileFunction large[maxTileRows + 1];
 };
 
@@ -48,11 +52,11 @@ constexpr int fewestRows(int smallRows, int largeRows) {
   return fewest;
 }
 
-template <class Kernel, int tiles, bool stream, int from, int to>
+template <class Kernel, int tiles, int from, int to>
 constexpr void fillFunctions(TileFunction* functions) {
   if constexpr (from <= to) {
-    functions[from] = Kernel::template run<from, tiles, stream>;
-    fillFunctions<Kernel, tiles, stream, from + 1, to>(functions);
+    functions[from] = Kernel::template run<from, tiles>;
+    fillFunctions<Kernel, tiles, from + 1, to>(functions);
   }
 }
 
@@ -60,12 +64,19 @@ template <class Kernel, class Sizes>
 constexpr TileFamily makeFamily() {
   static_assert(Sizes::smallRows <= maxTileRows && Sizes::largeRows <= maxTileRows);
   static_assert(Sizes::smallTiles <= maxTiles && Sizes::largeTiles <= maxTiles);
-  TileFamily family{Sizes::smallRows, Sizes::smallTiles, Sizes::largeRows, Sizes::largeTiles, {}, {}, {}};
-  fillFunctions<Kernel, Sizes::smallTiles, true, 1, Sizes::smallRows>(family.small);
+  TileFamily family{Sizes::smallRows, Sizes::smallTiles, Sizes::largeRows, Sizes::largeTiles, {}, {}};
+  fillFunctions<Kernel, Sizes::smallTiles, 1, Sizes::smallRows>(family.small);
   constexpr int fewest = fewestRows(Sizes::smallRows, Sizes::largeRows);
-  fillFunctions<Kernel, Sizes::largeTiles, true, fewest, Sizes::largeRows>(family.largeFirst);
-  fillFunctions<Kernel, Sizes::largeTiles, false, fewest, Sizes::largeRows>(family.large);
+  fillFunctions<Kernel, Sizes::largeTiles, fewest, Sizes::largeRows>(family.large);
   return family;
+}
+
+/** Prefetches what 8 columns of one tile hold: with two tiles side by side there are two passes or more. */
+template <Codes codes>
+MILLRACE_INLINE void prefetchStep(Ahead ahead, int step) {
+  const char* at = reinterpret_cast<const char*>(ahead.from + step * ahead.step);
+  _mm_prefetch(at, _MM_HINT_T0);
+  if constexpr (codes == Codes::Int8) _mm_prefetch(at + 64, _MM_HINT_T0);
 }
 
 /** Scale (or minimum) of sixteen rows. */

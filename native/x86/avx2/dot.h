@@ -2,8 +2,7 @@
 // activations their sign (128 * 127 * 2 still fits); int4 weights are small enough for eight products in 16 bits.
 #pragma once
 
-#include "linear/packed.h"
-#include "vector/v16.h"
+#include "linear/tile_family.h"
 
 namespace millrace::MILLRACE_ISA {
 
@@ -60,16 +59,16 @@ MILLRACE_INLINE __m256i addPairs(__m256i acc, __m256i words) {
   return _mm256_add_epi32(acc, _mm256_madd_epi16(words, _mm256_set1_epi16(1)));
 }
 
-template <int steps, bool stream, int rows, int tiles>
+template <int steps, int rows, int tiles>
 MILLRACE_INLINE void addInt8Products(Ints (&acc)[rows][tiles], const uint8_t* const (&weights)[tiles],
-                                     int64_t offset, const int8_t* x, int64_t stride, int64_t ahead) {
+                                     int64_t offset, const int8_t* x, int64_t stride, Ahead ahead) {
   const __m256i top = _mm256_set1_epi8(-128);
 #pragma GCC unroll 2
   for (int step = 0; step < 2 * steps; ++step) {
+    if (step % 2 == 0) prefetchStep<Codes::Int8>(ahead, step / 2);
 #pragma GCC unroll 4
     for (int c = 0; c < tiles; ++c) {
       const uint8_t* from = weights[c] + offset + step * 64;
-      if constexpr (stream) _mm_prefetch(reinterpret_cast<const char*>(from + ahead), _MM_HINT_T0);
       const Ints stored = loadUnits(from);
       const Ints w{_mm256_xor_si256(stored.lo, top), _mm256_xor_si256(stored.hi, top)};
       const Ints size{_mm256_abs_epi8(w.lo), _mm256_abs_epi8(w.hi)};
@@ -84,18 +83,18 @@ MILLRACE_INLINE void addInt8Products(Ints (&acc)[rows][tiles], const uint8_t* co
 }
 
 /** At most 4 steps: 8 sums of two products, each below 15 * 127 * 2, stay in 16 bits. */
-template <int steps, bool stream, int rows, int tiles>
+template <int steps, int rows, int tiles>
 MILLRACE_INLINE void addInt4Products(Ints (&acc)[rows][tiles], const uint8_t* const (&weights)[tiles],
-                                     int64_t offset, const int8_t* x, int64_t stride, int64_t ahead) {
+                                     int64_t offset, const int8_t* x, int64_t stride, Ahead ahead) {
   static_assert(steps <= 4);
   const __m256i nibble = _mm256_set1_epi8(15);
   Ints words[rows][tiles];
 #pragma GCC unroll 4
   for (int step = 0; step < steps; ++step) {
+    prefetchStep<Codes::Int4>(ahead, step);
 #pragma GCC unroll 4
     for (int c = 0; c < tiles; ++c) {
       const uint8_t* from = weights[c] + offset + step * 64;
-      if constexpr (stream) _mm_prefetch(reinterpret_cast<const char*>(from + ahead), _MM_HINT_T0);
       const Ints both = loadUnits(from);
       const Ints even{_mm256_and_si256(both.lo, nibble), _mm256_and_si256(both.hi, nibble)};
       const Ints odd{_mm256_and_si256(_mm256_srli_epi16(both.lo, 4), nibble),
@@ -123,13 +122,13 @@ MILLRACE_INLINE void addInt4Products(Ints (&acc)[rows][tiles], const uint8_t* co
 
 /**
  * acc[r][c] += sum over 8 * steps columns of weight code (tile c) times activation code (row r).
- * `weights[c] + offset` is where the columns start in the packed tile; `ahead` bytes further are prefetched.
+ * `weights[c] + offset` is where the columns start in the packed tile and `ahead` what to prefetch meanwhile.
  */
-template <Codes codes, int steps, bool stream, int rows, int tiles>
+template <Codes codes, int steps, int rows, int tiles>
 MILLRACE_INLINE void addProducts(Ints (&acc)[rows][tiles], const uint8_t* const (&weights)[tiles], int64_t offset,
-                                 const int8_t* x, int64_t stride, int64_t ahead) {
-  if constexpr (codes == Codes::Int8) addInt8Products<steps, stream>(acc, weights, offset, x, stride, ahead);
-  else addInt4Products<steps, stream>(acc, weights, offset, x, stride, ahead);
+                                 const int8_t* x, int64_t stride, Ahead ahead) {
+  if constexpr (codes == Codes::Int8) addInt8Products<steps>(acc, weights, offset, x, stride, ahead);
+  else addInt4Products<steps>(acc, weights, offset, x, stride, ahead);
 }
 
 }  // namespace millrace::MILLRACE_ISA

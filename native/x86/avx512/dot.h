@@ -1,8 +1,7 @@
 // Products of codes for AVX-512: VNNI multiplies unsigned weight codes by signed activation codes, exactly.
 #pragma once
 
-#include "linear/packed.h"
-#include "vector/v16.h"
+#include "linear/tile_family.h"
 
 namespace millrace::MILLRACE_ISA {
 
@@ -41,11 +40,11 @@ MILLRACE_INLINE __m512i broadcast4(const int8_t* from) {
 
 /**
  * acc[r][c] += sum over 8 * steps columns of weight code (tile c) times activation code (row r).
- * `weights[c] + offset` is where the columns start in the packed tile; `ahead` bytes further are prefetched.
+ * `weights[c] + offset` is where the columns start in the packed tile and `ahead` what to prefetch meanwhile.
  */
-template <Codes codes, int steps, bool stream, int rows, int tiles>
+template <Codes codes, int steps, int rows, int tiles>
 MILLRACE_INLINE void addProducts(Ints (&acc)[rows][tiles], const uint8_t* const (&weights)[tiles], int64_t offset,
-                                 const int8_t* x, int64_t stride, int64_t ahead) {
+                                 const int8_t* x, int64_t stride, Ahead ahead) {
   constexpr int stepBytes = codes == Codes::Int8 ? 128 : 64;
   // One row and tile alone would wait for its own last product; a second accumulator halves the wait.
   constexpr bool twice = rows * tiles <= 2;
@@ -58,16 +57,15 @@ MILLRACE_INLINE void addProducts(Ints (&acc)[rows][tiles], const uint8_t* const 
   }
 #pragma GCC unroll 4
   for (int step = 0; step < steps; ++step) {
+    prefetchStep<codes>(ahead, step);
     __m512i even[tiles];
     __m512i odd[tiles];
 #pragma GCC unroll 4
     for (int c = 0; c < tiles; ++c) {
       const uint8_t* from = weights[c] + offset + step * stepBytes;
       even[c] = _mm512_loadu_si512(from);
-      if constexpr (stream) _mm_prefetch(reinterpret_cast<const char*>(from + ahead), _MM_HINT_T0);
       if constexpr (codes == Codes::Int8) {
         odd[c] = _mm512_loadu_si512(from + 64);
-        if constexpr (stream) _mm_prefetch(reinterpret_cast<const char*>(from + ahead + 64), _MM_HINT_T0);
       } else {
         odd[c] = _mm512_and_si512(_mm512_srli_epi16(even[c], 4), nibble);
         even[c] = _mm512_and_si512(even[c], nibble);

@@ -16,7 +16,7 @@ struct Sizes {
 
 /** bf16 weights and activations: two columns per instruction, in ascending order. */
 struct Bf16Kernel {
-  template <int rows, int tiles, bool stream>
+  template <int rows, int tiles>
   static void run(const TileJob& job) {
     const int64_t units = (job.w.cols + 1) / 2;
     const uint16_t* x = static_cast<const uint16_t*>(job.x.data) + job.row * job.x.rowStride;

@@ -8,7 +8,7 @@ namespace millrace::MILLRACE_ISA {
 namespace {
 
 struct Sizes {
-  static constexpr int smallRows = 4;
+  static constexpr int smallRows = 8;
   static constexpr int smallTiles = 1;
   static constexpr int largeRows = 6;
   static constexpr int largeTiles = 2;

@@ -36,8 +36,8 @@ function digest(key: string): Buffer {
  *
  * @param host address to listen on
  */
-export function checkBind(host: string, apiKeys: readonly string[], insecure: boolean): void {
-  if (insecure || apiKeys.length > 0 || isLoopback(host)) return;
+export function checkBind(host: string, apiKeys: readonly string[], isInsecure: boolean): void {
+  if (isInsecure || apiKeys.length > 0 || isLoopback(host)) return;
   throw new MillraceError(
     "insecure_bind",
     `The address ${host === "" ? "(all interfaces)" : host} is reachable from other machines and no API key is set. ` +

@@ -15,16 +15,14 @@ export interface ServedModel {
   /** Name shown by `GET /v1/models` and in answers. */
   readonly id: string;
   /** Further names that requests may use. */
-  readonly aliases: readonly string[];
+  readonly aliases?: readonly string[];
   readonly client: EngineClient;
   readonly tokenizer: Tokenizer;
   /** Unix seconds. */
   readonly created: number;
-  /** Most tokens of prompt and answer together. */
-  readonly maxModelLen: number;
   readonly generationDefaults: GenerationDefaults;
-  /** Replaces the tokenizer's own template; null keeps that. */
-  readonly chatTemplate: ChatTemplate | null;
+  /** Replaces the tokenizer's own template. */
+  readonly chatTemplate?: ChatTemplate;
 }
 
 /** The models of one server under every name that a request may use. */
@@ -32,10 +30,11 @@ export class ModelRegistry {
   readonly models: readonly ServedModel[];
   readonly #byName = new Map<string, ServedModel>();
 
-  constructor(models: ReadonlyMap<string, ServedModel>) {
-    this.models = [...models.values()];
-    for (const [name, model] of models) {
-      for (const alias of [name, model.id, ...model.aliases]) this.#byName.set(alias, model);
+  /** Where two models claim a name, the first one keeps it. */
+  constructor(models: readonly ServedModel[]) {
+    this.models = models;
+    for (const model of models) {
+      for (const name of namesOf(model)) if (!this.#byName.has(name)) this.#byName.set(name, model);
     }
   }
 
@@ -54,6 +53,11 @@ export class ModelRegistry {
       { param: "model" },
     );
   }
+}
+
+/** Every name of a model, its id first. */
+export function namesOf(model: ServedModel): readonly string[] {
+  return [...new Set([model.id, ...(model.aliases ?? [])])];
 }
 
 /** A text from a request, short enough for a message. */

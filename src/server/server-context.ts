@@ -8,13 +8,13 @@ import { ServerMetrics } from "./server-metrics.ts";
 import { StatsLog } from "./stats-log.ts";
 
 export interface ServerOptions {
-  /** Registry name → model. Left out: the server answers 503 until `setReady`. */
-  readonly models?: ReadonlyMap<string, ServedModel>;
+  /** Left out: the server answers 503 until `setReady`. */
+  readonly models?: readonly ServedModel[];
   /** Any of these keys opens the server; none = open to all. */
   readonly apiKeys?: readonly string[];
   readonly logger?: Logger;
   /** Refuse unknown request fields instead of listing them in `x-millrace-warnings`. */
-  readonly strict?: boolean;
+  readonly isStrict?: boolean;
   /** Largest request body; default 32 MiB. */
   readonly maxBodyBytes?: number;
   /** Origins that browsers may call from; default `["*"]`. */
@@ -40,7 +40,7 @@ const defaultMaxBodyBytes = 32 * 1024 * 1024;
 export class ServerContext {
   readonly logger: Logger;
   readonly clock: Clock;
-  readonly strict: boolean;
+  readonly isStrict: boolean;
   readonly maxBodyBytes: number;
   readonly allowedOrigins: readonly string[];
   readonly apiKeys: ApiKeys;
@@ -49,14 +49,14 @@ export class ServerContext {
   readonly #statsLog: StatsLog;
   readonly #open = new Set<AbortController>();
   #phase: Phase = "loading";
-  #registry: ModelRegistry = new ModelRegistry(new Map());
+  #registry: ModelRegistry = new ModelRegistry([]);
   #entries: readonly ModelEntry[] = [];
   #whenIdle: (() => void)[] = [];
 
   constructor(options: ServerOptions = {}) {
     this.logger = options.logger ?? silentLogger;
     this.clock = options.clock ?? systemClock;
-    this.strict = options.strict ?? false;
+    this.isStrict = options.isStrict ?? false;
     this.maxBodyBytes = options.maxBodyBytes ?? defaultMaxBodyBytes;
     this.allowedOrigins = options.allowedOrigins ?? ["*"];
     this.apiKeys = new ApiKeys(options.apiKeys ?? []);
@@ -79,7 +79,7 @@ export class ServerContext {
   }
 
   /** Gives the server its models and opens it for requests. */
-  setReady(models: ReadonlyMap<string, ServedModel>): void {
+  setReady(models: readonly ServedModel[]): void {
     this.#registry = new ModelRegistry(models);
     this.#entries = this.#registry.models.map((model) => ({
       model,

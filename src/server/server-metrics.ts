@@ -101,7 +101,7 @@ export class ServerMetrics {
   setModels(models: readonly MeasuredModel[]): void {
     this.#models = models;
     if (this.#sizes !== null) return;
-    const edges = countEdges(Math.max(1, ...models.map(({ model }) => model.maxModelLen)));
+    const edges = countEdges(Math.max(1, ...models.map(({ model }) => model.client.info.maxModelLen)));
     this.#sizes = {
       prompt: this.#histogram("vllm:request_prompt_tokens", "Prompt tokens per sequence.", edges),
       generation: this.#histogram("vllm:request_generation_tokens", "Generated tokens per sequence.", edges),

@@ -2,6 +2,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { getRequestListener } from "@hono/node-server";
 import { MillraceError, messageOf } from "../base/errors.ts";
+import { checkBind } from "./api-keys.ts";
 import { createServerApp } from "./app.ts";
 import { errorBody } from "./openai/errors.ts";
 import type { ServedModel } from "./served-model.ts";
@@ -11,6 +12,8 @@ export interface StartServerOptions extends ServerOptions {
   readonly host: string;
   /** 0 takes a free one. */
   readonly port: number;
+  /** Listen beyond loopback without a key. */
+  readonly isInsecure?: boolean;
 }
 
 export interface RunningServer {
@@ -20,7 +23,7 @@ export interface RunningServer {
   /** Requests that are being answered. */
   readonly numOpenRequests: number;
   /** Gives the server its models; until then it answers 503 `server_not_ready`. */
-  setReady(models: ReadonlyMap<string, ServedModel>): void;
+  setReady(models: readonly ServedModel[]): void;
   /**
    * Refuses new requests with 503, lets open ones finish for `timeoutMs`, aborts the rest and closes. A `close` in
    * between ends it at once.
@@ -35,8 +38,9 @@ const keepAliveTimeoutMs = 75_000;
 /** How long aborted requests get to write their last bytes. */
 const abortGraceMs = 2_000;
 
-/** Listens, then returns; models may come later. Errors: `port_in_use`. */
+/** Listens, then returns; models may come later. Errors: `port_in_use`, `insecure_bind`. */
 export async function startServer(options: StartServerOptions): Promise<RunningServer> {
+  checkBind(options.host, options.apiKeys ?? [], options.isInsecure ?? false);
   const context = new ServerContext(options);
   const app = createServerApp(context);
   const listener = getRequestListener((request, env) => app.fetch(request, env), {

@@ -52,7 +52,7 @@ function planChat(body: ChatBody, model: ServedModel, context: ServerContext): C
   const param = typeof body.max_completion_tokens === "number" ? "max_completion_tokens" : "max_tokens";
   if (typeof asked === "number") demand(asked >= 1, param, asked, "at least 1");
   checkContext(promptTokenIds.length, asked ?? 1, model);
-  const maxTokens = asked ?? model.maxModelLen - promptTokenIds.length;
+  const maxTokens = asked ?? model.client.info.maxModelLen - promptTokenIds.length;
   const plan = planSequences(body, model, maxTokens, readLogprobs(body));
   return new Chat(model, context, promptTokenIds, plan, {
     ...deliveryOf(body),

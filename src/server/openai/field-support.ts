@@ -97,7 +97,7 @@ export function checkFields(
     if (isNeutral !== undefined) {
       if (value !== null && !isNeutral(value)) throw unsupportedField(name, value);
     } else {
-      if (context.strict && !withoutEffect.has(name)) throw unknownField(name);
+      if (context.isStrict && !withoutEffect.has(name)) throw unknownField(name);
       ignored.push(name);
     }
   }

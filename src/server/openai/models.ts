@@ -1,14 +1,12 @@
 import { type HttpContext, jsonResponse } from "../http-context.ts";
-import type { ServedModel } from "../served-model.ts";
+import { namesOf, type ServedModel } from "../served-model.ts";
 import type { ServerContext } from "../server-context.ts";
 
 /** `GET /v1/models`: one card per name. */
 export function handleModels(c: HttpContext, context: ServerContext): Response {
   const cards = context
     .registry()
-    .models.flatMap((model) =>
-      [...new Set([model.id, ...model.aliases])].map((name) => modelCard(name, model)),
-    );
+    .models.flatMap((model) => namesOf(model).map((name) => modelCard(name, model)));
   return jsonResponse(c, { object: "list", data: cards });
 }
 
@@ -26,7 +24,7 @@ function modelCard(name: string, model: ServedModel): Record<string, unknown> {
     owned_by: "millrace",
     root: model.id,
     parent: null,
-    max_model_len: model.maxModelLen,
+    max_model_len: model.client.info.maxModelLen,
     permission: [],
   };
 }

@@ -41,7 +41,8 @@ export function readPrompts(body: CompletionBody, model: ServedModel): Prompt[] 
  * hold up every other request. Errors: `context_length_exceeded`, `invalid_request` for an empty prompt.
  */
 export function encodeText(text: string, model: ServedModel, addSpecialTokens: boolean): readonly number[] {
-  const { maxModelLen, tokenizer } = model;
+  const { tokenizer } = model;
+  const { maxModelLen } = model.client.info;
   if (text.length > maxModelLen && text.length > maxModelLen * longestToken(model)) {
     throw new MillraceError(
       "context_length_exceeded",
@@ -65,7 +66,7 @@ function checkLength(tokenIds: readonly number[], model: ServedModel): readonly 
 
 /** Errors: `context_length_exceeded` when prompt and answer do not fit. The words are those that clients look for. */
 export function checkContext(promptTokens: number, maxTokens: number, model: ServedModel): void {
-  const { maxModelLen } = model;
+  const { maxModelLen } = model.client.info;
   const total = promptTokens + maxTokens;
   if (total <= maxModelLen) return;
   throw new MillraceError(

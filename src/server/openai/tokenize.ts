@@ -39,7 +39,7 @@ export async function handleTokenize(c: HttpContext, context: ServerContext): Pr
     : encodeText(prompt ?? "", model, body.add_special_tokens ?? true);
   return jsonResponse(c, {
     count: tokens.length,
-    max_model_len: model.maxModelLen,
+    max_model_len: model.client.info.maxModelLen,
     tokens,
     token_strs: body.return_token_strs === true ? tokens.map((id) => model.tokenizer.tokenText(id)) : null,
   });

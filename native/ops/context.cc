@@ -41,7 +41,8 @@ Slab::~Slab() {
 }
 
 Context::Context(const KernelTable& kernels, int numThreads)
-    : kernels_(kernels), pool_(std::make_unique<ThreadPool>(numThreads)), arena_(initialArenaBytes) {}
+    : kernels_(kernels), pool_(std::make_unique<ThreadPool>(numThreads)), arena_(initialArenaBytes),
+      rowScratch_(static_cast<size_t>(pool_->size())) {}
 
 int64_t Context::packLinear(const std::vector<WeightPart>& parts, Form inputForm, bool paired) {
   std::string error;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/kernel_table.h"
+#include "ops/draw.h"
 #include "runtime/arena.h"
 #include "runtime/thread_pool.h"
 
@@ -165,6 +166,8 @@ class Context {
   std::vector<std::vector<float>> vectors_;
   std::vector<RopeTable> ropes_;
   std::vector<KvCache> caches_;
+  /** One per thread. */
+  std::vector<RowScratch> rowScratch_;
 };
 
 }  // namespace millrace

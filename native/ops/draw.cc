@@ -146,10 +146,19 @@ int64_t decide(Row& row, const DrawOptions& options, double total, bool allBinne
 
 }  // namespace
 
+void RowScratch::reserve(int64_t vocab) {
+  const size_t size = static_cast<size_t>(vocab);
+  if (draw.weights.size() >= size) return;
+  changed.reserve(size);
+  draw.weights.resize(size);
+  draw.mass.reserve(numBins);
+  draw.counts.reserve(numBins);
+  draw.sorted.reserve(size);
+}
+
 int64_t drawToken(const KernelTable& kernels, const float* logits, int64_t count, float max,
                   const DrawOptions& options, DrawScratch& scratch) {
   const float inverse = 1.0f / options.temperature;
-  if (static_cast<int64_t>(scratch.weights.size()) < count) scratch.weights.resize(static_cast<size_t>(count));
   const double total = kernels.weighRow(logits, max, inverse, options.minP, scratch.weights.data(), count);
   Row row(logits, count, max, inverse, scratch);
   const float smallest = 1e-45f;

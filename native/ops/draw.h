@@ -25,6 +25,15 @@ struct DrawScratch {
   std::vector<int32_t> sorted;
 };
 
+/** One thread's room for sampling rows. */
+struct RowScratch {
+  std::vector<float> changed;
+  DrawScratch draw;
+
+  /** Takes all memory that rows of `vocab` logits may need, so that the loop over rows allocates nothing. */
+  void reserve(int64_t vocab);
+};
+
 /**
  * The token that SamplingBatch's rule draws from `logits`, whose highest value is `max` (finite, or infinite).
  *

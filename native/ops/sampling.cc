@@ -15,6 +15,8 @@ constexpr float minusInfinity = -std::numeric_limits<float>::infinity();
 constexpr float notANumber = std::numeric_limits<float>::quiet_NaN();
 // Logits of one partial maximum and sum. Part of the arithmetic: changing it changes bits.
 constexpr int64_t partLength = 8192;
+// Below this the inverse is no useful number, and the highest logit has all the weight.
+constexpr float lowestTemperature = 1e-30f;
 // Rows of logits that scoring holds at a time.
 constexpr int64_t rowsPerSlab = 64;
 
@@ -67,12 +69,6 @@ void writeTop(const KernelTable& kernels, const float* row, int64_t vocab, int64
   for (int64_t i = 0; i < count; ++i) logprobs[i] = logProbability(row[ids[i]], stats);
 }
 
-/** One thread's room. */
-struct RowScratch {
-  std::vector<float> changed;
-  DrawScratch draw;
-};
-
 /** Bias, then mask; the row itself where there is neither. */
 const float* changedLogits(const KernelTable& kernels, const SamplingColumns& c, int64_t row, const float* raw,
                            int64_t vocab, std::vector<float>& changed) {
@@ -98,7 +94,7 @@ int64_t chooseToken(const KernelTable& kernels, const SamplingColumns& c, int64_
     max = changed.max;
     best = max == minusInfinity ? -1 : changed.argmax;
   }
-  if (best < 0 || !(c.temperature[row] > 0)) return best;
+  if (best < 0 || !(c.temperature[row] > lowestTemperature)) return best;
   const DrawOptions options{c.temperature[row], c.topK[row], c.topP[row], c.minP[row],
                             uniformDraw(c.seeds[2 * row], c.seeds[2 * row + 1], c.counters[2 * row],
                                         c.counters[2 * row + 1])};
@@ -142,9 +138,9 @@ void Context::sample(int64_t logitsId, const SamplingColumns& columns) {
   RowStats* stats = arena_.allocateArray<RowStats>(rows);
   VocabStats* parts = arena_.allocateArray<VocabStats>(rows * partsOf(vocab));
   statsOfRows(kernels_, *pool_, logits, rows, vocab, parts, stats);
-  std::vector<RowScratch> scratch(static_cast<size_t>(pool_->size()));
+  for (RowScratch& scratch : rowScratch_) scratch.reserve(vocab);
   pool_->parallelFor(rows, [&](int64_t row, int thread) {
-    sampleRow(kernels_, columns, row, logits + row * vocab, vocab, stats[row], scratch[static_cast<size_t>(thread)]);
+    sampleRow(kernels_, columns, row, logits + row * vocab, vocab, stats[row], rowScratch_[static_cast<size_t>(thread)]);
   });
   arena_.release(mark);
 }

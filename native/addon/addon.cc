@@ -1,0 +1,289 @@
+// The functions that JavaScript sees. A context is an external value; tensors and weights are integers within it.
+#include <memory>
+
+#include "addon/map_file.h"
+#include "addon/values.h"
+#include "ops/context.h"
+#include "runtime/cpu.h"
+#include "runtime/float_state.h"
+
+namespace millrace {
+
+namespace {
+
+Context& contextOf(const Args& args) { return args.external<Context>(0); }
+
+napi_value createContext(const Args& args) {
+  const std::string isa = args.text(0);
+  const bool isAvx512 = isa == "avx512";
+  check(isAvx512 ? cpuHasAvx512() : isa == "avx2" && cpuHasAvx2(), "this processor lacks the instruction set");
+  const int64_t numThreads = args.integer(1);
+  check(numThreads >= 1 && numThreads <= 1024, "the number of threads is not between 1 and 1024");
+  auto context =
+      std::make_unique<Context>(isAvx512 ? kernelsAvx512() : kernelsAvx2(), static_cast<int>(numThreads));
+  napi_value result = nullptr;
+  const auto destroy = [](napi_env, void* data, void*) { delete static_cast<Context*>(data); };
+  Args::require(napi_create_external(args.env(), context.get(), destroy, nullptr, &result));
+  context.release();
+  return result;
+}
+
+napi_value close(const Args& args) {
+  contextOf(args).close();
+  return nullptr;
+}
+
+Form formOf(const Args& args, size_t index) {
+  const int64_t form = args.integer(index);
+  check(form >= 0 && form <= 3, "a form is not known");
+  return static_cast<Form>(form);
+}
+
+WeightPart readPart(const Args& args, napi_value object) {
+  WeightPart part{};
+  part.kind = static_cast<int>(args.integerOf(object, "kind"));
+  part.dtype = static_cast<int>(args.integerOf(object, "dtype"));
+  part.bits = static_cast<int>(args.integerOf(object, "bits"));
+  part.groupSize = args.integerOf(object, "groupSize");
+  part.rows = args.integerOf(object, "rows");
+  part.cols = args.integerOf(object, "cols");
+  check(part.rows > 0 && part.cols > 0, "a weight is empty");
+  const int64_t elements = part.rows * part.cols;
+  const int64_t bytes = part.kind == 0 ? elements * (part.dtype == 0 ? 4 : 2) : elements * part.bits / 8;
+  part.data = args.arrayOf<const uint8_t>(object, "data", napi_uint8_array, bytes).data;
+  if (part.kind == 0) return part;
+  check(part.groupSize > 0 && part.cols % part.groupSize == 0, "groups do not divide a weight's columns");
+  const int64_t numGroups = part.rows * (part.cols / part.groupSize);
+  part.scales = args.arrayOf<const float>(object, "scales", napi_float32_array, numGroups).data;
+  if (!args.isNull(object, "minimums")) {
+    part.minimums = args.arrayOf<const float>(object, "minimums", napi_float32_array, numGroups).data;
+  }
+  return part;
+}
+
+/** (context, parts, form, paired) → [id, sizeBytes, description] */
+napi_value packLinear(const Args& args) {
+  uint32_t count = 0;
+  Args::require(napi_get_array_length(args.env(), args.value(1), &count));
+  std::vector<WeightPart> parts;
+  for (uint32_t i = 0; i < count; ++i) {
+    napi_value part = nullptr;
+    Args::require(napi_get_element(args.env(), args.value(1), i, &part));
+    parts.push_back(readPart(args, part));
+  }
+  Context& context = contextOf(args);
+  const int64_t id = context.packLinear(parts, formOf(args, 2), args.flag(3));
+  const PackedLinear& packed = context.weight(id);
+  return makeArray(args.env(), {makeInteger(args.env(), id),
+                                makeInteger(args.env(), static_cast<int64_t>(packed.sizeBytes)),
+                                makeText(args.env(), packed.description())});
+}
+
+napi_value loadVector(const Args& args) {
+  const Span<float> values = args.floats(1);
+  return makeInteger(args.env(), contextOf(args).loadVector(values.data, values.length));
+}
+
+napi_value loadRope(const Args& args) {
+  const Span<float> cos = args.floats(1);
+  const Span<float> sin = args.floats(2, cos.length);
+  return makeInteger(args.env(), contextOf(args).loadRope(cos.data, sin.data, cos.length, args.integer(3)));
+}
+
+/** (context, numLayers, numBlocks, blockSize, numKvHeads, headDim, dtype) → [id, sizeBytes] */
+napi_value createKvCache(const Args& args) {
+  KvLayer shape{};
+  shape.numBlocks = args.integer(2);
+  shape.blockSize = args.integer(3);
+  shape.numKvHeads = args.integer(4);
+  shape.headDim = args.integer(5);
+  shape.dtype = static_cast<KvDtype>(args.integer(6));
+  shape.tokenStride = roundUp(shape.blockSize, 16);
+  shape.dimStride = roundUp(shape.headDim, 16);
+  Context& context = contextOf(args);
+  const int64_t id = context.createKvCache(args.integer(1), shape);
+  const int64_t size = static_cast<int64_t>(context.cacheBytes(id));
+  return makeArray(args.env(), {makeInteger(args.env(), id), makeInteger(args.env(), size)});
+}
+
+void copyInts(const Args& args, size_t index, int64_t count, std::vector<int32_t>& into) {
+  const int32_t* from = args.ints(index, count).data;
+  into.assign(from, from + count);
+}
+
+/** (context, numTokens, numSeqs, tokenIds, positions, slots, queryStarts, contextLengths, blockTables, stride) */
+napi_value beginStep(const Args& args) {
+  Context& context = contextOf(args);
+  Batch batch = std::move(context.batch());
+  batch.numTokens = args.integer(1);
+  batch.numSeqs = args.integer(2);
+  batch.blockTableStride = args.integer(9);
+  copyInts(args, 3, batch.numTokens, batch.tokenIds);
+  copyInts(args, 4, batch.numTokens, batch.positions);
+  copyInts(args, 5, batch.numTokens, batch.slots);
+  copyInts(args, 6, batch.numSeqs + 1, batch.queryStarts);
+  copyInts(args, 7, batch.numSeqs, batch.contextLengths);
+  copyInts(args, 8, batch.numSeqs * batch.blockTableStride, batch.blockTables);
+  context.beginStep(std::move(batch));
+  return nullptr;
+}
+
+napi_value endStep(const Args& args) {
+  contextOf(args).endStep();
+  return nullptr;
+}
+
+napi_value embed(const Args& args) {
+  return makeInteger(args.env(), contextOf(args).embed(args.integer(1)));
+}
+
+/** (context, x, weight, eps, form) */
+napi_value rmsNorm(const Args& args) {
+  const int64_t out = contextOf(args).rmsNorm(args.integer(1), args.integer(2), args.number(3), formOf(args, 4));
+  return makeInteger(args.env(), out);
+}
+
+/** (context, x, weight, bias, residual, siluMul) */
+napi_value linear(const Args& args) {
+  const int64_t out = contextOf(args).linear(args.integer(1), args.integer(2), args.integer(3), args.integer(4),
+                                             args.flag(5));
+  return makeInteger(args.env(), out);
+}
+
+napi_value convert(const Args& args) {
+  return makeInteger(args.env(), contextOf(args).convert(args.integer(1), formOf(args, 2)));
+}
+
+/** (context, x, y, scale) */
+napi_value addScaled(const Args& args) {
+  const FlushDenormals guard;
+  contextOf(args).addScaled(args.integer(1), args.integer(2), args.number(3));
+  return nullptr;
+}
+
+napi_value siluMul(const Args& args) {
+  return makeInteger(args.env(), contextOf(args).siluMul(args.integer(1)));
+}
+
+/** (context, qkv, rope, cache, layer, numHeads) */
+napi_value ropeAndCache(const Args& args) {
+  contextOf(args).ropeAndCache(args.integer(1), args.integer(2), args.integer(3), args.integer(4), args.integer(5));
+  return nullptr;
+}
+
+/** (context, qkv, cache, layer, numHeads, scale, slidingWindow, softCap, form) */
+napi_value pagedAttention(const Args& args) {
+  const AttentionRequest request{args.integer(4), args.number(5), args.integer(6), args.number(7), formOf(args, 8)};
+  const int64_t out = contextOf(args).pagedAttention(args.integer(1), args.integer(2), args.integer(3), request);
+  return makeInteger(args.env(), out);
+}
+
+/** (context, x, indices, count) */
+napi_value gatherRows(const Args& args) {
+  const int64_t count = args.integer(3);
+  return makeInteger(args.env(), contextOf(args).gatherRows(args.integer(1), args.ints(2, count).data, count));
+}
+
+/** (context, logits, numRows, ten input columns in the order of SamplingBatch, six of SamplingOutput) */
+napi_value sample(const Args& args) {
+  Context& context = contextOf(args);
+  const int64_t logits = args.integer(1);
+  const int64_t rows = args.integer(2);
+  if (rows == 0) return nullptr;
+  const int64_t words = (context.tensor(logits).cols + 31) / 32;
+  SamplingColumns c{};
+  c.numRows = rows;
+  c.temperature = args.floats(3, rows).data;
+  c.topK = args.ints(4, rows).data;
+  c.topP = args.floats(5, rows).data;
+  c.minP = args.floats(6, rows).data;
+  c.seeds = args.words(7, 2 * rows).data;
+  c.counters = args.words(8, 2 * rows).data;
+  c.biasStarts = args.ints(9, rows + 1).data;
+  c.biasIds = args.ints(10, c.biasStarts[rows]).data;
+  c.biasValues = args.floats(11, c.biasStarts[rows]).data;
+  c.allowed = args.isNull(12) ? nullptr : args.words(12, rows * words).data;
+  c.numLogprobs = args.ints(13, rows).data;
+  c.tokenIds = args.ints(14, rows).data;
+  c.logprobs = args.floats(15, rows).data;
+  c.ranks = args.ints(16, rows).data;
+  c.maxLogprobs = args.integer(17);
+  c.topIds = args.ints(18, rows * c.maxLogprobs).data;
+  c.topLogprobs = args.floats(19, rows * c.maxLogprobs).data;
+  context.sample(logits, c);
+  return nullptr;
+}
+
+/** (context, hidden, head, targets, logprobs, argmax, topK, topIds, topLogprobs) */
+napi_value scoreTargets(const Args& args) {
+  ScoreColumns c{};
+  const Span<int32_t> targets = args.ints(3);
+  c.numTargets = targets.length;
+  if (c.numTargets == 0) return nullptr;
+  c.targets = targets.data;
+  c.logprobs = args.floats(4, c.numTargets).data;
+  c.argmax = args.ints(5, c.numTargets).data;
+  c.topK = args.integer(6);
+  c.topIds = args.ints(7, c.numTargets * c.topK).data;
+  c.topLogprobs = args.floats(8, c.numTargets * c.topK).data;
+  contextOf(args).scoreTargets(args.integer(1), args.integer(2), c);
+  return nullptr;
+}
+
+/** (context, x, into) */
+napi_value read(const Args& args) {
+  const Activations& x = contextOf(args).tensor(args.integer(1));
+  check(x.form == Form::F32, "only f32 can be read");
+  const float* from = static_cast<const float*>(x.data);
+  std::copy(from, from + x.rows * x.cols, args.floats(2, x.rows * x.cols).data);
+  return nullptr;
+}
+
+napi_value releaseAfter(const Args& args) {
+  contextOf(args).releaseAfter(args.integer(1));
+  return nullptr;
+}
+
+/** (context) → [weights, kvCache, arena] in bytes */
+napi_value memory(const Args& args) {
+  const Context& context = contextOf(args);
+  return makeArray(args.env(), {makeInteger(args.env(), static_cast<int64_t>(context.weightBytes())),
+                                makeInteger(args.env(), static_cast<int64_t>(context.kvBytes())),
+                                makeInteger(args.env(), static_cast<int64_t>(context.arenaBytes()))});
+}
+
+/** () → names of the instruction sets that this processor and system offer, fastest first */
+napi_value listIsas(const Args& args) {
+  std::vector<napi_value> names;
+  if (cpuHasAvx512()) names.push_back(makeText(args.env(), "avx512"));
+  if (cpuHasAvx2()) names.push_back(makeText(args.env(), "avx2"));
+  return makeArray(args.env(), names);
+}
+
+template <napi_value (*function)(const Args&)>
+napi_property_descriptor method(const char* name) {
+  return {name, nullptr, call<function>, nullptr, nullptr, nullptr, napi_enumerable, nullptr};
+}
+
+}  // namespace
+
+NAPI_MODULE_INIT() {
+  const napi_property_descriptor methods[] = {
+      method<createContext>("createContext"), method<close>("close"),
+      method<packLinear>("packLinear"),       method<loadVector>("loadVector"),
+      method<loadRope>("loadRope"),           method<createKvCache>("createKvCache"),
+      method<beginStep>("beginStep"),         method<endStep>("endStep"),
+      method<embed>("embed"),                 method<rmsNorm>("rmsNorm"),
+      method<linear>("linear"),               method<convert>("convert"),
+      method<addScaled>("addScaled"),         method<siluMul>("siluMul"),
+      method<ropeAndCache>("ropeAndCache"),   method<pagedAttention>("pagedAttention"),
+      method<gatherRows>("gatherRows"),       method<sample>("sample"),
+      method<scoreTargets>("scoreTargets"),   method<read>("read"),
+      method<releaseAfter>("releaseAfter"),   method<memory>("memory"),
+      method<listIsas>("listIsas"),           method<mapFile>("mapFile"),
+  };
+  napi_define_properties(env, exports, sizeof(methods) / sizeof(methods[0]), methods);
+  return exports;
+}
+
+}  // namespace millrace

@@ -132,7 +132,7 @@ export interface AttentionOptions extends AttentionShape {
  */
 export interface SamplingBatch {
   numRows: number;
-  /** 0 = greedy; ties break to the lowest id. */
+  /** 0 (and below 1e-30) = greedy; ties break to the lowest id. */
   readonly temperature: Float32Array;
   /** 0 = all. */
   readonly topK: Int32Array;

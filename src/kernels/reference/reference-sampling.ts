@@ -67,6 +67,9 @@ export function scoreRows(
   }
 }
 
+/** Up to here a temperature is greedy: its inverse is no useful number in f32. */
+const lowestTemperature = 1e-30;
+
 /** Draws one token for each row of logits [numRows, vocab] by the rule of `SamplingBatch`. */
 export function sampleRows(
   logits: Float32Array,
@@ -79,7 +82,7 @@ export function sampleRows(
     const raw = logits.subarray(row * vocab, (row + 1) * vocab);
     changed.set(raw);
     applyBias(changed, batch, row);
-    const token = batch.temperature[row]! > 0 ? draw(changed, batch, row) : highest(changed);
+    const token = batch.temperature[row]! > lowestTemperature ? draw(changed, batch, row) : highest(changed);
     const logTotal = logSumExp(raw);
     out.tokenIds[row] = token;
     out.logprobs[row] = token < 0 ? NaN : raw[token]! - logTotal;

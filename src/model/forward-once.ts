@@ -15,7 +15,8 @@ const tokensPerStep = 64;
 const blockSize = 32;
 
 /**
- * Runs one prompt through a KV cache of its own and hands out the logits of every position.
+ * Runs one prompt through a KV cache of its own, which lives until `ops.close`, and hands out the logits of every
+ * position.
  *
  * @param onRows called in order with slabs [at most 64, vocabSize] of f32 logits that start at row `firstRow`; the
  *   array is reused by the next slab

@@ -6,7 +6,7 @@ import { formatBytes } from "../../base/units.ts";
 import { version } from "../../base/version.ts";
 import { type Component, field } from "../../config/component.ts";
 import { nativeStatus } from "../../kernels/create-ops.ts";
-import { defaultThreadCount } from "../../kernels/thread-count.ts";
+import { planThreads } from "../../kernels/thread-count.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { printLine } from "../terminal.ts";
 
@@ -31,7 +31,7 @@ function runDoctor(_options: unknown, command: Command): void {
     node: process.version,
     platform: `${process.platform} ${process.arch}`,
     cpu: os.cpus()[0]?.model ?? "unknown",
-    threads: defaultThreadCount(),
+    threads: planThreads().numThreads,
     memoryBytes: os.totalmem(),
     freeMemoryBytes: os.freemem(),
     native,

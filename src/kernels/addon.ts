@@ -1,0 +1,149 @@
+import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
+import { messageOf } from "../base/errors.ts";
+
+/** A native context: threads, weights, caches and the arena of one `Ops`. */
+export type NativeContext = { readonly brand: "native context" };
+
+/** One matrix for `packLinear`; see WeightPart in native/linear/linear.h. */
+export interface NativePart {
+  readonly kind: number;
+  readonly dtype: number;
+  readonly bits: number;
+  readonly groupSize: number;
+  readonly rows: number;
+  readonly cols: number;
+  readonly data: Uint8Array;
+  readonly scales: Float32Array | null;
+  readonly minimums: Float32Array | null;
+}
+
+/** The functions of native/addon/addon.cc. Tensors, weights, vectors, tables and caches are integers. */
+export interface NativeAddon {
+  listIsas(): string[];
+  createContext(isa: string, numThreads: number): NativeContext;
+  close(context: NativeContext): void;
+  packLinear(
+    context: NativeContext,
+    parts: readonly NativePart[],
+    form: number,
+    paired: boolean,
+  ): [id: number, sizeBytes: number, description: string];
+  loadVector(context: NativeContext, values: Float32Array): number;
+  loadRope(context: NativeContext, cos: Float32Array, sin: Float32Array, rotaryDim: number): number;
+  createKvCache(
+    context: NativeContext,
+    numLayers: number,
+    numBlocks: number,
+    blockSize: number,
+    numKvHeads: number,
+    headDim: number,
+    dtype: number,
+  ): [id: number, sizeBytes: number];
+  beginStep(
+    context: NativeContext,
+    numTokens: number,
+    numSeqs: number,
+    tokenIds: Int32Array,
+    positions: Int32Array,
+    slots: Int32Array,
+    queryStarts: Int32Array,
+    contextLengths: Int32Array,
+    blockTables: Int32Array,
+    blockTableStride: number,
+  ): void;
+  endStep(context: NativeContext): void;
+  embed(context: NativeContext, table: number): number;
+  rmsNorm(context: NativeContext, x: number, weight: number, eps: number, form: number): number;
+  linear(
+    context: NativeContext,
+    x: number,
+    weight: number,
+    bias: number,
+    residual: number,
+    siluMul: boolean,
+  ): number;
+  convert(context: NativeContext, x: number, form: number): number;
+  addScaled(context: NativeContext, x: number, y: number, scale: number): void;
+  siluMul(context: NativeContext, x: number): number;
+  ropeAndCache(
+    context: NativeContext,
+    qkv: number,
+    rope: number,
+    cache: number,
+    layer: number,
+    numHeads: number,
+  ): void;
+  pagedAttention(
+    context: NativeContext,
+    qkv: number,
+    cache: number,
+    layer: number,
+    numHeads: number,
+    scale: number,
+    slidingWindow: number,
+    softCap: number,
+    form: number,
+  ): number;
+  gatherRows(context: NativeContext, x: number, indices: Int32Array, count: number): number;
+  sample(
+    context: NativeContext,
+    logits: number,
+    numRows: number,
+    temperature: Float32Array,
+    topK: Int32Array,
+    topP: Float32Array,
+    minP: Float32Array,
+    seeds: Uint32Array,
+    counters: Uint32Array,
+    biasStarts: Int32Array,
+    biasIds: Int32Array,
+    biasValues: Float32Array,
+    allowed: Uint32Array | null,
+    numLogprobs: Int32Array,
+    tokenIds: Int32Array,
+    logprobs: Float32Array,
+    ranks: Int32Array,
+    maxLogprobs: number,
+    topIds: Int32Array,
+    topLogprobs: Float32Array,
+  ): void;
+  scoreTargets(
+    context: NativeContext,
+    hidden: number,
+    head: number,
+    targets: Int32Array,
+    logprobs: Float32Array,
+    argmax: Int32Array,
+    topK: number,
+    topIds: Int32Array,
+    topLogprobs: Float32Array,
+  ): void;
+  read(context: NativeContext, x: number, into: Float32Array): void;
+  releaseAfter(context: NativeContext, x: number): void;
+  memory(context: NativeContext): [weights: number, kvCache: number, arena: number];
+  /** The mapping, or the number of the system's error; 0 for an empty or special file. */
+  mapFile(path: string): ArrayBuffer | number;
+}
+
+export interface LoadedAddon {
+  readonly addon: NativeAddon | undefined;
+  /** Why there is no addon; empty when there is one. */
+  readonly reason: string;
+}
+
+/** From src/kernels as from dist/kernels. */
+const addonPath: string = fileURLToPath(new URL("../../build/native/millrace.node", import.meta.url));
+
+/** Loads the compiled kernels, or says why they cannot be had. Node keeps the module, so that this is cheap. */
+export function loadAddon(): LoadedAddon {
+  try {
+    const addon = createRequire(import.meta.url)(addonPath) as NativeAddon;
+    if (addon.listIsas().length === 0) return { addon: undefined, reason: "this processor has no AVX2" };
+    return { addon, reason: "" };
+  } catch (error) {
+    const code = (error as { code?: unknown }).code;
+    const reason = code === "MODULE_NOT_FOUND" ? "the addon is not built" : messageOf(error);
+    return { addon: undefined, reason };
+  }
+}

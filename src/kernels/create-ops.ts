@@ -1,0 +1,90 @@
+import { MillraceError } from "../base/errors.ts";
+import { loadAddon } from "./addon.ts";
+import { createNativeOps } from "./native/native-ops.ts";
+import type { Ops, OpsOptions } from "./ops.ts";
+import { createReferenceOps } from "./reference/reference-ops.ts";
+import { planThreads } from "./thread-count.ts";
+
+export type Backend = "auto" | "native" | "reference";
+
+export interface CreateOpsOptions extends OpsOptions {
+  readonly backend: Backend;
+  /** Instruction set to use instead of the best one (MILLRACE_ISA): `avx512` or `avx2`. */
+  readonly isa?: string;
+}
+
+export interface CreatedOps {
+  readonly ops: Ops;
+  /** What a person should read at start: backend, instruction set, threads, fallbacks. */
+  readonly notes: string[];
+}
+
+/** What `millrace doctor` tells of the native kernels. */
+export interface NativeStatus {
+  readonly available: boolean;
+  /** Why not; empty when available. */
+  readonly reason: string;
+  /** Instruction sets that this machine and this build have, fastest first. */
+  readonly isas: readonly string[];
+  readonly numThreads: number;
+  readonly threadReason: string;
+}
+
+export function nativeStatus(): NativeStatus {
+  const { addon, reason } = loadAddon();
+  const plan = planThreads();
+  return {
+    available: addon !== undefined,
+    reason,
+    isas: addon?.listIsas() ?? [],
+    numThreads: plan.numThreads,
+    threadReason: plan.reason,
+  };
+}
+
+/**
+ * Makes the backend: native kernels where they can be loaded, otherwise the reference backend with a note.
+ *
+ * @throws native_unavailable when `native` was asked for and is not there, isa_unavailable for an instruction set
+ *   that this machine or build lacks
+ */
+export function createOps(options: CreateOpsOptions): CreatedOps {
+  if (options.backend === "reference") {
+    return {
+      ops: createReferenceOps(options),
+      notes: ["Kernels: reference backend (slow, for checking only)."],
+    };
+  }
+  const { addon, reason } = loadAddon();
+  if (addon === undefined) {
+    if (options.backend === "native") {
+      throw new MillraceError(
+        "native_unavailable",
+        `The native backend was asked for, but ${reason}. It needs x86-64 with AVX2 and a C++ compiler: ` +
+          "run `npm run build:native`, or use the reference backend.",
+      );
+    }
+    const note =
+      `WARNING: native kernels are not in use, because ${reason}. The reference backend is more than a hundred ` +
+      "times slower. Install g++ or clang++ and run `npm run build:native`.";
+    return { ops: createReferenceOps(options), notes: [note] };
+  }
+  const isa = chooseIsa(addon.listIsas(), options.isa);
+  const plan =
+    options.numThreads > 0 ? { numThreads: options.numThreads, reason: "as asked" } : planThreads();
+  const ops = createNativeOps(addon, { isa, numThreads: plan.numThreads });
+  const threads = `${plan.numThreads} ${plan.numThreads === 1 ? "thread" : "threads"}`;
+  return { ops, notes: [`Kernels: native, ${isa}, ${threads} (${plan.reason}).`] };
+}
+
+function chooseIsa(available: readonly string[], asked: string | undefined): string {
+  const best = available[0]!;
+  if (asked === undefined || asked === "") return best;
+  if (available.includes(asked)) return asked;
+  throw new MillraceError(
+    "isa_unavailable",
+    `The instruction set "${asked}" is not available; this machine and build have ${available.join(", ")}. ` +
+      "Set MILLRACE_ISA to one of these or leave it out.",
+    { param: "MILLRACE_ISA" },
+  );
+}

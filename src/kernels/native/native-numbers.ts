@@ -1,0 +1,39 @@
+import { invariant } from "../../base/invariant.ts";
+import type { FloatDtype, Weight } from "../../base/weights.ts";
+import type { NativePart } from "../addon.ts";
+import type { KvDtype, TensorForm } from "../ops.ts";
+
+/** Numbers of `enum class Form` in native/linear/linear.h. */
+export const formNumbers: Readonly<Record<TensorForm, number>> = {
+  f32: 0,
+  bf16: 1,
+  "int8-token": 2,
+  "int8-block32": 3,
+};
+
+/** Numbers of `enum class KvDtype` in native/kernels/kernel_table.h. */
+export const kvDtypeNumbers: Readonly<Record<KvDtype, number>> = { f32: 0, f16: 1, bf16: 2 };
+
+const floatDtypeNumbers: Readonly<Record<FloatDtype, number>> = { f32: 0, f16: 1, bf16: 2 };
+
+/** A weight as the addon reads it; nothing is copied. */
+export function toNativePart(weight: Weight): NativePart {
+  const { rows, cols } = weight;
+  if (weight.kind === "dense") {
+    const dtype = floatDtypeNumbers[weight.dtype];
+    return {
+      kind: 0,
+      dtype,
+      bits: 0,
+      groupSize: 0,
+      rows,
+      cols,
+      data: weight.data,
+      scales: null,
+      minimums: null,
+    };
+  }
+  const { bits, groupSize, scales, minimums } = weight;
+  invariant(cols % groupSize === 0, `groups of ${groupSize} do not divide ${cols} columns`);
+  return { kind: 1, dtype: 0, bits, groupSize, rows, cols, data: weight.codes, scales, minimums };
+}

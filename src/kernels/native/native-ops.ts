@@ -1,0 +1,302 @@
+import { invariant } from "../../base/invariant.ts";
+import type { Weight } from "../../base/weights.ts";
+import type { NativeAddon, NativeContext } from "../addon.ts";
+import type {
+  AttentionOptions,
+  AttentionShape,
+  KvCache,
+  KvCacheShape,
+  LinearEpilogue,
+  LinearWeight,
+  Ops,
+  PackOptions,
+  RaggedBatch,
+  RopeTable,
+  SamplingBatch,
+  SamplingOutput,
+  ScoreOutput,
+  Tensor,
+  TensorForm,
+  VectorWeight,
+} from "../ops.ts";
+import { formNumbers, kvDtypeNumbers, toNativePart } from "./native-numbers.ts";
+
+/** Makes the backend in C++. `isa` is one of `addon.listIsas()`; `numThreads` counts the calling thread. */
+export function createNativeOps(
+  addon: NativeAddon,
+  options: { readonly isa: string; readonly numThreads: number },
+): Ops {
+  return new NativeOps(addon, options.isa, options.numThreads);
+}
+
+/** Checks shapes and forms, then calls the addon. Handles of another backend are caught by their owner. */
+class NativeOps implements Ops {
+  readonly backend = "native";
+  readonly isa: string;
+  readonly numThreads: number;
+  readonly #addon: NativeAddon;
+  readonly #context: NativeContext;
+  readonly #owned: WeakSet<object> = new WeakSet();
+  #isInStep = false;
+  #numTokens = 0;
+  #isClosed = false;
+
+  constructor(addon: NativeAddon, isa: string, numThreads: number) {
+    this.isa = isa;
+    this.numThreads = numThreads;
+    this.#addon = addon;
+    this.#context = addon.createContext(isa, numThreads);
+  }
+
+  packLinear(parts: readonly Weight[], options: PackOptions): LinearWeight {
+    invariant(parts.length > 0, `${options.name} has no parts`);
+    const cols = parts[0]!.cols;
+    const layout = options.layout ?? "rows";
+    invariant(
+      parts.every((part) => part.cols === cols),
+      `the parts of ${options.name} differ in width`,
+    );
+    const form = formNumbers[options.inputForm];
+    const native = parts.map(toNativePart);
+    const packed = this.#addon.packLinear(this.#context, native, form, layout === "paired");
+    return this.#own({
+      id: packed[0],
+      name: options.name,
+      rows: parts.reduce((sum, part) => sum + part.rows, 0),
+      cols,
+      inputForm: options.inputForm,
+      weightForm: packed[2],
+      layout,
+      sizeBytes: packed[1],
+    });
+  }
+
+  loadVector(values: Float32Array): VectorWeight {
+    return this.#own({ id: this.#addon.loadVector(this.#context, values), length: values.length });
+  }
+
+  loadRope(cos: Float32Array, sin: Float32Array, rotaryDim: number): RopeTable {
+    const half = rotaryDim / 2;
+    invariant(Number.isInteger(half) && half > 0, `a rotary width of ${rotaryDim} is not even and positive`);
+    invariant(cos.length === sin.length && cos.length % half === 0, "rotation tables come in equal halves");
+    const id = this.#addon.loadRope(this.#context, cos, sin, rotaryDim);
+    return this.#own({ id, rotaryDim, maxPositions: cos.length / half });
+  }
+
+  createKvCache(shape: KvCacheShape): KvCache {
+    const { numLayers, numBlocks, blockSize, numKvHeads, headDim } = shape;
+    for (const count of [numLayers, numBlocks, blockSize, numKvHeads, headDim]) {
+      invariant(Number.isInteger(count) && count > 0, `a KV cache dimension is ${count}`);
+    }
+    const dtype = kvDtypeNumbers[shape.dtype];
+    const [id, sizeBytes] = this.#addon.createKvCache(
+      this.#context,
+      numLayers,
+      numBlocks,
+      blockSize,
+      numKvHeads,
+      headDim,
+      dtype,
+    );
+    return this.#own({ ...shape, id, sizeBytes });
+  }
+
+  beginStep(batch: RaggedBatch): void {
+    invariant(!this.#isClosed, "a step begins on a closed backend");
+    this.#addon.beginStep(
+      this.#context,
+      batch.numTokens,
+      batch.numSeqs,
+      batch.tokenIds,
+      batch.positions,
+      batch.slots,
+      batch.queryStarts,
+      batch.contextLengths,
+      batch.blockTables,
+      batch.blockTableStride,
+    );
+    this.#isInStep = true;
+    this.#numTokens = batch.numTokens;
+  }
+
+  endStep(): void {
+    this.#isInStep = false;
+    this.#addon.endStep(this.#context);
+  }
+
+  flush(): undefined {
+    return undefined;
+  }
+
+  embed(table: LinearWeight): Tensor {
+    this.#checkOwned(table, table.name);
+    const id = this.#addon.embed(this.#context, table.id);
+    return { id, rows: this.#numTokens, cols: table.cols, form: "f32" };
+  }
+
+  rmsNorm(x: Tensor, weight: VectorWeight, eps: number, as: TensorForm): Tensor {
+    this.#checkOwned(weight, "a norm weight");
+    invariant(weight.length === x.cols, `a norm of ${weight.length} columns meets a tensor of ${x.cols}`);
+    const id = this.#addon.rmsNorm(this.#context, x.id, weight.id, eps, formNumbers[as]);
+    return { id, rows: x.rows, cols: x.cols, form: as };
+  }
+
+  linear(x: Tensor, weight: LinearWeight, epilogue: LinearEpilogue = {}): Tensor {
+    this.#checkOwned(weight, weight.name);
+    const { bias, delta, residual, activation } = epilogue;
+    const isPaired = weight.layout === "paired";
+    invariant(x.form === weight.inputForm, `${weight.name} takes ${weight.inputForm}, not ${x.form}`);
+    invariant(x.cols === weight.cols, `${weight.name} takes ${weight.cols} columns, not ${x.cols}`);
+    invariant((activation === "silu-mul") === isPaired, "silu-mul goes with paired weights");
+    invariant(residual === undefined || !isPaired, "a residual goes without activation");
+    if (delta !== undefined) return this.#linearWithDelta(x, weight, epilogue, delta);
+    const biasId = bias?.id ?? -1;
+    const id = this.#addon.linear(this.#context, x.id, weight.id, biasId, residual?.id ?? -1, isPaired);
+    if (residual !== undefined) return residual;
+    return { id, rows: x.rows, cols: isPaired ? weight.rows / 2 : weight.rows, form: "f32" };
+  }
+
+  #linearWithDelta(
+    x: Tensor,
+    weight: LinearWeight,
+    epilogue: LinearEpilogue,
+    delta: NonNullable<LinearEpilogue["delta"]>,
+  ): Tensor {
+    const plain = this.#addon.linear(this.#context, x.id, weight.id, epilogue.bias?.id ?? -1, -1, false);
+    const out: Tensor = { id: plain, rows: x.rows, cols: weight.rows, form: "f32" };
+    const inner = this.linear(x, delta.a);
+    const shift = this.linear(this.convert(inner, delta.b.inputForm), delta.b);
+    invariant(shift.cols === out.cols, "a low-rank delta has the shape of its linear");
+    this.#addon.addScaled(this.#context, out.id, shift.id, delta.scale);
+    if (epilogue.residual !== undefined) {
+      this.addInto(epilogue.residual, out);
+      return epilogue.residual;
+    }
+    if (epilogue.activation === undefined) return out;
+    const id = this.#addon.siluMul(this.#context, out.id);
+    return { id, rows: out.rows, cols: out.cols / 2, form: "f32" };
+  }
+
+  convert(x: Tensor, as: TensorForm): Tensor {
+    const id = this.#addon.convert(this.#context, x.id, formNumbers[as]);
+    return { id, rows: x.rows, cols: x.cols, form: as };
+  }
+
+  addInto(x: Tensor, y: Tensor): void {
+    invariant(x.rows === y.rows && x.cols === y.cols, "tensors that are added have the same shape");
+    this.#addon.addScaled(this.#context, x.id, y.id, 1);
+  }
+
+  ropeAndCache(qkv: Tensor, rope: RopeTable, cache: KvCache, layer: number, shape: AttentionShape): void {
+    this.#checkAttention(qkv, cache, shape);
+    this.#checkOwned(rope, "a rotation table");
+    this.#addon.ropeAndCache(this.#context, qkv.id, rope.id, cache.id, layer, shape.numHeads);
+  }
+
+  pagedAttention(
+    qkv: Tensor,
+    cache: KvCache,
+    layer: number,
+    options: AttentionOptions,
+    as: TensorForm,
+  ): Tensor {
+    this.#checkAttention(qkv, cache, options);
+    const id = this.#addon.pagedAttention(
+      this.#context,
+      qkv.id,
+      cache.id,
+      layer,
+      options.numHeads,
+      options.scale,
+      options.slidingWindow ?? 0,
+      options.softCap ?? 0,
+      formNumbers[as],
+    );
+    return { id, rows: qkv.rows, cols: options.numHeads * options.headDim, form: as };
+  }
+
+  gatherRows(x: Tensor, indices: Int32Array, count: number): Tensor {
+    const id = this.#addon.gatherRows(this.#context, x.id, indices, count);
+    return { id, rows: count, cols: x.cols, form: x.form };
+  }
+
+  sample(logits: Tensor, batch: SamplingBatch, out: SamplingOutput): void {
+    invariant(batch.numRows <= logits.rows, "each sampled row has logits");
+    this.#addon.sample(
+      this.#context,
+      logits.id,
+      batch.numRows,
+      batch.temperature,
+      batch.topK,
+      batch.topP,
+      batch.minP,
+      batch.seeds,
+      batch.counters,
+      batch.biasStarts,
+      batch.biasIds,
+      batch.biasValues,
+      batch.allowed,
+      batch.numLogprobs,
+      out.tokenIds,
+      out.logprobs,
+      out.ranks,
+      out.maxLogprobs,
+      out.topIds,
+      out.topLogprobs,
+    );
+  }
+
+  scoreTargets(hidden: Tensor, head: LinearWeight, targets: Int32Array, out: ScoreOutput): void {
+    this.#checkOwned(head, head.name);
+    invariant(hidden.rows >= targets.length, "each target has a hidden row");
+    this.#addon.scoreTargets(
+      this.#context,
+      hidden.id,
+      head.id,
+      targets,
+      out.logprobs,
+      out.argmax,
+      out.topK,
+      out.topIds,
+      out.topLogprobs,
+    );
+  }
+
+  read(x: Tensor, into: Float32Array): void {
+    this.#addon.read(this.#context, x.id, into);
+  }
+
+  memory(): { readonly weights: number; readonly kvCache: number; readonly arena: number } {
+    const [weights, kvCache, arena] = this.#addon.memory(this.#context);
+    return { weights, kvCache, arena };
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#addon.close(this.#context);
+  }
+
+  #own<T extends object>(handle: T): T {
+    this.#owned.add(handle);
+    return handle;
+  }
+
+  #checkOwned(handle: object, name: string): void {
+    invariant(
+      this.#owned.has(handle) && !this.#isClosed,
+      `${name} belongs to another backend, or to a closed one`,
+    );
+  }
+
+  #checkAttention(qkv: Tensor, cache: KvCache, shape: AttentionShape): void {
+    this.#checkOwned(cache, "a KV cache");
+    invariant(this.#isInStep, "attention runs outside beginStep and endStep");
+    invariant(
+      shape.headDim === cache.headDim && shape.numKvHeads === cache.numKvHeads,
+      "attention and its KV cache differ in heads",
+    );
+    invariant(shape.numHeads % shape.numKvHeads === 0, "query heads are no multiple of KV heads");
+    invariant(qkv.cols === (shape.numHeads + 2 * shape.numKvHeads) * shape.headDim, "qkv has q, k and v");
+  }
+}

@@ -1,0 +1,90 @@
+import { readFileSync } from "node:fs";
+import { availableParallelism, cpus } from "node:os";
+
+/** Where the operating system tells of processors; tests give a recorded one. */
+export interface SystemFiles {
+  /** Text of a file, or undefined where there is none. */
+  read(path: string): string | undefined;
+}
+
+const linuxFiles: SystemFiles = {
+  read(path) {
+    try {
+      return readFileSync(path, "utf8");
+    } catch (error) {
+      // Absent on other systems and in some containers: there is then no such limit to read.
+      const code = (error as NodeJS.ErrnoException).code;
+      if (code === "ENOENT" || code === "EACCES" || code === "EINVAL" || code === "ENOTDIR") return undefined;
+      throw error;
+    }
+  },
+};
+
+export interface ThreadPlan {
+  readonly numThreads: number;
+  /** Why this many, for the line printed at start. */
+  readonly reason: string;
+}
+
+/**
+ * Threads that pay: one for each physical core within the process's affinity mask, at most the cgroup's CPU quota.
+ * Sibling hardware threads share the vector units, so that a second one per core brings nothing.
+ */
+export function planThreads(files: SystemFiles = linuxFiles): ThreadPlan {
+  const allowed = allowedCpus(files);
+  const numCpus = allowed?.length ?? Math.min(availableParallelism(), cpus().length || 1);
+  const cores = allowed === undefined ? numCpus : countCores(allowed, files);
+  const quota = cpuQuota(files);
+  if (quota !== undefined && quota < cores) {
+    const numThreads = Math.max(1, Math.floor(quota));
+    return { numThreads, reason: `CPU quota of ${quota} cores` };
+  }
+  const reason = cores < numCpus ? `${cores} physical cores of ${numCpus} CPUs` : `${cores} CPU cores`;
+  return { numThreads: Math.max(1, cores), reason };
+}
+
+/** Numbers in a list such as `0-3,8`. */
+export function parseCpuList(text: string): number[] {
+  const result: number[] = [];
+  for (const part of text.trim().split(",")) {
+    const [first, last] = part.split("-").map(Number);
+    if (first === undefined || !Number.isInteger(first)) continue;
+    for (let cpu = first; cpu <= (last ?? first); cpu += 1) result.push(cpu);
+  }
+  return result;
+}
+
+function allowedCpus(files: SystemFiles): number[] | undefined {
+  const line = /^Cpus_allowed_list:\s*(\S+)/m.exec(files.read("/proc/self/status") ?? "")?.[1];
+  const list = line === undefined ? [] : parseCpuList(line);
+  return list.length === 0 ? undefined : list;
+}
+
+function countCores(allowed: readonly number[], files: SystemFiles): number {
+  const cores = new Set<string>();
+  for (const cpu of allowed) {
+    const siblings = files.read(`/sys/devices/system/cpu/cpu${cpu}/topology/thread_siblings_list`);
+    cores.add(siblings?.trim() ?? String(cpu));
+  }
+  return cores.size;
+}
+
+/** The smallest quota on the way from the process's cgroup to the root, in cores. */
+function cpuQuota(files: SystemFiles): number | undefined {
+  const own = files.read("/proc/self/cgroup") ?? "";
+  const quotas: number[] = [];
+  let folder = /^0::(.*)$/m.exec(own)?.[1] ?? "/";
+  for (;;) {
+    const [quota, period] = (files.read(`/sys/fs/cgroup${folder}/cpu.max`) ?? "")
+      .trim()
+      .split(/\s+/)
+      .map(Number);
+    if (quota !== undefined && period !== undefined && quota > 0 && period > 0) quotas.push(quota / period);
+    if (folder === "/" || folder === "") break;
+    folder = folder.slice(0, folder.lastIndexOf("/"));
+  }
+  const quota1 = Number(files.read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us") ?? "-1");
+  const period1 = Number(files.read("/sys/fs/cgroup/cpu/cpu.cfs_period_us") ?? "0");
+  if (quota1 > 0 && period1 > 0) quotas.push(quota1 / period1);
+  return quotas.length === 0 ? undefined : Math.min(...quotas);
+}

@@ -1,5 +1,7 @@
 import { afterAll, describe, expect, test } from "vitest";
 import { writeRandomModel } from "../../tests/random-model.ts";
+import { hasTestData, testData } from "../../tests/test-data.ts";
+import { nativeStatus } from "../kernels/create-ops.ts";
 import type { EngineClient, EngineOutput } from "../protocol/engine-client.ts";
 import { defaultSampling, type SamplingParams } from "../protocol/sampling-params.ts";
 import { defaultEngineOptions, type EngineOptions } from "./engine-options.ts";
@@ -32,6 +34,30 @@ const requests = Array.from({ length: 8 }, (_, index) => ({
     logprobs: 3,
   } satisfies SamplingParams,
 }));
+
+/** Each instruction set of this machine, or the reference backend where there is none. */
+const { available, isas } = nativeStatus();
+const kernels: readonly Partial<EngineOptions>[] = available
+  ? isas.map((isa) => ({ isa }))
+  : [{ backend: "reference" }];
+
+const randomWeights: Record<string, Partial<EngineOptions>> = {
+  bf16: {},
+  "f32 activations": { activations: "f32" },
+};
+const storedWeights: Record<string, Partial<EngineOptions>> = {
+  w8a8: { modelPath: testData("models", "compressed-tensors", "w8a8") },
+  w4a16: { modelPath: testData("models", "compressed-tensors", "w4a16-g32") },
+};
+
+function variants(weights: Record<string, Partial<EngineOptions>>): [string, Partial<EngineOptions>][] {
+  return kernels.flatMap((kernel) =>
+    Object.entries(weights).map(([name, options]): [string, Partial<EngineOptions>] => [
+      `${kernel.isa ?? kernel.backend}, ${name}`,
+      { ...kernel, ...options },
+    ]),
+  );
+}
 
 async function withEngine<T>(
   options: Partial<EngineOptions>,
@@ -68,17 +94,17 @@ async function alone(client: EngineClient): Promise<unknown[][]> {
 const score = (client: EngineClient): Promise<unknown> =>
   client.score({ tokenIds: requests[7]!.promptTokenIds, start: 1, topK: 4 });
 
-describe("same request, same bytes: token ids and logprob bits", () => {
+function laws(variant: Partial<EngineOptions>): void {
   test("alone and in a batch", async () => {
-    const expected = await withEngine({}, alone);
-    expect(await withEngine({}, together)).toEqual(expected);
+    const expected = await withEngine(variant, alone);
+    expect(await withEngine(variant, together)).toEqual(expected);
   });
 
   test("after preemption", async () => {
     const long = (client: EngineClient): Promise<unknown[][]> =>
       Promise.all([0, 1, 2].map((index) => answer(client, index, 80)));
-    const expected = await withEngine({}, long);
-    const preempted = await withEngine({ maxModelLen: 128, numKvBlocks: 7 }, async (client) => {
+    const expected = await withEngine(variant, long);
+    const preempted = await withEngine({ ...variant, maxModelLen: 128, numKvBlocks: 7 }, async (client) => {
       const answers = await long(client);
       expect((await client.stats()).numPreemptions).toBeGreaterThan(0);
       return answers;
@@ -87,9 +113,9 @@ describe("same request, same bytes: token ids and logprob bits", () => {
   });
 
   test("chunked at every size", async () => {
-    const expected = await withEngine({}, (client) => answer(client, 7));
+    const expected = await withEngine(variant, (client) => answer(client, 7));
     for (const chunk of [1, 3, 7, 16, 33]) {
-      const options = { maxNumSeqs: 1, maxNumBatchedTokens: chunk };
+      const options = { ...variant, maxNumSeqs: 1, maxNumBatchedTokens: chunk };
       expect(await withEngine(options, (client) => answer(client, 7)), `chunks of ${chunk}`).toEqual(
         expected,
       );
@@ -97,9 +123,9 @@ describe("same request, same bytes: token ids and logprob bits", () => {
   });
 
   test("scored at once, in chunks and beside generation", async () => {
-    const expected = await withEngine({}, score);
+    const expected = await withEngine(variant, score);
     for (const longPrefillTokenThreshold of [1, 7, 32]) {
-      const mixed = await withEngine({ longPrefillTokenThreshold }, async (client) => {
+      const mixed = await withEngine({ ...variant, longPrefillTokenThreshold }, async (client) => {
         const [result] = await Promise.all([score(client), together(client)]);
         return result;
       });
@@ -108,18 +134,27 @@ describe("same request, same bytes: token ids and logprob bits", () => {
   });
 
   test("on one thread and on two", async () => {
-    const one = await withEngine({ numThreads: 1 }, together);
-    expect(await withEngine({ numThreads: 2 }, together)).toEqual(one);
+    const one = await withEngine({ ...variant, numThreads: 1 }, together);
+    expect(await withEngine({ ...variant, numThreads: 2 }, together)).toEqual(one);
   });
 
   test("in a worker thread", async () => {
-    const expected = await withEngine({}, together);
-    const client = await startEngineWorker(base);
+    const expected = await withEngine(variant, together);
+    const client = await startEngineWorker({ ...base, ...variant });
     try {
       expect(await together(client)).toEqual(expected);
-      expect(await score(client)).toEqual(await withEngine({}, score));
+      expect(await score(client)).toEqual(await withEngine(variant, score));
     } finally {
       await client.close();
     }
   });
-});
+}
+
+describe.each(variants(randomWeights))(
+  "same request, same bytes: token ids and logprob bits (%s)",
+  (_, variant) => laws(variant),
+);
+
+describe.skipIf(!hasTestData).each(variants(storedWeights))("same request, same bytes (%s)", (_, variant) =>
+  laws(variant),
+);

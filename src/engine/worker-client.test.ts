@@ -114,9 +114,11 @@ test("closing aborts what is open, and later requests are refused", async () => 
 test("the thread's death rejects what is open and what comes later, and touches no other engine", async () => {
   const other = await startEngineWorker(options);
   const sampling = { ...defaultSampling, maxTokens: 200, ignoreEos: true };
+  let isKilled = false;
   const run = async (requestId: string): Promise<void> => {
     for await (const _ of other.generate({ requestId, promptTokenIds: prompt(3), sampling })) {
-      void threads.at(-1)!.terminate();
+      if (!isKilled) void threads.at(-1)!.terminate();
+      isKilled = true;
     }
   };
   const ends = await Promise.allSettled([run("one"), run("two")]);

@@ -49,7 +49,13 @@ export function logSoftmax(logits: Float32Array): Float32Array {
 export function createContextModel({ vocabSize, numBlocks, blockSize }: ContextModelOptions): ContextModel {
   const slots = new Int32Array(numBlocks * blockSize).fill(-1);
   const cache: KvCache = {
-    ...{ id: 0, numLayers: 1, numBlocks, blockSize, numKvHeads: 1, headDim: 1, dtype: "f32" },
+    id: 0,
+    numLayers: 1,
+    numBlocks,
+    blockSize,
+    numKvHeads: 1,
+    headDim: 1,
+    dtype: "f32",
     sizeBytes: 0,
   };
   const values = new Map<number, Float32Array[]>();

@@ -1,4 +1,3 @@
-import { once } from "node:events";
 import type { ServerResponse } from "node:http";
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import { type HttpContext, nodeResponse } from "./http-context.ts";
@@ -21,10 +20,11 @@ export interface EventSink {
   end(): void;
 }
 
-export function createEventSink(c: HttpContext): EventSink {
+/** @param onGone called when a reader of the response's body cancels it; a lost socket is seen elsewhere */
+export function createEventSink(c: HttpContext, onGone: () => void): EventSink {
   const headers = { ...c.get("headers"), ...streamHeaders };
   const outgoing = nodeResponse(c);
-  return outgoing === undefined ? new WebEventSink(headers) : new NodeEventSink(outgoing, headers);
+  return outgoing === undefined ? new WebEventSink(headers, onGone) : new NodeEventSink(outgoing, headers);
 }
 
 const streamHeaders = {
@@ -83,6 +83,7 @@ class NodeEventSink extends BatchingSink {
   readonly response: Response = RESPONSE_ALREADY_SENT;
   readonly #outgoing: ServerResponse;
   readonly #headers: Readonly<Record<string, string>>;
+  #relief: Promise<void> | undefined;
 
   constructor(outgoing: ServerResponse, headers: Readonly<Record<string, string>>) {
     super();
@@ -93,12 +94,16 @@ class NodeEventSink extends BatchingSink {
   pressure(): Promise<void> | undefined {
     const outgoing = this.#outgoing;
     if (!outgoing.writableNeedDrain || outgoing.destroyed) return undefined;
-    // A full buffer is a slow reader, not a lost one: wait for either.
-    const listening = new AbortController();
-    const options = { signal: listening.signal };
-    return Promise.race([once(outgoing, "drain", options), once(outgoing, "close", options)])
-      .then(() => undefined)
-      .finally(() => listening.abort());
+    // A full buffer is a slow reader, not a lost one: wait for either. All sequences of a request share one wait.
+    this.#relief ??= new Promise((resolve) => {
+      const end = (): void => {
+        outgoing.off("drain", end).off("close", end);
+        this.#relief = undefined;
+        resolve();
+      };
+      outgoing.on("drain", end).on("close", end);
+    });
+    return this.#relief;
   }
 
   protected write(text: string): void {
@@ -118,9 +123,10 @@ class WebEventSink extends BatchingSink {
   readonly response: Response;
   #controller: ReadableStreamDefaultController<Uint8Array> | null = null;
   #wake: () => void = () => {};
+  #relief: Promise<void> | undefined;
   readonly #encoder = new TextEncoder();
 
-  constructor(headers: Readonly<Record<string, string>>) {
+  constructor(headers: Readonly<Record<string, string>>, onGone: () => void) {
     super();
     const body = new ReadableStream<Uint8Array>({
       start: (controller) => {
@@ -130,6 +136,7 @@ class WebEventSink extends BatchingSink {
       cancel: () => {
         this.#controller = null;
         this.#wake();
+        onGone();
       },
     });
     this.response = new Response(body, { headers });
@@ -137,9 +144,13 @@ class WebEventSink extends BatchingSink {
 
   pressure(): Promise<void> | undefined {
     if ((this.#controller?.desiredSize ?? 1) > 0) return undefined;
-    return new Promise((resolve) => {
-      this.#wake = resolve;
+    this.#relief ??= new Promise((resolve) => {
+      this.#wake = () => {
+        this.#relief = undefined;
+        resolve();
+      };
     });
+    return this.#relief;
   }
 
   protected write(text: string): void {

@@ -109,7 +109,7 @@ export async function deliver(
   if (!isStream) {
     return jsonResponse(c, await context.whileOpen(controller, () => forms.whole(signal)));
   }
-  const sink = createEventSink(c);
+  const sink = createEventSink(c, () => controller.abort());
   const streaming = context.whileOpen(controller, async () => {
     try {
       await forms.stream(signal, sink);

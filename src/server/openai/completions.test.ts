@@ -233,6 +233,15 @@ describe("POST /v1/completions", () => {
     expect(JSON.stringify(events)).not.toContain("/etc/x");
   });
 
+  test("cancelling the body of a streamed answer aborts the request", async () => {
+    const fake = createServedFake({ ...replying("x".repeat(1000)), delayMs: 1 });
+    const response = await post(fake, { prompt: "p", stream: true, max_tokens: 1000 });
+    const reader = response.body!.getReader();
+    await reader.read();
+    await reader.cancel();
+    expect(fake.client.abortedIds).toHaveLength(1);
+  });
+
   test("a failing sequence aborts the others of its request", async () => {
     const fake = createServedFake({
       ...replying("abc"),

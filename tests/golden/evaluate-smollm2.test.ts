@@ -1,13 +1,13 @@
 import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 import { expect, it, type TestContext } from "vitest";
-import { isMillraceError } from "../../src/base/errors.ts";
 import { defaultEngineOptions } from "../../src/engine/engine-options.ts";
 import { createInProcessClient } from "../../src/engine/in-process-client.ts";
 import { loadEngine } from "../../src/engine/load-engine.ts";
 import { evaluateTasks } from "../../src/evaluate/evaluate.ts";
 import { parseLimits, parseSplits } from "../../src/evaluate/task-registry.ts";
 import { openCheckpoint } from "../../src/formats/open-checkpoint.ts";
+import { nativeStatus } from "../../src/kernels/create-ops.ts";
 import type { EngineClient } from "../../src/protocol/engine-client.ts";
 import { createTokenizer } from "../../src/tokenizer/create-tokenizer.ts";
 import { describeWithData, testData } from "../test-data.ts";
@@ -23,21 +23,16 @@ interface RecordedSample {
 const numRows = Number(process.env["MILLRACE_TEST_ROWS"] ?? 60);
 const model = testData("models", "smollm2-135m-instruct-q4_1.gguf");
 
-/** The exact path; the plain TypeScript backend would need hours. */
+/** The exact path on the native backend; the plain TypeScript one would need an hour. */
 async function startEngine(context: TestContext): Promise<EngineClient> {
+  if (!nativeStatus().available) context.skip("needs the native backend");
   const options = {
     ...defaultEngineOptions(model),
     dtype: "bfloat16",
     activations: "f32",
     maxModelLen: 1024,
   } as const;
-  try {
-    return createInProcessClient(await loadEngine({ ...options, backend: "native" }));
-  } catch (error) {
-    if (isMillraceError(error) && error.code === "native_unavailable")
-      context.skip("needs the native backend");
-    throw error;
-  }
+  return createInProcessClient(await loadEngine({ ...options, backend: "native" }));
 }
 
 describeWithData("arc_easy on SmolLM2 against lm-eval with transformers", () => {

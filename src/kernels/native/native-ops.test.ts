@@ -1,0 +1,265 @@
+import { afterAll, describe, expect, test } from "vitest";
+import { f32ToBf16 } from "../../base/half.ts";
+import type { IntegerWeight } from "../../base/weights.ts";
+import { loadAddon } from "../addon.ts";
+import type { AttentionOptions, KvDtype, LinearWeight, Ops, Tensor, TensorForm } from "../ops.ts";
+import { createReferenceOps } from "../reference/reference-ops.ts";
+import { createNativeOps } from "./native-ops.ts";
+import {
+  f32Weight,
+  makeBatch,
+  plainBatch,
+  randomFloats,
+  relativeError,
+  runOnRows,
+  type TestSequence,
+} from "./test-batches.ts";
+
+const { addon } = loadAddon();
+const isas = addon?.listIsas() ?? [];
+const widths = [32, 576, 896, 960, 1536];
+const rowCounts = [0, 1, 3, 17, 64];
+
+/** Largest differences from the reference backend, as a share of the largest magnitude of a result. */
+const maxErrors = {
+  f32: 2e-6,
+  // One unit in the last place of the narrow form: sums in another order may fall on the other side of a half.
+  bf16: 2 ** -8,
+  int8: 1 / 120,
+  attention: 2e-6,
+  // The rotation rounds differently by one f32 unit, and so a cached value may fall on the other side of a half.
+  attentionF16: 2e-5,
+  attentionBf16: 2e-4,
+  attentionSoftCap: 4e-6,
+} as const;
+
+const errorOf: Record<TensorForm, number> = {
+  f32: maxErrors.f32,
+  bf16: maxErrors.bf16,
+  "int8-token": maxErrors.int8,
+  "int8-block32": maxErrors.int8,
+};
+
+describe.skipIf(addon === undefined).each(isas)(
+  "native kernels on %s against the reference backend",
+  (isa) => {
+    const native = createNativeOps(addon!, { isa, numThreads: 2 });
+    const reference = createReferenceOps({ numThreads: 1 });
+    afterAll(() => {
+      native.close();
+      reference.close();
+    });
+
+    /** The same work on both backends. */
+    function compare(rows: Float32Array, cols: number, body: (ops: Ops, x: Tensor) => Tensor): number {
+      const expected = runOnRows(reference, rows, cols, (x) => body(reference, x));
+      const actual = runOnRows(native, rows, cols, (x) => body(native, x));
+      return relativeError(actual, expected);
+    }
+
+    test.each(widths)("norms of width %i agree in every form and row count", (cols) => {
+      const factors = randomFloats(cols, 5);
+      const identity = new Float32Array(cols * 16);
+      for (let i = 0; i < 16; i += 1) identity[i * cols + i * Math.floor(cols / 16)] = 1;
+      for (const form of ["f32", "bf16", "int8-token", "int8-block32"] as const) {
+        for (const count of rowCounts) {
+          const rows = randomFloats(count * cols, count + 1, 3);
+          const error = compare(rows, cols, (ops, x) => {
+            const y = ops.rmsNorm(x, ops.loadVector(factors), 1e-5, form);
+            // Narrow forms are read through a linear that picks sixteen of the columns.
+            return form === "f32" ? y : ops.linear(y, packPicker(ops, cols, form));
+          });
+          expect(error, `${form}, ${count} rows`).toBeLessThanOrEqual(errorOf[form]);
+        }
+      }
+    });
+
+    test("sums, row gathering and embedding agree exactly", () => {
+      const rows = randomFloats(17 * 96, 3);
+      const error = compare(rows, 96, (ops, x) => {
+        const picked = ops.gatherRows(x, Int32Array.of(16, 0, 5, 5), 4);
+        ops.addInto(picked, ops.gatherRows(x, Int32Array.of(1, 2, 3, 4), 4));
+        return picked;
+      });
+      expect(error).toBe(0);
+    });
+
+    test("a linear with bias, low-rank delta and residual agrees", () => {
+      const [cols, outs, rank] = [96, 64, 8];
+      const rows = randomFloats(5 * cols, 9);
+      const error = compare(rows, cols, (ops, x) => {
+        const pack = (values: Float32Array, n: number, k: number) =>
+          ops.packLinear([f32Weight(values, n, k)], { name: "w", inputForm: "f32" });
+        const residual = ops.linear(x, pack(randomFloats(outs * cols, 1), outs, cols));
+        return ops.linear(x, pack(randomFloats(outs * cols, 2), outs, cols), {
+          bias: ops.loadVector(randomFloats(outs, 3)),
+          delta: {
+            a: pack(randomFloats(rank * cols, 4), rank, cols),
+            b: pack(randomFloats(outs * rank, 5), outs, rank),
+            scale: 0.5,
+          },
+          residual,
+        });
+      });
+      expect(error).toBeLessThanOrEqual(maxErrors.f32);
+    });
+
+    test.each([false, true])("silu-mul of paired parts agrees (delta: %s)", (withDelta) => {
+      const [cols, outs, rank] = [64, 48, 8];
+      const rows = randomFloats(7 * cols, 9);
+      const error = compare(rows, cols, (ops, x) => {
+        const pack = (seed: number, n: number, k: number) => f32Weight(randomFloats(n * k, seed), n, k);
+        const plain = (seed: number, n: number, k: number) =>
+          ops.packLinear([pack(seed, n, k)], { name: "w", inputForm: "f32" });
+        const weight = ops.packLinear([pack(1, outs, cols), pack(2, outs, cols)], {
+          name: "gate and up",
+          inputForm: "f32",
+          layout: "paired",
+        });
+        const delta = { a: plain(3, rank, cols), b: plain(4, 2 * outs, rank), scale: 2 };
+        const bias = ops.loadVector(randomFloats(2 * outs, 6));
+        return ops.linear(x, weight, { activation: "silu-mul", bias, ...(withDelta ? { delta } : {}) });
+      });
+      expect(error).toBeLessThanOrEqual(maxErrors.f32);
+    });
+
+    interface AttentionCase {
+      readonly name: string;
+      readonly numHeads: number;
+      readonly numKvHeads: number;
+      readonly headDim: number;
+      readonly rotaryDim?: number;
+      readonly blockSize?: number;
+      readonly dtype?: KvDtype;
+      readonly slidingWindow?: number;
+      readonly softCap?: number;
+    }
+    const cases: AttentionCase[] = [
+      { name: "grouped heads", numHeads: 9, numKvHeads: 3, headDim: 64 },
+      { name: "f16 cache", numHeads: 14, numKvHeads: 2, headDim: 64, dtype: "f16" },
+      {
+        name: "bf16 cache, partial rotation",
+        numHeads: 4,
+        numKvHeads: 4,
+        headDim: 80,
+        rotaryDim: 32,
+        dtype: "bf16",
+      },
+      { name: "narrow heads, small blocks", numHeads: 4, numKvHeads: 2, headDim: 8, blockSize: 4 },
+      { name: "odd blocks", numHeads: 2, numKvHeads: 1, headDim: 24, blockSize: 48, dtype: "f16" },
+      { name: "sliding window", numHeads: 6, numKvHeads: 2, headDim: 32, slidingWindow: 70 },
+      { name: "soft cap", numHeads: 2, numKvHeads: 2, headDim: 128, softCap: 5 },
+      { name: "many heads of one KV head", numHeads: 40, numKvHeads: 1, headDim: 16 },
+    ];
+
+    test.each(cases)("attention agrees: $name", (shape) => {
+      const blockSize = shape.blockSize ?? 32;
+      const rotaryDim = shape.rotaryDim ?? shape.headDim;
+      const cols = (shape.numHeads + 2 * shape.numKvHeads) * shape.headDim;
+      const blocksFor = (first: number, tokens: number): number[] =>
+        Array.from({ length: Math.ceil(tokens / blockSize) }, (_, i) => first + ((i * 7) % 97));
+      // A prefill beside another, then a mixed step: a decode over two partitions, a chunk, and a newcomer.
+      const long = blocksFor(100, 320);
+      const steps: TestSequence[][] = [
+        [
+          { start: 0, count: 299, blocks: long },
+          { start: 0, count: 40, blocks: blocksFor(0, 90) },
+        ],
+        [
+          { start: 299, count: 1, blocks: long },
+          { start: 40, count: 37, blocks: blocksFor(0, 90) },
+          { start: 0, count: 5, blocks: blocksFor(200, 5) },
+        ],
+      ];
+      const angles = randomFloats((330 * rotaryDim) / 2, 8, 3);
+      const results = [reference, native].map((ops) => {
+        const cache = ops.createKvCache({
+          numLayers: 2,
+          numBlocks: 300,
+          blockSize,
+          numKvHeads: shape.numKvHeads,
+          headDim: shape.headDim,
+          dtype: shape.dtype ?? "f32",
+        });
+        const rope = ops.loadRope(angles.map(Math.cos), angles.map(Math.sin), rotaryDim);
+        const options: AttentionOptions = { ...shape, scale: 1 / Math.sqrt(shape.headDim) };
+        return steps.map((sequences, index) => {
+          const batch = makeBatch(sequences, blockSize);
+          const rows = randomFloats(batch.numTokens * cols, index + 1, 2);
+          return runOnRows(
+            ops,
+            rows,
+            cols,
+            (qkv) => {
+              ops.ropeAndCache(qkv, rope, cache, 1, shape);
+              return ops.pagedAttention(qkv, cache, 1, options, "f32");
+            },
+            batch,
+          );
+        });
+      });
+      const limit = attentionLimit(shape);
+      for (const step of [0, 1]) {
+        expect(relativeError(results[1]![step]!, results[0]![step]!)).toBeLessThanOrEqual(limit);
+      }
+    });
+
+    test("a tensor of an earlier step is refused", () => {
+      const table = native.packLinear([f32Weight(randomFloats(64, 1), 2, 32)], {
+        name: "t",
+        inputForm: "f32",
+      });
+      native.beginStep(plainBatch([0, 1]));
+      const x = native.embed(table);
+      native.beginStep(plainBatch([]));
+      expect(() => native.convert(x, "bf16")).toThrow(/older than this step/);
+      native.endStep();
+    });
+  },
+);
+
+interface AttentionCase {
+  readonly name: string;
+  readonly numHeads: number;
+  readonly numKvHeads: number;
+  readonly headDim: number;
+  readonly rotaryDim?: number;
+  readonly blockSize?: number;
+  readonly dtype?: KvDtype;
+  readonly slidingWindow?: number;
+  readonly softCap?: number;
+}
+
+function attentionLimit(shape: AttentionCase): number {
+  if (shape.dtype === "f16") return maxErrors.attentionF16;
+  if (shape.dtype === "bf16") return maxErrors.attentionBf16;
+  return shape.softCap === undefined ? maxErrors.attention : maxErrors.attentionSoftCap;
+}
+
+/** A weight [16, cols] of ones that picks sixteen columns, evenly spread, exactly. */
+function packPicker(ops: Ops, cols: number, inputForm: TensorForm): LinearWeight {
+  const at = (row: number): number => row * cols + row * Math.floor(cols / 16);
+  if (inputForm === "bf16") {
+    const ones = new Uint16Array(16 * cols);
+    for (let row = 0; row < 16; row += 1) ones[at(row)] = f32ToBf16(1);
+    const data = new Uint8Array(ones.buffer);
+    return ops.packLinear([{ kind: "dense", dtype: "bf16", rows: 16, cols, data }], {
+      name: "picker",
+      inputForm,
+    });
+  }
+  const codes = new Uint8Array(16 * cols);
+  for (let row = 0; row < 16; row += 1) codes[at(row)] = 1;
+  const weight: IntegerWeight = {
+    kind: "integer",
+    rows: 16,
+    cols,
+    bits: 8,
+    groupSize: 32,
+    codes,
+    scales: new Float32Array((16 * cols) / 32).fill(1),
+    minimums: null,
+    activations: "unspecified",
+  };
+  return ops.packLinear([weight], { name: "picker", inputForm });
+}

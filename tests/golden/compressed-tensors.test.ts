@@ -11,17 +11,21 @@ const schemes = ["base", "w8a8", "w4a16-g32", "w4a16-g32-asym", "w4a8-g32", "w8a
 const prompts = (scheme: string): number[][] =>
   readJson<{ prompts: number[][] }>(`${folder(scheme)}/golden.json`).prompts;
 
-const emptyBatch: RaggedBatch = {
-  numTokens: 0,
-  numSeqs: 0,
-  tokenIds: new Int32Array(0),
-  positions: new Int32Array(0),
-  slots: new Int32Array(0),
-  queryStarts: Int32Array.of(0),
-  contextLengths: new Int32Array(0),
-  blockTables: new Int32Array(0),
-  blockTableStride: 1,
-};
+/** Tokens 0 … count − 1 as one sequence in one block. */
+function batchOf(count: number): RaggedBatch {
+  const ids = Int32Array.from({ length: count }, (_, i) => i);
+  return {
+    numTokens: count,
+    numSeqs: 1,
+    tokenIds: ids,
+    positions: ids,
+    slots: ids,
+    queryStarts: Int32Array.of(0, count),
+    contextLengths: Int32Array.of(count),
+    blockTables: Int32Array.of(0),
+    blockTableStride: 1,
+  };
+}
 
 describeWithData("compressed-tensors models of llm-compressor", () => {
   for (const backend of backends) {
@@ -64,11 +68,7 @@ describeWithData("compressed-tensors models of llm-compressor", () => {
           [{ kind: "dense", rows: numTokens, cols, dtype: "f32", data: new Uint8Array(x.buffer) }],
           { name: "inputs", inputForm: "f32" },
         );
-        ops.beginStep({
-          ...emptyBatch,
-          numTokens,
-          tokenIds: Int32Array.from({ length: numTokens }, (_, i) => i),
-        });
+        ops.beginStep(batchOf(numTokens));
         const out = new Float32Array(numTokens * rows);
         ops.read(ops.linear(ops.convert(ops.embed(table), "int8-token"), packed), out);
         ops.endStep();

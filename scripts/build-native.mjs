@@ -22,7 +22,9 @@ const verbose = process.argv.includes("--verbose");
 
 const isaFlags = {
   avx2: ["-mavx2", "-mfma", "-mf16c"],
-  avx512: "-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512bf16".split(" "),
+  avx512: "-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512bf16".split(
+    " ",
+  ),
 };
 
 function skip(reason) {

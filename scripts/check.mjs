@@ -3,18 +3,19 @@ import { runTool } from "./run-step.mjs";
 
 const noTests = process.argv.includes("--no-tests");
 const steps = [
-  ["types", "tsc", ["-b"]],
-  ["lint", "oxlint", ["--type-aware", "--deny-warnings", "src", "tests", "scripts"]],
-  ["format", "biome", ["check", "--linter-enabled=false", "--error-on-warnings", "."]],
-  ["structure", "node", ["scripts/check-structure.mjs"]],
-  ["generated pages", "node", ["scripts/generate-docs.mjs", "--check"]],
-  ["unused code", "knip", ["--no-progress"]],
-  ["package", "publint", ["--strict"]],
-  ...(noTests ? [] : [["unit tests", "vitest", ["run", "--silent", "--reporter=dot", "src"]]]),
+  { label: "types", tool: "tsc", args: ["-b"] },
+  { label: "lint", tool: "oxlint", args: ["--type-aware", "--deny-warnings", "src", "tests", "scripts"] },
+  { label: "format", tool: "biome", args: ["check", "--linter-enabled=false", "--error-on-warnings", "."] },
+  { label: "structure", tool: "node", args: ["scripts/check-structure.mjs"] },
+  { label: "generated pages", tool: "node", args: ["scripts/generate-docs.mjs", "--check"] },
+  { label: "unused code", tool: "knip", args: ["--no-progress"] },
+  { label: "package", tool: "publint", args: ["--strict"] },
+  ...(noTests
+    ? []
+    : [{ label: "unit tests", tool: "vitest", args: ["run", "--silent", "--reporter=dot", "src"] }]),
 ];
 
-for (const step of steps) {
-  const [label, tool, args] = step;
+for (const { label, tool, args } of steps) {
   const started = performance.now();
   const status = runTool(tool, args);
   const seconds = ((performance.now() - started) / 1000).toFixed(1);

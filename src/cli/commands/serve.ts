@@ -63,6 +63,12 @@ async function runServe(modelPath: string, _options: unknown, command: Command):
       `The model's own sampling defaults apply: ${JSON.stringify(generationDefaults)} (--generation-config none turns them off)`,
     );
   }
+  const repetition = source.generationConfig?.["repetition_penalty"];
+  if (repetition !== undefined && repetition !== 1) {
+    logger.warn(
+      `generation_config.json asks for repetition_penalty ${JSON.stringify(repetition)}; this version has no penalties and leaves it out`,
+    );
+  }
   const id = settings.servedModelName ?? modelNameOf(modelPath);
   server.setReady([{ id, client, tokenizer, created: Math.floor(Date.now() / 1000), generationDefaults }]);
   logger.info(`Ready: ${id}`);
@@ -88,11 +94,12 @@ function generationDefaultsOf(source: TokenizerSource): GenerationDefaults {
     const value = config[key];
     return typeof value === "number" && Number.isFinite(value) ? value : undefined;
   };
-  const [temperature, topP, topK] = [number("temperature"), number("top_p"), number("top_k")];
+  const [temperature, topP, topK, minP] = ["temperature", "top_p", "top_k", "min_p"].map(number);
   return {
     ...(temperature === undefined ? {} : { temperature }),
     ...(topP === undefined ? {} : { topP }),
     ...(topK === undefined ? {} : { topK }),
+    ...(minP === undefined ? {} : { minP }),
   };
 }
 

@@ -119,6 +119,8 @@ struct KernelTable {
   void (*maskRow)(const float* x, const uint32_t* allowed, float* out, int64_t count);
   /** w = e^((x - max) * inverseTemperature), 0 where below `least`; returns the sum in f64, in a fixed order. */
   double (*weighRow)(const float* x, float max, float inverseTemperature, float least, float* w, int64_t count);
+  /** Writes the ascending indices of the elements of w that are at least `least`; returns how many. */
+  int64_t (*collectAtLeast)(const float* w, int64_t count, float least, int32_t* indices);
   /** How many of x are greater than `value`, or equal with an index below `index`. */
   int64_t (*countAhead)(const float* x, int64_t count, float value, int64_t index);
   /** The n highest, by falling value, ties to the lowest index; n <= count. */

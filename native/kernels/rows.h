@@ -20,6 +20,7 @@ void storeOutputs(const AttentionJob& job, const AttentionTile& tile, const Atte
 VocabStats vocabStats(const float* x, int64_t count);
 void maskRow(const float* x, const uint32_t* allowed, float* out, int64_t count);
 double weighRow(const float* x, float max, float inverseTemperature, float least, float* w, int64_t count);
+int64_t collectAtLeast(const float* w, int64_t count, float least, int32_t* indices);
 int64_t countAhead(const float* x, int64_t count, float value, int64_t index);
 void topN(const float* x, int64_t count, int64_t n, int32_t* ids, float* values);
 

@@ -21,6 +21,7 @@ KernelTable makeTable(const LinearKernels& linear) {
       .vocabStats = vocabStats,
       .maskRow = maskRow,
       .weighRow = weighRow,
+      .collectAtLeast = collectAtLeast,
       .countAhead = countAhead,
       .topN = topN,
   };

@@ -74,6 +74,18 @@ double weighRow(const float* x, float max, float inverseTemperature, float least
   return total;
 }
 
+int64_t collectAtLeast(const float* w, int64_t count, float least, int32_t* indices) {
+  const V16 limit = splat(least);
+  int64_t found = 0;
+  for (int64_t i = 0; i < count; i += 16) {
+    const V16 lanes = loadOr(w + i, count - i, splat(minusInfinity));
+    for (uint32_t bits = bitsGreater(lanes, limit) | bitsEqual(lanes, limit); bits != 0; bits &= bits - 1) {
+      indices[found++] = static_cast<int32_t>(i + __builtin_ctz(bits));
+    }
+  }
+  return found;
+}
+
 int64_t countAhead(const float* x, int64_t count, float value, int64_t index) {
   const V16 limit = splat(value);
   int64_t ahead = 0;

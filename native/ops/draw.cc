@@ -9,8 +9,9 @@ namespace {
 // Bins of 1/32 nat below the highest logit; the last one takes the rest.
 constexpr int64_t numBins = 4096;
 constexpr float binsPerNat = 32.0f;
-// Tokens lighter than this are binned only when the draw reaches them, which is rare: most of a vocabulary is here.
-constexpr float lightWeight = 0x1p-24f;
+// Tokens are binned down to the first of these weights, and further only when the draw reaches further: most of a
+// vocabulary weighs next to nothing. The last one stands for every token that weighs anything.
+constexpr float leastWeights[] = {0x1p-6f, 0x1p-10f, 0x1p-16f, 1e-45f};
 
 /** How far candidates reach: whole bins before `bin`, then the first `place` of its sorted tokens. */
 struct Limit {
@@ -21,35 +22,30 @@ struct Limit {
 
 class Row {
  public:
-  Row(const float* logits, int64_t count, float max, float inverse, DrawScratch& scratch)
-      : logits_(logits), count_(count), max_(max), inverse_(inverse), scratch_(scratch) {}
+  Row(const KernelTable& kernels, const float* logits, int64_t count, float max, float inverse, DrawScratch& scratch)
+      : kernels_(kernels), logits_(logits), count_(count), max_(max), inverse_(inverse), scratch_(scratch) {}
 
-  /** Counts and weighs the tokens of at least `least`; returns their number. */
-  int64_t fill(float least) {
-    least_ = least;
+  /** Counts and weighs the tokens of at least `least`. */
+  void fill(float least) {
     sortedBin_ = -1;
     scratch_.mass.assign(numBins, 0.0);
     scratch_.counts.assign(numBins, 0);
-    int64_t total = 0;
-    const float* weights = scratch_.weights.data();
-    for (int64_t i = 0; i < count_; ++i) {
-      if (!(weights[i] >= least)) continue;
-      const int64_t bin = binOf(i);
-      scratch_.mass[static_cast<size_t>(bin)] += static_cast<double>(weights[i]);
-      ++scratch_.counts[static_cast<size_t>(bin)];
-      ++total;
+    numCandidates_ = kernels_.collectAtLeast(scratch_.weights.data(), count_, least, scratch_.candidates.data());
+    for (int64_t i = 0; i < numCandidates_; ++i) {
+      const int32_t token = scratch_.candidates[static_cast<size_t>(i)];
+      const size_t bin = static_cast<size_t>(binOf(token));
+      scratch_.mass[bin] += weight(token);
+      ++scratch_.counts[bin];
     }
-    return total;
   }
 
   /** Tokens of a bin by falling logit, ties to the lowest id. */
   const std::vector<int32_t>& sortedBin(int64_t bin) {
     if (bin == sortedBin_) return scratch_.sorted;
     scratch_.sorted.clear();
-    for (int64_t i = 0; i < count_; ++i) {
-      if (scratch_.weights[static_cast<size_t>(i)] >= least_ && binOf(i) == bin) {
-        scratch_.sorted.push_back(static_cast<int32_t>(i));
-      }
+    for (int64_t i = 0; i < numCandidates_; ++i) {
+      const int32_t token = scratch_.candidates[static_cast<size_t>(i)];
+      if (binOf(token) == bin) scratch_.sorted.push_back(token);
     }
     std::sort(scratch_.sorted.begin(), scratch_.sorted.end(), [this](int32_t a, int32_t b) {
       return logits_[a] > logits_[b] || (logits_[a] == logits_[b] && a < b);
@@ -119,12 +115,13 @@ class Row {
     return distance < static_cast<float>(numBins - 1) ? static_cast<int64_t>(distance) : numBins - 1;
   }
 
+  const KernelTable& kernels_;
   const float* logits_;
   int64_t count_;
   float max_;
   float inverse_;
   DrawScratch& scratch_;
-  float least_ = 0;
+  int64_t numCandidates_ = 0;
   int64_t sortedBin_ = -1;
 };
 
@@ -153,6 +150,7 @@ void RowScratch::reserve(int64_t vocab) {
   draw.weights.resize(size);
   draw.mass.reserve(numBins);
   draw.counts.reserve(numBins);
+  draw.candidates.resize(size);
   draw.sorted.reserve(size);
 }
 
@@ -160,13 +158,14 @@ int64_t drawToken(const KernelTable& kernels, const float* logits, int64_t count
                   const DrawOptions& options, DrawScratch& scratch) {
   const float inverse = 1.0f / options.temperature;
   const double total = kernels.weighRow(logits, max, inverse, options.minP, scratch.weights.data(), count);
-  Row row(logits, count, max, inverse, scratch);
-  const float smallest = 1e-45f;
-  row.fill(std::max(options.minP, lightWeight));
-  const int64_t token = decide(row, options, total, options.minP >= lightWeight);
-  if (token >= 0 || options.minP >= lightWeight) return token;
-  row.fill(std::max(options.minP, smallest));
-  return decide(row, options, total, true);
+  Row row(kernels, logits, count, max, inverse, scratch);
+  for (const float least : leastWeights) {
+    const bool isAll = options.minP >= least || least == leastWeights[3];
+    row.fill(std::max(options.minP, least));
+    const int64_t token = decide(row, options, total, isAll);
+    if (token >= 0 || isAll) return token;
+  }
+  return -1;
 }
 
 }  // namespace millrace

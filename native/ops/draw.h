@@ -22,6 +22,7 @@ struct DrawScratch {
   std::vector<float> weights;
   std::vector<double> mass;
   std::vector<int64_t> counts;
+  std::vector<int32_t> candidates;
   std::vector<int32_t> sorted;
 };
 

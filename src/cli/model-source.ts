@@ -37,9 +37,13 @@ export function readText(file: string): string {
   try {
     return readFileSync(file, "utf8");
   } catch (error) {
-    throw new MillraceError("file_not_found", `${file} cannot be read: ${messageOf(error)}`, {
-      cause: error,
-    });
+    throw new MillraceError(
+      "file_not_found",
+      `${file} cannot be read: ${messageOf(error)}. A readable text file is needed; check the path and its permissions.`,
+      {
+        cause: error,
+      },
+    );
   }
 }
 

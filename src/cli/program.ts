@@ -15,9 +15,22 @@ import { serveCommand } from "./commands/serve.ts";
 const summary =
   "Compress, evaluate, serve and load-test language models on ordinary CPUs, and say in numbers what each choice costs.";
 
+/** Prints commander's complaint in the form of our own errors. */
+function writeUsageError(command: string): (text: string, write: (text: string) => void) => void {
+  return (text, write) => {
+    const lines = text
+      .replace(/^error: /, "")
+      .trim()
+      .split("\n");
+    const problem = lines.map((line) => (/[.?)]$/.test(line) ? line : `${line}.`)).join(" ");
+    write(`millrace: ${problem} \`${command} --help\` lists what is allowed. [invalid_option]\n`);
+  };
+}
+
 /** The whole command line. Nothing runs until `parseAsync`. */
 export function createProgram(): Command {
   const program = new Command("millrace").description(summary).version(version).exitOverride();
+  program.configureOutput({ outputError: writeUsageError("millrace") });
   const commands = [
     flowCommand(),
     serveCommand(),
@@ -32,7 +45,7 @@ export function createProgram(): Command {
     doctorCommand(),
   ];
   for (const command of commands) {
-    command.exitOverride().showHelpAfterError("Run with --help to see what it takes.");
+    command.exitOverride().configureOutput({ outputError: writeUsageError(`millrace ${command.name()}`) });
     program.addCommand(command);
   }
   program.addHelpText(

@@ -6,7 +6,7 @@ import { type Component, field } from "../../config/component.ts";
 import { engineSettings, sourceSettings } from "../../config/engine-settings.ts";
 import { textList } from "../../config/value-schemas.ts";
 import { evaluateTasks } from "../../evaluate/evaluate.ts";
-import { tasks as allTasks, parseLimits, parseSplits } from "../../evaluate/task-registry.ts";
+import { tasks as allTasks, findTask, parseLimits, parseSplits } from "../../evaluate/task-registry.ts";
 import { writeEvaluation } from "../../flow/step-files.ts";
 import type { EvaluationRecord } from "../../records/evaluation.ts";
 import { listenForInterrupt } from "../interrupt.ts";
@@ -75,6 +75,9 @@ async function runEvaluate(
       { param: "--tasks" },
     );
   }
+  for (const name of tasks) findTask(name);
+  const limits = parseLimits(limit);
+  const splits = parseSplits(split);
   const { out, json } = readSettings(command, own);
   const interrupt = listenForInterrupt();
   const engine = readSettings(command, engineSettings);
@@ -82,8 +85,8 @@ async function runEvaluate(
   try {
     const record = await evaluateTasks({
       tasks,
-      limits: parseLimits(limit),
-      splits: parseSplits(split),
+      limits,
+      splits,
       dataDir: data ?? null,
       scorer: opened.scorer,
       tokenizer: opened.tokenizer,

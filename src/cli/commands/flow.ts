@@ -6,14 +6,15 @@ import { MillraceError } from "../../base/errors.ts";
 import { formatDuration } from "../../base/units.ts";
 import { type Component, field } from "../../config/component.ts";
 import { engineSettings } from "../../config/engine-settings.ts";
-import { parseLimits, parseSplits } from "../../evaluate/task-registry.ts";
+import { findTask, parseLimits, parseSplits } from "../../evaluate/task-registry.ts";
 import type { FlowTools, WeightDtype } from "../../flow/flow-plan.ts";
 import { runFlow } from "../../flow/run-flow.ts";
+import { findBuilder } from "../../model/registry.ts";
 import { renderMarkdown } from "../../report/markdown.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { openLocalScorer } from "../local-scorer.ts";
 import { createTextLogger } from "../log.ts";
-import { modelNameOf, openModel } from "../model-source.ts";
+import { modelNameOf, openModel, openTokenizer } from "../model-source.ts";
 import { ServerLauncher } from "../server-launcher.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { printLine, TerminalProgress } from "../terminal.ts";
@@ -54,16 +55,19 @@ async function runFlowCommand(given: string | undefined, _options: unknown, comm
   const load = readSettings(command, loadSettings);
   const modelName = given === undefined ? "pebble" : modelNameOf(given);
   const outPath = path.resolve(readSettings(command, own).out ?? path.join("out", `${modelName}-${scheme}`));
+  const modelPath = path.resolve(given ?? embeddedModel);
+  const chosenTasks = chooseTasks(given, tasks);
+  refuseUnrunnable(modelPath, chosenTasks);
   const interrupt = listenForInterrupt();
   try {
     const record = await runFlow(
       {
-        modelPath: path.resolve(given ?? embeddedModel),
+        modelPath,
         modelName,
         scheme,
         groupSize: groupSize ?? null,
         dtype,
-        tasks: chooseTasks(given, tasks),
+        tasks: chosenTasks,
         limits: parseLimits(limit),
         splits: parseSplits(split),
         dataDir: data === undefined ? null : path.resolve(data),
@@ -92,6 +96,18 @@ function chooseTasks(model: string | undefined, tasks: readonly string[] | undef
     "There is no --tasks. Say what to measure, such as --tasks arc_easy,wikitext --data FOLDER, or --tasks none to leave the accuracy out.",
     { param: "--tasks" },
   );
+}
+
+/** Finds what a later step would refuse, before the first one writes anything. */
+function refuseUnrunnable(modelPath: string, tasks: readonly string[]): void {
+  for (const name of tasks) findTask(name);
+  const checkpoint = openModel(modelPath);
+  try {
+    findBuilder(checkpoint.config.architecture);
+    openTokenizer(checkpoint, {});
+  } finally {
+    checkpoint.close();
+  }
 }
 
 function flowTools(signal: AbortSignal): FlowTools {

@@ -55,7 +55,7 @@ async function runLogits(modelPath: string, _options: unknown, command: Command)
   const { ops, notes } = createOps({
     numThreads: settings.threads,
     backend: settings.backend,
-    isa: settings.isa,
+    ...(settings.isa === "auto" ? {} : { isa: settings.isa }),
   });
   try {
     const loaded = loadModel(ops, checkpoint, {

@@ -11,7 +11,7 @@ constexpr int64_t numBins = 4096;
 constexpr float binsPerNat = 32.0f;
 // Tokens are binned down to the first of these weights, and further only when the draw reaches further: most of a
 // vocabulary weighs next to nothing. The last one stands for every token that weighs anything.
-constexpr float leastWeights[] = {0x1p-6f, 0x1p-10f, 0x1p-16f, 1e-45f};
+constexpr float leastWeights[] = {0x1p-6f, 0x1p-10f, 0x1p-16f, 0x1p-126f};
 
 /** How far candidates reach: whole bins before `bin`, then the first `place` of its sorted tokens. */
 struct Limit {

@@ -8,7 +8,7 @@ import type { Weight } from "../base/weights.ts";
  */
 export type TensorForm = "f32" | "bf16" | "int8-token" | "int8-block32";
 
-/** A matrix in the arena, valid until the next `beginStep`. */
+/** A matrix in the arena, valid until the next `beginStep` or a `releaseAfter` of an older one. */
 export interface Tensor {
   readonly id: number;
   readonly rows: number;
@@ -234,6 +234,11 @@ export interface Ops {
    * [tokens, vocabulary] never exists. `hidden` is in `head.inputForm`.
    */
   scoreTargets(hidden: Tensor, head: LinearWeight, targets: Int32Array, out: ScoreOutput): void;
+  /**
+   * Ends the life of every tensor made after `x`, so that a model of many layers needs the memory of one: a decoder
+   * layer that works in place on `x` calls it at its end.
+   */
+  releaseAfter(x: Tensor): void;
   /** Copies an f32 tensor out: [rows · cols]. */
   read(x: Tensor, into: Float32Array): void;
 

@@ -204,6 +204,29 @@ describe.skipIf(addon === undefined).each(isas)(
       }
     });
 
+    test("released tensors give their memory back and older ones keep their values", () => {
+      const values = randomFloats(512 * 512, 1);
+      const table = native.packLinear([f32Weight(values, 512, 512)], { name: "t", inputForm: "f32" });
+      const ids = Array.from({ length: 512 }, (_, i) => i);
+      for (const ops of [native, reference]) {
+        const own =
+          ops === native
+            ? table
+            : ops.packLinear([f32Weight(values, 512, 512)], { name: "t", inputForm: "f32" });
+        ops.beginStep(plainBatch(ids));
+        const x = ops.embed(own);
+        for (let layer = 0; layer < 40; layer += 1) {
+          ops.convert(ops.convert(x, "f32"), "bf16");
+          ops.releaseAfter(x);
+        }
+        expect(ops.memory().arena).toBeLessThan(20 * values.byteLength);
+        const out = new Float32Array(values.length);
+        ops.read(x, out);
+        expect(out).toEqual(values);
+        ops.endStep();
+      }
+    });
+
     test("a tensor of an earlier step is refused", () => {
       const table = native.packLinear([f32Weight(randomFloats(64, 1), 2, 32)], {
         name: "t",

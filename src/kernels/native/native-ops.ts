@@ -262,6 +262,10 @@ class NativeOps implements Ops {
     );
   }
 
+  releaseAfter(x: Tensor): void {
+    this.#addon.releaseAfter(this.#context, x.id);
+  }
+
   read(x: Tensor, into: Float32Array): void {
     this.#addon.read(this.#context, x.id, into);
   }

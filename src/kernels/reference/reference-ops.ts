@@ -215,6 +215,10 @@ class ReferenceOps implements Ops {
     }
   }
 
+  releaseAfter(x: Tensor): void {
+    this.#arena.releaseAfter(x);
+  }
+
   read(x: Tensor, into: Float32Array): void {
     into.set(this.#arena.floats(x).values);
   }

@@ -21,7 +21,8 @@ export function columnsPerScale(form: TensorForm, cols: number): number {
  * while decoding. A tensor of an earlier step is refused, as its memory may hold something else.
  */
 export class TensorArena {
-  #live: Set<Tensor> = new Set();
+  /** Tensors in order of creation, each with the number of buffers in use once it was there. */
+  #live: Map<Tensor, number> = new Map();
   #used: ArrayBuffer[] = [];
   #free: Map<number, ArrayBuffer[]> = new Map();
   #nextId = 1;
@@ -34,13 +35,17 @@ export class TensorArena {
   reset(): void {
     this.#live.clear();
     this.#free.clear();
-    for (const buffer of this.#used) {
-      const sameSize = this.#free.get(buffer.byteLength);
-      if (sameSize === undefined) this.#free.set(buffer.byteLength, [buffer]);
-      else sameSize.push(buffer);
-    }
+    for (const buffer of this.#used) this.#giveBack(buffer);
     this.#sizeBytes = this.#used.reduce((sum, buffer) => sum + buffer.byteLength, 0);
     this.#used = [];
+  }
+
+  /** Ends the life of the tensors made after `tensor`. */
+  releaseAfter(tensor: Tensor): void {
+    const numUsed = this.#live.get(tensor);
+    invariant(numUsed !== undefined, "a tensor is used after its step, or with another backend");
+    for (const buffer of this.#used.splice(numUsed)) this.#giveBack(buffer);
+    for (const other of this.#live.keys()) if (other.id > tensor.id) this.#live.delete(other);
   }
 
   /** A tensor with undefined contents. */
@@ -58,7 +63,7 @@ export class TensorArena {
       codes: new Int8Array(this.#take(isInteger ? size : 0)),
       scales: new Float32Array(this.#take(numScales * 4)),
     };
-    this.#live.add(tensor);
+    this.#live.set(tensor, this.#used.length);
     return tensor;
   }
 
@@ -72,6 +77,12 @@ export class TensorArena {
   floats(tensor: Tensor): ReferenceTensor {
     invariant(tensor.form === "f32", `an operation on f32 got a tensor in ${tensor.form}`);
     return this.get(tensor);
+  }
+
+  #giveBack(buffer: ArrayBuffer): void {
+    const sameSize = this.#free.get(buffer.byteLength);
+    if (sameSize === undefined) this.#free.set(buffer.byteLength, [buffer]);
+    else sameSize.push(buffer);
   }
 
   #take(sizeBytes: number): ArrayBuffer {

@@ -20,10 +20,11 @@ export class DecoderLayer {
     this.#parts = parts;
   }
 
-  /** @param x hidden states [numTokens, hiddenSize] f32, updated in place */
+  /** @param x hidden states [numTokens, hiddenSize] f32, updated in place; tensors made after it end their life */
   forward(x: Tensor, cache: KvCache): void {
     const { attention, mlp, inputNorm, postAttentionNorm, eps } = this.#parts;
     attention.addTo(x, this.#ops.rmsNorm(x, inputNorm, eps, attention.qkv.inputForm), cache);
     mlp.addTo(x, this.#ops.rmsNorm(x, postAttentionNorm, eps, mlp.gateUp.inputForm));
+    this.#ops.releaseAfter(x);
   }
 }

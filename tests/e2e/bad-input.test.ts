@@ -1,0 +1,218 @@
+import { cpSync, existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { ErrorCode } from "../../src/base/error-catalogue.ts";
+import { endProcesses, makeFolder, pebble, removeFolders, runCli } from "./run-cli.ts";
+
+interface Refusal {
+  readonly args: readonly string[];
+  readonly code: ErrorCode;
+  readonly exitCode: number;
+  /** What the message has to name: the value seen, what is allowed and what to do. */
+  readonly says: readonly string[];
+}
+
+let folder: string;
+let out: string;
+/** What lies in the folder before a command runs. */
+let before: string[];
+
+beforeAll(() => {
+  folder = makeFolder();
+  out = path.join(folder, "out");
+  cpSync(pebble, inFolder("cut"), { recursive: true });
+  truncateSync(inFolder("cut", "model.safetensors"), 100_000);
+  cpSync(pebble, inFolder("mamba"), { recursive: true });
+  const config = JSON.parse(readFileSync(path.join(pebble, "config.json"), "utf8")) as object;
+  writeFileSync(
+    inFolder("mamba", "config.json"),
+    JSON.stringify({ ...config, architectures: ["MambaForCausalLM"] }),
+  );
+  writeFileSync(inFolder("hostile.gguf"), hostileGguf());
+  writeFileSync(inFolder("words.json"), "one, two");
+  writeFileSync(inFolder("ids.json"), "[1, 2, 4000000]");
+  writeFileSync(inFolder("long.txt"), "word ".repeat(3000));
+  before = readdirSync(folder, { recursive: true, encoding: "utf8" }).sort();
+});
+
+afterAll(() => {
+  endProcesses();
+  removeFolders();
+});
+
+function inFolder(...parts: string[]): string {
+  return path.join(folder, ...parts);
+}
+
+/** A header that promises 2^40 tensors and as many metadata entries in a file of 124 bytes. */
+function hostileGguf(): Buffer {
+  const bytes = Buffer.alloc(124);
+  bytes.write("GGUF");
+  bytes.writeUInt32LE(3, 4);
+  bytes.writeBigUInt64LE(2n ** 40n, 8);
+  bytes.writeBigUInt64LE(2n ** 40n, 16);
+  return bytes;
+}
+
+/** Runs a command that cannot work: one line that helps, its exit code, and no file more than before. */
+async function expectRefusal({ args, code, exitCode, says }: Refusal): Promise<void> {
+  const run = await runCli(...args);
+  expect(run.stderr).not.toMatch(/^\s+at .+:\d+:\d+\)?$/m);
+  expect(run.stderr).not.toContain("fault of Millrace");
+  const line = run.stderr.trimEnd().split("\n").at(-1)!;
+  expect(line).toMatch(/^millrace: \S.*\. ?\S.*\[\w+\]$/);
+  expect(line.endsWith(` [${code}]`), line).toBe(true);
+  for (const part of says) expect(line).toContain(part);
+  expect(run).toMatchObject({ exitCode, stdout: "" });
+  const after = readdirSync(folder, { recursive: true, encoding: "utf8" }).sort();
+  expect(after).toEqual(before);
+  expect(existsSync(out)).toBe(false);
+}
+
+const completeFlags = ["--prompt", "x", "--max-tokens", "1"];
+
+describe("a model that cannot be read", () => {
+  test.each<[string, string[]]>([
+    ["complete", completeFlags],
+    ["inspect", []],
+    ["serve", ["--port", "0"]],
+    ["quantize", ["--out", "OUT"]],
+    ["flow", ["--tasks", "none", "--out", "OUT"]],
+  ])("%s names a path where nothing is", async (command, flags) => {
+    await expectRefusal({
+      args: [command, inFolder("nothing"), ...flags.map((flag) => (flag === "OUT" ? out : flag))],
+      code: "file_not_found",
+      exitCode: 3,
+      says: [inFolder("nothing"), "A model is"],
+    });
+  });
+
+  test.each<[string, string[]]>([
+    ["complete", completeFlags],
+    ["quantize", ["--out", "OUT"]],
+    ["flow", ["--tasks", "none", "--out", "OUT"]],
+  ])("%s refuses truncated weights with both sizes", async (command, flags) => {
+    await expectRefusal({
+      args: [command, inFolder("cut"), ...flags.map((flag) => (flag === "OUT" ? out : flag))],
+      code: "invalid_model_file",
+      exitCode: 3,
+      says: ["model.safetensors", "100000 bytes", "Fetch the file again"],
+    });
+  });
+
+  test.each(["inspect", "complete", "quantize"])("%s refuses a hostile GGUF header", async (command) => {
+    const flags = { inspect: [], complete: completeFlags, quantize: ["--out", out] }[command]!;
+    await expectRefusal({
+      args: [command, inFolder("hostile.gguf"), ...flags],
+      code: "invalid_model_file",
+      exitCode: 3,
+      says: ["hostile.gguf", String(2n ** 40n), "at most", "Fetch the file again"],
+    });
+  });
+
+  test.each(["complete", "flow"])("%s lists what it knows for an unknown architecture", async (command) => {
+    const flags = command === "flow" ? ["--tasks", "none", "--out", out] : completeFlags;
+    await expectRefusal({
+      args: [command, inFolder("mamba"), ...flags],
+      code: "unsupported_architecture",
+      exitCode: 2,
+      says: ["MambaForCausalLM", "LlamaForCausalLM", "Use a model"],
+    });
+  });
+});
+
+describe("input that does not fit", () => {
+  test("a prompt longer than the context is refused with both lengths", async () => {
+    await expectRefusal({
+      args: ["complete", pebble, "--prompt-file", inFolder("long.txt")],
+      code: "context_length_exceeded",
+      exitCode: 2,
+      says: ["2048", "prompt tokens", "Shorten the prompt"],
+    });
+  });
+
+  test("a prompt file that is not there is named", async () => {
+    await expectRefusal({
+      args: ["complete", pebble, "--prompt-file", inFolder("nothing.txt")],
+      code: "file_not_found",
+      exitCode: 3,
+      says: [inFolder("nothing.txt"), "check the path"],
+    });
+  });
+
+  test.each([
+    ["words.json", "is not JSON"],
+    ["ids.json", "4000000"],
+  ])("logits refuses %s: %s", async (file, seen) => {
+    await expectRefusal({
+      args: ["logits", pebble, "--tokens", inFolder(file), "--out", out],
+      code: "invalid_data_file",
+      exitCode: 3,
+      says: [inFolder(file), seen, "from 0 to 2047", "such as ["],
+    });
+  });
+});
+
+describe("values that a flag does not take", () => {
+  test.each<[string, string[], ErrorCode, string[]]>([
+    [
+      "an unknown task",
+      ["flow", "--tasks", "nope", "--out", "OUT"],
+      "unknown_task",
+      ['"nope"', "pebble", "Choose"],
+    ],
+    [
+      "an unknown task to evaluate",
+      ["evaluate", pebble, "--tasks", "nope"],
+      "unknown_task",
+      ['"nope"', "pebble", "Choose"],
+    ],
+    [
+      "a port that is no number",
+      ["serve", pebble, "--port", "abc"],
+      "invalid_option",
+      ['--port is "abc"', "from 0 to 65535"],
+    ],
+    [
+      "a port that is too high",
+      ["serve", pebble, "--port", "65536"],
+      "invalid_option",
+      ['"65536"', "from 0 to 65535"],
+    ],
+    [
+      "an unknown scheme",
+      ["quantize", pebble, "--scheme", "w9", "--out", "OUT"],
+      "invalid_option",
+      ['--scheme is "w9"', "w8a8, w4a16"],
+    ],
+    [
+      "a group size that fits no linear",
+      ["quantize", pebble, "--scheme", "w4a16", "--group-size", "96", "--out", "OUT"],
+      "invalid_scheme",
+      ["Group size 96", "128, 64, 32", "--group-size"],
+    ],
+    [
+      "a limit of no number",
+      ["flow", "--limit", "few", "--out", "OUT"],
+      "invalid_option",
+      ['--limit is "few"', "above 0"],
+    ],
+    [
+      "an address for all without a key",
+      ["serve", pebble, "--host", "0.0.0.0", "--port", "0"],
+      "insecure_bind",
+      ["0.0.0.0", "loopback", "--api-key"],
+    ],
+    ["no prompt", ["complete", pebble], "invalid_option", ["no prompt", "--prompt-file"]],
+    [
+      "a misspelt flag",
+      ["complete", pebble, "--promt", "x"],
+      "invalid_option",
+      ["--promt", "--prompt", "--help"],
+    ],
+    ["no such command", ["comprete"], "invalid_option", ["'comprete'", "complete", "--help"]],
+    ["a missing model", ["inspect"], "invalid_option", ["'model'", "millrace inspect --help"]],
+  ])("%s is refused", async (_what, args, code, says) => {
+    await expectRefusal({ args: args.map((part) => (part === "OUT" ? out : part)), code, exitCode: 2, says });
+  });
+});

@@ -8,6 +8,7 @@ import { type Component, field } from "../../config/component.ts";
 import { integer, integerList } from "../../config/value-schemas.ts";
 import type { BenchRecord } from "../../records/bench.ts";
 import { listenForInterrupt } from "../interrupt.ts";
+import { checkOutputFolder } from "../output-folder.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { formatTable, printLine, TerminalProgress } from "../terminal.ts";
 
@@ -72,6 +73,7 @@ async function runBench(url: string, _options: unknown, command: Command): Promi
   const { model, apiKey, vocab, warmup, seed, out, json } = readSettings(command, own);
   checkUrl(url);
   const folder = out === undefined ? null : path.resolve(out);
+  if (folder !== null) checkOutputFolder(folder);
   const interrupt = listenForInterrupt();
   try {
     const record = await runSweep({

@@ -12,6 +12,7 @@ import type { EvaluationRecord } from "../../records/evaluation.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { openLocalScorer } from "../local-scorer.ts";
 import { modelNameOf } from "../model-source.ts";
+import { checkOutputFolder } from "../output-folder.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { formatTable, printLine, TerminalProgress } from "../terminal.ts";
 
@@ -79,6 +80,7 @@ async function runEvaluate(
   const limits = parseLimits(limit);
   const splits = parseSplits(split);
   const { out, json } = readSettings(command, own);
+  if (out !== undefined) checkOutputFolder(out);
   const interrupt = listenForInterrupt();
   const engine = readSettings(command, engineSettings);
   const opened = await openLocalScorer(modelPath, engine, readSettings(command, sourceSettings));

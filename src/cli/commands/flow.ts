@@ -15,6 +15,7 @@ import { listenForInterrupt } from "../interrupt.ts";
 import { openLocalScorer } from "../local-scorer.ts";
 import { createTextLogger } from "../log.ts";
 import { modelNameOf, openModel, openTokenizer } from "../model-source.ts";
+import { checkOutputFolder } from "../output-folder.ts";
 import { ServerLauncher } from "../server-launcher.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { printLine, TerminalProgress } from "../terminal.ts";
@@ -57,6 +58,7 @@ async function runFlowCommand(given: string | undefined, _options: unknown, comm
   const outPath = path.resolve(readSettings(command, own).out ?? path.join("out", `${modelName}-${scheme}`));
   const modelPath = path.resolve(given ?? embeddedModel);
   const chosenTasks = chooseTasks(given, tasks);
+  checkOutputFolder(outPath);
   refuseUnrunnable(modelPath, chosenTasks);
   const interrupt = listenForInterrupt();
   try {

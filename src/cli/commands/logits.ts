@@ -1,3 +1,4 @@
+import path from "node:path";
 import { Command } from "commander";
 import { z } from "zod";
 import { MillraceError } from "../../base/errors.ts";
@@ -8,6 +9,7 @@ import { createOps } from "../../kernels/create-ops.ts";
 import { computeLogits } from "../../model/forward-once.ts";
 import { loadModel } from "../../model/load-model.ts";
 import { openModel, readText } from "../model-source.ts";
+import { checkOutputFolder } from "../output-folder.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { printNote } from "../terminal.ts";
 
@@ -43,6 +45,7 @@ export function logitsCommand(): Command {
 async function runLogits(modelPath: string, _options: unknown, command: Command): Promise<void> {
   const { tokens, out } = readSettings(command, own);
   const settings = readSettings(command, precisionSettings);
+  checkOutputFolder(path.dirname(out));
   const checkpoint = openModel(modelPath);
   const tokenIds = readTokenIds(tokens, checkpoint.config.vocabSize);
   const maxModelLen = checkpoint.config.maxPositionEmbeddings;

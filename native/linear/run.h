@@ -74,7 +74,7 @@ Cut cutLinear(const PackedMatrix& w, const TileFamily& family, int64_t rows, int
   cut.numRowBlocks = isSmall ? 1 : (rows + family.largeRows - 1) / family.largeRows;
   // A few rows read straight on; more rows make several passes over a unit, each with its share of the next one.
   const int64_t unitBytes = cut.unitTiles * w.tileBytes;
-  cut.aheadBytes = cut.kernelTiles == 1 && isSmall ? streamAheadBytes : unitBytes;
+  cut.aheadBytes = isSmall ? streamAheadBytes : unitBytes;
   cut.aheadBlockBytes = unitBytes / cut.numRowBlocks;
   cut.aheadStep = cut.kernelTiles * w.tileBytes / cut.numRowBlocks * 8 / w.cols;
   cut.taskBlocks = cut.numRowBlocks;

@@ -77,7 +77,7 @@ function measureCeilings(threads) {
 const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
 
 /** Median seconds of one linear. */
-function timeLinear(ops, table, weights, form, isPaired, numRows) {
+function timeLinear(ops, { table, weights, form, isPaired }, numRows) {
   const perRound = 2 * numRows * weights[0].rows * weights[0].cols;
   const count = Math.max(1, Math.min(weights.length, Math.ceil(operationsPerRound / perRound)));
   const epilogue = isPaired ? { activation: "silu-mul" } : {};
@@ -110,8 +110,9 @@ function benchShape(ops, form, shape, rowCounts) {
   const data = new Uint8Array(values.buffer);
   const input = { kind: "dense", rows: 512, cols: shape.cols, dtype: "f32", data };
   const table = ops.packLinear([input], { name: "x", inputForm: "f32" });
+  const run = { table, weights, form, isPaired: shape.isPaired === true };
   const cells = rowCounts.map((numRows) => {
-    const seconds = timeLinear(ops, table, weights, form, shape.isPaired === true, numRows);
+    const seconds = timeLinear(ops, run, numRows);
     const gigabytes = weights[0].sizeBytes / seconds / 1e9;
     const gigaOps = (2 * numRows * shape.rows * shape.cols) / seconds / 1e9;
     return `${gigabytes.toFixed(1).padStart(5)} ${gigaOps.toFixed(0).padStart(5)}`;

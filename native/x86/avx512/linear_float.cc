@@ -28,13 +28,14 @@ struct Bf16Kernel {
 #pragma GCC unroll 8
       for (int r = 0; r < rows; ++r) total[r][c] = _mm512_setzero_ps();
     }
-    const Ahead ahead = job.ahead;
+    [[maybe_unused]] const Ahead ahead = job.ahead;
     for (int64_t unit = 0; unit < units; ++unit) {
-      const char* next = reinterpret_cast<const char*>(ahead.from + unit * ahead.step / 4);
-      _mm_prefetch(next, _MM_HINT_T0);
-      _mm_prefetch(next + 64, _MM_HINT_T0);
-      if constexpr (rows <= 4) _mm_prefetch(next + 128, _MM_HINT_T0);
-      if constexpr (rows <= 4) _mm_prefetch(next + 192, _MM_HINT_T0);
+      // With few rows four streams keep the processor's own prefetcher busy enough.
+      if constexpr (rows > Sizes::smallRows) {
+        const char* next = reinterpret_cast<const char*>(ahead.from + unit * ahead.step / 4);
+        _mm_prefetch(next, _MM_HINT_T0);
+        _mm_prefetch(next + 64, _MM_HINT_T0);
+      }
       __m512bh w[tiles];
 #pragma GCC unroll 4
       for (int c = 0; c < tiles; ++c) w[c] = (__m512bh)_mm512_loadu_si512(weights[c] + unit * 64);

@@ -9,13 +9,20 @@ const readChunk = 1 << 26;
  * A file's bytes: a private memory mapping (pages come from the disk when touched and are shared between processes),
  * or a copy in memory without the native addon. The file must not be shortened while the buffer lives.
  *
- * @throws file_not_found when it cannot be opened, invalid_model_file when it is empty
+ * @throws file_not_found when it cannot be opened or is a folder, invalid_model_file when it is empty
  */
 export function mapFile(path: string): ArrayBuffer {
   // Opening here gives Node's own message for a missing file, and a size before anything is mapped.
   const file = openFile(path);
   try {
-    const { size } = fstatSync(file);
+    const info = fstatSync(file);
+    const { size } = info;
+    if (!info.isFile()) {
+      throw new MillraceError(
+        "file_not_found",
+        `${path} is not a regular file; a model file is needed. Name the file itself, not its folder.`,
+      );
+    }
     if (size === 0) {
       throw new MillraceError(
         "invalid_model_file",

@@ -75,7 +75,6 @@ const completeFlags = ["--prompt", "x", "--max-tokens", "1"];
 describe("a model that cannot be read", () => {
   test.each<[string, string[]]>([
     ["complete", completeFlags],
-    ["inspect", []],
     ["serve", ["--port", "0"]],
     ["quantize", ["--out", "OUT"]],
     ["flow", ["--tasks", "none", "--out", "OUT"]],
@@ -101,8 +100,8 @@ describe("a model that cannot be read", () => {
     });
   });
 
-  test.each(["inspect", "complete", "quantize"])("%s refuses a hostile GGUF header", async (command) => {
-    const flags = { inspect: [], complete: completeFlags, quantize: ["--out", out] }[command]!;
+  test.each(["inspect", "complete"])("%s refuses a hostile GGUF header", async (command) => {
+    const flags = command === "complete" ? completeFlags : [];
     await expectRefusal({
       args: [command, inFolder("hostile.gguf"), ...flags],
       code: "invalid_model_file",

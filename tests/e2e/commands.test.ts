@@ -1,12 +1,18 @@
 import { writeFileSync } from "node:fs";
 import path from "node:path";
-import { afterAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { readSafetensorsHeader } from "../../src/formats/safetensors.ts";
 import { loadTokenizerSource } from "../../src/formats/tokenizer-source.ts";
 import { createTokenizer } from "../../src/tokenizer/create-tokenizer.ts";
 import { readFloatTensors, readJson, relativeError } from "../golden/golden-files.ts";
 import { describeWithData, testData } from "../test-data.ts";
 import { type CliRun, endProcesses, makeFolder, pebble, removeFolders, runCli } from "./run-cli.ts";
+
+let usual: Completion;
+
+beforeAll(async () => {
+  usual = await complete(pebble);
+});
 
 afterAll(() => {
   endProcesses();
@@ -57,27 +63,24 @@ function expectLogits(file: string, numTokens: number, vocabSize: number): void 
 
 describe("millrace complete", () => {
   test("prints one completion object with the tokens, the same each time", async () => {
-    const completion = await complete(pebble);
-    expect(completion).toMatchObject({ object: "text_completion", model: "model" });
-    const { text, token_ids, finish_reason } = completion.choices[0]!;
+    expect(usual).toMatchObject({ object: "text_completion", model: "model" });
+    const { text, token_ids, finish_reason } = usual.choices[0]!;
     expect(token_ids.length).toBeGreaterThan(0);
     expect(token_ids.length).toBeLessThanOrEqual(8);
     expect(text).not.toBe("");
     expect(["length", "stop"]).toContain(finish_reason);
-    const { usage } = completion;
+    const { usage } = usual;
     expect(usage.completion_tokens).toBe(token_ids.length);
     expect(usage.total_tokens).toBe(usage.prompt_tokens + usage.completion_tokens);
-    expect((await complete(pebble)).choices).toEqual(completion.choices);
+    expect((await complete(pebble)).choices).toEqual(usual.choices);
   });
 
   test("chooses the same first tokens on the reference backend", async () => {
-    const usual = await complete(pebble, "--activations", "f32");
-    const reference = await complete(pebble, "--activations", "f32", "--backend", "reference");
+    const reference = await complete(pebble, "--backend", "reference");
     expect(reference.choices[0]!.token_ids.slice(0, 4)).toEqual(usual.choices[0]!.token_ids.slice(0, 4));
   });
 
   test("streams plain text to stdout and notes to stderr", async () => {
-    const expected = (await complete(pebble)).choices[0]!.text;
     const run = await runCli(
       "complete",
       pebble,
@@ -88,7 +91,7 @@ describe("millrace complete", () => {
       "--temperature",
       "0",
     );
-    expect(run).toMatchObject({ exitCode: 0, stdout: `${expected}\n` });
+    expect(run).toMatchObject({ exitCode: 0, stdout: `${usual.choices[0]!.text}\n` });
     expect(run.stderr).toContain("Kernels:");
   });
 });
@@ -102,7 +105,7 @@ describe("millrace logits", () => {
     expectLogits(file, tokenIds.length, vocabSize);
     const last = readFloatTensors(file).get("logits")!.subarray(-vocabSize);
     const best = last.indexOf(last.reduce((most, logit) => Math.max(most, logit)));
-    expect(best).toBe((await complete(pebble)).choices[0]!.token_ids[0]);
+    expect(best).toBe(usual.choices[0]!.token_ids[0]);
   });
 });
 

@@ -185,8 +185,11 @@ void AlignedBytes::allocate(size_t bytes) {
   size_ = static_cast<size_t>(roundUp(static_cast<int64_t>(bytes), 64));
   if (size_ == 0) return;
   std::free(data_);
-  data_ = static_cast<uint8_t*>(std::aligned_alloc(large ? hugePageBytes : 64, size_));
-  if (data_ == nullptr) throw std::bad_alloc();
+  data_ = nullptr;
+  void* place = nullptr;
+  // Not aligned_alloc, which takes multiples of the alignment only.
+  if (posix_memalign(&place, large ? hugePageBytes : 64, size_) != 0) throw std::bad_alloc();
+  data_ = static_cast<uint8_t*>(place);
 #ifdef MADV_HUGEPAGE
   // Advice only: without huge pages the kernels are slower and nothing else changes.
   if (large) (void)madvise(data_, size_, MADV_HUGEPAGE);

@@ -1,1 +1,10 @@
+/** The package's public face: an engine in a worker thread, text over it, and errors with codes. */
+export { type ErrorCode, errorCatalogue } from "./base/error-catalogue.ts";
 export { MillraceError } from "./base/errors.ts";
+export { defaultEngineOptions, type EngineOptions } from "./engine/engine-options.ts";
+export { startEngineWorker } from "./engine/worker-client.ts";
+export { openCheckpoint } from "./formats/open-checkpoint.ts";
+export type * from "./protocol/engine-client.ts";
+export { defaultSampling, type SamplingParams } from "./protocol/sampling-params.ts";
+export { createTextStream, type TextStreamRequest } from "./text/text-generator.ts";
+export { createTokenizer } from "./tokenizer/create-tokenizer.ts";

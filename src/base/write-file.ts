@@ -22,11 +22,20 @@ export function writeFileAtomically(file: string, content: string): void {
     }
     renameSync(partial, file);
   } catch (error) {
-    rmSync(partial, { force: true });
+    removeIfThere(partial);
     throw new MillraceError(
       "disk_full",
       `${file} could not be written: ${messageOf(error)}. Free space, check the permissions or choose another --out; nothing half-written was left.`,
       { cause: error },
     );
+  }
+}
+
+/** Cleans up after a failed write; a folder that is not one has nothing to clean. */
+function removeIfThere(file: string): void {
+  try {
+    rmSync(file, { force: true });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOTDIR") throw error;
   }
 }

@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import os from "node:os";
 import { MillraceError } from "../base/errors.ts";
 import type { Progress } from "../base/progress.ts";
@@ -35,6 +36,8 @@ export interface SweepOptions {
  */
 export async function runSweep(options: SweepOptions): Promise<BenchRecord> {
   const model = options.model ?? (await firstModelOf(options.endpoint));
+  // Every request in flight listens for the abort; their number is the load's, not a leak.
+  if (options.signal !== undefined) setMaxListeners(0, options.signal);
   const pool = createConnectionPool(Math.max(...options.concurrencies) + 1);
   const target: BenchTarget = { endpoint: options.endpoint, model, pool };
   const workload = createWorkload(options);
@@ -55,6 +58,7 @@ export async function runSweep(options: SweepOptions): Promise<BenchRecord> {
         signal: options.signal,
         onRequest: (done) => options.progress.update(done),
       });
+      options.signal?.throwIfAborted();
       firstIndex += numRequests;
       options.onStage?.(stage, records);
       stages.push(stage);

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { type Component, field } from "./component.ts";
-import { bytes, integer, oneOf } from "./value-schemas.ts";
+import { bytes, integer, oneOf, real } from "./value-schemas.ts";
 
 export const serverSettings = {
   host: field("--host <address>", z.string().default("127.0.0.1"), "address to listen on"),
@@ -42,13 +42,9 @@ export const serverSettings = {
 } satisfies Component;
 
 export const samplingSettings = {
-  maxTokens: field("--max-tokens <n>", integer(0).default(256), "most tokens to generate"),
-  temperature: field("--temperature <x>", z.coerce.number().min(0).max(2).default(0), "0 = greedy"),
-  topP: field(
-    "--top-p <x>",
-    z.coerce.number().gt(0).max(1).default(1),
-    "keep the smallest set of this probability",
-  ),
+  maxTokens: field("--max-tokens <n>", integer(1).default(256), "most tokens to generate"),
+  temperature: field("--temperature <x>", real(0, 2).default(0), "0 = greedy"),
+  topP: field("--top-p <x>", real(0.001, 1).default(1), "keep the smallest set of this probability"),
   topK: field("--top-k <n>", integer(0).default(0), "keep the n most likely tokens; 0 = all"),
   seed: field(
     "--seed <n>",

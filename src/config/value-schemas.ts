@@ -10,6 +10,11 @@ export function integer(minimum: number, maximum = Number.MAX_SAFE_INTEGER): z.Z
   return z.coerce.number({ error: message }).int(message).min(minimum, message).max(maximum, message);
 }
 
+export function real(minimum: number, maximum: number): z.ZodCoercedNumber<unknown> {
+  const message = `it takes a number from ${minimum} to ${maximum}`;
+  return z.coerce.number({ error: message }).min(minimum, message).max(maximum, message);
+}
+
 export function oneOf<const T extends readonly [string, ...string[]]>(
   values: T,
 ): z.ZodEnum<{ [K in T[number]]: K }> {

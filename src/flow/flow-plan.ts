@@ -26,6 +26,8 @@ export interface FlowPlan {
   readonly inputTokens: number;
   readonly outputTokens: number;
   readonly outPath: string;
+  /** Processor, backend, instruction set and threads: results of other kernels are not kept. */
+  readonly kernels: string;
 }
 
 /** An engine opened for scoring. */

@@ -1,4 +1,3 @@
-import os from "node:os";
 import path from "node:path";
 import { MillraceError } from "../base/errors.ts";
 import { version } from "../base/version.ts";
@@ -103,6 +102,7 @@ async function evaluateStep(plan: FlowPlan, tools: FlowTools, side: Side): Promi
   if (plan.tasks.length === 0) return null;
   const fingerprint = fingerprintOf({
     step: "evaluation",
+    kernels: plan.kernels,
     files: describeFiles(side.path),
     dtype: side.dtype,
     tasks: plan.tasks,
@@ -157,7 +157,7 @@ function compose(plan: FlowPlan, results: FlowResults): ComparisonRecord {
     kind: "comparison",
     version,
     createdAt: new Date().toISOString(),
-    machine: `${os.cpus()[0]?.model ?? "unknown"}, ${os.availableParallelism()} cores`,
+    machine: results.baseServing.bench.machine,
     scheme: plan.scheme,
     base: {
       name: plan.modelName,

@@ -26,6 +26,8 @@ export async function serveAndLoad(
 ): Promise<ServingRecord> {
   const fingerprint = fingerprintOf({
     step: "serving",
+    kernels: plan.kernels,
+    load: [numWarmup, loadSeed, minRequests],
     files: describeFiles(model.path),
     dtype: model.dtype,
     concurrencies: plan.concurrencies,

@@ -53,7 +53,12 @@ function runDoctor(_options: unknown, command: Command): void {
   printLine(
     `compiler         ${report.compiler ?? "none found (g++ or clang++); needed only to build the kernels"}`,
   );
-  if (!native.available) printLine("What to do: install g++ or clang++, then run `npm run build:native`.");
+  if (!native.available)
+    printLine(
+      report.compiler === null
+        ? "What to do: install g++ or clang++, then run `npm run build:native`."
+        : "What to do: run `npm run build:native` and read what it prints.",
+    );
 }
 
 function compilerVersion(): string | null {

@@ -1,3 +1,4 @@
+import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { Command } from "commander";
@@ -9,6 +10,7 @@ import { engineSettings } from "../../config/engine-settings.ts";
 import { findTask, parseLimits, parseSplits } from "../../evaluate/task-registry.ts";
 import type { FlowTools, WeightDtype } from "../../flow/flow-plan.ts";
 import { runFlow } from "../../flow/run-flow.ts";
+import { nativeStatus } from "../../kernels/create-ops.ts";
 import { findBuilder } from "../../model/registry.ts";
 import { renderMarkdown } from "../../report/markdown.ts";
 import { listenForInterrupt } from "../interrupt.ts";
@@ -78,6 +80,7 @@ async function runFlowCommand(given: string | undefined, _options: unknown, comm
         inputTokens: load.inputTokens,
         outputTokens: load.outputTokens,
         outPath,
+        kernels: describeKernels(),
       },
       flowTools(interrupt.signal),
     );
@@ -88,6 +91,13 @@ async function runFlowCommand(given: string | undefined, _options: unknown, comm
   } finally {
     interrupt.release();
   }
+}
+
+/** What a measurement depends on besides the files: a result of other kernels is measured again. */
+function describeKernels(): string {
+  const { available, isas, numThreads } = nativeStatus();
+  const isa = process.env["MILLRACE_ISA"] ?? isas[0] ?? "";
+  return `${os.cpus()[0]?.model ?? "unknown"}, ${available ? `native ${isa}` : "reference"}, ${numThreads} threads`;
 }
 
 function chooseTasks(model: string | undefined, tasks: readonly string[] | undefined): readonly string[] {

@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, test } from "vitest";
 import { writeRandomModel } from "../../tests/random-model.ts";
-import { hasTestData, testData } from "../../tests/test-data.ts";
+import { hasTestData, missingDataMark, testData } from "../../tests/test-data.ts";
 import { nativeStatus } from "../kernels/create-ops.ts";
 import type { EngineClient, EngineOutput } from "../protocol/engine-client.ts";
 import { defaultSampling, type SamplingParams } from "../protocol/sampling-params.ts";
@@ -155,6 +155,7 @@ describe.each(variants(randomWeights))(
   (_, variant) => laws(variant),
 );
 
-describe.skipIf(!hasTestData).each(variants(storedWeights))("same request, same bytes (%s)", (_, variant) =>
-  laws(variant),
+describe.skipIf(!hasTestData).each(variants(storedWeights))(
+  `same request, same bytes (%s)${missingDataMark}`,
+  (_, variant) => laws(variant),
 );

@@ -41,7 +41,7 @@ function freePort() {
   });
 }
 
-async function measure(commandFor) {
+async function measure(commandFor, seed) {
   const port = await freePort();
   const started = performance.now();
   const [program, ...args] = commandFor(port).split(" ").filter(Boolean);
@@ -63,7 +63,7 @@ async function measure(commandFor) {
       inputTokens: 128,
       outputTokens: 64,
       numWarmup: 2,
-      seed: Date.now() % 1e6,
+      seed,
       vocabSize: Number(values.vocab),
       progress: silentProgress,
     });
@@ -75,17 +75,18 @@ async function measure(commandFor) {
   }
 }
 
-const ours = () =>
+const ours = (seed) =>
   measure(
     (port) => `${process.execPath} ${root}/dist/cli/main.js serve ${model} --port ${port} ${values.serve}`,
+    seed,
   );
-const theirs = () => measure((port) => values.peer.replaceAll("{port}", String(port)));
+const theirs = (seed) => measure((port) => values.peer.replaceAll("{port}", String(port)), seed);
 
 const ratios = concurrencies.map(() => []);
 for (let round = 0; round < Number(values.rounds); round += 1) {
-  const first = round % 2 === 0 ? await ours() : undefined;
-  const peer = await theirs();
-  const own = first ?? (await ours());
+  const first = round % 2 === 0 ? await ours(round) : undefined;
+  const peer = await theirs(round);
+  const own = first ?? (await ours(round));
   console.log(
     `round ${round + 1}: ready ${own.readyMs.toFixed(0)} ms against ${peer.readyMs.toFixed(0)}, peak ${own.peakMib.toFixed(0)} MiB against ${peer.peakMib.toFixed(0)}`,
   );

@@ -79,6 +79,16 @@ export const errorCatalogue = {
     when: "The engine stopped by a fault of its own.",
     remedy: "Restart the server and report the message with the log.",
   },
+  engine_closed: {
+    kind: "capacity",
+    when: "A request meets an engine that is closed, or that closes before the answer is complete.",
+    remedy: "Send it to a running server, or start a new engine.",
+  },
+  model_not_finite: {
+    kind: "environment",
+    when: "The model computes a value that is not a number; mostly its weights hold NaN or infinity.",
+    remedy: "Fetch or convert the model again; where a value only overflows, run with --activations f32.",
+  },
   engine_stalled: {
     kind: "bug",
     status: 503,

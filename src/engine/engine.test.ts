@@ -300,8 +300,8 @@ test("a logit that is not a number ends that request with an error and no other"
     generate(client, [1, 2], { maxTokens: 3, logitBias: new Map([[16, -Infinity]]) }),
     client.score({ tokenIds: [1, 16, 2], start: 1, topK: 0 }),
   ]);
-  expect(bad).toMatchObject({ status: "rejected", reason: { code: "engine_failed" } });
-  expect(badScore).toMatchObject({ status: "rejected", reason: { code: "engine_failed" } });
+  expect(bad).toMatchObject({ status: "rejected", reason: { code: "model_not_finite" } });
+  expect(badScore).toMatchObject({ status: "rejected", reason: { code: "model_not_finite" } });
   expect(good.status).toBe("fulfilled");
   engine.checkInvariants();
 });
@@ -351,9 +351,9 @@ test("closing aborts what is open and refuses what comes later", async () => {
   await Promise.all([
     client.close(),
     expect(open).resolves.toMatchObject([{ finishReason: "abort" }]),
-    expect(score).rejects.toMatchObject({ code: "engine_failed" }),
+    expect(score).rejects.toMatchObject({ code: "engine_closed" }),
   ]);
-  await expect(generate(client, [1])).rejects.toMatchObject({ code: "engine_failed" });
+  await expect(generate(client, [1])).rejects.toMatchObject({ code: "engine_closed" });
   engine.checkInvariants();
 });
 

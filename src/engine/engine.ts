@@ -3,6 +3,7 @@ import { invariant } from "../base/invariant.ts";
 import type { KvCache, Ops } from "../kernels/ops.ts";
 import type { CausalModel } from "../model/causal-model.ts";
 import type { EngineInfo, GenerateRequest, ScoreRequest, ScoreResult } from "../protocol/engine-client.ts";
+import { maxLogprobs } from "../protocol/sampling-params.ts";
 import { type AdmissionLimits, checkGenerateRequest, checkQueue, checkScoreRequest } from "./admission.ts";
 import { BlockPool } from "./block-pool.ts";
 import { EngineCounters, sharedNow } from "./engine-stats.ts";
@@ -16,9 +17,6 @@ import { createSeedSource, type SeedSource } from "./seed-source.ts";
 import { SequenceTable, sequenceKinds } from "./sequence-table.ts";
 import { type DrawnLogprobs, endedByAbort, StepWriter } from "./step-record.ts";
 import { StopRules } from "./stop-rules.ts";
-
-/** Most top log-probabilities per token; OpenAI's and vLLM's limit. */
-export const maxLogprobs = 20;
 
 export interface EngineParts {
   readonly ops: Ops;
@@ -154,7 +152,7 @@ export class Engine implements EngineSink {
     this.#isClosed = true;
     for (const handle of this.#rows.keys()) this.abort(handle);
     for (const { kind, handle } of this.#inbox) if (kind !== "abort") this.abort(handle);
-    this.#end ??= new MillraceError("engine_failed", "The engine is closed. Start a new one.");
+    this.#end ??= new MillraceError("engine_closed", "The engine is closed. Start a new one.");
     await this.#loop;
     this.#ops.close();
   }
@@ -371,14 +369,14 @@ function asError(error: unknown): Error {
 
 function aborted(): MillraceError {
   return new MillraceError(
-    "engine_failed",
+    "engine_closed",
     "The engine was closed before this score was complete. Start a new one.",
   );
 }
 
 function notFinite(): MillraceError {
   return new MillraceError(
-    "engine_failed",
+    "model_not_finite",
     "The model gave a logit that is not a number. Other requests go on. Check the weights with `millrace inspect`, " +
       "or run with --activations f32.",
   );

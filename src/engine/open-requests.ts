@@ -128,7 +128,7 @@ function duplicateId(requestId: string): MillraceError {
 /** The error of requests that meet a closed engine. */
 export function engineClosed(): MillraceError {
   return new MillraceError(
-    "engine_failed",
+    "engine_closed",
     "The engine is closed. It takes no more requests; start a new one.",
   );
 }

@@ -107,7 +107,7 @@ test("closing aborts what is open, and later requests are refused", async () => 
   expect(reasons.at(-1)).toBe("abort");
   await other.close();
   await expect(other.score({ tokenIds: [1, 2], start: 1, topK: 0 })).rejects.toMatchObject({
-    code: "engine_failed",
+    code: "engine_closed",
   });
 });
 

@@ -99,7 +99,7 @@ class ScriptedClient implements FakeEngineClient {
   generate(request: GenerateRequest): AsyncIterable<EngineOutput> {
     this.requests.push(request);
     const id = request.requestId;
-    if (this.isClosed) return failing(new MillraceError("engine_failed", "The engine is closed."));
+    if (this.isClosed) return failing(new MillraceError("engine_closed", "The engine is closed."));
     if (this.#open.has(id)) {
       return failing(
         new MillraceError(
@@ -160,7 +160,7 @@ class ScriptedClient implements FakeEngineClient {
 
   score(request: ScoreRequest): Promise<ScoreResult> {
     this.scoreRequests.push(request);
-    if (this.isClosed) return Promise.reject(new MillraceError("engine_failed", "The engine is closed."));
+    if (this.isClosed) return Promise.reject(new MillraceError("engine_closed", "The engine is closed."));
     return Promise.resolve((this.#script.score ?? certainScore)(request));
   }
 

@@ -21,6 +21,9 @@ export interface SamplingParams {
   readonly logitBias: ReadonlyMap<number, number> | null;
 }
 
+/** Most top log-probabilities per token; OpenAI's and vLLM's limit. */
+export const maxLogprobs = 20;
+
 export const defaultSampling: SamplingParams = {
   maxTokens: 16,
   minTokens: 0,

@@ -1,3 +1,4 @@
+import { maxLogprobs } from "../../protocol/sampling-params.ts";
 import type { TextUsage } from "../../text/text-generator.ts";
 import type { EventSink } from "../event-sink.ts";
 import { type HttpContext, readJsonObject } from "../http-context.ts";
@@ -20,7 +21,6 @@ import { checkContext } from "./prompts.ts";
 import {
   checkStreamOptions,
   demand,
-  maxLogprobs,
   planSequences,
   type SequencePlan,
   samplingOfChoice,

@@ -1,4 +1,5 @@
 import type { ScoreResult } from "../../protocol/engine-client.ts";
+import { maxLogprobs } from "../../protocol/sampling-params.ts";
 import type { TextUsage } from "../../text/text-generator.ts";
 import type { EventSink } from "../event-sink.ts";
 import { type HttpContext, readJsonObject } from "../http-context.ts";
@@ -20,7 +21,6 @@ import { checkContext, type Prompt, readPrompts } from "./prompts.ts";
 import {
   checkStreamOptions,
   demand,
-  maxLogprobs,
   planSequences,
   type SequencePlan,
   samplingOfChoice,

@@ -3,8 +3,6 @@ import { defaultSampling, type SamplingParams } from "../../protocol/sampling-pa
 import type { ServedModel } from "../served-model.ts";
 import type { SamplingBody } from "./schemas.ts";
 
-/** Most alternatives per token, as vLLM's `--max-logprobs` has it. */
-export const maxLogprobs = 20;
 const maxStopStrings = 4;
 const maxChoices = 128;
 

@@ -76,6 +76,7 @@ export interface Delivery {
   readonly isStream: boolean;
   readonly includeUsage: boolean;
   readonly continuousUsage: boolean;
+  readonly returnTokenIds: boolean;
 }
 
 export function deliveryOf(body: SamplingBody): Delivery {
@@ -83,6 +84,7 @@ export function deliveryOf(body: SamplingBody): Delivery {
     isStream: body.stream ?? false,
     includeUsage: body.stream_options?.include_usage ?? false,
     continuousUsage: body.stream_options?.continuous_usage_stats ?? false,
+    returnTokenIds: body.return_token_ids ?? false,
   };
 }
 

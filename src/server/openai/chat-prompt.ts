@@ -1,6 +1,7 @@
 import { MillraceError } from "../../base/errors.ts";
 import type { ChatMessage } from "../../tokenizer/tokenizer.ts";
 import type { ServedModel } from "../served-model.ts";
+import { invalidField } from "./field-errors.ts";
 import { encodeText } from "./prompts.ts";
 import type { MessageBody, TemplateBody } from "./schemas.ts";
 
@@ -22,7 +23,7 @@ export function encodeChat(
   body: TemplateBody,
   model: ServedModel,
 ): readonly number[] {
-  return encodeText(renderChat(messages, body, model), model, body.add_special_tokens ?? false);
+  return encodeText(renderChat(messages, body, model), "messages", body.add_special_tokens ?? false, model);
 }
 
 function renderChat(messages: readonly MessageBody[], body: TemplateBody, model: ServedModel): string {
@@ -73,23 +74,19 @@ function toChatMessage(message: MessageBody, index: number): ChatMessage {
   return { ...rest, ...readToolCalls(rest, index), content: text };
 }
 
-function joinParts(
-  parts: readonly { readonly type: string; readonly [key: string]: unknown }[],
-  index: number,
-): string {
+const textTypes: readonly unknown[] = ["text", "input_text", "output_text"];
+
+function joinParts(parts: readonly unknown[], index: number): string {
   return parts
     .map((part, at) => {
-      const isText = part.type === "text" || part.type === "input_text" || part.type === "output_text";
-      if (isText && typeof part["text"] === "string") return part["text"];
-      const param = isText
-        ? `messages[${index}].content[${at}].text`
-        : `messages[${index}].content[${at}].type`;
-      throw new MillraceError(
-        "invalid_request",
-        `The field ${param} is ${JSON.stringify(isText ? (part["text"] ?? null) : part.type).slice(0, 80)}; ` +
-          "this server takes text parts with a text only. Send text.",
-        { param },
-      );
+      const param = `messages[${index}].content[${at}]`;
+      if (typeof part !== "object" || part === null) throw invalidField(param, part, "a content part");
+      const { type, text } = part as { readonly type?: unknown; readonly text?: unknown };
+      if (!textTypes.includes(type)) {
+        throw invalidField(`${param}.type`, type, "text, since this server takes no other parts");
+      }
+      if (typeof text !== "string") throw invalidField(`${param}.text`, text, "a text");
+      return text;
     })
     .join("\n");
 }
@@ -98,37 +95,24 @@ function joinParts(
 function readToolCalls(message: Readonly<Record<string, unknown>>, index: number): Record<string, unknown> {
   const calls = message["tool_calls"];
   if (calls === undefined || calls === null) return {};
-  const wrong = (param: string): MillraceError =>
-    new MillraceError(
-      "invalid_request",
-      `The field ${param} has not the form of a tool call with JSON arguments.`,
-      {
-        param,
-      },
-    );
-  if (!Array.isArray(calls)) throw wrong(`messages[${index}].tool_calls`);
-  const parsed = calls.map((call: unknown, at) => {
-    const param = `messages[${index}].tool_calls[${at}].function.arguments`;
-    const { function: called } = (call ?? {}) as { readonly function?: Record<string, unknown> };
-    if (typeof called !== "object" || called === null) throw wrong(param);
-    if (typeof called["arguments"] !== "string") return call;
-    try {
-      return {
-        ...(call as object),
-        function: { ...called, arguments: JSON.parse(called["arguments"]) as unknown },
-      };
-    } catch (error) {
-      throw new MillraceError(
-        "invalid_request",
-        `The field ${param} is not valid JSON. Send the arguments as JSON.`,
-        {
-          param,
-          cause: error,
-        },
-      );
-    }
-  });
-  return { tool_calls: parsed };
+  const param = `messages[${index}].tool_calls`;
+  if (!Array.isArray(calls)) throw invalidField(param, calls, "a list of tool calls");
+  return { tool_calls: calls.map((call: unknown, at) => readToolCall(call, `${param}[${at}]`)) };
+}
+
+function readToolCall(call: unknown, param: string): unknown {
+  const { function: called } = (call ?? {}) as { readonly function?: Record<string, unknown> };
+  if (typeof called !== "object" || called === null) {
+    throw invalidField(`${param}.function`, called, "an object with name and arguments");
+  }
+  const { arguments: text } = called;
+  if (typeof text !== "string") return call;
+  try {
+    return { ...(call as object), function: { ...called, arguments: JSON.parse(text) as unknown } };
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    throw invalidField(`${param}.function.arguments`, text, "valid JSON");
+  }
 }
 
 /** Drops what the template puts after the last message, so that the answer goes on from it. */

@@ -131,7 +131,16 @@ describe("POST /v1/chat/completions", () => {
     ["max_completion_tokens", { max_completion_tokens: 0 }],
     ["chat_template_kwargs.messages", { chat_template_kwargs: { messages: [] } }],
     ["continue_final_message", { continue_final_message: true, add_generation_prompt: true }],
-    ["input_tokens", { max_tokens: 2040 }],
+    ["max_tokens", { max_tokens: 2040 }],
+    ["max_completion_tokens", { max_completion_tokens: 2040, max_tokens: 5 }],
+    ["messages", { messages: [{ role: "user", content: "a".repeat(2100) }] }],
+    ["messages[1].content", { messages: [...hello, { role: "user", content: {} }] }],
+    ["messages[0].content[1]", { messages: [{ role: "user", content: [{ type: "text", text: "a" }, 7] }] }],
+    ["messages[0].content[0].text", { messages: [{ role: "user", content: [{ type: "text" }] }] }],
+    ["messages[0].content[0].type", { messages: [{ role: "user", content: [{}] }] }],
+    ["messages[0]", { messages: ["Hi"] }],
+    ["messages[0].tool_calls", { messages: [{ role: "assistant", tool_calls: {} }] }],
+    ["messages[0].tool_calls[0].function", { messages: [{ role: "assistant", tool_calls: [{}] }] }],
   ];
   for (const [param, body] of refused) {
     test(`refuses ${JSON.stringify(body).slice(0, 60)} and names ${param}`, async () => {

@@ -269,23 +269,36 @@ describe("fields", () => {
     ["max_tokens", { max_tokens: 1.5 }],
     ["logprobs", { logprobs: 21 }],
     ["stop", { stop: ["a", "b", "c", "d", "e"] }],
-    ["stop", { stop: [""] }],
-    ["stop_token_ids", { stop_token_ids: [512] }],
+    ["stop[0]", { stop: [""] }],
+    ["stop_token_ids[1]", { stop_token_ids: [1, 512] }],
+    ["stop_token_ids[0]", { stop_token_ids: ["a"] }],
+    ["stop_token_ids", { stop_token_ids: "a" }],
     ["logit_bias", { logit_bias: { "512": 1 } }],
     ["logit_bias", { logit_bias: { x: 1 } }],
+    ["logit_bias.65", { logit_bias: { 65: "much" } }],
+    ["logit_bias.65", { logit_bias: { 65: 101 } }],
+    ["logit_bias", { logit_bias: [] }],
     ["seed", { seed: 2 ** 60 }],
     ["prompt", { prompt: [] }],
     ["prompt", { prompt: {} }],
-    ["prompt", { prompt: [1, "a"] }],
-    ["prompt", { prompt: [1.5] }],
-    ["prompt", { prompt: [-1] }],
-    ["prompt", { prompt: [512] }],
-    ["prompt", { prompt: [[1], []] }],
+    ["prompt", { prompt: null }],
+    ["prompt[1]", { prompt: [1, "a"] }],
+    ["prompt[1]", { prompt: ["a", 1] }],
+    ["prompt[1]", { prompt: [[1], "a"] }],
+    ["prompt[1][2]", { prompt: [[1], [1, 2, 1.5]] }],
+    ["prompt[0]", { prompt: [1.5] }],
+    ["prompt[0]", { prompt: [-1] }],
+    ["prompt[0]", { prompt: [512] }],
+    ["prompt[1][0]", { prompt: [[1], [512]] }],
+    ["prompt[1]", { prompt: [[1], []] }],
     ["prompt", { prompt: Array.from({ length: 1025 }, () => "a") }],
     ["stream_options", { stream_options: { include_usage: true } }],
     ["stream_options.include_usage", { stream: true, stream_options: { include_usage: 3 } }],
-    ["input_tokens", { prompt: "a".repeat(2047), max_tokens: 2 }],
-    ["input_text", { prompt: "a".repeat(10_000) }],
+    ["max_tokens", { prompt: "a".repeat(2046), max_tokens: 2 }],
+    ["prompt", { prompt: "a".repeat(2047), max_tokens: 2 }],
+    ["prompt", { prompt: "a".repeat(2046) }],
+    ["prompt[1]", { prompt: ["a", "a".repeat(2048)], max_tokens: 2 }],
+    ["prompt", { prompt: "a".repeat(10_000) }],
   ];
   for (const [param, body] of cases) {
     test(`refuses ${JSON.stringify(body).slice(0, 60)} and names ${param}`, async () => {
@@ -328,9 +341,30 @@ describe("fields", () => {
     );
   });
 
-  test("says how long prompt and answer are when they do not fit", async () => {
-    const { error } = await complete(createServedFake(), { prompt: "a".repeat(2040), max_tokens: 100 });
-    expect(error?.message).toContain("maximum context length is 2048 tokens");
-    expect(error?.message).toContain("2041 tokens, 2141 in all");
-  });
+  const tooLong: [string, object, string][] = [
+    [
+      "both",
+      { prompt: "a".repeat(2040), max_tokens: 100 },
+      "2041 tokens and you asked for 100 output tokens, 2141",
+    ],
+    [
+      "the prompt",
+      { prompt: "a".repeat(2047), max_tokens: 1 },
+      "2048 tokens and you asked for 1 output tokens, 2049",
+    ],
+    [
+      "a default",
+      { prompt: "a".repeat(2040) },
+      "2041 tokens and you asked for 16 output tokens (the default), 2057",
+    ],
+    ["a long text", { prompt: "a".repeat(20_000) }, "20000 characters, which are 20000 tokens or more"],
+  ];
+  test.each(tooLong)(
+    "says how long prompt and answer are when they do not fit: %s",
+    async (_, body, says) => {
+      const { error } = await complete(createServedFake(), body);
+      expect(error?.message).toContain("maximum context length is 2048 tokens.");
+      expect(error?.message).toContain(says);
+    },
+  );
 });

@@ -87,12 +87,12 @@ const maxListed = 20;
  */
 export function checkFields(
   body: Readonly<Record<string, unknown>>,
-  known: ReadonlySet<string>,
+  known: Readonly<Record<string, unknown>>,
   context: ServerContext,
 ): string[] {
   const ignored: string[] = [];
   for (const [name, value] of Object.entries(body)) {
-    if (known.has(name)) continue;
+    if (Object.hasOwn(known, name)) continue;
     const isNeutral = unsupported.get(name);
     if (isNeutral !== undefined) {
       if (value !== null && !isNeutral(value)) throw unsupportedField(name, value);

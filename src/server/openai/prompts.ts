@@ -1,80 +1,105 @@
 import { MillraceError } from "../../base/errors.ts";
 import type { ServedModel } from "../served-model.ts";
+import { demand, invalidField } from "./field-errors.ts";
 import { checkTokenIds } from "./sampling.ts";
-import type { CompletionBody } from "./schemas.ts";
+import type { CompletionBody, PromptBody } from "./schemas.ts";
 
 /** Most prompts of one completion request, as vLLM has it. */
 const maxPrompts = 1024;
 
 export interface Prompt {
-  /** What the client sent, or null when it sent token ids. */
+  /** Where it stands in the request: `prompt`, `prompt[3]` or `messages`. */
+  readonly param: string;
+  /** What the client sent, or null when it sent token ids or messages. */
   readonly text: string | null;
   readonly tokenIds: readonly number[];
+}
+
+/** Most tokens of one answer, as the request says it. */
+export interface OutputLimit {
+  /** Null = what the prompt leaves of the context. */
+  readonly maxTokens: number | null;
+  /** The field that asks for it; null = a default. */
+  readonly param: string | null;
 }
 
 /** Splits the four forms of `prompt` into prompts. Errors: `invalid_request`, `context_length_exceeded`. */
 export function readPrompts(body: CompletionBody, model: ServedModel): Prompt[] {
   const { prompt } = body;
-  const list: readonly (string | readonly number[])[] =
-    typeof prompt === "string"
-      ? [prompt]
-      : typeof prompt[0] === "number"
-        ? [prompt as readonly number[]]
-        : (prompt as readonly (string | readonly number[])[]);
-  if (list.length > maxPrompts) {
-    throw new MillraceError(
-      "invalid_request",
-      `The field prompt holds ${list.length} prompts; at most ${maxPrompts} are allowed. Send several requests.`,
-      { param: "prompt" },
-    );
-  }
   const addSpecialTokens = body.add_special_tokens ?? true;
-  return list.map((item) =>
-    typeof item === "string"
-      ? { text: item, tokenIds: encodeText(item, model, addSpecialTokens) }
-      : { text: null, tokenIds: checkLength(checkTokenIds(item, "prompt", model), model) },
+  if (!isList(prompt)) return [readPrompt(prompt, "prompt", addSpecialTokens, model)];
+  demand(
+    prompt.length <= maxPrompts,
+    "prompt",
+    prompt,
+    `at most ${maxPrompts} prompts (here ${prompt.length})`,
   );
+  return prompt.map((item, at) => readPrompt(item, `prompt[${at}]`, addSpecialTokens, model));
+}
+
+function isList(prompt: PromptBody): prompt is readonly string[] | readonly (readonly number[])[] {
+  return typeof prompt !== "string" && typeof prompt[0] !== "number";
+}
+
+function readPrompt(
+  prompt: string | readonly number[],
+  param: string,
+  addSpecialTokens: boolean,
+  model: ServedModel,
+): Prompt {
+  if (typeof prompt !== "string") return { param, text: null, tokenIds: checkTokenIds(prompt, param, model) };
+  return { param, text: prompt, tokenIds: encodeText(prompt, param, addSpecialTokens, model) };
 }
 
 /**
- * Token ids of a text. A text that cannot fit by its length alone is refused before it is tokenised, which would
- * hold up every other request. Errors: `context_length_exceeded`, `invalid_request` for an empty prompt.
+ * Token ids of a text, however many. A text that cannot fit by its length alone is refused before it is tokenised,
+ * which would hold up every other request. Errors: `context_length_exceeded`.
  */
-export function encodeText(text: string, model: ServedModel, addSpecialTokens: boolean): readonly number[] {
-  const { tokenizer } = model;
+export function encodeText(
+  text: string,
+  param: string,
+  addSpecialTokens: boolean,
+  model: ServedModel,
+): readonly number[] {
   const { maxModelLen } = model.client.info;
-  if (text.length > maxModelLen && text.length > maxModelLen * longestToken(model)) {
-    throw new MillraceError(
-      "context_length_exceeded",
-      `This model's maximum context length is ${maxModelLen} tokens. The prompt has ${text.length} characters ` +
-        "and cannot fit, whatever they are. Shorten the prompt.",
-      { param: "input_text" },
-    );
+  if (text.length > maxModelLen) {
+    const leastTokens = Math.ceil(text.length / longestToken(model));
+    if (leastTokens > maxModelLen) {
+      throw new MillraceError(
+        "context_length_exceeded",
+        `This model's maximum context length is ${maxModelLen} tokens. The prompt has ${text.length} characters, ` +
+          `which are ${leastTokens} tokens or more. Shorten the prompt.`,
+        { param },
+      );
+    }
   }
-  return checkLength(tokenizer.encode(text, { addSpecialTokens }), model);
+  return model.tokenizer.encode(text, { addSpecialTokens });
 }
 
-function checkLength(tokenIds: readonly number[], model: ServedModel): readonly number[] {
-  if (tokenIds.length === 0) {
-    throw new MillraceError("invalid_request", "The prompt is empty. Send at least one token.", {
-      param: "prompt",
-    });
-  }
-  checkContext(tokenIds.length, 0, model);
-  return tokenIds;
-}
-
-/** Errors: `context_length_exceeded` when prompt and answer do not fit. The words are those that clients look for. */
-export function checkContext(promptTokens: number, maxTokens: number, model: ServedModel): void {
+/**
+ * Errors: `context_length_exceeded` when prompt and answer do not fit, naming the field to change; the words are
+ * those that clients look for. `invalid_request` for a prompt without tokens.
+ */
+export function checkContext(prompt: Prompt, limit: OutputLimit, model: ServedModel): void {
   const { maxModelLen } = model.client.info;
-  const total = promptTokens + maxTokens;
+  const numTokens = prompt.tokenIds.length;
+  if (numTokens === 0) throw invalidField(prompt.param, prompt.text ?? [], "at least one token long");
+  const asked = limit.maxTokens ?? 1;
+  const total = numTokens + asked;
   if (total <= maxModelLen) return;
+  const found =
+    limit.maxTokens === null
+      ? `The prompt has ${numTokens} tokens, which leaves none for the answer.`
+      : `The prompt has ${numTokens} tokens and you asked for ${asked} output tokens` +
+        `${limit.param === null ? " (the default)" : ""}, ${total} in all.`;
   throw new MillraceError(
     "context_length_exceeded",
-    `This model's maximum context length is ${maxModelLen} tokens. You asked for ${maxTokens} output tokens and ` +
-      `the prompt has ${promptTokens} tokens, ${total} in all. ` +
+    `This model's maximum context length is ${maxModelLen} tokens. ${found} ` +
       "Shorten the prompt, ask for fewer tokens, or start the server with a larger --max-model-len.",
-    { param: "input_tokens" },
+    {
+      param:
+        limit.param === null || numTokens + Math.min(asked, 1) > maxModelLen ? prompt.param : limit.param,
+    },
   );
 }
 

@@ -1,6 +1,7 @@
 import { MillraceError } from "../../base/errors.ts";
 import { defaultSampling, type SamplingParams } from "../../protocol/sampling-params.ts";
 import type { ServedModel } from "../served-model.ts";
+import { demand } from "./field-errors.ts";
 import type { SamplingBody } from "./schemas.ts";
 
 const maxStopStrings = 4;
@@ -82,28 +83,20 @@ function unsigned(seed: bigint): bigint {
   return BigInt.asUintN(64, seed);
 }
 
-/** Errors: `invalid_request` when `isAllowed` is false. */
-export function demand(isAllowed: boolean, param: string, value: unknown, allowed: string): void {
-  if (isAllowed) return;
-  throw new MillraceError(
-    "invalid_request",
-    `The field ${param} is ${JSON.stringify(value)}; it must be ${allowed}. Change this field.`,
-    { param },
-  );
-}
-
 /** Errors: `invalid_request` for an id outside the vocabulary. */
 export function checkTokenIds(ids: readonly number[], param: string, model: ServedModel): readonly number[] {
   const { vocabSize } = model.client.info;
-  const wrong = ids.find((id) => id >= vocabSize);
-  demand(wrong === undefined, param, wrong, `token ids of the model's vocabulary (0 to ${vocabSize - 1})`);
+  const wrong = ids.findIndex((id) => id >= vocabSize);
+  const allowed = `a token id of the model's vocabulary (0 to ${vocabSize - 1})`;
+  demand(wrong === -1, `${param}[${wrong}]`, ids[wrong], allowed);
   return ids;
 }
 
 function readStop(stop: SamplingBody["stop"]): readonly string[] {
   const stops = typeof stop === "string" ? [stop] : (stop ?? []);
-  demand(stops.length <= maxStopStrings, "stop", `${stops.length} texts`, `at most ${maxStopStrings} texts`);
-  demand(!stops.includes(""), "stop", "", "texts that are not empty");
+  demand(stops.length <= maxStopStrings, "stop", stops, `at most ${maxStopStrings} texts`);
+  const empty = stops.indexOf("");
+  demand(empty === -1, typeof stop === "string" ? "stop" : `stop[${empty}]`, "", "a text that is not empty");
   return stops;
 }
 
@@ -117,13 +110,8 @@ function readLogitBias(
   return new Map(
     entries.map(([key, value]) => {
       const isId = /^\d{1,9}$/.test(key) && Number(key) < vocabSize;
-      demand(
-        isId,
-        "logit_bias",
-        key.slice(0, 40),
-        `keyed by token ids of the vocabulary (0 to ${vocabSize - 1})`,
-      );
-      demand(value >= -100 && value <= 100, "logit_bias", value, "from -100 to 100 for each token");
+      demand(isId, "logit_bias", { [key]: value }, `keyed by token ids (0 to ${vocabSize - 1})`);
+      demand(value >= -100 && value <= 100, `logit_bias.${key}`, value, "from -100 to 100");
       return [Number(key), value];
     }),
   );

@@ -1,48 +1,73 @@
 import { z } from "zod";
-import { MillraceError } from "../../base/errors.ts";
-import { shorten } from "../served-model.ts";
 
-/** Checked by hand: a schema per element costs too much for long lists, and lists every fault of hostile ones. */
-const promptSchema = z.custom<
-  string | readonly string[] | readonly number[] | readonly (readonly number[])[]
->(
-  (value) => typeof value === "string" || isPromptList(value),
-  "expected a text, a list of texts, a list of token ids, or a list of lists of token ids, not empty",
-);
-
-function isPromptList(value: unknown): boolean {
-  if (!Array.isArray(value) || value.length === 0) return false;
-  const first: unknown = value[0];
-  if (typeof first === "string") return value.every((item) => typeof item === "string");
-  if (typeof first === "number") return isTokenIds(value);
-  return value.every((item) => isTokenIds(item));
-}
+// Every error text here completes "it must be …".
 
 /** Whole numbers from 0; whether the vocabulary has them is checked with the model. */
-export function isTokenIds(value: unknown): value is number[] {
-  return Array.isArray(value) && value.every((id) => Number.isInteger(id) && (id as number) >= 0);
+function isTokenId(value: unknown): boolean {
+  return Number.isInteger(value) && (value as number) >= 0;
 }
 
-const tokenIdsSchema = z.custom<readonly number[]>(
-  isTokenIds,
-  "expected a list of token ids (whole numbers from 0)",
-);
+const tokenIdText = "a token id, which is a whole number from 0";
 
-const integer = z.int().nullish();
-const number = z.number().nullish();
-const boolean = z.boolean().nullish();
+/** The places and faults of a list's first bad item; a schema per element costs too much for long lists. */
+function reportFirst(
+  context: z.RefinementCtx,
+  list: readonly unknown[],
+  isGood: (item: unknown) => boolean,
+  allowed: string,
+  parent: readonly number[] = [],
+): boolean {
+  const bad = list.findIndex((item) => !isGood(item));
+  if (bad === -1) return false;
+  context.addIssue({ code: "custom", path: [...parent, bad], message: allowed });
+  return true;
+}
+
+export type PromptBody = string | readonly string[] | readonly number[] | readonly (readonly number[])[];
+
+const promptText = "a text, a list of texts, a list of token ids or a list of such lists, and not empty";
+
+const promptSchema = z.custom<PromptBody>().superRefine((value: unknown, context) => {
+  if (typeof value === "string") return;
+  if (!Array.isArray(value) || value.length === 0) {
+    context.addIssue({ code: "custom", message: promptText });
+    return;
+  }
+  const first: unknown = value[0];
+  if (typeof first === "string") {
+    reportFirst(context, value, (item) => typeof item === "string", "a text like the first");
+  } else if (typeof first === "number") {
+    reportFirst(context, value, isTokenId, tokenIdText);
+  } else if (!reportFirst(context, value, Array.isArray, "a text, a token id or a list of token ids")) {
+    for (const [at, item] of value.entries()) {
+      if (reportFirst(context, item as unknown[], isTokenId, tokenIdText, [at])) return;
+    }
+  }
+});
+
+const tokenIdsSchema = z.custom<readonly number[]>().superRefine((value: unknown, context) => {
+  if (Array.isArray(value)) reportFirst(context, value, isTokenId, tokenIdText);
+  else context.addIssue({ code: "custom", message: "a list of token ids" });
+});
+
+const integer = z
+  .int(`a whole number from ${Number.MIN_SAFE_INTEGER} to ${Number.MAX_SAFE_INTEGER}`)
+  .nullish();
+const number = z.number("a number").nullish();
+const boolean = z.boolean("true or false").nullish();
+const text = z.string("a text").nullish();
 
 const samplingFields = {
-  model: z.string().nullish(),
+  model: text,
   temperature: number,
   top_p: number,
   top_k: integer,
   min_p: number,
   seed: integer,
   n: integer,
-  stop: z.union([z.string(), z.array(z.string())], { error: "expected a text or a list of texts" }).nullish(),
+  stop: z.union([z.string(), z.array(z.string())], "a text or a list of texts").nullish(),
   stop_token_ids: tokenIdsSchema.nullish(),
-  logit_bias: z.record(z.string(), z.number()).nullish(),
+  logit_bias: z.record(z.string(), z.number("a number"), "an object of token ids and numbers").nullish(),
   min_tokens: integer,
   max_tokens: integer,
   ignore_eos: boolean,
@@ -50,7 +75,10 @@ const samplingFields = {
   skip_special_tokens: boolean,
   stream: boolean,
   stream_options: z
-    .looseObject({ include_usage: boolean, continuous_usage_stats: boolean, include_obfuscation: boolean })
+    .looseObject(
+      { include_usage: boolean, continuous_usage_stats: boolean, include_obfuscation: boolean },
+      "an object",
+    )
     .nullish(),
   return_token_ids: boolean,
 };
@@ -64,27 +92,29 @@ export const completionSchema = z.looseObject({
   add_special_tokens: boolean,
 });
 
-const messageSchema = z.looseObject({
-  role: z.string().min(1),
-  content: z
-    .union([z.string(), z.array(z.looseObject({ type: z.string() }))], {
-      error: "expected a text or a list of content parts",
-    })
-    .nullish(),
-});
+const messageSchema = z.looseObject(
+  {
+    role: z.string("a text such as user").min(1, "a text such as user"),
+    content: z.union([z.string(), z.array(z.unknown())], "a text or a list of content parts").nullish(),
+  },
+  "an object with role and content",
+);
+
+const messagesText = "a list of at least one message";
+const messagesSchema = z.array(messageSchema, messagesText).min(1, messagesText);
 
 const templateFields = {
   add_generation_prompt: boolean,
   continue_final_message: boolean,
   add_special_tokens: boolean,
-  chat_template_kwargs: z.record(z.string(), z.unknown()).nullish(),
+  chat_template_kwargs: z.record(z.string(), z.unknown(), "an object").nullish(),
 };
 
 /** `POST /v1/chat/completions`. */
 export const chatSchema = z.looseObject({
   ...samplingFields,
   ...templateFields,
-  messages: z.array(messageSchema).min(1),
+  messages: messagesSchema,
   max_completion_tokens: integer,
   logprobs: boolean,
   top_logprobs: integer,
@@ -92,59 +122,18 @@ export const chatSchema = z.looseObject({
 
 /** `POST /tokenize`: a prompt or messages. */
 export const tokenizeSchema = z.looseObject({
-  model: z.string().nullish(),
-  prompt: z.string().nullish(),
-  messages: z.array(messageSchema).min(1).nullish(),
+  model: text,
+  prompt: text,
+  messages: messagesSchema.nullish(),
   return_token_strs: boolean,
   ...templateFields,
 });
 
 /** `POST /detokenize`. */
-export const detokenizeSchema = z.looseObject({ model: z.string().nullish(), tokens: tokenIdsSchema });
+export const detokenizeSchema = z.looseObject({ model: text, tokens: tokenIdsSchema });
 
 export type CompletionBody = z.output<typeof completionSchema>;
 export type ChatBody = z.output<typeof chatSchema>;
 export type MessageBody = z.output<typeof messageSchema>;
 export type SamplingBody = z.output<z.ZodObject<typeof samplingFields>>;
 export type TemplateBody = z.output<z.ZodObject<typeof templateFields>>;
-
-/** The body in its schema's type. Errors: `invalid_request` naming the first field at fault and the value seen. */
-export function parseBody<S extends z.ZodType>(
-  schema: S,
-  body: Readonly<Record<string, unknown>>,
-): z.output<S> {
-  const parsed = schema.safeParse(body);
-  if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0];
-  const path = issue?.path ?? [];
-  const param = pathText(path);
-  const seen = valueAt(body, path);
-  const found = seen === undefined ? "missing" : shorten(JSON.stringify(seen));
-  const problem = issue?.message.replace(/^Invalid input: /, "") ?? "wrong form";
-  throw new MillraceError(
-    "invalid_request",
-    `The field ${param} is ${found}: ${problem}. Change this field.`,
-    {
-      param,
-    },
-  );
-}
-
-/** `["messages", 0, "role"]` → `messages[0].role`. */
-function pathText(path: readonly PropertyKey[]): string {
-  let text = "";
-  for (const key of path) {
-    if (typeof key === "number") text += `[${key}]`;
-    else text += text === "" ? shorten(String(key)) : `.${shorten(String(key))}`;
-  }
-  return text;
-}
-
-function valueAt(body: unknown, path: readonly PropertyKey[]): unknown {
-  let value = body;
-  for (const key of path) {
-    if (typeof value !== "object" || value === null) return undefined;
-    value = (value as Record<PropertyKey, unknown>)[key];
-  }
-  return value;
-}

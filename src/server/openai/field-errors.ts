@@ -1,0 +1,38 @@
+import { MillraceError } from "../../base/errors.ts";
+import { shorten } from "../served-model.ts";
+
+/**
+ * The error of one field that holds what it must not: names the field, the value and what is allowed.
+ *
+ * @param param path of the field, such as `messages[2].content`
+ * @param seen its value; undefined = it is missing
+ * @param allowed completes "it must be …"
+ */
+export function invalidField(param: string, seen: unknown, allowed: string): MillraceError {
+  return new MillraceError(
+    "invalid_request",
+    `The field ${param} is ${seenText(seen)}; it must be ${allowed}. Change this field.`,
+    { param },
+  );
+}
+
+/** Errors: `invalid_request` when `isAllowed` is false. */
+export function demand(isAllowed: boolean, param: string, seen: unknown, allowed: string): void {
+  if (!isAllowed) throw invalidField(param, seen, allowed);
+}
+
+/** `["messages", 0, "role"]` → `messages[0].role`. */
+export function fieldPath(path: readonly PropertyKey[]): string {
+  let text = "";
+  for (const key of path) {
+    if (typeof key === "number") text += `[${key}]`;
+    else text += `${text === "" ? "" : "."}${shorten(String(key))}`;
+  }
+  return text;
+}
+
+function seenText(value: unknown): string {
+  if (value === undefined) return "missing";
+  // JSON has no infinity, but 1e999 reads as one.
+  return shorten(typeof value === "number" ? String(value) : JSON.stringify(value));
+}

@@ -1,0 +1,173 @@
+import type { TextUsage } from "../../text/text-generator.ts";
+import type { EventSink } from "../event-sink.ts";
+import type { HttpContext } from "../http-context.ts";
+import { runSequences, type SequenceEvent, type SequenceRequest } from "../run-sequences.ts";
+import type { ServedModel } from "../served-model.ts";
+import type { ServerContext } from "../server-context.ts";
+import {
+  type AnswerHead,
+  answerHead,
+  type Delivery,
+  deliver,
+  deliveryOf,
+  sumUsage,
+  type UsageBody,
+} from "./answer.ts";
+import { demand } from "./field-errors.ts";
+import { checkContext, type OutputLimit, type Prompt } from "./prompts.ts";
+import { type BodySchema, readBody } from "./request-body.ts";
+import { checkStreamOptions, planSequences, type SequencePlan, samplingOfChoice } from "./sampling.ts";
+import type { SamplingBody } from "./schemas.ts";
+
+/** Most sequences of one request: prompts times choices. */
+const maxSequences = 4096;
+
+/** What a dialect's own fields ask for. */
+export interface Question {
+  readonly prompts: readonly Prompt[];
+  readonly limit: OutputLimit;
+  /** Top log-probabilities per token; null for none. */
+  readonly logprobs: number | null;
+}
+
+/** A request that was checked: sequence `i` answers prompt `i / n`. */
+export interface Request<B> {
+  readonly body: B;
+  readonly model: ServedModel;
+  readonly prompts: readonly Prompt[];
+  readonly plan: SequencePlan;
+  readonly delivery: Delivery;
+}
+
+/** One answer in its dialect's words. The whole answer is the sum of its chunks, so both forms say the same. */
+export interface Wording<C extends object> {
+  /** Chunks before the first token, such as an echoed prompt. */
+  prelude?(signal: AbortSignal): AsyncIterable<C>;
+  /** The chunks of one event; none where it has nothing to say. */
+  chunks(event: SequenceEvent): readonly C[];
+  /** Adds a chunk to the whole answer. */
+  add(chunk: C): void;
+  /** The whole answer's own fields. */
+  whole(): object;
+}
+
+/** What differs between the endpoints that generate text. */
+export interface Dialect<B extends SamplingBody, C extends object> {
+  readonly schema: BodySchema<B>;
+  readonly idPrefix: string;
+  /** `object` of the whole answer and of a chunk. */
+  readonly objects: { readonly whole: string; readonly chunk: string };
+  /** Errors: `invalid_request`, `context_length_exceeded`, those of chat templates. */
+  ask(body: B, model: ServedModel): Question;
+  word(request: Request<B>): Wording<C>;
+}
+
+/** The handler of one dialect's endpoint. */
+export function generationHandler<B extends SamplingBody, C extends object>(
+  dialect: Dialect<B, C>,
+): (c: HttpContext, context: ServerContext) => Promise<Response> {
+  return async (c, context) => {
+    const registry = context.registry();
+    const body = await readBody(c, context, dialect.schema);
+    const request = planRequest(dialect, body, registry.resolve(body.model));
+    context.metrics.observeN(request.model, request.plan.n);
+    const { isStream } = request.delivery;
+    const object = isStream ? dialect.objects.chunk : dialect.objects.whole;
+    const head = answerHead(dialect.idPrefix, object, request.model);
+    const generation = new Generation(request, dialect.word(request), head, context);
+    return deliver(c, context, isStream, {
+      whole: (signal) => generation.whole(signal),
+      stream: (signal, sink) => generation.stream(signal, sink),
+    });
+  };
+}
+
+function planRequest<B extends SamplingBody, C extends object>(
+  dialect: Dialect<B, C>,
+  body: B,
+  model: ServedModel,
+): Request<B> {
+  checkStreamOptions(body);
+  const { prompts, limit, logprobs } = dialect.ask(body, model);
+  for (const prompt of prompts) checkContext(prompt, limit, model);
+  const maxTokens = limit.maxTokens ?? model.client.info.maxModelLen - prompts[0]!.tokenIds.length;
+  const plan = planSequences(body, model, maxTokens, logprobs);
+  const count = prompts.length * plan.n;
+  const allowed = `such that prompts times n is at most ${maxSequences} (here ${count})`;
+  demand(count <= maxSequences, "n", plan.n, allowed);
+  return { body, model, prompts, plan, delivery: deliveryOf(body) };
+}
+
+/** One request on its way. */
+class Generation<B, C extends object> {
+  readonly #request: Request<B>;
+  readonly #wording: Wording<C>;
+  readonly #head: AnswerHead;
+  readonly #context: ServerContext;
+  readonly #usage: TextUsage[];
+
+  constructor(request: Request<B>, wording: Wording<C>, head: AnswerHead, context: ServerContext) {
+    this.#request = request;
+    this.#wording = wording;
+    this.#head = head;
+    this.#context = context;
+    const numSequences = request.prompts.length * request.plan.n;
+    const none = { promptTokens: 0, completionTokens: 0, cachedTokens: 0 };
+    this.#usage = Array.from({ length: numSequences }, () => none);
+  }
+
+  async whole(signal: AbortSignal): Promise<unknown> {
+    await this.#run(signal, (chunk) => this.#wording.add(chunk));
+    return { ...this.#head, ...this.#wording.whole(), usage: this.#sumUsage() };
+  }
+
+  async stream(signal: AbortSignal, sink: EventSink): Promise<void> {
+    const { includeUsage, continuousUsage } = this.#request.delivery;
+    await this.#run(signal, (chunk) => {
+      const usage = continuousUsage ? { usage: this.#sumUsage() } : includeUsage ? { usage: null } : {};
+      sink.send(JSON.stringify({ ...this.#head, ...chunk, ...usage }));
+      return sink.pressure();
+    });
+    if (includeUsage) sink.send(JSON.stringify({ ...this.#head, choices: [], usage: this.#sumUsage() }));
+  }
+
+  async #run(signal: AbortSignal, onChunk: (chunk: C) => void | Promise<void>): Promise<void> {
+    const { model, plan } = this.#request;
+    const wording = this.#wording;
+    if (wording.prelude !== undefined) {
+      for await (const chunk of wording.prelude(signal)) await onChunk(chunk);
+    }
+    if (plan.sampling.maxTokens === 0) return;
+    await runSequences({
+      model,
+      metrics: this.#context.metrics,
+      requestId: this.#head.id,
+      sequences: this.#sequences(),
+      signal,
+      onEvent: async (event) => {
+        this.#usage[event.index] = event.usage;
+        for (const chunk of wording.chunks(event)) await onChunk(chunk);
+      },
+    });
+  }
+
+  #sequences(): SequenceRequest[] {
+    const { prompts, plan } = this.#request;
+    return this.#usage.map((_, index) => ({
+      promptTokenIds: prompts[Math.floor(index / plan.n)]!.tokenIds,
+      sampling: samplingOfChoice(plan.sampling, index % plan.n),
+      stop: plan.stop,
+      includeStopInOutput: plan.includeStopInOutput,
+      skipSpecialTokens: plan.skipSpecialTokens,
+    }));
+  }
+
+  #sumUsage(): UsageBody {
+    const { prompts, plan } = this.#request;
+    return sumUsage(
+      prompts.map((prompt) => prompt.tokenIds.length),
+      this.#usage,
+      plan.n,
+    );
+  }
+}

@@ -138,8 +138,8 @@ export const errorCatalogue = {
   },
   chat_template_failed: {
     kind: "caller",
-    when: "The chat template refused the messages.",
-    remedy: "Change the messages as the template's own message says.",
+    when: "The chat template refused the messages, or --chat-template names a file that is no template.",
+    remedy: "Change the messages as the template's own message says, or correct the template.",
   },
   out_of_memory: {
     kind: "capacity",
@@ -155,7 +155,7 @@ export const errorCatalogue = {
   native_unavailable: {
     kind: "environment",
     when: "The native backend was asked for but the addon is not built, or cannot be loaded here.",
-    remedy: "Install g++ or clang++ and run `npm run build:native`.",
+    remedy: "Install g++ or clang++ and run `npx millrace doctor --build`.",
   },
   isa_unavailable: {
     kind: "caller",
@@ -174,8 +174,13 @@ export const errorCatalogue = {
   },
   disk_full: {
     kind: "environment",
-    when: "Writing a file failed: no space, no permission, or a vanished folder.",
+    when: "There is not enough room for what is to be written, or it ran out on the way.",
     remedy: "Free space or choose another --out; nothing half-written was left under the final name.",
+  },
+  output_unwritable: {
+    kind: "environment",
+    when: "The place of an output takes none: no permission, a file in the way, a read-only file system.",
+    remedy: "Choose another --out: a writable folder, or a new one inside one.",
   },
   output_exists: {
     kind: "caller",

@@ -37,8 +37,12 @@ export function isMillraceError(error: unknown): error is MillraceError {
 
 const exitCodes: Record<ErrorKind, number> = { caller: 2, environment: 3, capacity: 4, bug: 70 };
 
+/** What shells report for a program that Ctrl-C ended: 128 + SIGINT. */
+const interruptedExitCode = 130;
+
 /** Process exit code for an error that ends a command. */
 export function exitCodeOf(error: unknown): number {
+  if (isMillraceError(error) && error.code === "interrupted") return interruptedExitCode;
   return isMillraceError(error) ? exitCodes[error.kind] : exitCodes.bug;
 }
 

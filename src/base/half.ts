@@ -60,8 +60,10 @@ export function f16ToF32(bits: number): number {
   return f16Table[bits]!;
 }
 
+/** Doubles from 2^52 to 2^53 are one apart, so that a sum in that range is rounded to an integer, ties to even. */
+const roundingShift = 1.5 * 2 ** 52;
+
 /** Rounds to the nearest integer, ties to even; for |x| < 2^51. `Math.round` sends ties upwards. */
 export function roundHalfEven(x: number): number {
-  const magic = 6755399441055744;
-  return x + magic - magic;
+  return x + roundingShift - roundingShift;
 }

@@ -1,41 +1,112 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from "node:fs";
 import path from "node:path";
-import { MillraceError, messageOf } from "./errors.ts";
+import { isMillraceError, MillraceError, messageOf } from "./errors.ts";
+
+/** A file that gets its final name only when it is whole. Every method throws `disk_full` or `output_unwritable`. */
+export interface PartialFile {
+  /** Writes all bytes at a position, counted from the start of the file. */
+  write(bytes: Uint8Array, position: number): void;
+  /** Syncs, closes and renames: the final name never shows a part of the file, also after a power cut. */
+  commit(): void;
+  /** Closes and removes what was not committed. */
+  discard(): void;
+}
+
+/** Opens `<file>.partial` for writing, in a folder that is made when needed. A stale one is written over. */
+export function openPartialFile(file: string): PartialFile {
+  const partial = `${file}.partial`;
+  makeFolder(path.dirname(path.resolve(file)), file);
+  const descriptor = asWriteFaults(file, () => openSync(partial, "w"));
+  let isOpen = true;
+  const close = (): void => {
+    if (isOpen) closeSync(descriptor);
+    isOpen = false;
+  };
+  return {
+    write: (bytes, position) => asWriteFaults(file, () => writeAll(descriptor, bytes, position)),
+    commit: () =>
+      asWriteFaults(file, () => {
+        fsyncSync(descriptor);
+        close();
+        renameSync(partial, file);
+      }),
+    discard: () => {
+      close();
+      rmSync(partial, { force: true });
+    },
+  };
+}
 
 /**
  * Writes a whole file under a temporary name and renames it, so that the final name never holds half a file.
- * Makes the folder when needed. Errors: `disk_full`.
+ * Makes the folder when needed. Throws `disk_full` or `output_unwritable`.
  */
-export function writeFileAtomically(file: string, content: string): void {
-  const partial = `${file}.partial`;
+export function writeFileAtomically(file: string, content: string | Uint8Array): void {
+  const opened = openPartialFile(file);
   try {
-    mkdirSync(path.dirname(file), { recursive: true });
-    const descriptor = openSync(partial, "w");
-    try {
-      const bytes = Buffer.from(content, "utf8");
-      for (let written = 0; written < bytes.length; ) {
-        written += writeSync(descriptor, bytes, written, bytes.length - written);
-      }
-      fsyncSync(descriptor);
-    } finally {
-      closeSync(descriptor);
-    }
-    renameSync(partial, file);
-  } catch (error) {
-    removeIfThere(partial);
-    throw new MillraceError(
-      "disk_full",
-      `${file} could not be written: ${messageOf(error)}. Free space, check the permissions or choose another --out; nothing half-written was left.`,
-      { cause: error },
-    );
+    opened.write(typeof content === "string" ? Buffer.from(content, "utf8") : content, 0);
+    opened.commit();
+  } finally {
+    opened.discard();
   }
 }
 
-/** Cleans up after a failed write; a folder that is not one has nothing to clean. */
-function removeIfThere(file: string): void {
+/**
+ * Makes a folder and those above it, one at a time: Node's own recursive mkdir never ends where the system answers
+ * "no such file" for a folder that is there, as /proc does. Throws `disk_full` or `output_unwritable`, naming `target`.
+ */
+export function makeFolder(folder: string, target: string = folder): void {
+  const missing: string[] = [];
+  let nearest = path.resolve(folder);
+  for (; !existsSync(nearest); nearest = path.dirname(nearest)) missing.push(nearest);
+  if (!statSync(nearest).isDirectory()) throw unwritable(target, `${nearest} is not a folder`);
+  for (const each of missing.toReversed()) asWriteFaults(target, () => mkdirSync(each));
+}
+
+/** Runs file-system work; a failure of the system becomes `disk_full` or `output_unwritable`, with the cause kept. */
+export function asWriteFaults<T>(target: string, work: () => T): T {
   try {
-    rmSync(file, { force: true });
+    return work();
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ENOTDIR") throw error;
+    throw toWriteFault(target, error);
+  }
+}
+
+/** What the system says when there is no more room: on the device, in the quota, or for a file of that size. */
+const fullCodes: ReadonlySet<unknown> = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
+
+/** A failure of the system while `target` was written, as ours; other errors as they are. */
+export function toWriteFault(target: string, error: unknown): unknown {
+  if (isMillraceError(error) || !(error instanceof Error) || !("syscall" in error)) return error;
+  if (!("code" in error) || !fullCodes.has(error.code)) return unwritable(target, messageOf(error), error);
+  return new MillraceError(
+    "disk_full",
+    `${target} cannot be written: ${messageOf(error)}. It takes a file system with enough free space. Free some or choose another --out; nothing is left under that name.`,
+    { param: "--out", cause: error },
+  );
+}
+
+/** The error `output_unwritable` for a place that takes no output. */
+export function unwritable(target: string, problem: string, cause?: unknown): MillraceError {
+  return new MillraceError(
+    "output_unwritable",
+    `${target} cannot be written: ${problem}. It takes a writable folder, or a new one inside one. Choose another --out.`,
+    cause === undefined ? { param: "--out" } : { param: "--out", cause },
+  );
+}
+
+function writeAll(descriptor: number, bytes: Uint8Array, position: number): void {
+  for (let done = 0; done < bytes.length; ) {
+    done += writeSync(descriptor, bytes, done, bytes.length - done, position + done);
   }
 }

@@ -1,24 +1,19 @@
 import { accessSync, constants, existsSync, statSync } from "node:fs";
 import path from "node:path";
-import { MillraceError, messageOf } from "../base/errors.ts";
+import { messageOf } from "../base/errors.ts";
+import { unwritable } from "../base/write-file.ts";
 
 /**
  * Refuses a folder that cannot be made or written, so that long work does not end with a result that has no place.
- * Makes nothing. Throws `disk_full`.
+ * Makes nothing. Throws `output_unwritable`.
  */
 export function checkOutputFolder(folder: string): void {
   let nearest = path.resolve(folder);
   while (!existsSync(nearest)) nearest = path.dirname(nearest);
-  const refuse = (problem: string, cause?: unknown): MillraceError =>
-    new MillraceError(
-      "disk_full",
-      `${folder} cannot be written: ${problem}. It takes a writable folder, or a new one inside one. Choose another --out.`,
-      { param: "--out", cause },
-    );
-  if (!statSync(nearest).isDirectory()) throw refuse(`${nearest} is a file`);
+  if (!statSync(nearest).isDirectory()) throw unwritable(folder, `${nearest} is a file`);
   try {
     accessSync(nearest, constants.W_OK | constants.X_OK);
   } catch (error) {
-    throw refuse(messageOf(error), error);
+    throw unwritable(folder, messageOf(error), error);
   }
 }

@@ -6,7 +6,7 @@ import { buildGguf } from "../../tests/gguf-builder.ts";
 import { describeWithData, testData } from "../../tests/test-data.ts";
 import { readWholeFile } from "./file-access.ts";
 import { openCheckpoint } from "./open-checkpoint.ts";
-import { writeSafetensors } from "./safetensors.ts";
+import { writeSafetensors } from "./safetensors-writer.ts";
 import { loadTokenizerSource } from "./tokenizer-source.ts";
 
 const root = mkdtempSync(path.join(tmpdir(), "millrace-open-"));
@@ -85,10 +85,10 @@ describe("a path that is no model", () => {
 });
 
 describe("a safetensors folder", () => {
-  it("maps its files only when a weight is asked for, and reads a tied head as the embedding", async () => {
+  it("maps its files only when a weight is asked for, and reads a tied head as the embedding", () => {
     const folder = folderOf("tied", { "config.json": JSON.stringify(config) });
     const data = new Uint8Array(Float32Array.from({ length: 16 }, (_, i) => i).buffer);
-    await writeSafetensors(path.join(folder, "model.safetensors"), [
+    writeSafetensors(path.join(folder, "model.safetensors"), [
       { name: "model.embed_tokens.weight", dtype: "F32", shape: [2, 8], data },
       { name: "model.ids", dtype: "I64", shape: [2], data: new Uint8Array(16) },
     ]);

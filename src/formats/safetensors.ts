@@ -1,6 +1,4 @@
 import { MillraceError } from "../base/errors.ts";
-import { invariant } from "../base/invariant.ts";
-import { writeAtomically } from "./atomic-file.ts";
 import { type OpenFile, openFile } from "./file-access.ts";
 import { isJsonObject, type JsonObject, parseJsonObject } from "./json-file.ts";
 
@@ -8,7 +6,7 @@ import { isJsonObject, type JsonObject, parseJsonObject } from "./json-file.ts";
 export const maxSafetensorsHeaderBytes = 100_000_000;
 
 /** Bits of one element of each type that the format knows (safetensors 0.8). */
-const dtypeBits: Readonly<Record<string, number>> = {
+export const dtypeBits: Readonly<Record<string, number>> = {
   BOOL: 8,
   F4: 4,
   F6_E2M3: 6,
@@ -220,76 +218,4 @@ function damaged(path: string, what: string, cause?: unknown): MillraceError {
     `${path} ${what}. Fetch the file again and compare its size and hash with the source's.`,
     cause === undefined ? {} : { cause },
   );
-}
-
-/** A tensor to write. */
-export interface TensorSource {
-  readonly name: string;
-  readonly dtype: string;
-  readonly shape: readonly number[];
-  /** All bytes, little-endian, or a function that makes them piece by piece when their turn comes. */
-  readonly data: Uint8Array | (() => Iterable<Uint8Array> | AsyncIterable<Uint8Array>);
-}
-
-/** Bytes that a tensor's type and shape take. */
-export function tensorSize({ name, dtype, shape }: Pick<TensorSource, "name" | "dtype" | "shape">): number {
-  const count = product(shape);
-  const size = count === undefined ? undefined : safetensorsSize(dtype, count);
-  invariant(size !== undefined, `tensor ${name} has a type and a shape that safetensors can hold`);
-  return size;
-}
-
-/** Wide elements first, then by name, as the reference writer does: every tensor stays aligned. */
-export function orderTensors<T extends Pick<TensorSource, "name" | "dtype">>(tensors: readonly T[]): T[] {
-  const bits = (tensor: T): number => dtypeBits[tensor.dtype] ?? 0;
-  return tensors.toSorted((a, b) => bits(b) - bits(a) || (a.name < b.name ? -1 : 1));
-}
-
-/**
- * Writes a safetensors file: header first, then tensor after tensor in `orderTensors`' order, holding one piece of
- * one tensor at a time. The file appears under its name only when it is whole. Throws `disk_full`.
- */
-export async function writeSafetensors(
-  path: string,
-  tensors: readonly TensorSource[],
-  metadata: Readonly<Record<string, string>> = { format: "pt" },
-): Promise<void> {
-  const ordered = orderTensors(tensors);
-  const header = encodeHeader(ordered, metadata);
-  await writeAtomically(path, async (file) => {
-    await file.writeFile(header);
-    for (const tensor of ordered) {
-      let written = 0;
-      const chunks = typeof tensor.data === "function" ? tensor.data() : [tensor.data];
-      for await (const chunk of chunks) {
-        await file.writeFile(chunk);
-        written += chunk.length;
-      }
-      invariant(
-        written === tensorSize(tensor),
-        `tensor ${tensor.name} gave ${written} bytes, not ${tensorSize(tensor)}`,
-      );
-    }
-  });
-}
-
-function encodeHeader(
-  tensors: readonly TensorSource[],
-  metadata: Readonly<Record<string, string>>,
-): Uint8Array {
-  const header: Record<string, unknown> = { __metadata__: metadata };
-  let end = 0;
-  for (const tensor of tensors) {
-    const { name, dtype, shape } = tensor;
-    invariant(!Object.hasOwn(header, name), `the name ${name} is given once`);
-    const begin = end;
-    end += tensorSize(tensor);
-    header[name] = { dtype, shape, data_offsets: [begin, end] };
-  }
-  const json = new TextEncoder().encode(JSON.stringify(header));
-  const length = Math.ceil(json.length / 8) * 8;
-  const out = new Uint8Array(8 + length).fill(0x20);
-  new DataView(out.buffer).setBigUint64(0, BigInt(length), true);
-  out.set(json, 8);
-  return out;
 }

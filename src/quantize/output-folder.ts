@@ -1,7 +1,7 @@
 import {
   existsSync,
-  mkdirSync,
   readdirSync,
+  realpathSync,
   renameSync,
   rmSync,
   statfsSync,
@@ -9,22 +9,11 @@ import {
   writeFileSync,
 } from "node:fs";
 import path from "node:path";
-import { MillraceError, messageOf } from "../base/errors.ts";
+import { MillraceError } from "../base/errors.ts";
 import { formatBytes } from "../base/units.ts";
+import { asWriteFaults, makeFolder, unwritable } from "../base/write-file.ts";
 
 const marker = ".millrace-partial";
-
-const diskErrors = new Set([
-  "ENOSPC",
-  "EDQUOT",
-  "EFBIG",
-  "EIO",
-  "EROFS",
-  "EACCES",
-  "EPERM",
-  "ENOENT",
-  "ENOTDIR",
-]);
 
 /** A folder that gets its final name only when everything in it is written. */
 export interface OutputFolder {
@@ -34,68 +23,54 @@ export interface OutputFolder {
   discard(): void;
 }
 
-/** Throws `output_exists` when the path holds anything but an empty folder. */
-export function checkOutputIsFree(outPath: string): void {
-  if (existsSync(outPath) && !(statSync(outPath).isDirectory() && readdirSync(outPath).length === 0)) {
-    throw outputExists(outPath, "something else");
-  }
-}
-
 /**
  * Prepares `<outPath>.partial`. What an interrupted run left there is removed; anything else is not touched.
- * Throws `output_exists` or `disk_full`.
+ * Throws `output_exists`, `output_unwritable` or `disk_full`.
  */
 export function openOutputFolder(outPath: string): OutputFolder {
-  const partialPath = `${path.resolve(outPath)}.partial`;
-  return asDiskErrors(outPath, () => {
-    checkOutputIsFree(outPath);
+  const target = checkTarget(outPath);
+  const partialPath = `${target}.partial`;
+  return asWriteFaults(outPath, () => {
     if (existsSync(partialPath)) {
       if (!existsSync(path.join(partialPath, marker)))
         throw outputExists(partialPath, "files of another origin");
       rmSync(partialPath, { recursive: true });
     }
-    mkdirSync(partialPath, { recursive: true });
+    makeFolder(partialPath, outPath);
     writeFileSync(path.join(partialPath, marker), "");
     return {
       partialPath,
-      commit: () => {
-        rmSync(path.join(partialPath, marker));
-        renameSync(partialPath, outPath);
-      },
+      commit: () =>
+        asWriteFaults(outPath, () => {
+          rmSync(path.join(partialPath, marker));
+          renameSync(partialPath, target);
+        }),
       discard: () => rmSync(partialPath, { recursive: true, force: true }),
     };
   });
 }
 
-/** Throws `disk_full` when the folder's file system has less room than `bytes`. */
+/** The folder's own path, links resolved; refuses what the finished folder cannot take the place of. */
+function checkTarget(outPath: string): string {
+  if (!existsSync(outPath)) return path.resolve(outPath);
+  const target = realpathSync(outPath);
+  const stats = statSync(target);
+  if (!stats.isDirectory() || readdirSync(target).length > 0) throw outputExists(outPath, "something else");
+  if (stats.dev !== statSync(path.dirname(target)).dev) {
+    throw unwritable(outPath, "it is a mount point, which no finished folder can replace");
+  }
+  return target;
+}
+
+/** Throws `disk_full` when the file system of a new folder has less room than `bytes`. */
 export function checkFreeSpace(folder: string, bytes: number): void {
   const { bavail, bsize } = statfsSync(folder);
   const free = bavail * bsize;
   if (free >= bytes) return;
   throw new MillraceError(
     "disk_full",
-    `${folder} has ${formatBytes(free)} free; the weights need ${formatBytes(bytes)}. Free some or choose another --out; nothing was written.`,
+    `${path.dirname(folder)} has ${formatBytes(free)} free; the weights need ${formatBytes(bytes)}. Free some or choose another --out; nothing was written.`,
     { param: "--out" },
-  );
-}
-
-/** Runs file-system work and turns its failures into `disk_full`, with the cause kept. */
-export function asDiskErrors<T>(outPath: string, work: () => T): T {
-  try {
-    return work();
-  } catch (error) {
-    throw toDiskError(outPath, error);
-  }
-}
-
-/** A failed write as `disk_full`; other errors as they are. */
-export function toDiskError(outPath: string, error: unknown): unknown {
-  const code = error instanceof Error && "code" in error ? error.code : undefined;
-  if (typeof code !== "string" || !diskErrors.has(code)) return error;
-  return new MillraceError(
-    "disk_full",
-    `Writing ${outPath} failed (${messageOf(error)}). It needs a writable folder with enough free space. Free some or choose another --out; nothing was left under that name.`,
-    { param: "--out", cause: error },
   );
 }
 

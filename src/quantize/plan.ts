@@ -1,10 +1,10 @@
 import { MillraceError } from "../base/errors.ts";
 import type { FloatDtype } from "../base/weights.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
+import type { TensorSpec } from "../formats/safetensors-writer.ts";
 import { listModelParts, type ModelParts } from "./model-parts.ts";
 import { packedWords } from "./packed-codes.ts";
 import { chooseGroupSize, parseScheme, type Scheme, type SchemeName } from "./scheme.ts";
-import type { TensorSpec } from "./weight-file.ts";
 
 /** What the caller asks for. */
 export interface QuantizePlan {

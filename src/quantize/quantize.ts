@@ -5,8 +5,10 @@ import { MillraceError } from "../base/errors.ts";
 import { type Progress, silentProgress } from "../base/progress.ts";
 import { version } from "../base/version.ts";
 import type { FloatDtype, Weight } from "../base/weights.ts";
+import { toWriteFault } from "../base/write-file.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
-import { dequantize, narrowFloats, toDense } from "../formats/dequantize.ts";
+import { dequantize, narrowFloats, toDense, widenFloats } from "../formats/dequantize.ts";
+import { createSafetensors, type SafetensorsWriter, totalBytes } from "../formats/safetensors-writer.ts";
 import {
   type QuantizationManifest,
   quantizationManifestName,
@@ -14,26 +16,25 @@ import {
 } from "../records/quantization-manifest.ts";
 import { quantizedConfig, sortKeys, writeCompanions, writeJson } from "./companion-files.ts";
 import { type FileHash, hashFile, hashText } from "./file-hash.ts";
+import { checkFinite } from "./finite.ts";
 import { ignoredLinears } from "./model-parts.ts";
-import { checkFreeSpace, openOutputFolder, toDiskError } from "./output-folder.ts";
+import { checkFreeSpace, openOutputFolder } from "./output-folder.ts";
 import { packCodes } from "./packed-codes.ts";
 import { type QuantizePlan, type ResolvedPlan, resolvePlan } from "./plan.ts";
-import { findNonFinite, quantizeToNearest } from "./round-to-nearest.ts";
+import { quantizeToNearest } from "./round-to-nearest.ts";
 import type { LinearShape } from "./scheme.ts";
-import { openWeightFile, totalBytes, type WeightFile, type WeightFileOpener } from "./weight-file.ts";
 
 /**
  * Quantises a model data-free, one tensor at a time, to a compressed-tensors folder that this engine, transformers,
  * llm-compressor and vLLM read. Head, embedding, norms and biases stay dense in bf16. The folder appears under its
  * name only when it is complete; the weights are the same bytes in every run.
- * Throws `invalid_scheme`, `already_quantized`, `unsupported_format`, `invalid_model_file`, `output_exists`,
- * `disk_full`.
+ * Throws `invalid_scheme`, `already_quantized`, `unsupported_format`, `model_not_finite`, `output_exists`,
+ * `output_unwritable`, `disk_full`.
  */
 export async function quantize(
   checkpoint: Checkpoint,
   plan: QuantizePlan,
   progress: Progress = silentProgress,
-  openFile: WeightFileOpener = openWeightFile,
 ): Promise<QuantizationManifest> {
   const startedAt = new Date();
   const started = performance.now();
@@ -42,12 +43,8 @@ export async function quantize(
   try {
     const weightsPath = path.join(folder.partialPath, "model.safetensors");
     checkFreeSpace(folder.partialPath, totalBytes(resolved.tensors));
-    const errors = await writeWeights(
-      checkpoint,
-      resolved,
-      openFile(weightsPath, resolved.tensors),
-      progress,
-    );
+    const file = createSafetensors(weightsPath, resolved.tensors);
+    const errors = await writeWeights(checkpoint, resolved, file, progress);
     const ignore = ignoredLinears(resolved.parts);
     writeJson(
       path.join(folder.partialPath, "config.json"),
@@ -74,7 +71,7 @@ export async function quantize(
     return manifest;
   } catch (error) {
     folder.discard();
-    throw toDiskError(plan.outPath, error);
+    throw toWriteFault(plan.outPath, error);
   }
 }
 
@@ -171,7 +168,7 @@ async function describeRun(
 async function writeWeights(
   checkpoint: Checkpoint,
   plan: ResolvedPlan,
-  file: WeightFile,
+  file: SafetensorsWriter,
   progress: Progress,
 ): Promise<number[]> {
   const { linears, dense, vectors } = plan.parts;
@@ -190,18 +187,19 @@ async function writeWeights(
       await advance(shape);
     }
     for (const shape of dense) {
-      const weight = roundFirst(checkpoint.linear(shape.module), plan.roundTo);
-      file.write(`${shape.module}.weight`, toDense(weight, "bf16").data);
+      const weight = toDense(roundFirst(checkpoint.linear(shape.module), plan.roundTo), "bf16");
+      checkFinite(shape.module, dequantize(weight));
+      file.write(`${shape.module}.weight`, weight.data);
       await advance(shape);
     }
     for (const { name } of vectors) {
-      const values = checkpoint.vector(name);
-      file.write(name, narrowFloats(values, "bf16"));
+      const data = narrowFloats(checkpoint.vector(name), "bf16");
+      checkFinite(name, widenFloats(data, "bf16"));
+      file.write(name, data);
     }
-    file.finish();
-  } catch (error) {
-    file.abandon();
-    throw error;
+    file.commit();
+  } finally {
+    file.discard();
   }
   progress.finish(`${linears.length} linears quantised, ${dense.length} matrices kept in bf16`);
   return errors;
@@ -210,20 +208,14 @@ async function writeWeights(
 function writeLinear(
   checkpoint: Checkpoint,
   plan: ResolvedPlan,
-  file: WeightFile,
+  file: SafetensorsWriter,
   shape: LinearShape,
 ): number {
   const { module, rows, cols } = shape;
   const { scheme, groupSize } = plan;
   const weight = roundFirst(checkpoint.linear(module), plan.roundTo);
   const values = dequantize(weight);
-  const bad = findNonFinite(values);
-  if (bad >= 0) {
-    throw new MillraceError(
-      "invalid_model_file",
-      `${module} holds ${values[bad]} at row ${Math.floor(bad / cols)}, column ${bad % cols}; weights must be finite numbers. Fetch the model again.`,
-    );
-  }
+  checkFinite(module, values);
   const roundsQuotient = weight.kind === "dense" && weight.dtype === "bf16";
   const quantized = quantizeToNearest(values, {
     bits: scheme.weightBits,

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { bf16ToF32 } from "../base/half.ts";
 import { packCodes, packedWords } from "./packed-codes.ts";
-import { findNonFinite, quantizeToNearest } from "./round-to-nearest.ts";
+import { quantizeToNearest } from "./round-to-nearest.ts";
 
 const grid = (bits: number, groupSize: number) => ({ bits, groupSize, roundsQuotient: false });
 
@@ -49,12 +49,6 @@ describe("quantizeToNearest", () => {
     expect([...codes]).toEqual([7, 3, 7, 3]);
     expect(bf16ToF32(scales[0]!)).toBe(1);
     expect(bf16ToF32(scales[1]!)).toBeCloseTo(0.01, 4);
-  });
-
-  it("finds the first value that is no number", () => {
-    expect(findNonFinite(Float32Array.of(1, -2))).toBe(-1);
-    expect(findNonFinite(Float32Array.of(1, Infinity, NaN))).toBe(1);
-    expect(findNonFinite(Float32Array.of(NaN))).toBe(0);
   });
 });
 

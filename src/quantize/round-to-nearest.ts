@@ -1,4 +1,4 @@
-import { bf16ToF32, f32ToBf16 } from "../base/half.ts";
+import { bf16ToF32, f32ToBf16, roundHalfEven } from "../base/half.ts";
 import { invariant } from "../base/invariant.ts";
 
 /** An integer grid with one scale for each group of `groupSize` columns of a row. */
@@ -25,9 +25,6 @@ export interface Quantized {
 
 /** For a group of zeros: the machine epsilon of bf16 as llm-compressor stores it, never 0. */
 const zeroGroupScale = 0.0078125;
-
-/** 1.5 · 2^23 in f64 terms: adding and taking it away rounds half to even. */
-const magic = 6755399441055744;
 
 /**
  * Plain round-to-nearest: scale = max|w| / ((2^bits − 1) / 2) rounded to bf16, code = clamp(w / scale) rounded half
@@ -84,12 +81,6 @@ function roundGroup(span: GroupSpan, scale: number, max: number, roundsQuotient:
       quotientBits[0] = (bits + 0x7fff + ((bits >>> 16) & 1)) & 0xffff0000;
     }
     const q = quotient[0]!;
-    codes[i] = (q < min ? min : q > max ? max : q) + magic - magic;
+    codes[i] = roundHalfEven(q < min ? min : q > max ? max : q);
   }
-}
-
-/** Index of the first value that is not a finite number, or −1. */
-export function findNonFinite(values: Float32Array): number {
-  for (let i = 0; i < values.length; i += 1) if (!(Math.abs(values[i]!) < Infinity)) return i;
-  return -1;
 }

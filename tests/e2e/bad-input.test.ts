@@ -161,7 +161,7 @@ describe("a result without a place", () => {
   ])("%s refuses an output folder inside a file", async (_command, args) => {
     await expectRefusal({
       args: [...args, "--out", inFolder("words.json", "sub")],
-      code: "disk_full",
+      code: "output_unwritable",
       exitCode: 3,
       says: [inFolder("words.json", "sub"), "writable folder", "choose another --out"],
     });
@@ -170,7 +170,7 @@ describe("a result without a place", () => {
   test("logits refuses a file inside a file before it computes", async () => {
     await expectRefusal({
       args: ["logits", pebble, "--tokens", inFolder("good.json"), "--out", inFolder("words.json", "x")],
-      code: "disk_full",
+      code: "output_unwritable",
       exitCode: 3,
       says: ["words.json is a file", "writable folder", "choose another --out"],
     });

@@ -4,7 +4,7 @@ import { z } from "zod";
 import { MillraceError } from "../../base/errors.ts";
 import { type Component, field } from "../../config/component.ts";
 import { precisionSettings } from "../../config/engine-settings.ts";
-import { writeSafetensors } from "../../formats/safetensors.ts";
+import { writeSafetensors } from "../../formats/safetensors-writer.ts";
 import { createOps } from "../../kernels/create-ops.ts";
 import { computeLogits } from "../../model/forward-once.ts";
 import { loadModel } from "../../model/load-model.ts";
@@ -26,23 +26,28 @@ const own = {
   ),
 } satisfies Component;
 
-const examples = `
-Writes one float32 tensor "logits" [numTokens, vocabulary]; no tokenizer is needed.
+const summary = "write the logits of a token sequence, to compare engines";
+
+const description = `${summary}
 
 Example:
   echo "[504, 3575, 282]" > ids.json
-  millrace logits ./model --tokens ids.json --out logits.safetensors --activations f32`;
+  millrace logits ./model --tokens ids.json --out logits.safetensors --dtype float32 --activations f32
+
+Writes one float32 tensor "logits" of shape [tokens, vocabulary]; row i holds the scores of the token after the i-th.
+No tokenizer is needed. With --dtype float32 --activations f32 the numbers are the exact ones.`;
 
 export function logitsCommand(): Command {
   const command = new Command("logits")
-    .description("write the logits of a token sequence, to compare engines")
-    .argument("<model>", "a model folder or a GGUF file")
-    .addHelpText("after", examples);
-  for (const part of [own, precisionSettings]) addSettings(command, part);
+    .summary(summary)
+    .description(description)
+    .argument("<model>", "a model folder or a GGUF file");
+  addSettings(command, own);
+  addSettings(command, precisionSettings, "Precision and kernels:");
   return command.action(runLogits);
 }
 
-async function runLogits(modelPath: string, _options: unknown, command: Command): Promise<void> {
+function runLogits(modelPath: string, _options: unknown, command: Command): void {
   const { tokens, out } = readSettings(command, own);
   const settings = readSettings(command, precisionSettings);
   checkOutputFolder(path.dirname(out));
@@ -73,7 +78,7 @@ async function runLogits(modelPath: string, _options: unknown, command: Command)
     computeLogits({ model: loaded.model, ops, tokenIds, kvDtype }, (firstRow, rows) => {
       logits.set(rows, firstRow * vocabSize);
     });
-    await writeSafetensors(out, [
+    writeSafetensors(out, [
       {
         name: "logits",
         dtype: "F32",

@@ -1,6 +1,7 @@
 import type { BenchStage, RequestRecord } from "../records/bench.ts";
 import { summarise } from "./distribution.ts";
 import { type BenchTarget, measureRequest } from "./measure-request.ts";
+import { e2eOf, sliceStage, tokensOf, tpotOf, ttftOf } from "./slices.ts";
 import type { Workload } from "./workload.ts";
 
 export interface StagePlan {
@@ -63,7 +64,8 @@ export function summariseStage(
 ): BenchStage {
   const good = records.filter((record) => record.error === null);
   const outputTokens = good.reduce((sum, record) => sum + tokensOf(record), 0);
-  const promptTokens = good.reduce((sum, record) => sum + (record.promptTokens ?? 0), 0);
+  const counted = good.flatMap((record) => record.promptTokens ?? []);
+  const promptTokens = counted.reduce((sum, count) => sum + count, 0);
   const seconds = durationMs / 1000;
   return {
     concurrency,
@@ -72,25 +74,24 @@ export function summariseStage(
     firstError: records.find((record) => record.error !== null)?.error ?? null,
     durationMs,
     promptTokens,
+    meanPromptTokens: counted.length === 0 ? null : promptTokens / counted.length,
     outputTokens,
     outputTokensPerSecond: outputTokens / seconds,
     totalTokensPerSecond: (outputTokens + promptTokens) / seconds,
     requestsPerSecond: good.length / seconds,
-    ttftMs: summarise(good.map((record) => record.firstTokenMs! - record.sentMs)),
+    ttftMs: summarise(good.map(ttftOf)),
+    tpotMs: summarise(good.map(tpotOf).filter((value) => value !== null)),
     itlMs: summarise(good.flatMap(gapsOf)),
-    tpotMs: summarise(good.filter((record) => tokensOf(record) > 1).map(tpotOf)),
-    e2eMs: summarise(good.map((record) => record.endMs - record.sentMs)),
+    tokensPerArrival: outputTokens === 0 ? null : outputTokens / numArrivals(good),
+    e2eMs: summarise(good.map(e2eOf)),
     clientCpuShare,
+    slices: sliceStage(concurrency, good),
   };
 }
 
-/** The server's count; where it sends none, one token per event. */
-function tokensOf(record: RequestRecord): number {
-  return record.outputTokens ?? record.chunkMs.length;
-}
-
-function tpotOf(record: RequestRecord): number {
-  return (record.lastTokenMs! - record.firstTokenMs!) / (tokensOf(record) - 1);
+/** Reads that brought tokens; one may bring several events, and an event several tokens. */
+function numArrivals(records: readonly RequestRecord[]): number {
+  return records.reduce((sum, { coalesced }) => sum + coalesced.filter((isLater) => !isLater).length, 0);
 }
 
 function gapsOf(record: RequestRecord): number[] {

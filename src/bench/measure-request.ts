@@ -1,5 +1,7 @@
 import type { Agent } from "undici";
-import { type Endpoint, streamRequest, type TimedEvent } from "../client/completion-stream.ts";
+import { streamRequest, type TimedEvent } from "../client/completion-stream.ts";
+import type { Endpoint } from "../client/endpoint.ts";
+import { messageIn, serverMessageOf } from "../client/server-message.ts";
 import type { RequestRecord } from "../records/bench.ts";
 
 /** What a stage sends to. */
@@ -12,7 +14,7 @@ export interface BenchTarget {
 interface CompletionChunk {
   readonly choices?: readonly { readonly text?: string; readonly finish_reason?: string | null }[];
   readonly usage?: { readonly prompt_tokens?: number; readonly completion_tokens?: number } | null;
-  readonly error?: { readonly message?: string } | string;
+  readonly error?: unknown;
 }
 
 /** Collects what the events of one stream say. */
@@ -35,10 +37,7 @@ class ChunkReader {
       this.error ??= `the stream has an event that is not JSON: ${event.data.slice(0, 80)}`;
       return;
     }
-    if (chunk.error !== undefined) {
-      this.error ??=
-        typeof chunk.error === "string" ? chunk.error : (chunk.error.message ?? "error without a message");
-    }
+    if (chunk.error !== undefined) this.error ??= messageIn(chunk.error) ?? "error without a message";
     if (chunk.usage != null) {
       this.promptTokens = chunk.usage.prompt_tokens ?? this.promptTokens;
       this.outputTokens = chunk.usage.completion_tokens ?? this.outputTokens;
@@ -115,7 +114,7 @@ function faultOf(
   reader: ChunkReader,
 ): string | null {
   if (outcome.failure !== null) return outcome.failure;
-  if (outcome.status !== 200) return `HTTP ${outcome.status}: ${outcome.body.slice(0, 300)}`;
+  if (outcome.status !== 200) return `HTTP ${outcome.status}: ${serverMessageOf(outcome.body)}`;
   if (reader.error !== null) return reader.error;
   if (!reader.sawDone) return "the stream ended without [DONE]";
   return reader.chunkMs.length === 0 ? "the stream had no token" : null;

@@ -1,13 +1,15 @@
 import { setMaxListeners } from "node:events";
 import os from "node:os";
-import { MillraceError } from "../base/errors.ts";
+import { isMillraceError, MillraceError } from "../base/errors.ts";
 import type { Progress } from "../base/progress.ts";
 import { version } from "../base/version.ts";
-import { createConnectionPool, type Endpoint, firstModelOf } from "../client/completion-stream.ts";
+import { createConnectionPool } from "../client/completion-stream.ts";
+import { type Endpoint, firstModelOf, tokenizeRemotely } from "../client/endpoint.ts";
 import type { BenchRecord, BenchStage, RequestRecord } from "../records/bench.ts";
 import { runStage } from "./closed-loop.ts";
 import { type BenchTarget, measureRequest } from "./measure-request.ts";
-import { createWorkload, type Workload } from "./workload.ts";
+import { relativeSpread } from "./ratio-interval.ts";
+import { calibrateWords, createWorkload, type PromptSource, type Workload, wordText } from "./workload.ts";
 
 export interface SweepOptions {
   readonly endpoint: Endpoint;
@@ -21,7 +23,10 @@ export interface SweepOptions {
   readonly outputTokens: number;
   readonly numWarmup: number;
   readonly seed: number;
-  /** Vocabulary size for token-id prompts; null sends text. */
+  /**
+   * Vocabulary size for token-id prompts. Null: ids of common words where the server has `/tokenize`, else text whose
+   * number of words is calibrated on the warm-up.
+   */
   readonly vocabSize: number | null;
   readonly progress: Progress;
   readonly signal?: AbortSignal | undefined;
@@ -32,38 +37,39 @@ export interface SweepOptions {
 /**
  * Warm-up, then one closed-loop stage per concurrency.
  *
- * Errors: `endpoint_unreachable`; `endpoint_failed` when the warm-up fails or a stage has no good request.
+ * Errors: `endpoint_unreachable`; `endpoint_failed` when the warm-up fails, a stage has no good request or the server
+ * is gone after one; the signal's reason.
  */
 export async function runSweep(options: SweepOptions): Promise<BenchRecord> {
-  const model = options.model ?? (await firstModelOf(options.endpoint));
+  const { endpoint, signal, progress } = options;
+  const model = options.model ?? (await firstModelOf(endpoint, signal)).id;
   // Every request in flight listens for the abort; their number is the load's, not a leak.
-  if (options.signal !== undefined) setMaxListeners(0, options.signal);
+  if (signal !== undefined) setMaxListeners(0, signal);
+  let workload = createWorkload({ ...options, prompts: await choosePrompts(options, model) });
   const pool = createConnectionPool(Math.max(...options.concurrencies) + 1);
-  const target: BenchTarget = { endpoint: options.endpoint, model, pool };
-  const workload = createWorkload(options);
+  const target: BenchTarget = { endpoint, model, pool };
   const startedAt = new Date().toISOString();
   const stages: BenchStage[] = [];
   try {
-    await warmUp(target, workload, options);
+    workload = await warmUp(target, workload, options);
     let firstIndex = options.numWarmup;
     for (const concurrency of options.concurrencies) {
-      if (options.signal?.aborted === true) break;
       const numRequests = Math.max(options.minRequests, options.requestsPerSeat * concurrency);
-      options.progress.start(`load, ${concurrency} in flight`, numRequests);
+      progress.start(`load, ${concurrency} in flight`, numRequests);
       const { stage, records } = await runStage(target, {
         concurrency,
         numRequests,
         firstIndex,
         workload,
-        signal: options.signal,
-        onRequest: (done) => options.progress.update(done),
+        signal,
+        onRequest: (done) => progress.update(done),
       });
-      options.signal?.throwIfAborted();
+      signal?.throwIfAborted();
       firstIndex += numRequests;
       options.onStage?.(stage, records);
       stages.push(stage);
-      refuseDeadStage(stage, options.endpoint.url);
-      options.progress.finish(stageLine(stage));
+      await refuseLostServer(stage, options);
+      progress.finish(stageLine(stage));
     }
   } finally {
     await pool.destroy();
@@ -72,13 +78,14 @@ export async function runSweep(options: SweepOptions): Promise<BenchRecord> {
     kind: "bench",
     version,
     startedAt,
-    url: options.endpoint.url,
+    url: endpoint.url,
     model,
     machine: `${os.cpus()[0]?.model ?? "unknown"}, ${os.availableParallelism()} cores`,
     workload: {
       inputTokens: options.inputTokens,
       outputTokens: options.outputTokens,
       promptForm: workload.promptForm,
+      numWords: workload.numWords,
       seed: options.seed,
       numWarmup: options.numWarmup,
     },
@@ -86,37 +93,80 @@ export async function runSweep(options: SweepOptions): Promise<BenchRecord> {
   };
 }
 
-async function warmUp(target: BenchTarget, workload: Workload, options: SweepOptions): Promise<void> {
-  options.progress.start("warm-up", options.numWarmup);
-  for (let index = 0; index < options.numWarmup; index += 1) {
+async function choosePrompts(options: SweepOptions, model: string): Promise<PromptSource> {
+  const { endpoint, signal, vocabSize, inputTokens } = options;
+  if (vocabSize !== null) return { vocabSize };
+  const tokenIds = await tokenizeRemotely(endpoint, { model, prompt: wordText, signal });
+  return tokenIds === null ? { numWords: inputTokens } : { tokenIds };
+}
+
+/** Sends the warm-up; the workload that it gives back has text prompts of the asked length. */
+async function warmUp(target: BenchTarget, first: Workload, options: SweepOptions): Promise<Workload> {
+  const { progress, numWarmup, signal, inputTokens } = options;
+  let workload = first;
+  if (numWarmup > 0) progress.start("warm-up", numWarmup);
+  for (let index = 0; index < numWarmup; index += 1) {
     const record = await measureRequest(target, {
       index,
       prompt: workload.prompt(index),
       outputTokens: workload.outputTokens,
       originMs: performance.now(),
-      signal: options.signal,
+      signal,
     });
+    signal?.throwIfAborted();
     if (record.error !== null) {
       throw new MillraceError(
         "endpoint_failed",
-        `${target.endpoint.url} failed at the warm-up: ${record.error}. Check the server's log; it must take streaming POST /v1/completions.`,
+        `The warm-up request to ${target.endpoint.url} failed. ${sentence(record.error)} The server must take streaming POST /v1/completions with a prompt of ${inputTokens} tokens; look at its log.`,
       );
     }
-    options.progress.update(index + 1);
+    if (workload.numWords !== null && record.promptTokens !== null && record.promptTokens > 0) {
+      const numWords = calibrateWords(workload.numWords, record.promptTokens, inputTokens);
+      workload = createWorkload({ ...options, prompts: { numWords } });
+    }
+    progress.update(index + 1);
   }
-  options.progress.finish("warm-up done");
+  if (numWarmup > 0) progress.finish("warm-up done");
+  return workload;
 }
 
-function refuseDeadStage(stage: BenchStage, url: string): void {
-  if (stage.numErrors < stage.numRequests) return;
-  throw new MillraceError(
-    "endpoint_failed",
-    `All ${stage.numRequests} requests at ${stage.concurrency} in flight to ${url} failed; the first: ${stage.firstError}. The stages before are kept; look at the server's log and run again.`,
-  );
+/** A stage with failures is kept only where the server still answers. */
+async function refuseLostServer(stage: BenchStage, options: SweepOptions): Promise<void> {
+  if (stage.numErrors === 0) return;
+  const { url } = options.endpoint;
+  const failed = `${stage.numErrors} of ${stage.numRequests} requests to ${url} failed at ${stage.concurrency} in flight. The first: ${sentence(stage.firstError!)}`;
+  if (stage.numErrors === stage.numRequests) {
+    throw new MillraceError(
+      "endpoint_failed",
+      `${failed} The stages before are kept; look at the server's log and run again.`,
+    );
+  }
+  try {
+    await firstModelOf(options.endpoint, options.signal);
+  } catch (error) {
+    // A server without a list of models still answers.
+    if (isMillraceError(error) && error.code === "endpoint_failed") return;
+    if (!isMillraceError(error) || error.code !== "endpoint_unreachable") throw error;
+    throw new MillraceError(
+      "endpoint_failed",
+      `${failed} The server does not answer any more. The records up to then are kept; look at the server's log and run again.`,
+      { cause: error },
+    );
+  }
+}
+
+function sentence(text: string): string {
+  return /[.!?…]$/.test(text) ? text : `${text}.`;
 }
 
 function stageLine(stage: BenchStage): string {
   const errors = stage.numErrors === 0 ? "" : `, ${stage.numErrors} errors`;
   const busy = stage.clientCpuShare > 0.7 ? ", client nearly saturated" : "";
-  return `${stage.concurrency} in flight: ${stage.outputTokensPerSecond.toFixed(1)} output tokens/s, TTFT p50 ${stage.ttftMs?.p50.toFixed(0)} ms, ITL p50 ${stage.itlMs?.p50.toFixed(1)} ms${errors}${busy}`;
+  return `${stage.concurrency} in flight: ${stage.outputTokensPerSecond.toFixed(1)} output tokens/s${spreadText(stage)}, TTFT p50 ${stage.ttftMs?.p50.toFixed(0) ?? "–"} ms, TPOT p50 ${stage.tpotMs?.p50.toFixed(1) ?? "–"} ms${errors}${busy}`;
+}
+
+/** The spread of the throughput as " ± 3 %"; nothing for a stage with fewer than two slices. */
+export function spreadText(stage: BenchStage): string {
+  const spread = relativeSpread(stage.slices.map((slice) => slice.outputTokensPerSecond));
+  return spread === null ? "" : ` ± ${(100 * spread).toFixed(spread < 0.1 ? 1 : 0)} %`;
 }

@@ -3,6 +3,8 @@ export interface Workload {
   readonly inputTokens: number;
   readonly outputTokens: number;
   readonly promptForm: "token-ids" | "text";
+  /** Words of a text prompt; null for token ids. */
+  readonly numWords: number | null;
   readonly seed: number;
   /** The prompt of request `index`: token ids, or about `inputTokens` tokens of text. */
   prompt(index: number): readonly number[] | string;
@@ -12,9 +14,14 @@ interface WorkloadOptions {
   readonly inputTokens: number;
   readonly outputTokens: number;
   readonly seed: number;
-  /** Vocabulary size for token-id prompts; null for text. */
-  readonly vocabSize: number | null;
+  readonly prompts: PromptSource;
 }
+
+/** What prompts are drawn from: all ids below a number, given ids, or words as text. */
+export type PromptSource =
+  | { readonly vocabSize: number }
+  | { readonly tokenIds: readonly number[] }
+  | { readonly numWords: number };
 
 /** The lowest ids are usually special tokens. */
 const firstPlainId = 200;
@@ -24,24 +31,38 @@ const words =
     " ",
   );
 
+/** All words that text prompts are made of, as one text. */
+export const wordText: string = words.join(" ");
+
 export function createWorkload(options: WorkloadOptions): Workload {
-  const { inputTokens, outputTokens, seed, vocabSize } = options;
-  const tokenIds = (index: number): number[] => {
-    const random = generatorFor(seed, index);
-    const low = Math.min(firstPlainId, Math.floor(vocabSize! / 4));
-    return Array.from({ length: inputTokens }, () => low + Math.floor(random() * (vocabSize! - low)));
-  };
-  const text = (index: number): string => {
-    const random = generatorFor(seed, index);
-    return Array.from({ length: inputTokens }, () => words[Math.floor(random() * words.length)]!).join(" ");
-  };
-  return {
-    inputTokens,
-    outputTokens,
-    seed,
-    promptForm: vocabSize === null ? "text" : "token-ids",
-    prompt: vocabSize === null ? text : tokenIds,
-  };
+  const { inputTokens, outputTokens, seed, prompts } = options;
+  const numWords = "numWords" in prompts ? prompts.numWords : null;
+  const shape = { inputTokens, outputTokens, seed, numWords };
+  if ("numWords" in prompts) {
+    const prompt = (index: number): string =>
+      drawMany(generatorFor(seed, index), words, prompts.numWords).join(" ");
+    return { ...shape, promptForm: "text", prompt };
+  }
+  const ids = "tokenIds" in prompts ? prompts.tokenIds : plainIds(prompts.vocabSize);
+  const prompt = (index: number): number[] => drawMany(generatorFor(seed, index), ids, inputTokens);
+  return { ...shape, promptForm: "token-ids", prompt };
+}
+
+/**
+ * Words that should give `inputTokens` tokens, from how many tokens the server counted in a prompt of `numWords`.
+ * Any BOS token of the server's is part of its count, as it is part of its work.
+ */
+export function calibrateWords(numWords: number, countedTokens: number, inputTokens: number): number {
+  return Math.max(1, Math.round((numWords * inputTokens) / countedTokens));
+}
+
+function plainIds(vocabSize: number): number[] {
+  const low = Math.min(firstPlainId, Math.floor(vocabSize / 4));
+  return Array.from({ length: vocabSize - low }, (_, offset) => low + offset);
+}
+
+function drawMany<T>(random: () => number, values: readonly T[], count: number): T[] {
+  return Array.from({ length: count }, () => values[Math.floor(random() * values.length)]!);
 }
 
 /** Mulberry32: a small generator whose stream depends on seed and request only, so runs can be repeated. */

@@ -8,9 +8,12 @@ export function listenForInterrupt(): { readonly signal: AbortSignal; readonly r
   const controller = new AbortController();
   const onInterrupt = (): void => {
     if (controller.signal.aborted) process.exit(130);
-    process.stderr.write("\nStopping; finished steps are kept. Press Ctrl-C again to end at once.\n");
+    process.stderr.write("\nStopping. Press Ctrl-C again to end at once.\n");
     controller.abort(
-      new MillraceError("interrupted", "Stopped by Ctrl-C. Run the same command again to go on."),
+      new MillraceError(
+        "interrupted",
+        "Stopped by Ctrl-C or SIGTERM. Run the same command again; a flow goes on from its finished steps.",
+      ),
     );
   };
   process.on("SIGINT", onInterrupt);

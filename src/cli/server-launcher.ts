@@ -3,12 +3,14 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { MillraceError } from "../base/errors.ts";
 import { version } from "../base/version.ts";
-import type { EndpointLauncher } from "../protocol/endpoint-launcher.ts";
+import type { EndpointLauncher, MemoryPlan } from "../protocol/endpoint-launcher.ts";
 
 /** Line of `millrace serve` that names its address; the launcher waits for it. */
 export const listeningLine = "Listening on";
 
 const startTimeoutMs = 30_000;
+/** The load is over or given up by then, so there is nothing to drain. */
+const stopTimeoutMs = 10_000;
 const readyTimeoutMs = 600_000;
 const pollMs = 25;
 const maxLogLines = 40;
@@ -22,9 +24,14 @@ export class ServerLauncher implements EndpointLauncher {
   #peakBytes: number | null = null;
   readonly #log: string[] = [];
 
-  /** `args`: what follows `millrace serve`; the port is added. */
-  constructor(args: readonly string[]) {
+  readonly #signal: AbortSignal;
+  /** A second Ctrl-C ends this process at once; the server must not outlive it. */
+  readonly #endWithParent = (): void => void this.#child?.kill("SIGKILL");
+
+  /** `args`: what follows `millrace serve`; the port is added. An abort ends the waiting. */
+  constructor(args: readonly string[], signal: AbortSignal) {
     this.#args = args;
+    this.#signal = signal;
   }
 
   version(): Promise<string> {
@@ -38,13 +45,16 @@ export class ServerLauncher implements EndpointLauncher {
       stdio: ["ignore", "ignore", "pipe"],
     });
     this.#child = child;
+    process.once("exit", this.#endWithParent);
     this.#url = await this.#waitForAddress(child);
     return { url: this.#url, pid: child.pid! };
   }
 
   async ready(): Promise<number> {
     while (performance.now() - this.#startedMs < readyTimeoutMs) {
-      this.#refuseDead();
+      this.#signal.throwIfAborted();
+      const failure = this.failure();
+      if (failure !== null) throw failure;
       const response = await fetch(`${this.#url}/health`).catch(() => null);
       if (response?.ok === true) return performance.now() - this.#startedMs;
       await new Promise((resolve) => setTimeout(resolve, pollMs));
@@ -66,12 +76,34 @@ export class ServerLauncher implements EndpointLauncher {
     return this.#peakBytes;
   }
 
+  /** From the gauge `millrace:memory_plan_bytes` of `GET /metrics`. */
+  async memoryPlan(): Promise<MemoryPlan | null> {
+    const response = await fetch(`${this.#url}/metrics`);
+    if (!response.ok) return null;
+    const text = await response.text();
+    const part = (name: string): number | null => {
+      const line = new RegExp(`^millrace:memory_plan_bytes\\{.*part="${name}".*\\} (\\S+)$`, "m").exec(text);
+      return line === null ? null : Number(line[1]);
+    };
+    const [weights, kvCache, activations] = [part("weights"), part("kv_cache"), part("activations")];
+    if (weights == null || kvCache == null || activations == null) return null;
+    return { weights, kvCache, activations };
+  }
+
+  failure(): MillraceError | null {
+    const child = this.#child;
+    if (child !== null && child.exitCode === null && child.signalCode === null) return null;
+    const how = child?.signalCode ?? `exit code ${child?.exitCode}`;
+    return this.#failure(`ended by itself (${how})`);
+  }
+
   async stop(): Promise<void> {
     const child = this.#child;
+    process.off("exit", this.#endWithParent);
     if (child === null || child.exitCode !== null || child.signalCode !== null) return;
     const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
     child.kill("SIGTERM");
-    const hard = setTimeout(() => child.kill("SIGKILL"), startTimeoutMs);
+    const hard = setTimeout(() => child.kill("SIGKILL"), stopTimeoutMs);
     await gone;
     clearTimeout(hard);
   }
@@ -102,15 +134,8 @@ export class ServerLauncher implements EndpointLauncher {
     });
   }
 
-  #refuseDead(): void {
-    const child = this.#child;
-    if (child === null || child.exitCode !== null || child.signalCode !== null) {
-      throw this.#failure("ended before it was ready");
-    }
-  }
-
   #failure(what: string): MillraceError {
     const tail = this.#log.slice(-8).join("\n  ");
-    return new MillraceError("endpoint_failed", `The server ${what}. Its last lines:\n  ${tail}`);
+    return new MillraceError("endpoint_failed", `The server ${what}. Look at its last lines:\n  ${tail}`);
   }
 }

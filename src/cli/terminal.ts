@@ -58,7 +58,9 @@ export function formatTable(header: readonly string[], rows: readonly (readonly 
   const widths = header.map((title, column) =>
     Math.max(title.length, ...rows.map((row) => (row[column] ?? "").length)),
   );
-  const isNumber = header.map((_, column) => rows.every((row) => /^[-+\d.,%×/ ]*$/.test(row[column] ?? "")));
+  const isNumber = header.map((_, column) =>
+    rows.every((row) => /^[-+±*–\d.,%×/ ]*$/.test(row[column] ?? "")),
+  );
   const line = (cells: readonly string[]): string =>
     cells
       .map((cell, column) =>

@@ -1,13 +1,7 @@
 import { Agent, type Dispatcher } from "undici";
-import { MillraceError, messageOf } from "../base/errors.ts";
+import { messageOf } from "../base/errors.ts";
+import { type Endpoint, headersOf } from "./endpoint.ts";
 import { SseParser } from "./sse-parser.ts";
-
-/** Where an OpenAI-compatible server answers. */
-export interface Endpoint {
-  /** Base URL without `/v1`, such as http://127.0.0.1:8000. */
-  readonly url: string;
-  readonly apiKey?: string | undefined;
-}
 
 /** One server-sent event with its arrival. */
 export interface TimedEvent {
@@ -61,11 +55,7 @@ export function streamRequest(pool: Agent, call: StreamCall): Promise<StreamOutc
         origin: new URL(call.endpoint.url).origin,
         path: joinPath(call.endpoint.url, call.path),
         method: "POST",
-        headers: {
-          "content-type": "application/json",
-          accept: "text/event-stream",
-          ...(call.endpoint.apiKey === undefined ? {} : { authorization: `Bearer ${call.endpoint.apiKey}` }),
-        },
+        headers: { ...headersOf(call.endpoint), accept: "text/event-stream" },
         body: call.body,
       },
       collector,
@@ -141,52 +131,4 @@ class StreamCollector implements Dispatcher.DispatchHandler {
       failure,
     });
   }
-}
-
-/** Fetches and parses JSON; `endpoint_unreachable` and `endpoint_failed` say what happened. */
-export async function fetchJson(endpoint: Endpoint, path: string): Promise<unknown> {
-  const url = `${endpoint.url.replace(/\/$/, "")}${path}`;
-  let response: Response;
-  try {
-    response = await fetch(url, {
-      headers: endpoint.apiKey === undefined ? {} : { authorization: `Bearer ${endpoint.apiKey}` },
-    });
-  } catch (error) {
-    throw new MillraceError(
-      "endpoint_unreachable",
-      `No server answers at ${url} (${messageOf((error as Error).cause ?? error)}). Start it, or correct the URL; it is the part before /v1.`,
-      { cause: error },
-    );
-  }
-  const text = await response.text();
-  if (!response.ok) {
-    throw new MillraceError(
-      "endpoint_failed",
-      `${url} answered ${response.status}: ${text.slice(0, 300)}. Check the URL, the API key and the server's log.`,
-    );
-  }
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw new MillraceError(
-      "endpoint_failed",
-      `${url} answered something that is not JSON: ${text.slice(0, 100)}`,
-      {
-        cause: error,
-      },
-    );
-  }
-}
-
-/** The name of the model that a server serves first. */
-export async function firstModelOf(endpoint: Endpoint): Promise<string> {
-  const answer = (await fetchJson(endpoint, "/v1/models")) as { data?: { id?: unknown }[] };
-  const id = answer.data?.[0]?.id;
-  if (typeof id !== "string") {
-    throw new MillraceError(
-      "endpoint_failed",
-      `${endpoint.url}/v1/models lists no model. Give its name with --model.`,
-    );
-  }
-  return id;
 }

@@ -30,6 +30,17 @@ export interface FlowPlan {
   readonly kernels: string;
 }
 
+/** One side of the comparison while the flow runs. */
+export interface Side {
+  readonly which: "base" | "compressed";
+  /** Name of the model in records and in the API. */
+  readonly name: string;
+  readonly path: string;
+  readonly dtype: WeightDtype;
+  readonly folder: string;
+  readonly vocabSize: number;
+}
+
 /** An engine opened for scoring. */
 export interface OpenScorer {
   readonly scorer: Scorer;
@@ -44,7 +55,7 @@ export interface OpenScorer {
 export interface FlowTools {
   readonly openModel: (modelPath: string) => Checkpoint;
   readonly openScorer: (modelPath: string, dtype: WeightDtype) => Promise<OpenScorer>;
-  readonly createLauncher: (modelPath: string, dtype: WeightDtype) => EndpointLauncher;
+  readonly createLauncher: (side: Side) => EndpointLauncher;
   readonly progress: Progress;
   readonly logger: Logger;
   readonly signal: AbortSignal;

@@ -2,6 +2,8 @@ import path from "node:path";
 import { MillraceError } from "../base/errors.ts";
 import { version } from "../base/version.ts";
 import { writeFileAtomically } from "../base/write-file.ts";
+import { compareStages } from "../bench/compare-stages.ts";
+import { checkTasks } from "../evaluate/check-tasks.ts";
 import { evaluateTasks } from "../evaluate/evaluate.ts";
 import { findFinishedResult, quantize } from "../quantize/quantize.ts";
 import type { ComparisonRecord, ServingRecord } from "../records/comparison.ts";
@@ -11,17 +13,10 @@ import { renderHtml } from "../report/html.ts";
 import { renderMarkdown } from "../report/markdown.ts";
 import { compareAccuracy } from "./compare-accuracy.ts";
 import { describeFiles, fingerprintOf } from "./fingerprint.ts";
-import type { FlowPlan, FlowTools, WeightDtype } from "./flow-plan.ts";
+import type { FlowPlan, FlowTools, Side } from "./flow-plan.ts";
 import { serveAndLoad } from "./serve-and-load.ts";
 import { readEvaluation, writeEvaluation } from "./step-files.ts";
-
-/** One side of the comparison while the flow runs. */
-interface Side {
-  readonly path: string;
-  readonly dtype: WeightDtype;
-  readonly folder: string;
-  readonly vocabSize: number;
-}
+import { StepNumbers, type StepReport } from "./step-progress.ts";
 
 /**
  * Quantises a model, measures both, serves and loads both, and writes the comparison. One model is in memory at a
@@ -30,32 +25,56 @@ interface Side {
  * Errors: those of the steps. The files of finished steps stay, and the next run goes on from them.
  */
 export async function runFlow(plan: FlowPlan, tools: FlowTools): Promise<ComparisonRecord> {
+  try {
+    checkTasks(plan);
+    return await runSteps(plan, tools);
+  } catch (error) {
+    // Ctrl-C reaches the server that is under load as well; what breaks by that is no news.
+    tools.signal.throwIfAborted();
+    throw error;
+  }
+}
+
+async function runSteps(plan: FlowPlan, tools: FlowTools): Promise<ComparisonRecord> {
   const compressedPath = path.join(plan.outPath, "compressed", "model");
-  const { manifest, facts } = await quantizeStep(plan, tools, compressedPath);
-  tools.signal.throwIfAborted();
+  const steps = new StepNumbers(plan.tasks.length === 0 ? 3 : 5, tools);
+  const { manifest, facts } = await quantizeStep(plan, tools, {
+    outPath: compressedPath,
+    report: steps.next("compressed"),
+  });
   const base: Side = {
+    which: "base",
+    name: plan.modelName,
     path: plan.modelPath,
     dtype: plan.dtype,
     folder: path.join(plan.outPath, "base"),
     vocabSize: facts.vocabSize,
   };
   const compressed: Side = {
-    ...base,
+    which: "compressed",
+    name: `${plan.modelName}-${plan.scheme}`,
     path: compressedPath,
     dtype: "auto",
     folder: path.dirname(compressedPath),
+    vocabSize: facts.vocabSize,
   };
-  const baseScores = await evaluateStep(plan, tools, base);
-  const compressedScores = await evaluateStep(plan, tools, compressed);
-  const baseServing = await serveAndLoad(plan, tools, base);
-  const compressedServing = await serveAndLoad(plan, tools, compressed);
+  const scores: EvaluationRecord[] = [];
+  if (plan.tasks.length > 0) {
+    for (const side of [base, compressed]) {
+      scores.push(await evaluateStep(plan, tools, { side, report: steps.next(side.which) }));
+    }
+  }
+  const servings: ServingRecord[] = [];
+  for (const side of [base, compressed]) {
+    servings.push(await serveAndLoad(plan, tools, { side, report: steps.next(side.which) }));
+  }
   const record = compose(plan, {
     manifest,
     facts,
-    baseServing,
-    compressedServing,
-    baseScores,
-    compressedScores,
+    baseServing: servings[0]!,
+    compressedServing: servings[1]!,
+    baseScores: scores[0] ?? null,
+    compressedScores: scores[1] ?? null,
   });
   writeComparison(plan.outPath, record);
   return record;
@@ -70,7 +89,7 @@ interface ModelFacts {
 async function quantizeStep(
   plan: FlowPlan,
   tools: FlowTools,
-  outPath: string,
+  { outPath, report }: { readonly outPath: string; readonly report: StepReport },
 ): Promise<{ readonly manifest: QuantizationManifest; readonly facts: ModelFacts }> {
   const checkpoint = tools.openModel(plan.modelPath);
   try {
@@ -80,10 +99,10 @@ async function quantizeStep(
     const wanted = { scheme, groupSize, dtype, outPath };
     const finished = await findFinishedResult(checkpoint, wanted);
     if (finished !== null) {
-      tools.logger.info(`kept from an earlier run: ${outPath}`);
+      report.keep(outPath);
       return { manifest: finished, facts };
     }
-    return { manifest: await quantize(checkpoint, wanted, tools.progress), facts };
+    return { manifest: await quantize(checkpoint, wanted, report.progress), facts };
   } catch (error) {
     if (error instanceof MillraceError && error.code === "output_exists") {
       throw new MillraceError(
@@ -98,8 +117,11 @@ async function quantizeStep(
   }
 }
 
-async function evaluateStep(plan: FlowPlan, tools: FlowTools, side: Side): Promise<EvaluationRecord | null> {
-  if (plan.tasks.length === 0) return null;
+async function evaluateStep(
+  plan: FlowPlan,
+  tools: FlowTools,
+  { side, report }: { readonly side: Side; readonly report: StepReport },
+): Promise<EvaluationRecord> {
   const fingerprint = fingerprintOf({
     step: "evaluation",
     kernels: plan.kernels,
@@ -112,7 +134,7 @@ async function evaluateStep(plan: FlowPlan, tools: FlowTools, side: Side): Promi
   });
   const earlier = readEvaluation(side.folder, fingerprint);
   if (earlier !== null) {
-    tools.logger.info(`kept from an earlier run: ${path.join(side.folder, "evaluation.json")}`);
+    report.keep(path.join(side.folder, "evaluation.json"));
     return earlier;
   }
   const opened = await tools.openScorer(side.path, side.dtype);
@@ -125,9 +147,9 @@ async function evaluateStep(plan: FlowPlan, tools: FlowTools, side: Side): Promi
       scorer: opened.scorer,
       tokenizer: opened.tokenizer,
       maxLength: opened.maxLength,
-      model: path.basename(side.path),
+      model: side.name,
       modelArgs: opened.modelArgs,
-      progress: tools.progress,
+      progress: report.progress,
       signal: tools.signal,
     });
     writeEvaluation(side.folder, record, fingerprint);
@@ -166,13 +188,14 @@ function compose(plan: FlowPlan, results: FlowResults): ComparisonRecord {
       serving: results.baseServing,
     },
     compressed: {
-      name: `${plan.modelName} ${plan.scheme}`,
+      name: `${plan.modelName}-${plan.scheme}`,
       weights: plan.scheme,
       sizeBytes: weightBytes,
       serving: results.compressedServing,
     },
     accuracy:
       baseScores === null || compressedScores === null ? [] : compareAccuracy(baseScores, compressedScores),
+    speed: compareStages(results.baseServing.bench.stages, results.compressedServing.bench.stages),
     notes: [...manifest.notes],
   };
 }

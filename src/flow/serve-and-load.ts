@@ -4,8 +4,9 @@ import { runSweep } from "../bench/sweep.ts";
 import type { BenchStage, RequestRecord } from "../records/bench.ts";
 import { type ServingRecord, servingRecordSchema } from "../records/comparison.ts";
 import { describeFiles, fingerprintOf } from "./fingerprint.ts";
-import type { FlowPlan, FlowTools, WeightDtype } from "./flow-plan.ts";
+import type { FlowPlan, FlowTools, Side } from "./flow-plan.ts";
 import { readJsonFile } from "./step-files.ts";
+import type { StepReport } from "./step-progress.ts";
 
 /** Two requests warm code and caches; their figures are thrown away. */
 const numWarmup = 2;
@@ -17,31 +18,26 @@ const minRequests = 8;
 export async function serveAndLoad(
   plan: FlowPlan,
   tools: FlowTools,
-  model: {
-    readonly path: string;
-    readonly dtype: WeightDtype;
-    readonly folder: string;
-    readonly vocabSize: number;
-  },
+  { side, report }: { readonly side: Side; readonly report: StepReport },
 ): Promise<ServingRecord> {
   const fingerprint = fingerprintOf({
     step: "serving",
     kernels: plan.kernels,
     load: [numWarmup, loadSeed, minRequests],
-    files: describeFiles(model.path),
-    dtype: model.dtype,
+    files: describeFiles(side.path),
+    dtype: side.dtype,
     concurrencies: plan.concurrencies,
     requestsPerSeat: plan.requestsPerSeat,
     inputTokens: plan.inputTokens,
     outputTokens: plan.outputTokens,
   });
-  const file = path.join(model.folder, "serving.json");
+  const file = path.join(side.folder, "serving.json");
   const earlier = servingRecordSchema.safeParse(readJsonFile(file)).data;
   if (earlier?.fingerprint === fingerprint) {
-    tools.logger.info(`kept from an earlier run: ${file}`);
+    report.keep(file);
     return earlier;
   }
-  const launcher = tools.createLauncher(model.path, model.dtype);
+  const launcher = tools.createLauncher(side);
   try {
     const { url } = await launcher.start();
     const readyMs = await launcher.ready();
@@ -55,17 +51,26 @@ export async function serveAndLoad(
       outputTokens: plan.outputTokens,
       numWarmup,
       seed: loadSeed,
-      vocabSize: model.vocabSize,
-      progress: tools.progress,
+      vocabSize: side.vocabSize,
+      progress: report.progress,
       signal: tools.signal,
-      onStage: (stage, records) => writeRequests(model.folder, stage, records),
+      onStage: (stage, records) => writeRequests(side.folder, stage, records),
     });
     tools.signal.throwIfAborted();
-    const server = await launcher.version();
-    const peakMemoryBytes = launcher.peakMemoryBytes();
-    const record: ServingRecord = { kind: "serving", fingerprint, server, readyMs, peakMemoryBytes, bench };
+    const record: ServingRecord = {
+      kind: "serving",
+      fingerprint,
+      server: await launcher.version(),
+      readyMs,
+      peakMemoryBytes: launcher.peakMemoryBytes(),
+      memoryPlan: await launcher.memoryPlan(),
+      bench,
+    };
     writeFileAtomically(file, `${JSON.stringify(record, null, 2)}\n`);
     return record;
+  } catch (error) {
+    // A server that died says more than the requests that failed by it.
+    throw launcher.failure() ?? error;
   } finally {
     await launcher.stop();
   }

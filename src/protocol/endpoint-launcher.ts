@@ -1,3 +1,10 @@
+/** Bytes that a server sets aside when it starts. */
+export interface MemoryPlan {
+  readonly weights: number;
+  readonly kvCache: number;
+  readonly activations: number;
+}
+
 /** A server that the flow starts, measures and stops: ours, or any OpenAI-compatible one. */
 export interface EndpointLauncher {
   /** For the report: name and version of what is launched. */
@@ -8,6 +15,10 @@ export interface EndpointLauncher {
   ready(): Promise<number>;
   /** Peak resident bytes of the process tree so far; null where unknown. */
   peakMemoryBytes(): number | null;
+  /** What it set aside at start; null where it does not tell. */
+  memoryPlan(): Promise<MemoryPlan | null>;
+  /** Why it ended by itself, with its last words; null while it runs. */
+  failure(): Error | null;
   /** Stops it and resolves when the process is gone. */
   stop(): Promise<void>;
 }

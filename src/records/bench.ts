@@ -13,7 +13,7 @@ export const requestRecordSchema = z.object({
   outputTokens: z.number().int().nullable(),
   /** Arrival of every event that carried text, in order. */
   chunkMs: z.array(z.number()),
-  /** Events that came in one read with the event before: their gaps are left out of ITL. */
+  /** Events that came in one read with the event before: no gap of ITL lies between them. */
   coalesced: z.array(z.boolean()),
   finishReason: z.string().nullable(),
   /** Null for a good request; else what went wrong. */
@@ -21,7 +21,7 @@ export const requestRecordSchema = z.object({
 });
 export type RequestRecord = z.infer<typeof requestRecordSchema>;
 
-/** A distribution in milliseconds. `marks` names percentiles that the number of samples cannot carry. */
+/** A distribution in milliseconds. */
 export const distributionSchema = z.object({
   count: z.number().int(),
   mean: z.number(),
@@ -35,6 +35,17 @@ export const distributionSchema = z.object({
 });
 export type Distribution = z.infer<typeof distributionSchema>;
 
+/** Consecutive completions of a stage, taken as one sample of its speed. */
+export const sliceSchema = z.object({
+  numRequests: z.number().int(),
+  outputTokensPerSecond: z.number(),
+  /** Means over the requests of the slice, in milliseconds; null where no request has the figure. */
+  ttftMs: z.number().nullable(),
+  tpotMs: z.number().nullable(),
+  e2eMs: z.number().nullable(),
+});
+export type StageSlice = z.infer<typeof sliceSchema>;
+
 export const stageSchema = z.object({
   concurrency: z.number().int(),
   numRequests: z.number().int(),
@@ -42,20 +53,26 @@ export const stageSchema = z.object({
   firstError: z.string().nullable(),
   durationMs: z.number(),
   promptTokens: z.number().int(),
+  /** Mean prompt length of the good requests as the server counts; null when it sends no `usage`. */
+  meanPromptTokens: z.number().nullable(),
   outputTokens: z.number().int(),
   outputTokensPerSecond: z.number(),
   totalTokensPerSecond: z.number(),
   requestsPerSecond: z.number(),
   /** First token − sent. */
   ttftMs: distributionSchema.nullable(),
-  /** Gaps between events of a request, pooled over requests (vLLM's ITL). */
-  itlMs: distributionSchema.nullable(),
   /** (last token − first token) / (output tokens − 1), one value per request. */
   tpotMs: distributionSchema.nullable(),
+  /** Gaps between arrivals of a request, pooled over requests (vLLM's ITL). Tokens that arrive together have no gap. */
+  itlMs: distributionSchema.nullable(),
+  /** Output tokens per arrival; above 1, ITL is longer than the time per token. Null without output. */
+  tokensPerArrival: z.number().nullable(),
   /** Stream end − sent. */
   e2eMs: distributionSchema.nullable(),
   /** Share of one core that the client itself used; near 1 the client is what is measured. */
   clientCpuShare: z.number(),
+  /** In order of completion; the spread between them says how sure the stage's figures are. */
+  slices: z.array(sliceSchema),
 });
 export type BenchStage = z.infer<typeof stageSchema>;
 
@@ -70,6 +87,8 @@ export const benchRecordSchema = z.object({
     inputTokens: z.number().int(),
     outputTokens: z.number().int(),
     promptForm: z.enum(["token-ids", "text"]),
+    /** Words of a text prompt, calibrated on the warm-up; null for token ids. */
+    numWords: z.number().int().nullable(),
     seed: z.number().int(),
     numWarmup: z.number().int(),
   }),

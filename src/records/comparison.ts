@@ -11,6 +11,8 @@ export const servingRecordSchema = z.object({
   readyMs: z.number(),
   /** Highest resident size of the server's process; null where the system does not tell. */
   peakMemoryBytes: z.number().nullable(),
+  /** What the server set aside at start, in bytes; null where it does not tell. */
+  memoryPlan: z.object({ weights: z.number(), kvCache: z.number(), activations: z.number() }).nullable(),
   bench: benchRecordSchema,
 });
 export type ServingRecord = z.infer<typeof servingRecordSchema>;
@@ -38,6 +40,23 @@ export const accuracyRowSchema = z.object({
 });
 export type AccuracyRow = z.infer<typeof accuracyRowSchema>;
 
+/** One figure of both models at one concurrency. */
+export const speedRowSchema = z.object({
+  concurrency: z.number().int(),
+  metric: z.enum(["outputTokensPerSecond", "ttftMs", "tpotMs", "e2eMs"]),
+  base: z.number(),
+  compressed: z.number(),
+  /** compressed / base. */
+  ratio: z.number(),
+  /** 95 % interval of the ratio; null when a stage has fewer than two slices. */
+  ratioLow: z.number().nullable(),
+  ratioHigh: z.number().nullable(),
+  /** Slices of the base's stage and of the compressed model's. */
+  numSlices: z.tuple([z.number().int(), z.number().int()]),
+  verdict: z.enum(["faster", "slower", "no difference that this run can show", "too few requests to tell"]),
+});
+export type SpeedRow = z.infer<typeof speedRowSchema>;
+
 export const variantSchema = z.object({
   /** "base" or "compressed" stand for the columns; this is the model's own name. */
   name: z.string(),
@@ -57,6 +76,7 @@ export const comparisonSchema = z.object({
   base: variantSchema,
   compressed: variantSchema,
   accuracy: z.array(accuracyRowSchema),
+  speed: z.array(speedRowSchema),
   notes: z.array(z.string()),
 });
 export type ComparisonRecord = z.infer<typeof comparisonSchema>;

@@ -58,7 +58,7 @@ function plotsOf(record: ComparisonRecord): string[] {
     ...plots,
     load("Throughput", "output tokens/s", (stage) => stage.outputTokensPerSecond),
     load("Time to first token, p50", "ms", (stage) => stage.ttftMs?.p50),
-    load("Inter-token latency, p50", "ms", (stage) => stage.itlMs?.p50),
+    load("Time per output token (TPOT), p50", "ms", (stage) => stage.tpotMs?.p50),
     load("End to end, p50", "ms", (stage) => stage.e2eMs?.p50),
   ].filter((plot) => plot !== null);
 }

@@ -22,6 +22,7 @@ function stage(concurrency: number, rate: number): BenchStage {
     firstError: null,
     durationMs: 1000,
     promptTokens: 100,
+    meanPromptTokens: 12.5,
     outputTokens: rate,
     outputTokensPerSecond: rate,
     totalTokensPerSecond: rate + 100,
@@ -29,8 +30,10 @@ function stage(concurrency: number, rate: number): BenchStage {
     ttftMs: distribution,
     itlMs: distribution,
     tpotMs: distribution,
+    tokensPerArrival: 1.5,
     e2eMs: null,
     clientCpuShare: 0.1,
+    slices: [],
   } as BenchStage;
 }
 
@@ -41,6 +44,7 @@ function serving(rates: readonly number[], peakMemoryBytes: number): ComparisonR
     server: "millrace",
     readyMs: 500,
     peakMemoryBytes,
+    memoryPlan: { weights: 1000, kvCache: 2048, activations: 10 },
     bench: {
       kind: "bench",
       version: "0",
@@ -48,7 +52,14 @@ function serving(rates: readonly number[], peakMemoryBytes: number): ComparisonR
       url: "http://127.0.0.1:1",
       model: "m",
       machine: "test",
-      workload: { inputTokens: 128, outputTokens: 64, promptForm: "token-ids", seed: 1, numWarmup: 2 },
+      workload: {
+        inputTokens: 128,
+        outputTokens: 64,
+        promptForm: "token-ids",
+        numWords: null,
+        seed: 1,
+        numWarmup: 2,
+      },
       stages: rates.map((rate, index) => stage(2 ** index, rate)),
     },
   };
@@ -80,14 +91,45 @@ const record: ComparisonRecord = {
       pValue: 0.289,
     },
   ],
+  speed: [
+    {
+      concurrency: 1,
+      metric: "outputTokensPerSecond",
+      base: 10,
+      compressed: 15,
+      ratio: 1.5,
+      ratioLow: 1.2,
+      ratioHigh: 1.875,
+      numSlices: [8, 8],
+      verdict: "faster",
+    },
+    {
+      concurrency: 2,
+      metric: "tpotMs",
+      base: 10,
+      compressed: 10.5,
+      ratio: 1.05,
+      ratioLow: 0.9,
+      ratioHigh: 1.225,
+      numSlices: [4, 4],
+      verdict: "no difference that this run can show",
+    },
+  ],
   notes: ["group size 128 | chosen"],
 };
 
 test("the Markdown report holds every figure, with ratios and verdicts", () => {
   const text = renderMarkdown(comparisonSchema.parse(record));
-  expect(text).toContain("| size on disk | 1.95 KiB | 1000 B | 0.50 × |");
-  expect(text).toContain("| 1 | 10.0 | 15.0 | 1.50 × |");
-  expect(text).toContain("| 2 | 20.0 | 40.0 | 2.00 × |");
+  expect(text).toContain("| size on disk | 1.95 KiB | 1000 B | 0.50 × | exact |");
+  expect(text).toContain("| peak memory while serving | 3.91 KiB | 2.93 KiB | 0.75 × | measured once |");
+  expect(text).toContain("| KV cache set aside | 2.00 KiB | 2.00 KiB | 1.00 × | planned at start |");
+  expect(text).toContain("| 1 | 10.0 | 15.0 | 1.50 × | 1.20 to 1.88 | faster |");
+  expect(text).toContain("| 2 | 20.0 | 40.0 | 2.00 × | – | – |");
+  expect(text).toContain("128 tokens asked for, 12.5 and 12.5 counted");
+  expect(text).toContain(
+    "| 2 | TPOT | 10.0 | 10.5 | 1.05 × | 0.90 to 1.23 | no difference that this run can show |",
+  );
+  expect(text).toMatch(/\| ITL, base \|.*\| 1\.50 \|/);
   expect(text).toContain("95.0 % (90.0 % to 101.0 %) | 6 / 2 | undetermined (p = 0.289)");
   expect(text).toContain("15.0*");
 });
@@ -95,6 +137,7 @@ test("the Markdown report holds every figure, with ratios and verdicts", () => {
 test("the HTML report escapes texts, has the plots and needs nothing from outside", () => {
   const html = renderHtml(record);
   expect(html).toContain("a &lt;machine&gt;");
+  expect(html).toContain("no difference that this run can show");
   expect(html.match(/<svg /g)?.length).toBeGreaterThanOrEqual(5);
   expect(html).not.toMatch(/(src|href)=|url\(|@import/);
 });

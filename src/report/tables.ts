@@ -1,6 +1,6 @@
 import { formatBytes, formatDuration } from "../base/units.ts";
 import type { BenchStage, Distribution } from "../records/bench.ts";
-import type { AccuracyRow, ComparisonRecord } from "../records/comparison.ts";
+import type { AccuracyRow, ComparisonRecord, SpeedRow } from "../records/comparison.ts";
 
 /** A table as data; Markdown and HTML draw it. */
 export interface ReportTable {
@@ -20,36 +20,40 @@ export function reportTables(record: ComparisonRecord): ReportTable[] {
 
 function summaryTable(record: ComparisonRecord): ReportTable {
   const { base, compressed } = record;
-  const memory = (bytes: number | null | undefined): string =>
-    bytes == null ? "unknown" : formatBytes(bytes);
   const rows = [
-    ["weights", base.weights, compressed.weights, ""],
-    [
-      "size on disk",
-      formatBytes(base.sizeBytes),
-      formatBytes(compressed.sizeBytes),
-      ratio(compressed.sizeBytes, base.sizeBytes),
-    ],
+    ["weights", base.weights, compressed.weights, "", ""],
+    bytesRow("size on disk", [base.sizeBytes, compressed.sizeBytes], "exact"),
   ];
   if (base.serving !== null && compressed.serving !== null) {
     const [a, b] = [base.serving, compressed.serving];
     rows.push(
-      ["ready after", formatDuration(a.readyMs), formatDuration(b.readyMs), ratio(b.readyMs, a.readyMs)],
       [
-        "peak memory while serving",
-        memory(a.peakMemoryBytes),
-        memory(b.peakMemoryBytes),
-        ratio(b.peakMemoryBytes, a.peakMemoryBytes),
+        "ready after",
+        formatDuration(a.readyMs),
+        formatDuration(b.readyMs),
+        ratio(b.readyMs, a.readyMs),
+        once,
       ],
+      bytesRow("peak memory while serving", [a.peakMemoryBytes, b.peakMemoryBytes], once),
+      bytesRow("KV cache set aside", [a.memoryPlan?.kvCache, b.memoryPlan?.kvCache], "planned at start"),
     );
   }
   return {
     title: "Size and memory",
     caption:
-      "Ratio = compressed / base. Peak memory is the server process's highest resident size, KV cache included.",
-    header: ["", "base", "compressed", "ratio"],
+      "Ratio = compressed / base. Peak memory is the server process's highest resident size. Pages of the KV cache count in it only once a request has touched them, so a longer or busier load raises the peak, up to what is set aside. A figure that was measured once has no interval.",
+    header: ["", "base", "compressed", "ratio", "how sure"],
     rows,
   };
+}
+
+const once = "measured once";
+
+type Pair = readonly [base: number | null | undefined, compressed: number | null | undefined];
+
+function bytesRow(label: string, [base, compressed]: Pair, certainty: string): string[] {
+  const text = (bytes: number | null | undefined): string => (bytes == null ? "unknown" : formatBytes(bytes));
+  return [label, text(base), text(compressed), ratio(compressed, base), certainty];
 }
 
 function accuracyTable(rows: readonly AccuracyRow[]): ReportTable {
@@ -102,58 +106,116 @@ function loadTables(record: ComparisonRecord): ReportTable[] {
     const other = compressed.find((candidate) => candidate.concurrency === stage.concurrency);
     return other === undefined ? [] : [[stage, other] as const];
   });
-  return [throughputTable(pairs), latencyTable(pairs)];
+  return [throughputTable(record, pairs), latencyRatioTable(record.speed), latencyTable(pairs)];
 }
 
 type StagePair = readonly [BenchStage, BenchStage];
 
-function throughputTable(pairs: readonly StagePair[]): ReportTable {
+const intervalNote =
+  "The interval is 95 % (Welch's t on the logarithms of the stage's slices, each of whole rounds of its users); the verdict claims a difference only where it leaves out 1. It knows the spread inside these runs, not between runs or machines, and each row stands alone: of 20 rows without any difference, one is called different by chance.";
+
+function throughputTable(record: ComparisonRecord, pairs: readonly StagePair[]): ReportTable {
   return {
     title: "Throughput",
-    caption:
-      "Closed loop: N patient users, each sending the next request when its answer is complete. Tokens per second over the whole stage, prefill, ramp and drain included; tokens as the server counts them.",
+    caption: `Closed loop: N patient users, each sending the next request when its answer is complete. Tokens per second over the whole stage, prefill, ramp and drain included; tokens as the server counts them. ${promptNote(record, pairs)} ${intervalNote}`,
     header: [
       "in flight",
       "output tokens/s, base",
       "compressed",
       "ratio",
+      "95 % interval",
+      "verdict",
       "total tokens/s, base",
       "compressed",
       "errors",
     ],
-    rows: pairs.map(([a, b]) => [
-      String(a.concurrency),
-      a.outputTokensPerSecond.toFixed(1),
-      b.outputTokensPerSecond.toFixed(1),
-      ratio(b.outputTokensPerSecond, a.outputTokensPerSecond),
-      a.totalTokensPerSecond.toFixed(1),
-      b.totalTokensPerSecond.toFixed(1),
-      `${a.numErrors} / ${b.numErrors}`,
-    ]),
+    rows: pairs.map(([a, b]) => {
+      const row = record.speed.find(
+        (entry) => entry.concurrency === a.concurrency && entry.metric === "outputTokensPerSecond",
+      );
+      return [
+        String(a.concurrency),
+        a.outputTokensPerSecond.toFixed(1),
+        b.outputTokensPerSecond.toFixed(1),
+        ratio(b.outputTokensPerSecond, a.outputTokensPerSecond),
+        ...(row === undefined ? ["–", "–"] : [intervalText(row), row.verdict]),
+        a.totalTokensPerSecond.toFixed(1),
+        b.totalTokensPerSecond.toFixed(1),
+        `${a.numErrors} / ${b.numErrors}`,
+      ];
+    }),
+  };
+}
+
+/** What was asked of the load, beside what the servers counted. */
+function promptNote(record: ComparisonRecord, pairs: readonly StagePair[]): string {
+  const workload = record.base.serving?.bench.workload;
+  if (workload === undefined) return "";
+  const counted = [0, 1].map((side) => {
+    const means = pairs.flatMap((pair) => pair[side]!.meanPromptTokens ?? []);
+    return means.length === 0
+      ? "an unknown number"
+      : (means.reduce((a, b) => a + b, 0) / means.length).toFixed(1);
+  });
+  return `Prompts: ${workload.inputTokens} tokens asked for, ${counted.join(" and ")} counted by the servers of base and compressed; ${workload.outputTokens} output tokens asked for.`;
+}
+
+function intervalText(row: SpeedRow): string {
+  if (row.ratioLow === null || row.ratioHigh === null) return "–";
+  return `${row.ratioLow.toFixed(2)} to ${row.ratioHigh.toFixed(2)}`;
+}
+
+const latencyLabels: Readonly<Record<Exclude<SpeedRow["metric"], "outputTokensPerSecond">, string>> = {
+  ttftMs: "TTFT",
+  tpotMs: "TPOT",
+  e2eMs: "end to end",
+};
+
+function latencyRatioTable(speed: readonly SpeedRow[]): ReportTable {
+  return {
+    title: "Mean latency, compared",
+    caption:
+      "Means over requests in milliseconds; a ratio below 1 is faster. TPOT is the headline: time per output token after the first. Intervals and verdicts as for the throughput.",
+    header: ["in flight", "metric", "base", "compressed", "ratio", "95 % interval", "verdict"],
+    rows: speed.flatMap((row) => {
+      if (row.metric === "outputTokensPerSecond") return [];
+      return [
+        [
+          String(row.concurrency),
+          latencyLabels[row.metric],
+          milliseconds(row.base),
+          milliseconds(row.compressed),
+          ratio(row.compressed, row.base),
+          intervalText(row),
+          row.verdict,
+        ],
+      ];
+    }),
   };
 }
 
 function latencyTable(pairs: readonly StagePair[]): ReportTable {
   const metrics = [
     ["TTFT", "ttftMs"],
-    ["ITL", "itlMs"],
     ["TPOT", "tpotMs"],
+    ["ITL", "itlMs"],
     ["end to end", "e2eMs"],
   ] as const;
   const rows = pairs.flatMap((pair) =>
     metrics.flatMap(([label, key]) =>
       pair.map((stage, side) => [
-        side === 0 ? String(stage.concurrency) : "",
+        String(stage.concurrency),
         `${label}, ${side === 0 ? "base" : "compressed"}`,
         ...distributionCells(stage[key]),
+        key === "itlMs" ? (stage.tokensPerArrival?.toFixed(2) ?? "–") : "",
       ]),
     ),
   );
   return {
     title: "Latency in milliseconds",
     caption:
-      "TTFT = first token − sent. ITL = gaps between stream events, pooled over requests. TPOT = (last token − first token) / (output tokens − 1), one value per request. * = too few samples to bound this percentile; never used for a verdict.",
-    header: ["in flight", "metric", "mean", "p50", "p90", "p95", "p99", "samples"],
+      "TTFT = first token − sent. TPOT = (last token − first token) / (output tokens − 1), one value per request. ITL = gaps between arrivals, pooled over requests. Tokens that arrive together have one gap among them: where there is more than 1 token per arrival, ITL overstates the time per token and TPOT is the figure to use. * = too few samples to bound this percentile; never used for a verdict.",
+    header: ["in flight", "metric", "mean", "p50", "p90", "p95", "p99", "samples", "tokens per arrival"],
     rows,
   };
 }

@@ -234,6 +234,8 @@ describe("metrics", () => {
     expect(value(`vllm:inter_token_latency_seconds_count{${labels}}`)).toBe(2 + 2 + 3);
     expect(value(`vllm:num_requests_running{${labels}}`)).toBe(0);
     expect(value(`vllm:kv_cache_usage_perc{${labels}}`)).toBe(0);
+    const { kvCache } = fake.model.client.info.memory;
+    expect(value(`millrace:memory_plan_bytes{${labels},part="kv_cache"}`)).toBe(kvCache);
     expect(value('http_requests_total{method="POST",handler="/v1/completions",status="500"}')).toBe(1);
   });
 

@@ -38,7 +38,7 @@ export class ServerMetrics {
   readonly registry: Registry = new Registry();
   readonly #clock: Clock;
   readonly #counters: Readonly<Record<"prompt" | "generation" | "preemptions" | "success" | "http", Counter>>;
-  readonly #gauges: Readonly<Record<"running" | "waiting" | "kvUsage" | "cacheConfig", Gauge>>;
+  readonly #gauges: Readonly<Record<"running" | "waiting" | "kvUsage" | "cacheConfig" | "memory", Gauge>>;
   readonly #times: Readonly<
     Record<"firstToken" | "betweenTokens" | "perToken" | "e2e" | "decode", Histogram>
   >;
@@ -71,6 +71,7 @@ export class ServerMetrics {
         "num_gpu_blocks",
         "cache_dtype",
       ]),
+      memory: this.#gauge("millrace:memory_plan_bytes", "Bytes set aside at start, by what for.", ["part"]),
     };
     this.#times = {
       firstToken: this.#histogram(
@@ -150,7 +151,10 @@ export class ServerMetrics {
       this.#gauges.running.set(labels, stats.numRunning);
       this.#gauges.waiting.set(labels, stats.numWaiting);
       this.#gauges.kvUsage.set(labels, kvCacheUsage(stats));
-      const { blockSize, numTotalBlocks, kvDtype } = model.client.info;
+      const { blockSize, numTotalBlocks, kvDtype, memory } = model.client.info;
+      this.#gauges.memory.set({ ...labels, part: "weights" }, memory.weights);
+      this.#gauges.memory.set({ ...labels, part: "kv_cache" }, memory.kvCache);
+      this.#gauges.memory.set({ ...labels, part: "activations" }, memory.arena);
       const cache = { block_size: blockSize, num_gpu_blocks: numTotalBlocks, cache_dtype: kvDtype };
       this.#gauges.cacheConfig.set({ ...labels, ...cache }, 1);
       const seen = this.#preemptionsSeen.get(model.id) ?? 0;

@@ -1,12 +1,13 @@
+import { rmSync } from "node:fs";
 import path from "node:path";
 import { Command } from "commander";
 import { z } from "zod";
-import { MillraceError } from "../../base/errors.ts";
 import { writeFileAtomically } from "../../base/write-file.ts";
-import { runSweep } from "../../bench/sweep.ts";
+import { runSweep, spreadText } from "../../bench/sweep.ts";
+import { endpointUrlOf } from "../../client/endpoint.ts";
 import { type Component, field } from "../../config/component.ts";
 import { integer, integerList } from "../../config/value-schemas.ts";
-import type { BenchRecord } from "../../records/bench.ts";
+import type { BenchRecord, Distribution } from "../../records/bench.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { checkOutputFolder } from "../output-folder.ts";
 import { addSettings, readSettings } from "../settings.ts";
@@ -39,7 +40,11 @@ const own = {
     "model name to ask for (default: the first that the server lists)",
   ),
   apiKey: field("--api-key <key>", z.string().optional(), "bearer token", { env: "OPENAI_API_KEY" }),
-  vocab: field("--vocab <n>", integer(256).optional(), "send random token ids below n instead of text"),
+  vocab: field(
+    "--vocab <n>",
+    integer(256).optional(),
+    "send random token ids below n instead of common words",
+  ),
   warmup: field("--warmup <n>", integer(0).default(2), "requests before the first stage that do not count"),
   seed: field("--seed <n>", integer(0).default(1), "seed of the prompts"),
   out: field(
@@ -52,8 +57,11 @@ const own = {
 
 const examples = `
 Works on any server with streaming POST /v1/completions. Closed loop: N patient users, each sending the next request
-when its answer is complete. TTFT = first token − sent; ITL = gaps between stream events; TPOT = mean per output token
-after the first. * marks percentiles with too few samples.
+when its answer is complete. TTFT = first token − sent; TPOT = mean per output token after the first; ITL = gaps between
+arrivals, too long where several tokens arrive together (tok/arrival above 1). ± is a 95 % interval from the spread
+inside the stage. * marks percentiles with too few samples.
+Prompts are token ids of common words where the server has POST /tokenize; elsewhere text, whose length is adjusted by
+what the server counts in the warm-up.
 
 Examples:
   millrace bench http://127.0.0.1:8000
@@ -71,13 +79,13 @@ export function benchCommand(): Command {
 async function runBench(url: string, _options: unknown, command: Command): Promise<void> {
   const load = readSettings(command, loadSettings);
   const { model, apiKey, vocab, warmup, seed, out, json } = readSettings(command, own);
-  checkUrl(url);
+  const endpoint = { url: endpointUrlOf(url, "url"), apiKey };
   const folder = out === undefined ? null : path.resolve(out);
   if (folder !== null) checkOutputFolder(folder);
   const interrupt = listenForInterrupt();
   try {
     const record = await runSweep({
-      endpoint: { url: url.replace(/\/v1\/?$/, ""), apiKey },
+      endpoint,
       model: model ?? null,
       concurrencies: load.concurrency,
       requestsPerSeat: load.requestsPerSeat,
@@ -91,6 +99,8 @@ async function runBench(url: string, _options: unknown, command: Command): Promi
       signal: interrupt.signal,
       onStage: (stage, records) => {
         if (folder === null) return;
+        // An earlier run's record must not stand beside this run's requests.
+        rmSync(path.join(folder, "bench.json"), { force: true });
         const lines = records.map((entry) => `${JSON.stringify(entry)}\n`).join("");
         writeFileAtomically(path.join(folder, `requests_c${stage.concurrency}.jsonl`), lines);
       },
@@ -104,37 +114,38 @@ async function runBench(url: string, _options: unknown, command: Command): Promi
   }
 }
 
-function checkUrl(url: string): void {
-  if (URL.canParse(url) && /^https?:$/.test(new URL(url).protocol)) return;
-  throw new MillraceError(
-    "invalid_option",
-    `"${url}" is not a URL. bench takes one such as http://127.0.0.1:8000.`,
-    {
-      param: "url",
-    },
-  );
+function stageTable(record: BenchRecord): string {
+  const p50 = (distribution: Distribution | null): string => distribution?.p50.toFixed(1) ?? "–";
+  const p99 = (distribution: Distribution | null): string =>
+    distribution === null
+      ? "–"
+      : `${distribution.p99.toFixed(1)}${distribution.weak.includes("p99") ? "*" : ""}`;
+  const rows = record.stages.map((stage) => [
+    String(stage.concurrency),
+    String(stage.numRequests),
+    String(stage.numErrors),
+    `${stage.outputTokensPerSecond.toFixed(1)}${spreadText(stage)}`,
+    stage.totalTokensPerSecond.toFixed(1),
+    p50(stage.ttftMs),
+    p99(stage.ttftMs),
+    p50(stage.tpotMs),
+    p99(stage.tpotMs),
+    p99(stage.itlMs),
+    stage.tokensPerArrival?.toFixed(2) ?? "–",
+    stage.e2eMs?.p50.toFixed(0) ?? "–",
+  ]);
+  const load = ["in flight", "requests", "errors", "output tok/s", "total tok/s"];
+  const times = ["TTFT p50", "TTFT p99", "TPOT p50", "TPOT p99", "ITL p99", "tok/arrival", "e2e p50 ms"];
+  return `${formatTable([...load, ...times], rows)}\n${promptLine(record)}`;
 }
 
-function stageTable(record: BenchRecord): string {
-  const rows = record.stages.map((stage) => {
-    const p99 = (name: "ttftMs" | "itlMs"): string => {
-      const distribution = stage[name];
-      if (distribution === null) return "–";
-      return `${distribution.p99.toFixed(1)}${distribution.weak.includes("p99") ? "*" : ""}`;
-    };
-    return [
-      String(stage.concurrency),
-      String(stage.numRequests),
-      String(stage.numErrors),
-      stage.outputTokensPerSecond.toFixed(1),
-      stage.totalTokensPerSecond.toFixed(1),
-      stage.ttftMs?.p50.toFixed(1) ?? "–",
-      p99("ttftMs"),
-      stage.itlMs?.p50.toFixed(1) ?? "–",
-      p99("itlMs"),
-      stage.e2eMs?.p50.toFixed(0) ?? "–",
-    ];
-  });
-  const header = ["in flight", "requests", "errors", "output tok/s", "total tok/s"];
-  return formatTable([...header, "TTFT p50", "TTFT p99", "ITL p50", "ITL p99", "e2e p50 ms"], rows);
+/** Prompt tokens: asked for, and as the server counted them. */
+function promptLine({ workload, stages }: BenchRecord): string {
+  const counts = stages.flatMap((stage) => stage.meanPromptTokens ?? []);
+  const counted =
+    counts.length === 0
+      ? "the server sends no usage"
+      : `${(counts.reduce((sum, count) => sum + count, 0) / counts.length).toFixed(1)} counted by the server`;
+  const form = workload.numWords === null ? "token ids" : `text of ${workload.numWords} words`;
+  return `Prompt tokens: ${workload.inputTokens} asked for, ${counted} (${form}).`;
 }

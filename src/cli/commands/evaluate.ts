@@ -2,17 +2,24 @@ import path from "node:path";
 import { Command } from "commander";
 import { z } from "zod";
 import { MillraceError } from "../../base/errors.ts";
-import { type Component, field } from "../../config/component.ts";
+import { endpointUrlOf } from "../../client/endpoint.ts";
+import { type Component, field, type Values } from "../../config/component.ts";
 import { engineSettings, sourceSettings } from "../../config/engine-settings.ts";
 import { textList } from "../../config/value-schemas.ts";
+import { checkTasks } from "../../evaluate/check-tasks.ts";
 import { evaluateTasks } from "../../evaluate/evaluate.ts";
-import { tasks as allTasks, findTask, parseLimits, parseSplits } from "../../evaluate/task-registry.ts";
+import { tasks as allTasks, parseLimits, parseSplits } from "../../evaluate/task-registry.ts";
+import type { OpenScorer } from "../../flow/flow-plan.ts";
 import { writeEvaluation } from "../../flow/step-files.ts";
+import { loadTokenizerSource } from "../../formats/tokenizer-source.ts";
 import type { EvaluationRecord } from "../../records/evaluation.ts";
+import { createTokenizer } from "../../tokenizer/create-tokenizer.ts";
+import type { Tokenizer } from "../../tokenizer/tokenizer.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { openLocalScorer } from "../local-scorer.ts";
-import { modelNameOf } from "../model-source.ts";
+import { modelNameOf, openModel, openTokenizer } from "../model-source.ts";
 import { checkOutputFolder } from "../output-folder.ts";
+import { openRemoteScorer } from "../remote-scorer.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { formatTable, printLine, TerminalProgress } from "../terminal.ts";
 
@@ -33,6 +40,19 @@ export const taskSettings = {
 } satisfies Component;
 
 const own = {
+  url: field(
+    "--url <url>",
+    z.string().optional(),
+    "score through a server's POST /v1/completions (echo and logprobs) instead of loading the model; [model] then gives the tokenizer only",
+  ),
+  servedModel: field(
+    "--served-model <name>",
+    z.string().optional(),
+    "name of the model at --url (default: the first that it lists)",
+  ),
+  apiKey: field("--api-key <key>", z.string().optional(), "bearer token for --url", {
+    env: "OPENAI_API_KEY",
+  }),
   out: field("--out <folder>", z.string().optional(), "write evaluation.json and the samples here"),
   json: field("--json", z.boolean().default(false), "print the results as JSON"),
 } satisfies Component;
@@ -43,7 +63,8 @@ Prompts, tokenisation and metrics are lm-eval's.
 Examples:
   millrace evaluate --tasks list
   millrace evaluate ./model --tasks arc_easy,wikitext --limit wikitext=4,arc_easy=100 --data ./data
-  millrace evaluate ./model --tasks arc_easy --split validation --data ./data --activations f32 --out ./scores`;
+  millrace evaluate ./model --tasks arc_easy --split validation --data ./data --activations f32 --out ./scores
+  millrace evaluate ./model --url http://127.0.0.1:8000 --tasks arc_easy --data ./data`;
 
 export function evaluateCommand(): Command {
   const command = new Command("evaluate")
@@ -69,40 +90,76 @@ async function runEvaluate(
     );
     return;
   }
-  if (modelPath === undefined || tasks.length === 0) {
+  const { out, json, ...server } = readSettings(command, own);
+  const source = readSettings(command, sourceSettings);
+  const hasModel = modelPath !== undefined || (server.url !== undefined && source.tokenizer !== undefined);
+  if (!hasModel || tasks.length === 0) {
     throw new MillraceError(
       "invalid_option",
-      "evaluate takes a model and --tasks, such as: millrace evaluate ./model --tasks arc_easy --data ./data. `--tasks list` names the tasks.",
+      "evaluate takes a model and --tasks, such as: millrace evaluate ./model --tasks arc_easy --data ./data. With --url, the model (or --tokenizer) gives the tokenizer. `--tasks list` names the tasks.",
       { param: "--tasks" },
     );
   }
-  for (const name of tasks) findTask(name);
-  const limits = parseLimits(limit);
-  const splits = parseSplits(split);
-  const { out, json } = readSettings(command, own);
+  const choice = { tasks, limits: parseLimits(limit), splits: parseSplits(split), dataDir: data ?? null };
+  checkTasks(choice);
   if (out !== undefined) checkOutputFolder(out);
   const interrupt = listenForInterrupt();
-  const engine = readSettings(command, engineSettings);
-  const opened = await openLocalScorer(modelPath, engine, readSettings(command, sourceSettings));
   try {
-    const record = await evaluateTasks({
-      tasks,
-      limits,
-      splits,
-      dataDir: data ?? null,
-      scorer: opened.scorer,
-      tokenizer: opened.tokenizer,
-      maxLength: opened.maxLength,
-      model: modelNameOf(modelPath),
-      modelArgs: opened.modelArgs,
-      progress: new TerminalProgress(),
-      signal: interrupt.signal,
-    });
-    if (out !== undefined) writeEvaluation(path.resolve(out), record);
-    printResults(record, json);
+    const engine = readSettings(command, engineSettings);
+    const opened = await openScorer(modelPath, server, { engine, source });
+    try {
+      const record = await evaluateTasks({
+        ...choice,
+        scorer: opened.scorer,
+        tokenizer: opened.tokenizer,
+        maxLength: opened.maxLength,
+        model: opened.name,
+        modelArgs: opened.modelArgs,
+        progress: new TerminalProgress(),
+        signal: interrupt.signal,
+      });
+      if (out !== undefined) writeEvaluation(path.resolve(out), record);
+      printResults(record, json);
+    } finally {
+      await opened.close();
+    }
   } finally {
     interrupt.release();
-    await opened.close();
+  }
+}
+
+interface LocalSettings {
+  readonly engine: Values<typeof engineSettings>;
+  readonly source: Values<typeof sourceSettings>;
+}
+
+/** The model in a worker of our own, or behind --url. */
+async function openScorer(
+  modelPath: string | undefined,
+  server: Pick<Values<typeof own>, "url" | "servedModel" | "apiKey">,
+  { engine, source }: LocalSettings,
+): Promise<OpenScorer & { readonly name: string }> {
+  if (server.url === undefined) {
+    return {
+      ...(await openLocalScorer(modelPath!, engine, source)),
+      name: modelNameOf(modelPath!),
+    };
+  }
+  return openRemoteScorer({
+    endpoint: { url: endpointUrlOf(server.url, "--url"), apiKey: server.apiKey },
+    model: server.servedModel ?? null,
+    tokenizer: tokenizerOf(modelPath, source),
+    maxModelLen: engine.maxModelLen ?? null,
+  });
+}
+
+function tokenizerOf(modelPath: string | undefined, source: LocalSettings["source"]): Tokenizer {
+  if (modelPath === undefined) return createTokenizer(loadTokenizerSource(source.tokenizer!));
+  const checkpoint = openModel(modelPath);
+  try {
+    return openTokenizer(checkpoint, source).tokenizer;
+  } finally {
+    checkpoint.close();
   }
 }
 

@@ -7,11 +7,10 @@ import { MillraceError } from "../../base/errors.ts";
 import { formatDuration } from "../../base/units.ts";
 import { type Component, field } from "../../config/component.ts";
 import { engineSettings } from "../../config/engine-settings.ts";
-import { findTask, parseLimits, parseSplits } from "../../evaluate/task-registry.ts";
-import type { FlowTools, WeightDtype } from "../../flow/flow-plan.ts";
+import { parseLimits, parseSplits } from "../../evaluate/task-registry.ts";
+import type { FlowPlan, FlowTools, WeightDtype } from "../../flow/flow-plan.ts";
 import { runFlow } from "../../flow/run-flow.ts";
 import { nativeStatus } from "../../kernels/create-ops.ts";
-import { findBuilder } from "../../model/registry.ts";
 import { renderMarkdown } from "../../report/markdown.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { openLocalScorer } from "../local-scorer.ts";
@@ -56,34 +55,31 @@ async function runFlowCommand(given: string | undefined, _options: unknown, comm
   const { scheme, groupSize, dtype } = readSettings(command, schemeSettings);
   const { tasks, limit, split, data } = readSettings(command, taskSettings);
   const load = readSettings(command, loadSettings);
-  const modelName = given === undefined ? "pebble" : modelNameOf(given);
-  const outPath = path.resolve(readSettings(command, own).out ?? path.join("out", `${modelName}-${scheme}`));
   const modelPath = path.resolve(given ?? embeddedModel);
-  const chosenTasks = chooseTasks(given, tasks);
+  const modelName = modelNameOf(modelPath);
+  const outPath = path.resolve(readSettings(command, own).out ?? path.join("out", `${modelName}-${scheme}`));
+  const plan: FlowPlan = {
+    modelPath,
+    modelName,
+    scheme,
+    groupSize: groupSize ?? null,
+    dtype,
+    tasks: chooseTasks(given, tasks),
+    limits: parseLimits(limit),
+    splits: parseSplits(split),
+    dataDir: data === undefined ? null : path.resolve(data),
+    concurrencies: load.concurrency,
+    requestsPerSeat: load.requestsPerSeat,
+    inputTokens: load.inputTokens,
+    outputTokens: load.outputTokens,
+    outPath,
+    kernels: describeKernels(),
+  };
   checkOutputFolder(outPath);
-  refuseUnrunnable(modelPath, chosenTasks);
+  refuseUnrunnable(plan);
   const interrupt = listenForInterrupt();
   try {
-    const record = await runFlow(
-      {
-        modelPath,
-        modelName,
-        scheme,
-        groupSize: groupSize ?? null,
-        dtype,
-        tasks: chosenTasks,
-        limits: parseLimits(limit),
-        splits: parseSplits(split),
-        dataDir: data === undefined ? null : path.resolve(data),
-        concurrencies: load.concurrency,
-        requestsPerSeat: load.requestsPerSeat,
-        inputTokens: load.inputTokens,
-        outputTokens: load.outputTokens,
-        outPath,
-        kernels: describeKernels(),
-      },
-      flowTools(interrupt.signal),
-    );
+    const record = await runFlow(plan, flowTools(interrupt.signal));
     printLine(renderMarkdown(record));
     printLine(
       `Done in ${formatDuration(performance.now() - started)}. Report: ${path.join(outPath, "comparison.html")}`,
@@ -110,13 +106,19 @@ function chooseTasks(model: string | undefined, tasks: readonly string[] | undef
   );
 }
 
-/** Finds what a later step would refuse, before the first one writes anything. */
-function refuseUnrunnable(modelPath: string, tasks: readonly string[]): void {
-  for (const name of tasks) findTask(name);
+/** Finds what a later step would refuse, before the first one writes anything. The flow itself checks the tasks. */
+function refuseUnrunnable({ modelPath, inputTokens, outputTokens }: FlowPlan): void {
   const checkpoint = openModel(modelPath);
   try {
-    findBuilder(checkpoint.config.architecture);
     openTokenizer(checkpoint, {});
+    const { maxPositionEmbeddings } = checkpoint.config;
+    if (inputTokens + outputTokens > maxPositionEmbeddings) {
+      throw new MillraceError(
+        "invalid_option",
+        `--input-tokens ${inputTokens} and --output-tokens ${outputTokens} are ${inputTokens + outputTokens} tokens together; the model's context holds ${maxPositionEmbeddings}. Lower one of them.`,
+        { param: "--input-tokens" },
+      );
+    }
   } finally {
     checkpoint.close();
   }
@@ -126,7 +128,8 @@ function flowTools(signal: AbortSignal): FlowTools {
   return {
     openModel,
     openScorer: (modelPath, dtype) => openLocalScorer(modelPath, engineDefaults(dtype)),
-    createLauncher: (modelPath, dtype) => new ServerLauncher([modelPath, "--dtype", dtype]),
+    createLauncher: (side) =>
+      new ServerLauncher([side.path, "--dtype", side.dtype, "--served-model-name", side.name], signal),
     progress: new TerminalProgress(),
     logger: createTextLogger("info"),
     signal,

@@ -2,20 +2,24 @@ import { setTimeout as wait } from "node:timers/promises";
 import { Agent, request } from "undici";
 import { MillraceError, messageOf } from "../base/errors.ts";
 import type { ScoreRequest, ScoreResult, Scorer } from "../protocol/engine-client.ts";
-import { isRow } from "./row-reader.ts";
+import { type Endpoint, headersOf } from "./endpoint.ts";
+import { serverMessageOf } from "./server-message.ts";
 
 export interface HttpScorerOptions {
-  /** Base URL, with or without `/v1`. */
-  readonly url: string;
+  readonly endpoint: Endpoint;
   /** Name of the model as the server knows it. */
   readonly model: string;
-  readonly apiKey?: string;
   /** Open connections at most; default 8. */
   readonly concurrency?: number;
   readonly timeoutMs?: number;
 }
 
 export interface HttpScorer extends Scorer {
+  /**
+   * Proves with one request that the server can score and has the same tokenizer: `tokenIds` decode to `text` here,
+   * and must there. Throws `endpoint_unreachable`, `endpoint_failed`.
+   */
+  check(tokenIds: readonly number[], text: string): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -29,13 +33,25 @@ const attempts = 3;
  * the contract.
  */
 export function createHttpScorer(options: HttpScorerOptions): HttpScorer {
-  const endpoint = `${options.url.replace(/\/+$/, "").replace(/\/v1$/, "")}/v1/completions`;
+  const url = `${options.endpoint.url}/v1/completions`;
   const timeout = options.timeoutMs ?? 300_000;
   const dispatcher = new Agent({
     connections: options.concurrency ?? 8,
     headersTimeout: timeout,
     bodyTimeout: timeout,
   });
+  const complete = (tokenIds: ScoreRequest["tokenIds"]): Promise<unknown> => {
+    const body = {
+      model: options.model,
+      prompt: [...tokenIds],
+      max_tokens: 1,
+      temperature: 0,
+      logprobs: 1,
+      echo: true,
+      seed: 1234,
+    };
+    return send({ url, body: JSON.stringify(body), headers: headersOf(options.endpoint), dispatcher });
+  };
   return {
     async score(scoreRequest) {
       if (scoreRequest.topK !== 0) {
@@ -44,26 +60,32 @@ export function createHttpScorer(options: HttpScorerOptions): HttpScorer {
           `Scoring over HTTP has no top token ids, but ${scoreRequest.topK} were asked for. Use topK 0.`,
         );
       }
-      const body = JSON.stringify({
-        model: options.model,
-        prompt: [...scoreRequest.tokenIds],
-        max_tokens: 1,
-        temperature: 0,
-        logprobs: 1,
-        echo: true,
-        seed: 1234,
-      });
-      const answer = await send({ endpoint, body, apiKey: options.apiKey, dispatcher });
-      return readScores(scoreRequest, answer, endpoint);
+      return readScores(scoreRequest, await complete(scoreRequest.tokenIds), url);
+    },
+    async check(tokenIds, text) {
+      const answer = await complete(tokenIds);
+      readScores({ tokenIds, start: 1, topK: 0 }, answer, url);
+      checkEcho(answer, text, url);
     },
     close: () => dispatcher.close(),
   };
 }
 
+/** White space at the start is left out: some tokenizers drop it when they decode. */
+function checkEcho(answer: unknown, text: string, url: string): void {
+  const echoed = firstChoice(answer)?.["text"];
+  if (typeof echoed !== "string" || echoed.trimStart().startsWith(text.trimStart())) return;
+  throw new MillraceError(
+    "endpoint_failed",
+    `${url} reads the token ids of ${JSON.stringify(text)} as ${JSON.stringify(echoed.slice(0, 120))}: its tokenizer is another one, so every score would be wrong. Give the tokenizer of the served model with --tokenizer.`,
+    { param: "--tokenizer" },
+  );
+}
+
 interface Exchange {
-  readonly endpoint: string;
+  readonly url: string;
   readonly body: string;
-  readonly apiKey: string | undefined;
+  readonly headers: Readonly<Record<string, string>>;
   readonly dispatcher: Agent;
 }
 
@@ -79,23 +101,19 @@ async function send(exchange: Exchange): Promise<unknown> {
 
 type Outcome = { readonly json: unknown } | { readonly error: MillraceError; readonly isRetryable: boolean };
 
-async function sendOnce({ endpoint, body, apiKey, dispatcher }: Exchange): Promise<Outcome> {
+async function sendOnce({ url, body, headers, dispatcher }: Exchange): Promise<Outcome> {
   let status: number;
   let text: string;
   try {
-    const headers = {
-      "content-type": "application/json",
-      ...(apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` }),
-    };
-    const response = await request(endpoint, { method: "POST", headers, body, dispatcher });
+    const response = await request(url, { method: "POST", headers, body, dispatcher });
     status = response.statusCode;
     text = await response.body.text();
   } catch (error) {
-    const message = `${endpoint} does not answer: ${messageOf(error)}. A running OpenAI-compatible server is needed. Start it or correct the URL.`;
+    const message = `${url} does not answer: ${messageOf(error)}. A running OpenAI-compatible server is needed. Start it or correct the URL.`;
     return { error: new MillraceError("endpoint_unreachable", message, { cause: error }), isRetryable: true };
   }
   if (status !== 200) {
-    const message = `${endpoint} answered ${status}: ${text.slice(0, 300)}. Scoring needs token-id prompts with echo and logprobs. Look at the server's log.`;
+    const message = `${url} answered ${status}: ${serverMessageOf(text)} Scoring needs token-id prompts with echo and logprobs. Look at the server's log.`;
     return {
       error: new MillraceError("endpoint_failed", message),
       isRetryable: status === 429 || status >= 500,
@@ -104,25 +122,20 @@ async function sendOnce({ endpoint, body, apiKey, dispatcher }: Exchange): Promi
   try {
     return { json: JSON.parse(text) };
   } catch (error) {
-    return { error: broken(endpoint, "is not JSON", error), isRetryable: false };
+    return { error: broken(url, "is not JSON", error), isRetryable: false };
   }
 }
 
 /** `logprobs.token_logprobs` has an entry for each prompt token (the first null) and for the generated one. */
-function readScores(scoreRequest: ScoreRequest, answer: unknown, endpoint: string): ScoreResult {
+function readScores(scoreRequest: ScoreRequest, answer: unknown, url: string): ScoreResult {
   const { tokenIds, start } = scoreRequest;
-  const choices = isRow(answer) ? answer["choices"] : undefined;
-  const choice: unknown = Array.isArray(choices) ? choices[0] : undefined;
-  const logprobs = isRow(choice) ? choice["logprobs"] : undefined;
+  const logprobs = firstChoice(answer)?.["logprobs"];
   const values: unknown = isRow(logprobs) ? logprobs["token_logprobs"] : undefined;
   const tops: unknown = isRow(logprobs) ? logprobs["top_logprobs"] : undefined;
   if (!Array.isArray(values) || !Array.isArray(tops))
-    throw broken(endpoint, "has no token_logprobs and top_logprobs (echo)");
+    throw broken(url, "has no token_logprobs and top_logprobs (echo)");
   if (values.length !== tokenIds.length + 1 && values.length !== tokenIds.length) {
-    throw broken(
-      endpoint,
-      `has ${values.length} log-probabilities for a prompt of ${tokenIds.length} tokens`,
-    );
+    throw broken(url, `has ${values.length} log-probabilities for a prompt of ${tokenIds.length} tokens`);
   }
   const count = tokenIds.length - start;
   const result: ScoreResult = {
@@ -135,11 +148,21 @@ function readScores(scoreRequest: ScoreRequest, answer: unknown, endpoint: strin
     const value: unknown = values[start + i];
     const top: unknown = tops[start + i];
     if (typeof value !== "number")
-      throw broken(endpoint, `has ${JSON.stringify(value)} for prompt token ${start + i}`);
+      throw broken(url, `has ${JSON.stringify(value)} for prompt token ${start + i}`);
     result.logprobs[i] = value;
     result.argmax[i] = isRow(top) && isMostLikely(value, top) ? tokenIds[start + i]! : -1;
   }
   return result;
+}
+
+function firstChoice(answer: unknown): Readonly<Record<string, unknown>> | null {
+  const choices = isRow(answer) ? answer["choices"] : undefined;
+  const choice: unknown = Array.isArray(choices) ? choices[0] : undefined;
+  return isRow(choice) ? choice : null;
+}
+
+function isRow(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** The token itself stands among the top ones when it is the best, with the same number. */
@@ -148,10 +171,10 @@ function isMostLikely(value: number, top: Readonly<Record<string, unknown>>): bo
   return value >= best;
 }
 
-function broken(endpoint: string, what: string, cause?: unknown): MillraceError {
+function broken(url: string, what: string, cause?: unknown): MillraceError {
   return new MillraceError(
     "endpoint_failed",
-    `The answer of ${endpoint} ${what}. Scoring needs completions with echo and logprobs. Use a server that has them.`,
+    `The answer of ${url} ${what}. Scoring needs completions with echo and logprobs. Use a server that has them.`,
     { cause },
   );
 }

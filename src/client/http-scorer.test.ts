@@ -50,7 +50,7 @@ describe("createHttpScorer", () => {
   it("sends token ids with echo and reads the scored tokens only", async () => {
     const seen: unknown[] = [];
     const url = await serve([{ body: answer }], seen);
-    const scorer = createHttpScorer({ url: `${url}/v1/`, model: "m", apiKey: "k" });
+    const scorer = createHttpScorer({ endpoint: { url, apiKey: "k" }, model: "m" });
     const result = await scorer.score(request);
     await scorer.close();
     expect([...result.logprobs]).toEqual([-0.5, -2]);
@@ -72,9 +72,22 @@ describe("createHttpScorer", () => {
     ]);
   });
 
+  it("accepts a server that echoes the same text, and names the tokenizer when it does not", async () => {
+    const choice = answer.choices[0]!;
+    const echoing = (text: string): Reply => ({ body: { choices: [{ ...choice, text }] } });
+    const url = await serve([echoing("a red hat and"), echoing("\u00c3 zz")]);
+    const scorer = createHttpScorer({ endpoint: { url }, model: "m" });
+    await scorer.check(request.tokenIds, " a red hat");
+    await expect(scorer.check(request.tokenIds, " a red hat")).rejects.toMatchObject({
+      code: "endpoint_failed",
+      message: expect.stringContaining("--tokenizer") as string,
+    });
+    await scorer.close();
+  });
+
   it("asks an overloaded server again", async () => {
     const url = await serve([{ status: 503, body: {} }, { body: answer }]);
-    const scorer = createHttpScorer({ url, model: "m" });
+    const scorer = createHttpScorer({ endpoint: { url }, model: "m" });
     expect([...(await scorer.score(request)).logprobs]).toEqual([-0.5, -2]);
     await scorer.close();
   });
@@ -93,7 +106,7 @@ describe("createHttpScorer", () => {
       /null for/,
     ],
   ])("fails plainly when the server %s", async (_name, reply, message) => {
-    const scorer = createHttpScorer({ url: await serve([reply]), model: "m" });
+    const scorer = createHttpScorer({ endpoint: { url: await serve([reply]) }, model: "m" });
     await expect(scorer.score(request)).rejects.toMatchObject({
       code: "endpoint_failed",
       message: expect.stringMatching(message) as string,
@@ -105,7 +118,7 @@ describe("createHttpScorer", () => {
     const url = await serve([]);
     await new Promise((resolve) => server!.close(resolve));
     server = null;
-    const scorer = createHttpScorer({ url, model: "m" });
+    const scorer = createHttpScorer({ endpoint: { url }, model: "m" });
     await expect(scorer.score(request)).rejects.toMatchObject({ code: "endpoint_unreachable" });
     await scorer.close();
   });

@@ -1,0 +1,59 @@
+import type { RequestRecord, StageSlice } from "../records/bench.ts";
+
+/** More slices than this add nothing to the interval, and shorter ones depend more on each other. */
+const maxSlices = 20;
+
+/** The server's count; where it sends none, one token per event. */
+export function tokensOf(record: RequestRecord): number {
+  return record.outputTokens ?? record.chunkMs.length;
+}
+
+/** First token − sent. For records without error. */
+export function ttftOf(record: RequestRecord): number {
+  return record.firstTokenMs! - record.sentMs;
+}
+
+/** (last token − first token) / (output tokens − 1); null for a single token. */
+export function tpotOf(record: RequestRecord): number | null {
+  const tokens = tokensOf(record);
+  return tokens > 1 ? (record.lastTokenMs! - record.firstTokenMs!) / (tokens - 1) : null;
+}
+
+/** Stream end − sent. */
+export function e2eOf(record: RequestRecord): number {
+  return record.endMs - record.sentMs;
+}
+
+/**
+ * Cuts a closed-loop stage into runs of consecutive completions, each of whole rounds of its N users, at most 20.
+ * Requests that were in one batch rise and fall together, so single requests are no independent samples; the means of
+ * such batches nearly are ("batch means": Law, Simulation Modeling and Analysis, chapter 9; Schmeiser 1982 finds that
+ * more than 10 to 30 batches gain little). What is left over after the last whole round joins the last slice.
+ */
+export function sliceStage(concurrency: number, good: readonly RequestRecord[]): StageSlice[] {
+  const byEnd = good.toSorted((a, b) => a.endMs - b.endMs);
+  const rounds = Math.floor(byEnd.length / concurrency);
+  if (rounds === 0) return [];
+  const size = Math.ceil(rounds / maxSlices) * concurrency;
+  const count = Math.floor(byEnd.length / size);
+  let startMs = Math.min(...byEnd.map((record) => record.sentMs));
+  return Array.from({ length: count }, (_, index) => {
+    const isLast = index === count - 1;
+    const records = byEnd.slice(index * size, isLast ? undefined : (index + 1) * size);
+    const endMs = records.at(-1)!.endMs;
+    const tokens = records.reduce((sum, record) => sum + tokensOf(record), 0);
+    const slice: StageSlice = {
+      numRequests: records.length,
+      outputTokensPerSecond: tokens / ((endMs - startMs) / 1000),
+      ttftMs: meanOf(records.map(ttftOf)),
+      tpotMs: meanOf(records.map(tpotOf).filter((value) => value !== null)),
+      e2eMs: meanOf(records.map(e2eOf)),
+    };
+    startMs = endMs;
+    return slice;
+  });
+}
+
+function meanOf(values: readonly number[]): number | null {
+  return values.length === 0 ? null : values.reduce((sum, value) => sum + value, 0) / values.length;
+}

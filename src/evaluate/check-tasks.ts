@@ -1,0 +1,38 @@
+import { MillraceError } from "../base/errors.ts";
+import { loadChoices, loadTexts } from "./task-data.ts";
+import { findTask, type PerTask, settingFor } from "./task-registry.ts";
+
+/** What a user chose to evaluate. */
+export interface TaskChoice {
+  readonly tasks: readonly string[];
+  readonly limits: PerTask<number>;
+  readonly splits: PerTask<string>;
+  readonly dataDir: string | null;
+}
+
+/**
+ * Reads every data file of the chosen tasks and throws it away, so that a wrong name or a damaged file is told before
+ * a model is loaded. Throws `unknown_task`, `invalid_option`, `file_not_found`, `invalid_data_file`.
+ */
+export function checkTasks({ tasks, limits, splits, dataDir }: TaskChoice): void {
+  const known = tasks.map(findTask);
+  checkNames("--limit", limits, tasks);
+  checkNames("--split", splits, tasks);
+  for (const task of known) {
+    const choice = { dataDir, split: settingFor(splits, task.name) };
+    if (task.kind === "rolling") loadTexts(task, choice);
+    else loadChoices(task, choice);
+  }
+}
+
+/** A setting for a task that does not run has no effect; its writer thinks that it has. */
+function checkNames(option: string, setting: PerTask<unknown>, tasks: readonly string[]): void {
+  for (const name of setting.byTask.keys()) {
+    if (tasks.includes(name)) continue;
+    throw new MillraceError(
+      "invalid_option",
+      `${option} names the task ${name}, which is not evaluated; --tasks has ${tasks.length === 0 ? "none" : tasks.join(", ")}. Add it there, or leave it out of ${option}.`,
+      { param: option },
+    );
+  }
+}

@@ -1,0 +1,46 @@
+import { expect, test } from "vitest";
+import { StepNumbers } from "./step-progress.ts";
+
+function record(signal: AbortSignal = new AbortController().signal): {
+  readonly lines: string[];
+  readonly steps: StepNumbers;
+} {
+  const lines: string[] = [];
+  const progress = {
+    start: (label: string) => void lines.push(`start ${label}`),
+    update: (done: number) => void lines.push(`update ${done}`),
+    finish: (message?: string) => void lines.push(`finish ${message}`),
+  };
+  const log = (message: string): void => void lines.push(message);
+  const logger = { debug: log, info: log, warn: log, error: log };
+  return { lines, steps: new StepNumbers(3, { progress, logger, signal }) };
+}
+
+test("every line says the step and whose it is", () => {
+  const { lines, steps } = record();
+  const first = steps.next("compressed");
+  first.progress.start("quantize w8a8", 10);
+  first.progress.update(5);
+  first.progress.finish();
+  const second = steps.next("base");
+  second.progress.start("evaluate wikitext", 4);
+  second.progress.finish("wikitext: word_perplexity 9.1");
+  second.keep("base/evaluation.json");
+  expect(lines).toEqual([
+    "start [1/3] compressed: quantize w8a8",
+    "update 5",
+    "finish [1/3] compressed: quantize w8a8",
+    "start [2/3] base: evaluate wikitext",
+    "finish [2/3] base: wikitext: word_perplexity 9.1",
+    "[2/3] base: kept from an earlier run: base/evaluation.json",
+  ]);
+});
+
+test("a stopped flow ends at the next update, and begins no step", () => {
+  const controller = new AbortController();
+  const { steps } = record(controller.signal);
+  const { progress } = steps.next("base");
+  controller.abort(new Error("stopped"));
+  expect(() => progress.update(1)).toThrow("stopped");
+  expect(() => steps.next("base")).toThrow("stopped");
+});

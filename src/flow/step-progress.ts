@@ -1,0 +1,51 @@
+import type { Logger } from "../base/logger.ts";
+import type { Progress } from "../base/progress.ts";
+
+/** Where one step of the flow reports: every line begins with its number and whose step it is. */
+export interface StepReport {
+  readonly progress: Progress;
+  /** Says that the result of an earlier run is kept. */
+  readonly keep: (file: string) => void;
+}
+
+/** Numbers the steps of a flow: `[2/5] base: evaluate wikitext`. */
+export class StepNumbers {
+  readonly #total: number;
+  readonly #progress: Progress;
+  readonly #logger: Logger;
+  readonly #signal: AbortSignal;
+  #current = 0;
+
+  constructor(
+    total: number,
+    tools: { readonly progress: Progress; readonly logger: Logger; readonly signal: AbortSignal },
+  ) {
+    this.#total = total;
+    this.#progress = tools.progress;
+    this.#logger = tools.logger;
+    this.#signal = tools.signal;
+  }
+
+  /** The next step. Throws the signal's reason when the user has stopped the flow, here and at every update. */
+  next(side: "base" | "compressed"): StepReport {
+    this.#signal.throwIfAborted();
+    this.#current += 1;
+    const prefix = `[${this.#current}/${this.#total}] ${side}: `;
+    const progress = this.#progress;
+    let label = "";
+    return {
+      progress: {
+        start: (text, total) => {
+          label = text;
+          progress.start(`${prefix}${text}`, total);
+        },
+        update: (done, note) => {
+          this.#signal.throwIfAborted();
+          progress.update(done, note);
+        },
+        finish: (message) => progress.finish(`${prefix}${message ?? label}`),
+      },
+      keep: (file) => this.#logger.info(`${prefix}kept from an earlier run: ${file}`),
+    };
+  }
+}

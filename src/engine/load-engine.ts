@@ -6,6 +6,7 @@ import { createOps } from "../kernels/create-ops.ts";
 import { mapFile } from "../kernels/map-file.ts";
 import type { KvDtype, Ops } from "../kernels/ops.ts";
 import { type LoadedModel, loadModel } from "../model/load-model.ts";
+import { requireArchitecture } from "../model/registry.ts";
 import type { EngineInfo } from "../protocol/engine-client.ts";
 import { endTokenIds } from "./end-tokens.ts";
 import { Engine } from "./engine.ts";
@@ -29,7 +30,7 @@ export async function loadEngine(
 ): Promise<Engine> {
   checkLimits(options);
   const timer = new PhaseTimer();
-  const checkpoint = openCheckpoint(options.modelPath, { mapFile });
+  const checkpoint = openCheckpoint(options.modelPath, { mapFile, onArchitecture: requireArchitecture });
   timer.end("open");
   let ops: Ops | undefined;
   try {

@@ -1,8 +1,14 @@
 import type { Weight } from "../base/weights.ts";
-import type { ModelConfig } from "./model-config.ts";
+import type { ArchitectureListener, ModelConfig } from "./model-config.ts";
 
 /** Maps a whole file read only. The kernels' addon gives a real mmap; without it the file is read. */
 export type FileMapper = (path: string) => ArrayBuffer;
+
+/** What opening a checkpoint needs from outside. */
+export interface OpenTools {
+  readonly mapFile: FileMapper;
+  readonly onArchitecture: ArchitectureListener;
+}
 
 /** One tensor as the file stores it; for `inspect`, `plan` and manifests. */
 export interface TensorInfo {

@@ -1,5 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { parseModelConfig } from "./model-config.ts";
+import { MillraceError } from "../base/errors.ts";
+import { type ModelConfig, parseModelConfig } from "./model-config.ts";
+
+function parse(json: Readonly<Record<string, unknown>>): ModelConfig {
+  return parseModelConfig(json, { file: "folder/config.json", onArchitecture: () => {} });
+}
 
 const llama = {
   architectures: ["LlamaForCausalLM"],
@@ -13,7 +18,7 @@ const llama = {
 
 describe("config.json", () => {
   it("with only its required keys gets transformers' defaults", () => {
-    expect(parseModelConfig(llama)).toEqual({
+    expect(parse(llama)).toEqual({
       architecture: "LlamaForCausalLM",
       modelType: "llama",
       hiddenSize: 64,
@@ -55,7 +60,7 @@ describe("config.json", () => {
       dtype: "bfloat16",
       rope_parameters: { rope_type: "llama3", rope_theta: 500_000, ...scaling },
     };
-    const [old, current] = [four, five].map((part) => parseModelConfig({ ...llama, ...part }));
+    const [old, current] = [four, five].map((part) => parse({ ...llama, ...part }));
     for (const config of [old!, current!]) {
       expect(config.dtype).toBe("bfloat16");
       expect(config.rope.theta).toBe(500_000);
@@ -64,23 +69,24 @@ describe("config.json", () => {
   });
 
   it("reads the old spelling of the scaling's type, and plain rotation as no scaling", () => {
-    expect(parseModelConfig({ ...llama, rope_scaling: { type: "linear", factor: 2 } }).rope.scaling).toEqual({
+    expect(parse({ ...llama, rope_scaling: { type: "linear", factor: 2 } }).rope.scaling).toEqual({
       type: "linear",
       rope_type: "linear",
       factor: 2,
     });
-    expect(
-      parseModelConfig({ ...llama, rope_parameters: { rope_type: "default", rope_theta: 5 } }).rope,
-    ).toEqual({ theta: 5, scaling: null });
+    expect(parse({ ...llama, rope_parameters: { rope_type: "default", rope_theta: 5 } }).rope).toEqual({
+      theta: 5,
+      scaling: null,
+    });
     const layered = {
       full_attention: { rope_type: "default", rope_theta: 1e6 },
       sliding_attention: { rope_theta: 1e4 },
     };
-    expect(parseModelConfig({ ...llama, rope_parameters: layered }).rope.theta).toBe(1e6);
+    expect(parse({ ...llama, rope_parameters: layered }).rope.theta).toBe(1e6);
   });
 
   it("takes token ids alone, in lists and absent, and windows only when they are used", () => {
-    const config = parseModelConfig({
+    const config = parse({
       ...llama,
       eos_token_id: [2, 7, 2],
       bos_token_id: 1,
@@ -88,11 +94,11 @@ describe("config.json", () => {
       use_sliding_window: false,
     });
     expect([config.eosTokenIds, config.bosTokenId, config.slidingWindow]).toEqual([[2, 7], 1, null]);
-    expect(parseModelConfig({ ...llama, sliding_window: 16, head_dim: 32 })).toMatchObject({
+    expect(parse({ ...llama, sliding_window: 16, head_dim: 32 })).toMatchObject({
       slidingWindow: 16,
       headDim: 32,
     });
-    expect(parseModelConfig({ ...llama, model_type: "gemma2" }).tieWordEmbeddings).toBe(true);
+    expect(parse({ ...llama, model_type: "gemma2" }).tieWordEmbeddings).toBe(true);
   });
 
   it.each([
@@ -112,8 +118,23 @@ describe("config.json", () => {
     ["rope_scaling", 4],
     ["dtype", 16],
   ])("with %s = %j is refused by that name", (key, value) => {
-    expect(() => parseModelConfig({ ...llama, [key]: value })).toThrowError(
-      expect.objectContaining({ code: "invalid_model_file", message: expect.stringContaining(key) }),
+    expect(() => parse({ ...llama, [key]: value })).toThrowError(
+      expect.objectContaining({
+        code: "invalid_model_file",
+        message: expect.stringContaining(`folder/config.json has ${key}`),
+      }),
     );
+  });
+
+  it("of an architecture that is refused is not read any further", () => {
+    const refuse = (architecture: string, file: string): void => {
+      throw new MillraceError("unsupported_architecture", `${file} is a ${architecture}`);
+    };
+    for (const rest of [{}, { hidden_size: "wide" }, llama]) {
+      const json = { ...rest, architectures: ["MambaForCausalLM"] };
+      expect(() => parseModelConfig(json, { file: "m/config.json", onArchitecture: refuse })).toThrowError(
+        "m/config.json is a MambaForCausalLM",
+      );
+    }
   });
 });

@@ -1,6 +1,15 @@
 import { MillraceError } from "../base/errors.ts";
 import { isJsonObject } from "./json-file.ts";
 
+/** Called with a model's architecture and the file that names it before anything else of it is read; may refuse it. */
+export type ArchitectureListener = (architecture: string, file: string) => void;
+
+export interface ConfigOrigin {
+  /** Named in errors. */
+  readonly file: string;
+  readonly onArchitecture: ArchitectureListener;
+}
+
 /** A model's configuration, from config.json (transformers 4 or 5) or GGUF metadata, under one set of names. */
 export interface ModelConfig {
   /** As in config.json `architectures[0]`, such as "LlamaForCausalLM"; GGUF names are mapped to it. */
@@ -52,10 +61,16 @@ const tiedByDefault: ReadonlySet<string> = new Set([
 
 /**
  * Reads config.json of transformers 4 (`rope_theta`, `rope_scaling`, `torch_dtype`) or 5 (`rope_parameters`,
- * `dtype`) with transformers' defaults. Throws `invalid_model_file` naming the key that is missing or absurd.
+ * `dtype`) with transformers' defaults. The architecture comes first: of one that cannot be run, the rest may mean
+ * something else. Throws `invalid_model_file` naming the key that is missing or absurd, and what `onArchitecture` throws.
  */
-export function parseModelConfig(json: Readonly<Record<string, unknown>>): ModelConfig {
-  const read = new ConfigReader(json);
+export function parseModelConfig(
+  json: Readonly<Record<string, unknown>>,
+  { file, onArchitecture }: ConfigOrigin,
+): ModelConfig {
+  const read = new ConfigReader(json, file);
+  const architecture = read.architecture();
+  onArchitecture(architecture, file);
   const hiddenSize = read.count("hidden_size", limits.size);
   const numHeads = read.count("num_attention_heads", limits.size);
   const numKvHeads = read.optionalCount("num_key_value_heads", limits.size) ?? numHeads;
@@ -67,7 +82,7 @@ export function parseModelConfig(json: Readonly<Record<string, unknown>>): Model
   const modelType = read.text("model_type") ?? "";
   const useWindow = json["use_sliding_window"] !== false;
   return {
-    architecture: read.architecture(),
+    architecture,
     modelType,
     hiddenSize,
     intermediateSize: read.count("intermediate_size", limits.size),
@@ -102,13 +117,13 @@ function parseRope(read: ConfigReader, modelType: string): RopeConfig {
   const theta =
     main?.["rope_theta"] === undefined
       ? read.positive("rope_theta", defaultTheta)
-      : new ConfigReader(main).positive("rope_theta", defaultTheta);
+      : new ConfigReader(main, read.file).positive("rope_theta", defaultTheta);
   if (scaling === undefined) return { theta, scaling: null };
   const type = scaling["rope_type"] ?? scaling["type"] ?? "default";
   if (typeof type !== "string") {
     throw new MillraceError(
       "invalid_model_file",
-      `config.json has a rope type of ${shown(type)}; it must be a string such as "llama3". Correct it or fetch the file again.`,
+      `${read.file} has a rope type of ${shown(type)}; it must be a string such as "llama3". Correct it or fetch the file again.`,
     );
   }
   if (type === "default") return { theta, scaling: null };
@@ -117,16 +132,18 @@ function parseRope(read: ConfigReader, modelType: string): RopeConfig {
 
 /** Checked access to the keys of config.json. */
 class ConfigReader {
+  readonly file: string;
   readonly #json: Readonly<Record<string, unknown>>;
 
-  constructor(json: Readonly<Record<string, unknown>>) {
+  constructor(json: Readonly<Record<string, unknown>>, file: string) {
+    this.file = file;
     this.#json = json;
   }
 
   fail(key: string, allowed: string): never {
     throw new MillraceError(
       "invalid_model_file",
-      `config.json has ${key} = ${shown(this.#json[key])}; it must be ${allowed}. Correct it or fetch the file again.`,
+      `${this.file} has ${key} = ${shown(this.#json[key])}; it must be ${allowed}. Correct it or fetch the file again.`,
     );
   }
 

@@ -1,39 +1,38 @@
 import { existsSync, readdirSync, statSync } from "node:fs";
 import path from "node:path";
 import { MillraceError } from "../base/errors.ts";
-import type { Checkpoint, FileMapper } from "./checkpoint.ts";
+import type { Checkpoint, OpenTools } from "./checkpoint.ts";
 import { readWholeFile } from "./file-access.ts";
 import { GgufCheckpoint } from "./gguf/checkpoint.ts";
 import { SafetensorsCheckpoint } from "./safetensors-checkpoint.ts";
 import { hasSafetensors } from "./safetensors-files.ts";
 
-export interface OpenOptions {
-  /** Default: the file is read into memory. */
-  readonly mapFile?: FileMapper;
-}
+/** By default files are read into memory, and every architecture is opened, also one that cannot be run here. */
+export type OpenOptions = Partial<OpenTools>;
 
 const accepted =
   "a folder with config.json and safetensors weights, a .gguf file, or a folder with exactly one .gguf file";
 
 /**
  * Opens a model on disk: headers and configuration are read and checked, weights when they are asked for.
- * Throws `file_not_found`, `invalid_model_file`, `unsupported_format`, `unsupported_architecture`, `tensor_missing`.
+ * Throws `file_not_found`, `invalid_model_file`, `unsupported_format`, `unsupported_architecture`, `tensor_missing`,
+ * and what `onArchitecture` throws.
  */
 export function openCheckpoint(modelPath: string, options: OpenOptions = {}): Checkpoint {
-  const mapFile = options.mapFile ?? readWholeFile;
+  const tools: OpenTools = { mapFile: readWholeFile, onArchitecture: () => {}, ...options };
   if (!existsSync(modelPath)) throw missing(modelPath);
   if (!statSync(modelPath).isDirectory()) {
-    if (modelPath.toLowerCase().endsWith(".gguf")) return new GgufCheckpoint(modelPath, mapFile);
+    if (modelPath.toLowerCase().endsWith(".gguf")) return new GgufCheckpoint(modelPath, tools);
     throw new MillraceError(
       "unsupported_format",
       `${modelPath} is not a .gguf file. A model is ${accepted}.`,
     );
   }
   const hasConfig = existsSync(path.join(modelPath, "config.json"));
-  if (hasConfig && hasSafetensors(modelPath)) return new SafetensorsCheckpoint(modelPath, mapFile);
+  if (hasConfig && hasSafetensors(modelPath)) return new SafetensorsCheckpoint(modelPath, tools);
   const names = readdirSync(modelPath);
   const ggufs = names.filter((name) => name.toLowerCase().endsWith(".gguf"));
-  if (ggufs.length === 1) return new GgufCheckpoint(path.join(modelPath, ggufs[0]!), mapFile);
+  if (ggufs.length === 1) return new GgufCheckpoint(path.join(modelPath, ggufs[0]!), tools);
   throw unknownFolder(modelPath, { hasConfig, names, ggufs });
 }
 

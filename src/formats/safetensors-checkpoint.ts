@@ -1,7 +1,7 @@
 import path from "node:path";
 import { isMillraceError, MillraceError } from "../base/errors.ts";
 import type { DenseWeight, Weight } from "../base/weights.ts";
-import type { Checkpoint, FileMapper, TensorInfo, TokenizerSource } from "./checkpoint.ts";
+import type { Checkpoint, OpenTools, TensorInfo, TokenizerSource } from "./checkpoint.ts";
 import { readCompressedLinear } from "./compressed-tensors.ts";
 import { widenFloats } from "./dequantize.ts";
 import { isJsonObject, type JsonObject, readJsonObject } from "./json-file.ts";
@@ -23,11 +23,12 @@ export class SafetensorsCheckpoint implements Checkpoint {
   /** What is wrong with the quantisation is told when a weight is asked for, so that the rest can be inspected. */
   readonly #quantization: QuantizationConfig | MillraceError | null;
 
-  /** Throws `file_not_found`, `invalid_model_file` or `tensor_missing`. */
-  constructor(folder: string, mapFile: FileMapper) {
-    const json = readJsonObject(path.join(folder, "config.json"));
+  /** Throws `file_not_found`, `invalid_model_file`, `tensor_missing`, and what `onArchitecture` throws. */
+  constructor(folder: string, { mapFile, onArchitecture }: OpenTools) {
+    const file = path.join(folder, "config.json");
+    const json = readJsonObject(file);
     this.path = folder;
-    this.config = parseModelConfig(json);
+    this.config = parseModelConfig(json, { file, onArchitecture });
     this.#files = openSafetensors(folder, mapFile);
     this.tensors = this.#files.infos;
     this.sizeBytes = this.#files.sizeBytes;

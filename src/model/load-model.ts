@@ -31,7 +31,7 @@ export interface LoadedModel {
  */
 export function loadModel(ops: Ops, checkpoint: Checkpoint, options: LoadOptions): LoadedModel {
   const { config } = checkpoint;
-  const build = findBuilder(config.architecture);
+  const build = findBuilder(config.architecture, checkpoint.path);
   checkConfig(config);
   checkLength(options.maxModelLen, config.maxPositionEmbeddings);
   const total = config.numLayers * 7 + (config.tieWordEmbeddings ? 1 : 2);

@@ -15,14 +15,25 @@ const builders: Readonly<Record<string, ModelBuilder>> = {
 };
 
 /** Architectures with a definition here, under their names in config.json. */
-export const knownArchitectures: readonly string[] = Object.keys(builders);
+const knownArchitectures: readonly string[] = Object.keys(builders);
 
-/** Throws `unsupported_architecture`. */
-export function findBuilder(architecture: string): ModelBuilder {
-  const builder = Object.hasOwn(builders, architecture) ? builders[architecture] : undefined;
-  if (builder !== undefined) return builder;
-  throw new MillraceError(
+/** The error `unsupported_architecture` for one that has no definition here, naming the file that asks for it. */
+export function findArchitectureFault(architecture: string, file: string): MillraceError | undefined {
+  if (Object.hasOwn(builders, architecture)) return undefined;
+  return new MillraceError(
     "unsupported_architecture",
-    `The model is a ${architecture}; known are ${knownArchitectures.join(", ")}. Use a model of one of these families.`,
+    `${file} is a model of the architecture ${architecture}, which cannot be run here; known are ${knownArchitectures.join(", ")}. Use a model of one of these families.`,
   );
+}
+
+/** For `openCheckpoint`: refuses a model that could not be run before anything else of it is read. */
+export function requireArchitecture(architecture: string, file: string): void {
+  const fault = findArchitectureFault(architecture, file);
+  if (fault !== undefined) throw fault;
+}
+
+/** Throws `unsupported_architecture`, naming `file`. */
+export function findBuilder(architecture: string, file: string): ModelBuilder {
+  requireArchitecture(architecture, file);
+  return builders[architecture]!;
 }

@@ -22,12 +22,15 @@ beforeAll(() => {
   out = path.join(folder, "out");
   cpSync(pebble, inFolder("cut"), { recursive: true });
   truncateSync(inFolder("cut", "model.safetensors"), 100_000);
-  cpSync(pebble, inFolder("mamba"), { recursive: true });
   const config = JSON.parse(readFileSync(path.join(pebble, "config.json"), "utf8")) as object;
-  writeFileSync(
-    inFolder("mamba", "config.json"),
-    JSON.stringify({ ...config, architectures: ["MambaForCausalLM"] }),
-  );
+  for (const [name, change] of Object.entries({
+    // It has no heads at all, which only its architecture explains.
+    mamba: { architectures: ["MambaForCausalLM"], num_attention_heads: undefined },
+    gpt: { architectures: ["GptForCausalLM"] },
+  })) {
+    cpSync(pebble, inFolder(name), { recursive: true });
+    writeFileSync(inFolder(name, "config.json"), JSON.stringify({ ...config, ...change }));
+  }
   writeFileSync(inFolder("hostile.gguf"), hostileGguf());
   writeFileSync(inFolder("words.json"), "one, two");
   writeFileSync(inFolder("ids.json"), "[1, 2, 4000000]");
@@ -110,13 +113,32 @@ describe("a model that cannot be read", () => {
     });
   });
 
-  test.each(["complete", "flow"])("%s lists what it knows for an unknown architecture", async (command) => {
-    const flags = command === "flow" ? ["--tasks", "none", "--out", out] : completeFlags;
+  test.each<[string, string[]]>([
+    ["complete", completeFlags],
+    ["serve", ["--port", "0"]],
+    ["quantize", ["--out", "OUT"]],
+    ["flow", ["--tasks", "none", "--out", "OUT"]],
+    ["inspect", []],
+  ])("%s refuses an unknown architecture by name before anything else", async (command, flags) => {
     await expectRefusal({
-      args: [command, inFolder("mamba"), ...flags],
+      args: [command, inFolder("mamba"), ...flags.map((flag) => (flag === "OUT" ? out : flag))],
       code: "unsupported_architecture",
       exitCode: 2,
-      says: ["MambaForCausalLM", "LlamaForCausalLM", "Use a model"],
+      says: [inFolder("mamba"), "MambaForCausalLM", "known are LlamaForCausalLM", "Use a model"],
+    });
+  });
+
+  test("inspect shows what it can of a model that cannot be run, and refuses it", async () => {
+    const run = await runCli("inspect", inFolder("gpt"));
+    expect(run.exitCode).toBe(2);
+    expect(run.stdout).toMatch(/architecture +GptForCausalLM[^]*BF16/);
+    expect(run.stderr).toMatch(
+      /gpt\S* is a model .*GptForCausalLM.*cannot be run.*\[unsupported_architecture\]\n$/,
+    );
+    const json = await runCli("inspect", inFolder("gpt"), "--json");
+    expect(JSON.parse(json.stdout)).toMatchObject({
+      canRun: false,
+      refusal: expect.stringContaining("GptForCausalLM") as string,
     });
   });
 });

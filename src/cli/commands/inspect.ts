@@ -1,8 +1,10 @@
 import { Command } from "commander";
 import { z } from "zod";
+import type { MillraceError } from "../../base/errors.ts";
 import { formatBytes, formatCount } from "../../base/units.ts";
 import { type Component, field } from "../../config/component.ts";
 import type { Checkpoint, TensorInfo } from "../../formats/checkpoint.ts";
+import { findArchitectureFault } from "../../model/registry.ts";
 import { openModel } from "../model-source.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { formatTable, printLine } from "../terminal.ts";
@@ -13,7 +15,8 @@ const own = {
 } satisfies Component;
 
 const examples = `
-Reads headers only; no weight is loaded.
+Reads headers only; no weight is loaded. A model that cannot be run here is shown as far as it can be read, and refused
+with exit code 2.
 
 Examples:
   millrace inspect ./model
@@ -30,12 +33,33 @@ export function inspectCommand(): Command {
 
 function runInspect(modelPath: string, _options: unknown, command: Command): void {
   const { tensors, json } = readSettings(command, own);
-  const checkpoint = openModel(modelPath);
+  const { checkpoint, fault } = openAny(modelPath);
   try {
-    if (json) printLine(JSON.stringify(describe(checkpoint), null, 2));
-    else printSummary(checkpoint, tensors);
+    if (json) {
+      const canRun = fault === undefined;
+      printLine(
+        JSON.stringify({ ...describe(checkpoint), canRun, refusal: fault?.message ?? null }, null, 2),
+      );
+    } else printSummary(checkpoint, tensors);
+    if (fault !== undefined) throw fault;
   } finally {
     checkpoint.close();
+  }
+}
+
+/**
+ * Opens a model of any architecture, with the error that running it would give. Where even its configuration is of
+ * another kind, that error is thrown.
+ */
+function openAny(modelPath: string): { checkpoint: Checkpoint; fault: MillraceError | undefined } {
+  let fault: MillraceError | undefined;
+  const note = (architecture: string, file: string): void => {
+    fault ??= findArchitectureFault(architecture, file);
+  };
+  try {
+    return { checkpoint: openModel(modelPath, note), fault };
+  } catch (error) {
+    throw fault ?? error;
   }
 }
 

@@ -1,6 +1,6 @@
 import { MillraceError } from "../../base/errors.ts";
 import type { Weight } from "../../base/weights.ts";
-import type { Checkpoint, FileMapper, TensorInfo, TokenizerSource } from "../checkpoint.ts";
+import type { Checkpoint, FileMapper, OpenTools, TensorInfo, TokenizerSource } from "../checkpoint.ts";
 import { widenFloats } from "../dequantize.ts";
 import type { ModelConfig } from "../model-config.ts";
 import { floatDtypes } from "../stored-tensor.ts";
@@ -25,7 +25,7 @@ export class GgufCheckpoint implements Checkpoint {
   #buffer: ArrayBuffer | null = null;
 
   /** Throws `file_not_found`, `invalid_model_file`, `unsupported_format` or `unsupported_architecture`. */
-  constructor(path: string, mapFile: FileMapper) {
+  constructor(path: string, { mapFile, onArchitecture }: OpenTools) {
     this.path = path;
     this.#mapFile = mapFile;
     this.#header = readGgufHeader(path);
@@ -40,7 +40,7 @@ export class GgufCheckpoint implements Checkpoint {
     const ropeFactors = this.#header.tensors.has("rope_freqs.weight")
       ? this.#floats("rope_freqs.weight")
       : null;
-    const model = readGgufModel(this.#header, ropeFactors);
+    const model = readGgufModel(this.#header, ropeFactors, onArchitecture);
     this.config = model.config;
     this.#isPermuted = model.isPermuted;
     this.weightFormat = `GGUF ${mainLinearType(this.#header)}`;

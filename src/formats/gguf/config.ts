@@ -1,5 +1,5 @@
 import { MillraceError } from "../../base/errors.ts";
-import { type ModelConfig, parseModelConfig } from "../model-config.ts";
+import { type ArchitectureListener, type ModelConfig, parseModelConfig } from "../model-config.ts";
 import type { GgufHeader } from "./header.ts";
 import { GgufKeys } from "./metadata.ts";
 import { scalingFromFactors } from "./rope-factors.ts";
@@ -26,15 +26,21 @@ export interface GgufModel {
 
 /**
  * The model's configuration from metadata and tensor shapes.
- * Throws `unsupported_architecture`, `unsupported_format` (split files, partial rotation) or `invalid_model_file`.
+ * Throws `unsupported_architecture`, `unsupported_format` (split files, partial rotation), `invalid_model_file`, and
+ * what `onArchitecture` throws.
  *
  * @param ropeFactors content of `rope_freqs.weight`, or null
  */
-export function readGgufModel(header: GgufHeader, ropeFactors: Float32Array | null): GgufModel {
+export function readGgufModel(
+  header: GgufHeader,
+  ropeFactors: Float32Array | null,
+  onArchitecture: ArchitectureListener,
+): GgufModel {
   const keys = new GgufKeys(header.metadata, header.path);
   refuseSplit(keys, header.path);
   const name = keys.text("general.architecture");
   const family = name === undefined || !Object.hasOwn(families, name) ? undefined : families[name];
+  onArchitecture(family?.architecture ?? name ?? "none", header.path);
   const numExperts = keys.number(`${name}.expert_count`) ?? 0;
   if (family === undefined || numExperts > 0) {
     const seen = `${name ?? "none"}${numExperts > 0 ? ` with ${numExperts} experts` : ""}`;
@@ -44,7 +50,10 @@ export function readGgufModel(header: GgufHeader, ropeFactors: Float32Array | nu
     );
   }
   const json = rebuildJson(header, new ArchitectureKeys(keys, name!, header.path), family, ropeFactors);
-  return { config: parseModelConfig(json), isPermuted: family.isPermuted };
+  return {
+    config: parseModelConfig(json, { file: header.path, onArchitecture }),
+    isPermuted: family.isPermuted,
+  };
 }
 
 function refuseSplit(keys: GgufKeys, path: string): void {

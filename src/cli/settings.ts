@@ -1,19 +1,50 @@
 import { type Command, Option } from "commander";
-import { type Component, defaultText, resolveComponent, type Values } from "../config/component.ts";
+import {
+  type Component,
+  choicesOf,
+  defaultText,
+  isRepeatable,
+  resolveComponent,
+  type Values,
+} from "../config/component.ts";
+import { precisionSettings, schedulerSettings, sourceSettings } from "../config/engine-settings.ts";
 
-/** Adds the flags of a component to a command; their texts and defaults come from the component. */
-export function addSettings(command: Command, component: Component): Command {
+/**
+ * Adds the flags of a component to a command; their texts, choices and defaults come from the component.
+ *
+ * @param heading what the help page writes above them
+ */
+export function addSettings(command: Command, component: Component, heading = "Options:"): Command {
+  command.optionsGroup(heading);
   for (const setting of Object.values(component)) {
     const standard = defaultText(setting);
+    const choices = choicesOf(setting);
     const notes = [
+      ...(choices === undefined ? [] : [`one of: ${choices.join(", ")}`]),
       ...(standard === undefined ? [] : [`default: ${standard}`]),
       ...(setting.env === undefined ? [] : [`env: ${setting.env}`]),
     ];
-    command.addOption(
-      new Option(setting.flag, notes.length === 0 ? setting.help : `${setting.help} (${notes.join(", ")})`),
+    const option = new Option(
+      setting.flag,
+      notes.length === 0 ? setting.help : `${setting.help} (${notes.join("; ")})`,
     );
+    // A variadic flag would swallow the arguments after it.
+    if (isRepeatable(setting)) {
+      option.argParser((text, before: string[] | undefined) => [...(before ?? []), text]);
+    }
+    command.addOption(option);
   }
   return command;
+}
+
+/** Adds the flags of a command that runs an engine, under the headings that all of them share. */
+export function addEngineSettings(
+  command: Command,
+  parts: { readonly source?: Component; readonly scheduler?: Component } = {},
+): void {
+  addSettings(command, parts.source ?? sourceSettings, "Tokenizer:");
+  addSettings(command, precisionSettings, "Precision and kernels:");
+  addSettings(command, parts.scheduler ?? schedulerSettings, "Context, batching and memory:");
 }
 
 /** The values of a component from the parsed command line and the environment. */

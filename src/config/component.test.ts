@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { z } from "zod";
-import { defaultText, field, flagName, resolveComponent } from "./component.ts";
+import { choicesOf, defaultText, field, flagName, resolveComponent } from "./component.ts";
 import { bytes, integer, oneOf, tokenCount } from "./value-schemas.ts";
 
 const component = {
@@ -30,7 +30,9 @@ test("a wrong value names the option, the value and what is allowed", () => {
       resolveComponent(component, given, {});
   expect(wrong({ count: "11" })).toThrow('--count is "11": it takes a whole number from 1 to 10');
   expect(wrong({ mode: "odd" })).toThrow('--mode is "odd": it takes one of fast, slow');
-  expect(wrong({ size: "big" })).toThrow('--size is "big": it takes a size such as 2GiB');
+  for (const size of ["big", "0", "0GiB", "-1"]) {
+    expect(wrong({ size })).toThrow(`--size is "${size}": it takes a size above 0 such as 2GiB`);
+  }
   expect(() => resolveComponent(component, {}, { COUNT: "x" })).toThrow("(from COUNT)");
 });
 
@@ -39,4 +41,12 @@ test("help shows defaults that say something", () => {
   expect(defaultText(component.count)).toBe("3");
   expect(defaultText(component.size)).toBeUndefined();
   expect(defaultText(component.quiet)).toBeUndefined();
+  const limit = field("--limit <size>", bytes.prefault("32MiB"), "how much");
+  expect(defaultText(limit)).toBe("32MiB");
+  expect(resolveComponent({ limit }, {}, {}).limit).toBe(32 * 1024 ** 2);
+});
+
+test("help lists what a field of few values takes", () => {
+  expect(choicesOf(component.mode)).toEqual(["fast", "slow"]);
+  expect(choicesOf(component.count)).toBeUndefined();
 });

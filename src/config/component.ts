@@ -1,4 +1,4 @@
-import type { z } from "zod";
+import { z } from "zod";
 import { MillraceError } from "../base/errors.ts";
 
 /** One setting: the only source of its type, flag, environment variable, default and help. */
@@ -56,8 +56,23 @@ export function resolveComponent<C extends Component>(
   return Object.freeze(values) as Values<C>;
 }
 
-/** The default of a field as text for the help page; undefined where there is none. */
+/** The values of a field that takes one of a few; undefined for other fields. */
+export function choicesOf(setting: Field): readonly string[] | undefined {
+  let { schema } = setting;
+  while (schema instanceof z.ZodDefault || schema instanceof z.ZodOptional) {
+    schema = schema.unwrap() as z.ZodType;
+  }
+  return schema instanceof z.ZodEnum ? schema.options.map(String) : undefined;
+}
+
+/** Whether a flag may be repeated; its value is then the list of what was given. */
+export function isRepeatable({ schema }: Field): boolean {
+  return schema instanceof z.ZodDefault && schema.unwrap() instanceof z.ZodArray;
+}
+
+/** The default of a field as text for the help page, as a user would write it; undefined where there is none. */
 export function defaultText(setting: Field): string | undefined {
+  if (setting.schema instanceof z.ZodPrefault) return String(setting.schema.def.defaultValue);
   const parsed = setting.schema.safeParse(undefined);
   if (!parsed.success || parsed.data === undefined || parsed.data === null || parsed.data === false)
     return undefined;

@@ -34,8 +34,7 @@ export const precisionSettings = {
 } satisfies Component;
 
 /** Scheduler and memory limits, under vLLM's flag names where the meaning is the same. */
-export const engineSettings = {
-  ...precisionSettings,
+export const schedulerSettings = {
   maxModelLen: field(
     "--max-model-len <tokens>",
     tokenCount.optional(),
@@ -55,12 +54,12 @@ export const engineSettings = {
   kvCacheDtype: field(
     "--kv-cache-dtype <type>",
     oneOf(["auto", "f32", "f16", "bf16"]).default("auto"),
-    "auto = f16, or f32 with --activations f32",
+    "numbers of the KV cache; auto is f16, or f32 with --activations f32",
   ),
   kvCacheMemory: field(
     "--kv-cache-memory-bytes <size>",
     bytes.optional(),
-    "memory for the KV cache, such as 2GiB",
+    "memory for the KV cache, such as 2GiB (default: what all sequences may need, up to a quarter of the free memory and 4GiB)",
   ),
   maxNumQueuedReqs: field(
     "--max-num-queued-reqs <n>",
@@ -73,6 +72,9 @@ export const engineSettings = {
     "seed of requests without one is drawn from this and their order",
   ),
 } satisfies Component;
+
+/** All that an engine takes. */
+export const engineSettings = { ...precisionSettings, ...schedulerSettings } satisfies Component;
 
 export type EngineSettings = Values<typeof engineSettings>;
 export type PrecisionSettings = Values<typeof precisionSettings>;

@@ -15,23 +15,27 @@ export const serverSettings = {
   servedModelName: field(
     "--served-model-name <name>",
     z.string().optional(),
-    "name in the API (default: the folder's or file's name)",
+    "name in the API (default: the file's or folder's name; of models/pebble/model it is pebble)",
   ),
   generationConfig: field(
     "--generation-config <mode>",
     oneOf(["auto", "none"]).default("auto"),
-    "auto applies the model's own sampling defaults, none does not",
+    "auto applies the model's own sampling defaults where a request names none",
   ),
   strict: field(
     "--strict",
     z.boolean().default(false),
     "refuse unknown request fields instead of listing them",
   ),
-  maxBodySize: field("--max-body-size <size>", bytes.default(32 * 1024 * 1024), "largest request body"),
+  maxBodySize: field(
+    "--max-body-size <size>",
+    bytes.prefault("32MiB"),
+    "largest request body; larger ones are refused with 413",
+  ),
   shutdownTimeout: field(
     "--shutdown-timeout <seconds>",
     integer(0, 3600).default(30),
-    "seconds that open requests get on SIGTERM; a second signal ends them at once",
+    "time that open requests get on SIGTERM; a second signal ends them at once",
   ),
   logLevel: field(
     "--log-level <level>",
@@ -51,6 +55,6 @@ export const samplingSettings = {
     z.coerce.string().regex(/^\d+$/, "it takes a whole number").optional(),
     "makes a sampled answer repeatable",
   ),
-  stop: field("--stop <text...>", z.array(z.string()).default([]), "end before this text; may be repeated"),
+  stop: field("--stop <text>", z.array(z.string()).default([]), "end before this text; may be repeated"),
   ignoreEos: field("--ignore-eos", z.boolean().default(false), "go on after the model's end token"),
 } satisfies Component;

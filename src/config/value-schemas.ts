@@ -21,16 +21,23 @@ export function oneOf<const T extends readonly [string, ...string[]]>(
   return z.enum(values, { error: `it takes one of ${values.join(", ")}` });
 }
 
-/** A size with a unit, in bytes. */
+/** A size above 0 with a unit, in bytes. Give a default by `.prefault("32MiB")`, so that help shows its unit. */
 export const bytes = z.string().transform((text, context) => {
+  const size = sizeOf(text);
+  if (size > 0) return size;
+  context.addIssue({ code: "custom", message: "it takes a size above 0 such as 2GiB or 512MiB" });
+  return z.NEVER;
+});
+
+/** 0 for what is no size. */
+function sizeOf(text: string): number {
   try {
     return parseBytes(text, "it");
   } catch (error) {
-    const message = error instanceof MillraceError ? "it takes a size such as 2GiB or 512MiB" : String(error);
-    context.addIssue({ code: "custom", message });
-    return z.NEVER;
+    if (error instanceof MillraceError) return 0;
+    throw error;
   }
-});
+}
 
 /** A token count such as 8192, 32k or 1M (1k = 1024). */
 export const tokenCount = z.coerce.string().transform((text, context) => {

@@ -36,6 +36,11 @@ const routes: readonly Route[] = [
   { method: "GET", path: "/metrics", handler: handleMetrics, isOpen: true },
 ];
 
+/** Method and path of every route, such as `GET /v1/models/{id}`. */
+export const endpoints: readonly string[] = routes.map(
+  ({ method, path }) => `${method} ${path.replace(/:(\w+)\{.*/, "{$1}")}`,
+);
+
 /** The HTTP routes over one context; hand `fetch` to any host, or `request` to a test. */
 export function createServerApp(context: ServerContext): Hono<ServerEnv> {
   const app = new Hono<ServerEnv>();
@@ -96,8 +101,10 @@ function refuseMethod(c: HttpContext, context: ServerContext, route: Route): Res
 }
 
 function routeNotFound(path: string): MillraceError {
-  const known = routes.map((route) => `${route.method} ${route.path.replace(/:id\{.*/, "{id}")}`).join(", ");
-  return new MillraceError("route_not_found", `There is no path ${shorten(path)} here. Known are ${known}.`);
+  return new MillraceError(
+    "route_not_found",
+    `There is no path ${shorten(path)} here. This server has ${endpoints.join(", ")}. Use one of these.`,
+  );
 }
 
 /** Request id and cross-origin headers of every answer. */

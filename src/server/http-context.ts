@@ -1,6 +1,7 @@
 import type { ServerResponse } from "node:http";
 import type { Context } from "hono";
 import { MillraceError } from "../base/errors.ts";
+import { formatBytes } from "../base/units.ts";
 
 /** What node-server passes along with a request; absent under `app.request()`. */
 interface NodeBindings {
@@ -88,7 +89,7 @@ async function readText(c: HttpContext, maxBytes: number): Promise<string> {
 function tooLarge(maxBytes: number): MillraceError {
   return new MillraceError(
     "request_too_large",
-    `The body is larger than this server's limit of ${maxBytes} bytes. ` +
+    `The body is larger than this server's limit of ${formatBytes(maxBytes)}. ` +
       "Send a shorter prompt, or start the server with a larger --max-body-size.",
   );
 }

@@ -3,7 +3,7 @@ import { Command } from "commander";
 import { z } from "zod";
 import { MillraceError } from "../../base/errors.ts";
 import { type Component, field, type Values } from "../../config/component.ts";
-import { engineSettings, sourceSettings } from "../../config/engine-settings.ts";
+import { precisionSettings, schedulerSettings, sourceSettings } from "../../config/engine-settings.ts";
 import { samplingSettings } from "../../config/server-settings.ts";
 import { startEngineWorker } from "../../engine/worker-client.ts";
 import type { EngineClient } from "../../protocol/engine-client.ts";
@@ -11,25 +11,35 @@ import { createTextStream } from "../../text/text-generator.ts";
 import type { ChatMessage, Tokenizer } from "../../tokenizer/tokenizer.ts";
 import { engineOptionsOf, openModel, openTokenizer } from "../model-source.ts";
 import { samplingParamsOf } from "../sampling.ts";
-import { addSettings, readSettings } from "../settings.ts";
+import { addEngineSettings, addSettings, readSettings } from "../settings.ts";
 import { printNote } from "../terminal.ts";
 
 const own = {
   system: field("--system <text>", z.string().optional(), "system message"),
 } satisfies Component;
 
-const { seed: _engineSeed, ...engineFlags } = engineSettings;
+const { seed: _engineSeed, ...schedulerFlags } = schedulerSettings;
+const engineFlags = { ...precisionSettings, ...schedulerFlags };
 
-const examples = `
-Type a message and press enter. /reset forgets the conversation, /exit or Ctrl-D ends it, Ctrl-C stops an answer.
-A message from a pipe is answered once:  echo "What is 2+2?" | millrace chat ./model`;
+const summary = "talk to a model in the terminal";
+
+const description = `${summary}
+
+Examples:
+  millrace chat ./model
+  millrace chat model.gguf --system "Answer in one sentence." --temperature 0.7
+  echo "What is 2+2?" | millrace chat ./model
+
+Type a message and press enter. /reset forgets the conversation, /exit or Ctrl-D ends it, Ctrl-C stops an answer.`;
 
 export function chatCommand(): Command {
   const command = new Command("chat")
-    .description("talk to a model in the terminal")
-    .argument("<model>", "a model folder or a GGUF file")
-    .addHelpText("after", examples);
-  for (const part of [own, samplingSettings, sourceSettings, engineFlags]) addSettings(command, part);
+    .summary(summary)
+    .description(description)
+    .argument("<model>", "a model folder or a GGUF file");
+  addSettings(command, own);
+  addSettings(command, samplingSettings, "Sampling:");
+  addEngineSettings(command, { scheduler: schedulerFlags });
   return command.action(runChat);
 }
 

@@ -2,13 +2,13 @@ import { Command } from "commander";
 import { z } from "zod";
 import { MillraceError } from "../../base/errors.ts";
 import { type Component, field } from "../../config/component.ts";
-import { engineSettings, sourceSettings } from "../../config/engine-settings.ts";
+import { precisionSettings, schedulerSettings, sourceSettings } from "../../config/engine-settings.ts";
 import { samplingSettings } from "../../config/server-settings.ts";
 import { startEngineWorker } from "../../engine/worker-client.ts";
 import { createTextStream, type TextStreamRequest } from "../../text/text-generator.ts";
 import { engineOptionsOf, modelNameOf, openModel, openTokenizer, readText } from "../model-source.ts";
 import { samplingParamsOf } from "../sampling.ts";
-import { addSettings, readSettings } from "../settings.ts";
+import { addEngineSettings, addSettings, readSettings } from "../settings.ts";
 import { printLine, printNote } from "../terminal.ts";
 
 const own = {
@@ -22,20 +22,29 @@ const own = {
 } satisfies Component;
 
 // --seed is the request's here; the engine's own seed serves only requests without one.
-const { seed: _engineSeed, ...engineFlags } = engineSettings;
+const { seed: _engineSeed, ...schedulerFlags } = schedulerSettings;
+// A chat template has nothing to do here.
+const sourceFlags = { tokenizer: sourceSettings.tokenizer };
+const engineFlags = { ...precisionSettings, ...schedulerFlags };
 
-const examples = `
+const summary = "continue a text in this process and print it as it comes";
+
+const description = `${summary}
+
 Examples:
   millrace complete ./model --prompt "The capital of France is" --max-tokens 20
-  millrace complete model.gguf --prompt "Once" --temperature 0.8 --top-p 0.95 --seed 7
-  millrace complete model.gguf --prompt "Once" --max-tokens 32 --temperature 0 --ignore-eos --json`;
+  millrace complete model.gguf --prompt "Once" --temperature 0.8 --seed 7
+  millrace complete ./model --prompt-file story.txt --stop "###" --stop "END"
+  millrace complete model.gguf --prompt "Once" --max-tokens 32 --json`;
 
 export function completeCommand(): Command {
   const command = new Command("complete")
-    .description("continue a text in this process and print it as it comes")
-    .argument("<model>", "a model folder or a GGUF file")
-    .addHelpText("after", examples);
-  for (const part of [own, samplingSettings, sourceSettings, engineFlags]) addSettings(command, part);
+    .summary(summary)
+    .description(description)
+    .argument("<model>", "a model folder or a GGUF file");
+  addSettings(command, own);
+  addSettings(command, samplingSettings, "Sampling:");
+  addEngineSettings(command, { source: sourceFlags, scheduler: schedulerFlags });
   return command.action(runComplete);
 }
 
@@ -50,7 +59,7 @@ async function runComplete(modelPath: string, _options: unknown, command: Comman
   }
   const sampling = readSettings(command, samplingSettings);
   const checkpoint = openModel(modelPath);
-  const { tokenizer } = openTokenizer(checkpoint, readSettings(command, sourceSettings));
+  const { tokenizer } = openTokenizer(checkpoint, readSettings(command, sourceFlags));
   checkpoint.close();
   const settings = { ...readSettings(command, engineFlags), seed: 0 };
   const client = await startEngineWorker(engineOptionsOf(modelPath, settings));

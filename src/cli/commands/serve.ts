@@ -6,29 +6,43 @@ import { serverSettings } from "../../config/server-settings.ts";
 import { startEngineWorker } from "../../engine/worker-client.ts";
 import type { TokenizerSource } from "../../formats/checkpoint.ts";
 import type { EngineClient } from "../../protocol/engine-client.ts";
+import { endpoints } from "../../server/app.ts";
 import type { GenerationDefaults } from "../../server/served-model.ts";
 import { type RunningServer, startServer } from "../../server/start-server.ts";
 import { createTextLogger } from "../log.ts";
 import { engineOptionsOf, modelNameOf, openModel, openTokenizer } from "../model-source.ts";
 import { listeningLine } from "../server-launcher.ts";
-import { addSettings, readSettings } from "../settings.ts";
+import { addEngineSettings, addSettings, readSettings } from "../settings.ts";
 
-const examples = `
-Endpoints: /v1/completions, /v1/chat/completions, /v1/models, /tokenize, /detokenize, /health, /ready, /live, /metrics.
-The port is bound at once; requests get 503 until the model is loaded. SIGTERM drains, a second signal ends at once.
+const summary = "serve a model over the OpenAI API";
+
+const description = `${summary}
 
 Examples:
   millrace serve ./model
-  millrace serve model.gguf --port 9000 --max-num-seqs 32 --kv-cache-memory-bytes 2GiB
-  millrace serve ./model --host 0.0.0.0 --api-key secret
-  curl http://127.0.0.1:8000/v1/completions -d '{"prompt": "Hello", "max_tokens": 8}'`;
+  millrace serve model.gguf --port 9000 --max-model-len 8k --log-level debug
+  MILLRACE_API_KEY=secret millrace serve ./model --host 0.0.0.0
+
+  curl http://127.0.0.1:8000/v1/completions -d '{"prompt": "Hello"}'
+  curl http://127.0.0.1:8000/metrics
+
+The port is bound at once; requests get 503 until the model is loaded. SIGTERM drains, a second signal ends at once.`;
+
+const notes = `
+Sizes take KiB, MiB, GiB or KB, MB, GB; token counts take k and M (1k = 1024).
+A flag beats its environment variable.
+
+Endpoints:
+  ${endpoints.join("\n  ")}`;
 
 export function serveCommand(): Command {
   const command = new Command("serve")
-    .description("serve a model over the OpenAI API")
+    .summary(summary)
+    .description(description)
     .argument("<model>", "a model folder or a GGUF file")
-    .addHelpText("after", examples);
-  for (const part of [serverSettings, sourceSettings, engineSettings]) addSettings(command, part);
+    .addHelpText("after", notes);
+  addSettings(command, serverSettings, "Server:");
+  addEngineSettings(command);
   return command.action(runServe);
 }
 

@@ -106,6 +106,29 @@ napi_value createKvCache(const Args& args) {
   return makeArray(args.env(), {makeInteger(args.env(), id), makeInteger(args.env(), size)});
 }
 
+/** (context, cache, numBlocks) → [id, sizeBytes] */
+napi_value createKvHost(const Args& args) {
+  Context& context = contextOf(args);
+  const int64_t id = context.createKvHost(args.integer(1), args.integer(2));
+  const int64_t size = static_cast<int64_t>(context.hostBytes(id));
+  return makeArray(args.env(), {makeInteger(args.env(), id), makeInteger(args.env(), size)});
+}
+
+/** (context, cache, host or -1, count, kinds, sources, targets, numTokens) */
+napi_value moveKv(const Args& args) {
+  const int64_t count = args.integer(3);
+  const KvMoveColumns moves{count, args.bytes(4, count).data, args.ints(5, count).data, args.ints(6, count).data,
+                            args.ints(7, count).data};
+  contextOf(args).moveKv(args.integer(1), args.integer(2), moves);
+  return nullptr;
+}
+
+/** (context, cache, blockA, blockB, numTokens) → boolean */
+napi_value equalKv(const Args& args) {
+  const bool equal = contextOf(args).equalKv(args.integer(1), args.integer(2), args.integer(3), args.integer(4));
+  return makeFlag(args.env(), equal);
+}
+
 void copyInts(const Args& args, size_t index, int64_t count, std::vector<int32_t>& into) {
   const int32_t* from = args.ints(index, count).data;
   into.assign(from, from + count);
@@ -244,11 +267,12 @@ napi_value releaseAfter(const Args& args) {
   return nullptr;
 }
 
-/** (context) → [weights, kvCache, arena] in bytes */
+/** (context) → [weights, kvCache, kvHost, arena] in bytes */
 napi_value memory(const Args& args) {
   const Context& context = contextOf(args);
   return makeArray(args.env(), {makeInteger(args.env(), static_cast<int64_t>(context.weightBytes())),
                                 makeInteger(args.env(), static_cast<int64_t>(context.kvBytes())),
+                                makeInteger(args.env(), static_cast<int64_t>(context.kvHostBytes())),
                                 makeInteger(args.env(), static_cast<int64_t>(context.arenaBytes()))});
 }
 
@@ -272,6 +296,8 @@ NAPI_MODULE_INIT() {
       method<createContext>("createContext"), method<close>("close"),
       method<packLinear>("packLinear"),       method<loadVector>("loadVector"),
       method<loadRope>("loadRope"),           method<createKvCache>("createKvCache"),
+      method<createKvHost>("createKvHost"),   method<moveKv>("moveKv"),
+      method<equalKv>("equalKv"),
       method<beginStep>("beginStep"),         method<endStep>("endStep"),
       method<embed>("embed"),                 method<rmsNorm>("rmsNorm"),
       method<linear>("linear"),               method<convert>("convert"),

@@ -72,6 +72,9 @@ class Args {
   Span<uint32_t> words(size_t index, int64_t atLeast = 0) const {
     return array<uint32_t>(value(index), napi_uint32_array, atLeast);
   }
+  Span<uint8_t> bytes(size_t index, int64_t atLeast = 0) const {
+    return array<uint8_t>(value(index), napi_uint8_array, atLeast);
+  }
   bool isNull(size_t index) const { return typeOf(value(index)) == napi_null; }
 
   napi_value property(napi_value object, const char* name) const {
@@ -120,6 +123,12 @@ class Args {
 inline napi_value makeInteger(napi_env env, int64_t value) {
   napi_value result = nullptr;
   Args::require(napi_create_int64(env, value, &result));
+  return result;
+}
+
+inline napi_value makeFlag(napi_env env, bool value) {
+  napi_value result = nullptr;
+  Args::require(napi_get_boolean(env, value, &result));
   return result;
 }
 

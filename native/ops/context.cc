@@ -1,7 +1,5 @@
 #include "ops/context.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cstring>
 
@@ -26,20 +24,6 @@ void eachRow(ThreadPool& pool, int64_t rows, Body&& body) {
 
 }  // namespace
 
-Slab::Slab(size_t bytes) : data_(nullptr), size_(bytes) {
-  if (bytes == 0) return;
-  void* place = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (place == MAP_FAILED) throw std::bad_alloc();
-#ifdef MADV_HUGEPAGE
-  madvise(place, bytes, MADV_HUGEPAGE);
-#endif
-  data_ = static_cast<uint8_t*>(place);
-}
-
-Slab::~Slab() {
-  if (data_ != nullptr) munmap(data_, size_);
-}
-
 Context::Context(const KernelTable& kernels, int numThreads)
     : kernels_(kernels), pool_(std::make_unique<ThreadPool>(numThreads)), arena_(initialArenaBytes),
       rowScratch_(static_cast<size_t>(pool_->size())) {}
@@ -62,26 +46,9 @@ int64_t Context::loadRope(const float* cos, const float* sin, int64_t count, int
   return static_cast<int64_t>(ropes_.size()) - 1;
 }
 
-int64_t Context::createKvCache(int64_t numLayers, const KvLayer& shape) {
-  const size_t element = shape.dtype == KvDtype::F32 ? 4 : 2;
-  const int64_t perHead = std::max(shape.headDim * shape.tokenStride, shape.blockSize * shape.dimStride);
-  const size_t part = static_cast<size_t>(shape.numBlocks * shape.numKvHeads * perHead) * element;
-  const size_t aligned = (part + 4095) / 4096 * 4096;
-  auto slab = std::make_unique<Slab>(2 * aligned * static_cast<size_t>(numLayers));
-  caches_.push_back({std::move(slab), numLayers, aligned, shape});
-  return static_cast<int64_t>(caches_.size()) - 1;
-}
-
 const PackedLinear& Context::weight(int64_t id) const {
   check(id >= 0 && id < static_cast<int64_t>(weights_.size()), "a weight does not exist in this backend");
   return *weights_[static_cast<size_t>(id)];
-}
-
-const KvCache& Context::cache(int64_t id, int64_t layer) const {
-  check(id >= 0 && id < static_cast<int64_t>(caches_.size()), "a KV cache does not exist in this backend");
-  const KvCache& cache = caches_[static_cast<size_t>(id)];
-  check(layer >= 0 && layer < cache.numLayers, "a KV cache has no such layer");
-  return cache;
 }
 
 void Context::beginStep(Batch&& batch) {
@@ -232,12 +199,6 @@ size_t Context::weightBytes() const {
   return total;
 }
 
-size_t Context::kvBytes() const {
-  size_t total = 0;
-  for (const KvCache& cache : caches_) total += cache.slab->size();
-  return total;
-}
-
 void Context::close() {
   pool_->endStep();
   pool_ = std::make_unique<ThreadPool>(1);
@@ -246,6 +207,7 @@ void Context::close() {
   vectors_.clear();
   ropes_.clear();
   caches_.clear();
+  hosts_.clear();
   arena_.reset();
 }
 

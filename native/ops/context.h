@@ -54,6 +54,16 @@ struct KvCache {
   }
 };
 
+/** Columns of KvMoves; sizes were checked by the caller. */
+struct KvMoveColumns {
+  int64_t count;
+  /** 0 within the cache, 1 from the cache to the host, 2 from the host to the cache. */
+  const uint8_t* kinds;
+  const int32_t* sources;
+  const int32_t* targets;
+  const int32_t* numTokens;
+};
+
 /** Copies of the arrays of a step's RaggedBatch. */
 struct Batch {
   int64_t numTokens = 0;
@@ -117,6 +127,12 @@ class Context {
   int64_t createKvCache(int64_t numLayers, const KvLayer& shape);
   const PackedLinear& weight(int64_t id) const;
   size_t cacheBytes(int64_t id) const { return caches_.at(static_cast<size_t>(id)).slab->size(); }
+  /** Blocks outside the cache, laid out like its own. */
+  int64_t createKvHost(int64_t cache, int64_t numBlocks);
+  size_t hostBytes(int64_t id) const { return hosts_.at(static_cast<size_t>(id)).slab->size(); }
+  /** `host` is -1 for none. */
+  void moveKv(int64_t cache, int64_t host, const KvMoveColumns& moves);
+  bool equalKv(int64_t cache, int64_t blockA, int64_t blockB, int64_t numTokens);
 
   void beginStep(Batch&& batch);
   void endStep();
@@ -141,7 +157,8 @@ class Context {
 
   const Activations& tensor(int64_t id) const;
   size_t weightBytes() const;
-  size_t kvBytes() const;
+  size_t kvBytes() const { return totalBytes(caches_); }
+  size_t kvHostBytes() const { return totalBytes(hosts_); }
   size_t arenaBytes() const { return arena_.sizeBytes(); }
   /** Frees weights, caches and arena; only destruction is allowed after. */
   void close();
@@ -155,6 +172,7 @@ class Context {
   int64_t create(Form form, int64_t rows, int64_t cols);
   float* floats(int64_t id, const char* message) const;
   const KvCache& cache(int64_t id, int64_t layer) const;
+  static size_t totalBytes(const std::vector<KvCache>& caches);
   void attend(const AttentionJob& job);
 
   const KernelTable& kernels_;
@@ -166,6 +184,7 @@ class Context {
   std::vector<std::vector<float>> vectors_;
   std::vector<RopeTable> ropes_;
   std::vector<KvCache> caches_;
+  std::vector<KvCache> hosts_;
   /** One per thread. */
   std::vector<RowScratch> rowScratch_;
 };

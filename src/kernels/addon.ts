@@ -40,6 +40,19 @@ export interface NativeAddon {
     headDim: number,
     dtype: number,
   ): [id: number, sizeBytes: number];
+  createKvHost(context: NativeContext, cache: number, numBlocks: number): [id: number, sizeBytes: number];
+  /** `host` is -1 for none. */
+  moveKv(
+    context: NativeContext,
+    cache: number,
+    host: number,
+    count: number,
+    kinds: Uint8Array,
+    sources: Int32Array,
+    targets: Int32Array,
+    numTokens: Int32Array,
+  ): void;
+  equalKv(context: NativeContext, cache: number, blockA: number, blockB: number, numTokens: number): boolean;
   beginStep(
     context: NativeContext,
     numTokens: number,
@@ -121,7 +134,7 @@ export interface NativeAddon {
   ): void;
   read(context: NativeContext, x: number, into: Float32Array): void;
   releaseAfter(context: NativeContext, x: number): void;
-  memory(context: NativeContext): [weights: number, kvCache: number, arena: number];
+  memory(context: NativeContext): [weights: number, kvCache: number, kvHost: number, arena: number];
   /** The mapping, or the number of the system's error; 0 for an empty or special file. */
   mapFile(path: string): ArrayBuffer | number;
 }

@@ -61,12 +61,12 @@ export function createOps(options: CreateOpsOptions): CreatedOps {
       throw new MillraceError(
         "native_unavailable",
         `The native backend was asked for, but ${reason}. It needs x86-64 with AVX2 and a C++ compiler: ` +
-          "run `npm run build:native`, or use the reference backend.",
+          "run `npx millrace doctor --build`, or use the reference backend.",
       );
     }
     const note =
       `WARNING: native kernels are not in use, because ${reason}. The reference backend is more than a hundred ` +
-      "times slower. Install g++ or clang++ and run `npm run build:native`.";
+      "times slower. Install g++ or clang++ and run `npx millrace doctor --build`.";
     return { ops: createReferenceOps(options), notes: [note] };
   }
   const isa = chooseIsa(addon.listIsas(), options.isa);

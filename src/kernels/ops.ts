@@ -62,6 +62,33 @@ export interface KvCache extends KvCacheShape {
   readonly sizeBytes: number;
 }
 
+/** Memory outside a KV cache that blocks of it can be moved to and back; lives until `Ops.close`. */
+export interface KvHost {
+  readonly id: number;
+  /** Blocks of the cache's size that it holds. */
+  readonly numBlocks: number;
+  readonly sizeBytes: number;
+}
+
+/**
+ * From where to where a move copies: `copy` from cache block to cache block, `out` from cache block to host block,
+ * `in` from host block to cache block.
+ */
+export const kvMoveKinds = { copy: 0, out: 1, in: 2 } as const;
+
+/** Copies of KV blocks, in the order in which they are done. Arrays may be longer than `count`. */
+export interface KvMoves {
+  count: number;
+  /** [count] a value of `kvMoveKinds`. */
+  readonly kinds: Uint8Array;
+  /** [count] block to read. */
+  readonly sources: Int32Array;
+  /** [count] block to write. */
+  readonly targets: Int32Array;
+  /** [count] the first tokens of the block, 0 to blockSize; the rest of the target stays as it is. */
+  readonly numTokens: Int32Array;
+}
+
 /**
  * The tokens of one step: for each sequence a run of query tokens, ragged, prefill and decode mixed.
  * Arrays may be longer than needed; `numTokens` and `numSeqs` say what counts.
@@ -194,6 +221,16 @@ export interface Ops {
   loadVector(values: Float32Array): VectorWeight;
   loadRope(cos: Float32Array, sin: Float32Array, rotaryDim: number): RopeTable;
   createKvCache(shape: KvCacheShape): KvCache;
+  /** Room for `numBlocks` blocks of `cache`, at least one; other caches cannot use it. */
+  createKvHost(cache: KvCache, numBlocks: number): KvHost;
+  /**
+   * Copies whole tokens between blocks: all layers, K and V, as stored. Moves happen in list order, so that one may
+   * read what an earlier one wrote. All are checked before the first is done. Needs no step; within one, it comes
+   * before the first operation on the cache. `host` may be null where every move is a `copy`.
+   */
+  moveKv(cache: KvCache, host: KvHost | null, moves: KvMoves): void;
+  /** Whether the first `numTokens` tokens of two blocks are stored as the same bytes, in all layers. */
+  equalKv(cache: KvCache, blockA: number, blockB: number, numTokens: number): boolean;
 
   /** Resets the arena, keeps `batch` for the operations of this step and wakes the threads. */
   beginStep(batch: RaggedBatch): void;
@@ -242,9 +279,17 @@ export interface Ops {
   /** Copies an f32 tensor out: [rows · cols]. */
   read(x: Tensor, into: Float32Array): void;
 
-  /** Bytes in use: weights, caches, arena. */
-  memory(): { readonly weights: number; readonly kvCache: number; readonly arena: number };
+  /** Bytes in use. */
+  memory(): OpsMemory;
   close(): void;
+}
+
+/** Bytes in use; `kvHost` is that of all `createKvHost`. */
+export interface OpsMemory {
+  readonly weights: number;
+  readonly kvCache: number;
+  readonly kvHost: number;
+  readonly arena: number;
 }
 
 export interface OpsOptions {

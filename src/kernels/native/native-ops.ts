@@ -6,9 +6,12 @@ import type {
   AttentionShape,
   KvCache,
   KvCacheShape,
+  KvHost,
+  KvMoves,
   LinearEpilogue,
   LinearWeight,
   Ops,
+  OpsMemory,
   PackOptions,
   RaggedBatch,
   RopeTable,
@@ -37,6 +40,7 @@ class NativeOps implements Ops {
   readonly #addon: NativeAddon;
   readonly #context: NativeContext;
   readonly #owned: WeakSet<object> = new WeakSet();
+  readonly #hostCaches: WeakMap<KvHost, KvCache> = new WeakMap();
   #isInStep = false;
   #numTokens = 0;
   #isClosed = false;
@@ -99,6 +103,32 @@ class NativeOps implements Ops {
       dtype,
     );
     return this.#own({ ...shape, id, sizeBytes });
+  }
+
+  createKvHost(cache: KvCache, numBlocks: number): KvHost {
+    this.#checkOwned(cache, "a KV cache");
+    invariant(Number.isInteger(numBlocks) && numBlocks > 0, `a KV host has ${numBlocks} blocks`);
+    const [id, sizeBytes] = this.#addon.createKvHost(this.#context, cache.id, numBlocks);
+    const host = { id, numBlocks, sizeBytes };
+    this.#hostCaches.set(host, cache);
+    return host;
+  }
+
+  moveKv(cache: KvCache, host: KvHost | null, moves: KvMoves): void {
+    this.#checkOwned(cache, "a KV cache");
+    invariant(
+      host === null || this.#hostCaches.get(host) === cache,
+      "a KV host belongs to another cache or backend",
+    );
+    const { count, kinds, sources, targets, numTokens } = moves;
+    if (count === 0) return;
+    const hostId = host?.id ?? -1;
+    this.#addon.moveKv(this.#context, cache.id, hostId, count, kinds, sources, targets, numTokens);
+  }
+
+  equalKv(cache: KvCache, blockA: number, blockB: number, numTokens: number): boolean {
+    this.#checkOwned(cache, "a KV cache");
+    return this.#addon.equalKv(this.#context, cache.id, blockA, blockB, numTokens);
   }
 
   beginStep(batch: RaggedBatch): void {
@@ -270,9 +300,9 @@ class NativeOps implements Ops {
     this.#addon.read(this.#context, x.id, into);
   }
 
-  memory(): { readonly weights: number; readonly kvCache: number; readonly arena: number } {
-    const [weights, kvCache, arena] = this.#addon.memory(this.#context);
-    return { weights, kvCache, arena };
+  memory(): OpsMemory {
+    const [weights, kvCache, kvHost, arena] = this.#addon.memory(this.#context);
+    return { weights, kvCache, kvHost, arena };
   }
 
   close(): void {

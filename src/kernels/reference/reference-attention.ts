@@ -1,48 +1,12 @@
-import { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from "../../base/half.ts";
 import { invariant } from "../../base/invariant.ts";
-import type {
-  AttentionOptions,
-  AttentionShape,
-  KvCache,
-  KvCacheShape,
-  RaggedBatch,
-  RopeTable,
-} from "../ops.ts";
+import type { AttentionOptions, AttentionShape, RaggedBatch, RopeTable } from "../ops.ts";
+import { headOffset, loadHead, type ReferenceKvCache, storeHead } from "./reference-kv.ts";
 import { dot } from "./reference-linear.ts";
 import type { ReferenceTensor } from "./tensor-arena.ts";
-
-type KvStore = Float32Array | Uint16Array;
-
-/** K and V of each layer, [block, kvHead, token, headDim]. */
-export interface ReferenceKvCache extends KvCache {
-  readonly keys: readonly KvStore[];
-  readonly values: readonly KvStore[];
-}
 
 export interface ReferenceRopeTable extends RopeTable {
   readonly cos: Float32Array;
   readonly sin: Float32Array;
-}
-
-export function createReferenceKvCache(id: number, shape: KvCacheShape): ReferenceKvCache {
-  const size = shape.numBlocks * shape.blockSize * shape.numKvHeads * shape.headDim;
-  const allocate = (): KvStore => (shape.dtype === "f32" ? new Float32Array(size) : new Uint16Array(size));
-  const slabs = (): KvStore[] => Array.from({ length: shape.numLayers }, allocate);
-  const bytesPerElement = shape.dtype === "f32" ? 4 : 2;
-  return {
-    ...shape,
-    id,
-    sizeBytes: 2 * shape.numLayers * size * bytesPerElement,
-    keys: slabs(),
-    values: slabs(),
-  };
-}
-
-/** First element of a token's head in a slab. */
-function headOffset(cache: KvCacheShape, slot: number, kvHead: number): number {
-  const { blockSize, numKvHeads, headDim } = cache;
-  const block = Math.floor(slot / blockSize);
-  return ((block * numKvHeads + kvHead) * blockSize + (slot % blockSize)) * headDim;
 }
 
 /** Rotates q and k in place and writes k and v to the slots of the batch; each product and sum rounded to f32. */
@@ -75,8 +39,8 @@ export function rotateAndStore(
     const valueStart = keyStart + numKvHeads * headDim;
     for (let head = 0; head < numKvHeads; head += 1) {
       const at = headOffset(cache, slot, head);
-      store(qkv.values, keyStart + head * headDim, keys, at, cache);
-      store(qkv.values, valueStart + head * headDim, values, at, cache);
+      storeHead(qkv.values.subarray(keyStart + head * headDim), keys, at, cache);
+      storeHead(qkv.values.subarray(valueStart + head * headDim), values, at, cache);
     }
   }
 }
@@ -91,30 +55,6 @@ function rotate(values: Float32Array, start: number, rope: ReferenceRopeTable, p
     values[start + i] = Math.fround(first * cos) - Math.fround(second * sin);
     values[start + half + i] = Math.fround(second * cos) + Math.fround(first * sin);
   }
-}
-
-function store(
-  source: Float32Array,
-  from: number,
-  slab: KvStore,
-  at: number,
-  { headDim, dtype }: KvCacheShape,
-): void {
-  if (dtype === "f32") slab.set(source.subarray(from, from + headDim), at);
-  else if (dtype === "f16") for (let i = 0; i < headDim; i += 1) slab[at + i] = f32ToF16(source[from + i]!);
-  else for (let i = 0; i < headDim; i += 1) slab[at + i] = f32ToBf16(source[from + i]!);
-}
-
-function load(
-  slab: KvStore,
-  at: number,
-  into: Float64Array,
-  to: number,
-  { headDim, dtype }: KvCacheShape,
-): void {
-  if (dtype === "f32") for (let i = 0; i < headDim; i += 1) into[to + i] = slab[at + i]!;
-  else if (dtype === "f16") for (let i = 0; i < headDim; i += 1) into[to + i] = f16ToF32(slab[at + i]!);
-  else for (let i = 0; i < headDim; i += 1) into[to + i] = bf16ToF32(slab[at + i]!);
 }
 
 /** One sequence's part of a batch and one KV head of its context. */
@@ -169,8 +109,8 @@ function gatherContext(
   for (let position = 0; position < context.scores.length; position += 1) {
     const entry = seq * batch.blockTableStride + Math.floor(position / blockSize);
     const at = headOffset(cache, batch.blockTables[entry]! * blockSize + (position % blockSize), kvHead);
-    load(cache.keys[layer]!, at, context.keys, position * headDim, cache);
-    load(cache.values[layer]!, at, context.values, position * headDim, cache);
+    loadHead(cache.keys[layer]!, at, context.keys.subarray(position * headDim), cache);
+    loadHead(cache.values[layer]!, at, context.values.subarray(position * headDim), cache);
   }
 }
 

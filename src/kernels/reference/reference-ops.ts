@@ -5,9 +5,12 @@ import type {
   AttentionShape,
   KvCache,
   KvCacheShape,
+  KvHost,
+  KvMoves,
   LinearEpilogue,
   LinearWeight,
   Ops,
+  OpsMemory,
   OpsOptions,
   PackOptions,
   RaggedBatch,
@@ -20,13 +23,15 @@ import type {
   VectorWeight,
 } from "../ops.ts";
 import { writeRow } from "./activation-forms.ts";
+import { attend, type ReferenceRopeTable, rotateAndStore } from "./reference-attention.ts";
 import {
-  attend,
   createReferenceKvCache,
+  createReferenceKvHost,
+  equalBlocks,
+  moveBlocks,
   type ReferenceKvCache,
-  type ReferenceRopeTable,
-  rotateAndStore,
-} from "./reference-attention.ts";
+  type ReferenceKvHost,
+} from "./reference-kv.ts";
 import { multiply } from "./reference-linear.ts";
 import { sampleRows, scoreRows } from "./reference-sampling.ts";
 import { expandFloats, packReferenceWeight, type ReferenceWeight } from "./reference-weight.ts";
@@ -54,6 +59,7 @@ class ReferenceOps implements Ops {
   readonly #arena: TensorArena = new TensorArena();
   readonly #weights: Set<LinearWeight> = new Set();
   readonly #caches: Set<KvCache> = new Set();
+  readonly #hosts: Set<KvHost> = new Set();
   #batch: RaggedBatch | null = null;
   #nextId = 1;
 
@@ -84,6 +90,21 @@ class ReferenceOps implements Ops {
     const cache = createReferenceKvCache(this.#nextId++, shape);
     this.#caches.add(cache);
     return cache;
+  }
+
+  createKvHost(cache: KvCache, numBlocks: number): KvHost {
+    const host = createReferenceKvHost(this.#nextId++, this.#cache(cache), numBlocks);
+    this.#hosts.add(host);
+    return host;
+  }
+
+  moveKv(cache: KvCache, host: KvHost | null, moves: KvMoves): void {
+    invariant(host === null || this.#hosts.has(host), "a KV host belongs to another cache or backend");
+    moveBlocks(this.#cache(cache), host as ReferenceKvHost | null, moves);
+  }
+
+  equalKv(cache: KvCache, blockA: number, blockB: number, numTokens: number): boolean {
+    return equalBlocks(this.#cache(cache), blockA, blockB, numTokens);
   }
 
   beginStep(batch: RaggedBatch): void {
@@ -223,15 +244,21 @@ class ReferenceOps implements Ops {
     into.set(this.#arena.floats(x).values);
   }
 
-  memory(): { readonly weights: number; readonly kvCache: number; readonly arena: number } {
+  memory(): OpsMemory {
     const total = (items: Iterable<{ readonly sizeBytes: number }>): number =>
       [...items].reduce((sum, item) => sum + item.sizeBytes, 0);
-    return { weights: total(this.#weights), kvCache: total(this.#caches), arena: this.#arena.sizeBytes };
+    return {
+      weights: total(this.#weights),
+      kvCache: total(this.#caches),
+      kvHost: total(this.#hosts),
+      arena: this.#arena.sizeBytes,
+    };
   }
 
   close(): void {
     this.#weights.clear();
     this.#caches.clear();
+    this.#hosts.clear();
     this.#arena.reset();
     this.#arena.reset();
   }

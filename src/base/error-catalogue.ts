@@ -66,8 +66,25 @@ export const errorCatalogue = {
   },
   engine_overloaded: {
     kind: "capacity",
-    when: "The waiting queue is full.",
+    when: "The waiting queue is full, in requests or in prompt tokens.",
     remedy: "Try again after the time in the `retry-after` header.",
+  },
+  tenant_queue_full: {
+    kind: "capacity",
+    status: 429,
+    when: "One tenant has as many waiting requests as it may have; others are still served.",
+    remedy: "Send fewer requests at once; try again after the time in the `retry-after` header.",
+  },
+  deadline_unreachable: {
+    kind: "capacity",
+    when: "The work ahead of a request takes longer than its deadline allows, so it is not begun.",
+    remedy: "Give it more time, or try again after the time in the `retry-after` header.",
+  },
+  deadline_exceeded: {
+    kind: "capacity",
+    status: 504,
+    when: "The deadline of a request passed while it waited or ran.",
+    remedy: "Give it more time, or ask for fewer tokens.",
   },
   server_not_ready: {
     kind: "capacity",

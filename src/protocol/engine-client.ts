@@ -1,10 +1,33 @@
 import type { SamplingParams } from "./sampling-params.ts";
 
+/** How a request stands beside others. It changes when an answer comes, never what it is. */
+export interface RequestScheduling {
+  /** A lower number starts sooner; default 0. A whole number of 32 bits. Refused where the engine reads none. */
+  readonly priority?: number;
+  /** Who pays: the name whose share and caps count; default the empty name. At most 256 characters. */
+  readonly tenant?: string;
+  /** Milliseconds from arrival until the whole answer is there; above 0. Default: no deadline. */
+  readonly deadlineMs?: number;
+  /** Prefix blocks are shared only between requests of equal salt. 1 to 256 characters; default: with all. */
+  readonly cacheSalt?: string;
+}
+
+/**
+ * A request that is refused costs no model work. Its iteration rejects with a `MillraceError` whose code says why:
+ * - `invalid_request`, `context_length_exceeded`, `request_never_fits`: it can never run as it is (400)
+ * - `tenant_queue_full`: its tenant has used up its own places in the queue (429)
+ * - `engine_overloaded`: the queue is full (503)
+ * - `deadline_unreachable`: the work ahead of it takes longer than its deadline allows (503)
+ *
+ * The last three carry `retryAfterSeconds`. `deadline_exceeded` (504) ends a request whose deadline passes while it
+ * waits or runs; outputs that came before it stay valid.
+ */
 export interface GenerateRequest {
   /** Unique among open requests. */
   readonly requestId: string;
   readonly promptTokenIds: readonly number[] | Int32Array;
   readonly sampling: SamplingParams;
+  readonly scheduling?: RequestScheduling;
 }
 
 /** `stop`: end token or stop id; `length`: maxTokens or the context is full; `abort`: the client gave up. */

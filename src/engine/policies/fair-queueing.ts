@@ -1,0 +1,109 @@
+import { IndexedHeap } from "../indexed-heap.ts";
+import type { SchedulingPolicy } from "../scheduling-policy.ts";
+import type { TenantTable } from "../tenant-table.ts";
+import { RowLists } from "./row-lists.ts";
+
+/**
+ * Weighted fair queueing between tenants: virtual token counters (Sheng et al. 2024, "Fairness in Serving Large
+ * Language Models", algorithm 2). The tenant that has been served least, in tokens divided by its weight, starts its
+ * oldest sequence next; prompt and output tokens are charged as they are computed. A tenant that comes back from
+ * having nothing to wait for starts at the virtual time of those that wait: neither credit for its absence nor debt.
+ *
+ * Why counters and not the deficits of round robin (Shreedhar & Varghese 1995): a deficit is paid before a packet
+ * is sent and needs its length, but how long an answer becomes is known only when it is there.
+ *
+ * Bound: of two tenants that both wait, one is ahead by no more than its own sequences that run at a time can hold
+ * (tokens divided by weight). So none starves.
+ */
+export class FairQueueing implements SchedulingPolicy {
+  readonly #tenants: TenantTable;
+  readonly #rows: RowLists;
+  /** Tenants with a waiting row, the least served first, of equals the one whose first row arrived first. */
+  readonly #waiting: IndexedHeap;
+  #numWaiting = 0;
+  /** No tenant that waits has been served less, and none will be. */
+  #virtualTime = 0;
+  /** The tenant whose leaving left the queue empty; −1 while someone waits. */
+  #lastToLeave = -1;
+
+  constructor(tenants: TenantTable) {
+    this.#tenants = tenants;
+    this.#rows = new RowLists(tenants.ofRow.length, tenants.numSlots);
+    this.#waiting = new IndexedHeap(tenants.numSlots, (a, b) => this.#isBefore(a, b));
+  }
+
+  get numWaiting(): number {
+    return this.#numWaiting;
+  }
+
+  enqueue(row: number): void {
+    const tenant = this.#tenants.ofRow[row]!;
+    const isNew = this.#rows.first(tenant) === -1;
+    this.#rows.append(tenant, row);
+    this.#numWaiting += 1;
+    if (isNew) this.#join(tenant);
+  }
+
+  requeue(row: number): void {
+    const tenant = this.#tenants.ofRow[row]!;
+    const isNew = this.#rows.first(tenant) === -1;
+    this.#rows.restore(tenant, row);
+    this.#numWaiting += 1;
+    if (isNew) this.#join(tenant);
+    else this.#waiting.moved(tenant);
+  }
+
+  peek(): number {
+    const tenant = this.#waiting.first;
+    return tenant === -1 ? -1 : this.#rows.first(tenant);
+  }
+
+  remove(row: number): void {
+    const tenant = this.#tenants.ofRow[row]!;
+    const wasFirst = this.#rows.first(tenant) === row;
+    this.#rows.remove(row);
+    this.#numWaiting -= 1;
+    if (this.#rows.first(tenant) === -1) this.#leave(tenant);
+    else if (wasFirst) this.#waiting.moved(tenant);
+  }
+
+  charge(row: number, numTokens: number): void {
+    const { ofRow, served, weights } = this.#tenants;
+    const tenant = ofRow[row]!;
+    served[tenant]! += numTokens / weights[tenant]!;
+    if (this.#waiting.has(tenant)) this.#waiting.moved(tenant);
+    else if (tenant === this.#lastToLeave) this.#passTo(served[tenant]!);
+  }
+
+  /** Of other tenants' rows none is sure to be ahead; of the same tenant's all are. */
+  isAhead(row: number, _priority: number, tenant: number): boolean {
+    return this.#tenants.ofRow[row] === tenant;
+  }
+
+  #join(tenant: number): void {
+    const { served } = this.#tenants;
+    if (this.#waiting.size > 0) this.#passTo(served[this.#waiting.first]!);
+    this.#lastToLeave = -1;
+    served[tenant] = Math.max(served[tenant]!, this.#virtualTime);
+    this.#waiting.add(tenant);
+  }
+
+  #leave(tenant: number): void {
+    this.#waiting.remove(tenant);
+    if (this.#waiting.size > 0) return;
+    this.#lastToLeave = tenant;
+    this.#passTo(this.#tenants.served[tenant]!);
+  }
+
+  #passTo(time: number): void {
+    this.#virtualTime = Math.max(this.#virtualTime, time);
+  }
+
+  #isBefore(a: number, b: number): boolean {
+    const { served } = this.#tenants;
+    const difference = served[a]! - served[b]!;
+    if (difference !== 0) return difference < 0;
+    const { arrivals } = this.#rows;
+    return arrivals[this.#rows.first(a)]! < arrivals[this.#rows.first(b)]!;
+  }
+}

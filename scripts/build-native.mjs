@@ -173,6 +173,8 @@ async function main() {
 try {
   await main();
 } catch (error) {
-  console.error(`Building the native kernels failed: ${error.message}`);
+  console.error(
+    `Building the native kernels failed: ${error.message}. Choose another compiler with CXX=..., or go without with CXX=none.`,
+  );
   process.exit(1);
 }

@@ -36,6 +36,24 @@ test("a wrong value names the option, the value and what is allowed", () => {
   expect(() => resolveComponent(component, {}, { COUNT: "x" })).toThrow("(from COUNT)");
 });
 
+test("no text of the schema library reaches a user", () => {
+  const plain = {
+    file: field("--file <file>", z.string(), "which"),
+    list: field("--list <text...>", z.array(z.string()).default([]), "which"),
+    quiet: field("--quiet", z.boolean().default(false), "say less", { env: "QUIET" }),
+  };
+  const given = { file: "a" };
+  expect(() => resolveComponent(plain, {}, {})).toThrow(
+    "--file is missing: it takes the form --file <file>. See --help.",
+  );
+  expect(() => resolveComponent(plain, { ...given, list: "a" }, {})).toThrow(
+    '--list is "a": it takes the form --list <text...>. See --help.',
+  );
+  expect(() => resolveComponent(plain, given, { QUIET: "yes" })).toThrow(
+    '--quiet is "yes" (from QUIET): it takes the form --quiet. See --help.',
+  );
+});
+
 test("help shows defaults that say something", () => {
   expect(flagName("--count <n>")).toBe("--count");
   expect(defaultText(component.count)).toBe("3");

@@ -40,7 +40,8 @@ export function resolveComponent<C extends Component>(
   for (const [key, setting] of Object.entries(component)) {
     const fromEnvironment = setting.env === undefined ? undefined : environment[setting.env];
     const value = given[key] ?? fromEnvironment;
-    const parsed = setting.schema.safeParse(value);
+    // Where a schema has no words of its own for what it takes, the flag's notation says it.
+    const parsed = setting.schema.safeParse(value, { error: () => `it takes the form ${setting.flag}` });
     if (!parsed.success) {
       const name = flagName(setting.flag);
       const source =

@@ -1,5 +1,6 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import os from "node:os";
+import { fileURLToPath } from "node:url";
 import { Command } from "commander";
 import { z } from "zod";
 import { formatBytes } from "../../base/units.ts";
@@ -11,6 +12,7 @@ import { addSettings, readSettings } from "../settings.ts";
 import { printLine } from "../terminal.ts";
 
 const own = {
+  build: field("--build", z.boolean().default(false), "build the native kernels first; needs g++ or clang++"),
   json: field("--json", z.boolean().default(false), "print one JSON object"),
 } satisfies Component;
 
@@ -25,6 +27,8 @@ export function doctorCommand(): Command {
 }
 
 function runDoctor(_options: unknown, command: Command): void {
+  const { build, json } = readSettings(command, own);
+  if (build) buildNative();
   const native = nativeStatus();
   const report = {
     version,
@@ -38,7 +42,7 @@ function runDoctor(_options: unknown, command: Command): void {
     compiler: compilerVersion(),
   };
   if (!native.available) process.exitCode = 3;
-  if (readSettings(command, own).json) {
+  if (json) {
     printLine(JSON.stringify(report, null, 2));
     return;
   }
@@ -56,9 +60,17 @@ function runDoctor(_options: unknown, command: Command): void {
   if (!native.available)
     printLine(
       report.compiler === null
-        ? "What to do: install g++ or clang++, then run `npm run build:native`."
-        : "What to do: run `npm run build:native` and read what it prints.",
+        ? "What to do: install g++ or clang++, then run `npx millrace doctor --build`."
+        : "What to do: run `npx millrace doctor --build` and read what it prints.",
     );
+}
+
+/** The package's own build script, in a clone as in an installed package. */
+const buildScript: string = fileURLToPath(new URL("../../../scripts/build-native.mjs", import.meta.url));
+
+/** Builds into the package's folder. What the compiler says goes to stderr, as stdout is for the report. */
+function buildNative(): void {
+  spawnSync(process.execPath, [buildScript], { stdio: ["ignore", 2, 2] });
 }
 
 function compilerVersion(): string | null {

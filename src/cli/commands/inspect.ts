@@ -14,20 +14,23 @@ const own = {
   json: field("--json", z.boolean().default(false), "print everything as one JSON object"),
 } satisfies Component;
 
-const examples = `
-Reads headers only; no weight is loaded. A model that cannot be run here is shown as far as it can be read, and refused
-with exit code 2.
+const summary = "say what a model file holds";
+
+const description = `${summary}
 
 Examples:
   millrace inspect ./model
   millrace inspect model.gguf --tensors
-  millrace inspect model.gguf --json | jq .config`;
+  millrace inspect model.gguf --json | jq .config
+
+Reads headers only; no weight is loaded. A model that cannot be run here is shown as far as it can be read, and refused
+with exit code 2.`;
 
 export function inspectCommand(): Command {
   const command = new Command("inspect")
-    .description("say what a model file holds")
-    .argument("<model>", "a model folder or a GGUF file")
-    .addHelpText("after", examples);
+    .summary(summary)
+    .description(description)
+    .argument("<model>", "a model folder or a GGUF file");
   return addSettings(command, own).action(runInspect);
 }
 

@@ -15,7 +15,7 @@ export const schemeSettings = {
   scheme: field(
     "--scheme <name>",
     oneOf(schemeNames).default("w8a8"),
-    `weights and activations: ${schemeNames.join(", ")}`,
+    "bits of the weights and of what goes into them",
   ),
   groupSize: field(
     "--group-size <n>",
@@ -34,20 +34,23 @@ const own = {
   json: field("--json", z.boolean().default(false), "print the manifest as JSON"),
 } satisfies Component;
 
-const examples = `
-Writes a compressed-tensors folder that Millrace, transformers and vLLM read. Head and embedding stay bf16.
-w8a8 keeps nearly everything; w4a16 halves the size again; w3a16 and w2a16 need better methods than rounding.
+const summary = "make a model smaller by rounding its weights to integers";
+
+const description = `${summary}
 
 Examples:
   millrace quantize ./model --scheme w8a8
   millrace quantize ./model --scheme w4a16 --group-size 32 --out ./model-w4
-  millrace quantize model.gguf --scheme w8a8 --dtype bfloat16`;
+  millrace quantize model.gguf --scheme w8a8 --dtype bfloat16
+
+Writes a compressed-tensors folder that Millrace, transformers and vLLM read. Head and embedding stay bf16.
+w8a8 keeps nearly everything; w4a16 halves the size again; w3a16 and w2a16 need better methods than rounding.`;
 
 export function quantizeCommand(): Command {
   const command = new Command("quantize")
-    .description("make a model smaller by rounding its weights to integers")
-    .argument("<model>", "a model folder or a GGUF file")
-    .addHelpText("after", examples);
+    .summary(summary)
+    .description(description)
+    .argument("<model>", "a model folder or a GGUF file");
   for (const part of [schemeSettings, own]) addSettings(command, part);
   return command.action(runQuantize);
 }

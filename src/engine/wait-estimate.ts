@@ -25,8 +25,11 @@ export class WaitEstimate {
   readonly #tokens: Float64Array = new Float64Array(numClasses);
   readonly #timesMs: Float64Array = new Float64Array(numClasses);
   readonly #maxNumBatchedTokens: number;
-  /** Mean output tokens of sequences that ended; 0 before the first. */
+  /** Mean output tokens of sequences that ended. */
   #meanOutputTokens = 0;
+  /** Mean share of a prompt that the prefix cache did not have. */
+  #meanComputedShare = 1;
+  #hasEnded = false;
 
   constructor(maxNumBatchedTokens: number) {
     this.#maxNumBatchedTokens = maxNumBatchedTokens;
@@ -41,10 +44,13 @@ export class WaitEstimate {
     this.#timesMs[index]! += weight * (timeMs - this.#timesMs[index]!);
   }
 
-  /** A sequence ended after `numOutputTokens` tokens. */
-  observeEnd(numOutputTokens: number): void {
-    const weight = this.#meanOutputTokens === 0 ? 1 : newWeight;
+  /** A sequence ended whose prompt had `numCachedTokens` tokens in the cache when it started. */
+  observeEnd(numPromptTokens: number, numCachedTokens: number, numOutputTokens: number): void {
+    const weight = this.#hasEnded ? newWeight : 1;
+    const computedShare = (numPromptTokens - numCachedTokens) / numPromptTokens;
+    this.#hasEnded = true;
     this.#meanOutputTokens += weight * (numOutputTokens - this.#meanOutputTokens);
+    this.#meanComputedShare += weight * (computedShare - this.#meanComputedShare);
   }
 
   /** Milliseconds that a step of so many tokens takes; 0 before the first step. */
@@ -61,15 +67,16 @@ export class WaitEstimate {
 
   /**
    * Seconds until the work is done: prompts are computed in steps of at most `maxNumBatchedTokens`, while the running
-   * sequences draw one token each per step, and so many of those as must end take a mean answer's tokens each.
-   * 0 before the first step.
+   * sequences draw one token each per step, and so many of those as must end take a mean answer's tokens each. What
+   * the prefix cache is likely to have is left out. 0 before the first step.
    */
   secondsFor(work: WorkAhead): number {
     const numRunning = Math.max(1, work.numRunning);
     const numOutputTokens = work.numEnds * this.#meanOutputTokens;
-    const numPromptSteps = Math.ceil(work.numPromptTokens / this.#maxNumBatchedTokens);
+    const numPromptTokens = work.numPromptTokens * this.#meanComputedShare;
+    const numPromptSteps = Math.ceil(numPromptTokens / this.#maxNumBatchedTokens);
     const numSteps = Math.max(1, numPromptSteps, numOutputTokens / numRunning);
-    const numTokens = work.numPromptTokens + numOutputTokens;
+    const numTokens = numPromptTokens + numOutputTokens;
     return (numSteps * this.stepMs(Math.min(this.#maxNumBatchedTokens, numTokens / numSteps))) / 1000;
   }
 

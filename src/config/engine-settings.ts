@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { type Component, field, type Values } from "./component.ts";
-import { bytes, integer, oneOf, tokenCount } from "./value-schemas.ts";
+import { bytes, integer, oneOf, tokenCount, weightList } from "./value-schemas.ts";
 
 /** How the weights and activations run; shared by every command that loads a model. */
 export const precisionSettings = {
@@ -65,6 +65,33 @@ export const schedulerSettings = {
     "--max-num-queued-reqs <n>",
     integer(1).default(4096),
     "most waiting requests; more are refused with 503",
+  ),
+  maxNumQueuedTokens: field(
+    "--max-num-queued-tokens <n>",
+    integer(1).optional(),
+    "most prompt tokens that wait; more are refused with 503 (default: no cap)",
+  ),
+  maxNumQueuedReqsPerTenant: field(
+    "--max-num-queued-reqs-per-tenant <n>",
+    integer(1).optional(),
+    "most waiting requests of one tenant, requests without one together; more are refused with 429 (default: no cap)",
+  ),
+  schedulingPolicy: field(
+    "--scheduling-policy <name>",
+    oneOf(["fcfs", "priority", "fair"]).default("fcfs"),
+    "who starts first: fcfs by arrival; priority the lowest number, which may starve others; fair shares the tokens " +
+      "between tenants by weight",
+  ),
+  tenantWeight: field(
+    "--tenant-weight <name=weight,...>",
+    weightList.optional(),
+    "shares under --scheduling-policy fair, such as gold=4,batch=0.5 (default: 1 for each tenant)",
+  ),
+  preemptionVictim: field(
+    "--preemption-victim <name>",
+    oneOf(["lifo", "fifo", "priority", "size"]).optional(),
+    "who gives way when the KV cache is full: lifo the one started last, fifo the one that has run longest, priority " +
+      "the highest number, size the one with most blocks (default: lifo; priority under --scheduling-policy priority)",
   ),
   seed: field(
     "--seed <n>",

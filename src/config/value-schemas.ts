@@ -63,6 +63,27 @@ export const integerList = z.string().transform((text, context) => {
   return numbers;
 });
 
+const weightMessage =
+  "it takes name=weight, separated by commas, each weight from 0.001 to 1000, such as gold=4,batch=0.5";
+
+/** "gold=4,batch=0.5" as weights by name. A name may hold "=": the last one divides. */
+export const weightList = z.string().transform((text, context) => {
+  const weights = new Map<string, number>();
+  for (const part of text.split(",")) {
+    const divider = part.lastIndexOf("=");
+    const name = part.slice(0, Math.max(0, divider)).trim();
+    const value = part.slice(divider + 1).trim();
+    const weight = value === "" ? Number.NaN : Number(value);
+    if (divider < 0 || name === "" || weights.has(name) || !(weight >= 0.001 && weight <= 1000)) {
+      const message = weights.has(name) ? `"${name}" has two weights; give it one` : weightMessage;
+      context.addIssue({ code: "custom", message });
+      return z.NEVER;
+    }
+    weights.set(name, weight);
+  }
+  return weights;
+});
+
 /** "a,b" as texts. */
 export const textList = z.string().transform((text) =>
   text

@@ -1,4 +1,6 @@
 import type { PrecisionOptions } from "../model/causal-model.ts";
+import type { SchedulingPolicyName } from "./scheduling-policy.ts";
+import type { VictimPolicyName } from "./victim-policy.ts";
 
 /** Everything that starts an engine; plain data, so that it can cross to the engine's thread. */
 export interface EngineOptions extends PrecisionOptions {
@@ -25,6 +27,20 @@ export interface EngineOptions extends PrecisionOptions {
   readonly seed: number | null;
   /** Most waiting requests; more are refused. */
   readonly maxNumQueuedRequests: number;
+  /** Most prompt tokens that wait; default 0, no cap. */
+  readonly maxNumQueuedTokens?: number;
+  /** Most waiting requests of one tenant; default 0, no cap. */
+  readonly maxNumQueuedRequestsPerTenant?: number;
+  /** Order in which requests start; default `fcfs`. */
+  readonly schedulingPolicy?: SchedulingPolicyName;
+  /** Shares of tenants under `fair`, where not 1. */
+  readonly tenantWeights?: ReadonlyMap<string, number>;
+  /** Who gives way when no KV block is free; default `priority` under that policy, else `lifo`. */
+  readonly preemptionVictim?: VictimPolicyName;
+  /** Whether a request uses what another computed for the same tokens; default true. */
+  readonly enablePrefixCaching?: boolean;
+  /** Computes what the prefix cache knows anew and compares; default false. */
+  readonly checkPrefixCache?: boolean;
   /** Tokens per KV block; default 32. */
   readonly blockSize?: number;
   /** Exact number of KV blocks, whatever the memory: to provoke preemption in tests. */

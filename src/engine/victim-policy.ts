@@ -1,3 +1,5 @@
+import type { SchedulingPolicyName } from "./scheduling-policy.ts";
+
 /** Says which running sequence gives way when no block is free. It has nothing to do with the order of waiting. */
 export interface VictimPolicy {
   /**
@@ -10,6 +12,11 @@ export interface VictimPolicy {
 
 /** Names of the policies, as the command line has them. */
 export type VictimPolicyName = "lifo" | "fifo" | "priority" | "size";
+
+/** Who gives way unless it is said: where order goes by priority, memory does too, as in vLLM. */
+export function defaultVictims(schedulingPolicy: SchedulingPolicyName): VictimPolicyName {
+  return schedulingPolicy === "priority" ? "priority" : "lifo";
+}
 
 /** What the policies read of the rows. */
 export interface VictimArrays {

@@ -7,7 +7,10 @@ import type { Workload } from "./workload.ts";
 export interface StagePlan {
   /** Requests in flight: N patient users, each sending the next request when its answer is complete. */
   readonly concurrency: number;
+  /** At least so many requests, … */
   readonly numRequests: number;
+  /** … and new ones until the stage is so old. */
+  readonly minSeconds: number;
   /** First prompt index of the stage, so that no stage repeats another's prompts. */
   readonly firstIndex: number;
   readonly workload: Workload;
@@ -26,14 +29,12 @@ export async function runStage(
   const originMs = performance.now();
   const cpuBefore = process.cpuUsage();
   const records: RequestRecord[] = [];
+  const isFull = (): boolean =>
+    started >= plan.numRequests && performance.now() - originMs >= plan.minSeconds * 1000;
   let started = 0;
   let errorsInRow = 0;
   const user = async (): Promise<void> => {
-    while (
-      started < plan.numRequests &&
-      errorsInRow < maxConsecutiveErrors &&
-      plan.signal?.aborted !== true
-    ) {
+    while (!isFull() && errorsInRow < maxConsecutiveErrors && plan.signal?.aborted !== true) {
       const index = plan.firstIndex + started;
       started += 1;
       const record = await measureRequest(target, {

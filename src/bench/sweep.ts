@@ -16,9 +16,11 @@ export interface SweepOptions {
   /** Null takes the first model that the server lists. */
   readonly model: string | null;
   readonly concurrencies: readonly number[];
-  /** Requests of a stage = max(minRequests, requestsPerSeat · concurrency). */
+  /** Requests of a stage = max(minRequests, requestsPerSeat · concurrency), or more to fill `minSeconds`. */
   readonly requestsPerSeat: number;
   readonly minRequests: number;
+  /** A stage goes on until it is so old: fast models get enough requests for a narrow interval. */
+  readonly minSeconds: number;
   readonly inputTokens: number;
   readonly outputTokens: number;
   readonly numWarmup: number;
@@ -59,13 +61,14 @@ export async function runSweep(options: SweepOptions): Promise<BenchRecord> {
       const { stage, records } = await runStage(target, {
         concurrency,
         numRequests,
+        minSeconds: options.minSeconds,
         firstIndex,
         workload,
         signal,
-        onRequest: (done) => progress.update(done),
+        onRequest: (done) => progress.update(Math.min(done, numRequests), `${done} requests`),
       });
       signal?.throwIfAborted();
-      firstIndex += numRequests;
+      firstIndex += records.length;
       options.onStage?.(stage, records);
       stages.push(stage);
       await refuseLostServer(stage, options);

@@ -23,6 +23,7 @@ export interface FlowPlan {
   readonly dataDir: string | null;
   readonly concurrencies: readonly number[];
   readonly requestsPerSeat: number;
+  readonly minSeconds: number;
   readonly inputTokens: number;
   readonly outputTokens: number;
   readonly outPath: string;

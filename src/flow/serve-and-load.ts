@@ -28,6 +28,7 @@ export async function serveAndLoad(
     dtype: side.dtype,
     concurrencies: plan.concurrencies,
     requestsPerSeat: plan.requestsPerSeat,
+    minSeconds: plan.minSeconds,
     inputTokens: plan.inputTokens,
     outputTokens: plan.outputTokens,
   });
@@ -47,6 +48,7 @@ export async function serveAndLoad(
       concurrencies: plan.concurrencies,
       requestsPerSeat: plan.requestsPerSeat,
       minRequests,
+      minSeconds: plan.minSeconds,
       inputTokens: plan.inputTokens,
       outputTokens: plan.outputTokens,
       numWarmup,

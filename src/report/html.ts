@@ -4,14 +4,15 @@ import { escapeXml, renderLinePlot, type Series } from "./line-plot.ts";
 import { type ReportTable, reportTables } from "./tables.ts";
 
 const style = `
-:root { color-scheme: light dark; --ink: #1c2430; --soft: #67727e; --rule: #d9dee4; --page: #fff; --base: #6b7c93; --compressed: #c2571a; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ed; --soft: #9aa5b1; --rule: #37404a; --page: #14181d; --base: #93a7c1; --compressed: #f0894a; } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); max-width: 68rem; margin: 2rem auto; padding: 0 1rem; }
+:root { color-scheme: light dark; --ink: #1c2430; --soft: #67727e; --rule: #d9dee4; --page: #fff; --hover: #f3f5f7; --base: #6b7c93; --compressed: #c2571a; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ed; --soft: #9aa5b1; --rule: #37404a; --page: #14181d; --hover: #1e242b; --base: #93a7c1; --compressed: #f0894a; } }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-p.caption, .meta { color: var(--soft); font-size: .88rem; }
+p.caption { margin: .5rem 0; max-width: 50rem; } p.caption, .meta { color: var(--soft); font-size: .88rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; } .scroll { overflow-x: auto; }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--rule); text-align: right; white-space: nowrap; } th:first-child, td:first-child { text-align: left; }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(22rem, 1fr)); gap: 1rem; }
+th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--rule); text-align: right; white-space: nowrap; vertical-align: top; } th.text, td.text { text-align: left; }
+th:first-child, td:first-child { position: sticky; left: 0; background: var(--page); padding-left: 0; } td.text { white-space: normal; min-width: 7.5rem; } tbody tr:hover td { background: var(--hover); }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr)); gap: 1rem; }
 svg text { fill: var(--ink); font: 12px system-ui, sans-serif; } svg .title { font-weight: 600; } svg .tick { fill: var(--soft); font-size: 11px; }
 svg .middle { text-anchor: middle; } svg .end { text-anchor: end; } svg .grid { stroke: var(--rule); } svg .line { fill: none; stroke-width: 2; }
 svg .line.base { stroke: var(--base); } svg .line.compressed { stroke: var(--compressed); }
@@ -90,11 +91,11 @@ function renderBars(
   text: (bar: { readonly share: number }) => string,
 ): string {
   const rowHeight = 26;
-  const scale = 220 / Math.max(1, ...bars.map((bar) => bar.share));
+  const scale = 210 / Math.max(1, ...bars.map((bar) => bar.share));
   const rows = bars.map((bar, index) => {
     const y = 34 + index * rowHeight;
     const length = Math.max(0, bar.share * scale).toFixed(1);
-    return `<text class="tick end" x="170" y="${y + 13}">${escapeXml(bar.label)}</text><rect class="dot compressed" x="178" y="${y}" width="${length}" height="17" rx="2"/><text class="tick" x="${(184 + bar.share * scale).toFixed(1)}" y="${y + 13}">${text(bar)}</text>`;
+    return `<text class="tick end" x="170" y="${y + 13}">${escapeXml(bar.label)}</text><rect class="dot compressed" x="178" y="${y}" width="${length}" height="17" rx="2"/><text class="tick end" x="452" y="${y + 13}">${text(bar)}</text>`;
   });
   const mark = (178 + scale).toFixed(1);
   const height = 44 + bars.length * rowHeight;
@@ -102,12 +103,17 @@ function renderBars(
 }
 
 function renderTable(table: ReportTable): string {
-  const cells = (row: readonly string[], tag: string): string =>
-    `<tr>${row.map((cell) => `<${tag}>${escapeXml(cell)}</${tag}>`).join("")}</tr>`;
+  const cells = (row: readonly string[], tag: string): string => {
+    const texts = row.map((cell, column) => {
+      const kind = table.textColumns.includes(column) ? ' class="text"' : "";
+      return `<${tag}${kind}>${escapeXml(cell)}</${tag}>`;
+    });
+    return `<tr>${texts.join("")}</tr>`;
+  };
   return [
     `<h2>${escapeXml(table.title)}</h2>`,
     `<div class="scroll"><table><thead>${cells(table.header, "th")}</thead>`,
     `<tbody>${table.rows.map((row) => cells(row, "td")).join("\n")}</tbody></table></div>`,
-    `<p class="caption">${escapeXml(table.caption)}</p>`,
+    ...table.captions.map((caption) => `<p class="caption">${escapeXml(caption)}</p>`),
   ].join("\n");
 }

@@ -15,8 +15,8 @@ export interface PlotOptions {
 }
 
 const width = 460;
-const height = 280;
-const margin = { left: 62, right: 16, top: 34, bottom: 46 };
+const height = 296;
+const margin = { left: 62, right: 16, top: 50, bottom: 46 };
 
 /** A line plot as SVG, y from 0, x positions evenly spaced by value rank (concurrencies double). */
 export function renderLinePlot(options: PlotOptions): string {
@@ -52,9 +52,9 @@ export function renderLinePlot(options: PlotOptions): string {
   );
   options.series.forEach((series, index) => {
     parts.push(...renderSeries(series, xAt, yAt));
-    const legendX = width - margin.right - 90 * (options.series.length - index);
+    const legendX = margin.left + 90 * index;
     parts.push(
-      `<text class="legend ${series.className}" x="${legendX}" y="18">● ${escapeXml(series.label)}</text>`,
+      `<text class="legend ${series.className}" x="${legendX}" y="37">● ${escapeXml(series.label)}</text>`,
     );
   });
   return [...parts, "</svg>"].join("\n");

@@ -20,10 +20,9 @@ function renderTable(table: ReportTable): string[] {
     `## ${table.title}`,
     "",
     line(table.header),
-    line(table.header.map((_, column) => (column === 0 ? "---" : "---:"))),
+    line(table.header.map((_, column) => (table.textColumns.includes(column) ? "---" : "---:"))),
     ...table.rows.map(line),
     "",
-    table.caption,
-    "",
+    ...table.captions.flatMap((caption) => [caption, ""]),
   ];
 }

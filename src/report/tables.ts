@@ -5,9 +5,11 @@ import type { AccuracyRow, ComparisonRecord, SpeedRow } from "../records/compari
 /** A table as data; Markdown and HTML draw it. */
 export interface ReportTable {
   readonly title: string;
-  /** What the figures mean and how they were taken. */
-  readonly caption: string;
+  /** Paragraphs below it: what the figures mean and how they were taken. */
+  readonly captions: readonly string[];
   readonly header: readonly string[];
+  /** Columns of words; the others hold figures and stand to the right. */
+  readonly textColumns: readonly number[];
   readonly rows: readonly (readonly string[])[];
 }
 
@@ -40,9 +42,12 @@ function summaryTable(record: ComparisonRecord): ReportTable {
   }
   return {
     title: "Size and memory",
-    caption:
-      "Ratio = compressed / base. Peak memory is the server process's highest resident size. Pages of the KV cache count in it only once a request has touched them, so a longer or busier load raises the peak, up to what is set aside. A figure that was measured once has no interval.",
+    captions: [
+      "Ratio = compressed / base. A figure that was measured once has no interval.",
+      "Peak memory is the server process's highest resident size. Pages of the KV cache count in it only once a request has touched them, so a longer or busier load raises the peak, up to what is set aside.",
+    ],
     header: ["", "base", "compressed", "ratio", "how sure"],
+    textColumns: [0, 4],
     rows,
   };
 }
@@ -59,12 +64,14 @@ function bytesRow(label: string, [base, compressed]: Pair, certainty: string): s
 function accuracyTable(rows: readonly AccuracyRow[]): ReportTable {
   return {
     title: "Accuracy",
-    caption:
+    captions: [
       "Same documents for both. Recovery = compressed / base (inverted where lower is better) with a 95 % paired bootstrap interval. p is McNemar's exact test on answers that flipped; at 0.05 and above the difference is undetermined.",
+    ],
+    textColumns: [0, 1, 7],
     header: ["task", "metric", "documents", "base", "compressed", "recovery", "lost / gained", "verdict"],
     rows: rows.map((row) => [
       row.task,
-      `${row.metric} ${row.higherIsBetter ? "↑" : "↓"}`,
+      `${row.metric}\u00a0${row.higherIsBetter ? "↑" : "↓"}`,
       String(row.numDocuments),
       withError(row.base, row.baseStderr),
       withError(row.compressed, row.compressedStderr),
@@ -83,7 +90,8 @@ function recoveryText(row: AccuracyRow): string {
   if (row.recovery === null) return "–";
   const percent = (value: number): string => `${(100 * value).toFixed(1)} %`;
   if (row.recoveryLow === null || row.recoveryHigh === null) return percent(row.recovery);
-  return `${percent(row.recovery)} (${percent(row.recoveryLow)} to ${percent(row.recoveryHigh)})`;
+  const bound = (value: number): string => (100 * value).toFixed(1);
+  return `${percent(row.recovery)} (${bound(row.recoveryLow)} to ${bound(row.recoveryHigh)})`;
 }
 
 function verdictOf(row: AccuracyRow): string {
@@ -116,19 +124,14 @@ const intervalNote =
 
 function throughputTable(record: ComparisonRecord, pairs: readonly StagePair[]): ReportTable {
   return {
-    title: "Throughput",
-    caption: `Closed loop: N patient users, each sending the next request when its answer is complete. Tokens per second over the whole stage, prefill, ramp and drain included; tokens as the server counts them. ${promptNote(record, pairs)} ${intervalNote}`,
-    header: [
-      "in flight",
-      "output tokens/s, base",
-      "compressed",
-      "ratio",
-      "95 % interval",
-      "verdict",
-      "total tokens/s, base",
-      "compressed",
-      "errors",
+    title: "Throughput in output tokens per second",
+    captions: [
+      "Output tokens per second over the whole stage, prefill, ramp and drain included, as the server counts them. Closed loop: N patient users, each sending the next request when its answer is complete.",
+      promptNote(record, pairs),
+      intervalNote,
     ],
+    header: ["in flight", "base", "compressed", "ratio", "95 % interval", "verdict", "requests", "errors"],
+    textColumns: [5],
     rows: pairs.map(([a, b]) => {
       const row = record.speed.find(
         (entry) => entry.concurrency === a.concurrency && entry.metric === "outputTokensPerSecond",
@@ -139,8 +142,7 @@ function throughputTable(record: ComparisonRecord, pairs: readonly StagePair[]):
         b.outputTokensPerSecond.toFixed(1),
         ratio(b.outputTokensPerSecond, a.outputTokensPerSecond),
         ...(row === undefined ? ["–", "–"] : [intervalText(row), row.verdict]),
-        a.totalTokensPerSecond.toFixed(1),
-        b.totalTokensPerSecond.toFixed(1),
+        `${a.numRequests} / ${b.numRequests}`,
         `${a.numErrors} / ${b.numErrors}`,
       ];
     }),
@@ -173,9 +175,11 @@ const latencyLabels: Readonly<Record<Exclude<SpeedRow["metric"], "outputTokensPe
 
 function latencyRatioTable(speed: readonly SpeedRow[]): ReportTable {
   return {
-    title: "Mean latency, compared",
-    caption:
-      "Means over requests in milliseconds; a ratio below 1 is faster. TPOT is the headline: time per output token after the first. Intervals and verdicts as for the throughput.",
+    title: "Mean latency in milliseconds",
+    captions: [
+      "Means over requests; a ratio below 1 is faster. TPOT is the headline: time per output token after the first. Intervals and verdicts as for the throughput.",
+    ],
+    textColumns: [1, 6],
     header: ["in flight", "metric", "base", "compressed", "ratio", "95 % interval", "verdict"],
     rows: speed.flatMap((row) => {
       if (row.metric === "outputTokensPerSecond") return [];
@@ -212,9 +216,12 @@ function latencyTable(pairs: readonly StagePair[]): ReportTable {
     ),
   );
   return {
-    title: "Latency in milliseconds",
-    caption:
-      "TTFT = first token − sent. TPOT = (last token − first token) / (output tokens − 1), one value per request. ITL = gaps between arrivals, pooled over requests. Tokens that arrive together have one gap among them: where there is more than 1 token per arrival, ITL overstates the time per token and TPOT is the figure to use. * = too few samples to bound this percentile; never used for a verdict.",
+    title: "Distribution of latency in milliseconds",
+    captions: [
+      "TTFT = first token − sent. TPOT = (last token − first token) / (output tokens − 1), one value per request. ITL = gaps between arrivals, pooled over requests. * = too few samples to bound this percentile; never used for a verdict.",
+      "Tokens that arrive together have one gap among them: where there is more than 1 token per arrival, ITL overstates the time per token and TPOT is the figure to use.",
+    ],
+    textColumns: [1],
     header: ["in flight", "metric", "mean", "p50", "p90", "p95", "p99", "samples", "tokens per arrival"],
     rows,
   };
@@ -235,7 +242,7 @@ function distributionCells(distribution: Distribution | null): string[] {
 }
 
 function milliseconds(value: number): string {
-  return value.toFixed(value < 100 ? 1 : 0);
+  return value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0);
 }
 
 function ratio(numerator: number | null | undefined, denominator: number | null | undefined): string {

@@ -63,7 +63,7 @@ function expectLogits(file: string, numTokens: number, vocabSize: number): void 
 
 describe("millrace complete", () => {
   test("prints one completion object with the tokens, the same each time", async () => {
-    expect(usual).toMatchObject({ object: "text_completion", model: "model" });
+    expect(usual).toMatchObject({ object: "text_completion", model: "pebble" });
     const { text, token_ids, finish_reason } = usual.choices[0]!;
     expect(token_ids.length).toBeGreaterThan(0);
     expect(token_ids.length).toBeLessThanOrEqual(8);

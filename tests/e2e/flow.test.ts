@@ -18,7 +18,13 @@ test("the flow on the embedded model writes its comparison, and a second run kee
   expect(first.stderr).not.toContain("kept from an earlier run");
   const markdown = readFileSync(path.join(out, "comparison.md"), "utf8");
   expect(first.stdout).toContain(markdown.trimEnd());
-  for (const heading of ["Size and memory", "Accuracy", "Throughput", "Latency"]) {
+  for (const heading of [
+    "Size and memory",
+    "Accuracy",
+    "Throughput",
+    "Mean latency",
+    "Distribution of latency",
+  ]) {
     expect(markdown).toContain(`## ${heading}`);
   }
   expect(readFileSync(path.join(out, "comparison.html"), "utf8")).toMatch(/^<!doctype html>/i);

@@ -24,6 +24,8 @@ export interface ServeProcess {
   readonly log: () => string;
   /** Sends SIGTERM; resolves with the exit code. */
   readonly stop: () => Promise<number | null>;
+  /** Sends SIGKILL. */
+  readonly kill: () => void;
 }
 
 const running = new Set<ChildProcess>();
@@ -40,13 +42,42 @@ export function endProcesses(): void {
   for (const child of running) child.kill("SIGKILL");
 }
 
-/** Runs the command line as a user does and waits for its end. */
-export async function runCli(...args: string[]): Promise<CliRun> {
+/** A command that runs. */
+export interface CliProcess {
+  /** What it wrote to stderr so far. */
+  readonly log: () => string;
+  /** Sends SIGINT to it alone. */
+  readonly interrupt: () => void;
+  /** Resolves when it wrote a line to stderr that fits, rejects when it ends without one. */
+  readonly says: (line: RegExp) => Promise<void>;
+  readonly end: Promise<CliRun>;
+}
+
+/** Starts the command line as a user does. */
+export function startCli(...args: string[]): CliProcess {
   const child = spawnCli(args);
   const stdout = collect(child.stdout!);
-  const stderr = collect(child.stderr!);
-  await once(child, "close");
-  return { exitCode: child.exitCode, stdout: stdout(), stderr: stderr() };
+  const log = collect(child.stderr!);
+  const end = once(child, "close").then(() => ({
+    exitCode: child.exitCode,
+    stdout: stdout(),
+    stderr: log(),
+  }));
+  const says = (line: RegExp): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const look = (): void => {
+        if (line.test(log())) resolve();
+      };
+      look();
+      child.stderr!.on("data", look);
+      child.once("close", () => reject(new Error(`it never said ${line}:\n${log()}`)));
+    });
+  return { log, says, interrupt: () => child.kill("SIGINT"), end };
+}
+
+/** Runs the command line as a user does and waits for its end. */
+export function runCli(...args: string[]): Promise<CliRun> {
+  return startCli(...args).end;
 }
 
 /** Starts `millrace serve` and waits for the line with its address. */
@@ -66,7 +97,13 @@ export async function startServe(...args: string[]): Promise<ServeProcess> {
     await closed;
     return child.exitCode;
   };
-  return { url, port: new URL(url).port, log, stop };
+  return { url, port: new URL(url).port, log, stop, kill: () => child.kill("SIGKILL") };
+}
+
+/** Waits until a server has loaded its model; the test's own time limit ends a wait in vain. */
+export async function untilReady(url: string): Promise<void> {
+  while ((await fetch(`${url}/health`)).status !== 200)
+    await new Promise((resolve) => setTimeout(resolve, 20));
 }
 
 function collect(stream: NodeJS.ReadableStream): () => string {

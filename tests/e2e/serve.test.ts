@@ -1,13 +1,7 @@
 import { afterAll, describe, expect, test } from "vitest";
-import { endProcesses, pebble, runCli, startServe } from "./run-cli.ts";
+import { endProcesses, pebble, runCli, startServe, untilReady } from "./run-cli.ts";
 
 afterAll(endProcesses);
-
-/** Waits until the model is loaded; the test's own time limit ends a wait in vain. */
-async function untilReady(url: string): Promise<void> {
-  while ((await fetch(`${url}/health`)).status !== 200)
-    await new Promise((resolve) => setTimeout(resolve, 20));
-}
 
 describe("millrace serve", () => {
   test("answers a completion and ends with 0 on SIGTERM", async () => {
@@ -20,7 +14,7 @@ describe("millrace serve", () => {
     expect(response.status).toBe(200);
     expect(await response.json()).toMatchObject({
       object: "text_completion",
-      model: "model",
+      model: "pebble",
       usage: { completion_tokens: 4 },
     });
     expect(await server.stop()).toBe(0);

@@ -60,6 +60,7 @@ async function measure(commandFor, seed) {
       concurrencies,
       requestsPerSeat: 2,
       minRequests: 4,
+      minSeconds: 0,
       inputTokens: 128,
       outputTokens: 64,
       numWarmup: 2,

@@ -25,6 +25,11 @@ export const loadSettings = {
     integer(1).default(3),
     "requests of a stage = this × concurrency, at least 8",
   ),
+  minSeconds: field(
+    "--min-seconds <n>",
+    integer(0, 86400).default(3),
+    "a stage goes on with further requests until it is so old",
+  ),
   inputTokens: field("--input-tokens <n>", integer(1).default(128), "prompt length"),
   outputTokens: field(
     "--output-tokens <n>",
@@ -90,6 +95,7 @@ async function runBench(url: string, _options: unknown, command: Command): Promi
       concurrencies: load.concurrency,
       requestsPerSeat: load.requestsPerSeat,
       minRequests: 8,
+      minSeconds: load.minSeconds,
       inputTokens: load.inputTokens,
       outputTokens: load.outputTokens,
       numWarmup: warmup,

@@ -70,6 +70,7 @@ async function runFlowCommand(given: string | undefined, _options: unknown, comm
     dataDir: data === undefined ? null : path.resolve(data),
     concurrencies: load.concurrency,
     requestsPerSeat: load.requestsPerSeat,
+    minSeconds: load.minSeconds,
     inputTokens: load.inputTokens,
     outputTokens: load.outputTokens,
     outPath,

@@ -1,0 +1,198 @@
+import { existsSync, readdirSync, readFileSync, symlinkSync } from "node:fs";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import path from "node:path";
+import { afterAll, afterEach, describe, expect, test } from "vitest";
+import {
+  type CliRun,
+  endProcesses,
+  makeFolder,
+  pebble,
+  removeFolders,
+  runCli,
+  startCli,
+  startServe,
+  untilReady,
+} from "./run-cli.ts";
+
+let server: Server | null = null;
+
+afterEach(() => {
+  server?.closeAllConnections();
+  server?.close();
+  server = null;
+});
+
+afterAll(() => {
+  endProcesses();
+  removeFolders();
+});
+
+/** A server whose streams never end; `onRequest` hears of each. */
+async function listenForever(onRequest: () => void): Promise<string> {
+  server = createServer((request, response) => {
+    if (request.url === "/v1/models") {
+      response.end(JSON.stringify({ data: [{ id: "endless" }] }));
+    } else if (request.url === "/tokenize") {
+      response.writeHead(404).end();
+    } else {
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      response.write(`data: ${JSON.stringify({ choices: [{ text: "a", finish_reason: null }] })}\n\n`);
+      onRequest();
+    }
+  });
+  await new Promise<void>((resolve) => server!.listen(0, "127.0.0.1", resolve));
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+function expectPlainEnd(run: CliRun): void {
+  expect(run.stderr).not.toMatch(/^\s+at .+:\d+:\d+\)?$/m);
+  expect(run.stderr).not.toContain("fault of Millrace");
+  expect(run.stdout).toBe("");
+}
+
+function expectInterrupted(run: CliRun): void {
+  expectPlainEnd(run);
+  expect(run.exitCode, run.stderr).toBe(130);
+  expect(run.stderr.trimEnd()).toMatch(/\[interrupted\]$/);
+}
+
+/** Files below a folder, temporary ones too. */
+function filesIn(folder: string): string[] {
+  return existsSync(folder) ? readdirSync(folder, { recursive: true, encoding: "utf8" }) : [];
+}
+
+/** Whether a `millrace serve` with this word among its arguments runs. From Linux's process table. */
+function isServed(word: string): boolean {
+  return readdirSync("/proc").some((entry) => {
+    if (!/^\d+$/.test(entry)) return false;
+    const words = commandOf(entry);
+    return words.includes("serve") && words.includes(word);
+  });
+}
+
+function commandOf(pid: string): string[] {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+  } catch (error) {
+    // The process ended in between.
+    if (["ENOENT", "ESRCH"].includes((error as NodeJS.ErrnoException).code!)) return [];
+    throw error;
+  }
+}
+
+const small = ["--input-tokens", "16", "--output-tokens", "8", "--concurrency", "1"];
+const long = [...small, "--min-seconds", "600"];
+
+describe("Ctrl-C", () => {
+  test("ends bench while its warm-up hangs", async () => {
+    const out = path.join(makeFolder(), "load");
+    let heard = (): void => {};
+    const request = new Promise<void>((resolve) => {
+      heard = resolve;
+    });
+    const bench = startCli("bench", await listenForever(() => heard()), "--out", out);
+    await request;
+    bench.interrupt();
+    expectInterrupted(await bench.end);
+    expect(filesIn(out)).toEqual([]);
+  });
+
+  test("ends bench in mid-load, without a record of the load", async () => {
+    const out = path.join(makeFolder(), "load");
+    const served = await startServe(pebble, "--port", "0");
+    await untilReady(served.url);
+    const bench = startCli("bench", served.url, ...long, "--out", out);
+    await bench.says(/^warm-up done/m);
+    bench.interrupt();
+    expectInterrupted(await bench.end);
+    expect(filesIn(out)).toEqual([]);
+    // The server outlives its load.
+    expect((await fetch(`${served.url}/health`)).status).toBe(200);
+    expect(await served.stop()).toBe(0);
+  });
+
+  test.skipIf(process.platform !== "linux")(
+    "ends the flow in mid-load with its server, and keeps only whole steps",
+    async () => {
+      const out = path.join(makeFolder(), "flow");
+      const name = "interrupted-flow";
+      const model = path.join(makeFolder(), name);
+      symlinkSync(pebble, model);
+      const flow = startCli("flow", model, "--tasks", "none", ...long, "--out", out);
+      await flow.says(/^\[2\/3\] base: warm-up done/m);
+      expect(isServed(name)).toBe(true);
+      flow.interrupt();
+      expectInterrupted(await flow.end);
+      expect(isServed(name)).toBe(false);
+      expect(filesIn(out)).not.toContainEqual(expect.stringMatching(/serving|comparison|requests/));
+
+      const next = await runCli(
+        "flow",
+        model,
+        "--tasks",
+        "none",
+        ...small,
+        "--min-seconds",
+        "0",
+        "--out",
+        out,
+      );
+      expect(next.exitCode, next.stderr).toBe(0);
+      expect(next.stderr).toContain("[1/3] compressed: kept from an earlier run");
+      expect(filesIn(out)).toContain("comparison.json");
+    },
+  );
+
+  test.skipIf(process.platform !== "linux")(
+    "a second one ends the flow at once, with its server",
+    async () => {
+      const name = "ended-flow";
+      const folder = makeFolder();
+      const model = path.join(folder, name);
+      symlinkSync(pebble, model);
+      const flow = startCli("flow", model, "--tasks", "none", ...long, "--out", path.join(folder, "out"));
+      await flow.says(/^\[2\/3\] base: warm-up done/m);
+      flow.interrupt();
+      await flow.says(/Press Ctrl-C again/);
+      flow.interrupt();
+      expect((await flow.end).exitCode).toBe(130);
+      await expect.poll(() => isServed(name)).toBe(false);
+    },
+  );
+});
+
+describe("a server that is killed under load", () => {
+  test("fails bench with its URL and what to do", async () => {
+    const out = path.join(makeFolder(), "load");
+    const served = await startServe(pebble, "--port", "0");
+    await untilReady(served.url);
+    const bench = startCli("bench", served.url, ...long, "--out", out);
+    await bench.says(/^warm-up done/m);
+    served.kill();
+    const run = await bench.end;
+    expectPlainEnd(run);
+    expect(run.exitCode, run.stderr).toBe(3);
+    expect(run.stderr).toContain(served.url);
+    expect(run.stderr.trimEnd()).toMatch(/ log.*\[endpoint_failed\]$/);
+    expect(filesIn(out)).not.toContain("bench.json");
+  });
+
+  test.skipIf(process.platform !== "linux")("fails the flow with the server's last lines", async () => {
+    const folder = makeFolder();
+    const name = "killed-flow";
+    const model = path.join(folder, name);
+    symlinkSync(pebble, model);
+    const flow = startCli("flow", model, "--tasks", "none", ...long, "--out", path.join(folder, "out"));
+    await flow.says(/^\[2\/3\] base: warm-up done/m);
+    const pid = readdirSync("/proc").find((entry) => {
+      const words = /^\d+$/.test(entry) ? commandOf(entry) : [];
+      return words.includes("serve") && words.includes(name);
+    });
+    process.kill(Number(pid), "SIGKILL");
+    const run = await flow.end;
+    expectPlainEnd(run);
+    expect(run.exitCode, run.stderr).toBe(3);
+    expect(run.stderr).toMatch(/ended by itself \(SIGKILL\)[\s\S]*\[endpoint_failed\]/);
+  });
+});

@@ -1,15 +1,17 @@
 import { readFileSync } from "node:fs";
 import path from "node:path";
-import { isMillraceError, MillraceError, messageOf } from "../base/errors.ts";
+import { MillraceError, messageOf } from "../base/errors.ts";
 import type { EngineSettings } from "../config/engine-settings.ts";
 import type { EngineOptions } from "../engine/load-engine.ts";
+import { defaultVictims } from "../engine/victim-policy.ts";
 import type { Checkpoint, TokenizerSource } from "../formats/checkpoint.ts";
 import { openCheckpoint } from "../formats/open-checkpoint.ts";
 import { loadTokenizerSource } from "../formats/tokenizer-source.ts";
 import { mapFile } from "../kernels/map-file.ts";
 import { requireArchitecture } from "../model/registry.ts";
 import { createTokenizer } from "../tokenizer/create-tokenizer.ts";
-import type { ChatTemplate, Tokenizer } from "../tokenizer/tokenizer.ts";
+import type { Tokenizer } from "../tokenizer/tokenizer.ts";
+import { checkChatTemplate } from "./chat-template.ts";
 
 /** Opens a model; one that cannot be run here is refused by the name of its architecture, unless the caller decides. */
 export function openModel(modelPath: string, onArchitecture = requireArchitecture): Checkpoint {
@@ -36,26 +38,6 @@ export function openTokenizer(
     checkChatTemplate(tokenizer.chatTemplate, chatTemplate);
   }
   return { tokenizer, source };
-}
-
-/** Renders one message, so that a template that cannot work is told before a model loads. */
-function checkChatTemplate(template: ChatTemplate, file: string): void {
-  const content = "Hello";
-  const refuse = (problem: string, cause?: unknown): MillraceError =>
-    new MillraceError(
-      "chat_template_failed",
-      `--chat-template is ${file}, which ${problem}. It takes a Jinja template that renders a conversation of one ` +
-        "user message. Correct the file or leave the flag out.",
-      { param: "--chat-template", cause },
-    );
-  let rendered: string;
-  try {
-    rendered = template.render([{ role: "user", content }], { addGenerationPrompt: true });
-  } catch (error) {
-    if (!isMillraceError(error)) throw error;
-    throw refuse(`does not render one: ${messageOf(error.cause)}`, error);
-  }
-  if (!rendered.includes(content)) throw refuse("leaves the message out");
 }
 
 /** Reads a text file that a flag names. */
@@ -99,6 +81,11 @@ export function engineOptionsOf(modelPath: string, settings: EngineSettings): En
     kvCacheDtype: settings.kvCacheDtype,
     kvCacheMemoryBytes: settings.kvCacheMemory ?? null,
     maxNumQueuedRequests: settings.maxNumQueuedReqs,
+    maxNumQueuedTokens: settings.maxNumQueuedTokens ?? 0,
+    maxNumQueuedRequestsPerTenant: settings.maxNumQueuedReqsPerTenant ?? 0,
+    schedulingPolicy: settings.schedulingPolicy,
+    tenantWeights: settings.tenantWeight ?? new Map<string, number>(),
+    preemptionVictim: settings.preemptionVictim ?? defaultVictims(settings.schedulingPolicy),
     seed: settings.seed,
   };
 }

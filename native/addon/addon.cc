@@ -207,7 +207,7 @@ napi_value gatherRows(const Args& args) {
   return makeInteger(args.env(), contextOf(args).gatherRows(args.integer(1), args.ints(2, count).data, count));
 }
 
-/** (context, logits, numRows, ten input columns in the order of SamplingBatch, six of SamplingOutput) */
+/** (context, logits, numRows, the columns of SamplingBatch in its order, then those of SamplingOutput) */
 napi_value sample(const Args& args) {
   Context& context = contextOf(args);
   const int64_t logits = args.integer(1);
@@ -225,14 +225,23 @@ napi_value sample(const Args& args) {
   c.biasStarts = args.ints(9, rows + 1).data;
   c.biasIds = args.ints(10, c.biasStarts[rows]).data;
   c.biasValues = args.floats(11, c.biasStarts[rows]).data;
-  c.allowed = args.isNull(12) ? nullptr : args.words(12, rows * words).data;
-  c.numLogprobs = args.ints(13, rows).data;
-  c.tokenIds = args.ints(14, rows).data;
-  c.logprobs = args.floats(15, rows).data;
-  c.ranks = args.ints(16, rows).data;
-  c.maxLogprobs = args.integer(17);
-  c.topIds = args.ints(18, rows * c.maxLogprobs).data;
-  c.topLogprobs = args.floats(19, rows * c.maxLogprobs).data;
+  c.penalties = args.floats(12, 3 * rows).data;
+  c.historyRanges = args.ints(13, 3 * rows).data;
+  const Span<int32_t> historyIds = args.ints(14);
+  c.historyIds = historyIds.data;
+  c.numHistory = historyIds.length;
+  c.historyCounts = args.ints(15, historyIds.length).data;
+  c.maskRows = args.ints(16, rows).data;
+  const Span<uint32_t> allowed = args.words(17);
+  c.allowed = allowed.data;
+  c.numMasks = allowed.length / words;
+  c.numLogprobs = args.ints(18, rows).data;
+  c.tokenIds = args.ints(19, rows).data;
+  c.logprobs = args.floats(20, rows).data;
+  c.ranks = args.ints(21, rows).data;
+  c.maxLogprobs = args.integer(22);
+  c.topIds = args.ints(23, rows * c.maxLogprobs).data;
+  c.topLogprobs = args.floats(24, rows * c.maxLogprobs).data;
   context.sample(logits, c);
   return nullptr;
 }

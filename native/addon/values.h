@@ -22,7 +22,7 @@ struct Span {
 /** Arguments of one call. */
 class Args {
  public:
-  static constexpr size_t maxCount = 24;
+  static constexpr size_t maxCount = 32;
 
   Args(napi_env env, napi_callback_info info) : env_(env) {
     require(napi_get_cb_info(env, info, &count_, values_, nullptr, nullptr));

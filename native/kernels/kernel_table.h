@@ -90,6 +90,12 @@ struct VocabStats {
   float sumExp;
 };
 
+/** Maximum and its lowest index. */
+struct Highest {
+  float max;
+  int32_t argmax;
+};
+
 struct KernelTable {
   const LinearKernels* linear;
 
@@ -115,6 +121,8 @@ struct KernelTable {
 
   /** Over x[0, count); argmax counts from 0. */
   VocabStats (*vocabStats)(const float* x, int64_t count);
+  /** Over x[0, count); argmax is 0 where nothing is above -infinity. */
+  Highest (*findHighest)(const float* x, int64_t count);
   /** Copies x to out where bit i of `allowed` is set and -infinity elsewhere. */
   void (*maskRow)(const float* x, const uint32_t* allowed, float* out, int64_t count);
   /** w = e^((x - max) * inverseTemperature), 0 where below `least`; returns the sum in f64, in a fixed order. */

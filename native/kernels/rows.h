@@ -18,6 +18,7 @@ void mergePartition(const AttentionState& into, const AttentionState& next, int6
 void storeOutputs(const AttentionJob& job, const AttentionTile& tile, const AttentionState& state);
 
 VocabStats vocabStats(const float* x, int64_t count);
+Highest findHighest(const float* x, int64_t count);
 void maskRow(const float* x, const uint32_t* allowed, float* out, int64_t count);
 double weighRow(const float* x, float max, float inverseTemperature, float least, float* w, int64_t count);
 int64_t collectAtLeast(const float* w, int64_t count, float least, int32_t* indices);

@@ -19,6 +19,7 @@ KernelTable makeTable(const LinearKernels& linear) {
       .mergePartition = mergePartition,
       .storeOutputs = storeOutputs,
       .vocabStats = vocabStats,
+      .findHighest = findHighest,
       .maskRow = maskRow,
       .weighRow = weighRow,
       .collectAtLeast = collectAtLeast,

@@ -25,13 +25,29 @@ int64_t findFirst(const float* x, int64_t count, float value) {
   return 0;
 }
 
+/** NaN is passed over. */
+float maximum(const float* x, int64_t count) {
+  const V16 least = splat(minusInfinity);
+  // Independent maxima, since one would wait for its own result.
+  V16 top[4] = {least, least, least, least};
+  int64_t i = 0;
+  for (; i + 64 <= count; i += 64) {
+    for (int part = 0; part < 4; ++part) top[part] = max(load(x + i + 16 * part), top[part]);
+  }
+  for (; i < count; i += 16) top[0] = max(loadOr(x + i, count - i, least), top[0]);
+  return reduceMax(max(max(top[0], top[1]), max(top[2], top[3])));
+}
+
 }  // namespace
+
+Highest findHighest(const float* x, int64_t count) {
+  const float highest = maximum(x, count);
+  return {highest, highest == minusInfinity ? 0 : static_cast<int32_t>(findFirst(x, count, highest))};
+}
 
 VocabStats vocabStats(const float* x, int64_t count) {
   const V16 least = splat(minusInfinity);
-  V16 top = least;
-  for (int64_t i = 0; i < count; i += 16) top = max(loadOr(x + i, count - i, least), top);
-  const float highest = reduceMax(top);
+  const float highest = maximum(x, count);
   if (highest == minusInfinity) return {highest, 0, 0.0f};
   V16 sums[2] = {zero(), zero()};
   const V16 shift = splat(highest);

@@ -97,8 +97,16 @@ struct SamplingColumns {
   const int32_t* biasStarts;
   const int32_t* biasIds;
   const float* biasValues;
+  const float* penalties;
+  const int32_t* historyRanges;
+  const int32_t* historyIds;
+  const int32_t* historyCounts;
+  const int32_t* maskRows;
   const uint32_t* allowed;
   const int32_t* numLogprobs;
+  /** Entries behind historyIds and historyCounts, and rows of `allowed`. */
+  int64_t numHistory;
+  int64_t numMasks;
   int32_t* tokenIds;
   float* logprobs;
   int32_t* ranks;

@@ -143,10 +143,12 @@ int64_t decide(Row& row, const DrawOptions& options, double total, bool allBinne
 
 }  // namespace
 
-void RowScratch::reserve(int64_t vocab) {
+void RowScratch::reserve(int64_t vocab, int64_t mostChanges) {
+  changes.saved.reserve(static_cast<size_t>(mostChanges));
+  changes.drafted.reserve(static_cast<size_t>(mostChanges));
   const size_t size = static_cast<size_t>(vocab);
   if (draw.weights.size() >= size) return;
-  changed.reserve(size);
+  masked.resize(size);
   draw.weights.resize(size);
   draw.mass.reserve(numBins);
   draw.counts.reserve(numBins);

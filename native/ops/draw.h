@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels/kernel_table.h"
+#include "ops/sampling_changes.h"
 
 namespace millrace {
 
@@ -28,11 +29,12 @@ struct DrawScratch {
 
 /** One thread's room for sampling rows. */
 struct RowScratch {
-  std::vector<float> changed;
+  std::vector<float> masked;
+  ChangeScratch changes;
   DrawScratch draw;
 
   /** Takes all memory that rows of `vocab` logits may need, so that the loop over rows allocates nothing. */
-  void reserve(int64_t vocab);
+  void reserve(int64_t vocab, int64_t mostChanges);
 };
 
 /**

@@ -69,46 +69,39 @@ void writeTop(const KernelTable& kernels, const float* row, int64_t vocab, int64
   for (int64_t i = 0; i < count; ++i) logprobs[i] = logProbability(row[ids[i]], stats);
 }
 
-/** Bias, then mask; the row itself where there is neither. */
-const float* changedLogits(const KernelTable& kernels, const SamplingColumns& c, int64_t row, const float* raw,
-                           int64_t vocab, std::vector<float>& changed) {
-  const int32_t first = c.biasStarts[row];
-  const int32_t end = c.biasStarts[row + 1];
-  if (first == end && c.allowed == nullptr) return raw;
-  changed.assign(raw, raw + vocab);
-  for (int32_t i = first; i < end; ++i) changed[static_cast<size_t>(c.biasIds[i])] += c.biasValues[i];
-  if (c.allowed != nullptr) {
-    const uint32_t* allowed = c.allowed + row * ((vocab + 31) / 32);
-    kernels.maskRow(changed.data(), allowed, changed.data(), vocab);
+/** The token that the row's own rule draws, after its changes and its mask. -1 where no token is left. */
+int64_t chooseToken(const KernelTable& kernels, const SamplingColumns& c, int64_t row, float* logits, int64_t vocab,
+                    const RowStats& stats, RowScratch& scratch) {
+  Highest top{stats.max, static_cast<int32_t>(stats.argmax)};
+  const float* from = logits;
+  const bool isChanged = applyChanges(c, row, logits, scratch.changes);
+  if (c.maskRows[row] >= 0) {
+    const uint32_t* allowed = c.allowed + c.maskRows[row] * ((vocab + 31) / 32);
+    kernels.maskRow(logits, allowed, scratch.masked.data(), vocab);
+    from = scratch.masked.data();
   }
-  return changed.data();
-}
-
-int64_t chooseToken(const KernelTable& kernels, const SamplingColumns& c, int64_t row, const float* raw,
-                    int64_t vocab, const RowStats& stats, RowScratch& scratch) {
-  const float* logits = changedLogits(kernels, c, row, raw, vocab, scratch.changed);
-  float max = stats.max;
-  int64_t best = stats.argmax;
-  if (logits != raw) {
-    const VocabStats changed = kernels.vocabStats(logits, vocab);
-    max = changed.max;
-    best = max == minusInfinity ? -1 : changed.argmax;
-  }
-  if (best < 0 || !(c.temperature[row] > lowestTemperature)) return best;
+  if (isChanged || from != logits) top = kernels.findHighest(from, vocab);
+  if (top.max == minusInfinity) return -1;
+  if (!(c.temperature[row] > lowestTemperature)) return top.argmax;
   const DrawOptions options{c.temperature[row], c.topK[row], c.topP[row], c.minP[row],
                             uniformDraw(c.seeds[2 * row], c.seeds[2 * row + 1], c.counters[2 * row],
                                         c.counters[2 * row + 1])};
-  return drawToken(kernels, logits, vocab, max, options, scratch.draw);
+  return drawToken(kernels, from, vocab, top.max, options, scratch.draw);
 }
 
-void sampleRow(const KernelTable& kernels, const SamplingColumns& c, int64_t row, const float* raw, int64_t vocab,
+void sampleRow(const KernelTable& kernels, const SamplingColumns& c, int64_t row, float* raw, int64_t vocab,
                const RowStats& stats, RowScratch& scratch) {
   const int64_t token = chooseToken(kernels, c, row, raw, vocab, stats, scratch);
+  revertChanges(raw, scratch.changes);
   c.tokenIds[row] = static_cast<int32_t>(token);
-  c.logprobs[row] = token < 0 ? notANumber : logProbability(raw[token], stats);
-  c.ranks[row] = token < 0               ? 0
-                 : token == stats.argmax ? 1
-                                         : static_cast<int32_t>(1 + kernels.countAhead(raw, vocab, raw[token], token));
+  if (token < 0) {
+    c.logprobs[row] = notANumber;
+    c.ranks[row] = stats.max == minusInfinity ? 0 : -1;
+  } else {
+    c.logprobs[row] = logProbability(raw[token], stats);
+    const bool isFirst = token == stats.argmax;
+    c.ranks[row] = isFirst ? 1 : static_cast<int32_t>(1 + kernels.countAhead(raw, vocab, raw[token], token));
+  }
   const int64_t count = std::min<int64_t>({c.numLogprobs[row], c.maxLogprobs, vocab});
   if (count <= 0) return;
   writeTop(kernels, raw, vocab, count, stats, c.topIds + row * c.maxLogprobs, c.topLogprobs + row * c.maxLogprobs);
@@ -127,18 +120,16 @@ Activations rowsFrom(const Activations& x, int64_t first, int64_t count) {
 }  // namespace
 
 void Context::sample(int64_t logitsId, const SamplingColumns& columns) {
-  const float* logits = floats(logitsId, "sampling takes f32");
+  float* logits = floats(logitsId, "sampling takes f32");
   const int64_t vocab = tensor(logitsId).cols;
   const int64_t rows = columns.numRows;
   check(rows <= tensor(logitsId).rows, "each sampled row has logits");
-  for (int32_t i = columns.biasStarts[0]; i < columns.biasStarts[rows]; ++i) {
-    check(columns.biasIds[i] >= 0 && columns.biasIds[i] < vocab, "a biased token is outside the vocabulary");
-  }
+  const int64_t mostChanges = checkChanges(columns, vocab);
   const Arena::Mark mark = arena_.mark();
   RowStats* stats = arena_.allocateArray<RowStats>(rows);
   VocabStats* parts = arena_.allocateArray<VocabStats>(rows * partsOf(vocab));
   statsOfRows(kernels_, *pool_, logits, rows, vocab, parts, stats);
-  for (RowScratch& scratch : rowScratch_) scratch.reserve(vocab);
+  for (RowScratch& scratch : rowScratch_) scratch.reserve(vocab, mostChanges);
   pool_->parallelFor(rows, [&](int64_t row, int thread) {
     sampleRow(kernels_, columns, row, logits + row * vocab, vocab, stats[row], rowScratch_[static_cast<size_t>(thread)]);
   });

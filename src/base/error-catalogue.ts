@@ -101,6 +101,11 @@ export const errorCatalogue = {
     when: "A request meets an engine that is closed, or that closes before the answer is complete.",
     remedy: "Send it to a running server, or start a new engine.",
   },
+  no_token_allowed: {
+    kind: "caller",
+    when: "A request's own constraints (allowed tokens, bad words, biases, min_tokens) forbid every token.",
+    remedy: "Allow more tokens, ban fewer, or lower min_tokens.",
+  },
   model_not_finite: {
     kind: "environment",
     when: "The model computes a value that is not a number; mostly its weights hold NaN or infinity.",

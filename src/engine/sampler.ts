@@ -1,57 +1,41 @@
-import type { Ops, SamplingBatch, SamplingOutput, Tensor } from "../kernels/ops.ts";
-import type { SamplingParams } from "../protocol/sampling-params.ts";
+import { MillraceError } from "../base/errors.ts";
+import { invariant } from "../base/invariant.ts";
+import type { Ops, SamplingOutput, Tensor } from "../kernels/ops.ts";
+import { defaultSampling, type SamplingParams } from "../protocol/sampling-params.ts";
+import { RowRules } from "./row-rules.ts";
+import { type DraftRows, RuleGatherer } from "./rule-gatherer.ts";
+import { SamplingColumns } from "./sampling-columns.ts";
 import type { SequenceTable } from "./sequence-table.ts";
-
-/** Tokens whose logits a request changes: its own biases, and the end tokens banned until `minTokens` are out. */
-export interface LogitBias {
-  readonly ids: Int32Array;
-  readonly values: Float32Array;
-}
-
-/** The parts of a request's sampling that do not fit into the flat arrays of the table; null = none, the usual case. */
-export interface RowBiases {
-  readonly always: LogitBias | null;
-  /** `always` and the bans together. */
-  readonly untilMinTokens: LogitBias | null;
-}
+import type { TokenMask } from "./token-mask.ts";
 
 /**
  * Gathers the sampling parameters of the rows that draw in this step and calls the sampling kernel. All arrays are
- * made once and reused. The draw of a row depends on its logits, its request's seed and its output index only,
- * never on the batch.
+ * reused. The draw of a row depends on its logits, its request's parameters, its known tokens and its output index
+ * only, never on the batch.
  */
 export class Sampler {
   readonly output: SamplingOutput;
   readonly #ops: Ops;
   readonly #table: SequenceTable;
-  readonly #biases: (RowBiases | null)[];
-  #batch: SamplingBatch;
+  /** By row of the table; null = the request changes no logits, the usual case. */
+  readonly #rules: (RowRules | null)[];
+  readonly #columns: SamplingColumns;
+  readonly #gatherer: RuleGatherer;
 
-  constructor(ops: Ops, table: SequenceTable, maxNumSeqs: number, maxLogprobs: number) {
+  /** @param maxNumRows most rows of logits in one call */
+  constructor(ops: Ops, table: SequenceTable, maxNumRows: number, maxLogprobs: number) {
     this.#ops = ops;
     this.#table = table;
-    this.#biases = Array.from({ length: table.capacity }, () => null);
+    this.#rules = Array.from({ length: table.capacity }, () => null);
+    this.#columns = new SamplingColumns(maxNumRows);
+    this.#gatherer = new RuleGatherer(table, this.#columns);
     this.output = {
-      tokenIds: new Int32Array(maxNumSeqs),
-      logprobs: new Float32Array(maxNumSeqs),
-      ranks: new Int32Array(maxNumSeqs),
+      tokenIds: new Int32Array(maxNumRows),
+      logprobs: new Float32Array(maxNumRows),
+      ranks: new Int32Array(maxNumRows),
       maxLogprobs,
-      topIds: new Int32Array(maxNumSeqs * maxLogprobs),
-      topLogprobs: new Float32Array(maxNumSeqs * maxLogprobs),
-    };
-    this.#batch = {
-      numRows: 0,
-      temperature: new Float32Array(maxNumSeqs),
-      topK: new Int32Array(maxNumSeqs),
-      topP: new Float32Array(maxNumSeqs),
-      minP: new Float32Array(maxNumSeqs),
-      seeds: new Uint32Array(maxNumSeqs * 2),
-      counters: new Uint32Array(maxNumSeqs * 2),
-      biasStarts: new Int32Array(maxNumSeqs + 1),
-      biasIds: new Int32Array(64),
-      biasValues: new Float32Array(64),
-      allowed: null,
-      numLogprobs: new Int32Array(maxNumSeqs),
+      topIds: new Int32Array(maxNumRows * maxLogprobs),
+      topLogprobs: new Float32Array(maxNumRows * maxLogprobs),
     };
   }
 
@@ -67,75 +51,87 @@ export class Sampler {
     table.seeds[row * 2] = Number(seed & 0xffffffffn);
     table.seeds[row * 2 + 1] = Number((seed >> 32n) & 0xffffffffn);
     table.numLogprobs[row] = sampling.logprobs ?? -1;
-    this.#biases[row] = rowBiases(sampling, endTokenIds);
+    const rules = new RowRules(sampling, endTokenIds);
+    this.#rules[row] = rules.isEmpty ? null : rules;
   }
 
-  /** Forgets a request's biases; the flat arrays need no clearing. */
+  /** Lets a mask decide which tokens an admitted row may draw; it sees every token of the output. */
+  constrain(row: number, mask: TokenMask): void {
+    const rules = this.#rules[row] ?? new RowRules(defaultSampling, []);
+    invariant(rules.mask === null && rules.allowedTokenIds === null, "a row has one mask");
+    rules.mask = mask;
+    this.#rules[row] = rules;
+  }
+
+  /** Forgets what a request changes; the flat arrays need no clearing. */
   release(row: number): void {
-    this.#biases[row] = null;
+    this.#rules[row] = null;
   }
 
-  /** Draws one token for each of the `count` rows of `logits`, f32 [count, vocab]; the result is in `output`. */
-  sample(logits: Tensor, rows: Int32Array, count: number): void {
-    this.#gather(rows, count);
-    this.#ops.sample(logits, this.#batch, this.output);
-  }
-
-  #gather(rows: Int32Array, count: number): void {
-    const table = this.#table;
-    let batch = this.#batch;
-    batch.numRows = count;
-    let numBiases = 0;
+  /**
+   * Draws one token for each of the `count` rows of `logits`, f32 [count, vocab]; the result is in `output`.
+   *
+   * @param rows [count] row of the table that each row of logits belongs to
+   * @param drafts given where a sequence may have several rows of logits
+   */
+  sample(logits: Tensor, rows: Int32Array, count: number, drafts?: DraftRows): void {
+    const columns = this.#columns;
+    columns.begin(count);
+    this.#gatherer.begin(logits.cols);
     for (let index = 0; index < count; index += 1) {
       const row = rows[index]!;
-      const outputIndex = table.numOutputTokens(row);
-      batch.temperature[index] = table.temperature[row]!;
-      batch.topK[index] = table.topK[row]!;
-      batch.topP[index] = table.topP[row]!;
-      batch.minP[index] = table.minP[row]!;
-      batch.seeds[index * 2] = table.seeds[row * 2]!;
-      batch.seeds[index * 2 + 1] = table.seeds[row * 2 + 1]!;
-      batch.counters[index * 2] = outputIndex;
-      // Sequence index: the n answers of one request are requests of their own, each with its own seed.
-      batch.counters[index * 2 + 1] = 0;
-      batch.numLogprobs[index] = Math.max(0, table.numLogprobs[row]!);
-      batch.biasStarts[index] = numBiases;
-      const biases = this.#biases[row]!;
-      const bias = outputIndex < table.minTokens[row]! ? biases?.untilMinTokens : biases?.always;
-      if (bias) {
-        batch = this.#reserveBiases(numBiases + bias.ids.length);
-        batch.biasIds.set(bias.ids, numBiases);
-        batch.biasValues.set(bias.values, numBiases);
-        numBiases += bias.ids.length;
-      }
+      this.#gather(index, row, drafts === undefined ? 0 : drafts.offsets[index]!);
+      const rules = this.#rules[row]!;
+      if (rules !== null) this.#gatherer.add(index, row, rules, drafts);
     }
-    batch.biasStarts[count] = numBiases;
+    this.#gatherer.end();
+    columns.batch.biasStarts[count] = columns.numBiases;
+    this.#ops.sample(logits, columns.batch, this.output);
   }
 
-  #reserveBiases(length: number): SamplingBatch {
-    if (length > this.#batch.biasIds.length) {
-      const biasIds = new Int32Array(length * 2);
-      const biasValues = new Float32Array(length * 2);
-      biasIds.set(this.#batch.biasIds);
-      biasValues.set(this.#batch.biasValues);
-      this.#batch = { ...this.#batch, biasIds, biasValues };
-    }
-    return this.#batch;
+  /** Why row `index` of the last call has no token: `no_token_allowed` or `model_not_finite`. Null where it has one. */
+  faultOf(index: number): MillraceError | null {
+    if (!Number.isNaN(this.output.logprobs[index]!)) return null;
+    return this.output.ranks[index] === -1 ? noTokenAllowed() : notFinite();
+  }
+
+  #gather(index: number, row: number, offset: number): void {
+    const table = this.#table;
+    const { batch, numBiases } = this.#columns;
+    batch.temperature[index] = table.temperature[row]!;
+    batch.topK[index] = table.topK[row]!;
+    batch.topP[index] = table.topP[row]!;
+    batch.minP[index] = table.minP[row]!;
+    batch.seeds[index * 2] = table.seeds[row * 2]!;
+    batch.seeds[index * 2 + 1] = table.seeds[row * 2 + 1]!;
+    batch.counters[index * 2] = table.numOutputTokens(row) + offset;
+    // Sequence index: the n answers of one request are requests of their own, each with its own seed.
+    batch.counters[index * 2 + 1] = 0;
+    batch.numLogprobs[index] = Math.max(0, table.numLogprobs[row]!);
+    batch.biasStarts[index] = numBiases;
+    batch.maskRows[index] = -1;
+    const at = index * 3;
+    batch.penalties[at] = 1;
+    batch.penalties[at + 1] = 0;
+    batch.penalties[at + 2] = 0;
+    batch.historyRanges[at] = 0;
+    batch.historyRanges[at + 1] = 0;
+    batch.historyRanges[at + 2] = 0;
   }
 }
 
-/** Null for the usual request, which changes no logits. */
-function rowBiases(sampling: SamplingParams, endTokenIds: readonly number[]): RowBiases | null {
-  const biases = sampling.logitBias ?? new Map<number, number>();
-  const banned = sampling.minTokens > 0 ? [...endTokenIds, ...sampling.stopTokenIds] : [];
-  if (biases.size === 0 && banned.length === 0) return null;
-  const always = biases.size === 0 ? null : toLogitBias(biases);
-  if (banned.length === 0) return { always, untilMinTokens: always };
-  const withBans = new Map(biases);
-  for (const id of banned) withBans.set(id, -Infinity);
-  return { always, untilMinTokens: toLogitBias(withBans) };
+function noTokenAllowed(): MillraceError {
+  return new MillraceError(
+    "no_token_allowed",
+    "The request forbids every token at this place: its allowed tokens, bad words, logit_bias and min_tokens leave " +
+      "none, and at least one is needed. Allow more tokens, or lower min_tokens.",
+  );
 }
 
-function toLogitBias(biases: ReadonlyMap<number, number>): LogitBias {
-  return { ids: Int32Array.from(biases.keys()), values: Float32Array.from(biases.values()) };
+function notFinite(): MillraceError {
+  return new MillraceError(
+    "model_not_finite",
+    "The model gave a logit that is not a number. Other requests go on. Check the weights with `millrace inspect`, " +
+      "or run with --activations f32.",
+  );
 }

@@ -71,6 +71,26 @@ describe.skipIf(addon === undefined).each(isas)("sampling on %s", (isa) => {
       ],
     },
     { temperature: 1, topK: 100000, seed: 10 },
+    {
+      repetition: 1.3,
+      history: [
+        [1, 0],
+        [2, 0],
+        [4, 3],
+      ],
+    },
+    {
+      temperature: 1,
+      frequency: 0.7,
+      presence: -1.5,
+      history: [
+        [0, 0],
+        [5, 2],
+        [6, 1],
+      ],
+      seed: 11,
+      topP: 0.9,
+    },
   ];
 
   test.each([7, 100, 4099, 49153])("draws what the reference draws from a vocabulary of %i", (vocab) => {
@@ -86,6 +106,20 @@ describe.skipIf(addon === undefined).each(isas)("sampling on %s", (isa) => {
     const logits = randomFloats(rows.length * vocab, 4, 5);
     compare(logits, vocab, batch);
     expect(sampleRows(native, logits, vocab, batch).tokenIds[0]).toBe(-1);
+  });
+
+  test("masks apply to the rows that name them", () => {
+    const vocab = 45;
+    const logits = randomFloats(3 * vocab, 9, 5);
+    const batch = samplingBatch([{}, {}, {}]);
+    const masked = {
+      ...batch,
+      maskRows: Int32Array.of(1, -1, 0),
+      allowed: Uint32Array.of(1 << 7, 0, 0, 1 << 12),
+    };
+    const free = sampleRows(native, logits, vocab, batch).tokenIds[1];
+    expect([...sampleRows(native, logits, vocab, masked).tokenIds]).toEqual([44, free, 7]);
+    compare(logits, vocab, masked);
   });
 
   test("ties break to the lowest id", () => {
@@ -104,11 +138,18 @@ describe.skipIf(addon === undefined).each(isas)("sampling on %s", (isa) => {
   });
 
   test("any parameters draw what the reference draws", () => {
+    const entry = fc.tuple(fc.nat(19), fc.nat(5));
     const row = fc.record({
       temperature: fc.constantFrom(0, 0.3, 1, 1.7),
       topK: fc.constantFrom(0, 1, 5, 50),
       topP: fc.constantFrom(0.05, 0.5, 0.95, 1),
       minP: fc.constantFrom(0, 0.02, 0.5),
+      bias: fc.array(fc.tuple(fc.nat(19), fc.constantFrom(-Infinity, -3, 0.5, 20)), { maxLength: 4 }),
+      repetition: fc.constantFrom(1, 1.2, 0.5, 3),
+      frequency: fc.constantFrom(0, 0.4, -2),
+      presence: fc.constantFrom(0, 1.1, -0.3),
+      history: fc.uniqueArray(entry, { maxLength: 12, selector: ([id]) => id }),
+      drafts: fc.array(entry, { maxLength: 4 }),
       seed: fc.nat(),
       outputIndex: fc.nat(1000),
       numLogprobs: fc.nat(20),
@@ -124,6 +165,41 @@ describe.skipIf(addon === undefined).each(isas)("sampling on %s", (isa) => {
       ),
       { numRuns: 60, seed: 1 },
     );
+  });
+
+  test("the logits are as before once tokens are drawn", () => {
+    const vocab = 200;
+    const before = randomFloats(rows.length * vocab, 3, 8);
+    const after = runOnRows(native, before, vocab, (x) => {
+      native.sample(
+        x,
+        samplingBatch(rows, new Uint32Array(rows.length * 7).fill(0x55555555)),
+        samplingOutput(rows.length, 20),
+      );
+      return x;
+    });
+    expect(after).toEqual(before);
+  });
+
+  test("refuses ids and ranges outside their arrays", () => {
+    const plain = samplingBatch([{ history: [[1, 1]], bias: [[1, 1]] }]);
+    const wrong: Partial<SamplingBatch>[] = [
+      { biasIds: Int32Array.of(40) },
+      { biasIds: Int32Array.of(-1) },
+      { biasStarts: Int32Array.of(1, 0) },
+      { biasStarts: Int32Array.of(-1, 1) },
+      { historyIds: Int32Array.of(40) },
+      { historyIds: Int32Array.of(-7) },
+      { historyRanges: Int32Array.of(0, 2, 2) },
+      { historyRanges: Int32Array.of(-1, 0, 1) },
+      { historyRanges: Int32Array.of(0, 1, 0) },
+      { maskRows: Int32Array.of(0) },
+      { maskRows: Int32Array.of(-2) },
+    ];
+    for (const change of wrong) {
+      const attempt = (): unknown => sampleRows(native, new Float32Array(40), 40, { ...plain, ...change });
+      expect(attempt, JSON.stringify(change)).toThrow(/outside|before|below|no such mask/);
+    }
   });
 
   test("scores of targets agree, also over several slabs", () => {

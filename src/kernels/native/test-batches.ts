@@ -112,9 +112,19 @@ export interface RowSampling {
   readonly seed?: number;
   readonly outputIndex?: number;
   readonly bias?: readonly (readonly [id: number, value: number])[];
+  readonly repetition?: number;
+  readonly frequency?: number;
+  readonly presence?: number;
+  /** Distinct ids and how often each stands in the output. */
+  readonly history?: readonly HistoryEntry[];
+  /** What draft tokens change in it. */
+  readonly drafts?: readonly HistoryEntry[];
   readonly numLogprobs?: number;
 }
 
+export type HistoryEntry = readonly [id: number, count: number];
+
+/** @param allowed one mask per row, or null where no row is constrained */
 export function samplingBatch(
   rows: readonly RowSampling[],
   allowed: Uint32Array | null = null,
@@ -122,6 +132,13 @@ export function samplingBatch(
   const starts = [0];
   for (const row of rows) starts.push(starts.at(-1)! + (row.bias?.length ?? 0));
   const bias = rows.flatMap((row) => row.bias ?? []);
+  const ranges: number[] = [];
+  const entries: HistoryEntry[] = [];
+  for (const { history = [], drafts = [] } of rows) {
+    const begin = entries.length;
+    entries.push(...history, ...drafts);
+    ranges.push(begin, begin + history.length, entries.length);
+  }
   return {
     numRows: rows.length,
     temperature: Float32Array.from(rows, (row) => row.temperature ?? 0),
@@ -133,7 +150,14 @@ export function samplingBatch(
     biasStarts: Int32Array.from(starts),
     biasIds: Int32Array.from(bias, ([id]) => id),
     biasValues: Float32Array.from(bias, ([, value]) => value),
-    allowed,
+    penalties: Float32Array.from(
+      rows.flatMap(({ repetition = 1, frequency = 0, presence = 0 }) => [repetition, frequency, presence]),
+    ),
+    historyRanges: Int32Array.from(ranges),
+    historyIds: Int32Array.from(entries, ([id]) => id),
+    historyCounts: Int32Array.from(entries, ([, count]) => count),
+    maskRows: Int32Array.from(rows, (_, row) => (allowed === null ? -1 : row)),
+    allowed: allowed ?? new Uint32Array(0),
     numLogprobs: Int32Array.from(rows, (row) => row.numLogprobs ?? 0),
   };
 }

@@ -1,3 +1,4 @@
+import { invariant } from "../../base/invariant.ts";
 import type { SamplingBatch, SamplingOutput, ScoreOutput } from "../ops.ts";
 import { uniformDraw } from "../philox.ts";
 
@@ -81,26 +82,52 @@ export function sampleRows(
   for (let row = 0; row < batch.numRows; row += 1) {
     const raw = logits.subarray(row * vocab, (row + 1) * vocab);
     changed.set(raw);
-    applyBias(changed, batch, row);
+    addBiases(changed, batch, row);
+    applyPenalties(changed, batch, row);
+    applyMask(changed, batch, row);
     const token = batch.temperature[row]! > lowestTemperature ? draw(changed, batch, row) : highest(changed);
     const logTotal = logSumExp(raw);
     out.tokenIds[row] = token;
     out.logprobs[row] = token < 0 ? NaN : raw[token]! - logTotal;
-    out.ranks[row] = token < 0 ? 0 : 1 + countAhead(raw, token);
+    out.ranks[row] = token < 0 ? (highest(raw) < 0 ? 0 : -1) : 1 + countAhead(raw, token);
     const count = Math.max(0, Math.min(batch.numLogprobs[row]!, out.maxLogprobs, vocab));
     const place = { ids: out.topIds, logprobs: out.topLogprobs, at: row * out.maxLogprobs };
     writeTop(raw, count, logTotal, place);
   }
 }
 
-function applyBias(logits: Float32Array, batch: SamplingBatch, row: number): void {
+function addBiases(logits: Float32Array, batch: SamplingBatch, row: number): void {
   for (let i = batch.biasStarts[row]!; i < batch.biasStarts[row + 1]!; i += 1) {
     logits[batch.biasIds[i]!]! += batch.biasValues[i]!;
   }
-  if (batch.allowed === null) return;
+}
+
+const largest = 2 ** 128 - 2 ** 104;
+
+function applyPenalties(logits: Float32Array, batch: SamplingBatch, row: number): void {
+  const [repetition, frequency, presence] = batch.penalties.subarray(row * 3, row * 3 + 3);
+  const [begin, end, draftEnd] = batch.historyRanges.subarray(row * 3, row * 3 + 3);
+  const counts = new Map<number, number>();
+  for (let i = begin!; i < draftEnd!; i += 1) counts.set(batch.historyIds[i]!, batch.historyCounts[i]!);
+  invariant(end! <= draftEnd!, "drafts stand after their history");
+  for (const [id, count] of counts) {
+    const logit = logits[id]!;
+    let x = logit;
+    if (repetition !== 1) x = Math.fround(x > 0 ? x / repetition! : x * repetition!);
+    if (count > 0) {
+      x = Math.fround(x - Math.fround(frequency! * count));
+      x = Math.fround(x - presence!);
+    }
+    logits[id] = Number.isFinite(logit) ? Math.min(Math.max(x, -largest), largest) : x;
+  }
+}
+
+function applyMask(logits: Float32Array, batch: SamplingBatch, row: number): void {
+  const mask = batch.maskRows[row]!;
+  if (mask < 0) return;
   const wordsPerRow = Math.ceil(logits.length / 32);
   for (let id = 0; id < logits.length; id += 1) {
-    const word = batch.allowed[row * wordsPerRow + (id >>> 5)]!;
+    const word = batch.allowed[mask * wordsPerRow + (id >>> 5)]!;
     if (((word >>> (id & 31)) & 1) === 0) logits[id] = -Infinity;
   }
 }

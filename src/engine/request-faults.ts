@@ -1,0 +1,27 @@
+import { MillraceError } from "../base/errors.ts";
+
+/** The error of a field whose value is not allowed. `message` says value, what is allowed and what to do. */
+export function invalidRequest(param: string, message: string): MillraceError {
+  return new MillraceError("invalid_request", message, { param });
+}
+
+/** Errors: `invalid_request` for an id outside the vocabulary. */
+export function checkTokenIds(ids: readonly number[] | Int32Array, param: string, vocabSize: number): void {
+  for (let index = 0; index < ids.length; index += 1) {
+    const id = ids[index]!;
+    if (Number.isInteger(id) && id >= 0 && id < vocabSize) continue;
+    throw invalidRequest(
+      param,
+      `Token ${index} of ${param} is ${id}; ids are 0 to ${vocabSize - 1}. Encode the text with this model's own tokenizer.`,
+    );
+  }
+}
+
+/** Errors: `invalid_request` unless `isAllowed`; `allowed` completes "it takes …". */
+export function checkRange(param: string, value: unknown, isAllowed: boolean, allowed: string): void {
+  if (isAllowed) return;
+  throw invalidRequest(
+    param,
+    `${param} is ${String(value)}; it takes ${allowed}. Change it or leave it out.`,
+  );
+}

@@ -100,10 +100,10 @@ test("shares come out as the weights say", () => {
   ]);
 });
 
-/** Rows 0 … 9 belong to the tenant of the letter at their place. */
+/** Rows belong to the tenant of the letter at their place. */
 function start(letters: string): { policy: FairQueueing; tenants: TenantTable } {
   const tenants = new TenantTable(letters.length, new Map());
-  for (const [row, letter] of [...letters].entries()) tenants.open(row, letter);
+  for (const [row, letter] of Array.from(letters).entries()) tenants.open(row, letter);
   return { policy: new FairQueueing(tenants), tenants };
 }
 

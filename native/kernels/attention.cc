@@ -43,6 +43,11 @@ struct Cache<KvDtype::BF16> {
   using Element = uint16_t;
   static MILLRACE_INLINE V16 lanes(const uint16_t* from) { return loadBf16(from); }
 };
+template <>
+struct Cache<KvDtype::INT8> {
+  using Element = int8_t;
+  static MILLRACE_INLINE V16 lanes(const int8_t* from) { return loadI8(from); }
+};
 
 /** What a partition means for a tile. */
 struct Range {
@@ -103,6 +108,21 @@ void prefetch(const void* from, int64_t bytes) {
   for (int64_t i = 0; i < bytes; i += 64) _mm_prefetch(lines + i, _MM_HINT_T1);
 }
 
+void prefetchScales(const KvLayer& kv, const float* scales, int64_t slab) {
+  prefetch(scales + slab * kv.tokenStride, kv.tokenStride * static_cast<int64_t>(sizeof(float)));
+}
+
+/** Multiplies rows of a block's columns by the scales of its tokens. */
+void scaleColumns(const float* scales, int64_t tokenStride, float* columns, int64_t rows, int64_t rowStride) {
+  for (int64_t v = 0; v < tokenStride; v += 16) {
+    const V16 scale = load(scales + v);
+    for (int64_t row = 0; row < rows; ++row) {
+      float* place = columns + row * rowStride + v;
+      store(place, mul(load(place), scale));
+    }
+  }
+}
+
 template <KvDtype dtype>
 void scorePartition(const AttentionJob& job, const AttentionTile& tile, const Range& range, int64_t rows,
                     const AttentionScratch& scratch, int64_t scoreStride) {
@@ -114,9 +134,11 @@ void scorePartition(const AttentionJob& job, const AttentionTile& tile, const Ra
     const int64_t keyBytes = kv.headDim * kv.tokenStride * static_cast<int64_t>(sizeof(Element));
     const int64_t valueBytes = kv.blockSize * kv.dimStride * static_cast<int64_t>(sizeof(Element));
     prefetch(kv.v + slab * valueBytes, valueBytes);
+    if constexpr (dtype == KvDtype::INT8) prefetchScales(kv, kv.vScales, slab);
     if ((b + 1) * kv.blockSize < range.to) {
       const int64_t next = tile.blockTable[range.firstBlock + b + 1] * kv.numKvHeads + tile.kvHead;
       prefetch(kv.k + next * keyBytes, keyBytes);
+      if constexpr (dtype == KvDtype::INT8) prefetchScales(kv, kv.kScales, next);
     }
     for (int64_t row = 0; row < rows; row += scoreRows) {
       const int64_t count = std::min<int64_t>(scoreRows, rows - row);
@@ -129,6 +151,10 @@ void scorePartition(const AttentionJob& job, const AttentionTile& tile, const Ra
       if (v < kv.tokenStride) {
         scoreSomeRows<dtype, 1>(count, q, kv.headDim, keys + v, kv.tokenStride, scores + v, scoreStride);
       }
+    }
+    if constexpr (dtype == KvDtype::INT8) {
+      float* columns = scratch.scores + b * kv.tokenStride;
+      scaleColumns(kv.kScales + slab * kv.tokenStride, kv.tokenStride, columns, rows, scoreStride);
     }
   }
 }
@@ -166,6 +192,16 @@ void softmaxRow(const AttentionJob& job, const Range& range, int64_t low, int64_
     total = add(total, p);
   });
   sum = reduceAdd(total);
+}
+
+/** Takes the scales of V into the weights, so that p.v may add codes. */
+void scaleWeights(const AttentionTile& tile, const KvLayer& kv, const Range& range, float* scores, int64_t rows,
+                  int64_t scoreStride) {
+  for (int64_t b = range.from / kv.blockSize; b * kv.blockSize < range.to; ++b) {
+    const int64_t slab = tile.blockTable[range.firstBlock + b] * kv.numKvHeads + tile.kvHead;
+    float* columns = scores + b * kv.tokenStride;
+    scaleColumns(kv.vScales + slab * kv.tokenStride, kv.tokenStride, columns, rows, scoreStride);
+  }
 }
 
 template <KvDtype dtype, int rows, int vectors>
@@ -234,6 +270,7 @@ void attendAs(const AttentionJob& job, const AttentionTile& tile, int64_t partit
     const int64_t high = job.positions[token] + 1 - range.start;
     softmaxRow(job, range, low, high, scratch.scores + row * scoreStride, state.maxima[row], state.sums[row]);
   }
+  if constexpr (dtype == KvDtype::INT8) scaleWeights(tile, job.kv, range, scratch.scores, rows, scoreStride);
   weighValues<dtype>(job, tile, range, rows, scratch, scoreStride, state.outputs);
 }
 
@@ -261,6 +298,7 @@ void attendPartition(const AttentionJob& job, const AttentionTile& tile, int64_t
     case KvDtype::F32: return attendAs<KvDtype::F32>(job, tile, partition, scratch, state);
     case KvDtype::F16: return attendAs<KvDtype::F16>(job, tile, partition, scratch, state);
     case KvDtype::BF16: return attendAs<KvDtype::BF16>(job, tile, partition, scratch, state);
+    case KvDtype::INT8: return attendAs<KvDtype::INT8>(job, tile, partition, scratch, state);
   }
 }
 

@@ -102,6 +102,43 @@ void storeKv(const KvLayer& kv, const float* k, const float* v, int64_t slot) {
   }
 }
 
+/**
+ * Writes one head of one token as int8 codes, `stride` apart, and returns their scale, amax / 127. A value that is not
+ * finite makes the scale NaN, so that it is not hidden.
+ */
+float storeCodes(const float* x, int64_t headDim, int8_t* to, int64_t stride) {
+  V16 top = zero();
+  V16 fault = zero();
+  for (int64_t d = 0; d < headDim; d += 16) {
+    const V16 v = loadFirst(x + d, headDim - d);
+    top = max(max(v, sub(zero(), v)), top);
+    fault = fma(v, zero(), fault);
+  }
+  const float scale = reduceMax(top) / 127.0f + reduceAdd(fault);
+  for (int64_t d = 0; d < headDim; d += 16) {
+    const int64_t left = headDim - d;
+    const V16 ratio = scale > 0 ? div(loadFirst(x + d, left), splat(scale)) : zero();
+    int8_t lanes[16];
+    storeI8(lanes, max(min(roundToEven(ratio), splat(127.0f)), splat(-127.0f)));
+    for (int64_t i = 0; i < (left < 16 ? left : 16); ++i) to[(d + i) * stride] = lanes[i];
+  }
+  return scale;
+}
+
+/** The padding of V rows stays zero, as the system gave it. */
+void storeKvCodes(const KvLayer& kv, const float* k, const float* v, int64_t slot) {
+  const int64_t block = slot / kv.blockSize;
+  const int64_t offset = slot % kv.blockSize;
+  for (int64_t head = 0; head < kv.numKvHeads; ++head) {
+    const int64_t tile = block * kv.numKvHeads + head;
+    int8_t* kTo = reinterpret_cast<int8_t*>(kv.k) + tile * kv.headDim * kv.tokenStride + offset;
+    int8_t* vTo = reinterpret_cast<int8_t*>(kv.v) + (tile * kv.blockSize + offset) * kv.dimStride;
+    const int64_t at = tile * kv.tokenStride + offset;
+    kv.kScales[at] = storeCodes(k + head * kv.headDim, kv.headDim, kTo, kv.tokenStride);
+    kv.vScales[at] = storeCodes(v + head * kv.headDim, kv.headDim, vTo, 1);
+  }
+}
+
 }  // namespace
 
 void ropeAndStoreToken(const RopeJob& job, int64_t token) {
@@ -120,6 +157,7 @@ void ropeAndStoreToken(const RopeJob& job, int64_t token) {
     case KvDtype::F32: return storeKv<KvDtype::F32>(job.kv, k, v, job.slots[token]);
     case KvDtype::F16: return storeKv<KvDtype::F16>(job.kv, k, v, job.slots[token]);
     case KvDtype::BF16: return storeKv<KvDtype::BF16>(job.kv, k, v, job.slots[token]);
+    case KvDtype::INT8: return storeKvCodes(job.kv, k, v, job.slots[token]);
   }
 }
 

@@ -9,15 +9,22 @@
 namespace millrace {
 
 /** Storage of K and V; the numbers are those of the TypeScript side. */
-enum class KvDtype : int { F32 = 0, F16 = 1, BF16 = 2 };
+enum class KvDtype : int { F32 = 0, F16 = 1, BF16 = 2, INT8 = 3 };
 
 /**
  * K and V of one layer. K is held [block, kvHead, headDim, tokenStride] so that lanes are tokens in q.k; V is held
  * [block, kvHead, blockSize, dimStride] so that lanes are dimensions in p.v. Strides are rounded up to 16.
+ *
+ * INT8 has a scale for K and one for V of each token and head, [block, kvHead, tokenStride] each: amax / 127, and
+ * codes round x / scale half to even. Scales are f32, because q.k of sixteen tokens takes sixteen of them as they
+ * are, no amax is out of range, and they add 4 bytes to headDim.
  */
 struct KvLayer {
   uint8_t* k;
   uint8_t* v;
+  /** Null but for INT8. */
+  float* kScales;
+  float* vScales;
   KvDtype dtype;
   int64_t numBlocks;
   int64_t blockSize;

@@ -43,13 +43,18 @@ class Slab {
 struct KvCache {
   std::unique_ptr<Slab> slab;
   int64_t numLayers;
+  /** Bytes of K or V of a layer, and of the scales of either; 0 but for INT8. */
   size_t bytesPerPart;
+  size_t bytesPerScales;
   KvLayer shape;
 
   KvLayer layer(int64_t index) const {
     KvLayer result = shape;
-    result.k = slab->data() + 2 * static_cast<size_t>(index) * bytesPerPart;
+    result.k = slab->data() + 2 * static_cast<size_t>(index) * (bytesPerPart + bytesPerScales);
     result.v = result.k + bytesPerPart;
+    if (bytesPerScales == 0) return result;
+    result.kScales = reinterpret_cast<float*>(result.v + bytesPerPart);
+    result.vScales = reinterpret_cast<float*>(result.v + bytesPerPart + bytesPerScales);
     return result;
   }
 };

@@ -13,16 +13,22 @@ namespace {
 
 constexpr size_t pageBytes = 4096;
 
-int64_t elementBytes(KvDtype dtype) { return dtype == KvDtype::F32 ? 4 : 2; }
-
-KvCache makeCache(int64_t numLayers, const KvLayer& shape) {
-  const int64_t perHead = std::max(shape.headDim * shape.tokenStride, shape.blockSize * shape.dimStride);
-  const size_t part = static_cast<size_t>(shape.numBlocks * shape.numKvHeads * perHead * elementBytes(shape.dtype));
-  const size_t aligned = (part + pageBytes - 1) / pageBytes * pageBytes;
-  return {std::make_unique<Slab>(2 * aligned * static_cast<size_t>(numLayers)), numLayers, aligned, shape};
+int64_t elementBytes(KvDtype dtype) {
+  if (dtype == KvDtype::INT8) return 1;
+  return dtype == KvDtype::F32 ? 4 : 2;
 }
 
-/** Bytes of a block in one layer as runs: `count` runs of `bytes`, of which the first tokens take `stride` each. */
+size_t wholePages(int64_t bytes) { return (static_cast<size_t>(bytes) + pageBytes - 1) / pageBytes * pageBytes; }
+
+KvCache makeCache(int64_t numLayers, const KvLayer& shape) {
+  const int64_t numTiles = shape.numBlocks * shape.numKvHeads;
+  const int64_t perTile = std::max(shape.headDim * shape.tokenStride, shape.blockSize * shape.dimStride);
+  const size_t part = wholePages(numTiles * perTile * elementBytes(shape.dtype));
+  const size_t scales = shape.dtype == KvDtype::INT8 ? wholePages(numTiles * shape.tokenStride * 4) : 0;
+  return {std::make_unique<Slab>(2 * (part + scales) * static_cast<size_t>(numLayers)), numLayers, part, scales, shape};
+}
+
+/** Bytes of a block in one layer: `count` runs of `bytes`, in which a token takes `tokenBytes` from the start. */
 struct Runs {
   int64_t count;
   int64_t bytes;
@@ -39,6 +45,19 @@ Runs valueRuns(const KvLayer& kv) {
   const int64_t token = kv.dimStride * elementBytes(kv.dtype);
   return {kv.numKvHeads, kv.blockSize * token, token};
 }
+
+/** Scales of K as of V. */
+Runs scaleRuns(const KvLayer& kv) {
+  constexpr int64_t scale = sizeof(float);
+  return {kv.numKvHeads, kv.tokenStride * scale, scale};
+}
+
+/** A whole block as one run: blocks lie one after another. */
+Runs joined(const Runs& runs, bool isWhole) {
+  return isWhole ? Runs{1, runs.count * runs.bytes, runs.count * runs.bytes} : runs;
+}
+
+uint8_t* bytesOf(float* scales) { return reinterpret_cast<uint8_t*>(scales); }
 
 void copyRuns(const Runs& runs, const uint8_t* from, int64_t source, uint8_t* to, int64_t target, int64_t numTokens) {
   const int64_t block = runs.count * runs.bytes;
@@ -60,16 +79,21 @@ bool equalRuns(const Runs& runs, const uint8_t* base, int64_t a, int64_t b, int6
 
 /** A block of one layer, or its first tokens. */
 void copyTokens(const KvLayer& from, int64_t source, const KvLayer& to, int64_t target, int64_t numTokens) {
-  if (numTokens == from.blockSize) {
-    // Blocks lie one after another, so that a whole one is a single run.
-    const Runs keys = keyRuns(from);
-    const Runs values = valueRuns(from);
-    copyRuns({1, keys.count * keys.bytes, keys.count * keys.bytes}, from.k, source, to.k, target, 1);
-    copyRuns({1, values.count * values.bytes, values.count * values.bytes}, from.v, source, to.v, target, 1);
-    return;
-  }
-  copyRuns(keyRuns(from), from.k, source, to.k, target, numTokens);
-  copyRuns(valueRuns(from), from.v, source, to.v, target, numTokens);
+  const bool isWhole = numTokens == from.blockSize;
+  const int64_t count = isWhole ? 1 : numTokens;
+  copyRuns(joined(keyRuns(from), isWhole), from.k, source, to.k, target, count);
+  copyRuns(joined(valueRuns(from), isWhole), from.v, source, to.v, target, count);
+  if (from.dtype != KvDtype::INT8) return;
+  const Runs scales = joined(scaleRuns(from), isWhole);
+  copyRuns(scales, bytesOf(from.kScales), source, bytesOf(to.kScales), target, count);
+  copyRuns(scales, bytesOf(from.vScales), source, bytesOf(to.vScales), target, count);
+}
+
+bool equalTokens(const KvLayer& kv, int64_t a, int64_t b, int64_t numTokens) {
+  if (!equalRuns(keyRuns(kv), kv.k, a, b, numTokens) || !equalRuns(valueRuns(kv), kv.v, a, b, numTokens)) return false;
+  if (kv.dtype != KvDtype::INT8) return true;
+  return equalRuns(scaleRuns(kv), bytesOf(kv.kScales), a, b, numTokens) &&
+         equalRuns(scaleRuns(kv), bytesOf(kv.vScales), a, b, numTokens);
 }
 
 constexpr uint8_t moveOut = 1;
@@ -153,10 +177,7 @@ bool Context::equalKv(int64_t cacheId, int64_t blockA, int64_t blockB, int64_t n
   check(numTokens >= 0 && numTokens <= own.shape.blockSize, "a KV block has fewer tokens");
   std::atomic<bool> isEqual{true};
   pool_->parallelFor(own.numLayers, [&](int64_t index, int) {
-    const KvLayer kv = own.layer(index);
-    const bool same = equalRuns(keyRuns(kv), kv.k, blockA, blockB, numTokens) &&
-                      equalRuns(valueRuns(kv), kv.v, blockA, blockB, numTokens);
-    if (!same) isEqual.store(false, std::memory_order_relaxed);
+    if (!equalTokens(own.layer(index), blockA, blockB, numTokens)) isEqual.store(false, std::memory_order_relaxed);
   });
   return isEqual.load();
 }

@@ -90,6 +90,18 @@ MILLRACE_INLINE V16 loadBf16(const uint16_t* from) {
   const __m256i hi = _mm256_cvtepu16_epi32(_mm_loadu_si128(halves + 1));
   return {_mm256_castsi256_ps(_mm256_slli_epi32(lo, 16)), _mm256_castsi256_ps(_mm256_slli_epi32(hi, 16))};
 }
+MILLRACE_INLINE V16 loadI8(const int8_t* from) {
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+  return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)),
+          _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_unpackhi_epi64(bytes, bytes)))};
+}
+/** Rounds half to even; lanes are within the range of int8. */
+MILLRACE_INLINE void storeI8(int8_t* to, V16 a) {
+  const __m256i words = _mm256_packs_epi32(_mm256_cvtps_epi32(a.lo), _mm256_cvtps_epi32(a.hi));
+  const __m256i ordered = _mm256_permute4x64_epi64(words, 0xd8);
+  const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), bytes);
+}
 /** Rounds half to even. */
 MILLRACE_INLINE void storeF16(uint16_t* to, V16 a) {
   constexpr int mode = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;

@@ -45,7 +45,11 @@ export interface RopeTable {
   readonly maxPositions: number;
 }
 
-export type KvDtype = "f32" | "f16" | "bf16";
+/**
+ * How K and V are stored. `int8`: codes with one f32 scale per token and head for K and one for V, amax / 127, half to
+ * even. f32, because kernels read scales as they are and no amax is out of range; they add 4 bytes to headDim.
+ */
+export type KvDtype = "f32" | "f16" | "bf16" | "int8";
 
 export interface KvCacheShape {
   readonly numLayers: number;

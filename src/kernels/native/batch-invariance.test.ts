@@ -76,7 +76,7 @@ function attend(
 const blocks = (first: number): number[] => Array.from({ length: 19 }, (_, i) => first + i);
 
 describe.skipIf(addon === undefined).each(isas)("rows are independent on %s", (isa) => {
-  test.each(["f32", "f16", "bf16"] as const)(
+  test.each(["f32", "f16", "bf16", "int8"] as const)(
     "attention over a %s cache does not depend on chunks, strangers or threads",
     (dtype) => {
       const mine = sequenceRows(1);

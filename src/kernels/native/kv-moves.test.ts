@@ -13,7 +13,7 @@ const backends: readonly (readonly [string, () => Ops])[] = [
     (isa) => [isa, () => createNativeOps(addon!, { isa, numThreads: 2 })] as const,
   ),
 ];
-const dtypes: readonly KvDtype[] = ["f32", "f16", "bf16"];
+const dtypes: readonly KvDtype[] = ["f32", "f16", "bf16", "int8"];
 
 const numBlocks = 6;
 const numHostBlocks = 4;

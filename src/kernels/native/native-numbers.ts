@@ -12,7 +12,7 @@ export const formNumbers: Readonly<Record<TensorForm, number>> = {
 };
 
 /** Numbers of `enum class KvDtype` in native/kernels/kernel_table.h. */
-export const kvDtypeNumbers: Readonly<Record<KvDtype, number>> = { f32: 0, f16: 1, bf16: 2 };
+export const kvDtypeNumbers: Readonly<Record<KvDtype, number>> = { f32: 0, f16: 1, bf16: 2, int8: 3 };
 
 const floatDtypeNumbers: Readonly<Record<FloatDtype, number>> = { f32: 0, f16: 1, bf16: 2 };
 

@@ -123,17 +123,6 @@ describe.skipIf(addon === undefined).each(isas)(
       expect(error).toBeLessThanOrEqual(maxErrors.f32);
     });
 
-    interface AttentionCase {
-      readonly name: string;
-      readonly numHeads: number;
-      readonly numKvHeads: number;
-      readonly headDim: number;
-      readonly rotaryDim?: number;
-      readonly blockSize?: number;
-      readonly dtype?: KvDtype;
-      readonly slidingWindow?: number;
-      readonly softCap?: number;
-    }
     const cases: AttentionCase[] = [
       { name: "grouped heads", numHeads: 9, numKvHeads: 3, headDim: 64 },
       { name: "f16 cache", numHeads: 14, numKvHeads: 2, headDim: 64, dtype: "f16" },
@@ -150,6 +139,23 @@ describe.skipIf(addon === undefined).each(isas)(
       { name: "sliding window", numHeads: 6, numKvHeads: 2, headDim: 32, slidingWindow: 70 },
       { name: "soft cap", numHeads: 2, numKvHeads: 2, headDim: 128, softCap: 5 },
       { name: "many heads of one KV head", numHeads: 40, numKvHeads: 1, headDim: 16 },
+      { name: "int8 cache", numHeads: 14, numKvHeads: 2, headDim: 64, dtype: "int8" },
+      {
+        name: "int8 cache, odd blocks, sliding window",
+        numHeads: 4,
+        numKvHeads: 2,
+        headDim: 24,
+        blockSize: 40,
+        dtype: "int8",
+        slidingWindow: 70,
+      },
+      {
+        name: "int8 cache, wide heads",
+        numHeads: 3,
+        numKvHeads: 3,
+        headDim: 80,
+        dtype: "int8",
+      },
     ];
 
     test.each(cases)("attention agrees: $name", (shape) => {

@@ -24,7 +24,7 @@ export function writeRow(values: Float32Array, into: ReferenceTensor, row: numbe
  *
  * @returns the scale
  */
-function quantizeRun(values: Float32Array, codes: Int8Array, at: number): number {
+export function quantizeRun(values: Float32Array, codes: Int8Array, at: number): number {
   let amax = 0;
   for (let i = 0; i < values.length; i += 1) amax = Math.max(amax, Math.abs(values[i]!));
   const scale = Math.fround(amax / 127);

@@ -1,6 +1,6 @@
 import { invariant } from "../../base/invariant.ts";
 import type { AttentionOptions, AttentionShape, RaggedBatch, RopeTable } from "../ops.ts";
-import { headOffset, loadHead, type ReferenceKvCache, storeHead } from "./reference-kv.ts";
+import { headNumber, loadHead, type ReferenceKvCache, storeHead } from "./reference-kv.ts";
 import { dot } from "./reference-linear.ts";
 import type { ReferenceTensor } from "./tensor-arena.ts";
 
@@ -38,7 +38,7 @@ export function rotateAndStore(
     const keyStart = start + numHeads * headDim;
     const valueStart = keyStart + numKvHeads * headDim;
     for (let head = 0; head < numKvHeads; head += 1) {
-      const at = headOffset(cache, slot, head);
+      const at = headNumber(cache, slot, head);
       storeHead(qkv.values.subarray(keyStart + head * headDim), keys, at, cache);
       storeHead(qkv.values.subarray(valueStart + head * headDim), values, at, cache);
     }
@@ -108,7 +108,7 @@ function gatherContext(
   const { blockSize, headDim } = cache;
   for (let position = 0; position < context.scores.length; position += 1) {
     const entry = seq * batch.blockTableStride + Math.floor(position / blockSize);
-    const at = headOffset(cache, batch.blockTables[entry]! * blockSize + (position % blockSize), kvHead);
+    const at = headNumber(cache, batch.blockTables[entry]! * blockSize + (position % blockSize), kvHead);
     loadHead(cache.keys[layer]!, at, context.keys.subarray(position * headDim), cache);
     loadHead(cache.values[layer]!, at, context.values.subarray(position * headDim), cache);
   }

@@ -1,9 +1,15 @@
 import { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from "../../base/half.ts";
 import { invariant } from "../../base/invariant.ts";
 import { type KvCache, type KvCacheShape, type KvHost, type KvMoves, kvMoveKinds } from "../ops.ts";
+import { quantizeRun } from "./activation-forms.ts";
 
-/** K or V of one layer, [block, kvHead, token, headDim]. */
-type KvSlab = Float32Array | Uint16Array;
+/** K or V of one layer. */
+interface KvSlab {
+  /** [block, kvHead, token, headDim] */
+  readonly elements: Float32Array | Uint16Array | Int8Array;
+  /** int8: [block, kvHead, token]; else empty. */
+  readonly scales: Float32Array;
+}
 
 interface KvSlabs {
   /** [layer] */
@@ -17,8 +23,6 @@ export interface ReferenceKvCache extends KvCache, KvSlabs {}
 export interface ReferenceKvHost extends KvHost, KvSlabs {
   readonly cache: ReferenceKvCache;
 }
-
-const bytesPerElement: Readonly<Record<KvCacheShape["dtype"], number>> = { f32: 4, f16: 2, bf16: 2 };
 
 export function createReferenceKvCache(id: number, shape: KvCacheShape): ReferenceKvCache {
   return { ...shape, id, ...createSlabs(shape) };
@@ -34,42 +38,62 @@ export function createReferenceKvHost(
 }
 
 function createSlabs(shape: KvCacheShape): KvSlabs & { readonly sizeBytes: number } {
-  const size = shape.numBlocks * shape.blockSize * shape.numKvHeads * shape.headDim;
-  const allocate = (): KvSlab => (shape.dtype === "f32" ? new Float32Array(size) : new Uint16Array(size));
-  const slabs = (): KvSlab[] => Array.from({ length: shape.numLayers }, allocate);
-  const sizeBytes = 2 * shape.numLayers * size * bytesPerElement[shape.dtype];
-  return { keys: slabs(), values: slabs(), sizeBytes };
+  const slabs = (): KvSlab[] => Array.from({ length: shape.numLayers }, () => createSlab(shape));
+  const [keys, values] = [slabs(), slabs()];
+  const sizeBytes = [...keys, ...values].reduce(
+    (sum, { elements, scales }) => sum + elements.byteLength + scales.byteLength,
+    0,
+  );
+  return { keys, values, sizeBytes };
 }
 
-/** First element of a token's head in a slab. */
-export function headOffset(cache: KvCacheShape, slot: number, kvHead: number): number {
-  const { blockSize, numKvHeads, headDim } = cache;
+function createSlab({ numBlocks, blockSize, numKvHeads, headDim, dtype }: KvCacheShape): KvSlab {
+  const numHeads = numBlocks * blockSize * numKvHeads;
+  const size = numHeads * headDim;
+  const scales = new Float32Array(dtype === "int8" ? numHeads : 0);
+  if (dtype === "int8") return { elements: new Int8Array(size), scales };
+  return { elements: dtype === "f32" ? new Float32Array(size) : new Uint16Array(size), scales };
+}
+
+/** Number of a token's head in a slab, in the order in which they lie. */
+export function headNumber(cache: KvCacheShape, slot: number, kvHead: number): number {
+  const { blockSize, numKvHeads } = cache;
   const block = Math.floor(slot / blockSize);
-  return ((block * numKvHeads + kvHead) * blockSize + (slot % blockSize)) * headDim;
+  return (block * numKvHeads + kvHead) * blockSize + (slot % blockSize);
 }
 
-/** Writes the first headDim values at `at`, in the cache's dtype. */
+/** Writes the first headDim values as head `head` of a slab, in the cache's dtype. */
 export function storeHead(
   source: Float32Array,
-  slab: KvSlab,
-  at: number,
+  { elements, scales }: KvSlab,
+  head: number,
   { headDim, dtype }: KvCacheShape,
 ): void {
-  if (dtype === "f32") slab.set(source.subarray(0, headDim), at);
-  else if (dtype === "f16") for (let i = 0; i < headDim; i += 1) slab[at + i] = f32ToF16(source[i]!);
-  else for (let i = 0; i < headDim; i += 1) slab[at + i] = f32ToBf16(source[i]!);
+  const at = head * headDim;
+  const values = source.subarray(0, headDim);
+  if (dtype === "f32") elements.set(values, at);
+  else if (dtype === "f16") for (let i = 0; i < headDim; i += 1) elements[at + i] = f32ToF16(values[i]!);
+  else if (dtype === "bf16") for (let i = 0; i < headDim; i += 1) elements[at + i] = f32ToBf16(values[i]!);
+  else if (values.every(Number.isFinite)) scales[head] = quantizeRun(values, elements as Int8Array, at);
+  else {
+    // A value that is not finite makes the scale NaN, so that it is not hidden.
+    scales[head] = NaN;
+    elements.fill(0, at, at + headDim);
+  }
 }
 
-/** Reads headDim values from `at`. */
+/** Reads head `head` of a slab. */
 export function loadHead(
-  slab: KvSlab,
-  at: number,
+  { elements, scales }: KvSlab,
+  head: number,
   into: Float64Array,
   { headDim, dtype }: KvCacheShape,
 ): void {
-  if (dtype === "f32") for (let i = 0; i < headDim; i += 1) into[i] = slab[at + i]!;
-  else if (dtype === "f16") for (let i = 0; i < headDim; i += 1) into[i] = f16ToF32(slab[at + i]!);
-  else for (let i = 0; i < headDim; i += 1) into[i] = bf16ToF32(slab[at + i]!);
+  const at = head * headDim;
+  if (dtype === "f32") for (let i = 0; i < headDim; i += 1) into[i] = elements[at + i]!;
+  else if (dtype === "f16") for (let i = 0; i < headDim; i += 1) into[i] = f16ToF32(elements[at + i]!);
+  else if (dtype === "bf16") for (let i = 0; i < headDim; i += 1) into[i] = bf16ToF32(elements[at + i]!);
+  else for (let i = 0; i < headDim; i += 1) into[i] = elements[at + i]! * scales[head]!;
 }
 
 /** `Ops.moveKv`. */
@@ -115,17 +139,28 @@ interface SlabBlock {
   readonly block: number;
 }
 
-function copyTokens(
-  { numKvHeads, blockSize, headDim }: KvCacheShape,
-  from: SlabBlock,
-  to: SlabBlock,
-  numTokens: number,
-): void {
-  const width = blockSize * headDim;
-  for (let head = 0; head < numKvHeads; head += 1) {
-    const at = (from.block * numKvHeads + head) * width;
-    to.slab.set(from.slab.subarray(at, at + numTokens * headDim), (to.block * numKvHeads + head) * width);
+function copyTokens(shape: KvCacheShape, from: SlabBlock, to: SlabBlock, numTokens: number): void {
+  for (let kvHead = 0; kvHead < shape.numKvHeads; kvHead += 1) {
+    const read = tokensOf(shape, from, kvHead, numTokens);
+    const write = tokensOf(shape, to, kvHead, numTokens);
+    write.elements.set(read.elements);
+    write.scales.set(read.scales);
   }
+}
+
+/** The first tokens of a block's head. */
+function tokensOf(
+  shape: KvCacheShape,
+  { slab, block }: SlabBlock,
+  kvHead: number,
+  numTokens: number,
+): KvSlab {
+  const first = headNumber(shape, block * shape.blockSize, kvHead);
+  const end = first + numTokens;
+  return {
+    elements: slab.elements.subarray(first * shape.headDim, end * shape.headDim),
+    scales: slab.scales.subarray(first, end),
+  };
 }
 
 /** `Ops.equalKv`. */
@@ -140,13 +175,18 @@ export function equalBlocks(
   }
   invariant(numTokens >= 0 && numTokens <= cache.blockSize, `a KV block has fewer tokens than ${numTokens}`);
   return [...cache.keys, ...cache.values].every((slab) => {
-    const bytes = new Uint8Array(slab.buffer);
-    const width = cache.headDim * slab.BYTES_PER_ELEMENT;
-    for (let head = 0; head < cache.numKvHeads; head += 1) {
-      const a = (blockA * cache.numKvHeads + head) * cache.blockSize * width;
-      const b = (blockB * cache.numKvHeads + head) * cache.blockSize * width;
-      for (let i = 0; i < numTokens * width; i += 1) if (bytes[a + i] !== bytes[b + i]) return false;
+    for (let kvHead = 0; kvHead < cache.numKvHeads; kvHead += 1) {
+      const a = tokensOf(cache, { slab, block: blockA }, kvHead, numTokens);
+      const b = tokensOf(cache, { slab, block: blockB }, kvHead, numTokens);
+      if (!isSameBytes(a.elements, b.elements) || !isSameBytes(a.scales, b.scales)) return false;
     }
     return true;
   });
+}
+
+function isSameBytes(a: ArrayBufferView, b: ArrayBufferView): boolean {
+  const bytes = (view: ArrayBufferView): Uint8Array =>
+    new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+  const other = bytes(b);
+  return bytes(a).every((byte, index) => byte === other[index]);
 }

@@ -38,8 +38,8 @@ export class RowLists {
   }
 
   /**
-   * A row that was in the list before. It is looked for from the front: only rows that were started, and so arrived
-   * early, come back.
+   * A row that was in the list before. Its place is looked for from the front: only rows that were once first, and so
+   * arrived early, come back.
    */
   restore(list: number, row: number): void {
     const arrival = this.arrivals[row]!;

@@ -1,4 +1,4 @@
-// Prints what attention, sampling and norms cost on this machine, beside the vector units' own ceiling.
+// Prints what attention costs on this machine, beside the vector units' own ceiling.
 // Build first (`npm run build && npm run build:native`), then: node tests/perf/kernels.mjs [isa] [threads]
 import { createOps } from "../../dist/kernels/create-ops.js";
 
@@ -95,40 +95,6 @@ function benchAttention(label, shape, sequences, dtype) {
   );
 }
 
-function benchSampling(label, vocab, numRows, row) {
-  const table = tableOf(1, vocab);
-  const { batch } = makeBatch([{ start: 0, count: numRows }]);
-  const sampling = {
-    numRows,
-    temperature: new Float32Array(numRows).fill(row.temperature),
-    topK: new Int32Array(numRows).fill(row.topK ?? 0),
-    topP: new Float32Array(numRows).fill(row.topP ?? 1),
-    minP: new Float32Array(numRows),
-    seeds: new Uint32Array(2 * numRows),
-    counters: Uint32Array.from({ length: 2 * numRows }, (_, i) => i),
-    biasStarts: new Int32Array(numRows + 1),
-    biasIds: new Int32Array(0),
-    biasValues: new Float32Array(0),
-    allowed: null,
-    numLogprobs: new Int32Array(numRows).fill(row.numLogprobs ?? 0),
-  };
-  const out = {
-    tokenIds: new Int32Array(numRows),
-    logprobs: new Float32Array(numRows),
-    ranks: new Int32Array(numRows),
-    maxLogprobs: 20,
-    topIds: new Int32Array(numRows * 20),
-    topLogprobs: new Float32Array(numRows * 20),
-  };
-  ops.beginStep(batch);
-  const logits = ops.embed(table);
-  const seconds = bestTime(() => ops.sample(logits, sampling, out));
-  ops.endStep();
-  console.log(
-    `${label.padEnd(44)} ${(seconds * 1e6).toFixed(0).padStart(8)} us  ${((seconds / numRows) * 1e6).toFixed(1)} us a row`,
-  );
-}
-
 const repeat = (count, sequence) => Array.from({ length: count }, () => sequence);
 const smol = { numHeads: 9, numKvHeads: 3, headDim: 64 };
 const plain = { numHeads: 16, numKvHeads: 16, headDim: 64 };
@@ -145,17 +111,4 @@ for (const [name, shape] of [
 }
 benchAttention("decode 32 x 512, 9/3 heads, bf16", smol, repeat(32, { start: 511, count: 1 }), "bf16");
 benchAttention("decode 32 x 512, 9/3 heads, f32", smol, repeat(32, { start: 511, count: 1 }), "f32");
-for (const [vocab, rows] of [
-  [49152, 32],
-  [49152, 1],
-  [151936, 32],
-]) {
-  benchSampling(`greedy, ${rows} x ${vocab}`, vocab, rows, { temperature: 0 });
-  benchSampling(`temperature 1, ${rows} x ${vocab}`, vocab, rows, { temperature: 1 });
-  benchSampling(`top-p 0.9 top-k 50, ${rows} x ${vocab}`, vocab, rows, {
-    temperature: 0.8,
-    topP: 0.9,
-    topK: 50,
-  });
-}
 ops.close();

@@ -46,7 +46,7 @@ export async function runChatSession(parts: ChatParts, streams: ChatStreams): Pr
   lines.on("SIGINT", () => (answering === null ? clearOrClose(lines) : answering.abort()));
   // A person's Ctrl-D wants no more of the answer; the end of a pipe comes long before its answers.
   lines.on("close", () => isTerminal && answering?.abort());
-  if (isTerminal) note(`Type a message. ${commands}`);
+  if (isTerminal) note("Type a message. /help lists the commands.");
   lines.prompt();
   for await (const line of lines) {
     const text = line.trim();

@@ -1,21 +1,12 @@
-import { cpSync, existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { cpSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { ErrorCode } from "../../src/base/error-catalogue.ts";
+import { expectRefusal } from "./expect-refusal.ts";
 import { endProcesses, makeFolder, pebble, removeFolders, runCli } from "./run-cli.ts";
-
-interface Refusal {
-  readonly args: readonly string[];
-  readonly code: ErrorCode;
-  readonly exitCode: number;
-  /** What the message has to name: the value seen, what is allowed and what to do. */
-  readonly says: readonly string[];
-}
 
 let folder: string;
 let out: string;
-/** What lies in the folder before a command runs. */
-let before: string[];
 
 beforeAll(() => {
   folder = makeFolder();
@@ -36,7 +27,6 @@ beforeAll(() => {
   writeFileSync(inFolder("ids.json"), "[1, 2, 4000000]");
   writeFileSync(inFolder("good.json"), "[1, 2, 3]");
   writeFileSync(inFolder("long.txt"), "word ".repeat(3000));
-  before = readdirSync(folder, { recursive: true, encoding: "utf8" }).sort();
 });
 
 afterAll(() => {
@@ -58,21 +48,6 @@ function hostileGguf(): Buffer {
   return bytes;
 }
 
-/** Runs a command that cannot work: one line that helps, its exit code, and no file more than before. */
-async function expectRefusal({ args, code, exitCode, says }: Refusal): Promise<void> {
-  const run = await runCli(...args);
-  expect(run.stderr).not.toMatch(/^\s+at .+:\d+:\d+\)?$/m);
-  expect(run.stderr).not.toContain("fault of Millrace");
-  const line = run.stderr.trimEnd().split("\n").at(-1)!;
-  expect(line).toMatch(/^millrace: \S.*\. ?\S.*\[\w+\]$/);
-  expect(line.endsWith(` [${code}]`), line).toBe(true);
-  for (const part of says) expect(line.toLowerCase()).toContain(part.toLowerCase());
-  expect(run).toMatchObject({ exitCode, stdout: "" });
-  const after = readdirSync(folder, { recursive: true, encoding: "utf8" }).sort();
-  expect(after).toEqual(before);
-  expect(existsSync(out)).toBe(false);
-}
-
 const completeFlags = ["--prompt", "x", "--max-tokens", "1"];
 
 describe("a model that cannot be read", () => {
@@ -82,7 +57,7 @@ describe("a model that cannot be read", () => {
     ["quantize", ["--out", "OUT"]],
     ["flow", ["--tasks", "none", "--out", "OUT"]],
   ])("%s names a path where nothing is", async (command, flags) => {
-    await expectRefusal({
+    await expectRefusal(folder, {
       args: [command, inFolder("nothing"), ...flags.map((flag) => (flag === "OUT" ? out : flag))],
       code: "file_not_found",
       exitCode: 3,
@@ -95,7 +70,7 @@ describe("a model that cannot be read", () => {
     ["quantize", ["--out", "OUT"]],
     ["flow", ["--tasks", "none", "--out", "OUT"]],
   ])("%s refuses truncated weights with both sizes", async (command, flags) => {
-    await expectRefusal({
+    await expectRefusal(folder, {
       args: [command, inFolder("cut"), ...flags.map((flag) => (flag === "OUT" ? out : flag))],
       code: "invalid_model_file",
       exitCode: 3,
@@ -105,7 +80,7 @@ describe("a model that cannot be read", () => {
 
   test.each(["inspect", "complete"])("%s refuses a hostile GGUF header", async (command) => {
     const flags = command === "complete" ? completeFlags : [];
-    await expectRefusal({
+    await expectRefusal(folder, {
       args: [command, inFolder("hostile.gguf"), ...flags],
       code: "invalid_model_file",
       exitCode: 3,
@@ -120,7 +95,7 @@ describe("a model that cannot be read", () => {
     ["flow", ["--tasks", "none", "--out", "OUT"]],
     ["inspect", []],
   ])("%s refuses an unknown architecture by name before anything else", async (command, flags) => {
-    await expectRefusal({
+    await expectRefusal(folder, {
       args: [command, inFolder("mamba"), ...flags.map((flag) => (flag === "OUT" ? out : flag))],
       code: "unsupported_architecture",
       exitCode: 2,
@@ -145,7 +120,7 @@ describe("a model that cannot be read", () => {
 
 describe("input that does not fit", () => {
   test("a prompt longer than the context is refused with both lengths", async () => {
-    await expectRefusal({
+    await expectRefusal(folder, {
       args: ["complete", pebble, "--prompt-file", inFolder("long.txt")],
       code: "context_length_exceeded",
       exitCode: 2,
@@ -154,7 +129,7 @@ describe("input that does not fit", () => {
   });
 
   test("a prompt file that is not there is named", async () => {
-    await expectRefusal({
+    await expectRefusal(folder, {
       args: ["complete", pebble, "--prompt-file", inFolder("nothing.txt")],
       code: "file_not_found",
       exitCode: 3,
@@ -166,7 +141,7 @@ describe("input that does not fit", () => {
     ["words.json", "is not JSON"],
     ["ids.json", "4000000"],
   ])("logits refuses %s: %s", async (file, seen) => {
-    await expectRefusal({
+    await expectRefusal(folder, {
       args: ["logits", pebble, "--tokens", inFolder(file), "--out", out],
       code: "invalid_data_file",
       exitCode: 3,
@@ -181,7 +156,7 @@ describe("a result without a place", () => {
     ["flow", ["flow"]],
     ["quantize", ["quantize", pebble]],
   ])("%s refuses an output folder inside a file", async (_command, args) => {
-    await expectRefusal({
+    await expectRefusal(folder, {
       args: [...args, "--out", inFolder("words.json", "sub")],
       code: "output_unwritable",
       exitCode: 3,
@@ -190,7 +165,7 @@ describe("a result without a place", () => {
   });
 
   test("logits refuses a file inside a file before it computes", async () => {
-    await expectRefusal({
+    await expectRefusal(folder, {
       args: ["logits", pebble, "--tokens", inFolder("good.json"), "--out", inFolder("words.json", "x")],
       code: "output_unwritable",
       exitCode: 3,
@@ -259,6 +234,11 @@ describe("values that a flag does not take", () => {
     ["no such command", ["comprete"], "invalid_option", ["'comprete'", "complete", "--help"]],
     ["a missing model", ["inspect"], "invalid_option", ["'model'", "millrace inspect --help"]],
   ])("%s is refused", async (_what, args, code, says) => {
-    await expectRefusal({ args: args.map((part) => (part === "OUT" ? out : part)), code, exitCode: 2, says });
+    await expectRefusal(folder, {
+      args: args.map((part) => (part === "OUT" ? out : part)),
+      code,
+      exitCode: 2,
+      says,
+    });
   });
 });

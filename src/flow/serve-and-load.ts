@@ -1,6 +1,7 @@
 import path from "node:path";
 import { writeFileAtomically } from "../base/write-file.ts";
 import { runSweep } from "../bench/sweep.ts";
+import type { EndpointLauncher } from "../protocol/endpoint-launcher.ts";
 import type { BenchStage, RequestRecord } from "../records/bench.ts";
 import { type ServingRecord, servingRecordSchema } from "../records/comparison.ts";
 import { describeFiles, fingerprintOf } from "./fingerprint.ts";
@@ -40,34 +41,8 @@ export async function serveAndLoad(
   }
   const launcher = tools.createLauncher(side);
   try {
-    const { url } = await launcher.start();
-    const readyMs = await launcher.ready();
-    const bench = await runSweep({
-      endpoint: { url },
-      model: null,
-      concurrencies: plan.concurrencies,
-      requestsPerSeat: plan.requestsPerSeat,
-      minRequests,
-      minSeconds: plan.minSeconds,
-      inputTokens: plan.inputTokens,
-      outputTokens: plan.outputTokens,
-      numWarmup,
-      seed: loadSeed,
-      vocabSize: side.vocabSize,
-      progress: report.progress,
-      signal: tools.signal,
-      onStage: (stage, records) => writeRequests(side.folder, stage, records),
-    });
-    tools.signal.throwIfAborted();
-    const record: ServingRecord = {
-      kind: "serving",
-      fingerprint,
-      server: await launcher.version(),
-      readyMs,
-      peakMemoryBytes: launcher.peakMemoryBytes(),
-      memoryPlan: await launcher.memoryPlan(),
-      bench,
-    };
+    const measured = await measure(plan, tools, { side, report, launcher });
+    const record: ServingRecord = { kind: "serving", fingerprint, ...measured };
     writeFileAtomically(file, `${JSON.stringify(record, null, 2)}\n`);
     return record;
   } catch (error) {
@@ -76,6 +51,45 @@ export async function serveAndLoad(
   } finally {
     await launcher.stop();
   }
+}
+
+interface Subject {
+  readonly side: Side;
+  readonly report: StepReport;
+  readonly launcher: EndpointLauncher;
+}
+
+async function measure(
+  plan: FlowPlan,
+  tools: FlowTools,
+  { side, report, launcher }: Subject,
+): Promise<Omit<ServingRecord, "kind" | "fingerprint">> {
+  const { url } = await launcher.start();
+  const readyMs = await launcher.ready();
+  const bench = await runSweep({
+    endpoint: { url },
+    model: null,
+    concurrencies: plan.concurrencies,
+    requestsPerSeat: plan.requestsPerSeat,
+    minRequests,
+    minSeconds: plan.minSeconds,
+    inputTokens: plan.inputTokens,
+    outputTokens: plan.outputTokens,
+    numWarmup,
+    seed: loadSeed,
+    vocabSize: side.vocabSize,
+    progress: report.progress,
+    signal: tools.signal,
+    onStage: (stage, records) => writeRequests(side.folder, stage, records),
+  });
+  tools.signal.throwIfAborted();
+  return {
+    server: await launcher.version(),
+    readyMs,
+    peakMemoryBytes: launcher.peakMemoryBytes(),
+    memoryPlan: await launcher.memoryPlan(),
+    bench,
+  };
 }
 
 function writeRequests(folder: string, stage: BenchStage, records: readonly RequestRecord[]): void {

@@ -11,7 +11,7 @@ h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
 p.caption { margin: .5rem 0; max-width: 50rem; } p.caption, .meta { color: var(--soft); font-size: .88rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; } .scroll { overflow-x: auto; }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--rule); text-align: right; white-space: nowrap; vertical-align: top; } th.text, td.text { text-align: left; }
-th:first-child, td:first-child { position: sticky; left: 0; background: var(--page); padding-left: 0; } td.text { white-space: normal; min-width: 7.5rem; } tbody tr:hover td { background: var(--hover); }
+th:first-child, td:first-child { position: sticky; left: 0; background: var(--page); padding-left: 0; } td.text { white-space: normal; min-width: 6.5rem; } tbody tr:hover td { background: var(--hover); }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr)); gap: 1rem; }
 svg text { fill: var(--ink); font: 12px system-ui, sans-serif; } svg .title { font-weight: 600; } svg .tick { fill: var(--soft); font-size: 11px; }
 svg .middle { text-anchor: middle; } svg .end { text-anchor: end; } svg .grid { stroke: var(--rule); } svg .line { fill: none; stroke-width: 2; }

@@ -61,7 +61,8 @@ function bytesRow(label: string, [base, compressed]: Pair, certainty: string): s
   return [label, text(base), text(compressed), ratio(compressed, base), certainty];
 }
 
-function accuracyTable(rows: readonly AccuracyRow[]): ReportTable {
+/** Every metric of both models with recovery, interval and verdict. */
+export function accuracyTable(rows: readonly AccuracyRow[]): ReportTable {
   return {
     title: "Accuracy",
     captions: [

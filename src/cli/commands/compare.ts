@@ -8,6 +8,7 @@ import { writeComparison } from "../../flow/run-flow.ts";
 import { readEvaluation, readJsonFile } from "../../flow/step-files.ts";
 import { comparisonSchema } from "../../records/comparison.ts";
 import { renderMarkdown } from "../../report/markdown.ts";
+import { accuracyTable } from "../../report/tables.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { formatTable, printLine } from "../terminal.ts";
 
@@ -17,7 +18,8 @@ const own = {
 
 const examples = `
 With one folder: the folder of a flow; its reports are written again from its records and printed.
-With two folders: those of \`millrace evaluate --out\`; their accuracy is compared document by document.
+With two folders: those of \`millrace evaluate --out\`; their accuracy is compared document by document,
+the first as base.
 
 Examples:
   millrace compare out/model-w8a8
@@ -51,16 +53,8 @@ function runCompare(base: string, compressed: string | undefined, _options: unkn
     printLine(JSON.stringify(rows, null, 2));
     return;
   }
-  const cells = rows.map((row) => [
-    row.task,
-    row.metric,
-    String(row.numDocuments),
-    row.base.toPrecision(5),
-    row.compressed.toPrecision(5),
-    row.recovery === null ? "–" : `${(100 * row.recovery).toFixed(1)} %`,
-    row.pValue === null ? "–" : row.pValue.toFixed(4),
-  ]);
-  printLine(formatTable(["task", "metric", "documents", "first", "second", "recovery", "p"], cells));
+  const table = accuracyTable(rows);
+  printLine(formatTable(table.header, table.rows));
 }
 
 function readScores(folder: string): NonNullable<ReturnType<typeof readEvaluation>> {

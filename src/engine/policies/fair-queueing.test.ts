@@ -197,7 +197,8 @@ class PlainRule {
 
   take(row: number): void {
     const index = this.waiting.findIndex((each) => each.row === row);
-    const [{ name }] = this.waiting.splice(index, 1) as [{ name: string }];
+    const { name } = this.waiting[index]!;
+    this.waiting.splice(index, 1);
     if (this.waiting.length === 0) this.#last = name;
   }
 }

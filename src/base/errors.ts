@@ -35,6 +35,7 @@ export function isMillraceError(error: unknown): error is MillraceError {
   return error instanceof MillraceError;
 }
 
+/** 2 as for shell usage errors, 3 and 4 free for ours, 70 as EX_SOFTWARE of sysexits. */
 const exitCodes: Record<ErrorKind, number> = { caller: 2, environment: 3, capacity: 4, bug: 70 };
 
 /** What shells report for a program that Ctrl-C ended: 128 + SIGINT. */

@@ -1,5 +1,6 @@
 import { MillraceError } from "./errors.ts";
 
+/** kB, MB and GB by powers of ten (SI), KiB, MiB and GiB by powers of 1024 (IEC 80000-13). */
 const byteFactors: Record<string, number> = {
   "": 1,
   b: 1,

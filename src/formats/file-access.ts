@@ -1,7 +1,7 @@
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { MillraceError, messageOf } from "../base/errors.ts";
 
-/** Node reads at most 2 GiB at once; this stays well below. */
+/** 256 MiB. Node reads at most 2 GiB at once. */
 const maxReadBytes = 1 << 28;
 
 /** A file opened for positional reads. Callers close it. */

@@ -3,7 +3,7 @@ import { readTextFile } from "./file-access.ts";
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 
-/** tokenizer.json of the largest vocabularies has some 35 MB. */
+/** 256 MiB; tokenizer.json of the largest vocabularies has some 35 MB. */
 const maxJsonBytes = 1 << 28;
 
 /** Reads a JSON object from a file. Throws `file_not_found` or `invalid_model_file`. */

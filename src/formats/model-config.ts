@@ -46,8 +46,11 @@ export interface RopeConfig {
   readonly scaling: Readonly<Record<string, unknown>> | null;
 }
 
-/** Above these a number is damage or malice, not a model. */
+/** Above these a number is damage or malice, not a model: published ones stay below 2^19, 2^8 and 2^24. */
 const limits = { size: 1 << 24, layers: 1 << 12, positions: 2 ** 31 } as const;
+
+/** `max_position_embeddings` of transformers' LlamaConfig where config.json has none. */
+const defaultPositions = 2048;
 
 /** Families whose configuration class ties the head to the embedding unless told otherwise. */
 const tiedByDefault: ReadonlySet<string> = new Set([
@@ -91,7 +94,8 @@ export function parseModelConfig(
     numKvHeads,
     headDim,
     vocabSize: read.count("vocab_size", limits.size),
-    maxPositionEmbeddings: read.optionalCount("max_position_embeddings", limits.positions) ?? 2048,
+    maxPositionEmbeddings:
+      read.optionalCount("max_position_embeddings", limits.positions) ?? defaultPositions,
     rmsNormEps: read.positive("rms_norm_eps", 1e-6),
     hiddenAct: read.text("hidden_act") ?? read.text("hidden_activation") ?? "silu",
     rope: parseRope(read, modelType),

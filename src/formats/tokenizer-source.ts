@@ -7,6 +7,7 @@ import { readGgufHeader } from "./gguf/header.ts";
 import { readGgufTokenizer } from "./gguf/tokenizer.ts";
 import { isJsonObject, type JsonObject, readJsonObject } from "./json-file.ts";
 
+/** 4 MiB. The longest published chat templates have some 10 kB. */
 const maxTemplateBytes = 1 << 22;
 
 /**

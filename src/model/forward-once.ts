@@ -10,8 +10,10 @@ export interface ForwardOnce {
   readonly kvDtype: KvDtype;
 }
 
-/** Tokens of one step, and rows of logits that exist at a time. */
+/** Tokens of one step, and rows of logits that exist at a time: 64 rows of a vocabulary of 150,000 take 38 MB. */
 const tokensPerStep = 64;
+
+/** Tokens of a KV block, as in the engine. No result depends on it. */
 const blockSize = 32;
 
 /**

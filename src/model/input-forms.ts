@@ -3,6 +3,9 @@ import type { Weight } from "../base/weights.ts";
 import type { TensorForm } from "../kernels/ops.ts";
 import type { PrecisionOptions } from "./causal-model.ts";
 
+/** Columns that share a scale in the form `int8-block32`. */
+const activationBlock = 32;
+
 /** Measured on SmolLM2-135M-Instruct Q4_1: mean KL of int8 activations in 32-blocks against f32 ones. */
 const block32Note =
   "int8 activations in blocks of 32; KL about 0.003 on SmolLM2; --activations f32 is the exact path";
@@ -63,9 +66,9 @@ export class InputForms {
   }
 
   #block32(weight: Weight, name: string): TensorForm {
-    if (weight.cols % 32 === 0) return "int8-block32";
+    if (weight.cols % activationBlock === 0) return "int8-block32";
     this.#except(
-      `${weight.cols} input columns are no multiple of 32, so activations are f32 instead of int8`,
+      `${weight.cols} input columns are no multiple of ${activationBlock}, so activations are f32 instead of int8`,
       name,
     );
     return "f32";

@@ -38,17 +38,24 @@ export function readBlocks(matrix: RawMatrix): Weight | undefined {
   return groups && { kind: "integer", rows, cols, ...groups, activations: "unspecified" };
 }
 
+/** Values of a block of Q8_0, Q4_0 and Q4_1 (ggml: QK8_0, QK4_0, QK4_1). */
+const blockSize = 32;
+
+/** Values and bytes of a block of Q6_K (ggml: QK_K, block_q6_K). */
+const superBlockSize = 256;
+const q6kBytes = 210;
+
 /** Q8_0: f16 d, 32 × int8. */
 function readQ8Zero(data: Uint8Array, count: number): Groups {
-  const numBlocks = count / 32;
+  const numBlocks = count / blockSize;
   const codes = new Uint8Array(count);
   const scales = new Float32Array(numBlocks);
   for (let block = 0, from = 0, to = 0; block < numBlocks; block += 1) {
     scales[block] = f16ToF32(data[from]! | (data[from + 1]! << 8));
     from += 2;
-    for (const end = from + 32; from < end; from += 1, to += 1) codes[to] = data[from]!;
+    for (const end = from + blockSize; from < end; from += 1, to += 1) codes[to] = data[from]!;
   }
-  return { bits: 8, groupSize: 32, codes, scales, minimums: null };
+  return { bits: 8, groupSize: blockSize, codes, scales, minimums: null };
 }
 
 /**
@@ -56,7 +63,7 @@ function readQ8Zero(data: Uint8Array, count: number): Groups {
  * its high one; our codes hold neighbours in one byte.
  */
 function readQ4(data: Uint8Array, count: number, hasMinimum: boolean): Groups {
-  const numBlocks = count / 32;
+  const numBlocks = count / blockSize;
   const codes = new Uint8Array(count / 2);
   const scales = new Float32Array(numBlocks);
   const minimums = hasMinimum ? new Float32Array(numBlocks) : null;
@@ -67,7 +74,7 @@ function readQ4(data: Uint8Array, count: number, hasMinimum: boolean): Groups {
       minimums[block] = f16ToF32(data[from]! | (data[from + 1]! << 8));
       from += 2;
     }
-    for (const end = from + 16; from < end; from += 2, to += 1) {
+    for (const end = from + blockSize / 2; from < end; from += 2, to += 1) {
       const first = data[from]!;
       const second = data[from + 1]!;
       codes[to] = (first & 15) | ((second & 15) << 4);
@@ -75,7 +82,7 @@ function readQ4(data: Uint8Array, count: number, hasMinimum: boolean): Groups {
     }
     to += 8;
   }
-  return { bits: 4, groupSize: 32, codes, scales, minimums };
+  return { bits: 4, groupSize: blockSize, codes, scales, minimums };
 }
 
 /**
@@ -83,17 +90,17 @@ function readQ4(data: Uint8Array, count: number, hasMinimum: boolean): Groups {
  * d·scale has at most 19 significant bits, so it is exact in f32.
  */
 function readQ6K(data: Uint8Array, count: number): Groups {
-  const numBlocks = count / 256;
+  const numBlocks = count / superBlockSize;
   const codes = new Uint8Array(count);
   const scales = new Float32Array(count / 16);
   for (let block = 0; block < numBlocks; block += 1) {
-    const start = block * 210;
+    const start = block * q6kBytes;
     const d = f16ToF32(data[start + 208]! | (data[start + 209]! << 8));
     for (let i = 0; i < 16; i += 1) scales[block * 16 + i] = d * ((data[start + 192 + i]! << 24) >> 24);
     for (let half = 0; half < 2; half += 1) {
       const low = start + half * 64;
       const high = start + 128 + half * 32;
-      const to = block * 256 + half * 128;
+      const to = block * superBlockSize + half * 128;
       for (let i = 0; i < 32; i += 1) {
         const pairs = data[high + i]!;
         const first = data[low + i]!;

@@ -1,9 +1,10 @@
 import { MillraceError } from "../../base/errors.ts";
 import type { OpenFile } from "../file-access.ts";
 
+/** Bytes read at a time: the header of a model with 150,000 tokens has some 6 MB, so a handful of reads. */
 const windowBytes = 1 << 20;
 
-/** No key, name, token or template comes near this. */
+/** 64 MiB. The longest strings are chat templates, of some 10 kB; more is damage or malice. */
 const maxStringBytes = 1 << 26;
 
 /** Reads a GGUF header front to back through a window, so that the weights behind it stay on disk. */

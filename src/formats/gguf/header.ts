@@ -23,8 +23,17 @@ export interface GgufHeader {
   readonly fileSizeBytes: number;
 }
 
+/** Limits of ggml (GGML_MAX_DIMS, GGML_MAX_NAME). */
 const maxDimensions = 4;
 const maxTensorNameBytes = 64;
+
+/** The least that one entry takes: name length 8, dimension count 4, one dimension 8, type 4, offset 8. */
+const minTensorBytes = 32;
+/** The least that one entry takes: key length 8, type 4, value 1. */
+const minMetadataBytes = 13;
+
+/** Of the data section where metadata names none (GGUF v3, `general.alignment`). */
+const defaultAlignment = 32;
 
 /**
  * Reads and checks the header of a GGUF file, version 2 or 3, without touching the weights: counts, lengths,
@@ -39,8 +48,8 @@ export function readGgufHeader(path: string): GgufHeader {
     const magic = new TextDecoder("latin1").decode(cursor.bytes(4));
     if (magic !== "GGUF") throw cursor.damaged(`does not begin with GGUF but with ${JSON.stringify(magic)}`);
     checkVersion(cursor.u32(), path);
-    const numTensors = cursor.count(32, "tensor list");
-    const metadata = readMetadata(cursor, cursor.count(13, "metadata list"));
+    const numTensors = cursor.count(minTensorBytes, "tensor list");
+    const metadata = readMetadata(cursor, cursor.count(minMetadataBytes, "metadata list"));
     const tensors = readTensors(cursor, numTensors, alignmentOf(metadata, cursor), file.sizeBytes);
     return { path, metadata, tensors, fileSizeBytes: file.sizeBytes };
   } finally {
@@ -69,7 +78,7 @@ function readMetadata(cursor: GgufCursor, count: number): GgufMetadata {
 }
 
 function alignmentOf(metadata: GgufMetadata, cursor: GgufCursor): number {
-  const alignment = metadata.get("general.alignment") ?? 32;
+  const alignment = metadata.get("general.alignment") ?? defaultAlignment;
   if (typeof alignment === "number" && alignment >= 8 && Number.isInteger(Math.log2(alignment)))
     return alignment;
   throw cursor.damaged(

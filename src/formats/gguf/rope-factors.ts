@@ -3,6 +3,9 @@ type Scaling = Readonly<Record<string, unknown>>;
 /** The constants of every published Llama 3 model; only `factor` differs between them. */
 const llama3 = { low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 8192 } as const;
 
+/** Converters compute the divisors in f32, a few roundings of 6e-8 each; other parameters differ by far more. */
+const relativeError = 1e-5;
+
 /**
  * RoPE scaling behind the tensor `rope_freqs.weight`, a divisor for each frequency. GGUF metadata does not carry
  * the parameters that the divisors came from, so the usual Llama 3 ones are tried: where they give the same
@@ -11,7 +14,8 @@ const llama3 = { low_freq_factor: 1, high_freq_factor: 4, original_max_position_
 export function scalingFromFactors(factors: Float32Array, theta: number): Scaling {
   const factor = Math.round(Math.max(...factors));
   const expected = llama3Factors(factors.length, theta, factor);
-  const isLlama3 = factors.every((value, i) => Math.abs(value - expected[i]!) <= 1e-5 * expected[i]!);
+  const isNear = (value: number, other: number): boolean => Math.abs(value - other) <= relativeError * other;
+  const isLlama3 = factors.every((value, i) => isNear(value, expected[i]!));
   if (isLlama3 && factor > 1) return { rope_type: "llama3", factor, ...llama3 };
   return { rope_type: "frequency-factors", factors: [...factors] };
 }

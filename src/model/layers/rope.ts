@@ -92,6 +92,10 @@ function scaleLlama3(base: Float32Array, options: RopeOptions, scaling: ScalingR
   return { inverse, attentionFactor: 1 };
 }
 
+/** Rotations over the context beyond and below which a frequency is kept or stretched (YaRN, section 3.2, for Llama). */
+const betaFast = 32;
+const betaSlow = 1;
+
 /** NTK by parts with a temperature (Peng et al. 2023, "YaRN", section 3). */
 function scaleYarn(base: Float32Array, options: RopeOptions, scaling: ScalingReader): RopeFrequencies {
   const { theta, rotaryDim, maxPositionEmbeddings } = options;
@@ -99,11 +103,12 @@ function scaleYarn(base: Float32Array, options: RopeOptions, scaling: ScalingRea
   const factor = scaling.optional("factor") ?? maxPositionEmbeddings / context;
   const correction = (rotations: number): number =>
     (rotaryDim * Math.log(context / (rotations * 2 * Math.PI))) / (2 * Math.log(theta));
-  const first = correction(scaling.optional("beta_fast") ?? 32);
-  const last = correction(scaling.optional("beta_slow") ?? 1);
+  const first = correction(scaling.optional("beta_fast") ?? betaFast);
+  const last = correction(scaling.optional("beta_slow") ?? betaSlow);
   const truncate = scaling.flag("truncate") ?? true;
   const low = Math.max(truncate ? Math.floor(first) : first, 0);
   let high = Math.min(truncate ? Math.ceil(last) : last, rotaryDim - 1);
+  // Keeps the ramp's slope finite, as transformers does.
   if (low === high) high += 0.001;
   const inverse = base.map((frequency, i) => {
     const ramp = Math.fround(Math.fround(i - low) / (high - low));

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { parseCpuList, planThreads, type SystemFiles } from "./thread-count.ts";
+import type { SystemFiles } from "./system-files.ts";
+import { parseCpuList, planThreads } from "./thread-count.ts";
 
 function system(files: Record<string, string>): SystemFiles {
   return { read: (path) => files[path] };

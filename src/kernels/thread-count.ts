@@ -1,24 +1,5 @@
-import { readFileSync } from "node:fs";
 import { availableParallelism, cpus } from "node:os";
-
-/** Where the operating system tells of processors; tests give a recorded one. */
-export interface SystemFiles {
-  /** Text of a file, or undefined where there is none. */
-  read(path: string): string | undefined;
-}
-
-const linuxFiles: SystemFiles = {
-  read(path) {
-    try {
-      return readFileSync(path, "utf8");
-    } catch (error) {
-      // Absent on other systems and in some containers: there is then no such limit to read.
-      const code = (error as NodeJS.ErrnoException).code;
-      if (code === "ENOENT" || code === "EACCES" || code === "EINVAL" || code === "ENOTDIR") return undefined;
-      throw error;
-    }
-  },
-};
+import { cgroupFolders, linuxFiles, type SystemFiles } from "./system-files.ts";
 
 export interface ThreadPlan {
   readonly numThreads: number;
@@ -71,17 +52,10 @@ function countCores(allowed: readonly number[], files: SystemFiles): number {
 
 /** The smallest quota on the way from the process's cgroup to the root, in cores. */
 function cpuQuota(files: SystemFiles): number | undefined {
-  const own = files.read("/proc/self/cgroup") ?? "";
   const quotas: number[] = [];
-  let folder = /^0::(.*)$/m.exec(own)?.[1] ?? "/";
-  for (;;) {
-    const [quota, period] = (files.read(`/sys/fs/cgroup${folder}/cpu.max`) ?? "")
-      .trim()
-      .split(/\s+/)
-      .map(Number);
+  for (const folder of cgroupFolders(files)) {
+    const [quota, period] = (files.read(`${folder}/cpu.max`) ?? "").trim().split(/\s+/).map(Number);
     if (quota !== undefined && period !== undefined && quota > 0 && period > 0) quotas.push(quota / period);
-    if (folder === "/" || folder === "") break;
-    folder = folder.slice(0, folder.lastIndexOf("/"));
   }
   const quota1 = Number(files.read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us") ?? "-1");
   const period1 = Number(files.read("/sys/fs/cgroup/cpu/cpu.cfs_period_us") ?? "0");

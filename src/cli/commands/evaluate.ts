@@ -149,7 +149,7 @@ async function openScorer(
     endpoint: { url: endpointUrlOf(server.url, "--url"), apiKey: server.apiKey },
     model: server.servedModel ?? null,
     tokenizer: tokenizerOf(modelPath, source),
-    maxModelLen: engine.maxModelLen ?? null,
+    maxModelLen: typeof engine.maxModelLen === "number" ? engine.maxModelLen : null,
   });
 }
 

@@ -1,12 +1,15 @@
-import type {
-  KvCache,
-  LinearWeight,
-  Ops,
-  RaggedBatch,
-  SamplingBatch,
-  SamplingOutput,
-  ScoreOutput,
-  Tensor,
+import {
+  type KvCache,
+  type KvHost,
+  type KvMoves,
+  kvMoveKinds,
+  type LinearWeight,
+  type Ops,
+  type RaggedBatch,
+  type SamplingBatch,
+  type SamplingOutput,
+  type ScoreOutput,
+  type Tensor,
 } from "../src/kernels/ops.ts";
 import type { CausalModel } from "../src/model/causal-model.ts";
 
@@ -89,6 +92,14 @@ export function createContextModel({ vocabSize, numBlocks, blockSize }: ContextM
       endStep: () => {},
       flush: () => undefined,
       close: () => {},
+      moveKv: (_cache: KvCache, _host: KvHost | null, moves: KvMoves) => {
+        for (let index = 0; index < moves.count; index += 1) {
+          if (moves.kinds[index] !== kvMoveKinds.copy) throw new Error("the context model has no host tier");
+          const source = moves.sources[index]! * blockSize;
+          const copied = slots.slice(source, source + moves.numTokens[index]!);
+          slots.set(copied, moves.targets[index]! * blockSize);
+        }
+      },
       sample: (logits: Tensor, batch: SamplingBatch, out: SamplingOutput) =>
         sampleRows(values.get(logits.id)!, batch, out),
       scoreTargets: (hidden: Tensor, _head: LinearWeight, targets: Int32Array, out: ScoreOutput) =>

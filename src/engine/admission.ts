@@ -10,7 +10,6 @@ export interface AdmissionLimits {
   readonly maxLogprobs: number;
   readonly numBlocks: number;
   readonly blockSize: number;
-  readonly maxNumQueuedRequests: number;
 }
 
 /** Refuses a request that is malformed or can never run. Nothing is clamped or cut. */
@@ -57,17 +56,6 @@ export function checkScoreRequest(request: ScoreRequest, limits: AdmissionLimits
     );
   }
   checkBlocks(tokenIds.length - 1, limits);
-}
-
-/** Refuses a request while the waiting queue is full. */
-export function checkQueue(numWaiting: number, limits: AdmissionLimits): void {
-  if (numWaiting < limits.maxNumQueuedRequests) return;
-  throw new MillraceError(
-    "engine_overloaded",
-    `${formatCount(numWaiting)} requests wait already; the queue takes ${formatCount(limits.maxNumQueuedRequests)}. ` +
-      "Try again later, or start with a larger --max-num-queued-reqs.",
-    { retryAfterSeconds: 1 },
-  );
 }
 
 function checkBlocks(numTokens: number, limits: AdmissionLimits): void {

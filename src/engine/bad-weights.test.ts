@@ -36,7 +36,10 @@ for (const [where, placeOf] of Object.entries(damages)) {
         await expect(async () => {
           const sampling = { ...defaultSampling, temperature };
           for await (const _ of client.generate({ requestId: "r", promptTokenIds: [5, 6], sampling }));
-        }).rejects.toMatchObject({ code: "model_not_finite", message: expect.stringContaining("not a number") });
+        }).rejects.toMatchObject({
+          code: "model_not_finite",
+          message: expect.stringContaining("not a number"),
+        });
       }
       await expect(client.score({ tokenIds: [5, 6, 7], start: 1, topK: 1 })).rejects.toMatchObject({
         code: "model_not_finite",

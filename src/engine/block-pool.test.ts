@@ -2,112 +2,70 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { BlockPool } from "./block-pool.ts";
 
-test("takes all asked blocks or none", () => {
-  const pool = new BlockPool(4);
-  const table = new Int32Array(8);
-  expect(pool.tryAllocate(3, table, 0)).toBe(true);
-  expect(pool.tryAllocate(2, table, 3)).toBe(false);
-  expect(pool.numFree).toBe(1);
+test("gives −1 when nothing is free", () => {
+  const pool = new BlockPool(2);
+  expect([pool.take(), pool.take(), pool.take()]).toEqual([0, 1, -1]);
   pool.check();
 });
 
-test("hands a released table out again in the same order", () => {
+test("reuses a block that nobody can hit first, and of the others the one freed first", () => {
   const pool = new BlockPool(4);
-  const table = new Int32Array(3);
-  pool.tryAllocate(3, table, 0);
-  pool.release(table, 3);
-  const again = new Int32Array(3);
-  pool.tryAllocate(3, again, 0);
-  expect(again).toEqual(table);
+  for (let count = 0; count < 4; count += 1) pool.take();
+  pool.release(2, true);
+  pool.release(0, true);
+  pool.release(3, false);
+  expect([pool.take(), pool.take(), pool.take()]).toEqual([3, 2, 0]);
 });
 
-test("keeps a block until its last holder lets go", () => {
+test("keeps a block until its last holder lets go, and takes it back out of the free list on a hit", () => {
   const pool = new BlockPool(2);
-  const table = new Int32Array(1);
-  pool.tryAllocate(1, table, 0);
-  pool.retain(table[0]!);
-  pool.release(table, 1);
+  const block = pool.take();
+  pool.retain(block);
+  pool.release(block, true);
   expect(pool.numFree).toBe(1);
-  pool.release(table, 1);
+  pool.release(block, true);
   expect(pool.numFree).toBe(2);
-  expect(() => pool.release(table, 1)).toThrow("released while free");
-  expect(() => pool.retain(table[0]!)).toThrow("retained while free");
+  expect(() => pool.release(block, true)).toThrow("released while free");
+  pool.retain(block);
+  expect(pool.numFree).toBe(1);
+  expect(pool.take()).not.toBe(block);
 });
 
-interface NaiveHolder {
-  readonly table: Int32Array;
-}
-
-/** The obvious pool: a set of free ids and a count per id. */
-class NaivePool {
-  readonly counts = new Map<number, number>();
-  free: number;
-  constructor(numBlocks: number) {
-    this.free = numBlocks;
-  }
-  take(blocks: Int32Array): void {
-    for (const block of blocks) {
-      expect(this.counts.has(block)).toBe(false);
-      this.counts.set(block, 1);
-    }
-    this.free -= blocks.length;
-  }
-  retain(blocks: Int32Array): void {
-    for (const block of blocks) this.counts.set(block, this.counts.get(block)! + 1);
-  }
-  release(blocks: Int32Array): void {
-    for (const block of blocks) {
-      const count = this.counts.get(block)! - 1;
-      if (count > 0) this.counts.set(block, count);
-      else {
-        this.counts.delete(block);
-        this.free += 1;
-      }
-    }
-  }
-}
-
-test("behaves as a naive pool under any sequence of operations", () => {
+test("behaves as a list and a count per block under any sequence of operations", () => {
   const operation = fc.record({
-    kind: fc.constantFrom("allocate", "release", "share"),
-    count: fc.nat(6),
+    kind: fc.constantFrom("take", "retain", "release"),
     pick: fc.nat(1000),
+    mayBeHit: fc.boolean(),
   });
   fc.assert(
     fc.property(
       fc.integer({ min: 1, max: 20 }),
-      fc.array(operation, { maxLength: 60 }),
+      fc.array(operation, { maxLength: 80 }),
       (numBlocks, operations) => {
         const pool = new BlockPool(numBlocks);
-        const naive = new NaivePool(numBlocks);
-        const holders: NaiveHolder[] = [];
-        for (const { kind, count, pick } of operations) {
-          const index = holders.length === 0 ? -1 : pick % holders.length;
-          const holder = holders[index];
-          if (kind === "allocate") {
-            const table = new Int32Array(count);
-            const expected = count <= naive.free;
-            expect(pool.tryAllocate(count, table, 0)).toBe(expected);
-            if (expected) {
-              naive.take(table);
-              holders.push({ table });
-            }
-          } else if (kind === "share" && holder !== undefined) {
-            for (const block of holder.table) pool.retain(block);
-            naive.retain(holder.table);
-            holders.push({ table: holder.table.slice() });
-          } else if (holder !== undefined) {
-            pool.release(holder.table, holder.table.length);
-            naive.release(holder.table);
-            holders.splice(index, 1);
+        let free = Array.from({ length: numBlocks }, (_, block) => block);
+        const counts = Array.from({ length: numBlocks }, () => 0);
+        for (const { kind, pick, mayBeHit } of operations) {
+          const block = pick % numBlocks;
+          if (kind === "take") {
+            const expected = free.shift() ?? -1;
+            expect(pool.take()).toBe(expected);
+            if (expected !== -1) counts[expected] = 1;
+          } else if (kind === "retain") {
+            pool.retain(block);
+            free = free.filter((other) => other !== block);
+            counts[block]! += 1;
+          } else if (counts[block]! > 0) {
+            pool.release(block, mayBeHit);
+            counts[block]! -= 1;
+            if (counts[block] === 0) free = mayBeHit ? [...free, block] : [block, ...free];
           }
           pool.check();
-          expect(pool.numFree).toBe(naive.free);
-          for (let block = 0; block < numBlocks; block += 1) {
-            expect(pool.refCount(block)).toBe(naive.counts.get(block) ?? 0);
-          }
+          expect(pool.numFree).toBe(free.length);
+          expect(pool.refCount(block)).toBe(counts[block]);
         }
       },
     ),
+    { numRuns: 300 },
   );
 });

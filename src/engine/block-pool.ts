@@ -3,7 +3,9 @@ import { invariant } from "../base/invariant.ts";
 /**
  * Hands out the physical blocks of the KV cache. Invariant: a block is in the free list (reference count 0) or is
  * held by at least one sequence. The free list is intrusive (two links per block, in typed arrays) and doubly
- * linked, so that a block can leave it from the middle. Last freed, first reused: its cache lines may still be warm.
+ * linked, so that a block can leave it from the middle. It has two ends: a block whose content nobody can find again
+ * goes to the front and is reused first, while its cache lines are warm; one that may be hit goes to the back, so that
+ * the one unused for longest is reused first (as vLLM's block pool).
  */
 export class BlockPool {
   readonly numBlocks: number;
@@ -34,40 +36,29 @@ export class BlockPool {
     return this.#refCounts[block]!;
   }
 
-  /**
-   * Takes `count` blocks into `into[at …]`, each with reference count 1, or takes none and returns false: running
-   * out is not an error here.
-   */
-  tryAllocate(count: number, into: Int32Array, at: number): boolean {
-    if (count > this.#numFree) return false;
-    invariant(at + count <= into.length, `${count} blocks at ${at} of a block table of ${into.length}`);
-    for (let index = 0; index < count; index += 1) {
-      const block = this.#next[this.numBlocks]!;
-      this.#unlink(block);
-      this.#refCounts[block] = 1;
-      into[at + index] = block;
-    }
-    return true;
+  /** Takes the first free block, with reference count 1, or −1: running out is not an error here. */
+  take(): number {
+    if (this.#numFree === 0) return -1;
+    const block = this.#next[this.numBlocks]!;
+    this.#unlink(block);
+    this.#refCounts[block] = 1;
+    return block;
   }
 
-  /** One more holder of a block that is in use. */
+  /** One more holder of a block, which leaves the free list if it was there. */
   retain(block: number): void {
-    invariant(this.#refCounts[block]! > 0, `block ${block} is retained while free`);
+    if (this.#refCounts[block] === 0) this.#unlink(block);
     this.#refCounts[block]! += 1;
   }
 
-  /**
-   * Gives up the first `count` blocks of a table, the last one first, so that a sequence's head is reused before
-   * its tail: a later holder finds the blocks in their old order.
-   */
-  release(table: Int32Array, count: number): void {
-    for (let index = count - 1; index >= 0; index -= 1) {
-      const block = table[index]!;
-      const refCount = this.#refCounts[block]! - 1;
-      invariant(refCount >= 0, `block ${block} is released while free`);
-      this.#refCounts[block] = refCount;
-      if (refCount === 0) this.#linkFirst(block);
-    }
+  /** One holder less. The last one gives the block back: to the back of the list if it may be hit again. */
+  release(block: number, mayBeHit: boolean): void {
+    const refCount = this.#refCounts[block]! - 1;
+    invariant(refCount >= 0, `block ${block} is released while free`);
+    this.#refCounts[block] = refCount;
+    if (refCount > 0) return;
+    const last = this.#previous[this.numBlocks]!;
+    this.#linkAfter(mayBeHit ? last : this.numBlocks, block);
   }
 
   /** Walks the whole free list and checks the invariant; linear in the number of blocks. */
@@ -98,12 +89,12 @@ export class BlockPool {
     this.#numFree -= 1;
   }
 
-  #linkFirst(block: number): void {
-    const first = this.#next[this.numBlocks]!;
-    this.#next[this.numBlocks] = block;
-    this.#previous[block] = this.numBlocks;
-    this.#next[block] = first;
-    this.#previous[first] = block;
+  #linkAfter(previous: number, block: number): void {
+    const next = this.#next[previous]!;
+    this.#next[previous] = block;
+    this.#previous[block] = previous;
+    this.#next[block] = next;
+    this.#previous[next] = block;
     this.#numFree += 1;
   }
 }

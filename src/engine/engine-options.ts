@@ -7,9 +7,9 @@ export interface EngineOptions extends PrecisionOptions {
   /** A model folder or a GGUF file. */
   readonly modelPath: string;
   /** `auto`: f16, or f32 when all activations are f32. */
-  readonly kvCacheDtype: "auto" | "f32" | "f16" | "bf16";
-  /** Longest context; null: the model's own, as far as memory allows. */
-  readonly maxModelLen: number | null;
+  readonly kvCacheDtype: "auto" | "f32" | "f16" | "bf16" | "int8";
+  /** Longest context; null: the model's own, as far as the default KV cache allows; `auto`: as far as memory allows. */
+  readonly maxModelLen: number | "auto" | null;
   /** Most sequences in one step. */
   readonly maxNumSeqs: number;
   /** Most tokens in one step. */
@@ -18,6 +18,10 @@ export interface EngineOptions extends PrecisionOptions {
   readonly longPrefillTokenThreshold: number;
   /** Bytes for the KV cache; null: chosen from the free memory. */
   readonly kvCacheMemoryBytes: number | null;
+  /** Share of the free memory, 0 to 1, that the engine takes and its KV cache fills; not beside the bytes above. */
+  readonly memoryUtilization?: number | null;
+  /** Bytes of the host tier, where preempted sequences wait; default 0, none. */
+  readonly swapSpaceBytes?: number;
   /** Kernel threads; 0 = physical cores inside affinity and quota. */
   readonly numThreads: number;
   readonly backend: "auto" | "native" | "reference";

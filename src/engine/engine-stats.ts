@@ -15,6 +15,12 @@ const fields = {
   numFinished: 10,
   isBusy: 11,
   lastStepEndMs: 12,
+  numSwapped: 13,
+  prefixCacheQueries: 14,
+  prefixCacheHits: 15,
+  numSwappedBlocks: 16,
+  numRecomputedTokens: 17,
+  numPrefixMismatches: 18,
 } as const;
 
 type Field = keyof typeof fields;
@@ -56,6 +62,12 @@ export class EngineCounters {
       numSteps: this.get("numSteps"),
       numAborted: this.get("numAborted"),
       numFinished: this.get("numFinished"),
+      numSwapped: this.get("numSwapped"),
+      prefixCacheQueries: this.get("prefixCacheQueries"),
+      prefixCacheHits: this.get("prefixCacheHits"),
+      numSwappedBlocks: this.get("numSwappedBlocks"),
+      numRecomputedTokens: this.get("numRecomputedTokens"),
+      numPrefixMismatches: this.get("numPrefixMismatches"),
       lastStepAgeMs: isBusy ? Math.max(0, sharedNow() - this.get("lastStepEndMs")) : 0,
     };
   }

@@ -55,8 +55,21 @@ function start(setup: Setup = {}): Bench {
     model: context.model,
     cache: context.cache,
     info,
+    host: null,
     longPrefillTokenThreshold: setup.longPrefillTokenThreshold ?? 0,
-    maxNumQueuedRequests: setup.maxNumQueuedRequests ?? 1000,
+    admission: {
+      schedulingPolicy: "fcfs",
+      tenantWeights: new Map(),
+      usesPriority: false,
+      maxNumSeqs,
+      maxNumBatchedTokens,
+      maxNumQueuedRequests: setup.maxNumQueuedRequests ?? 1000,
+      maxNumQueuedTokens: 0,
+      maxNumQueuedRequestsPerTenant: 0,
+    },
+    victims: "lifo",
+    isPrefixCaching: true,
+    isPrefixChecking: false,
     seed: 7,
   });
   return { client: createInProcessClient(engine), engine, context };

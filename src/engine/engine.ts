@@ -1,40 +1,41 @@
 import { MillraceError, messageOf } from "../base/errors.ts";
 import { invariant } from "../base/invariant.ts";
-import type { KvCache, Ops } from "../kernels/ops.ts";
-import type { CausalModel } from "../model/causal-model.ts";
-import type { EngineInfo, GenerateRequest, ScoreRequest, ScoreResult } from "../protocol/engine-client.ts";
+import type { Ops } from "../kernels/ops.ts";
+import type { EngineInfo, GenerateRequest, ScoreRequest } from "../protocol/engine-client.ts";
 import { maxLogprobs } from "../protocol/sampling-params.ts";
-import { type AdmissionLimits, checkGenerateRequest, checkQueue, checkScoreRequest } from "./admission.ts";
-import { BlockPool } from "./block-pool.ts";
+import { type AdmissionLimits, checkGenerateRequest, checkScoreRequest } from "./admission.ts";
+import { AdmissionControl, type Arrival } from "./admission-control.ts";
+import { createKvManager } from "./create-kv-manager.ts";
+import type { EngineParts } from "./engine-parts.ts";
 import { EngineCounters, sharedNow } from "./engine-stats.ts";
+import type { KvManager } from "./kv-manager.ts";
 import { ModelRunner } from "./model-runner.ts";
 import type { EngineSink, StepMessage } from "./open-requests.ts";
 import { Sampler } from "./sampler.ts";
 import { Scheduler, type StepPlan } from "./scheduler.ts";
-import { FcfsPolicy } from "./scheduling-policy.ts";
 import { ScoreTable } from "./score-table.ts";
 import { createSeedSource, type SeedSource } from "./seed-source.ts";
 import { SequenceTable, sequenceKinds } from "./sequence-table.ts";
-import { type DrawnLogprobs, endedByAbort, StepWriter } from "./step-record.ts";
+import { StepCosts } from "./step-costs.ts";
+import { StepResults } from "./step-results.ts";
 import { StopRules } from "./stop-rules.ts";
-
-export interface EngineParts {
-  readonly ops: Ops;
-  readonly model: CausalModel;
-  readonly cache: KvCache;
-  readonly info: EngineInfo;
-  readonly longPrefillTokenThreshold: number;
-  readonly maxNumQueuedRequests: number;
-  /** Seed of the seeds for requests that bring none; null = the system's random source. */
-  readonly seed: number | null;
-  /** Where the figures go; default an array of its own. */
-  readonly counters?: EngineCounters;
-}
+import { createVictimPolicy } from "./victim-policy.ts";
 
 type Command =
-  | { readonly kind: "generate"; readonly handle: number; readonly request: GenerateRequest }
-  | { readonly kind: "score"; readonly handle: number; readonly request: ScoreRequest }
-  | { readonly kind: "abort"; readonly handle: number };
+  | {
+      readonly kind: "generate";
+      readonly handle: number;
+      readonly request: GenerateRequest;
+      readonly arrivalMs: number;
+    }
+  | {
+      readonly kind: "score";
+      readonly handle: number;
+      readonly request: ScoreRequest;
+      readonly arrivalMs: number;
+    }
+  | { readonly kind: "abort"; readonly handle: number }
+  | { readonly kind: "reset"; readonly handle: number };
 
 /**
  * Runs all open requests of one model, step by step. Commands wait in an inbox that is read between steps. One bad
@@ -45,66 +46,66 @@ export class Engine implements EngineSink {
   readonly counters: EngineCounters;
   readonly #ops: Ops;
   readonly #limits: AdmissionLimits;
-  readonly #pool: BlockPool;
+  readonly #admission: AdmissionControl;
   readonly #table: SequenceTable;
+  readonly #kv: KvManager;
   readonly #scheduler: Scheduler;
+  readonly #costs: StepCosts;
   readonly #sampler: Sampler;
   readonly #stopRules: StopRules;
   readonly #scoreTable: ScoreTable;
   readonly #runner: ModelRunner;
+  readonly #results: StepResults;
   readonly #drawSeed: SeedSource;
   readonly #rows = new Map<number, number>();
-  readonly #writer = new StepWriter();
-  /** Filled again for each token with log-probabilities. */
-  readonly #drawn: { -readonly [Key in keyof DrawnLogprobs]: DrawnLogprobs[Key] };
+  readonly #expired = new Int32Array(16);
   #onMessage: (message: StepMessage) => void = () => {};
   #inbox: Command[] = [];
-  #scores: { handle: number; result: ScoreResult }[] = [];
-  #failures: { handle: number; error: Error }[] = [];
   #loop: Promise<void> | null = null;
   /** Set when the engine takes nothing more: closed, or broken by a fault of its own. */
   #end: Error | null = null;
   #isClosed = false;
 
   constructor(parts: EngineParts) {
-    const { ops, info, model, cache } = parts;
-    const { maxNumSeqs, maxNumBatchedTokens, maxModelLen, blockSize } = info;
-    const limits = {
-      maxNumSeqs,
-      maxNumBatchedTokens,
-      longPrefillTokenThreshold: parts.longPrefillTokenThreshold,
-    };
+    const { ops, info, model, cache, host, admission } = parts;
+    const { maxNumSeqs, maxNumBatchedTokens, maxModelLen, blockSize, vocabSize } = info;
+    const { longPrefillTokenThreshold } = parts;
+    const limits = { maxNumSeqs, maxNumBatchedTokens, longPrefillTokenThreshold };
     this.info = info;
     this.counters = parts.counters ?? new EngineCounters();
     this.#ops = ops;
-    this.#limits = {
-      maxModelLen,
-      vocabSize: info.vocabSize,
-      maxLogprobs,
-      numBlocks: cache.numBlocks,
-      blockSize,
-      maxNumQueuedRequests: parts.maxNumQueuedRequests,
-    };
-    this.#pool = new BlockPool(cache.numBlocks);
+    this.#limits = { maxModelLen, vocabSize, maxLogprobs, numBlocks: cache.numBlocks, blockSize };
     // Waiting ones are bounded by the queue; running ones, and preempted ones that wait again, by maxNumSeqs.
-    const table = new SequenceTable(parts.maxNumQueuedRequests + maxNumSeqs, blockSize);
+    const table = new SequenceTable(admission.maxNumQueuedRequests + maxNumSeqs, blockSize);
+    const counters = this.counters;
     this.#table = table;
-    this.#scheduler = new Scheduler(limits, table, this.#pool, new FcfsPolicy(table.capacity));
-    this.#sampler = new Sampler(ops, table, maxNumSeqs, maxLogprobs);
-    this.#stopRules = new StopRules(table, info.eosTokenIds);
-    this.#scoreTable = new ScoreTable(table.capacity);
-    const { output } = this.#sampler;
-    this.#drawn = { ...output, logprob: 0, rank: 0, numTop: 0, topStart: 0 };
-    this.#runner = new ModelRunner({
+    this.#admission = new AdmissionControl(admission, table.capacity);
+    this.#costs = new StepCosts(cache.sizeBytes / cache.numBlocks);
+    this.#kv = createKvManager(parts, table, this.#costs);
+    const { queue, priorities } = this.#admission;
+    const victims = createVictimPolicy(parts.victims, { priorities, numBlocks: table.numBlocks });
+    this.#scheduler = new Scheduler({ limits, table, kv: this.#kv, queue, victims });
+    const sampler = new Sampler(ops, table, maxNumSeqs, maxLogprobs);
+    this.#sampler = sampler;
+    const stopRules = new StopRules(table, info.eosTokenIds);
+    this.#stopRules = stopRules;
+    const scores = new ScoreTable(table.capacity);
+    this.#scoreTable = scores;
+    const { moves } = this.#kv;
+    const runner = new ModelRunner({
       ops,
       model,
       cache,
+      host,
+      moves,
       table,
-      sampler: this.#sampler,
-      scores: this.#scoreTable,
+      sampler,
+      scores,
       limits,
       maxModelLen,
     });
+    this.#runner = runner;
+    this.#results = new StepResults({ table, sampler, runner, stopRules, scores, counters });
     this.#drawSeed = createSeedSource(parts.seed);
     this.counters.set("numTotalBlocks", cache.numBlocks);
     this.counters.set("blockSize", blockSize);
@@ -117,27 +118,30 @@ export class Engine implements EngineSink {
   }
 
   generate(handle: number, request: GenerateRequest): void {
-    this.#take({ kind: "generate", handle, request });
+    this.#take({ kind: "generate", handle, request, arrivalMs: sharedNow() });
   }
 
   score(handle: number, request: ScoreRequest): void {
-    this.#take({ kind: "score", handle, request });
+    this.#take({ kind: "score", handle, request, arrivalMs: sharedNow() });
   }
 
   abort(handle: number): void {
     this.#take({ kind: "abort", handle });
   }
 
+  /** Forgets what the prefix cache holds. Requests that run are not touched. */
+  resetPrefixCache(): void {
+    this.#take({ kind: "reset", handle: -1 });
+  }
+
   /** One iteration: choose tokens, run the model on them, draw, publish. Never throws for one bad request. */
   async step(): Promise<void> {
     this.#readInbox();
+    this.#endExpired();
     const plan = this.#scheduler.schedule();
     if (plan.numSeqs > 0) {
       try {
-        await this.#runner.run(plan);
-        this.#scheduler.commit(plan);
-        this.#collectTokens();
-        this.#collectScores(plan);
+        await this.#run(plan);
       } catch (cause) {
         this.#failStep(plan, cause);
       }
@@ -157,27 +161,25 @@ export class Engine implements EngineSink {
     this.#ops.close();
   }
 
-  /** Walks the pool and the rows and checks that they agree; for tests. */
+  /** Walks the books and checks that they agree; linear in the number of blocks. */
   checkInvariants(): void {
-    this.#pool.check();
+    this.#kv.check();
     invariant(this.#rows.size === this.#table.numOpen, "open requests and rows of the table differ");
-    invariant(
-      this.#rows.size > 0 || this.#pool.numFree === this.#pool.numBlocks,
-      "idle, but blocks are held",
-    );
+    const isFree = this.#kv.isIdle && this.#kv.numFree === this.#limits.numBlocks;
+    invariant(this.#rows.size > 0 || isFree, "idle, but blocks are held");
   }
 
   #take(command: Command): void {
     if (this.#end === null) {
       this.#inbox.push(command);
-      this.#loop ??= this.#run();
+      this.#loop ??= this.#runSteps();
     } else if (command.kind !== "abort") {
       this.#onMessage({ ...nothing, failures: [{ handle: command.handle, error: this.#end }] });
     }
   }
 
   /** Steps until nothing is open, with one turn of the event loop between steps so that commands arrive. */
-  async #run(): Promise<void> {
+  async #runSteps(): Promise<void> {
     this.counters.set("lastStepEndMs", sharedNow());
     this.counters.set("isBusy", 1);
     try {
@@ -186,12 +188,25 @@ export class Engine implements EngineSink {
         await this.step();
         this.counters.set("lastStepEndMs", sharedNow());
       } while (this.#inbox.length + this.#rows.size > 0);
+      this.checkInvariants();
     } catch (cause) {
       this.#break(cause);
     } finally {
       this.counters.set("isBusy", 0);
       this.#loop = null;
     }
+  }
+
+  async #run(plan: StepPlan): Promise<void> {
+    const beginMs = performance.now();
+    await this.#runner.run(plan);
+    const timeMs = performance.now() - beginMs;
+    this.#costs.observeStep(plan.numTokens, timeMs / 1000);
+    this.#admission.estimate.observeStep(plan.numTokens, timeMs);
+    this.#results.collectTokens();
+    this.#scheduler.commit(plan);
+    this.#results.collectScores(plan);
+    this.#endSequences();
   }
 
   #readInbox(): void {
@@ -201,100 +216,78 @@ export class Engine implements EngineSink {
       const { handle } = command;
       try {
         if (command.kind === "abort") this.#abort(handle);
-        else if (command.kind === "generate") this.#admitGenerate(handle, command.request);
-        else this.#admitScore(handle, command.request);
+        else if (command.kind === "reset") this.#kv.reset();
+        else if (command.kind === "generate") this.#admitGenerate(handle, command.request, command.arrivalMs);
+        else this.#admitScore(handle, command.request, command.arrivalMs);
       } catch (error) {
-        this.#failures.push({ handle, error: asError(error) });
+        this.#results.fail(handle, asError(error));
       }
     }
   }
 
-  #admitGenerate(handle: number, request: GenerateRequest): void {
-    const { sampling } = request;
+  #admitGenerate(handle: number, request: GenerateRequest, arrivalMs: number): void {
+    const { sampling, scheduling, promptTokenIds } = request;
     checkGenerateRequest(request, this.#limits);
-    checkQueue(this.#scheduler.numWaiting, this.#limits);
-    const row = this.#table.open(handle, sequenceKinds.generate, request.promptTokenIds);
+    const arrival = { numPromptTokens: promptTokenIds.length, scheduling, arrivalMs };
+    this.#admission.check(arrival, this.#scheduler, sharedNow());
+    const row = this.#table.open(handle, sequenceKinds.generate, promptTokenIds);
     this.#sampler.admit(row, sampling, sampling.seed ?? this.#drawSeed(), this.info.eosTokenIds);
     this.#stopRules.admit(row, sampling);
-    this.#rows.set(handle, row);
-    this.#scheduler.add(row);
+    this.#enter(row, arrival);
   }
 
-  #admitScore(handle: number, request: ScoreRequest): void {
+  #admitScore(handle: number, request: ScoreRequest, arrivalMs: number): void {
     checkScoreRequest(request, this.#limits);
-    checkQueue(this.#scheduler.numWaiting, this.#limits);
-    const row = this.#table.open(handle, sequenceKinds.score, request.tokenIds);
+    const arrival = { numPromptTokens: request.tokenIds.length, scheduling: undefined, arrivalMs };
+    this.#admission.check(arrival, this.#scheduler, sharedNow());
+    const row = this.#table.open(handle, sequenceKinds.score, request.tokenIds, request.start);
     this.#scoreTable.admit(row, request);
-    this.#rows.set(handle, row);
+    this.#enter(row, arrival);
+  }
+
+  #enter(row: number, arrival: Arrival): void {
+    const cacheSalt = arrival.scheduling?.cacheSalt;
+    this.#kv.admit(row, cacheSalt === undefined ? {} : { cacheSalt });
+    this.#admission.admit(row, arrival);
+    this.#rows.set(this.#table.handles[row]!, row);
     this.#scheduler.add(row);
   }
 
   #abort(handle: number): void {
     const row = this.#rows.get(handle);
     if (row === undefined) return;
-    if (this.#table.kind[row] === sequenceKinds.score) this.#failures.push({ handle, error: aborted() });
-    else this.#writer.end(handle, this.#table.numCached[row]!, endedByAbort);
+    if (this.#table.kind[row] === sequenceKinds.score) this.#results.fail(handle, aborted());
+    else this.#results.abort(row);
     this.counters.add("numAborted", 1);
     this.#release(row);
   }
 
-  /** Appends each drawn token to its sequence and ends those that are complete. */
-  #collectTokens(): void {
-    const { numSampled, sampledRows } = this.#runner;
-    const { output } = this.#sampler;
-    for (let index = 0; index < numSampled; index += 1) {
-      const row = sampledRows[index]!;
-      if (Number.isNaN(output.logprobs[index]!)) {
-        this.#fail(row, notFinite());
-        continue;
+  #endExpired(): void {
+    for (let count = this.#expired.length; count === this.#expired.length; ) {
+      count = this.#admission.expired(sharedNow(), this.#expired);
+      for (let index = 0; index < count; index += 1) {
+        const row = this.#expired[index]!;
+        const error = this.#admission.deadlineError(row, this.#table.numOutputTokens(row));
+        this.#results.fail(this.#table.handles[row]!, error);
+        this.#release(row);
       }
-      const tokenId = output.tokenIds[index]!;
-      if (this.#table.numOutputTokens(row) === 0)
-        this.counters.add("promptTokens", this.#table.numPromptTokens[row]!);
-      this.counters.add("generationTokens", 1);
-      this.#table.append(row, tokenId);
-      const end = this.#stopRules.endOf(row, tokenId);
-      const handle = this.#table.handles[row]!;
-      this.#writer.token(handle, tokenId, this.#table.numCached[row]!, end, this.#drawnLogprobs(row, index));
-      if (end.finishReason !== null) this.#finish(row);
     }
   }
 
-  #drawnLogprobs(row: number, index: number): DrawnLogprobs | null {
-    const numTop = this.#table.numLogprobs[row]!;
-    if (numTop < 0) return null;
-    const drawn = this.#drawn;
-    drawn.logprob = this.#sampler.output.logprobs[index]!;
-    drawn.rank = this.#sampler.output.ranks[index]!;
-    drawn.numTop = numTop;
-    drawn.topStart = index * maxLogprobs;
-    return drawn;
-  }
-
-  #collectScores(plan: StepPlan): void {
-    const table = this.#table;
-    for (let index = 0; index < plan.numSeqs; index += 1) {
-      const row = plan.rows[index]!;
-      if (table.kind[row] !== sequenceKinds.score || table.numComputed[row] !== table.numTarget[row])
-        continue;
-      const result = this.#scoreTable.result(row);
-      if (result.logprobs.some(Number.isNaN)) {
-        this.#fail(row, notFinite());
-        continue;
-      }
-      this.counters.add("promptTokens", table.numPromptTokens[row]!);
-      this.#scores.push({ handle: table.handles[row]!, result });
-      this.#finish(row);
+  /** Lets go of the sequences that ended in this step, once their last tokens are in the books. */
+  #endSequences(): void {
+    const { ended } = this.#results;
+    for (const { row, error } of ended) {
+      if (error === null) this.#finish(row);
+      else this.#fail(row, error);
     }
+    ended.length = 0;
   }
 
   #publish(): void {
     this.#countState();
-    if (this.#writer.isEmpty && this.#scores.length + this.#failures.length === 0) return;
-    const message = { records: this.#writer.take(), scores: this.#scores, failures: this.#failures };
-    this.#scores = [];
-    this.#failures = [];
-    this.#onMessage(message);
+    const message = this.#results.take();
+    if (message !== null) this.#onMessage(message);
   }
 
   #failStep(plan: StepPlan, cause: unknown): void {
@@ -303,19 +296,26 @@ export class Engine implements EngineSink {
       `A step failed: ${messageOf(cause)}. The requests in it have ended; others go on. Report this with the log.`,
       { cause },
     );
-    for (let index = 0; index < plan.numSeqs; index += 1) {
-      const row = plan.rows[index]!;
-      if (this.#table.handles[row] !== -1) this.#fail(row, error);
-    }
+    this.#results.ended.length = 0;
+    this.#kv.distrustHost();
+    for (let index = 0; index < plan.numSeqs; index += 1) this.#fail(plan.rows[index]!, error);
   }
 
+  /** Ends a sequence whose content in the cache is not to be trusted. */
   #fail(row: number, error: Error): void {
-    this.#failures.push({ handle: this.#table.handles[row]!, error });
+    this.#kv.distrust(row);
+    this.#results.fail(this.#table.handles[row]!, error);
     this.#release(row);
   }
 
   #finish(row: number): void {
+    const { numPromptTokens, numCached } = this.#table;
     this.counters.add("numFinished", 1);
+    this.#admission.estimate.observeEnd(
+      numPromptTokens[row]!,
+      numCached[row]!,
+      this.#table.numOutputTokens(row),
+    );
     this.#release(row);
   }
 
@@ -326,6 +326,7 @@ export class Engine implements EngineSink {
     this.#stopRules.release(row);
     this.#scoreTable.release(row);
     this.#scheduler.remove(row);
+    this.#admission.release(row);
   }
 
   /** A fault outside the model: the books may be wrong, so nothing more is taken. */
@@ -337,17 +338,25 @@ export class Engine implements EngineSink {
     );
     this.#end = error;
     const handles = new Set(this.#rows.keys());
-    for (const command of this.#inbox) if (command.kind !== "abort") handles.add(command.handle);
+    for (const { kind, handle } of this.#inbox)
+      if (kind === "generate" || kind === "score") handles.add(handle);
     this.#rows.clear();
     this.#inbox = [];
     this.#onMessage({ ...nothing, failures: Array.from(handles, (handle) => ({ handle, error })) });
   }
 
   #countState(): void {
-    this.counters.set("numRunning", this.#scheduler.numRunning);
-    this.counters.set("numWaiting", this.#scheduler.numWaiting);
-    this.counters.set("numFreeBlocks", this.#pool.numFree);
-    this.counters.set("numPreemptions", this.#scheduler.numPreemptions);
+    const { counters } = this;
+    counters.set("numRunning", this.#scheduler.numRunning);
+    counters.set("numWaiting", this.#scheduler.numWaiting);
+    counters.set("numFreeBlocks", this.#kv.numFree);
+    counters.set("numPreemptions", this.#scheduler.numPreemptions);
+    counters.set("numSwapped", this.#kv.numSwappedRows);
+    counters.set("prefixCacheQueries", this.#kv.numQueriedTokens);
+    counters.set("prefixCacheHits", this.#kv.numHitTokens);
+    counters.set("numSwappedBlocks", this.#kv.numSwappedBlocks);
+    counters.set("numRecomputedTokens", this.#kv.numLostTokens);
+    counters.set("numPrefixMismatches", this.#kv.numMismatches);
   }
 }
 
@@ -371,13 +380,5 @@ function aborted(): MillraceError {
   return new MillraceError(
     "engine_closed",
     "The engine was closed before this score was complete. Start a new one.",
-  );
-}
-
-function notFinite(): MillraceError {
-  return new MillraceError(
-    "model_not_finite",
-    "The model gave a logit that is not a number. Other requests go on. Check the weights with `millrace inspect`, " +
-      "or run with --activations f32.",
   );
 }

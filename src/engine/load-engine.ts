@@ -1,22 +1,29 @@
 import { MillraceError } from "../base/errors.ts";
-import { formatCount } from "../base/units.ts";
+import { formatBytes } from "../base/units.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { openCheckpoint } from "../formats/open-checkpoint.ts";
 import { createOps } from "../kernels/create-ops.ts";
 import { mapFile } from "../kernels/map-file.ts";
-import type { KvDtype, Ops } from "../kernels/ops.ts";
+import type { Ops } from "../kernels/ops.ts";
 import { type LoadedModel, loadModel } from "../model/load-model.ts";
 import { requireArchitecture } from "../model/registry.ts";
 import type { EngineInfo } from "../protocol/engine-client.ts";
+import type { AdmissionSettings } from "./admission-control.ts";
 import { endTokenIds } from "./end-tokens.ts";
 import { Engine } from "./engine.ts";
 import type { EngineOptions } from "./engine-options.ts";
+import {
+  contextNotes,
+  defaultBlockSize,
+  type EnginePlan,
+  kvDtypeOf,
+  planEngine,
+  planLoaded,
+} from "./engine-plan.ts";
 import { EngineCounters } from "./engine-stats.ts";
-import { checkWeightsFit, estimateWeightBytes, type KvPlan, planKvCache } from "./memory-plan.ts";
+import type { VictimPolicyName } from "./victim-policy.ts";
 
 export type { EngineOptions } from "./engine-options.ts";
-
-const defaultBlockSize = 32;
 
 /**
  * Loads a model and makes an engine for it: backend, weights, KV cache. Memory is counted from the file's header
@@ -34,7 +41,7 @@ export async function loadEngine(
   timer.end("open");
   let ops: Ops | undefined;
   try {
-    const before = planBeforeLoading(options, checkpoint);
+    const before = planEngine(options, checkpoint);
     const backend = createOps({
       numThreads: options.numThreads,
       backend: options.backend,
@@ -43,9 +50,9 @@ export async function loadEngine(
     ops = backend.ops;
     timer.end("backend");
     const { dtype, activations } = options;
-    const loaded = loadModel(ops, checkpoint, { dtype, activations, maxModelLen: before.maxModelLen });
+    const loaded = loadModel(ops, checkpoint, { dtype, activations, maxModelLen: before.kv.maxModelLen });
     timer.end("pack");
-    const assembly = { options, checkpoint, ops, loaded, maxModelLen: before.maxModelLen, counters };
+    const assembly = { options, checkpoint, ops, loaded, before, counters };
     return assemble(assembly, backend.notes, timer);
   } catch (error) {
     ops?.close();
@@ -60,30 +67,32 @@ interface Assembly {
   readonly checkpoint: Checkpoint;
   readonly ops: Ops;
   readonly loaded: LoadedModel;
-  readonly maxModelLen: number;
+  readonly before: EnginePlan;
   readonly counters: EngineCounters;
 }
 
 function assemble(assembly: Assembly, backendNotes: readonly string[], timer: PhaseTimer): Engine {
-  const { options, checkpoint, ops, loaded, counters } = assembly;
+  const { options, checkpoint, ops, loaded, before, counters } = assembly;
   const { model } = loaded;
   const blockSize = options.blockSize ?? defaultBlockSize;
   const dtype = kvDtypeOf(options, loaded.activations === "f32");
-  const plan = planFor(options, {
-    ...assembly,
+  const { kv, numHostBlocks } = planLoaded(options, checkpoint, {
+    freeBytes: before.freeBytes,
+    weightBytes: ops.memory().weights,
     shape: model.kvShape,
     dtype,
-    availableBytes: process.availableMemory(),
+    modelMaxLen: before.kv.maxModelLen,
   });
-  const cache = ops.createKvCache({ ...model.kvShape, numBlocks: plan.numBlocks, blockSize, dtype });
+  const cache = ops.createKvCache({ ...model.kvShape, numBlocks: kv.numBlocks, blockSize, dtype });
+  const host = numHostBlocks === 0 ? null : ops.createKvHost(cache, numHostBlocks);
   timer.end("kv");
   const info: EngineInfo = {
     architecture: checkpoint.config.architecture,
     vocabSize: model.vocabSize,
-    maxModelLen: plan.maxModelLen,
+    maxModelLen: kv.maxModelLen,
     maxNumSeqs: options.maxNumSeqs,
     maxNumBatchedTokens: options.maxNumBatchedTokens,
-    numTotalBlocks: plan.numBlocks,
+    numTotalBlocks: kv.numBlocks,
     blockSize,
     kvDtype: dtype,
     backend: ops.backend,
@@ -94,29 +103,45 @@ function assemble(assembly: Assembly, backendNotes: readonly string[], timer: Ph
     eosTokenIds: endTokenIds(checkpoint),
     memory: ops.memory(),
     loadTimesMs: timer.times(),
-    notes: [...backendNotes, ...loaded.notes, plan.note, ...contextNotes(options, checkpoint, plan)],
+    notes: [
+      ...backendNotes,
+      ...loaded.notes,
+      `KV cache: ${formatBytes(kv.sizeBytes)}, ${kv.contents}`,
+      ...contextNotes(options, checkpoint, kv),
+    ],
   };
-  const { longPrefillTokenThreshold, maxNumQueuedRequests, seed } = options;
   return new Engine({
     ops,
     model,
     cache,
     info,
-    longPrefillTokenThreshold,
-    maxNumQueuedRequests,
-    seed,
+    host,
+    longPrefillTokenThreshold: options.longPrefillTokenThreshold,
+    admission: admissionSettings(options),
+    victims: victimPolicyOf(options),
+    seed: options.seed,
+    isPrefixCaching: options.enablePrefixCaching ?? true,
+    isPrefixChecking: options.checkPrefixCache ?? false,
     counters,
   });
 }
 
-/** Says aloud when nobody asked for a shorter context than the model's, but memory did. */
-function contextNotes(options: EngineOptions, checkpoint: Checkpoint, plan: KvPlan): string[] {
-  const modelMaxLen = checkpoint.config.maxPositionEmbeddings;
-  if (options.maxModelLen !== null || plan.maxModelLen === modelMaxLen) return [];
-  return [
-    `context shortened from the model's ${formatCount(modelMaxLen)} to ${formatCount(plan.maxModelLen)} tokens to fit ` +
-      "the KV cache; give --kv-cache-memory-bytes or --max-model-len for more",
-  ];
+function victimPolicyOf(options: EngineOptions): VictimPolicyName {
+  return options.preemptionVictim ?? (options.schedulingPolicy === "priority" ? "priority" : "lifo");
+}
+
+function admissionSettings(options: EngineOptions): AdmissionSettings {
+  const schedulingPolicy = options.schedulingPolicy ?? "fcfs";
+  return {
+    schedulingPolicy,
+    tenantWeights: options.tenantWeights ?? new Map(),
+    usesPriority: schedulingPolicy === "priority" || victimPolicyOf(options) === "priority",
+    maxNumSeqs: options.maxNumSeqs,
+    maxNumBatchedTokens: options.maxNumBatchedTokens,
+    maxNumQueuedRequests: options.maxNumQueuedRequests,
+    maxNumQueuedTokens: options.maxNumQueuedTokens ?? 0,
+    maxNumQueuedRequestsPerTenant: options.maxNumQueuedRequestsPerTenant ?? 0,
+  };
 }
 
 function checkLimits({ maxNumSeqs, maxNumBatchedTokens }: EngineOptions): void {
@@ -127,57 +152,6 @@ function checkLimits({ maxNumSeqs, maxNumBatchedTokens }: EngineOptions): void {
       `(${maxNumSeqs}) sequences. Raise the first or lower the second.`,
     { param: "--max-num-batched-tokens" },
   );
-}
-
-/** Refuses what cannot fit, and finds the context length that the rotation tables are made for. */
-function planBeforeLoading(options: EngineOptions, checkpoint: Checkpoint): KvPlan {
-  const { config } = checkpoint;
-  if (options.maxModelLen !== null && options.maxModelLen > config.maxPositionEmbeddings) {
-    throw new MillraceError(
-      "invalid_option",
-      `--max-model-len is ${formatCount(options.maxModelLen)}; ${options.modelPath} was made for at most ` +
-        `${formatCount(config.maxPositionEmbeddings)} positions. Give that or less.`,
-      { param: "--max-model-len" },
-    );
-  }
-  const weightBytes = estimateWeightBytes(config, checkpoint.sizeBytes, options.dtype);
-  const free = process.availableMemory();
-  checkWeightsFit(weightBytes, free, options.dtype);
-  const dtype = kvDtypeOf(options, options.activations === "f32" || options.dtype === "float32");
-  const availableBytes = free - weightBytes;
-  return planFor(options, {
-    shape: config,
-    dtype,
-    availableBytes,
-    maxModelLen: config.maxPositionEmbeddings,
-  });
-}
-
-function planFor(
-  options: EngineOptions,
-  now: {
-    readonly shape: { readonly numLayers: number; readonly numKvHeads: number; readonly headDim: number };
-    readonly dtype: KvDtype;
-    readonly availableBytes: number;
-    readonly maxModelLen: number;
-  },
-): KvPlan {
-  return planKvCache({
-    availableBytes: now.availableBytes,
-    shape: now.shape,
-    dtype: now.dtype,
-    blockSize: options.blockSize ?? defaultBlockSize,
-    askedMaxModelLen: options.maxModelLen,
-    modelMaxLen: now.maxModelLen,
-    maxNumSeqs: options.maxNumSeqs,
-    kvCacheMemoryBytes: options.kvCacheMemoryBytes,
-    numKvBlocks: options.numKvBlocks ?? null,
-  });
-}
-
-function kvDtypeOf(options: EngineOptions, isExact: boolean): KvDtype {
-  if (options.kvCacheDtype !== "auto") return options.kvCacheDtype;
-  return isExact ? "f32" : "f16";
 }
 
 /** Milliseconds by phase of the load. */

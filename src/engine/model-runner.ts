@@ -1,5 +1,6 @@
-import type { KvCache, Ops, RaggedBatch, ScoreOutput, Tensor } from "../kernels/ops.ts";
+import type { KvCache, KvHost, Ops, RaggedBatch, ScoreOutput, Tensor } from "../kernels/ops.ts";
 import type { CausalModel } from "../model/causal-model.ts";
+import type { KvMoveList } from "./kv-move-list.ts";
 import type { Sampler } from "./sampler.ts";
 import type { SchedulerLimits, StepPlan } from "./scheduler.ts";
 import type { ScoreTable } from "./score-table.ts";
@@ -9,6 +10,8 @@ export interface ModelRunnerParts {
   readonly ops: Ops;
   readonly model: CausalModel;
   readonly cache: KvCache;
+  readonly host: KvHost | null;
+  readonly moves: KvMoveList;
   readonly table: SequenceTable;
   readonly sampler: Sampler;
   readonly scores: ScoreTable;
@@ -21,8 +24,10 @@ export interface ModelRunnerParts {
  * scores targets. Every array is made once, for the largest step, and reused.
  */
 export class ModelRunner {
-  /** Rows of the sequence table that drew a token in the last step; index i drew `sampler.output` row i. */
+  /** Rows of the sequence table that drew tokens in the last step; index i drew `sampler.output` row i. */
   readonly sampledRows: Int32Array;
+  /** [numSampled] how many guesses stand between the row's last known token and this draw. */
+  readonly sampledOffsets: Int32Array;
   numSampled = 0;
   readonly #parts: ModelRunnerParts;
   readonly #batch: RaggedBatch;
@@ -38,23 +43,26 @@ export class ModelRunner {
     const { maxNumSeqs, maxNumBatchedTokens } = parts.limits;
     this.#parts = parts;
     this.#batch = createBatch(maxNumSeqs, maxNumBatchedTokens, parts.table.blocksFor(parts.maxModelLen));
-    this.sampledRows = new Int32Array(maxNumSeqs);
-    this.#logitRows = new Int32Array(maxNumSeqs);
+    this.sampledRows = new Int32Array(parts.sampler.maxRows);
+    this.sampledOffsets = new Int32Array(parts.sampler.maxRows);
+    this.#logitRows = new Int32Array(parts.sampler.maxRows);
     this.#scoreRows = new Int32Array(maxNumBatchedTokens);
     this.#scoreTargets = new Int32Array(maxNumBatchedTokens);
   }
 
   /** Runs one step. Drawn tokens are then in the sampler's output, scores in the score table. */
   run(plan: StepPlan): Promise<void> | undefined {
-    const { ops, model, cache } = this.#parts;
+    const { ops, model, cache, host, moves } = this.#parts;
     this.#build(plan);
     ops.beginStep(this.#batch);
     try {
+      if (moves.count > 0) ops.moveKv(cache, host, moves);
       const hidden = model.forward(this.#batch, cache);
       this.#sample(hidden);
       this.#score(hidden, plan);
       return ops.flush();
     } finally {
+      moves.clear();
       ops.endStep();
     }
   }
@@ -63,7 +71,7 @@ export class ModelRunner {
     if (this.numSampled === 0) return;
     const { model, sampler } = this.#parts;
     const normed = model.finalNorm(hidden, this.#logitRows, this.numSampled);
-    sampler.sample(model.logits(normed), this.sampledRows, this.numSampled);
+    sampler.sample(model.logits(normed), this.sampledRows, this.sampledOffsets, this.numSampled);
   }
 
   /** Scores all wanted rows in one call, with the largest asked top-k: the smaller ones are its prefixes. */
@@ -91,7 +99,7 @@ export class ModelRunner {
       this.#copyTokens(row, count, token);
       token += count;
       if (table.kind[row] === sequenceKinds.score) this.#wantScores(row, count, token - count);
-      else if (table.numComputed[row]! + count === table.numTarget[row]) this.#wantLogits(row, token - 1);
+      else this.#wantLogits(row, table.numComputed[row]! + count - table.numTokens[row]!, token - 1);
     }
     batch.queryStarts[plan.numSeqs] = token;
     batch.numSeqs = plan.numSeqs;
@@ -122,10 +130,14 @@ export class ModelRunner {
     }
   }
 
-  #wantLogits(row: number, hiddenRow: number): void {
-    this.sampledRows[this.numSampled] = row;
-    this.#logitRows[this.numSampled] = hiddenRow;
-    this.numSampled += 1;
+  /** A draw after the last known token, if it is reached, and one after each of the `numDrafts` guesses. */
+  #wantLogits(row: number, numDrafts: number, lastHiddenRow: number): void {
+    for (let offset = 0; offset <= numDrafts; offset += 1) {
+      this.sampledRows[this.numSampled] = row;
+      this.sampledOffsets[this.numSampled] = offset;
+      this.#logitRows[this.numSampled] = lastHiddenRow - numDrafts + offset;
+      this.numSampled += 1;
+    }
   }
 
   /** The row of position p predicts token p + 1, which is scored when p + 1 ≥ start. */

@@ -211,10 +211,21 @@ test("once the speed is known, a deadline that cannot be met is refused before a
   const bench = start();
   await generate(bench, "first", [1, 2], 20);
   const numSteps = (await bench.client.stats()).numSteps;
+  const { onForward } = bench.context;
+  // Arrives while the long one runs.
+  const arrival = new Promise<() => Promise<unknown>>((resolve) => {
+    bench.context.onForward = (batch) => {
+      onForward(batch);
+      bench.context.onForward = onForward;
+      const refused = generate(bench, "refused", [1, 2], 2, { deadlineMs: 5 * stepMs });
+      resolve(() => refused);
+    };
+  });
   const long = generate(bench, "long", [1, 2], 20);
-  await vi.waitFor(async () => expect((await bench.client.stats()).numRunning).toBe(1));
-  const refused = generate(bench, "refused", [1, 2], 2, { deadlineMs: 5 * stepMs });
-  await expect(refused).rejects.toMatchObject({ code: "deadline_unreachable", retryAfterSeconds: 1 });
+  await expect((await arrival)()).rejects.toMatchObject({
+    code: "deadline_unreachable",
+    retryAfterSeconds: 1,
+  });
   expect(await long).toEqual(greedy([1, 2], 20));
   expect((await bench.client.stats()).numSteps).toBe(numSteps + 20);
 });

@@ -1,114 +1,37 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { BlockPool } from "./block-pool.ts";
-import { Scheduler, type SchedulerLimits, type StepPlan } from "./scheduler.ts";
-import { FcfsPolicy } from "./scheduling-policy.ts";
-import { SequenceTable, sequenceKinds } from "./sequence-table.ts";
-
-interface Arrival {
-  /** Step before which it arrives. */
-  readonly step: number;
-  readonly promptTokens: number;
-  readonly maxTokens: number;
-  /** Step before which it is aborted, if it is still open. */
-  readonly abortStep: number | null;
-}
-
-interface PlannedStep {
-  readonly planned: { readonly sequence: number; readonly first: number; readonly count: number }[];
-  readonly numRunning: number;
-}
-
-interface World {
-  readonly limits: SchedulerLimits;
-  readonly numBlocks: number;
-  readonly arrivals: readonly Arrival[];
-}
+import type { SchedulerLimits } from "./scheduler.ts";
+import { type Arrival, outputAlone, runWorld, type World } from "./test-world.ts";
 
 const blockSize = 4;
+/** Random histories of each property. */
+const numRuns = 2000;
 
-/** Runs a whole history without a model: a sequence that has caught up gets a token and ends after `maxTokens`. */
-function simulate(world: World): { steps: PlannedStep[]; finished: number[]; numPreemptions: number } {
-  const { arrivals } = world;
-  const table = new SequenceTable(arrivals.length + 1, blockSize);
-  const pool = new BlockPool(world.numBlocks);
-  const scheduler = new Scheduler(world.limits, table, pool, new FcfsPolicy(table.capacity));
-  const rows = new Map<number, number>();
-  const steps: PlannedStep[] = [];
-  const finished: number[] = [];
-  const arrived = new Set<number>();
-  for (let step = 0; arrived.size < arrivals.length || rows.size > 0; step += 1) {
-    if (step > 5000) throw new Error("the history does not end");
-    for (const [sequence, arrival] of arrivals.entries()) {
-      const row = rows.get(sequence);
-      if (row !== undefined && arrival.abortStep === step) {
-        scheduler.remove(row);
-        rows.delete(sequence);
-      }
-      if (arrived.has(sequence) || arrival.step > step) continue;
-      arrived.add(sequence);
-      const opened = table.open(
-        sequence,
-        sequenceKinds.generate,
-        Array.from({ length: arrival.promptTokens }, () => 1),
-      );
-      rows.set(sequence, opened);
-      scheduler.add(opened);
-    }
-    const plan = scheduler.schedule();
-    checkPlan(plan, table, world.limits);
-    const planned = Array.from({ length: plan.numSeqs }, (_, index) => {
-      const row = plan.rows[index]!;
-      return {
-        sequence: table.handles[row]!,
-        first: table.numComputed[row]!,
-        count: plan.numNewTokens[index]!,
-      };
-    });
-    steps.push({ planned, numRunning: scheduler.numRunning });
-    scheduler.commit(plan);
-    for (const { sequence } of planned) {
-      const row = rows.get(sequence)!;
-      if (table.numComputed[row] !== table.numTarget[row]) continue;
-      table.append(row, 2);
-      if (table.numOutputTokens(row) < arrivals[sequence]!.maxTokens) continue;
-      finished.push(sequence);
-      rows.delete(sequence);
-      scheduler.remove(row);
-    }
-    pool.check();
-  }
-  expect(pool.numFree).toBe(pool.numBlocks);
-  expect(table.numOpen).toBe(0);
-  expect(scheduler.numRunning + scheduler.numWaiting).toBe(0);
-  return { steps, finished, numPreemptions: scheduler.numPreemptions };
-}
+const prompts = fc.oneof(
+  // Few texts with long common beginnings: what prefix caching is for.
+  fc
+    .record({ length: fc.integer({ min: 1, max: 30 }), twist: fc.nat(30) })
+    .map(({ length, twist }) => Array.from({ length }, (_, index) => (index < twist ? 1 : (index * 7) % 3))),
+  fc.array(fc.nat(2), { minLength: 1, maxLength: 12 }),
+);
 
-function checkPlan(plan: StepPlan, table: SequenceTable, limits: SchedulerLimits): void {
-  let numTokens = 0;
-  const seen = new Set<number>();
-  const blocks = new Set<number>();
-  for (let index = 0; index < plan.numSeqs; index += 1) {
-    const row = plan.rows[index]!;
-    const count = plan.numNewTokens[index]!;
-    assert(!seen.has(row));
-    seen.add(row);
-    assert(count > 0);
-    if (limits.longPrefillTokenThreshold > 0) assert(count <= limits.longPrefillTokenThreshold);
-    numTokens += count;
-    const end = table.numComputed[row]! + count;
-    assert(end <= table.numTarget[row]!);
-    assert(table.numBlocks[row]! * table.blockSize >= end);
-    for (const block of table.blockTable(row).subarray(0, table.numBlocks[row])) {
-      assert(!blocks.has(block));
-      blocks.add(block);
-    }
-  }
-  assert.equal(numTokens, plan.numTokens);
-  assert(numTokens <= limits.maxNumBatchedTokens);
-  assert(plan.numSeqs <= limits.maxNumSeqs);
-}
+const arrivals: fc.Arbitrary<Arrival> = fc
+  .record({
+    step: fc.nat(30),
+    prompt: prompts,
+    maxTokens: fc.integer({ min: 1, max: 20 }),
+    abortStep: fc.option(fc.nat(60), { freq: 3 }),
+    isScore: fc.nat(5),
+    cacheSalt: fc.constantFrom(undefined, undefined, "blue"),
+  })
+  .map(({ isScore, cacheSalt, ...rest }) => ({
+    ...rest,
+    ...(cacheSalt === undefined ? {} : { cacheSalt }),
+    ...(isScore === 0 && rest.prompt.length > 1
+      ? { scoreStart: 1 + ((rest.step * 5) % (rest.prompt.length - 1)) }
+      : {}),
+  }));
 
 const worlds: fc.Arbitrary<World> = fc
   .record({
@@ -116,76 +39,96 @@ const worlds: fc.Arbitrary<World> = fc
     spareTokens: fc.nat(20),
     longPrefillTokenThreshold: fc.constantFrom(0, 0, 1, 3, 7),
     spareBlocks: fc.nat(12),
-    arrivals: fc.array(
-      fc.record({
-        step: fc.nat(30),
-        promptTokens: fc.integer({ min: 1, max: 30 }),
-        maxTokens: fc.integer({ min: 1, max: 20 }),
-        abortStep: fc.option(fc.nat(60)),
-      }),
-      { minLength: 1, maxLength: 12 },
-    ),
+    numHostBlocks: fc.constantFrom(0, 2, 30),
+    isSharing: fc.boolean(),
+    victims: fc.constantFrom("lifo" as const, "fifo" as const, "size" as const),
+    prefersSwap: fc.boolean(),
+    numDrafts: fc.constantFrom(0, 0, 1, 3),
+    arrivals: fc.array(arrivals, { minLength: 1, maxLength: 12 }),
   })
-  .map(({ maxNumSeqs, spareTokens, longPrefillTokenThreshold, spareBlocks, arrivals }) => {
-    const sorted = arrivals.sort((a, b) => a.step - b.step);
-    const largest = Math.max(...sorted.map((a) => Math.ceil((a.promptTokens + a.maxTokens - 1) / blockSize)));
+  .map(({ maxNumSeqs, spareTokens, longPrefillTokenThreshold, spareBlocks, ...rest }) => {
+    const sorted = rest.arrivals.toSorted((a, b) => a.step - b.step);
+    const largest = Math.max(
+      ...sorted.map((a) => Math.ceil((a.prompt.length + a.maxTokens - 1) / blockSize)),
+    );
     return {
+      ...rest,
+      blockSize,
       limits: { maxNumSeqs, maxNumBatchedTokens: maxNumSeqs + spareTokens, longPrefillTokenThreshold },
       numBlocks: largest + spareBlocks,
       arrivals: sorted,
     };
   });
 
-function world(
-  arrivals: Partial<Arrival>[],
-  numBlocks: number,
-  limits: Partial<SchedulerLimits> = {},
-): World {
+interface Short {
+  readonly step?: number;
+  readonly promptTokens?: number;
+  readonly maxTokens?: number;
+}
+
+/** Sequences without anything in common. */
+function world(short: Short[], numBlocks: number, limits: Partial<SchedulerLimits> = {}): World {
   return {
     limits: { maxNumSeqs: 8, maxNumBatchedTokens: 16, longPrefillTokenThreshold: 0, ...limits },
+    blockSize,
     numBlocks,
-    arrivals: arrivals.map((a) => ({ step: 0, promptTokens: 4, maxTokens: 4, abortStep: null, ...a })),
+    numHostBlocks: 0,
+    isSharing: true,
+    victims: "lifo",
+    prefersSwap: false,
+    numDrafts: 0,
+    arrivals: short.map(({ step = 0, promptTokens = 4, maxTokens = 4 }, index) => ({
+      step,
+      prompt: Array.from({ length: promptTokens }, () => 10 + index),
+      maxTokens,
+      abortStep: null,
+    })),
   };
 }
 
 describe("scheduler laws", () => {
-  test("every history keeps the budget, ends every sequence and returns every block", () => {
+  test("every history keeps the budget, ends every sequence, returns every block and draws what each draws alone", () => {
     fc.assert(
       fc.property(worlds, (history) => {
-        const { finished } = simulate(history);
+        const { finished, outputs } = runWorld(history);
         for (const [sequence, arrival] of history.arrivals.entries()) {
-          if (arrival.abortStep === null) expect(finished).toContain(sequence);
+          if (arrival.abortStep !== null) continue;
+          expect(finished.filter((other) => other === sequence)).toEqual([sequence]);
+          if (arrival.scoreStart === undefined) expect(outputs.get(sequence)).toEqual(outputAlone(arrival));
         }
       }),
-      { numRuns: 200 },
+      { numRuns: 5 * numRuns },
     );
   });
 
   test("equal histories give equal plans", () => {
     fc.assert(
       fc.property(worlds, (history) => {
-        expect(simulate(history)).toEqual(simulate(history));
+        const { kv: _, ...first } = runWorld(history);
+        expect(runWorld(history)).toMatchObject(first);
       }),
+      { numRuns: numRuns / 4 },
     );
   });
 
-  test("first come, first served: nobody starts before an older one has started", () => {
+  test("first come, first served: without common prefixes nobody starts before an older one has started", () => {
     fc.assert(
       fc.property(worlds, (history) => {
         const started: number[] = [];
-        for (const { planned } of simulate(history).steps) {
+        for (const { planned } of runWorld({ ...history, isSharing: false }).steps) {
           for (const { sequence } of planned) if (!started.includes(sequence)) started.push(sequence);
         }
         expect(started).toEqual([...started].sort((a, b) => a - b));
       }),
+      { numRuns: numRuns / 2 },
     );
   });
 
   test("the oldest open sequence is never preempted and never idle", () => {
     fc.assert(
       fc.property(worlds, (history) => {
-        const quiet = { ...history, arrivals: history.arrivals.map((a) => ({ ...a, abortStep: null })) };
-        const { steps, finished } = simulate(quiet);
+        const quiet = history.arrivals.map((a) => ({ ...a, abortStep: null }));
+        const { steps, finished } = runWorld({ ...history, victims: "lifo", numDrafts: 0, arrivals: quiet });
         const [oldest] = steps.flatMap((step) => step.planned.map((p) => p.sequence));
         let next = 0;
         for (const { planned } of steps) {
@@ -196,13 +139,14 @@ describe("scheduler laws", () => {
         }
         expect(finished).toContain(oldest);
       }),
+      { numRuns: numRuns / 2 },
     );
   });
 });
 
 describe("scheduler", () => {
   test("mixes decode and prefill in one step and cuts a long prompt into chunks", () => {
-    const { steps } = simulate(world([{ maxTokens: 8 }, { step: 1, promptTokens: 30 }], 20));
+    const { steps } = runWorld(world([{ maxTokens: 8 }, { step: 1, promptTokens: 30 }], 20));
     expect(steps[1]!.planned).toEqual([
       { sequence: 0, first: 4, count: 1 },
       { sequence: 1, first: 0, count: 15 },
@@ -212,37 +156,92 @@ describe("scheduler", () => {
 
   test("lets later prompts in beside a long one under a threshold", () => {
     const long = { promptTokens: 30, maxTokens: 1 };
-    const { steps } = simulate(world([long, { maxTokens: 1 }], 20, { longPrefillTokenThreshold: 6 }));
+    const { steps } = runWorld(world([long, { maxTokens: 1 }], 20, { longPrefillTokenThreshold: 6 }));
     expect(steps[0]!.planned.map((p) => p.count)).toEqual([6, 4]);
   });
 
-  test("preempts the newest when no block is free, and computes it again from its start", () => {
-    const { steps, numPreemptions, finished } = simulate(
-      world(
-        [
-          { promptTokens: 8, maxTokens: 13 },
-          { promptTokens: 8, maxTokens: 13 },
-        ],
-        7,
-      ),
-    );
+  test("takes 63, 32, 125 and 50 blocks of 16 for prompts of 1,000, 500, 2,000 and 800 tokens", () => {
+    const lengths = [1000, 500, 2000, 800];
+    const numBlocks = [63, 32, 125, 50];
+    const limits = { maxNumBatchedTokens: 8192 };
+    for (const [index, promptTokens] of lengths.entries()) {
+      const alone = { ...world([{ promptTokens, maxTokens: 1 }], numBlocks[index]!, limits), blockSize: 16 };
+      expect(runWorld(alone).finished).toEqual([0]);
+      expect(() => runWorld({ ...alone, numBlocks: numBlocks[index]! - 1 })).toThrow("nothing to do");
+    }
+    const all = lengths.map((promptTokens) => ({ promptTokens, maxTokens: 1 }));
+    // One block must be left for each that runs already.
+    const { steps } = runWorld({ ...world(all, 270 + 3, limits), blockSize: 16 });
+    expect(steps[0]!.planned.map((p) => p.count)).toEqual(lengths);
+  });
+
+  test("preempts the newest when no block is free, and takes only the tail that is needed", () => {
+    const sequences = [
+      { promptTokens: 8, maxTokens: 13 },
+      { promptTokens: 8, maxTokens: 13 },
+    ];
+    const { steps, numPreemptions, finished, kv } = runWorld(world(sequences, 7));
     expect(numPreemptions).toBeGreaterThan(0);
     expect(finished).toEqual([0, 1]);
+    expect(kv.numLostTokens).toBeGreaterThan(0);
     const restarts = steps.flatMap((s) => s.planned).filter((p) => p.sequence === 1 && p.first === 0);
-    expect(restarts.length).toBe(numPreemptions + 1);
+    expect(restarts.length).toBe(1);
+  });
+
+  test("swaps instead of computing again where that is cheaper, and computes no token twice", () => {
+    const sequences = [
+      { promptTokens: 8, maxTokens: 13 },
+      { promptTokens: 8, maxTokens: 13 },
+    ];
+    const swapping = { ...world(sequences, 7), numHostBlocks: 8, prefersSwap: true };
+    const { numPreemptions, numComputedTokens, kv } = runWorld(swapping);
+    expect(numPreemptions).toBeGreaterThan(0);
+    expect(kv.numSwappedBlocks).toBeGreaterThan(0);
+    expect(numComputedTokens).toBe(2 * (8 + 12));
   });
 
   test("does not start a prompt whose blocks are not all free", () => {
-    const { steps } = simulate(
-      world(
-        [
-          { promptTokens: 16, maxTokens: 2 },
-          { promptTokens: 16, maxTokens: 1 },
-        ],
-        8,
-      ),
-    );
+    const sequences = [
+      { promptTokens: 16, maxTokens: 2 },
+      { promptTokens: 16, maxTokens: 1 },
+    ];
+    const { steps } = runWorld(world(sequences, 8));
     expect(steps[0]!.planned.map((p) => p.sequence)).toEqual([0]);
     expect(steps.find((s) => s.planned.some((p) => p.sequence === 1))!.planned.length).toBe(1);
+  });
+});
+
+describe("prefix cache", () => {
+  const shared = Array.from({ length: 90 }, (_, index) => index % 3);
+  const together = (count: number): World => ({
+    ...world([], 400, { maxNumSeqs: 40, maxNumBatchedTokens: 64 }),
+    arrivals: Array.from({ length: count }, (_, index) => ({
+      step: 0,
+      prompt: [...shared, 10 + index, 11, 12],
+      maxTokens: 2,
+      abortStep: null,
+    })),
+  });
+
+  test("computes a prefix once for all that arrive together, exact to the token", () => {
+    const { numComputedTokens, kv } = runWorld(together(32));
+    expect(numComputedTokens).toBe(90 + 32 * (3 + 1));
+    expect(kv.numHitTokens).toBe(31 * 90);
+  });
+
+  test("computes nothing twice for a text that was seen before, output included", () => {
+    const first = together(1).arrivals[0]!;
+    const again = { ...first, step: 20, prompt: [...first.prompt, ...outputAlone(first), 7] };
+    const { steps } = runWorld({ ...together(1), arrivals: [first, again] });
+    // The last drawn token of the first was never computed.
+    const mine = steps.flatMap((s) => s.planned).find((p) => p.sequence === 1)!;
+    expect(mine.first).toBe(first.prompt.length + 1);
+  });
+
+  test("shares nothing between salts", () => {
+    const [first] = together(1).arrivals;
+    const salted = { ...first!, step: 20, cacheSalt: "red" };
+    const { kv } = runWorld({ ...together(1), arrivals: [first!, salted] });
+    expect(kv.numHitTokens).toBe(0);
   });
 });

@@ -1,7 +1,8 @@
 import { invariant } from "../base/invariant.ts";
-import type { BlockPool } from "./block-pool.ts";
+import type { KvManager } from "./kv-manager.ts";
 import type { SchedulingPolicy } from "./scheduling-policy.ts";
-import type { SequenceTable } from "./sequence-table.ts";
+import { type SequenceTable, sequenceKinds } from "./sequence-table.ts";
+import type { VictimPolicy } from "./victim-policy.ts";
 
 export interface SchedulerLimits {
   /** Most tokens in one step, all sequences together. */
@@ -22,6 +23,14 @@ export interface StepPlan {
   readonly numNewTokens: Int32Array;
 }
 
+export interface SchedulerParts {
+  readonly limits: SchedulerLimits;
+  readonly table: SequenceTable;
+  readonly kv: KvManager;
+  readonly queue: SchedulingPolicy;
+  readonly victims: VictimPolicy;
+}
+
 /**
  * Decides which tokens the next step computes. There is no prefill phase and no decode phase: every sequence has
  * tokens to catch up with, and a step hands out its token budget, to running sequences first, then to waiting ones
@@ -32,20 +41,25 @@ export interface StepPlan {
 export class Scheduler {
   readonly limits: SchedulerLimits;
   readonly #table: SequenceTable;
-  readonly #pool: BlockPool;
-  readonly #policy: SchedulingPolicy;
+  readonly #kv: KvManager;
+  readonly #queue: SchedulingPolicy;
+  readonly #victims: VictimPolicy;
   readonly #running: Int32Array;
   readonly #isRunning: Uint8Array;
+  /** Rows whose prefix another one is just computing, in the order in which they would have started. */
+  readonly #followers: number[] = [];
   readonly #plan: StepPlan;
   #numRunning = 0;
   #numPreemptions = 0;
 
-  constructor(limits: SchedulerLimits, table: SequenceTable, pool: BlockPool, policy: SchedulingPolicy) {
+  constructor(parts: SchedulerParts) {
+    const { limits, table } = parts;
     invariant(limits.maxNumSeqs <= limits.maxNumBatchedTokens, "more sequences than tokens in a step");
     this.limits = limits;
     this.#table = table;
-    this.#pool = pool;
-    this.#policy = policy;
+    this.#kv = parts.kv;
+    this.#queue = parts.queue;
+    this.#victims = parts.victims;
     this.#running = new Int32Array(limits.maxNumSeqs);
     this.#isRunning = new Uint8Array(table.capacity);
     this.#plan = {
@@ -61,7 +75,7 @@ export class Scheduler {
   }
 
   get numWaiting(): number {
-    return this.#policy.numWaiting;
+    return this.#queue.numWaiting + this.#followers.length;
   }
 
   /** Sequences that were preempted since the start. */
@@ -76,7 +90,7 @@ export class Scheduler {
 
   /** A new sequence waits for its first step. The caller has checked that it fits into the empty pool. */
   add(row: number): void {
-    this.#policy.enqueue(row);
+    this.#queue.enqueue(row);
   }
 
   /** Plans one step and takes the blocks that it needs. An empty plan means that nothing is open. */
@@ -93,18 +107,30 @@ export class Scheduler {
     return plan;
   }
 
-  /** Advances every planned sequence by its tokens, once they are in the cache. */
+  /**
+   * Advances every planned sequence by its tokens, once they are in the cache. Drafts that were not accepted do not
+   * count: what was drawn after them is computed in their place.
+   */
   commit(plan: StepPlan): void {
+    const { numComputed, numTokens, kind } = this.#table;
     for (let index = 0; index < plan.numSeqs; index += 1) {
-      this.#table.numComputed[plan.rows[index]!]! += plan.numNewTokens[index]!;
+      const row = plan.rows[index]!;
+      const count = plan.numNewTokens[index]!;
+      const drawn = numTokens[row]! - 1;
+      const reached = numComputed[row]! + count;
+      numComputed[row] = kind[row] === sequenceKinds.score ? reached : Math.min(reached, drawn);
+      this.#kv.publish(row);
+      this.#queue.charge(row, count);
     }
   }
 
   /** Ends a sequence, waiting or running, and gives its blocks and its row back. */
   remove(row: number): void {
+    const follower = this.#followers.indexOf(row);
     if (this.#isRunning[row] === 1) this.#stopRunning(this.#running.indexOf(row));
-    else this.#policy.remove(row);
-    this.#releaseBlocks(row);
+    else if (follower !== -1) this.#followers.splice(follower, 1);
+    else this.#queue.remove(row);
+    this.#kv.release(row);
     this.#table.close(row);
   }
 
@@ -114,10 +140,9 @@ export class Scheduler {
     let index = 0;
     while (index < this.#numRunning && plan.numTokens < this.limits.maxNumBatchedTokens) {
       const row = this.#running[index]!;
-      const count = this.#tokensFor(row, plan);
       // A sequence that preempted itself has left the list: the next one stands at its index.
-      if (!this.#makeRoom(row, index, this.#table.numComputed[row]! + count)) continue;
-      addToPlan(plan, row, count);
+      if (!this.#makeRoom(row, index, plan)) continue;
+      addToPlan(plan, row, this.#tokensFor(row, plan));
       index += 1;
     }
     return this.#numPreemptions === numPreemptionsBefore;
@@ -125,22 +150,47 @@ export class Scheduler {
 
   /**
    * Starts waiting sequences in the policy's order while budget and places last. One that does not fit holds back
-   * those behind it. A sequence takes the blocks of all its known tokens at once, so that no prefill is begun that
-   * cannot be finished, and must leave one free block for each running sequence: else the next block that a
-   * running one needs would preempt the one just started.
+   * those behind it; one whose prefix is just being computed does not. A sequence takes the blocks of all its known
+   * tokens at once, so that no prefill is begun that cannot be finished, and must leave one free block for each
+   * running sequence: else the next block that a running one needs would preempt the one just started.
    */
   #planWaiting(plan: StepPlan): void {
+    this.#callFollowers();
     while (this.#numRunning < this.limits.maxNumSeqs && plan.numTokens < this.limits.maxNumBatchedTokens) {
-      const row = this.#policy.peek();
+      const row = this.#queue.peek();
       if (row === -1) return;
-      const numBlocks = this.#table.blocksFor(this.#table.numTarget[row]!);
-      if (numBlocks + this.#numRunning > this.#pool.numFree) return;
-      this.#policy.remove(row);
-      invariant(this.#growTo(row, numBlocks), "blocks vanished between count and allocation");
-      this.#running[this.#numRunning] = row;
-      this.#numRunning += 1;
-      this.#isRunning[row] = 1;
-      addToPlan(plan, row, this.#tokensFor(row, plan));
+      if (this.#kv.mustWait(row)) {
+        this.#queue.remove(row);
+        this.#followers.push(row);
+      } else if (this.#place(row)) {
+        this.#queue.remove(row);
+        this.#start(row);
+        addToPlan(plan, row, this.#tokensFor(row, plan));
+      } else return;
+    }
+  }
+
+  #place(row: number): boolean {
+    if (this.#kv.tryPlace(row, this.#numRunning)) return true;
+    if (this.#numRunning > 0) return false;
+    // Nothing runs that could end: what preempted sequences still hold is in the way of the first of them.
+    this.#kv.reclaim(Number.POSITIVE_INFINITY, row);
+    return this.#kv.tryPlace(row, 0);
+  }
+
+  #start(row: number): void {
+    this.#running[this.#numRunning] = row;
+    this.#numRunning += 1;
+    this.#isRunning[row] = 1;
+  }
+
+  /** Those whose prefix is there by now go back to the front of the queue. */
+  #callFollowers(): void {
+    for (let index = this.#followers.length - 1; index >= 0; index -= 1) {
+      const row = this.#followers[index]!;
+      if (this.#kv.mustWait(row)) continue;
+      this.#followers.splice(index, 1);
+      this.#queue.requeue(row);
     }
   }
 
@@ -151,34 +201,27 @@ export class Scheduler {
     return Math.min(missing, threshold, this.limits.maxNumBatchedTokens - plan.numTokens);
   }
 
-  /** Gets the blocks for `numTokens` tokens, preempting others if need be; false when `row` itself had to go. */
-  #makeRoom(row: number, index: number, numTokens: number): boolean {
-    const numBlocks = this.#table.blocksFor(numTokens);
-    while (!this.#growTo(row, numBlocks)) {
-      const victimIndex = this.#policy.chooseVictim(this.#running, index, this.#numRunning);
+  /** Gets the blocks for a row's next tokens, preempting others if need be; false when `row` itself had to go. */
+  #makeRoom(row: number, index: number, plan: StepPlan): boolean {
+    for (;;) {
+      const numTokens = this.#table.numComputed[row]! + this.#tokensFor(row, plan);
+      if (this.#kv.grow(row, numTokens)) return true;
+      // Guesses are not worth another sequence's place.
+      if (this.#table.dropDrafts(row)) continue;
+      const victimIndex = this.#victims.chooseVictim(this.#running, index, this.#numRunning);
       const victim = this.#running[victimIndex]!;
-      this.#preempt(victimIndex);
+      this.#preempt(victimIndex, this.#table.blocksFor(numTokens) - this.#table.numBlocks[row]!);
       if (victim === row) return false;
     }
-    return true;
   }
 
-  #growTo(row: number, numBlocks: number): boolean {
-    const held = this.#table.numBlocks[row]!;
-    if (numBlocks <= held) return true;
-    if (numBlocks - held > this.#pool.numFree) return false;
-    this.#pool.tryAllocate(numBlocks - held, this.#table.reserveBlocks(row, numBlocks), held);
-    this.#table.numBlocks[row] = numBlocks;
-    return true;
-  }
-
-  /** Preemption by recomputation: the sequence keeps its tokens, gives all blocks back and waits again. */
-  #preempt(index: number): void {
+  /** The sequence keeps its tokens, gives up as many tail blocks as are needed and waits again. */
+  #preempt(index: number, numFree: number): void {
     const row = this.#running[index]!;
     this.#stopRunning(index);
-    this.#releaseBlocks(row);
-    this.#table.numComputed[row] = 0;
-    this.#policy.requeue(row);
+    this.#table.dropDrafts(row);
+    this.#kv.preempt(row, numFree);
+    this.#queue.requeue(row);
     this.#numPreemptions += 1;
   }
 
@@ -187,11 +230,6 @@ export class Scheduler {
     this.#running.copyWithin(index, index + 1, this.#numRunning);
     this.#numRunning -= 1;
     this.#isRunning[row] = 0;
-  }
-
-  #releaseBlocks(row: number): void {
-    this.#pool.release(this.#table.blockTable(row), this.#table.numBlocks[row]!);
-    this.#table.numBlocks[row] = 0;
   }
 }
 

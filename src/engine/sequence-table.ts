@@ -19,8 +19,17 @@ export class SequenceTable {
   readonly numTokens: Int32Array;
   /** Tokens whose K and V are in the cache. */
   readonly numComputed: Int32Array;
-  /** Tokens whose K and V are to be in the cache before something can be drawn or the score is complete. */
+  /**
+   * Tokens whose K and V are to be in the cache before something can be drawn or the score is complete; guesses that
+   * a step is to verify included.
+   */
   readonly numTarget: Int32Array;
+  /** Guessed tokens, which stand behind the known ones in `tokenIds`. */
+  readonly numDrafts: Int32Array;
+  /** Tokens that need not be computed if the cache has them: the model's output for the others is wanted. */
+  readonly numSkippable: Int32Array;
+  /** 1 once the sequence has been given its first blocks. */
+  readonly isStarted: Uint8Array;
   readonly numBlocks: Int32Array;
   /** Prompt tokens whose K and V came from the cache when it was first started. */
   readonly numCached: Int32Array;
@@ -48,6 +57,9 @@ export class SequenceTable {
     this.numTokens = new Int32Array(capacity);
     this.numComputed = new Int32Array(capacity);
     this.numTarget = new Int32Array(capacity);
+    this.numDrafts = new Int32Array(capacity);
+    this.numSkippable = new Int32Array(capacity);
+    this.isStarted = new Uint8Array(capacity);
     this.numBlocks = new Int32Array(capacity);
     this.numCached = new Int32Array(capacity);
     this.maxTokens = new Int32Array(capacity);
@@ -68,8 +80,11 @@ export class SequenceTable {
     return this.capacity - this.#numFreeRows;
   }
 
-  /** Takes a row for a new sequence with nothing computed. The caller has checked that one is free. */
-  open(handle: number, kind: number, tokenIds: readonly number[] | Int32Array): number {
+  /**
+   * Takes a row for a new sequence with nothing computed. The caller has checked that one is free.
+   * @param scoreStart first scored position of a score
+   */
+  open(handle: number, kind: number, tokenIds: readonly number[] | Int32Array, scoreStart = 0): number {
     invariant(this.#numFreeRows > 0, "no free row in the sequence table");
     this.#numFreeRows -= 1;
     const row = this.#freeRows[this.#numFreeRows]!;
@@ -82,6 +97,9 @@ export class SequenceTable {
     this.numComputed[row] = 0;
     // Nothing is drawn from a score's last token, so it need not be computed.
     this.numTarget[row] = kind === sequenceKinds.score ? length - 1 : length;
+    this.numSkippable[row] = kind === sequenceKinds.score ? scoreStart - 1 : length - 1;
+    this.numDrafts[row] = 0;
+    this.isStarted[row] = 0;
     this.numBlocks[row] = 0;
     this.numCached[row] = 0;
     return row;
@@ -116,6 +134,26 @@ export class SequenceTable {
     ids[length] = tokenId;
     this.numTokens[row] = length + 1;
     this.numTarget[row] = length + 1;
+    this.numSkippable[row] = length;
+    this.numDrafts[row] = 0;
+  }
+
+  /** Puts guesses behind the known tokens, for the next step to verify. */
+  setDrafts(row: number, drafts: Int32Array, count: number): void {
+    const length = this.numTokens[row]!;
+    const ids = grown(this.#tokenIds[row]!, length + count);
+    this.#tokenIds[row] = ids;
+    for (let index = 0; index < count; index += 1) ids[length + index] = drafts[index]!;
+    this.numDrafts[row] = count;
+    this.numTarget[row] = length + count;
+  }
+
+  /** Forgets the guesses of a row; false when it has none. */
+  dropDrafts(row: number): boolean {
+    if (this.numDrafts[row] === 0) return false;
+    this.numTarget[row]! -= this.numDrafts[row]!;
+    this.numDrafts[row] = 0;
+    return true;
   }
 
   /** The block table with room for `count` blocks. */

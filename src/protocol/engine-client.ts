@@ -93,6 +93,16 @@ export interface EngineStats {
   readonly numSteps: number;
   readonly numAborted: number;
   readonly numFinished: number;
+  /** Preempted sequences that wait in the host tier. */
+  readonly numSwapped: number;
+  /** Prompt tokens that were looked up in the prefix cache, and those of them that it had; totals. */
+  readonly prefixCacheQueries: number;
+  readonly prefixCacheHits: number;
+  /** Blocks moved to the host tier, and tokens given up to be computed again, by preemption; totals. */
+  readonly numSwappedBlocks: number;
+  readonly numRecomputedTokens: number;
+  /** Blocks that a self-check of the prefix cache found different; must be 0. */
+  readonly numPrefixMismatches: number;
   /** Milliseconds since the last step ended; 0 while idle. Health is judged by it. */
   readonly lastStepAgeMs: number;
 }

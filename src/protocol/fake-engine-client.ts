@@ -187,6 +187,12 @@ class ScriptedClient implements FakeEngineClient {
       numSteps: this.#numSteps,
       numAborted: this.abortedIds.length,
       numFinished: this.#numFinished,
+      numSwapped: 0,
+      prefixCacheQueries: this.#promptTokens,
+      prefixCacheHits: 0,
+      numSwappedBlocks: 0,
+      numRecomputedTokens: 0,
+      numPrefixMismatches: 0,
       lastStepAgeMs: 0,
     });
   }

@@ -1,0 +1,27 @@
+import type { KvCache, KvHost, Ops } from "../kernels/ops.ts";
+import type { CausalModel } from "../model/causal-model.ts";
+import type { EngineInfo } from "../protocol/engine-client.ts";
+import type { AdmissionSettings } from "./admission-control.ts";
+import type { EngineCounters } from "./engine-stats.ts";
+import type { VictimPolicyName } from "./victim-policy.ts";
+
+/** What an engine is made of. */
+export interface EngineParts {
+  readonly ops: Ops;
+  readonly model: CausalModel;
+  readonly cache: KvCache;
+  /** Where preempted sequences are kept; null for nowhere. */
+  readonly host: KvHost | null;
+  readonly info: EngineInfo;
+  readonly longPrefillTokenThreshold: number;
+  readonly admission: AdmissionSettings;
+  readonly victims: VictimPolicyName;
+  /** Whether a request may use what another computed. */
+  readonly isPrefixCaching: boolean;
+  /** Computes what the prefix cache knows anew and compares. */
+  readonly isPrefixChecking: boolean;
+  /** Seed of the seeds for requests that bring none; null = the system's random source. */
+  readonly seed: number | null;
+  /** Where the figures go; default an array of its own. */
+  readonly counters?: EngineCounters;
+}

@@ -1,0 +1,179 @@
+import { createHash } from "node:crypto";
+import { invariant } from "../base/invariant.ts";
+
+/** What must be equal besides the tokens: each value under its own tag, so that a salt never equals an adapter. */
+export interface PrefixExtras {
+  readonly cacheSalt?: string;
+  readonly adapter?: string;
+  /** Set where requests may not share: no two are equal. */
+  readonly request?: string;
+}
+
+/** Children of one prefix that are looked at for a partial hit: more would cost more than they save. */
+const maxChildrenSearched = 64;
+
+/**
+ * Finds cache blocks by the tokens they hold and all tokens before them. The key of a full block is the sha256 of its
+ * parent's key and its token ids; the root's is that of the extras. A hit also compares the block's own tokens, so that
+ * not even a collision gives wrong text. Blocks that are not full are found through their parent's list of children,
+ * which makes hits exact to the token. Holds no reference counts: whether a block is in use is the pool's affair.
+ */
+export class PrefixIndex {
+  readonly #blockSize: number;
+  /** [numBlocks, blockSize] token ids of each indexed block. */
+  readonly #tokens: Int32Array;
+  /** Tokens of a block that may be hit; 0 = not in the index. */
+  readonly #numTokens: Int32Array;
+  readonly #keys: (string | null)[];
+  readonly #parents: (string | null)[];
+  readonly #blocks = new Map<string, number>();
+  /** Newest child of each prefix; the others follow by links. */
+  readonly #firstChild = new Map<string, number>();
+  readonly #nextSibling: Int32Array;
+  readonly #previousSibling: Int32Array;
+  readonly #scratch: Uint8Array;
+  /** Length of the last partial match. */
+  matchedTokens = 0;
+
+  constructor(numBlocks: number, blockSize: number) {
+    this.#blockSize = blockSize;
+    this.#tokens = new Int32Array(numBlocks * blockSize);
+    this.#numTokens = new Int32Array(numBlocks);
+    this.#keys = Array.from({ length: numBlocks }, () => null);
+    this.#parents = Array.from({ length: numBlocks }, () => null);
+    this.#nextSibling = new Int32Array(numBlocks).fill(-1);
+    this.#previousSibling = new Int32Array(numBlocks).fill(-1);
+    this.#scratch = new Uint8Array(blockSize * 4);
+  }
+
+  /** Number of blocks that can be found by their key. */
+  get size(): number {
+    return this.#blocks.size;
+  }
+
+  /** Tokens of `block` that may be hit; 0 when it is not in the index. */
+  numTokens(block: number): number {
+    return this.#numTokens[block]!;
+  }
+
+  rootKey(extras: PrefixExtras): string {
+    const tagged = Object.entries(extras).filter(([, value]) => value !== undefined);
+    tagged.sort(([a], [b]) => (a < b ? -1 : 1));
+    return createHash("sha256").update(JSON.stringify(tagged)).digest().toString("latin1");
+  }
+
+  /** Key of the full block ids[start … start + blockSize). */
+  childKey(parent: string, ids: Int32Array, start: number): string {
+    const view = new Int32Array(this.#scratch.buffer);
+    for (let offset = 0; offset < this.#blockSize; offset += 1) view[offset] = ids[start + offset]!;
+    return createHash("sha256").update(parent, "latin1").update(this.#scratch).digest().toString("latin1");
+  }
+
+  /** The block under `key`, if its tokens are those of ids[start …]; else −1. */
+  find(key: string, ids: Int32Array, start: number): number {
+    const block = this.#blocks.get(key);
+    if (block === undefined) return -1;
+    return this.#matchLength(block, ids, start, this.#blockSize) === this.#blockSize ? block : -1;
+  }
+
+  /** The child of `parent` that shares most tokens with ids[start … end), or −1; their number is in `matchedTokens`. */
+  findPartial(parent: string, ids: Int32Array, start: number, end: number): number {
+    let best = -1;
+    this.matchedTokens = 0;
+    let block = this.#firstChild.get(parent) ?? -1;
+    for (let seen = 0; block !== -1 && seen < maxChildrenSearched; seen += 1) {
+      const length = this.#matchLength(block, ids, start, end - start);
+      if (length > this.matchedTokens) {
+        best = block;
+        this.matchedTokens = length;
+      }
+      block = this.#nextSibling[block]!;
+    }
+    return best;
+  }
+
+  /** Whether some block below `parent` is known: a miss there is another text, not a lost block. */
+  hasChild(parent: string): boolean {
+    return this.#firstChild.has(parent);
+  }
+
+  /** Enters a full block. False when another block holds the same content already: this one stays out. */
+  addFull(block: number, parent: string, key: string, ids: Int32Array, start: number): boolean {
+    if (this.#blocks.has(key)) return false;
+    this.remove(block);
+    this.#blocks.set(key, block);
+    this.#keys[block] = key;
+    this.#enter(block, parent, ids, start, this.#blockSize);
+    return true;
+  }
+
+  /** Enters, or extends, a block of which only the first `count` tokens may be hit. */
+  addPartial(block: number, parent: string, ids: Int32Array, start: number, count: number): void {
+    invariant(count > 0 && count < this.#blockSize, `a partial block of ${count} tokens`);
+    this.remove(block);
+    this.#enter(block, parent, ids, start, count);
+  }
+
+  /** Forgets a block, because its content goes away. */
+  remove(block: number): void {
+    if (this.#numTokens[block] === 0) return;
+    const key = this.#keys[block]!;
+    if (key !== null) this.#blocks.delete(key);
+    const parent = this.#parents[block]!;
+    invariant(parent !== null, `block ${block} is indexed without a parent`);
+    const next = this.#nextSibling[block]!;
+    const previous = this.#previousSibling[block]!;
+    if (next !== -1) this.#previousSibling[next] = previous;
+    if (previous !== -1) this.#nextSibling[previous] = next;
+    else if (next !== -1) this.#firstChild.set(parent, next);
+    else this.#firstChild.delete(parent);
+    this.#numTokens[block] = 0;
+    this.#keys[block] = null;
+    this.#parents[block] = null;
+  }
+
+  /** The block under a key whatever its tokens, for the check of a block that was computed twice. */
+  blockOf(key: string): number {
+    return this.#blocks.get(key) ?? -1;
+  }
+
+  /** Walks everything; linear in the number of blocks. For tests and the idle check. */
+  check(): void {
+    let numListed = 0;
+    for (const [parent, first] of this.#firstChild) {
+      let previous = -1;
+      for (let block = first; block !== -1; block = this.#nextSibling[block]!) {
+        invariant(this.#parents[block] === parent, `block ${block} is listed under another parent`);
+        invariant(this.#previousSibling[block] === previous, `block ${block} does not link back`);
+        previous = block;
+        numListed += 1;
+        invariant(numListed <= this.#numTokens.length, "the list of children has a cycle");
+      }
+    }
+    let numIndexed = 0;
+    for (const count of this.#numTokens) if (count > 0) numIndexed += 1;
+    invariant(numIndexed === numListed, `${numIndexed} blocks are indexed, ${numListed} are listed`);
+    for (const [key, block] of this.#blocks)
+      invariant(this.#keys[block] === key, `block ${block} has another key`);
+  }
+
+  #enter(block: number, parent: string, ids: Int32Array, start: number, count: number): void {
+    const at = block * this.#blockSize;
+    for (let offset = 0; offset < count; offset += 1) this.#tokens[at + offset] = ids[start + offset]!;
+    this.#numTokens[block] = count;
+    this.#parents[block] = parent;
+    const next = this.#firstChild.get(parent) ?? -1;
+    this.#nextSibling[block] = next;
+    this.#previousSibling[block] = -1;
+    if (next !== -1) this.#previousSibling[next] = block;
+    this.#firstChild.set(parent, block);
+  }
+
+  #matchLength(block: number, ids: Int32Array, start: number, most: number): number {
+    const at = block * this.#blockSize;
+    const end = Math.min(most, this.#numTokens[block]!);
+    let length = 0;
+    while (length < end && this.#tokens[at + length] === ids[start + length]) length += 1;
+    return length;
+  }
+}

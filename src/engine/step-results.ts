@@ -1,0 +1,141 @@
+import { MillraceError } from "../base/errors.ts";
+import { maxLogprobs } from "../protocol/sampling-params.ts";
+import type { EngineCounters } from "./engine-stats.ts";
+import type { ModelRunner } from "./model-runner.ts";
+import type { StepMessage } from "./open-requests.ts";
+import type { Sampler } from "./sampler.ts";
+import type { StepPlan } from "./scheduler.ts";
+import type { ScoreTable } from "./score-table.ts";
+import { type SequenceTable, sequenceKinds } from "./sequence-table.ts";
+import { type DrawnLogprobs, endedByAbort, StepWriter } from "./step-record.ts";
+import type { StopRules } from "./stop-rules.ts";
+
+/** A sequence that ends with this step, and the error that ended it, if one did. */
+export interface EndedSequence {
+  readonly row: number;
+  readonly error: Error | null;
+}
+
+interface StepResultsParts {
+  readonly table: SequenceTable;
+  readonly sampler: Sampler;
+  readonly runner: ModelRunner;
+  readonly stopRules: StopRules;
+  readonly scores: ScoreTable;
+  readonly counters: EngineCounters;
+}
+
+/**
+ * Takes what a step computed: appends drawn tokens to their sequences, completes scores, decides which sequences end,
+ * and gathers the one message that tells the clients.
+ */
+export class StepResults {
+  /** Filled by the collecting methods, emptied by the engine, which lets go of the sequences. */
+  readonly ended: EndedSequence[] = [];
+  readonly #parts: StepResultsParts;
+  readonly #writer = new StepWriter();
+  /** Filled again for each token with log-probabilities. */
+  readonly #drawn: { -readonly [Key in keyof DrawnLogprobs]: DrawnLogprobs[Key] };
+  #scores: StepMessage["scores"][number][] = [];
+  #failures: StepMessage["failures"][number][] = [];
+
+  constructor(parts: StepResultsParts) {
+    this.#parts = parts;
+    this.#drawn = { ...parts.sampler.output, logprob: 0, rank: 0, numTop: 0, topStart: 0 };
+  }
+
+  /**
+   * Appends each drawn token to its sequence. A draw after a guess counts only if the draw before it was that guess;
+   * then it is what would have been drawn without guessing.
+   */
+  collectTokens(): void {
+    const { table, runner, sampler } = this.#parts;
+    const { numSampled, sampledRows, sampledOffsets } = runner;
+    let isConfirmed = true;
+    for (let index = 0; index < numSampled; index += 1) {
+      const row = sampledRows[index]!;
+      if (sampledOffsets[index] === 0) isConfirmed = true;
+      if (!isConfirmed) continue;
+      const isGuessed = index + 1 < numSampled && sampledOffsets[index + 1]! > 0;
+      const guess = isGuessed ? table.tokenIds(row)[table.numTokens[row]!] : -1;
+      isConfirmed = this.#collectToken(row, index) && sampler.output.tokenIds[index] === guess;
+    }
+  }
+
+  /** Completes the scores whose last token is computed. */
+  collectScores(plan: StepPlan): void {
+    const { table, scores, counters } = this.#parts;
+    for (let index = 0; index < plan.numSeqs; index += 1) {
+      const row = plan.rows[index]!;
+      if (table.kind[row] !== sequenceKinds.score || table.numComputed[row] !== table.numTarget[row])
+        continue;
+      const result = scores.result(row);
+      if (result.logprobs.some(Number.isNaN)) {
+        this.ended.push({ row, error: notFinite() });
+        continue;
+      }
+      counters.add("promptTokens", table.numPromptTokens[row]!);
+      this.#scores.push({ handle: table.handles[row]!, result });
+      this.ended.push({ row, error: null });
+    }
+  }
+
+  /** A request that ends with an error. */
+  fail(handle: number, error: Error): void {
+    this.#failures.push({ handle, error });
+  }
+
+  /** A generating sequence that its client gave up. */
+  abort(row: number): void {
+    const { table } = this.#parts;
+    this.#writer.end(table.handles[row]!, table.numCached[row]!, endedByAbort);
+  }
+
+  /** What is to be told, or null. */
+  take(): StepMessage | null {
+    if (this.#writer.isEmpty && this.#scores.length + this.#failures.length === 0) return null;
+    const message = { records: this.#writer.take(), scores: this.#scores, failures: this.#failures };
+    this.#scores = [];
+    this.#failures = [];
+    return message;
+  }
+
+  /** Appends draw `index` to its sequence; false when the sequence ends with it. */
+  #collectToken(row: number, index: number): boolean {
+    const { table, sampler, stopRules, counters } = this.#parts;
+    const { output } = sampler;
+    if (Number.isNaN(output.logprobs[index]!)) {
+      this.ended.push({ row, error: notFinite() });
+      return false;
+    }
+    const tokenId = output.tokenIds[index]!;
+    if (table.numOutputTokens(row) === 0) counters.add("promptTokens", table.numPromptTokens[row]!);
+    counters.add("generationTokens", 1);
+    table.append(row, tokenId);
+    const end = stopRules.endOf(row, tokenId);
+    const logprobs = this.#drawnLogprobs(row, index);
+    this.#writer.token(table.handles[row]!, tokenId, table.numCached[row]!, end, logprobs);
+    if (end.finishReason !== null) this.ended.push({ row, error: null });
+    return end.finishReason === null;
+  }
+
+  #drawnLogprobs(row: number, index: number): DrawnLogprobs | null {
+    const { table, sampler } = this.#parts;
+    const numTop = table.numLogprobs[row]!;
+    if (numTop < 0) return null;
+    const drawn = this.#drawn;
+    drawn.logprob = sampler.output.logprobs[index]!;
+    drawn.rank = sampler.output.ranks[index]!;
+    drawn.numTop = numTop;
+    drawn.topStart = index * maxLogprobs;
+    return drawn;
+  }
+}
+
+function notFinite(): MillraceError {
+  return new MillraceError(
+    "model_not_finite",
+    "The model gave a logit that is not a number. Other requests go on. Check the weights with `millrace inspect`, " +
+      "or run with --activations f32.",
+  );
+}

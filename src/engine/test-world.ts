@@ -1,0 +1,287 @@
+import assert from "node:assert/strict";
+import { kvMoveKinds } from "../kernels/ops.ts";
+import { BlockPool } from "./block-pool.ts";
+import { HostTier } from "./host-tier.ts";
+import { KvManager, type PreemptionCosts } from "./kv-manager.ts";
+import { FcfsPolicy } from "./policies/fcfs.ts";
+import { PrefixIndex } from "./prefix-index.ts";
+import { Scheduler, type SchedulerLimits, type StepPlan } from "./scheduler.ts";
+import type { SchedulingPolicy } from "./scheduling-policy.ts";
+import { SequenceTable, sequenceKinds } from "./sequence-table.ts";
+import { createVictimPolicy, type VictimPolicyName } from "./victim-policy.ts";
+
+export interface Arrival {
+  /** Step before which it arrives. */
+  readonly step: number;
+  readonly prompt: readonly number[];
+  readonly maxTokens: number;
+  /** Step before which it is aborted, if it is still open. */
+  readonly abortStep: number | null;
+  /** A score has no output; it wants the model's rows from this position on. */
+  readonly scoreStart?: number;
+  readonly cacheSalt?: string;
+}
+
+export interface World {
+  readonly limits: SchedulerLimits;
+  readonly blockSize: number;
+  readonly numBlocks: number;
+  readonly numHostBlocks: number;
+  readonly isSharing: boolean;
+  readonly victims: VictimPolicyName;
+  /** Which is cheaper when a sequence is preempted. */
+  readonly prefersSwap: boolean;
+  /** Guesses after each decoded token. */
+  readonly numDrafts: number;
+  readonly arrivals: readonly Arrival[];
+  readonly createQueue?: (table: SequenceTable) => SchedulingPolicy;
+}
+
+export interface PlannedStep {
+  readonly planned: { readonly sequence: number; readonly first: number; readonly count: number }[];
+  readonly numRunning: number;
+}
+
+export interface History {
+  readonly steps: PlannedStep[];
+  readonly finished: number[];
+  readonly outputs: Map<number, number[]>;
+  readonly numPreemptions: number;
+  readonly numComputedTokens: number;
+  readonly kv: KvManager;
+}
+
+/** Tokens of the little model: it draws one that depends on everything before it. */
+const vocabSize = 3;
+
+/** What the cache holds for a token: a number that depends on it and on all before it. */
+function stateAfter(state: number, token: number): number {
+  return Math.imul(state ^ (token + 1), 0x01000193) >>> 0;
+}
+
+function draw(state: number): number {
+  return (state >>> 7) % vocabSize;
+}
+
+/**
+ * Runs a whole history with a model that is a hash: the state of a position is computed from the state that the cache
+ * holds for the one before. If a block ever held anything but the sequence's own past, its states, and with them its
+ * outputs, would be others than those of the sequence alone.
+ */
+export function runWorld(world: World): History {
+  return new WorldRun(world).run();
+}
+
+/** What a sequence draws when it is alone. */
+export function outputAlone(arrival: Arrival): number[] {
+  let state = 0;
+  for (const token of arrival.prompt) state = stateAfter(state, token);
+  const output: number[] = [];
+  while (output.length < arrival.maxTokens) {
+    const token = draw(state);
+    output.push(token);
+    state = stateAfter(state, token);
+  }
+  return output;
+}
+
+class WorldRun {
+  readonly #world: World;
+  readonly #table: SequenceTable;
+  readonly #pool: BlockPool;
+  readonly #kv: KvManager;
+  readonly #scheduler: Scheduler;
+  readonly #cache: Uint32Array;
+  readonly #host: Uint32Array;
+  readonly #rows = new Map<number, number>();
+  readonly #arrived = new Set<number>();
+  readonly #steps: PlannedStep[] = [];
+  readonly #finished: number[] = [];
+  readonly #outputs = new Map<number, number[]>();
+  #numComputedTokens = 0;
+
+  constructor(world: World) {
+    const { blockSize, numBlocks, numHostBlocks, isSharing, limits } = world;
+    this.#world = world;
+    const table = new SequenceTable(world.arrivals.length + 1, blockSize);
+    this.#table = table;
+    this.#pool = new BlockPool(numBlocks);
+    const costs: PreemptionCosts = {
+      recompute: () => (world.prefersSwap ? 1 : 0),
+      swap: () => (world.prefersSwap ? 0 : 1),
+    };
+    this.#kv = new KvManager({
+      table,
+      pool: this.#pool,
+      index: new PrefixIndex(numBlocks, blockSize),
+      host: new HostTier(numHostBlocks, blockSize),
+      costs,
+      isSharing,
+    });
+    const queue = world.createQueue?.(table) ?? new FcfsPolicy(table.capacity);
+    const victims = createVictimPolicy(world.victims, {
+      priorities: new Int32Array(table.capacity),
+      numBlocks: table.numBlocks,
+    });
+    this.#scheduler = new Scheduler({ limits, table, kv: this.#kv, queue, victims });
+    this.#cache = new Uint32Array(numBlocks * blockSize);
+    this.#host = new Uint32Array(numHostBlocks * blockSize);
+  }
+
+  run(): History {
+    for (let step = 0; this.#arrived.size < this.#world.arrivals.length || this.#rows.size > 0; step += 1) {
+      assert(step < 20_000, "the history does not end");
+      this.#arrive(step);
+      this.#step();
+      this.#kv.check();
+    }
+    assert.equal(this.#pool.numFree, this.#pool.numBlocks);
+    assert.equal(this.#table.numOpen, 0);
+    assert.equal(this.#scheduler.numRunning + this.#scheduler.numWaiting, 0);
+    assert(this.#kv.isIdle, "idle, but something is kept");
+    return {
+      steps: this.#steps,
+      finished: this.#finished,
+      outputs: this.#outputs,
+      numPreemptions: this.#scheduler.numPreemptions,
+      numComputedTokens: this.#numComputedTokens,
+      kv: this.#kv,
+    };
+  }
+
+  #arrive(step: number): void {
+    for (const [sequence, arrival] of this.#world.arrivals.entries()) {
+      const row = this.#rows.get(sequence);
+      if (row !== undefined && arrival.abortStep === step) {
+        this.#scheduler.remove(row);
+        this.#rows.delete(sequence);
+      }
+      if (this.#arrived.has(sequence) || arrival.step > step) continue;
+      this.#arrived.add(sequence);
+      const { scoreStart, prompt, cacheSalt } = arrival;
+      const kind = scoreStart === undefined ? sequenceKinds.generate : sequenceKinds.score;
+      const opened = this.#table.open(sequence, kind, prompt, scoreStart);
+      this.#kv.admit(opened, cacheSalt === undefined ? {} : { cacheSalt });
+      this.#rows.set(sequence, opened);
+      this.#scheduler.add(opened);
+    }
+  }
+
+  #step(): void {
+    const plan = this.#scheduler.schedule();
+    this.#checkPlan(plan);
+    const planned = Array.from({ length: plan.numSeqs }, (_, index) => {
+      const row = plan.rows[index]!;
+      return {
+        sequence: this.#table.handles[row]!,
+        first: this.#table.numComputed[row]!,
+        count: plan.numNewTokens[index]!,
+      };
+    });
+    this.#steps.push({ planned, numRunning: this.#scheduler.numRunning });
+    this.#move();
+    const drawn = planned.map((part, index) => this.#compute(plan.rows[index]!, part.first, part.count));
+    for (const [index, tokens] of drawn.entries()) this.#collect(plan.rows[index]!, tokens);
+    this.#scheduler.commit(plan);
+    for (const { sequence } of planned) this.#finish(sequence);
+  }
+
+  #checkPlan(plan: StepPlan): void {
+    const table = this.#table;
+    const { limits } = this.#world;
+    let numTokens = 0;
+    const seen = new Set<number>();
+    for (let index = 0; index < plan.numSeqs; index += 1) {
+      const row = plan.rows[index]!;
+      const count = plan.numNewTokens[index]!;
+      assert(!seen.has(row));
+      seen.add(row);
+      assert(count > 0);
+      if (limits.longPrefillTokenThreshold > 0) assert(count <= limits.longPrefillTokenThreshold);
+      numTokens += count;
+      const end = table.numComputed[row]! + count;
+      assert(end <= table.numTarget[row]!);
+      assert(table.numBlocks[row]! * table.blockSize >= end);
+      if (table.kind[row] === sequenceKinds.score)
+        assert(table.numCached[row]! <= this.#world.arrivals[table.handles[row]!]!.scoreStart! - 1);
+    }
+    assert.equal(numTokens, plan.numTokens);
+    assert(numTokens <= limits.maxNumBatchedTokens);
+    assert(plan.numSeqs <= limits.maxNumSeqs);
+    this.#numComputedTokens += numTokens;
+  }
+
+  #move(): void {
+    const { moves } = this.#kv;
+    const { blockSize } = this.#world;
+    for (let index = 0; index < moves.count; index += 1) {
+      const from = moves.kinds[index] === kvMoveKinds.in ? this.#host : this.#cache;
+      const to = moves.kinds[index] === kvMoveKinds.out ? this.#host : this.#cache;
+      const source = moves.sources[index]! * blockSize;
+      to.set(from.slice(source, source + moves.numTokens[index]!), moves.targets[index]! * blockSize);
+    }
+    moves.clear();
+  }
+
+  /** Computes the states of `count` positions and draws after those that follow a known token. */
+  #compute(row: number, first: number, count: number): number[] {
+    const ids = this.#table.tokenIds(row);
+    const drawn: number[] = [];
+    let state = first === 0 ? 0 : this.#cache[this.#slot(row, first - 1)]!;
+    for (let position = first; position < first + count; position += 1) {
+      const slot = this.#slot(row, position);
+      assert.equal(
+        this.#pool.refCount(Math.floor(slot / this.#world.blockSize)),
+        1,
+        "a shared block is written",
+      );
+      state = stateAfter(state, ids[position]!);
+      this.#cache[slot] = state;
+      if (position >= this.#table.numTokens[row]! - 1) drawn.push(draw(state));
+    }
+    return drawn;
+  }
+
+  #collect(row: number, drawn: readonly number[]): void {
+    const table = this.#table;
+    const sequence = table.handles[row]!;
+    if (table.kind[row] === sequenceKinds.score) return;
+    const output = this.#outputs.get(sequence) ?? [];
+    this.#outputs.set(sequence, output);
+    for (const token of drawn) {
+      const guess = table.tokenIds(row)[table.numTokens[row]!];
+      table.append(row, token);
+      output.push(token);
+      if (guess !== token || output.length === this.#world.arrivals[sequence]!.maxTokens) break;
+    }
+    const room = this.#world.arrivals[sequence]!.maxTokens - output.length - 1;
+    const count = Math.min(this.#world.numDrafts, room);
+    // Some guesses are right by chance; that is what is to be tested.
+    if (drawn.length > 0 && count > 0)
+      table.setDrafts(
+        row,
+        Int32Array.from({ length: count }, (_, i) => i % vocabSize),
+        count,
+      );
+  }
+
+  #finish(sequence: number): void {
+    const row = this.#rows.get(sequence)!;
+    const table = this.#table;
+    const isComplete =
+      table.kind[row] === sequenceKinds.score
+        ? table.numComputed[row] === table.numTarget[row]
+        : table.numOutputTokens(row) === this.#world.arrivals[sequence]!.maxTokens;
+    if (!isComplete) return;
+    this.#finished.push(sequence);
+    this.#rows.delete(sequence);
+    this.#scheduler.remove(row);
+  }
+
+  #slot(row: number, position: number): number {
+    const { blockSize } = this.#world;
+    return (
+      this.#table.blockTable(row)[Math.floor(position / blockSize)]! * blockSize + (position % blockSize)
+    );
+  }
+}

@@ -80,6 +80,8 @@ export function engineOptionsOf(modelPath: string, settings: EngineSettings): En
     longPrefillTokenThreshold: settings.longPrefillTokenThreshold,
     kvCacheDtype: settings.kvCacheDtype,
     kvCacheMemoryBytes: settings.kvCacheMemory ?? null,
+    memoryUtilization: settings.memoryUtilization ?? null,
+    swapSpaceBytes: settings.swapSpace ?? 0,
     maxNumQueuedRequests: settings.maxNumQueuedReqs,
     maxNumQueuedTokens: settings.maxNumQueuedTokens ?? 0,
     maxNumQueuedRequestsPerTenant: settings.maxNumQueuedReqsPerTenant ?? 0,

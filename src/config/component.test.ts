@@ -1,12 +1,12 @@
 import { expect, test } from "vitest";
 import { z } from "zod";
 import { choicesOf, defaultText, field, flagName, resolveComponent } from "./component.ts";
-import { bytes, integer, oneOf, tokenCount } from "./value-schemas.ts";
+import { bytes, integer, oneOf, tokenCountOrAuto } from "./value-schemas.ts";
 
 const component = {
   count: field("--count <n>", integer(1, 10).default(3), "how many", { env: "COUNT" }),
   size: field("--size <size>", bytes.optional(), "how big"),
-  length: field("--length <tokens>", tokenCount.optional(), "how long"),
+  length: field("--length <tokens>", tokenCountOrAuto.optional(), "how long"),
   mode: field("--mode <name>", oneOf(["fast", "slow"]).default("fast"), "how"),
   quiet: field("--quiet", z.boolean().default(false), "say less"),
 };

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { type Component, field, type Values } from "./component.ts";
-import { bytes, integer, oneOf, tokenCount, weightList } from "./value-schemas.ts";
+import { bytes, integer, oneOf, real, tokenCountOrAuto, weightList } from "./value-schemas.ts";
 
 /** How the weights and activations run; shared by every command that loads a model. */
 export const precisionSettings = {
@@ -37,8 +37,9 @@ export const precisionSettings = {
 export const schedulerSettings = {
   maxModelLen: field(
     "--max-model-len <tokens>",
-    tokenCount.optional(),
-    "longest context, such as 4096 or 32k (default: the model's own, as far as memory allows)",
+    tokenCountOrAuto.optional(),
+    "longest context, such as 4096 or 32k; auto is the longest that fits into the free memory (default: the model's own, " +
+      "as far as the default KV cache holds it)",
   ),
   maxNumSeqs: field("--max-num-seqs <n>", integer(1, 4096).default(128), "most sequences in one step"),
   maxNumBatchedTokens: field(
@@ -53,13 +54,24 @@ export const schedulerSettings = {
   ),
   kvCacheDtype: field(
     "--kv-cache-dtype <type>",
-    oneOf(["auto", "f32", "f16", "bf16"]).default("auto"),
-    "numbers of the KV cache; auto is f16, or f32 with --activations f32",
+    oneOf(["auto", "f32", "f16", "bf16", "int8"]).default("auto"),
+    "numbers of the KV cache; auto is f16, or f32 with --activations f32; int8 has a scale per token and head",
   ),
   kvCacheMemory: field(
     "--kv-cache-memory-bytes <size>",
     bytes.optional(),
     "memory for the KV cache, such as 2GiB (default: what all sequences may need, up to a quarter of the free memory and 4GiB)",
+  ),
+  memoryUtilization: field(
+    "--memory-utilization <share>",
+    real(0.01, 1).optional(),
+    "share of the free memory for weights, KV cache and activations together, such as 0.8; the KV cache takes what " +
+      "sequences can use of it; not beside --kv-cache-memory-bytes",
+  ),
+  swapSpace: field(
+    "--swap-space <size>",
+    bytes.optional(),
+    "memory where preempted sequences wait, such as 1GiB (default: none, they are computed again)",
   ),
   maxNumQueuedReqs: field(
     "--max-num-queued-reqs <n>",

@@ -39,12 +39,13 @@ function sizeOf(text: string): number {
   }
 }
 
-/** A token count such as 8192, 32k or 1M (1k = 1024). */
-export const tokenCount = z.coerce.string().transform((text, context) => {
+/** A token count such as 8192, 32k or 1M (1k = 1024), or `auto`. */
+export const tokenCountOrAuto = z.coerce.string().transform((text, context) => {
+  if (text.trim() === "auto") return "auto";
   const match = /^(\d+)([kKmM]?)$/.exec(text.trim());
   const factor = { "": 1, k: 1024, m: 1024 * 1024 }[match?.[2]?.toLowerCase() ?? "?"];
   if (match === null || factor === undefined || Number(match[1]) === 0) {
-    context.addIssue({ code: "custom", message: "it takes a number of tokens such as 4096 or 32k" });
+    context.addIssue({ code: "custom", message: "it takes a number of tokens such as 4096 or 32k, or auto" });
     return z.NEVER;
   }
   return Number(match[1]) * factor;

@@ -1,92 +1,149 @@
+import fc from "fast-check";
 import { expect, test } from "vitest";
+import { isMillraceError } from "../base/errors.ts";
 import type { ModelConfig } from "../formats/model-config.ts";
 import {
-  checkWeightsFit,
+  estimateActivationBytes,
   estimateWeightBytes,
-  type KvPlanInput,
-  kvBlockBytes,
-  planKvCache,
+  type MemoryPlanInput,
+  planMemory,
 } from "./memory-plan.ts";
 
 const gib = 1024 ** 3;
 const mib = 1024 ** 2;
 
-/** SmolLM2-135M's shape: 22,500 bytes of K and V per token and 2 bytes an element, 720 KiB a block. */
-const input: KvPlanInput = {
-  availableBytes: 8 * gib,
-  shape: { numLayers: 30, numKvHeads: 3, headDim: 64 },
+/** SmolLM2-135M. */
+const config = {
+  hiddenSize: 576,
+  intermediateSize: 1536,
+  numLayers: 30,
+  numHeads: 9,
+  numKvHeads: 3,
+  headDim: 64,
+  vocabSize: 49152,
+  tieWordEmbeddings: true,
+} as ModelConfig;
+
+const input: MemoryPlanInput = {
+  freeBytes: 8 * gib,
+  utilization: null,
+  weightBytes: 257 * mib,
+  activationBytes: 100 * mib,
+  maxNumBatchedTokens: 2048,
+  swapSpaceBytes: 0,
+  weightDtype: "auto",
+  shape: config,
   dtype: "f16",
   blockSize: 32,
   askedMaxModelLen: null,
-  modelMaxLen: 2048,
-  maxNumSeqs: 128,
+  modelMaxLen: 8192,
+  maxNumSeqs: 4,
   kvCacheMemoryBytes: null,
   numKvBlocks: null,
 };
-const blockBytes = 2 * 30 * 3 * 64 * 32 * 2;
 
-test("counts K and V of all layers", () => {
-  expect(kvBlockBytes(input.shape, "f16", 32)).toBe(blockBytes);
-  expect(kvBlockBytes(input.shape, "f32", 32)).toBe(2 * blockBytes);
+test("prints a table of all parts and their sum", () => {
+  expect(planMemory(input).lines).toEqual([
+    "Memory plan: 8.00 GiB of memory are free",
+    "  weights       257 MiB  from the file's header",
+    "  KV cache      720 MiB  1,024 blocks of 32 tokens in f16: 32,768 tokens, 4.0 contexts of 8,192 at once",
+    "  activations   100 MiB  a step of 2,048 tokens",
+    "  host tier         0 B  none: preempted sequences are computed again; see --swap-space",
+    "  together     1.05 GiB",
+  ]);
 });
 
-test("takes a quarter of the free memory, 4 GiB, or what all sequences need, whichever is least", () => {
-  expect(planKvCache(input).numBlocks).toBe(Math.floor((2 * gib) / blockBytes));
-  expect(planKvCache({ ...input, availableBytes: 64 * gib }).numBlocks).toBe(
-    Math.floor((4 * gib) / blockBytes),
+test("counts whole blocks of the host tier", () => {
+  const plan = planMemory({ ...input, swapSpaceBytes: gib, utilization: 0.5 });
+  expect(plan.numHostBlocks).toBe(1456);
+  expect(plan.lines[0]).toBe(
+    "Memory plan: --memory-utilization 0.5 allows 4.00 GiB of the 8.00 GiB of memory that are free",
   );
-  expect(planKvCache({ ...input, maxNumSeqs: 4 }).numBlocks).toBe(4 * 64);
+  expect(plan.lines[4]).toBe("  host tier    1024 MiB  1,456 blocks, 46,592 tokens of preempted sequences");
 });
 
-test("says the size, the tokens and the contexts", () => {
-  expect(planKvCache({ ...input, maxNumSeqs: 4 }).note).toBe(
-    "KV cache: 256 blocks of 32 tokens in f16, 180 MiB: 8,192 tokens, 4.0 contexts of 2,048 at once",
+test("never plans more than is free or allowed, whatever is asked; refusals name what to do", () => {
+  const size = fc.nat({ max: 4 * gib });
+  fc.assert(
+    fc.property(
+      fc.record({
+        freeBytes: size,
+        weightBytes: size,
+        activationBytes: fc.nat({ max: gib }),
+        swapSpaceBytes: fc.oneof(fc.constant(0), size),
+        utilization: fc.option(fc.double({ min: 0.01, max: 1, noNaN: true })),
+        kvCacheMemoryBytes: fc.option(size),
+        askedMaxModelLen: fc.oneof(
+          fc.constant(null),
+          fc.constant("auto" as const),
+          fc.integer({ min: 1, max: 8192 }),
+        ),
+        maxNumSeqs: fc.integer({ min: 1, max: 256 }),
+        dtype: fc.constantFrom("f32", "f16", "int8"),
+      }),
+      (some) => {
+        const asked = { ...input, ...some };
+        try {
+          const plan = planMemory(asked);
+          const budget = Math.floor(asked.freeBytes * (asked.utilization ?? 1));
+          expect(plan.totalBytes).toBeLessThanOrEqual(budget);
+          expect(plan.kv.numBlocks * 32).toBeGreaterThanOrEqual(plan.kv.maxModelLen);
+          expect(plan.kv.maxModelLen).toBeGreaterThan(0);
+          if (typeof asked.askedMaxModelLen === "number") {
+            expect(plan.kv.maxModelLen).toBe(asked.askedMaxModelLen);
+          }
+        } catch (error) {
+          if (!isMillraceError(error)) throw error;
+          expect(["out_of_memory", "invalid_option"]).toContain(error.code);
+          expect(error.message).toMatch(/(Give|Start with|Leave|Free memory|Take fewer)[^.]*(\.\d[^.]*)*\.$/);
+        }
+      },
+    ),
+    { numRuns: 1000 },
   );
 });
 
-test("shortens a context that nobody asked for", () => {
-  const plan = planKvCache({ ...input, modelMaxLen: 131072 });
-  expect(plan.maxModelLen).toBe(plan.numBlocks * 32);
-  expect(plan.maxModelLen).toBeLessThan(131072);
-});
-
-test("gives an asked context more than the default share, or refuses it with the numbers", () => {
-  const asked = { ...input, askedMaxModelLen: 8192, availableBytes: 400 * mib };
-  expect(planKvCache(asked).numBlocks).toBe(256);
-  expect(() => planKvCache({ ...asked, availableBytes: 100 * mib })).toThrow(
-    "A context of 8,192 tokens needs 180 MiB of KV cache; 100 MiB of memory are free. " +
-      "Start with --max-model-len 1120 or less, or with a larger --kv-cache-memory-bytes.",
+test("refuses weights, then steps, then swap space that do not fit, with the numbers", () => {
+  expect(() => planMemory({ ...input, weightBytes: 9 * gib })).toThrow(
+    "The weights need 9.00 GiB; 8.00 GiB of memory are free. Free memory, or take a model quantised to fewer bits",
+  );
+  expect(() => planMemory({ ...input, weightBytes: 9 * gib, weightDtype: "float32" })).toThrow(
+    "start with --dtype auto",
+  );
+  expect(() => planMemory({ ...input, activationBytes: 8 * gib })).toThrow(
+    "Weights of 257 MiB, activations of 8.00 GiB and at least one KV block must fit; 8.00 GiB of memory are free. " +
+      "Start with a smaller --max-num-batched-tokens than 2048, or free memory.",
+  );
+  expect(() => planMemory({ ...input, swapSpaceBytes: 7 * gib, utilization: 0.5 })).toThrow(
+    "7.00 GiB of --swap-space and at least one KV block must fit; --memory-utilization 0.5 allows 4.00 GiB of the 8.00 GiB " +
+      "of memory that are free. Start with a smaller --max-num-batched-tokens than 2048, or a smaller --swap-space",
   );
 });
 
-test("takes an asked size exactly, and refuses one that is not there or holds too little", () => {
-  expect(planKvCache({ ...input, kvCacheMemoryBytes: 10 * blockBytes + 5 })).toMatchObject({
-    numBlocks: 10,
-    maxModelLen: 320,
-  });
-  expect(() => planKvCache({ ...input, kvCacheMemoryBytes: 9 * gib })).toThrow("asks for 9.00 GiB; 8.00 GiB");
-  expect(() => planKvCache({ ...input, kvCacheMemoryBytes: 5 })).toThrow("Free memory, or give a larger");
-  expect(() => planKvCache({ ...input, kvCacheMemoryBytes: 10 * blockBytes, askedMaxModelLen: 321 })).toThrow(
-    "--kv-cache-memory-bytes gives 7.03 MiB. Start with --max-model-len 320",
+test("refuses two flags for one thing, and a swap space below a block", () => {
+  expect(() => planMemory({ ...input, utilization: 0.8, kvCacheMemoryBytes: gib })).toThrow(
+    "--memory-utilization 0.8 and --kv-cache-memory-bytes 1.00 GiB both size the KV cache; only one of them may. Leave one out.",
+  );
+  expect(() => planMemory({ ...input, swapSpaceBytes: 4 })).toThrow(
+    "--swap-space is 4 B; a KV block of this model takes 720 KiB, and at least one must fit. Give a size such as 1GiB",
   );
 });
 
-test("estimates weights from the header and refuses those that do not fit", () => {
-  const config = {
-    hiddenSize: 576,
-    intermediateSize: 1536,
-    numLayers: 30,
-    numHeads: 9,
-    numKvHeads: 3,
-    headDim: 64,
-    vocabSize: 49152,
-    tieWordEmbeddings: true,
-  } as ModelConfig;
+test("estimates weights from the header", () => {
   expect(estimateWeightBytes(config, 1000, "auto")).toBe(1000);
   // 134,515,008 parameters, of which 61 norms of 576 are not counted.
   expect(estimateWeightBytes(config, 1000, "bfloat16")).toBe(2 * (134_515_008 - 61 * 576));
-  expect(() => checkWeightsFit(2 * gib, gib, "float32")).toThrow(
-    "need 2.00 GiB; 1.00 GiB of memory are free",
+});
+
+test("estimates activations by the larger of a layer's tensors and the logits", () => {
+  const slack = 16 * mib;
+  const hidden = 4 * 2048 * 576;
+  const layer = 4 * 2048 * (2 * 576 + 15 * 64 + 2 * 9 * 64 + 2 * 1536);
+  expect(estimateActivationBytes(config, { maxNumBatchedTokens: 2048, maxNumSeqs: 1 })).toBe(
+    hidden + layer + slack,
   );
-  checkWeightsFit(gib, gib, "auto");
+  const logits = 4 * (256 * 49152 + 256 * 576);
+  expect(estimateActivationBytes(config, { maxNumBatchedTokens: 256, maxNumSeqs: 999 })).toBe(
+    4 * 256 * 576 + logits + slack,
+  );
 });

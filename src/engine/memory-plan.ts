@@ -1,108 +1,133 @@
 import { MillraceError } from "../base/errors.ts";
 import { formatBytes, formatCount } from "../base/units.ts";
 import type { ModelConfig } from "../formats/model-config.ts";
-import type { KvCacheShape, KvDtype } from "../kernels/ops.ts";
 import type { PrecisionOptions } from "../model/causal-model.ts";
+import { type KvPlan, type KvPlanInput, kvBlockBytes, planKvCache } from "./kv-plan.ts";
 
-export interface KvPlanInput {
-  /** Bytes that may still be taken. */
-  readonly availableBytes: number;
-  readonly shape: Pick<KvCacheShape, "numLayers" | "numKvHeads" | "headDim">;
-  readonly dtype: KvDtype;
-  readonly blockSize: number;
-  /** Context length that the operator asked for, or null. */
-  readonly askedMaxModelLen: number | null;
-  /** Longest context of the model itself. */
-  readonly modelMaxLen: number;
-  readonly maxNumSeqs: number;
-  /** Size that the operator asked for, or null. */
-  readonly kvCacheMemoryBytes: number | null;
-  /** Exact number of blocks instead of a size, or null. */
-  readonly numKvBlocks: number | null;
+export interface MemoryPlanInput extends Omit<KvPlanInput, "availableBytes" | "isFilling"> {
+  /** What the system and its control groups still give. */
+  readonly freeBytes: number;
+  /** Share of `freeBytes` that everything together may take and the KV cache fills, 0 to 1; null: all, unfilled. */
+  readonly utilization: number | null;
+  readonly weightBytes: number;
+  /** Largest step. */
+  readonly activationBytes: number;
+  readonly maxNumBatchedTokens: number;
+  /** Room for preempted sequences; 0 for none. */
+  readonly swapSpaceBytes: number;
+  /** What float weights become, for advice. */
+  readonly weightDtype: PrecisionOptions["dtype"];
 }
 
-export interface KvPlan {
-  readonly numBlocks: number;
-  readonly sizeBytes: number;
-  /** Longest context: one sequence of it always fits into the cache. */
-  readonly maxModelLen: number;
-  /** Line to show at start. */
-  readonly note: string;
+export interface MemoryPlan {
+  readonly kv: KvPlan;
+  /** Blocks of the host tier; 0 for none. */
+  readonly numHostBlocks: number;
+  readonly totalBytes: number;
+  /** A table to print before any of it is taken. */
+  readonly lines: readonly string[];
 }
-
-/** Without a size asked for: at most a quarter of what is free, and never more than this. */
-const defaultShare = 0.25;
-const defaultCapBytes = 4 * 1024 ** 3;
 
 /**
- * Sizes the KV cache: as asked, or enough for `maxNumSeqs` longest contexts within a quarter of the free memory and
- * 4 GiB. A context that nobody asked for is shortened to what fits, and the caller says so; one that was asked for is refused
- * (`out_of_memory`) with the numbers and the flag that would make it fit.
+ * Shares out the free memory: weights, activations and host tier as they are, the KV cache from what is left. The sum
+ * never exceeds the free memory, or the share of it that was asked for.
+ *
+ * Errors: `invalid_option` for two flags that size the same thing or a swap space below one block, `out_of_memory`.
  */
-export function planKvCache(input: KvPlanInput): KvPlan {
+export function planMemory(input: MemoryPlanInput): MemoryPlan {
+  const { utilization, freeBytes, weightBytes, activationBytes } = input;
+  checkFlags(input);
+  const budget = utilization === null ? freeBytes : Math.floor(freeBytes * utilization);
+  const limit = limitText(input, budget);
+  checkWeightsFit(weightBytes, budget, limit, input.weightDtype);
   const blockBytes = kvBlockBytes(input.shape, input.dtype, input.blockSize);
-  const wantedLen = input.askedMaxModelLen ?? input.modelMaxLen;
-  const numBlocks = chooseNumBlocks(input, blockBytes, Math.ceil(wantedLen / input.blockSize));
-  const roomTokens = numBlocks * input.blockSize;
-  const isShortened = roomTokens < wantedLen;
-  if (numBlocks === 0 || (isShortened && input.askedMaxModelLen !== null))
-    throw contextDoesNotFit(input, numBlocks);
-  const maxModelLen = Math.min(wantedLen, roomTokens);
-  const sizeBytes = numBlocks * blockBytes;
-  const note =
-    `KV cache: ${formatCount(numBlocks)} blocks of ${input.blockSize} tokens in ${input.dtype}, ` +
-    `${formatBytes(sizeBytes)}: ${formatCount(roomTokens)} tokens, ` +
-    `${(roomTokens / maxModelLen).toFixed(1)} contexts of ${formatCount(maxModelLen)} at once`;
-  return { numBlocks, sizeBytes, maxModelLen, note };
+  const numHostBlocks = Math.floor(input.swapSpaceBytes / blockBytes);
+  const hostBytes = numHostBlocks * blockBytes;
+  const fixedBytes = weightBytes + activationBytes + hostBytes;
+  if (fixedBytes > budget) throw stepDoesNotFit(input, hostBytes, limit);
+  const kv = planKvCache({
+    ...input,
+    availableBytes: budget - fixedBytes,
+    isFilling: utilization !== null,
+  });
+  const totalBytes = fixedBytes + kv.sizeBytes;
+  const lines = [
+    `Memory plan: ${limit}`,
+    row("weights", weightBytes, "from the file's header"),
+    row("KV cache", kv.sizeBytes, kv.contents),
+    row("activations", activationBytes, `a step of ${formatCount(input.maxNumBatchedTokens)} tokens`),
+    row("host tier", hostBytes, hostText(numHostBlocks, input.blockSize)),
+    row("together", totalBytes, ""),
+  ];
+  return { kv, numHostBlocks, totalBytes, lines };
 }
 
-function chooseNumBlocks(input: KvPlanInput, blockBytes: number, blocksPerContext: number): number {
-  const { availableBytes, kvCacheMemoryBytes, numKvBlocks, maxNumSeqs } = input;
-  if (numKvBlocks !== null) return numKvBlocks;
-  if (kvCacheMemoryBytes !== null) {
-    if (kvCacheMemoryBytes > availableBytes) {
-      throw new MillraceError(
-        "out_of_memory",
-        `--kv-cache-memory-bytes asks for ${formatBytes(kvCacheMemoryBytes)}; ${formatBytes(availableBytes)} of memory ` +
-          "are free. Give a smaller size.",
-        { param: "--kv-cache-memory-bytes" },
-      );
-    }
-    return Math.floor(kvCacheMemoryBytes / blockBytes);
+function row(name: string, bytes: number, text: string): string {
+  return `  ${name.padEnd(12)}${formatBytes(bytes).padStart(9)}  ${text}`.trimEnd();
+}
+
+function hostText(numHostBlocks: number, blockSize: number): string {
+  if (numHostBlocks === 0) return "none: preempted sequences are computed again; see --swap-space";
+  return `${formatCount(numHostBlocks)} blocks, ${formatCount(numHostBlocks * blockSize)} tokens of preempted sequences`;
+}
+
+function limitText({ utilization, freeBytes }: MemoryPlanInput, budget: number): string {
+  const free = formatBytes(freeBytes);
+  if (utilization === null) return `${free} of memory are free`;
+  return `--memory-utilization ${utilization} allows ${formatBytes(budget)} of the ${free} of memory that are free`;
+}
+
+function checkFlags(input: MemoryPlanInput): void {
+  const { utilization, kvCacheMemoryBytes, swapSpaceBytes } = input;
+  if (utilization !== null && kvCacheMemoryBytes !== null) {
+    throw new MillraceError(
+      "invalid_option",
+      `--memory-utilization ${utilization} and --kv-cache-memory-bytes ${formatBytes(kvCacheMemoryBytes)} both size the ` +
+        "KV cache; only one of them may. Leave one out.",
+      { param: "--memory-utilization" },
+    );
   }
-  const budget = Math.min(availableBytes * defaultShare, defaultCapBytes);
-  const enough = Math.min(Math.floor(budget / blockBytes), blocksPerContext * maxNumSeqs);
-  // An asked context may take more than the default share, as long as it is there.
-  const canHoldAsked = input.askedMaxModelLen !== null && blocksPerContext * blockBytes <= availableBytes;
-  return canHoldAsked ? Math.max(enough, blocksPerContext) : enough;
-}
-
-function contextDoesNotFit(input: KvPlanInput, numBlocks: number): MillraceError {
-  const { askedMaxModelLen, blockSize, availableBytes, kvCacheMemoryBytes } = input;
-  const wantedLen = askedMaxModelLen ?? blockSize;
-  const neededBytes = Math.ceil(wantedLen / blockSize) * kvBlockBytes(input.shape, input.dtype, blockSize);
-  const there =
-    kvCacheMemoryBytes === null
-      ? `${formatBytes(availableBytes)} of memory are free`
-      : `--kv-cache-memory-bytes gives ${formatBytes(kvCacheMemoryBytes)}`;
-  const remedy =
-    numBlocks === 0
-      ? "Free memory, or give a larger --kv-cache-memory-bytes."
-      : `Start with --max-model-len ${numBlocks * blockSize} or less, or with a larger --kv-cache-memory-bytes.`;
-  return new MillraceError(
-    "out_of_memory",
-    `A context of ${formatCount(wantedLen)} tokens needs ${formatBytes(neededBytes)} of KV cache; ${there}. ${remedy}`,
-    { param: "--max-model-len" },
+  const blockBytes = kvBlockBytes(input.shape, input.dtype, input.blockSize);
+  if (swapSpaceBytes === 0 || swapSpaceBytes >= blockBytes) return;
+  throw new MillraceError(
+    "invalid_option",
+    `--swap-space is ${formatBytes(swapSpaceBytes)}; a KV block of this model takes ${formatBytes(blockBytes)}, and at ` +
+      "least one must fit. Give a size such as 1GiB, or 0 for no host tier.",
+    { param: "--swap-space" },
   );
 }
 
-/** Bytes of one block: K and V of all layers. */
-export function kvBlockBytes(
-  shape: Pick<KvCacheShape, "numLayers" | "numKvHeads" | "headDim">,
-  dtype: KvDtype,
-  blockSize: number,
-): number {
-  return 2 * shape.numLayers * shape.numKvHeads * shape.headDim * blockSize * (dtype === "f32" ? 4 : 2);
+function checkWeightsFit(
+  weightBytes: number,
+  budget: number,
+  limit: string,
+  weightDtype: PrecisionOptions["dtype"],
+): void {
+  if (weightBytes <= budget) return;
+  const remedy =
+    weightDtype === "auto"
+      ? "Free memory, or take a model quantised to fewer bits (`millrace quantize`)."
+      : "Free memory, or start with --dtype auto, which keeps the file's own types.";
+  throw new MillraceError(
+    "out_of_memory",
+    `The weights need ${formatBytes(weightBytes)}; ${limit}. ${remedy}`,
+    {
+      param: "--dtype",
+    },
+  );
+}
+
+function stepDoesNotFit(input: MemoryPlanInput, hostBytes: number, limit: string): MillraceError {
+  const { weightBytes, activationBytes, maxNumBatchedTokens } = input;
+  const host = hostBytes === 0 ? "" : `, ${formatBytes(hostBytes)} of --swap-space`;
+  const remedy = hostBytes === 0 ? "" : ", or a smaller --swap-space";
+  return new MillraceError(
+    "out_of_memory",
+    `Weights of ${formatBytes(weightBytes)}, activations of ${formatBytes(activationBytes)}${host} and at least one KV ` +
+      `block must fit; ${limit}. Start with a smaller --max-num-batched-tokens than ${maxNumBatchedTokens}${remedy}, or ` +
+      "free memory.",
+    { param: hostBytes === 0 ? "--max-num-batched-tokens" : "--swap-space" },
+  );
 }
 
 /** Bytes that the packed weights will take, from headers alone: the file's own, or all parameters in `--dtype`. */
@@ -119,20 +144,23 @@ export function estimateWeightBytes(
   return (embeddings + config.numLayers * perLayer) * (dtype === "float32" ? 4 : 2);
 }
 
-/** Refuses a load (`out_of_memory`) whose weights alone would not fit. */
-export function checkWeightsFit(
-  weightBytes: number,
-  availableBytes: number,
-  dtype: PrecisionOptions["dtype"],
-): void {
-  if (weightBytes <= availableBytes) return;
-  const remedy =
-    dtype === "auto"
-      ? "Free memory, or take a model quantised to fewer bits (`millrace quantize`)."
-      : "Free memory, or start with --dtype auto, which keeps the file's own types.";
-  throw new MillraceError(
-    "out_of_memory",
-    `The weights need ${formatBytes(weightBytes)}; ${formatBytes(availableBytes)} of memory are free. ${remedy}`,
-    { param: "--dtype" },
-  );
+/** What attention's scratch and the arena's first chunk take beside tensors. */
+const activationSlackBytes = 16 * 1024 ** 2;
+
+/**
+ * Bytes of the largest step: hidden states, and either one decoder layer's tensors (two norms, qkv, attention before and
+ * after its conversion, the gated product before and after) or the logits of all sequences.
+ */
+export function estimateActivationBytes(
+  config: ModelConfig,
+  limits: { readonly maxNumBatchedTokens: number; readonly maxNumSeqs: number },
+): number {
+  const { hiddenSize, intermediateSize, numHeads, numKvHeads, headDim, vocabSize } = config;
+  const numLogitRows = Math.min(limits.maxNumSeqs, limits.maxNumBatchedTokens);
+  const layer =
+    2 * hiddenSize + (numHeads + 2 * numKvHeads) * headDim + 2 * numHeads * headDim + 2 * intermediateSize;
+  const layerBytes = 4 * limits.maxNumBatchedTokens * layer;
+  const headBytes = 4 * (numLogitRows * vocabSize + limits.maxNumBatchedTokens * hiddenSize);
+  const hiddenBytes = 4 * limits.maxNumBatchedTokens * hiddenSize;
+  return hiddenBytes + Math.max(layerBytes, headBytes) + activationSlackBytes;
 }

@@ -3,6 +3,7 @@ import type { Logger } from "../../base/logger.ts";
 import { formatBytes, formatDuration } from "../../base/units.ts";
 import { engineSettings, sourceSettings } from "../../config/engine-settings.ts";
 import { serverSettings } from "../../config/server-settings.ts";
+import { planEngine } from "../../engine/engine-plan.ts";
 import { startEngineWorker } from "../../engine/worker-client.ts";
 import type { TokenizerSource } from "../../formats/checkpoint.ts";
 import type { EngineClient } from "../../protocol/engine-client.ts";
@@ -52,6 +53,8 @@ async function runServe(modelPath: string, _options: unknown, command: Command):
   const logger = createTextLogger(settings.logLevel);
   const checkpoint = openModel(modelPath);
   const { tokenizer, source } = openTokenizer(checkpoint, readSettings(command, sourceSettings));
+  const engineOptions = engineOptionsOf(modelPath, engine);
+  for (const line of planEngine(engineOptions, checkpoint).lines) logger.info(line);
   checkpoint.close();
   const server = await startServer({
     host: settings.host,
@@ -65,7 +68,7 @@ async function runServe(modelPath: string, _options: unknown, command: Command):
   logger.info(`${listeningLine} ${server.url}`);
   let client: EngineClient;
   try {
-    client = await startEngineWorker(engineOptionsOf(modelPath, engine));
+    client = await startEngineWorker(engineOptions);
   } catch (error) {
     await server.close();
     throw error;

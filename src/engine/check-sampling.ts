@@ -16,7 +16,7 @@ export function checkSampling(sampling: SamplingParams, limits: SamplingLimits):
   checkPenalties(sampling);
   checkTokenIds(sampling.stopTokenIds, "stop_token_ids", limits.vocabSize);
   checkBiases(sampling.logitBias, limits);
-  checkBadWords(sampling.badWords ?? [], limits);
+  checkBadWords(sampling.badWords, limits);
   checkAllowed(sampling, limits);
 }
 
@@ -53,7 +53,7 @@ function checkDraw(sampling: SamplingParams, { maxLogprobs }: SamplingLimits): v
 }
 
 function checkPenalties(sampling: SamplingParams): void {
-  const { repetitionPenalty = 1, frequencyPenalty = 0, presencePenalty = 0 } = sampling;
+  const { repetitionPenalty, frequencyPenalty, presencePenalty } = sampling;
   // It must still be above 0 and finite as the f32 that the kernels take.
   const inKernel = Math.fround(repetitionPenalty);
   const isFactor = inKernel > 0 && inKernel < Infinity;
@@ -95,7 +95,7 @@ function checkBadWords(words: readonly (readonly number[])[], { vocabSize }: Sam
 }
 
 function checkAllowed(sampling: SamplingParams, { vocabSize }: SamplingLimits): void {
-  const { allowedTokenIds = null, badWords = [], logitBias } = sampling;
+  const { allowedTokenIds, badWords, logitBias } = sampling;
   if (allowedTokenIds === null) return;
   checkRange("allowed_token_ids", "empty", allowedTokenIds.length > 0, "at least one token id");
   checkTokenIds(allowedTokenIds, "allowed_token_ids", vocabSize);

@@ -31,7 +31,7 @@ export class RowRules {
   #numInMask = -1;
 
   constructor(sampling: SamplingParams, endTokenIds: readonly number[]) {
-    const { repetitionPenalty = 1, frequencyPenalty = 0, presencePenalty = 0, badWords = [] } = sampling;
+    const { repetitionPenalty, frequencyPenalty, presencePenalty, badWords } = sampling;
     const biases = new Map(sampling.logitBias ?? []);
     for (const word of badWords) if (word.length === 1) biases.set(word[0]!, -Infinity);
     this.always = toLogitBias(biases);
@@ -45,7 +45,7 @@ export class RowRules {
     this.frequency = frequencyPenalty;
     this.presence = presencePenalty;
     const isPenalised = repetitionPenalty !== 1 || frequencyPenalty !== 0 || presencePenalty !== 0;
-    this.allowedTokenIds = sampling.allowedTokenIds ?? null;
+    this.allowedTokenIds = sampling.allowedTokenIds;
     this.history = isPenalised ? new TokenHistory() : null;
   }
 

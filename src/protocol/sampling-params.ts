@@ -19,19 +19,19 @@ export interface SamplingParams {
   readonly logprobs: number | null;
   /** Added to the logits of single tokens. */
   readonly logitBias: ReadonlyMap<number, number> | null;
-  /** For each token of prompt or output: its logit divided by this where above 0, multiplied elsewhere. Default 1 = none. */
-  readonly repetitionPenalty?: number;
-  /** Subtracted from the logit of each token of the output, for each time it is there. Default 0. */
-  readonly frequencyPenalty?: number;
-  /** Subtracted once from the logit of each token of the output. Default 0. */
-  readonly presencePenalty?: number;
-  /** The only tokens that may be drawn; default null = all. */
-  readonly allowedTokenIds?: readonly number[] | null;
+  /** For each token of prompt or output: its logit divided by this where above 0, multiplied elsewhere. 1 = none. */
+  readonly repetitionPenalty: number;
+  /** Subtracted from the logit of each token of the output, for each time it is there. */
+  readonly frequencyPenalty: number;
+  /** Subtracted once from the logit of each token of the output. */
+  readonly presencePenalty: number;
+  /** The only tokens that may be drawn; null = all. */
+  readonly allowedTokenIds: readonly number[] | null;
   /**
    * Token sequences that the output must not hold: the last token of one is banned where those before it are the
-   * newest of the output. One of a single token is always banned. Default none.
+   * newest of the output. One of a single token is always banned.
    */
-  readonly badWords?: readonly (readonly number[])[];
+  readonly badWords: readonly (readonly number[])[];
 }
 
 /** Most bad words of one request. */

@@ -79,7 +79,7 @@ async function* merge(
   } finally {
     // A pending `next` would hold up `return`; the abort ends it. Requests that have ended know nothing of it.
     if (pending.size > 0) abortAll();
-    await Promise.allSettled(iterators.map((iterator) => iterator.return?.()));
+    await Promise.allSettled(iterators.map(async (iterator) => iterator.return?.()));
   }
 }
 

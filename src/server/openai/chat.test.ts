@@ -105,6 +105,16 @@ describe("POST /v1/chat/completions", () => {
     ]);
   });
 
+  test("gives the log-probabilities of the prompt beside the choices, null first", async () => {
+    const fake = createServedFake(replying("ok"));
+    const answer = await chat(fake, { messages: hello, prompt_logprobs: 1, max_tokens: 1 });
+    const { prompt_logprobs: scores } = answer as unknown as { prompt_logprobs: (object | null)[] };
+    const promptIds = fake.client.requests[0]!.promptTokenIds;
+    expect(scores).toHaveLength(promptIds.length);
+    expect(scores[0]).toBeNull();
+    expect(scores[1]).toMatchObject({ [promptIds[1]!]: { logprob: -1, rank: 1 } });
+  });
+
   test("parses the arguments of earlier tool calls for the template", async () => {
     const call = (args: string): object => ({
       messages: [...hello, { role: "assistant", tool_calls: [{ function: { name: "f", arguments: args } }] }],
@@ -124,7 +134,7 @@ describe("POST /v1/chat/completions", () => {
     ["tools", { tools: [{ type: "function" }] }],
     ["tool_choice", { tool_choice: "required" }],
     ["response_format", { response_format: { type: "json_object" } }],
-    ["frequency_penalty", { frequency_penalty: 1 }],
+    ["frequency_penalty", { frequency_penalty: 2.5 }],
     ["reasoning_effort", { reasoning_effort: "low" }],
     ["top_logprobs", { top_logprobs: 2 }],
     ["top_logprobs", { logprobs: true, top_logprobs: 21 }],

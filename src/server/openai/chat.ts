@@ -4,7 +4,7 @@ import type { ServedModel } from "../served-model.ts";
 import { encodeChat } from "./chat-prompt.ts";
 import { demand } from "./field-errors.ts";
 import { type Dialect, generationHandler, type Question, type Request, type Wording } from "./generation.ts";
-import { type ChatTokenLogprobs, chatLogprobs } from "./logprobs.ts";
+import { type ChatTokenLogprobs, chatLogprobs, type PromptLogprobsBody } from "./logprobs.ts";
 import type { OutputLimit } from "./prompts.ts";
 import { type ChatBody, chatSchema } from "./schemas.ts";
 
@@ -119,8 +119,9 @@ class ChatWording implements Wording<ChatChunk> {
     choice.stop_reason = piece.stop_reason ?? null;
   }
 
-  whole(): object {
-    return { choices: this.#choices, ...this.#promptTokenIds() };
+  whole(promptLogprobs: readonly PromptLogprobsBody[] | null): object {
+    const scores = promptLogprobs === null ? {} : { prompt_logprobs: promptLogprobs[0] };
+    return { choices: this.#choices, ...this.#promptTokenIds(), ...scores };
   }
 
   #promptTokenIds(): { readonly prompt_token_ids?: readonly number[] } {

@@ -255,7 +255,6 @@ describe("POST /v1/completions", () => {
 
 describe("fields", () => {
   const cases: [string, object][] = [
-    ["presence_penalty", { presence_penalty: 0.5 }],
     ["best_of", { best_of: 2 }],
     ["suffix", { suffix: "x" }],
     ["response_format", { response_format: { type: "json_object" } }],

@@ -4,7 +4,12 @@ import type { SequenceEvent } from "../run-sequences.ts";
 import type { ServedModel } from "../served-model.ts";
 import { demand } from "./field-errors.ts";
 import { type Dialect, generationHandler, type Question, type Request, type Wording } from "./generation.ts";
-import { type CompletionLogprobs, CompletionLogprobsBuilder, emptyCompletionLogprobs } from "./logprobs.ts";
+import {
+  type CompletionLogprobs,
+  CompletionLogprobsBuilder,
+  emptyCompletionLogprobs,
+  type PromptLogprobsBody,
+} from "./logprobs.ts";
 import { type Prompt, readPrompts } from "./prompts.ts";
 import { type CompletionBody, completionSchema } from "./schemas.ts";
 
@@ -112,8 +117,15 @@ class CompletionWording implements Wording<CompletionChunk> {
     else append(choice, piece);
   }
 
-  whole(): object {
-    return { choices: this.#choices };
+  whole(promptLogprobs: readonly PromptLogprobsBody[] | null): object {
+    if (promptLogprobs === null) return { choices: this.#choices };
+    const { n } = this.#request.plan;
+    return {
+      choices: this.#choices.map((choice) => ({
+        ...choice,
+        prompt_logprobs: promptLogprobs[Math.floor(choice.index / n)],
+      })),
+    };
   }
 
   #score(prompt: Prompt, topK: number): Promise<ScoreResult | null> {

@@ -20,20 +20,14 @@ const isTextOnly: IsNeutral = (value) => Array.isArray(value) && value.every((it
 
 /** Fields that other servers act on and this one does not: only the value that changes nothing is taken. */
 const unsupported: ReadonlyMap<string, IsNeutral> = new Map([
-  ["presence_penalty", isZero],
-  ["frequency_penalty", isZero],
-  ["repetition_penalty", isOne],
   ["length_penalty", isOne],
   ["use_beam_search", isFalse],
   ["best_of", isOne],
   ["suffix", isEmpty],
   ["prompt_embeds", never],
-  ["prompt_logprobs", never],
   ["truncate_prompt_tokens", never],
   ["truncation_side", never],
   ["logprob_token_ids", isEmpty],
-  ["allowed_token_ids", isEmpty],
-  ["bad_words", isEmpty],
   ["tools", isEmpty],
   ["tool_choice", isOneOf("none", "auto")],
   ["functions", isEmpty],

@@ -1,3 +1,6 @@
+import { maxLogprobs } from "../../protocol/sampling-params.ts";
+import { samplingOfChoice } from "../../text/choices.ts";
+import { scorePrompt } from "../../text/prompt-logprobs.ts";
 import type { TextUsage } from "../../text/text-generator.ts";
 import type { EventSink } from "../event-sink.ts";
 import type { HttpContext } from "../http-context.ts";
@@ -14,9 +17,10 @@ import {
   type UsageBody,
 } from "./answer.ts";
 import { demand } from "./field-errors.ts";
+import { type PromptLogprobsBody, promptLogprobsBody } from "./logprobs.ts";
 import { checkContext, type OutputLimit, type Prompt } from "./prompts.ts";
 import { type BodySchema, readBody } from "./request-body.ts";
-import { checkStreamOptions, planSequences, type SequencePlan, samplingOfChoice } from "./sampling.ts";
+import { checkStreamOptions, planSequences, type SequencePlan } from "./sampling.ts";
 import type { SamplingBody } from "./schemas.ts";
 
 /** Most sequences of one request: prompts times choices. */
@@ -36,6 +40,8 @@ export interface Request<B> {
   readonly model: ServedModel;
   readonly prompts: readonly Prompt[];
   readonly plan: SequencePlan;
+  /** Top log-probabilities per token of the prompts; null for none. */
+  readonly promptLogprobs: number | null;
   readonly delivery: Delivery;
 }
 
@@ -47,8 +53,12 @@ export interface Wording<C extends object> {
   chunks(event: SequenceEvent): readonly C[];
   /** Adds a chunk to the whole answer. */
   add(chunk: C): void;
-  /** The whole answer's own fields. */
-  whole(): object;
+  /**
+   * The whole answer's own fields.
+   *
+   * @param promptLogprobs one per prompt; null where none were asked for
+   */
+  whole(promptLogprobs: readonly PromptLogprobsBody[] | null): object;
 }
 
 /** What differs between the endpoints that generate text. */
@@ -95,7 +105,15 @@ function planRequest<B extends SamplingBody, C extends object>(
   const count = prompts.length * plan.n;
   const allowed = `such that prompts times n is at most ${maxSequences} (here ${count})`;
   demand(count <= maxSequences, "n", plan.n, allowed);
-  return { body, model, prompts, plan, delivery: deliveryOf(body) };
+  return { body, model, prompts, plan, promptLogprobs: readPromptLogprobs(body), delivery: deliveryOf(body) };
+}
+
+function readPromptLogprobs(body: SamplingBody): number | null {
+  const count = body.prompt_logprobs ?? null;
+  if (count === null) return null;
+  demand(count >= 0 && count <= maxLogprobs, "prompt_logprobs", count, `from 0 to ${maxLogprobs}`);
+  demand(body.stream !== true, "prompt_logprobs", count, "left out of a stream, which has no place for them");
+  return count;
 }
 
 /** One request on its way. */
@@ -117,8 +135,21 @@ class Generation<B, C extends object> {
   }
 
   async whole(signal: AbortSignal): Promise<unknown> {
+    const promptLogprobs = await this.#scorePrompts(signal);
     await this.#run(signal, (chunk) => this.#wording.add(chunk));
-    return { ...this.#head, ...this.#wording.whole(), usage: this.#sumUsage() };
+    return { ...this.#head, ...this.#wording.whole(promptLogprobs), usage: this.#sumUsage() };
+  }
+
+  async #scorePrompts(signal: AbortSignal): Promise<readonly PromptLogprobsBody[] | null> {
+    const { promptLogprobs, prompts, model } = this.#request;
+    if (promptLogprobs === null) return null;
+    const bodies: PromptLogprobsBody[] = [];
+    for (const { tokenIds } of prompts) {
+      if (signal.aborted) break;
+      const tokens = await scorePrompt(model.client, tokenIds, promptLogprobs);
+      bodies.push(promptLogprobsBody(model.tokenizer, tokens));
+    }
+    return bodies;
   }
 
   async stream(signal: AbortSignal, sink: EventSink): Promise<void> {

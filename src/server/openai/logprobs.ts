@@ -1,4 +1,5 @@
 import type { TokenLogprobs } from "../../protocol/engine-client.ts";
+import type { PromptTokenLogprobs } from "../../text/prompt-logprobs.ts";
 import type { Tokenizer } from "../../tokenizer/tokenizer.ts";
 
 /** What JSON can hold in place of minus infinity; vLLM's value. */
@@ -109,4 +110,30 @@ function setOwn(target: Record<string, number>, key: string, value: number): voi
 
 export function emptyCompletionLogprobs(): CompletionLogprobs {
   return { text_offset: [], token_logprobs: [], tokens: [], top_logprobs: [] };
+}
+
+/** One token of a prompt or one that was likely in its place. */
+export interface PromptLogprob {
+  readonly logprob: number;
+  /** 1 = most likely; null where it is not among those asked for. */
+  readonly rank: number | null;
+  readonly decoded_token: string;
+}
+
+/** vLLM's `prompt_logprobs`: by token id, for each token of the prompt; null for the first. */
+export type PromptLogprobsBody = readonly (Readonly<Record<string, PromptLogprob>> | null)[];
+
+export function promptLogprobsBody(
+  tokenizer: Tokenizer,
+  tokens: readonly (PromptTokenLogprobs | null)[],
+): PromptLogprobsBody {
+  const entry = (id: number, logprob: number, rank: number | null): [string, PromptLogprob] => [
+    String(id),
+    { logprob: clamp(logprob), rank, decoded_token: describeToken(tokenizer, id).text },
+  ];
+  return tokens.map((token) => {
+    if (token === null) return null;
+    const top = token.topIds.map((id, place) => entry(id, token.topLogprobs[place]!, place + 1));
+    return Object.fromEntries([...top, entry(token.tokenId, token.logprob, token.rank)]);
+  });
 }

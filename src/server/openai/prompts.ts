@@ -1,8 +1,8 @@
 import { MillraceError } from "../../base/errors.ts";
 import type { ServedModel } from "../served-model.ts";
 import { demand, invalidField } from "./field-errors.ts";
-import { checkTokenIds } from "./sampling.ts";
 import type { CompletionBody, PromptBody } from "./schemas.ts";
+import { checkTokenIds } from "./token-rules.ts";
 
 /** Most prompts of one completion request, as vLLM has it. */
 const maxPrompts = 1024;

@@ -3,6 +3,7 @@ import { defaultSampling, type SamplingParams } from "../../protocol/sampling-pa
 import type { ServedModel } from "../served-model.ts";
 import { demand } from "./field-errors.ts";
 import type { SamplingBody } from "./schemas.ts";
+import { checkTokenIds, readTokenRules } from "./token-rules.ts";
 
 const maxStopStrings = 4;
 const maxChoices = 128;
@@ -64,7 +65,7 @@ export function planSequences(
       stopTokenIds: checkTokenIds(body.stop_token_ids ?? [], "stop_token_ids", model),
       ignoreEos: body.ignore_eos ?? false,
       logprobs,
-      logitBias: readLogitBias(body.logit_bias, model),
+      ...readTokenRules(body, model),
     },
     stop: readStop(body.stop),
     includeStopInOutput: body.include_stop_str_in_output ?? false,
@@ -73,23 +74,8 @@ export function planSequences(
   };
 }
 
-/** Sampling of choice `index`: each has its own seed, so that the choices differ and can be repeated. */
-export function samplingOfChoice(sampling: SamplingParams, index: number): SamplingParams {
-  if (sampling.seed === null || index === 0) return sampling;
-  return { ...sampling, seed: unsigned(sampling.seed + BigInt(index)) };
-}
-
 function unsigned(seed: bigint): bigint {
   return BigInt.asUintN(64, seed);
-}
-
-/** Errors: `invalid_request` for an id outside the vocabulary. */
-export function checkTokenIds(ids: readonly number[], param: string, model: ServedModel): readonly number[] {
-  const { vocabSize } = model.client.info;
-  const wrong = ids.findIndex((id) => id >= vocabSize);
-  const allowed = `a token id of the model's vocabulary (0 to ${vocabSize - 1})`;
-  demand(wrong === -1, `${param}[${wrong}]`, ids[wrong], allowed);
-  return ids;
 }
 
 function readStop(stop: SamplingBody["stop"]): readonly string[] {
@@ -98,23 +84,6 @@ function readStop(stop: SamplingBody["stop"]): readonly string[] {
   const empty = stops.indexOf("");
   demand(empty === -1, typeof stop === "string" ? "stop" : `stop[${empty}]`, "", "a text that is not empty");
   return stops;
-}
-
-function readLogitBias(
-  bias: SamplingBody["logit_bias"],
-  model: ServedModel,
-): ReadonlyMap<number, number> | null {
-  const entries = Object.entries(bias ?? {});
-  if (entries.length === 0) return null;
-  const { vocabSize } = model.client.info;
-  return new Map(
-    entries.map(([key, value]) => {
-      const isId = /^\d{1,9}$/.test(key) && Number(key) < vocabSize;
-      demand(isId, "logit_bias", { [key]: value }, `keyed by token ids (0 to ${vocabSize - 1})`);
-      demand(value >= -100 && value <= 100, `logit_bias.${key}`, value, "from -100 to 100");
-      return [Number(key), value];
-    }),
-  );
 }
 
 /** Errors: `invalid_request` for `stream_options` without `stream`. */

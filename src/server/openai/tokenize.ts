@@ -4,8 +4,8 @@ import type { ServerContext } from "../server-context.ts";
 import { encodeChat } from "./chat-prompt.ts";
 import { encodeText } from "./prompts.ts";
 import { readBody } from "./request-body.ts";
-import { checkTokenIds } from "./sampling.ts";
 import { detokenizeSchema, tokenizeSchema } from "./schemas.ts";
+import { checkTokenIds } from "./token-rules.ts";
 
 /** `POST /tokenize`: a prompt, or messages as the chat template renders them. */
 export async function handleTokenize(c: HttpContext, context: ServerContext): Promise<Response> {

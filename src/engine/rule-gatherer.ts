@@ -3,28 +3,21 @@ import type { SamplingColumns } from "./sampling-columns.ts";
 import type { SequenceTable } from "./sequence-table.ts";
 import { createFixedMask, isAllowed, maskWords, type TokenMask } from "./token-mask.ts";
 
+const none = new Int32Array(0);
+
 /**
- * Rows of logits that follow draft tokens, for speculation. A sequence with k drafts has k + 1 rows: the row of offset
- * i is drawn as if its first i drafts had been accepted. Rows of one sequence stand together, by rising offset.
+ * Writes what requests change in their logits into the columns of a step, row by row. Draft tokens stand in the table
+ * after the known ones; the row of offset i is drawn as if its first i drafts had been accepted. Rows of one sequence
+ * stand together, by rising offset.
  */
-export interface DraftRows {
-  /** [count] drafts before the row; 0 = it follows the known tokens. */
-  readonly offsets: Int32Array;
-  /** [count] where the drafts of the row's sequence begin in `tokens`. */
-  readonly starts: Int32Array;
-  readonly tokens: Int32Array;
-}
-
-const noDrafts = new Int32Array(0);
-
-/** Writes what requests change in their logits into the columns of a step, row by row. */
 export class RuleGatherer {
   readonly #table: SequenceTable;
   readonly #columns: SamplingColumns;
   #numWords = 0;
   /** The row of the table whose rows of logits are being added; −1 for none. */
   #row = -1;
-  #drafts: Int32Array = noDrafts;
+  /** Its drafts: `#tokenIds[#draftStart + i]`. */
+  #tokenIds: Int32Array = none;
   #draftStart = 0;
   #historyBegin = 0;
   #historyEnd = 0;
@@ -43,16 +36,9 @@ export class RuleGatherer {
     this.#numWords = maskWords(vocabSize);
   }
 
-  /** Adds row `index` of the batch, which belongs to `row` of the table. */
-  add(index: number, row: number, rules: RowRules, drafts: DraftRows | undefined): void {
-    const offset = drafts === undefined ? 0 : drafts.offsets[index]!;
-    if (row !== this.#row) {
-      this.end();
-      this.#row = row;
-      this.#drafts = drafts?.tokens ?? noDrafts;
-      this.#draftStart = drafts === undefined ? 0 : drafts.starts[index]!;
-      this.#open(row, rules);
-    }
+  /** Adds row `index` of the batch, which belongs to `row` of the table and follows `offset` drafts. */
+  add(index: number, row: number, offset: number, rules: RowRules): void {
+    if (row !== this.#row) this.#open(row, rules);
     const numOutput = this.#table.numOutputTokens(row) + offset;
     this.#columns.addBiases(numOutput < this.#table.minTokens[row]! ? rules.untilMinTokens : rules.always);
     for (const word of rules.badWords) {
@@ -72,6 +58,10 @@ export class RuleGatherer {
 
   #open(row: number, rules: RowRules): void {
     const columns = this.#columns;
+    this.end();
+    this.#row = row;
+    this.#tokenIds = this.#table.tokenIds(row);
+    this.#draftStart = this.#table.numTokens[row]!;
     if (rules.allowedTokenIds !== null) rules.mask ??= createFixedMask(rules.allowedTokenIds, this.#numWords);
     rules.follow(this.#table, row);
     this.#historyBegin = columns.numHistory;
@@ -84,17 +74,10 @@ export class RuleGatherer {
 
   /** Whether the output ends in all tokens of the word but its last. */
   #isOneShortOf(word: readonly number[], offset: number): boolean {
-    const table = this.#table;
-    const row = this.#row;
     const numBefore = word.length - 1;
-    if (numBefore > table.numOutputTokens(row) + offset) return false;
-    const ids = table.tokenIds(row);
-    const numTokens = table.numTokens[row]!;
-    for (let back = 1; back <= numBefore; back += 1) {
-      const draft = offset - back;
-      const id = draft >= 0 ? this.#drafts[this.#draftStart + draft]! : ids[numTokens + draft]!;
-      if (id !== word[numBefore - back]) return false;
-    }
+    if (numBefore > this.#table.numOutputTokens(this.#row) + offset) return false;
+    const first = this.#draftStart + offset - numBefore;
+    for (let at = 0; at < numBefore; at += 1) if (this.#tokenIds[first + at] !== word[at]) return false;
     return true;
   }
 
@@ -103,10 +86,10 @@ export class RuleGatherer {
     const columns = this.#columns;
     const { penalties, historyRanges } = columns.batch;
     for (let draft = columns.numHistory - this.#historyEnd; draft < offset; draft += 1) {
-      const id = this.#drafts[this.#draftStart + draft]!;
+      const id = this.#tokenIds[this.#draftStart + draft]!;
       let count = rules.history!.countOf(id) + 1;
       for (let before = 0; before < draft; before += 1) {
-        if (this.#drafts[this.#draftStart + before] === id) count += 1;
+        if (this.#tokenIds[this.#draftStart + before] === id) count += 1;
       }
       columns.addHistoryEntry(id, count);
     }
@@ -123,7 +106,7 @@ export class RuleGatherer {
     const { batch } = this.#columns;
     if (this.#maskAt < 0) this.#fill(mask);
     while (this.#numMaskDrafts < offset && !this.#isMaskStuck) {
-      const id = this.#drafts[this.#draftStart + this.#numMaskDrafts]!;
+      const id = this.#tokenIds[this.#draftStart + this.#numMaskDrafts]!;
       this.#isMaskStuck = !isAllowed(batch.allowed, this.#maskAt, id);
       if (this.#isMaskStuck) break;
       mask.accept(id);

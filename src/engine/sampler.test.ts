@@ -4,7 +4,6 @@ import type { Ops, SamplingBatch, SamplingOutput, Tensor } from "../kernels/ops.
 import { sampleRows } from "../kernels/reference/reference-sampling.ts";
 import { defaultSampling, maxBadWords, type SamplingParams } from "../protocol/sampling-params.ts";
 import { checkSampling } from "./check-sampling.ts";
-import type { DraftRows } from "./rule-gatherer.ts";
 import { Sampler } from "./sampler.ts";
 import { SequenceTable, sequenceKinds } from "./sequence-table.ts";
 import type { TokenMask } from "./token-mask.ts";
@@ -16,7 +15,7 @@ interface Bench {
   readonly table: SequenceTable;
   readonly sampler: Sampler;
   /** Draws from these rows of logits. */
-  draw(logits: readonly Float32Array[], rows: readonly number[], drafts?: DraftRows): SamplingOutput;
+  draw(logits: readonly Float32Array[], rows: readonly number[], offsets?: readonly number[]): SamplingOutput;
 }
 
 function createBench(maxNumRows = 32): Bench {
@@ -30,10 +29,10 @@ function createBench(maxNumRows = 32): Bench {
   return {
     table,
     sampler,
-    draw(logits, rows, drafts) {
+    draw(logits, rows, offsets = rows.map(() => 0)) {
       current = Float32Array.from(logits.flatMap((row) => [...row]));
       const tensor: Tensor = { id: 0, rows: logits.length, cols: vocabSize, form: "f32" };
-      sampler.sample(tensor, Int32Array.from(rows), rows.length, drafts);
+      sampler.sample(tensor, Int32Array.from(rows), Int32Array.from(offsets), rows.length);
       return sampler.output;
     },
   };
@@ -54,6 +53,12 @@ function open({ table, sampler }: Bench, { prompt, output, sampling }: Sequence)
 
 function logitsOf(seed: number): Float32Array {
   return Float32Array.from({ length: vocabSize }, (_, id) => 4 * Math.sin((id + 1) * (seed + 1.7)));
+}
+
+/** Writes drafts where the table keeps them: after the known tokens. */
+function propose(table: SequenceTable, row: number, drafts: readonly number[]): void {
+  for (const id of drafts) table.append(row, id);
+  table.numTokens[row]! -= drafts.length;
 }
 
 const rowOf = (out: SamplingOutput, index: number): unknown => ({
@@ -98,7 +103,7 @@ const sequence: fc.Arbitrary<Sequence> = fc.record({
 /** The logits that the request draws from, straight from the definitions. */
 function changedLogits(raw: Float32Array, { prompt, output, sampling: s }: Sequence): number[] {
   const banned = new Set<number>();
-  for (const word of s.badWords ?? []) {
+  for (const word of s.badWords) {
     const before = word.slice(0, -1);
     const end = output.slice(output.length - before.length);
     if (before.length <= output.length && before.every((id, at) => id === end[at])) banned.add(word.at(-1)!);
@@ -108,8 +113,8 @@ function changedLogits(raw: Float32Array, { prompt, output, sampling: s }: Seque
     if (banned.has(id) || s.allowedTokenIds?.includes(id) === false) return -Infinity;
     let x = logit + (s.logitBias?.get(id) ?? 0);
     const count = output.filter((each) => each === id).length;
-    if (count > 0 || prompt.includes(id)) x = x > 0 ? x / s.repetitionPenalty! : x * s.repetitionPenalty!;
-    return x - s.frequencyPenalty! * count - (count > 0 ? s.presencePenalty! : 0);
+    if (count > 0 || prompt.includes(id)) x = x > 0 ? x / s.repetitionPenalty : x * s.repetitionPenalty;
+    return x - s.frequencyPenalty * count - (count > 0 ? s.presencePenalty : 0);
   });
 }
 
@@ -149,18 +154,17 @@ test("the row behind drafts draws as if they had been accepted, among other sequ
   fc.assert(
     fc.property(fc.array(drafted, { minLength: 1, maxLength: 3 }), (some) => {
       const bench = createBench();
-      const [rows, offsets, starts, draftTokens]: number[][] = [[], [], [], []];
+      const rows: number[] = [];
+      const offsets: number[] = [];
       const expected: unknown[] = [];
       const logits: Float32Array[] = [];
       for (const { sequence: each, drafts } of some) {
         const row = open(bench, each);
-        const start = draftTokens!.length;
-        draftTokens!.push(...drafts);
+        propose(bench.table, row, drafts);
         for (let offset = 0; offset <= drafts.length; offset += 1) {
-          rows!.push(row);
-          offsets!.push(offset);
-          starts!.push(start);
-          const next = logitsOf(rows!.length);
+          rows.push(row);
+          offsets.push(offset);
+          const next = logitsOf(rows.length);
           logits.push(next);
           const grown = { ...each, output: [...each.output, ...drafts.slice(0, offset)] };
           const isReachable = grown.output
@@ -171,12 +175,8 @@ test("the row behind drafts draws as if they had been accepted, among other sequ
           expected.push(isReachable ? rowOf(out, 0) : expect.anything());
         }
       }
-      const out = bench.draw(logits, rows!, {
-        offsets: Int32Array.from(offsets!),
-        starts: Int32Array.from(starts!),
-        tokens: Int32Array.from(draftTokens!),
-      });
-      expect(rows!.map((_, index) => rowOf(out, index))).toEqual(expected);
+      const out = bench.draw(logits, rows, offsets);
+      expect(rows.map((_, index) => rowOf(out, index))).toEqual(expected);
     }),
     { numRuns: 150, seed: 3 },
   );
@@ -231,18 +231,15 @@ test("a mask sees the output's tokens once, tries allowed drafts and takes them 
   expect(bench.draw([logitsOf(1)], [row]).tokenIds[0]).toBe(2);
   bench.table.append(row, 2);
   bench.table.append(row, 3);
-  const drafts = (tokens: number[]): DraftRows => ({
-    offsets: Int32Array.of(0, 0, 1, 2, 3),
-    starts: Int32Array.of(0, 1, 1, 1, 1),
-    tokens: Int32Array.from([8, ...tokens]),
-  });
   const logits = [0, 1, 2, 3, 4].map(logitsOf);
-  const good = bench.draw(logits, [free, row, row, row, row], drafts([4, 5, 6]));
-  expect([...good.tokenIds.subarray(1, 5)]).toEqual([4, 5, 6, 7]);
+  const draw = (drafts: number[]): number[] => {
+    propose(bench.table, row, drafts);
+    return [...bench.draw(logits, [free, row, row, row, row], [0, 0, 1, 2, 3]).tokenIds.subarray(1, 5)];
+  };
+  expect(draw([4, 5, 6])).toEqual([4, 5, 6, 7]);
   expect(mask.seen).toEqual([0, 1, 2, 3]);
   // The second draft is forbidden: what stands behind it is not used, and the mask never hears of it.
-  const bad = bench.draw(logits, [free, row, row, row, row], drafts([4, 17, 18]));
-  expect([...bad.tokenIds.subarray(1, 3)]).toEqual([4, 5]);
+  expect(draw([4, 17, 18]).slice(0, 2)).toEqual([4, 5]);
   expect(mask.seen).toEqual([0, 1, 2, 3]);
 });
 

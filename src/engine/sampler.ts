@@ -3,7 +3,7 @@ import { invariant } from "../base/invariant.ts";
 import type { Ops, SamplingOutput, Tensor } from "../kernels/ops.ts";
 import { defaultSampling, type SamplingParams } from "../protocol/sampling-params.ts";
 import { RowRules } from "./row-rules.ts";
-import { type DraftRows, RuleGatherer } from "./rule-gatherer.ts";
+import { RuleGatherer } from "./rule-gatherer.ts";
 import { SamplingColumns } from "./sampling-columns.ts";
 import type { SequenceTable } from "./sequence-table.ts";
 import type { TokenMask } from "./token-mask.ts";
@@ -15,6 +15,8 @@ import type { TokenMask } from "./token-mask.ts";
  */
 export class Sampler {
   readonly output: SamplingOutput;
+  /** Most draws of one step. */
+  readonly maxRows: number;
   readonly #ops: Ops;
   readonly #table: SequenceTable;
   /** By row of the table; null = the request changes no logits, the usual case. */
@@ -22,20 +24,20 @@ export class Sampler {
   readonly #columns: SamplingColumns;
   readonly #gatherer: RuleGatherer;
 
-  /** @param maxNumRows most rows of logits in one call */
-  constructor(ops: Ops, table: SequenceTable, maxNumRows: number, maxLogprobs: number) {
+  constructor(ops: Ops, table: SequenceTable, maxRows: number, maxLogprobs: number) {
+    this.maxRows = maxRows;
     this.#ops = ops;
     this.#table = table;
     this.#rules = Array.from({ length: table.capacity }, () => null);
-    this.#columns = new SamplingColumns(maxNumRows);
+    this.#columns = new SamplingColumns(maxRows);
     this.#gatherer = new RuleGatherer(table, this.#columns);
     this.output = {
-      tokenIds: new Int32Array(maxNumRows),
-      logprobs: new Float32Array(maxNumRows),
-      ranks: new Int32Array(maxNumRows),
+      tokenIds: new Int32Array(maxRows),
+      logprobs: new Float32Array(maxRows),
+      ranks: new Int32Array(maxRows),
       maxLogprobs,
-      topIds: new Int32Array(maxNumRows * maxLogprobs),
-      topLogprobs: new Float32Array(maxNumRows * maxLogprobs),
+      topIds: new Int32Array(maxRows * maxLogprobs),
+      topLogprobs: new Float32Array(maxRows * maxLogprobs),
     };
   }
 
@@ -71,18 +73,19 @@ export class Sampler {
   /**
    * Draws one token for each of the `count` rows of `logits`, f32 [count, vocab]; the result is in `output`.
    *
-   * @param rows [count] row of the table that each row of logits belongs to
-   * @param drafts given where a sequence may have several rows of logits
+   * @param rows [count] row of the table that each row of logits belongs to; those of one sequence stand together
+   * @param offsets [count] drafts between the last known token of rows[i] and draw i, rising within a sequence. They
+   *   stand in the table after the known tokens, and the draw is made as if they had been drawn
    */
-  sample(logits: Tensor, rows: Int32Array, count: number, drafts?: DraftRows): void {
+  sample(logits: Tensor, rows: Int32Array, offsets: Int32Array, count: number): void {
     const columns = this.#columns;
     columns.begin(count);
     this.#gatherer.begin(logits.cols);
     for (let index = 0; index < count; index += 1) {
       const row = rows[index]!;
-      this.#gather(index, row, drafts === undefined ? 0 : drafts.offsets[index]!);
+      this.#gather(index, row, offsets[index]!);
       const rules = this.#rules[row]!;
-      if (rules !== null) this.#gatherer.add(index, row, rules, drafts);
+      if (rules !== null) this.#gatherer.add(index, row, offsets[index]!, rules);
     }
     this.#gatherer.end();
     columns.batch.biasStarts[count] = columns.numBiases;

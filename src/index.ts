@@ -6,5 +6,8 @@ export { startEngineWorker } from "./engine/worker-client.ts";
 export { openCheckpoint } from "./formats/open-checkpoint.ts";
 export type * from "./protocol/engine-client.ts";
 export { defaultSampling, type SamplingParams } from "./protocol/sampling-params.ts";
+export { encodeBadWords } from "./text/bad-words.ts";
+export { type ChoiceDelta, type ChoiceStream, createChoiceStream } from "./text/choices.ts";
+export { type PromptTokenLogprobs, scorePrompt } from "./text/prompt-logprobs.ts";
 export { createTextStream, type TextStreamRequest } from "./text/text-generator.ts";
 export { createTokenizer } from "./tokenizer/create-tokenizer.ts";

@@ -25,14 +25,14 @@ const changes: readonly Partial<SamplingParams>[] = [
   { repetitionPenalty: 0.7, presencePenalty: -1, temperature: 0.7, topP: 0.9 },
   { allowedTokenIds: [5, 6, 7, 80, 81, 200], temperature: 1 },
   {
-    minTokens: 20,
-    badWords: [[10], [11, 12]],
+    badWords: [[10], [11, 11]],
     logitBias: new Map([
-      [11, 40],
-      [12, 39],
-      [13, 20],
+      [10, 3000],
+      [11, 2000],
+      [12, 1000],
     ]),
   },
+  { minTokens: 20, ignoreEos: false, temperature: 1 },
   {},
 ];
 
@@ -84,8 +84,8 @@ test("the same tokens and logprob bits alone, in a batch, in small chunks and af
   expect(tight.outputs).toEqual(alone);
   const [, , , allowed, worded] = alone.map(idsOf);
   expect([5, 6, 7, 80, 81, 200]).toEqual(expect.arrayContaining([...new Set(allowed)]));
-  // Token 11 has the largest bias; 12 comes second, but never behind 11.
-  expect(worded!.slice(0, 5)).toEqual([11, 11, 11, 11, 11]);
+  // 10 has the largest bias but is a bad word; 11 comes next, but not twice running.
+  expect(worded!.slice(0, 5)).toEqual([11, 12, 11, 12, 11]);
 });
 
 test("constraints that leave no token end that request, and only that one", async () => {

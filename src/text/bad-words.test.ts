@@ -3,7 +3,7 @@ import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { encodeBadWords } from "./bad-words.ts";
 
 /** Longest match first, as a vocabulary with and without leading spaces would have it. */
-const vocabulary = ["tree", " tree", "house", " ", "boat", " boat", "s", " ship"];
+const vocabulary = ["tree", " tree", "house", " ", "boat", " boat", "s", " ship", "hip"];
 
 function encode(text: string): number[] {
   const ids: number[] = [];
@@ -18,11 +18,13 @@ function encode(text: string): number[] {
 
 const tokenizer = { encode } as unknown as Tokenizer;
 
-test("bans a word at the beginning and behind a space, where that is another token of the same number", () => {
+test("bans a word at the beginning and behind a space, once where one form bans the other", () => {
   expect(encodeBadWords(["tree"], tokenizer)).toEqual([[0], [1]]);
   expect(encodeBadWords(["  tree", "boats"], tokenizer)).toEqual([[0], [1], [4, 6], [5, 6]]);
   // " house" is a space and the same token: banning the token already bans it.
   expect(encodeBadWords(["house"], tokenizer)).toEqual([[2]]);
+  // "ship" alone has two tokens, and one with its space.
+  expect(encodeBadWords(["ship"], tokenizer)).toEqual([[6, 8], [7]]);
   expect(encodeBadWords([], tokenizer)).toEqual([]);
 });
 

@@ -3,8 +3,11 @@ import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 
 /**
  * The token sequences of words that must not be generated, for `SamplingParams.badWords`. Each word counts at the
- * beginning of a text and, with a space before it, within one; the second form is left out where it begins with the
- * same token or has another number of tokens (vLLM's rule). Errors: `invalid_request` for a word without a token.
+ * beginning of a text and, with a space before it, within one; the second form is left out where it ends in the
+ * tokens of the first, which bans it already. Errors: `invalid_request` for a word without a token.
+ *
+ * Why not vLLM's rule, which drops the second form where it has another number of tokens: a word whose usual form is
+ * one token, but two without its space, would come through.
  */
 export function encodeBadWords(words: readonly string[], tokenizer: Tokenizer): number[][] {
   return words.flatMap((word, index) => {
@@ -12,8 +15,9 @@ export function encodeBadWords(words: readonly string[], tokenizer: Tokenizer): 
     const first = tokenizer.encode(bare, { addSpecialTokens: false });
     if (first.length === 0) throw emptyWord(index, word);
     const spaced = tokenizer.encode(` ${bare}`, { addSpecialTokens: false });
-    const isOther = spaced.length === first.length && spaced[0] !== first[0];
-    return isOther ? [first, spaced] : [first];
+    const end = spaced.slice(-first.length);
+    const isBanned = first.every((id, at) => id === end[at]);
+    return isBanned ? [first] : [first, spaced];
   });
 }
 

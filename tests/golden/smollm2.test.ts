@@ -74,6 +74,26 @@ describeWithData("SmolLM2-135M-Instruct against transformers in float32", () => 
     describe.skipIf(!backend.isAvailable || !backend.isNative)(
       `${run.backend}, the file's 4-bit weights`,
       () => {
+        test("an int8 KV cache stays close to an f16 one: mean KL at most 0.001, same top-1 in 98 %", () => {
+          const ops = backend.create();
+          try {
+            const loaded = openModel(ops, modelPath, { dtype: "auto", activations: "f32" });
+            const total = { divergence: 0, agreements: 0, rows: 0 };
+            for (const { ids, greedy } of golden.prompts) {
+              const tokens = [...ids, ...greedy];
+              const f16 = promptLogits(ops, loaded, tokens, "f16");
+              compareRows(f16, promptLogits(ops, loaded, tokens, "int8"), total);
+            }
+            const divergence = total.divergence / total.rows;
+            const agreement = total.agreements / total.rows;
+            console.log(`int8 KV against f16: mean KL ${divergence}, top-1 ${agreement}, ${total.rows} rows`);
+            expect(divergence).toBeLessThanOrEqual(0.001);
+            expect(agreement).toBeGreaterThanOrEqual(0.98);
+          } finally {
+            ops.close();
+          }
+        });
+
         test("int8 activations in blocks stay close to f32 ones: mean KL at most 0.004, same top-1 in 94 %", () => {
           const ops = backend.create();
           try {

@@ -21,6 +21,9 @@ const fields = {
   numSwappedBlocks: 16,
   numRecomputedTokens: 17,
   numPrefixMismatches: 18,
+  numDrafts: 19,
+  numDraftTokens: 20,
+  numAcceptedTokens: 21,
 } as const;
 
 type Field = keyof typeof fields;
@@ -68,6 +71,9 @@ export class EngineCounters {
       numSwappedBlocks: this.get("numSwappedBlocks"),
       numRecomputedTokens: this.get("numRecomputedTokens"),
       numPrefixMismatches: this.get("numPrefixMismatches"),
+      numDrafts: this.get("numDrafts"),
+      numDraftTokens: this.get("numDraftTokens"),
+      numAcceptedTokens: this.get("numAcceptedTokens"),
       lastStepAgeMs: isBusy ? Math.max(0, sharedNow() - this.get("lastStepEndMs")) : 0,
     };
   }

@@ -1,16 +1,18 @@
 import { MillraceError, messageOf } from "../base/errors.ts";
 import { invariant } from "../base/invariant.ts";
 import type { Ops } from "../kernels/ops.ts";
-import type { EngineInfo, GenerateRequest, ScoreRequest } from "../protocol/engine-client.ts";
+import type { EngineInfo, GenerateRequest, ScoreRequest, StepTrace } from "../protocol/engine-client.ts";
 import { maxLogprobs } from "../protocol/sampling-params.ts";
 import { type AdmissionLimits, checkGenerateRequest, checkScoreRequest } from "./admission.ts";
 import { AdmissionControl, type Arrival } from "./admission-control.ts";
 import { createKvManager } from "./create-kv-manager.ts";
+import type { EngineCommand } from "./engine-command.ts";
 import type { EngineParts } from "./engine-parts.ts";
 import { EngineCounters, sharedNow } from "./engine-stats.ts";
 import type { KvManager } from "./kv-manager.ts";
 import { ModelRunner } from "./model-runner.ts";
 import type { EngineSink, StepMessage } from "./open-requests.ts";
+import { RequestTraces } from "./request-trace.ts";
 import { Sampler } from "./sampler.ts";
 import { Scheduler, type StepPlan } from "./scheduler.ts";
 import { ScoreTable } from "./score-table.ts";
@@ -20,22 +22,6 @@ import { StepCosts } from "./step-costs.ts";
 import { StepResults } from "./step-results.ts";
 import { StopRules } from "./stop-rules.ts";
 import { createVictimPolicy } from "./victim-policy.ts";
-
-type Command =
-  | {
-      readonly kind: "generate";
-      readonly handle: number;
-      readonly request: GenerateRequest;
-      readonly arrivalMs: number;
-    }
-  | {
-      readonly kind: "score";
-      readonly handle: number;
-      readonly request: ScoreRequest;
-      readonly arrivalMs: number;
-    }
-  | { readonly kind: "abort"; readonly handle: number }
-  | { readonly kind: "reset"; readonly handle: number };
 
 /**
  * Runs all open requests of one model, step by step. Commands wait in an inbox that is read between steps. One bad
@@ -56,11 +42,12 @@ export class Engine implements EngineSink {
   readonly #scoreTable: ScoreTable;
   readonly #runner: ModelRunner;
   readonly #results: StepResults;
+  readonly #traces: RequestTraces;
   readonly #drawSeed: SeedSource;
   readonly #rows = new Map<number, number>();
   readonly #expired = new Int32Array(16);
   #onMessage: (message: StepMessage) => void = () => {};
-  #inbox: Command[] = [];
+  #inbox: EngineCommand[] = [];
   #loop: Promise<void> | null = null;
   /** Set when the engine takes nothing more: closed, or broken by a fault of its own. */
   #end: Error | null = null;
@@ -106,6 +93,8 @@ export class Engine implements EngineSink {
     });
     this.#runner = runner;
     this.#results = new StepResults({ table, sampler, runner, stopRules, scores, counters });
+    const { hitEnds } = this.#kv;
+    this.#traces = new RequestTraces({ table, counters, hitEnds, maxNumSeqs, now: sharedNow });
     this.#drawSeed = createSeedSource(parts.seed);
     this.counters.set("numTotalBlocks", cache.numBlocks);
     this.counters.set("blockSize", blockSize);
@@ -132,6 +121,11 @@ export class Engine implements EngineSink {
   /** Forgets what the prefix cache holds. Requests that run are not touched. */
   resetPrefixCache(): void {
     this.#take({ kind: "reset", handle: -1 });
+  }
+
+  /** The newest steps, oldest first. */
+  recentSteps(): readonly StepTrace[] {
+    return this.#traces.recentSteps();
   }
 
   /** One iteration: choose tokens, run the model on them, draw, publish. Never throws for one bad request. */
@@ -169,7 +163,7 @@ export class Engine implements EngineSink {
     invariant(this.#rows.size > 0 || isFree, "idle, but blocks are held");
   }
 
-  #take(command: Command): void {
+  #take(command: EngineCommand): void {
     if (this.#end === null) {
       this.#inbox.push(command);
       this.#loop ??= this.#runSteps();
@@ -198,12 +192,14 @@ export class Engine implements EngineSink {
   }
 
   async #run(plan: StepPlan): Promise<void> {
+    this.#traces.beginStep(plan);
     const beginMs = performance.now();
     await this.#runner.run(plan);
     const timeMs = performance.now() - beginMs;
     this.#costs.observeStep(plan.numTokens, timeMs / 1000);
     this.#admission.estimate.observeStep(plan.numTokens, timeMs);
     this.#results.collectTokens();
+    this.#traces.endStep(plan);
     this.#scheduler.commit(plan);
     this.#results.collectScores(plan);
     this.#endSequences();
@@ -233,6 +229,7 @@ export class Engine implements EngineSink {
     const row = this.#table.open(handle, sequenceKinds.generate, promptTokenIds);
     this.#sampler.admit(row, sampling, sampling.seed ?? this.#drawSeed(), this.info.eosTokenIds);
     this.#stopRules.admit(row, sampling);
+    this.#traces.open(row, arrivalMs, request);
     this.#enter(row, arrival);
   }
 
@@ -242,6 +239,7 @@ export class Engine implements EngineSink {
     this.#admission.check(arrival, this.#scheduler, sharedNow());
     const row = this.#table.open(handle, sequenceKinds.score, request.tokenIds, request.start);
     this.#scoreTable.admit(row, request);
+    this.#traces.open(row, arrivalMs, {});
     this.#enter(row, arrival);
   }
 
@@ -321,7 +319,10 @@ export class Engine implements EngineSink {
 
   /** Gives back everything that a sequence holds. */
   #release(row: number): void {
-    this.#rows.delete(this.#table.handles[row]!);
+    const handle = this.#table.handles[row]!;
+    const trace = this.#traces.close(row);
+    if (trace !== null) this.#results.explain(handle, trace);
+    this.#rows.delete(handle);
     this.#sampler.release(row);
     this.#stopRules.release(row);
     this.#scoreTable.release(row);
@@ -364,6 +365,7 @@ const nothing: StepMessage = {
   records: { ints: new Int32Array(0), floats: new Float32Array(0) },
   scores: [],
   failures: [],
+  traces: [],
 };
 
 function nextTurn(): Promise<void> {

@@ -12,6 +12,8 @@ export function createInProcessClient(engine: Engine): EngineClient {
     score: (request) => open.score(request),
     abort: (requestId) => open.abort(requestId),
     stats: () => Promise.resolve(engine.counters.read()),
+    recentSteps: () => Promise.resolve(engine.recentSteps()),
+    resetPrefixCache: () => engine.resetPrefixCache(),
     close: async () => {
       await engine.close();
       open.failAll(engineClosed());

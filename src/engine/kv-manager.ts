@@ -305,6 +305,7 @@ export class KvManager {
       this.#publishTail(row, Math.min(table.numComputed[row]!, held * blockSize));
       table.numComputed[row] = kept * blockSize;
       this.numLostTokens += numLost;
+      table.traces.countRecompute(row, numLost);
     }
     for (let index = held - 1; index >= kept; index -= 1) this.#releaseBlock(blocks[index]!);
     table.numBlocks[row] = kept;
@@ -322,6 +323,7 @@ export class KvManager {
       return false;
     }
     this.numSwappedBlocks += count;
+    this.#table.traces.countSwap(row, count);
     return true;
   }
 

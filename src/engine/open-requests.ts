@@ -1,6 +1,7 @@
 import { MillraceError } from "../base/errors.ts";
 import type { EngineOutput, GenerateRequest, ScoreRequest, ScoreResult } from "../protocol/engine-client.ts";
 import { OutputQueue } from "./output-queue.ts";
+import type { EngineTrace } from "./request-trace.ts";
 import { emptyScore } from "./score-table.ts";
 import { readStep, type StepRecords } from "./step-record.ts";
 
@@ -16,6 +17,8 @@ export interface StepMessage {
   readonly records: StepRecords;
   readonly scores: readonly { readonly handle: number; readonly result: ScoreResult }[];
   readonly failures: readonly { readonly handle: number; readonly error: Error }[];
+  /** Of requests that end with this message and asked for it. */
+  readonly traces: readonly { readonly handle: number; readonly trace: EngineTrace }[];
 }
 
 interface OpenScore {
@@ -30,6 +33,8 @@ export class OpenRequests {
   readonly #queues = new Map<number, { readonly requestId: string; readonly queue: OutputQueue }>();
   readonly #scores = new Map<number, OpenScore>();
   #nextHandle = 0;
+  /** Queues that the message just read brought something. */
+  readonly #touched: OutputQueue[] = [];
   #failure: Error | null = null;
 
   constructor(sink: EngineSink) {
@@ -40,9 +45,16 @@ export class OpenRequests {
     return this.#queues.size + this.#scores.size;
   }
 
+  /** Bytes of the tokens that wait for readers of open requests. */
+  get queuedBytes(): number {
+    let sum = 0;
+    for (const { queue } of this.#queues.values()) sum += queue.sizeBytes;
+    return sum;
+  }
+
   generate(request: GenerateRequest): AsyncIterable<EngineOutput> {
     const { requestId } = request;
-    const queue = new OutputQueue(() => this.abort(requestId));
+    const queue = new OutputQueue(requestId, () => this.abort(requestId));
     if (this.#failure !== null) queue.fail(this.#failure);
     else if (this.#handles.has(requestId)) queue.fail(duplicateId(requestId));
     else {
@@ -71,14 +83,17 @@ export class OpenRequests {
   }
 
   receive(message: StepMessage): void {
-    readStep(
-      message.records,
-      (handle) => this.#queues.get(handle)?.requestId,
-      (handle, output) => {
-        this.#queues.get(handle)!.queue.push(output);
-        if (output.finishReason !== null) this.#forget(handle);
-      },
-    );
+    for (const { handle, trace } of message.traces) this.#queues.get(handle)?.queue.explain(trace);
+    readStep(message.records, (record) => {
+      const queue = this.#queues.get(record.handle)?.queue;
+      if (queue === undefined) return;
+      queue.add(record);
+      this.#touched.push(queue);
+      if (record.finishReason !== null) this.#forget(record.handle);
+    });
+    // A step that brought several tokens to one request is one output.
+    for (const queue of this.#touched) queue.deliver();
+    this.#touched.length = 0;
     for (const { handle, result } of message.scores) {
       this.#scores.get(handle)?.resolve(result);
       this.#scores.delete(handle);

@@ -1,19 +1,30 @@
-import type { EngineOutput } from "../protocol/engine-client.ts";
+import type { EngineOutput, FinishReason, RequestTrace } from "../protocol/engine-client.ts";
+import type { EngineTrace } from "./request-trace.ts";
+import type { StepRecord } from "./step-record.ts";
+import { TokenBuffer } from "./token-buffer.ts";
 
 /**
- * Outputs of one request between the engine and its reader. Holds at most `maxTokens` outputs, since a request makes
- * no more. One reader; leaving its loop early calls `onLeave`.
+ * Outputs of one request between the engine and its reader. What comes while the reader is busy is put together, so
+ * that a late reader gets one output with many tokens, and what waits is at most the numbers of `maxTokens` tokens.
+ * The sequence itself goes on: to hold it back would keep its KV blocks from others. One reader; leaving its loop
+ * early calls `onLeave`.
  */
 export class OutputQueue implements AsyncIterableIterator<EngineOutput> {
+  readonly #requestId: string;
   readonly #onLeave: () => void;
-  readonly #outputs: EngineOutput[] = [];
-  #numRead = 0;
+  readonly #tokens = new TokenBuffer();
+  #hasOutput = false;
+  #finishReason: FinishReason | null = null;
+  #stopReason: number | null = null;
+  #numCachedTokens = 0;
+  #trace: EngineTrace | null = null;
   #error: Error | null = null;
   #isEnded = false;
   #waiting: PromiseWithReject | null = null;
 
   /** @param onLeave called once when the reader leaves before the request has ended */
-  constructor(onLeave: () => void) {
+  constructor(requestId: string, onLeave: () => void) {
+    this.#requestId = requestId;
     this.#onLeave = onLeave;
   }
 
@@ -21,13 +32,33 @@ export class OutputQueue implements AsyncIterableIterator<EngineOutput> {
     return this;
   }
 
-  push(output: EngineOutput): void {
+  /** Bytes of the tokens that wait for the reader. */
+  get sizeBytes(): number {
+    return this.#tokens.sizeBytes;
+  }
+
+  /** Adds what a step brought; `deliver` hands it over. */
+  add(record: StepRecord): void {
     if (this.#isEnded) return;
-    this.#isEnded = output.finishReason !== null;
+    this.#tokens.add(record);
+    this.#hasOutput = true;
+    this.#finishReason = record.finishReason;
+    this.#stopReason = record.stopReason;
+    this.#numCachedTokens = record.numCachedTokens;
+    this.#isEnded = record.finishReason !== null;
+  }
+
+  /** What the last output is to tell of the request's life. */
+  explain(trace: EngineTrace): void {
+    this.#trace = trace;
+  }
+
+  /** Wakes the reader if there is something for it. */
+  deliver(): void {
     const waiting = this.#waiting;
+    if (waiting === null || !this.#hasOutput) return;
     this.#waiting = null;
-    if (waiting === null) this.#outputs.push(output);
-    else waiting.resolve({ done: false, value: output });
+    waiting.resolve({ done: false, value: this.#take() });
   }
 
   /** Ends the request with an error, which the reader gets after the outputs before it. */
@@ -41,15 +72,7 @@ export class OutputQueue implements AsyncIterableIterator<EngineOutput> {
   }
 
   next(): Promise<IteratorResult<EngineOutput>> {
-    const output = this.#outputs[this.#numRead];
-    if (output !== undefined) {
-      this.#numRead += 1;
-      if (this.#numRead === this.#outputs.length) {
-        this.#outputs.length = 0;
-        this.#numRead = 0;
-      }
-      return Promise.resolve({ done: false, value: output });
-    }
+    if (this.#hasOutput) return Promise.resolve({ done: false, value: this.#take() });
     if (this.#error !== null) {
       const error = this.#error;
       this.#error = null;
@@ -66,10 +89,33 @@ export class OutputQueue implements AsyncIterableIterator<EngineOutput> {
       this.#isEnded = true;
       this.#onLeave();
     }
-    this.#outputs.length = 0;
+    this.#hasOutput = false;
+    this.#tokens.clear();
     this.#waiting?.resolve({ done: true, value: undefined });
     this.#waiting = null;
     return Promise.resolve({ done: true, value: undefined });
+  }
+
+  #take(): EngineOutput {
+    const { tokenIds, logprobs } = this.#tokens.take();
+    this.#hasOutput = false;
+    if (this.#isEnded) this.#tokens.clear();
+    const trace = this.#finishReason === null ? null : this.#trace;
+    return {
+      requestId: this.#requestId,
+      newTokenIds: tokenIds,
+      logprobs,
+      finishReason: this.#finishReason,
+      stopReason: this.#stopReason,
+      numCachedTokens: this.#numCachedTokens,
+      ...(trace === null ? {} : { trace: { ...trace, endedBy: this.#endedBy() } }),
+    };
+  }
+
+  #endedBy(): RequestTrace["endedBy"] {
+    if (this.#finishReason === "length") return "max_tokens";
+    if (this.#finishReason === "stop") return this.#stopReason === null ? "end_token" : "stop_token";
+    return "abort";
   }
 }
 

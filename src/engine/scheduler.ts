@@ -222,6 +222,7 @@ export class Scheduler {
     this.#table.dropDrafts(row);
     this.#kv.preempt(row, numFree);
     this.#queue.requeue(row);
+    this.#table.traces.numPreemptions[row]! += 1;
     this.#numPreemptions += 1;
   }
 

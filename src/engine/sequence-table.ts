@@ -1,4 +1,5 @@
 import { invariant } from "../base/invariant.ts";
+import { TraceColumns } from "./trace-columns.ts";
 
 /** What a sequence is for: drawing tokens, or scoring those it has. */
 export const sequenceKinds = { generate: 0, score: 1 } as const;
@@ -43,6 +44,7 @@ export class SequenceTable {
   readonly seeds: Uint32Array;
   /** Asked top log-probabilities; −1 for none at all. */
   readonly numLogprobs: Int32Array;
+  readonly traces: TraceColumns;
   readonly #tokenIds: Int32Array[];
   readonly #blockTables: Int32Array[];
   readonly #freeRows: Int32Array;
@@ -70,6 +72,7 @@ export class SequenceTable {
     this.minP = new Float32Array(capacity);
     this.seeds = new Uint32Array(capacity * 2);
     this.numLogprobs = new Int32Array(capacity);
+    this.traces = new TraceColumns(capacity);
     this.#tokenIds = Array.from({ length: capacity }, () => empty);
     this.#blockTables = Array.from({ length: capacity }, () => empty);
     this.#freeRows = Int32Array.from({ length: capacity }, (_, index) => capacity - 1 - index);
@@ -102,6 +105,7 @@ export class SequenceTable {
     this.isStarted[row] = 0;
     this.numBlocks[row] = 0;
     this.numCached[row] = 0;
+    this.traces.clear(row);
     return row;
   }
 

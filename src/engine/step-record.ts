@@ -1,4 +1,4 @@
-import type { EngineOutput, FinishReason, TokenLogprobs } from "../protocol/engine-client.ts";
+import type { FinishReason } from "../protocol/engine-client.ts";
 
 /**
  * What a step publishes, as two number arrays that can cross to another thread at the price of two buffers. A record
@@ -110,44 +110,55 @@ export const endedByEos: StepEnd = { finishReason: "stop", stopId: -1 };
 export const endedByLength: StepEnd = { finishReason: "length", stopId: -1 };
 export const endedByAbort: StepEnd = { finishReason: "abort", stopId: -1 };
 
-/** Calls `receive` with each record, as the output of the request whose id `requestIdOf` gives. */
-export function readStep(
-  records: StepRecords,
-  requestIdOf: (handle: number) => string | undefined,
-  receive: (handle: number, output: EngineOutput) => void,
-): void {
-  const { ints, floats } = records;
+/** One record of a step, as places in its arrays. Reused: valid until the next one is read. */
+export interface StepRecord {
+  handle: number;
+  ints: Int32Array;
+  floats: Float32Array;
+  numNew: number;
+  /** ints[tokensAt …] are the new token ids. */
+  tokensAt: number;
+  /** Top log-probabilities per token; −1: none were asked for. */
+  numTop: number;
+  /** ints[ranksAt …]: for each token its rank and numTop ids. */
+  ranksAt: number;
+  /** floats[floatsAt …]: for each token its log-probability and numTop more. */
+  floatsAt: number;
+  finishReason: FinishReason | null;
+  stopReason: number | null;
+  numCachedTokens: number;
+}
+
+/** Calls `receive` with each record in turn. */
+export function readStep({ ints, floats }: StepRecords, receive: (record: StepRecord) => void): void {
+  const record = { ...noRecord, ints, floats };
   let at = 0;
-  let floatAt = 0;
   while (at < ints.length) {
-    const handle = ints[at]!;
-    const numNew = ints[at + 1]!;
+    record.handle = ints[at]!;
+    record.numNew = ints[at + 1]!;
     const finish = ints[at + 2]!;
     const stopId = ints[at + 3]!;
-    const numCachedTokens = ints[at + 4]!;
-    const numTop = ints[at + 5]!;
-    const newTokenIds = Array.from(ints.subarray(at + 6, at + 6 + numNew));
-    at += 6 + numNew;
-    const logprobs: TokenLogprobs[] | null = numTop < 0 ? null : [];
-    for (let token = 0; logprobs !== null && token < numNew; token += 1) {
-      logprobs.push({
-        logprob: floats[floatAt]!,
-        rank: ints[at]!,
-        topIds: Array.from(ints.subarray(at + 1, at + 1 + numTop)),
-        topLogprobs: Array.from(floats.subarray(floatAt + 1, floatAt + 1 + numTop)),
-      });
-      at += 1 + numTop;
-      floatAt += 1 + numTop;
-    }
-    const requestId = requestIdOf(handle);
-    if (requestId === undefined) continue;
-    receive(handle, {
-      requestId,
-      newTokenIds,
-      logprobs,
-      finishReason: finish === 0 ? null : finishReasons[finish - 1]!,
-      stopReason: stopId < 0 ? null : stopId,
-      numCachedTokens,
-    });
+    record.finishReason = finish === 0 ? null : finishReasons[finish - 1]!;
+    record.stopReason = stopId < 0 ? null : stopId;
+    record.numCachedTokens = ints[at + 4]!;
+    record.numTop = ints[at + 5]!;
+    record.tokensAt = at + 6;
+    record.ranksAt = record.tokensAt + record.numNew;
+    const numRanked = record.numNew * (record.numTop + 1);
+    receive(record);
+    at = record.ranksAt + numRanked;
+    record.floatsAt += numRanked;
   }
 }
+
+const noRecord: Omit<StepRecord, "ints" | "floats"> = {
+  handle: 0,
+  numNew: 0,
+  tokensAt: 0,
+  numTop: -1,
+  ranksAt: 0,
+  floatsAt: 0,
+  finishReason: null,
+  stopReason: null,
+  numCachedTokens: 0,
+};

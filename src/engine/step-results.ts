@@ -3,6 +3,7 @@ import { maxLogprobs } from "../protocol/sampling-params.ts";
 import type { EngineCounters } from "./engine-stats.ts";
 import type { ModelRunner } from "./model-runner.ts";
 import type { StepMessage } from "./open-requests.ts";
+import type { EngineTrace } from "./request-trace.ts";
 import type { Sampler } from "./sampler.ts";
 import type { StepPlan } from "./scheduler.ts";
 import type { ScoreTable } from "./score-table.ts";
@@ -38,6 +39,7 @@ export class StepResults {
   readonly #drawn: { -readonly [Key in keyof DrawnLogprobs]: DrawnLogprobs[Key] };
   #scores: StepMessage["scores"][number][] = [];
   #failures: StepMessage["failures"][number][] = [];
+  #traces: StepMessage["traces"][number][] = [];
 
   constructor(parts: StepResultsParts) {
     this.#parts = parts;
@@ -91,12 +93,19 @@ export class StepResults {
     this.#writer.end(table.handles[row]!, table.numCached[row]!, endedByAbort);
   }
 
+  /** What a request that ends is to be told of its life; it travels with the end. */
+  explain(handle: number, trace: EngineTrace): void {
+    this.#traces.push({ handle, trace });
+  }
+
   /** What is to be told, or null. */
   take(): StepMessage | null {
     if (this.#writer.isEmpty && this.#scores.length + this.#failures.length === 0) return null;
-    const message = { records: this.#writer.take(), scores: this.#scores, failures: this.#failures };
+    const records = this.#writer.take();
+    const message = { records, scores: this.#scores, failures: this.#failures, traces: this.#traces };
     this.#scores = [];
     this.#failures = [];
+    this.#traces = [];
     return message;
   }
 

@@ -1,6 +1,6 @@
 import { Worker } from "node:worker_threads";
 import { fromWire, MillraceError, messageOf } from "../base/errors.ts";
-import type { EngineClient, EngineInfo } from "../protocol/engine-client.ts";
+import type { EngineClient, EngineInfo, StepTrace } from "../protocol/engine-client.ts";
 import type { EngineOptions } from "./engine-options.ts";
 import { counterBytes, EngineCounters } from "./engine-stats.ts";
 import { type EngineSink, engineClosed, OpenRequests } from "./open-requests.ts";
@@ -42,6 +42,8 @@ function loaded(worker: Worker): Promise<EngineInfo> {
 
 function connect(worker: Worker, info: EngineInfo, counters: EngineCounters): EngineClient {
   const open = new OpenRequests(commandSink(worker));
+  /** About recent steps, answered in order. */
+  const questions: Question[] = [];
   let isClosing = false;
   let hasExited = false;
   const exited = new Promise<void>((resolve) => {
@@ -49,13 +51,16 @@ function connect(worker: Worker, info: EngineInfo, counters: EngineCounters): En
       hasExited = true;
       // A thread that died in a step can no longer say that it stands still.
       counters.set("isBusy", 0);
-      open.failAll(isClosing ? engineClosed() : workerDied("", new Error(`exit code ${code}`)));
+      const failure = isClosing ? engineClosed() : workerDied("", new Error(`exit code ${code}`));
+      open.failAll(failure);
+      for (const { reject } of questions.splice(0)) reject(failure);
       resolve();
     });
   });
   worker.on("error", (cause) => open.failAll(workerDied("", cause)));
   worker.on("message", (report: WorkerReport) => {
     if (report.kind === "step") open.receive(fromWireStep(report));
+    else if (report.kind === "recent") questions.shift()?.resolve(report.steps);
   });
   return {
     info,
@@ -63,6 +68,14 @@ function connect(worker: Worker, info: EngineInfo, counters: EngineCounters): En
     score: (request) => open.score(request),
     abort: (requestId) => open.abort(requestId),
     stats: () => Promise.resolve(counters.read()),
+    recentSteps: () => {
+      if (hasExited) return Promise.reject(engineClosed());
+      return new Promise((resolve, reject) => {
+        questions.push({ resolve, reject });
+        post(worker, { kind: "recent" });
+      });
+    },
+    resetPrefixCache: () => post(worker, { kind: "reset" }),
     close: async () => {
       if (!isClosing && !hasExited) post(worker, { kind: "close" });
       isClosing = true;
@@ -71,15 +84,21 @@ function connect(worker: Worker, info: EngineInfo, counters: EngineCounters): En
   };
 }
 
+interface Question {
+  readonly resolve: (steps: readonly StepTrace[]) => void;
+  readonly reject: (error: Error) => void;
+}
+
 function commandSink(worker: Worker): EngineSink {
   return {
     generate: (handle, request) => {
       const promptTokenIds = Int32Array.from(request.promptTokenIds);
-      const { requestId, sampling } = request;
+      const { requestId, sampling, scheduling, explain = false } = request;
+      const own = { requestId, promptTokenIds, sampling, explain };
       const command: WorkerCommand = {
         kind: "generate",
         handle,
-        request: { requestId, promptTokenIds, sampling },
+        request: scheduling === undefined ? own : { ...own, scheduling },
       };
       post(worker, command, [promptTokenIds.buffer]);
     },

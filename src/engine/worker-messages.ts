@@ -1,5 +1,11 @@
 import { fromWire, toWire, type WireError } from "../base/errors.ts";
-import type { EngineInfo, GenerateRequest, ScoreRequest, ScoreResult } from "../protocol/engine-client.ts";
+import type {
+  EngineInfo,
+  GenerateRequest,
+  ScoreRequest,
+  ScoreResult,
+  StepTrace,
+} from "../protocol/engine-client.ts";
 import type { EngineOptions } from "./engine-options.ts";
 import type { StepMessage } from "./open-requests.ts";
 import type { StepRecords } from "./step-record.ts";
@@ -16,6 +22,8 @@ export type WorkerCommand =
   | { readonly kind: "generate"; readonly handle: number; readonly request: GenerateRequest }
   | { readonly kind: "score"; readonly handle: number; readonly request: ScoreRequest }
   | { readonly kind: "abort"; readonly handle: number }
+  | { readonly kind: "reset" }
+  | { readonly kind: "recent" }
   | { readonly kind: "close" };
 
 interface WireStep {
@@ -23,12 +31,14 @@ interface WireStep {
   readonly records: StepRecords;
   readonly scores: readonly { readonly handle: number; readonly result: ScoreResult }[];
   readonly failures: readonly { readonly handle: number; readonly error: WireError }[];
+  readonly traces: StepMessage["traces"];
 }
 
-/** From the engine's thread: `ready` or `refused` once, then at most one `step` per step. */
+/** From the engine's thread: `ready` or `refused` once, at most one `step` per step, one `recent` for each asked. */
 export type WorkerReport =
   | { readonly kind: "ready"; readonly info: EngineInfo }
   | { readonly kind: "refused"; readonly error: WireError }
+  | { readonly kind: "recent"; readonly steps: readonly StepTrace[] }
   | WireStep;
 
 /** A step's message as plain data, with the buffers that move instead of being copied. */
@@ -36,19 +46,19 @@ export function toWireStep(message: StepMessage): {
   readonly report: WireStep;
   readonly transfer: ArrayBuffer[];
 } {
-  const { records, scores } = message;
+  const { records, scores, traces } = message;
   const transfer = [bufferOf(records.ints), bufferOf(records.floats)];
   for (const { result } of scores) {
     const { logprobs, argmax, topIds, topLogprobs } = result;
     for (const array of [logprobs, argmax, topIds, topLogprobs]) transfer.push(bufferOf(array));
   }
   const failures = message.failures.map(({ handle, error }) => ({ handle, error: toWire(error) }));
-  return { report: { kind: "step", records, scores, failures }, transfer };
+  return { report: { kind: "step", records, scores, failures, traces }, transfer };
 }
 
 export function fromWireStep(step: WireStep): StepMessage {
   const failures = step.failures.map(({ handle, error }) => ({ handle, error: fromWire(error) }));
-  return { records: step.records, scores: step.scores, failures };
+  return { records: step.records, scores: step.scores, failures, traces: step.traces };
 }
 
 function bufferOf(array: Int32Array | Float32Array): ArrayBuffer {

@@ -28,6 +28,64 @@ export interface GenerateRequest {
   readonly promptTokenIds: readonly number[] | Int32Array;
   readonly sampling: SamplingParams;
   readonly scheduling?: RequestScheduling;
+  /** Whether the last output is to bring a `trace`; default false. */
+  readonly explain?: boolean;
+}
+
+/** Why the use of the prefix cache ended where it did. */
+export type PrefixHitEnd =
+  /** Everything but what has to be computed came from the cache. */
+  | "complete"
+  /** Other texts with this prefix are known; none goes on like this one. */
+  | "diverged"
+  /** Nothing is known beyond the hit: never computed, or its blocks have been used for others. */
+  | "unknown";
+
+/** The life of one request, for the question why it was slow. Times are milliseconds since its arrival. */
+export interface RequestTrace {
+  /** Milliseconds since 1970. */
+  readonly arrivalMs: number;
+  /** When its first step began; null if it never ran. */
+  readonly firstStepMs: number | null;
+  /** When the step had ended that drew its first token; null if none did. */
+  readonly firstTokenMs: number | null;
+  readonly endMs: number;
+  /** Steps that it took part in. */
+  readonly numSteps: number;
+  /** Those that computed tokens of the prompt, and how many; what was computed again counts again. */
+  readonly numChunks: number;
+  readonly numChunkTokens: number;
+  readonly numPromptTokens: number;
+  readonly numCachedTokens: number;
+  /** Null if it never ran. */
+  readonly prefixHitEnd: PrefixHitEnd | null;
+  /** How often it gave way to others; then how often it was moved out, and how often it lost tokens. */
+  readonly numPreemptions: number;
+  readonly numSwaps: number;
+  readonly numSwappedBlocks: number;
+  readonly numRecomputes: number;
+  readonly numRecomputedTokens: number;
+  /** Guessed tokens that were verified, and those that were right. */
+  readonly numDraftTokens: number;
+  readonly numAcceptedTokens: number;
+  /** The rule that ended it; a stop string is found with the text. */
+  readonly endedBy: "end_token" | "stop_token" | "stop_string" | "max_tokens" | "abort";
+}
+
+/** One step of the engine, as it was. */
+export interface StepTrace {
+  /** Counted from 0 since start; failed steps are not kept. */
+  readonly index: number;
+  /** Milliseconds since 1970. */
+  readonly beginMs: number;
+  readonly durationMs: number;
+  readonly numTokens: number;
+  /** Who took part, in order, with how many tokens. Scores are named `score-` and a number. */
+  readonly active: readonly { readonly requestId: string; readonly numTokens: number }[];
+  /** Who was not in the step before. */
+  readonly joined: readonly string[];
+  /** Who was in the step before and is not in this one: ended, preempted or without a share of the tokens. */
+  readonly left: readonly string[];
 }
 
 /** `stop`: end token or stop id; `length`: maxTokens or the context is full; `abort`: the client gave up. */
@@ -42,10 +100,10 @@ export interface TokenLogprobs {
   readonly topLogprobs: readonly number[];
 }
 
-/** What one step added to one request. */
+/** What was added to one request since its last output: by one step, or by more where the reader was late. */
 export interface EngineOutput {
   readonly requestId: string;
-  /** Usually one; empty only in the last output. */
+  /** Empty only in the last output. */
   readonly newTokenIds: readonly number[];
   /** One entry per new token, or null when none were asked for. */
   readonly logprobs: readonly TokenLogprobs[] | null;
@@ -55,6 +113,8 @@ export interface EngineOutput {
   readonly stopReason: number | null;
   /** Prompt tokens whose KV came from the cache. */
   readonly numCachedTokens: number;
+  /** In the last output, where the request asked with `explain`. */
+  readonly trace?: RequestTrace;
 }
 
 export interface ScoreRequest {
@@ -103,6 +163,10 @@ export interface EngineStats {
   readonly numRecomputedTokens: number;
   /** Blocks that a self-check of the prefix cache found different; must be 0. */
   readonly numPrefixMismatches: number;
+  /** Steps of sequences that verified guesses, the guessed tokens, and those that were right; totals. */
+  readonly numDrafts: number;
+  readonly numDraftTokens: number;
+  readonly numAcceptedTokens: number;
   /** Milliseconds since the last step ended; 0 while idle. Health is judged by it. */
   readonly lastStepAgeMs: number;
 }
@@ -142,6 +206,10 @@ export interface EngineClient extends Scorer {
   /** Ends an open request and frees its blocks; unknown ids are ignored. */
   abort(requestId: string): void;
   stats(): Promise<EngineStats>;
+  /** The newest steps, oldest first; at most 256. */
+  recentSteps(): Promise<readonly StepTrace[]>;
+  /** Forgets what the prefix cache holds; requests that run keep what they use. */
+  resetPrefixCache(): void;
   /** Aborts what is open and frees everything. */
   close(): Promise<void>;
 }

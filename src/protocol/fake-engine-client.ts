@@ -8,6 +8,7 @@ import type {
   GenerateRequest,
   ScoreRequest,
   ScoreResult,
+  StepTrace,
   TokenLogprobs,
 } from "./engine-client.ts";
 import type { SamplingParams } from "./sampling-params.ts";
@@ -36,6 +37,8 @@ export interface FakeEngineClient extends EngineClient {
   /** Ids of requests that were open when they were aborted, in order. */
   readonly abortedIds: readonly string[];
   readonly isClosed: boolean;
+  /** How often `resetPrefixCache` was called. */
+  readonly numCacheResets: number;
 }
 
 /** End token of the fake engine unless the script's `info` says otherwise: the first id after the bytes. */
@@ -84,6 +87,7 @@ class ScriptedClient implements FakeEngineClient {
   readonly scoreRequests: ScoreRequest[] = [];
   readonly abortedIds: string[] = [];
   isClosed = false;
+  numCacheResets = 0;
   readonly #script: FakeScript;
   readonly #open = new Map<string, OpenRequest>();
   #promptTokens = 0;
@@ -193,8 +197,19 @@ class ScriptedClient implements FakeEngineClient {
       numSwappedBlocks: 0,
       numRecomputedTokens: 0,
       numPrefixMismatches: 0,
+      numDrafts: 0,
+      numDraftTokens: 0,
+      numAcceptedTokens: 0,
       lastStepAgeMs: 0,
     });
+  }
+
+  recentSteps(): Promise<readonly StepTrace[]> {
+    return Promise.resolve([]);
+  }
+
+  resetPrefixCache(): void {
+    this.numCacheResets += 1;
   }
 
   close(): Promise<void> {

@@ -22,6 +22,8 @@ export interface ContextModel {
   readonly model: CausalModel;
   readonly ops: Ops;
   readonly cache: KvCache;
+  /** A second model with a cache of its own, which is wrong after every fourth token. */
+  readonly draft: { readonly model: CausalModel; readonly cache: KvCache };
   /** Called before each forward pass; may throw. */
   onForward: (batch: RaggedBatch) => void;
   /** Tokens whose next-token logits come out as NaN. */
@@ -68,24 +70,37 @@ export function createContextModel({ vocabSize, numBlocks, blockSize }: ContextM
     return { id: nextId++, rows: rows.length, cols: vocabSize, form: "f32" };
   };
   const poison = new Set<number>();
+  const draftSlots = slots.slice();
+  const write = (batch: RaggedBatch, into: Int32Array): void => {
+    for (let token = 0; token < batch.numTokens; token += 1)
+      into[batch.slots[token]!] = batch.tokenIds[token]!;
+  };
+  const modelOver = (forward: (batch: RaggedBatch) => Float32Array[]): CausalModel => ({
+    vocabSize,
+    hiddenSize: vocabSize,
+    kvShape: { numLayers: 1, numKvHeads: 1, headDim: 1 },
+    head: { id: 0 } as LinearWeight,
+    forward: (batch) => tensor(forward(batch)),
+    finalNorm: (hidden, rows, count) =>
+      tensor(Array.from({ length: count }, (_, index) => values.get(hidden.id)![rows[index]!]!)),
+    logits: (normed) => normed,
+  });
   const context: ContextModel = {
     poison,
     cache,
     onForward: () => {},
-    model: {
-      vocabSize,
-      hiddenSize: vocabSize,
-      kvShape: { numLayers: 1, numKvHeads: 1, headDim: 1 },
-      head: { id: 0 } as LinearWeight,
-      forward(batch) {
-        context.onForward(batch);
-        for (let token = 0; token < batch.numTokens; token += 1)
-          slots[batch.slots[token]!] = batch.tokenIds[token]!;
-        return tensor(hiddenRows(batch, slots, { vocabSize, blockSize, poison }));
-      },
-      finalNorm: (hidden, rows, count) =>
-        tensor(Array.from({ length: count }, (_, index) => values.get(hidden.id)![rows[index]!]!)),
-      logits: (normed) => normed,
+    model: modelOver((batch) => {
+      context.onForward(batch);
+      write(batch, slots);
+      return hiddenRows(batch, slots, { vocabSize, blockSize, poison });
+    }),
+    draft: {
+      cache,
+      model: modelOver((batch) => {
+        write(batch, draftSlots);
+        const rows = hiddenRows(batch, draftSlots, { vocabSize, blockSize, poison });
+        return rows.map((row, token) => (batch.positions[token]! % 4 === 3 ? row.toReversed() : row));
+      }),
     },
     ops: {
       beginStep: () => values.clear(),

@@ -20,6 +20,12 @@ export interface EngineParts {
   readonly isPrefixCaching: boolean;
   /** Computes what the prefix cache knows anew and compares. */
   readonly isPrefixChecking: boolean;
+  /** Guesses to make per step and sequence, by a smaller model or, without one, from the text so far; null for none. */
+  readonly speculation: {
+    readonly numTokens: number;
+    /** Its cache has as many blocks, of the same size, as the target's. */
+    readonly draft: { readonly model: CausalModel; readonly cache: KvCache } | null;
+  } | null;
   /** Seed of the seeds for requests that bring none; null = the system's random source. */
   readonly seed: number | null;
   /** Where the figures go; default an array of its own. */

@@ -1,119 +1,27 @@
 import { expect, test } from "vitest";
 import {
-  type ContextModel,
-  contextLogits,
-  createContextModel,
-  logSoftmax,
-} from "../../tests/context-model.ts";
+  eos,
+  generate,
+  greedy,
+  idsOf,
+  prompts,
+  startContextEngine,
+  vocabSize,
+} from "../../tests/context-engine.ts";
+import { contextLogits, logSoftmax } from "../../tests/context-model.ts";
 import type { MillraceError } from "../base/errors.ts";
-import type { EngineClient, EngineInfo, EngineOutput } from "../protocol/engine-client.ts";
+import type { EngineClient, EngineOutput } from "../protocol/engine-client.ts";
 import { defaultSampling, type SamplingParams } from "../protocol/sampling-params.ts";
-import { Engine } from "./engine.ts";
-import { createInProcessClient } from "./in-process-client.ts";
-
-const vocabSize = 17;
-const eos = 0;
-
-interface Setup {
-  readonly numBlocks?: number;
-  readonly maxNumSeqs?: number;
-  readonly maxNumBatchedTokens?: number;
-  readonly longPrefillTokenThreshold?: number;
-  readonly maxNumQueuedRequests?: number;
-}
-
-interface Bench {
-  readonly client: EngineClient;
-  readonly engine: Engine;
-  readonly context: ContextModel;
-}
-
-function start(setup: Setup = {}): Bench {
-  const { numBlocks = 64, maxNumSeqs = 8, maxNumBatchedTokens = 64 } = setup;
-  const context = createContextModel({ vocabSize, numBlocks, blockSize: 4 });
-  const info: EngineInfo = {
-    architecture: "ContextModel",
-    vocabSize,
-    maxModelLen: 64,
-    maxNumSeqs,
-    maxNumBatchedTokens,
-    numTotalBlocks: numBlocks,
-    blockSize: 4,
-    kvDtype: "f32",
-    backend: "fake",
-    isa: "scalar",
-    numThreads: 1,
-    activations: "f32",
-    dtype: "float32",
-    eosTokenIds: [eos],
-    memory: { weights: 0, kvCache: 0, arena: 0 },
-    loadTimesMs: {},
-    notes: [],
-  };
-  const engine = new Engine({
-    ops: context.ops,
-    model: context.model,
-    cache: context.cache,
-    info,
-    host: null,
-    longPrefillTokenThreshold: setup.longPrefillTokenThreshold ?? 0,
-    admission: {
-      schedulingPolicy: "fcfs",
-      tenantWeights: new Map(),
-      usesPriority: false,
-      maxNumSeqs,
-      maxNumBatchedTokens,
-      maxNumQueuedRequests: setup.maxNumQueuedRequests ?? 1000,
-      maxNumQueuedTokens: 0,
-      maxNumQueuedRequestsPerTenant: 0,
-    },
-    victims: "lifo",
-    isPrefixCaching: true,
-    isPrefixChecking: false,
-    seed: 7,
-  });
-  return { client: createInProcessClient(engine), engine, context };
-}
-
-let nextId = 0;
-
-async function generate(
-  client: EngineClient,
-  promptTokenIds: number[],
-  sampling: Partial<SamplingParams> = {},
-  requestId = `r${nextId++}`,
-): Promise<EngineOutput[]> {
-  const outputs: EngineOutput[] = [];
-  const request = {
-    requestId,
-    promptTokenIds,
-    sampling: { ...defaultSampling, temperature: 0, ignoreEos: true, ...sampling },
-  };
-  for await (const output of client.generate(request)) outputs.push(output);
-  return outputs;
-}
-
-const idsOf = (outputs: EngineOutput[]): number[] => outputs.flatMap((o) => [...o.newTokenIds]);
-
-/** What greedy decoding must give, from the plain token list. */
-function greedy(prompt: number[], numTokens: number): number[] {
-  const tokens = [...prompt];
-  for (let step = 0; step < numTokens; step += 1) {
-    const logits = contextLogits(tokens, vocabSize);
-    tokens.push(logits.indexOf(Math.max(...logits)));
-  }
-  return tokens.slice(prompt.length);
-}
-
-const prompts = Array.from({ length: 8 }, (_, i) =>
-  Array.from({ length: 3 + 5 * i }, (_, j) => (i * 5 + j * 3) % vocabSize),
-);
 
 test("draws what the model says, alone and in a batch, under every chunk size", async () => {
   const expected = prompts.map((prompt) => greedy(prompt, 10));
   for (const maxNumBatchedTokens of [8, 9, 13, 64]) {
     for (const longPrefillTokenThreshold of [0, 1, 3]) {
-      const { client, engine } = start({ maxNumBatchedTokens, longPrefillTokenThreshold, numBlocks: 128 });
+      const { client, engine } = startContextEngine({
+        maxNumBatchedTokens,
+        longPrefillTokenThreshold,
+        numBlocks: 128,
+      });
       expect(idsOf(await generate(client, prompts[3]!, { maxTokens: 10 }))).toEqual(expected[3]);
       const together = await Promise.all(
         prompts.map((prompt) => generate(client, prompt, { maxTokens: 10 })),
@@ -127,8 +35,8 @@ test("draws what the model says, alone and in a batch, under every chunk size", 
 test("draws the same after preemption, with the same logprob bits and seeded tokens", async () => {
   const sampling = { maxTokens: 12, temperature: 1, seed: 99n, logprobs: 3 };
   const alone = [];
-  for (const prompt of prompts) alone.push(await generate(start().client, prompt, sampling));
-  const { client, engine } = start({ numBlocks: 14 });
+  for (const prompt of prompts) alone.push(await generate(startContextEngine().client, prompt, sampling));
+  const { client, engine } = startContextEngine({ numBlocks: 14 });
   const together = await Promise.all(prompts.map((prompt) => generate(client, prompt, sampling)));
   expect((await client.stats()).numPreemptions).toBeGreaterThan(0);
   const content = (outputs: EngineOutput[]): unknown =>
@@ -138,19 +46,19 @@ test("draws the same after preemption, with the same logprob bits and seeded tok
 });
 
 test("gives logprobs of the raw logits, with as many top tokens as asked", async () => {
-  const [first] = await generate(start().client, [3, 4, 5], { maxTokens: 1, logprobs: 2 });
+  const [first] = await generate(startContextEngine().client, [3, 4, 5], { maxTokens: 1, logprobs: 2 });
   const logprobs = logSoftmax(contextLogits([3, 4, 5], vocabSize));
   const best = logprobs.indexOf(Math.max(...logprobs));
   expect(first!.logprobs![0]).toMatchObject({ logprob: logprobs[best], rank: 1 });
   expect(first!.logprobs![0]!.topIds).toHaveLength(2);
-  const [plain] = await generate(start().client, [3, 4, 5], { maxTokens: 1 });
+  const [plain] = await generate(startContextEngine().client, [3, 4, 5], { maxTokens: 1 });
   expect(plain!.logprobs).toBeNull();
-  const [zero] = await generate(start().client, [3, 4, 5], { maxTokens: 1, logprobs: 0 });
+  const [zero] = await generate(startContextEngine().client, [3, 4, 5], { maxTokens: 1, logprobs: 0 });
   expect(zero!.logprobs![0]!.topIds).toEqual([]);
 });
 
 test("ends at the end token, at a stop id and at maxTokens, and says which", async () => {
-  const { client } = start();
+  const { client } = startContextEngine();
   const tokens = greedy(prompts[2]!, 6);
   const length = await generate(client, prompts[2]!, { maxTokens: 6 });
   expect(length.at(-1)).toMatchObject({ finishReason: "length", stopReason: null });
@@ -167,7 +75,7 @@ test("ends at the end token, at a stop id and at maxTokens, and says which", asy
 });
 
 test("bans end and stop ids until minTokens are out", async () => {
-  const { client } = start();
+  const { client } = startContextEngine();
   const bias = new Map([
     [eos, 100],
     [5, 50],
@@ -183,7 +91,7 @@ test("bans end and stop ids until minTokens are out", async () => {
 test("scores every position as the model does, across chunks and beside generation", async () => {
   const tokenIds = Array.from({ length: 40 }, (_, i) => (i * 7) % vocabSize);
   for (const maxNumBatchedTokens of [8, 11, 64]) {
-    const { client, engine } = start({ maxNumBatchedTokens });
+    const { client, engine } = startContextEngine({ maxNumBatchedTokens });
     const [score, deep, generated] = await Promise.all([
       client.score({ tokenIds, start: 5, topK: 0 }),
       client.score({ tokenIds: Int32Array.from(tokenIds), start: 1, topK: 3 }),
@@ -200,7 +108,7 @@ test("scores every position as the model does, across chunks and beside generati
 });
 
 test("a score of nothing is empty, and the longest one has one token more than the context", async () => {
-  const { client } = start();
+  const { client } = startContextEngine();
   expect((await client.score({ tokenIds: [1, 2], start: 2, topK: 4 })).logprobs.length).toBe(0);
   const tokenIds = Array.from({ length: 65 }, () => 3);
   expect((await client.score({ tokenIds, start: 64, topK: 0 })).logprobs.length).toBe(1);
@@ -210,7 +118,7 @@ test("a score of nothing is empty, and the longest one has one token more than t
 });
 
 test("refuses what can never run, with the numbers", async () => {
-  const { client } = start({ numBlocks: 4 });
+  const { client } = startContextEngine({ numBlocks: 4 });
   await expect(
     generate(
       client,
@@ -249,7 +157,7 @@ test("refuses what can never run, with the numbers", async () => {
 });
 
 test("refuses requests beyond the queue and two open ones with one id", async () => {
-  const { client } = start({ maxNumSeqs: 1, maxNumQueuedRequests: 2 });
+  const { client } = startContextEngine({ maxNumSeqs: 1, maxNumQueuedRequests: 2 });
   const all = await Promise.allSettled(
     Array.from({ length: 4 }, () => generate(client, [1, 2], { maxTokens: 3 })),
   );
@@ -266,7 +174,7 @@ test("refuses requests beyond the queue and two open ones with one id", async ()
 });
 
 test("an abort ends the request with one empty output and frees its blocks", async () => {
-  const { client, engine } = start();
+  const { client, engine } = startContextEngine();
   const outputs: EngineOutput[] = [];
   const request = {
     requestId: "a",
@@ -285,7 +193,7 @@ test("an abort ends the request with one empty output and frees its blocks", asy
 });
 
 test("a failing forward pass ends the requests of its step only", async () => {
-  const { client, engine, context } = start();
+  const { client, engine, context } = startContextEngine();
   let numSteps = 0;
   context.onForward = () => {
     numSteps += 1;
@@ -306,7 +214,7 @@ test("a failing forward pass ends the requests of its step only", async () => {
 });
 
 test("a logit that is not a number ends that request with an error and no other", async () => {
-  const { client, engine, context } = start();
+  const { client, engine, context } = startContextEngine();
   context.poison.add(16);
   const [bad, good, badScore] = await Promise.allSettled([
     generate(client, [1, 16]),
@@ -323,7 +231,7 @@ test("unseeded requests draw seeds from the engine's seed, in order", async () =
   const sampling = { temperature: 1, maxTokens: 12 };
   const runs = [];
   for (let run = 0; run < 2; run += 1) {
-    const { client } = start();
+    const { client } = startContextEngine();
     runs.push([idsOf(await generate(client, [1], sampling)), idsOf(await generate(client, [1], sampling))]);
   }
   expect(runs[0]).toEqual(runs[1]);
@@ -331,7 +239,7 @@ test("unseeded requests draw seeds from the engine's seed, in order", async () =
 });
 
 test("after 200 mixed requests with a third aborted everything has come back", async () => {
-  const { client, engine } = start({ numBlocks: 24, maxNumBatchedTokens: 24 });
+  const { client, engine } = startContextEngine({ numBlocks: 24, maxNumBatchedTokens: 24 });
   const work = Array.from({ length: 200 }, async (_, index): Promise<void> => {
     const prompt = prompts[index % 8]!;
     if (index % 5 === 4) {
@@ -358,7 +266,7 @@ test("after 200 mixed requests with a third aborted everything has come back", a
 });
 
 test("closing aborts what is open and refuses what comes later", async () => {
-  const { client, engine } = start();
+  const { client, engine } = startContextEngine();
   const open = generate(client, [1, 2], { maxTokens: 60 });
   const score = client.score({ tokenIds: [1, 2, 3], start: 1, topK: 0 });
   await Promise.all([

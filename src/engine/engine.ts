@@ -18,6 +18,8 @@ import { Scheduler, type StepPlan } from "./scheduler.ts";
 import { ScoreTable } from "./score-table.ts";
 import { createSeedSource, type SeedSource } from "./seed-source.ts";
 import { SequenceTable, sequenceKinds } from "./sequence-table.ts";
+import { createSpeculator } from "./speculation/create-speculator.ts";
+import type { Speculator } from "./speculation/speculator.ts";
 import { StepCosts } from "./step-costs.ts";
 import { StepResults } from "./step-results.ts";
 import { StopRules } from "./stop-rules.ts";
@@ -41,6 +43,7 @@ export class Engine implements EngineSink {
   readonly #stopRules: StopRules;
   readonly #scoreTable: ScoreTable;
   readonly #runner: ModelRunner;
+  readonly #speculator: Speculator | null;
   readonly #results: StepResults;
   readonly #traces: RequestTraces;
   readonly #drawSeed: SeedSource;
@@ -72,8 +75,12 @@ export class Engine implements EngineSink {
     const { queue, priorities } = this.#admission;
     const victims = createVictimPolicy(parts.victims, { priorities, numBlocks: table.numBlocks });
     this.#scheduler = new Scheduler({ limits, table, kv: this.#kv, queue, victims });
-    const sampler = new Sampler(ops, table, maxNumSeqs, maxLogprobs);
+    const numDrafts = parts.speculation?.numTokens ?? 0;
+    const maxNumDraws = Math.min(maxNumBatchedTokens, maxNumSeqs * (1 + numDrafts));
+    const sampler = new Sampler(ops, table, maxNumDraws, maxLogprobs);
+    const { estimate } = this.#admission;
     this.#sampler = sampler;
+    this.#speculator = createSpeculator(parts, { table, kv: this.#kv, sampler, estimate });
     const stopRules = new StopRules(table, info.eosTokenIds);
     this.#stopRules = stopRules;
     const scores = new ScoreTable(table.capacity);
@@ -92,7 +99,8 @@ export class Engine implements EngineSink {
       maxModelLen,
     });
     this.#runner = runner;
-    this.#results = new StepResults({ table, sampler, runner, stopRules, scores, counters });
+    const acceptance = this.#speculator?.acceptance ?? null;
+    this.#results = new StepResults({ table, sampler, runner, stopRules, scores, counters, acceptance });
     const { hitEnds } = this.#kv;
     this.#traces = new RequestTraces({ table, counters, hitEnds, maxNumSeqs, now: sharedNow });
     this.#drawSeed = createSeedSource(parts.seed);
@@ -203,6 +211,7 @@ export class Engine implements EngineSink {
     this.#scheduler.commit(plan);
     this.#results.collectScores(plan);
     this.#endSequences();
+    this.#speculator?.propose(plan);
   }
 
   #readInbox(): void {
@@ -247,6 +256,7 @@ export class Engine implements EngineSink {
     const cacheSalt = arrival.scheduling?.cacheSalt;
     this.#kv.admit(row, cacheSalt === undefined ? {} : { cacheSalt });
     this.#admission.admit(row, arrival);
+    this.#speculator?.open(row);
     this.#rows.set(this.#table.handles[row]!, row);
     this.#scheduler.add(row);
   }

@@ -118,6 +118,13 @@ export class KvManager {
     return true;
   }
 
+  /** As `grow`, but only from blocks that are free and that no running sequence is likely to need next. */
+  growFromFree(row: number, numTokens: number): boolean {
+    const needed = this.#table.blocksFor(numTokens) - this.#table.numBlocks[row]!;
+    if (needed > 0 && needed > this.#pool.numFree / 2) return false;
+    return this.grow(row, numTokens);
+  }
+
   /** Takes blocks from preempted sequences, other than `except`, until `numFree` are free; false when it fell short. */
   reclaim(numFree: number, except: number): boolean {
     for (let at = 0; at < this.#holders.length && this.#pool.numFree < numFree; ) {

@@ -122,6 +122,7 @@ function assemble(assembly: Assembly, backendNotes: readonly string[], timer: Ph
     seed: options.seed,
     isPrefixCaching: options.enablePrefixCaching ?? true,
     isPrefixChecking: options.checkPrefixCache ?? false,
+    speculation: null,
     counters,
   });
 }

@@ -1,5 +1,6 @@
-import type { KvCache, KvHost, Ops, RaggedBatch, ScoreOutput, Tensor } from "../kernels/ops.ts";
+import type { KvCache, KvHost, Ops, ScoreOutput, Tensor } from "../kernels/ops.ts";
 import type { CausalModel } from "../model/causal-model.ts";
+import { BatchBuilder } from "./batch-builder.ts";
 import type { KvMoveList } from "./kv-move-list.ts";
 import type { Sampler } from "./sampler.ts";
 import type { SchedulerLimits, StepPlan } from "./scheduler.ts";
@@ -30,7 +31,7 @@ export class ModelRunner {
   readonly sampledOffsets: Int32Array;
   numSampled = 0;
   readonly #parts: ModelRunnerParts;
-  readonly #batch: RaggedBatch;
+  readonly #builder: BatchBuilder;
   /** [numSampled] rows of the hidden states whose logits are wanted. */
   readonly #logitRows: Int32Array;
   /** [numScored] rows of the hidden states that are scored, and the token that each has to predict. */
@@ -42,7 +43,8 @@ export class ModelRunner {
   constructor(parts: ModelRunnerParts) {
     const { maxNumSeqs, maxNumBatchedTokens } = parts.limits;
     this.#parts = parts;
-    this.#batch = createBatch(maxNumSeqs, maxNumBatchedTokens, parts.table.blocksFor(parts.maxModelLen));
+    const maxBlocks = parts.table.blocksFor(parts.maxModelLen);
+    this.#builder = new BatchBuilder(parts.table, maxNumSeqs, maxNumBatchedTokens, maxBlocks);
     this.sampledRows = new Int32Array(parts.sampler.maxRows);
     this.sampledOffsets = new Int32Array(parts.sampler.maxRows);
     this.#logitRows = new Int32Array(parts.sampler.maxRows);
@@ -54,10 +56,10 @@ export class ModelRunner {
   run(plan: StepPlan): Promise<void> | undefined {
     const { ops, model, cache, host, moves } = this.#parts;
     this.#build(plan);
-    ops.beginStep(this.#batch);
+    ops.beginStep(this.#builder.batch);
     try {
       if (moves.count > 0) ops.moveKv(cache, host, moves);
-      const hidden = model.forward(this.#batch, cache);
+      const hidden = model.forward(this.#builder.batch, cache);
       this.#sample(hidden);
       this.#score(hidden, plan);
       return ops.flush();
@@ -86,47 +88,18 @@ export class ModelRunner {
 
   #build(plan: StepPlan): void {
     const { table } = this.#parts;
-    const batch = this.#batch;
+    const builder = this.#builder;
     this.numSampled = 0;
     this.#numScored = 0;
-    let token = 0;
+    builder.clear();
     for (let index = 0; index < plan.numSeqs; index += 1) {
       const row = plan.rows[index]!;
       const count = plan.numNewTokens[index]!;
-      batch.queryStarts[index] = token;
-      batch.contextLengths[index] = table.numComputed[row]! + count;
-      this.#copyBlockTable(row, index);
-      this.#copyTokens(row, count, token);
-      token += count;
-      if (table.kind[row] === sequenceKinds.score) this.#wantScores(row, count, token - count);
-      else this.#wantLogits(row, table.numComputed[row]! + count - table.numTokens[row]!, token - 1);
-    }
-    batch.queryStarts[plan.numSeqs] = token;
-    batch.numSeqs = plan.numSeqs;
-    batch.numTokens = token;
-  }
-
-  #copyBlockTable(row: number, index: number): void {
-    const { table } = this.#parts;
-    const blocks = table.blockTable(row);
-    const start = index * this.#batch.blockTableStride;
-    const numBlocks = table.numBlocks[row]!;
-    for (let block = 0; block < numBlocks; block += 1)
-      this.#batch.blockTables[start + block] = blocks[block]!;
-  }
-
-  #copyTokens(row: number, count: number, at: number): void {
-    const { table } = this.#parts;
-    const { tokenIds, positions, slots } = this.#batch;
-    const { blockSize } = table;
-    const ids = table.tokenIds(row);
-    const blocks = table.blockTable(row);
-    const first = table.numComputed[row]!;
-    for (let offset = 0; offset < count; offset += 1) {
-      const position = first + offset;
-      tokenIds[at + offset] = ids[position]!;
-      positions[at + offset] = position;
-      slots[at + offset] = blocks[Math.floor(position / blockSize)]! * blockSize + (position % blockSize);
+      const first = table.numComputed[row]!;
+      builder.add(row, first, count);
+      const end = builder.batch.numTokens;
+      if (table.kind[row] === sequenceKinds.score) this.#wantScores(row, count, end - count);
+      else this.#wantLogits(row, first + count - table.numTokens[row]!, end - 1);
     }
   }
 
@@ -201,18 +174,4 @@ export class ModelRunner {
       }
     }
   }
-}
-
-function createBatch(maxNumSeqs: number, maxNumTokens: number, blockTableStride: number): RaggedBatch {
-  return {
-    numTokens: 0,
-    numSeqs: 0,
-    tokenIds: new Int32Array(maxNumTokens),
-    positions: new Int32Array(maxNumTokens),
-    slots: new Int32Array(maxNumTokens),
-    queryStarts: new Int32Array(maxNumSeqs + 1),
-    contextLengths: new Int32Array(maxNumSeqs),
-    blockTables: new Int32Array(maxNumSeqs * blockTableStride),
-    blockTableStride,
-  };
 }

@@ -80,6 +80,7 @@ function start(setup: Setup = {}): Bench {
     victims: setup.victims ?? "lifo",
     isPrefixCaching: false,
     isPrefixChecking: false,
+    speculation: null,
     seed: 7,
   });
   return { client: createInProcessClient(engine), engine, context, started: [] };

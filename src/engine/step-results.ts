@@ -8,6 +8,7 @@ import type { Sampler } from "./sampler.ts";
 import type { StepPlan } from "./scheduler.ts";
 import type { ScoreTable } from "./score-table.ts";
 import { type SequenceTable, sequenceKinds } from "./sequence-table.ts";
+import type { Acceptance } from "./speculation/acceptance.ts";
 import { type DrawnLogprobs, endedByAbort, StepWriter } from "./step-record.ts";
 import type { StopRules } from "./stop-rules.ts";
 
@@ -24,6 +25,8 @@ interface StepResultsParts {
   readonly stopRules: StopRules;
   readonly scores: ScoreTable;
   readonly counters: EngineCounters;
+  /** Counts right guesses; null without speculation. */
+  readonly acceptance: Acceptance | null;
 }
 
 /**
@@ -51,16 +54,20 @@ export class StepResults {
    * then it is what would have been drawn without guessing.
    */
   collectTokens(): void {
-    const { table, runner, sampler } = this.#parts;
+    const { table, runner, sampler, acceptance } = this.#parts;
     const { numSampled, sampledRows, sampledOffsets } = runner;
-    let isConfirmed = true;
-    for (let index = 0; index < numSampled; index += 1) {
+    for (let index = 0; index < numSampled; ) {
       const row = sampledRows[index]!;
-      if (sampledOffsets[index] === 0) isConfirmed = true;
-      if (!isConfirmed) continue;
-      const isGuessed = index + 1 < numSampled && sampledOffsets[index + 1]! > 0;
-      const guess = isGuessed ? table.tokenIds(row)[table.numTokens[row]!] : -1;
-      isConfirmed = this.#collectToken(row, index) && sampler.output.tokenIds[index] === guess;
+      let numDrafts = 0;
+      while (index + numDrafts + 1 < numSampled && sampledOffsets[index + numDrafts + 1]! > 0) numDrafts += 1;
+      let numRight = 0;
+      for (; numRight <= numDrafts; numRight += 1) {
+        const guess = numRight < numDrafts ? table.tokenIds(row)[table.numTokens[row]!] : -1;
+        const isOpen = this.#collectToken(row, index + numRight);
+        if (!isOpen || sampler.output.tokenIds[index + numRight] !== guess) break;
+      }
+      if (numDrafts > 0) acceptance?.record(row, numDrafts, numRight);
+      index += numDrafts + 1;
     }
   }
 
@@ -113,8 +120,9 @@ export class StepResults {
   #collectToken(row: number, index: number): boolean {
     const { table, sampler, stopRules, counters } = this.#parts;
     const { output } = sampler;
-    if (Number.isNaN(output.logprobs[index]!)) {
-      this.ended.push({ row, error: notFinite() });
+    const fault = sampler.faultOf(index);
+    if (fault !== null) {
+      this.ended.push({ row, error: fault });
       return false;
     }
     const tokenId = output.tokenIds[index]!;

@@ -1,0 +1,34 @@
+import { describe, expect, test } from "vitest";
+import { generate, idsOf, prompts, startContextEngine } from "../../../tests/context-engine.ts";
+import type { EngineOutput } from "../../protocol/engine-client.ts";
+
+describe("speculation", () => {
+  const repetitive = Array.from({ length: 30 }, (_, i) => [3, 5, 7, 4][i % 4]!);
+  const cases = [...prompts, repetitive];
+  const settings = { maxTokens: 12, temperature: 1, seed: 5n, logprobs: 2 };
+  const joined = (outputs: EngineOutput[]): unknown => ({
+    ids: idsOf(outputs),
+    logprobs: outputs.flatMap((o) => [...(o.logprobs ?? [])]),
+    end: outputs.at(-1)!.finishReason,
+  });
+
+  for (const [name, numBlocks] of [
+    ["n-gram", 128],
+    ["n-gram with preemption", 16],
+    ["a draft that is mostly right", 128],
+    ["a draft with preemption", 16],
+  ] as const) {
+    test(`gives what plain decoding gives, by ${name}`, async () => {
+      const plain = startContextEngine({ numBlocks: 128 });
+      const expected = [];
+      for (const prompt of cases) expected.push(joined(await generate(plain.client, prompt, settings)));
+      const bench = startContextEngine({
+        numBlocks,
+        speculation: name.startsWith("n-gram") ? "ngram" : "draft",
+      });
+      const together = await Promise.all(cases.map((prompt) => generate(bench.client, prompt, settings)));
+      expect(together.map(joined)).toEqual(expected);
+      bench.engine.checkInvariants();
+    });
+  }
+});

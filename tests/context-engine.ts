@@ -1,0 +1,109 @@
+import { Engine } from "../src/engine/engine.ts";
+import { createInProcessClient } from "../src/engine/in-process-client.ts";
+import type { EngineClient, EngineInfo, EngineOutput } from "../src/protocol/engine-client.ts";
+import { defaultSampling, type SamplingParams } from "../src/protocol/sampling-params.ts";
+import { type ContextModel, contextLogits, createContextModel } from "./context-model.ts";
+
+export const vocabSize = 17;
+export const eos = 0;
+
+export interface Setup {
+  readonly numBlocks?: number;
+  readonly maxNumSeqs?: number;
+  readonly maxNumBatchedTokens?: number;
+  readonly longPrefillTokenThreshold?: number;
+  readonly maxNumQueuedRequests?: number;
+  readonly speculation?: "ngram" | "draft";
+}
+
+export interface Bench {
+  readonly client: EngineClient;
+  readonly engine: Engine;
+  readonly context: ContextModel;
+}
+
+/** An engine over the context model, in process. */
+export function startContextEngine(setup: Setup = {}): Bench {
+  const { numBlocks = 64, maxNumSeqs = 8, maxNumBatchedTokens = 64 } = setup;
+  const context = createContextModel({ vocabSize, numBlocks, blockSize: 4 });
+  const info: EngineInfo = {
+    architecture: "ContextModel",
+    vocabSize,
+    maxModelLen: 64,
+    maxNumSeqs,
+    maxNumBatchedTokens,
+    numTotalBlocks: numBlocks,
+    blockSize: 4,
+    kvDtype: "f32",
+    backend: "fake",
+    isa: "scalar",
+    numThreads: 1,
+    activations: "f32",
+    dtype: "float32",
+    eosTokenIds: [eos],
+    memory: { weights: 0, kvCache: 0, arena: 0 },
+    loadTimesMs: {},
+    notes: [],
+  };
+  const engine = new Engine({
+    ops: context.ops,
+    model: context.model,
+    cache: context.cache,
+    info,
+    host: null,
+    longPrefillTokenThreshold: setup.longPrefillTokenThreshold ?? 0,
+    admission: {
+      schedulingPolicy: "fcfs",
+      tenantWeights: new Map(),
+      usesPriority: false,
+      maxNumSeqs,
+      maxNumBatchedTokens,
+      maxNumQueuedRequests: setup.maxNumQueuedRequests ?? 1000,
+      maxNumQueuedTokens: 0,
+      maxNumQueuedRequestsPerTenant: 0,
+    },
+    victims: "lifo",
+    isPrefixCaching: true,
+    isPrefixChecking: false,
+    speculation:
+      setup.speculation === undefined
+        ? null
+        : { numTokens: 3, draft: setup.speculation === "draft" ? context.draft : null },
+    seed: 7,
+  });
+  return { client: createInProcessClient(engine), engine, context };
+}
+
+let nextId = 0;
+
+export async function generate(
+  client: EngineClient,
+  promptTokenIds: number[],
+  sampling: Partial<SamplingParams> = {},
+  requestId = `r${nextId++}`,
+): Promise<EngineOutput[]> {
+  const outputs: EngineOutput[] = [];
+  const request = {
+    requestId,
+    promptTokenIds,
+    sampling: { ...defaultSampling, temperature: 0, ignoreEos: true, ...sampling },
+  };
+  for await (const output of client.generate(request)) outputs.push(output);
+  return outputs;
+}
+
+export const idsOf = (outputs: EngineOutput[]): number[] => outputs.flatMap((o) => [...o.newTokenIds]);
+
+/** What greedy decoding must give, from the plain token list. */
+export function greedy(prompt: number[], numTokens: number): number[] {
+  const tokens = [...prompt];
+  for (let step = 0; step < numTokens; step += 1) {
+    const logits = contextLogits(tokens, vocabSize);
+    tokens.push(logits.indexOf(Math.max(...logits)));
+  }
+  return tokens.slice(prompt.length);
+}
+
+export const prompts = Array.from({ length: 8 }, (_, i) =>
+  Array.from({ length: 3 + 5 * i }, (_, j) => (i * 5 + j * 3) % vocabSize),
+);

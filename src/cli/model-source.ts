@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import path from "node:path";
 import { MillraceError, messageOf } from "../base/errors.ts";
 import type { EngineSettings } from "../config/engine-settings.ts";
+import type { SpeculationOptions } from "../engine/engine-options.ts";
 import type { EngineOptions } from "../engine/load-engine.ts";
 import { defaultVictims } from "../engine/victim-policy.ts";
 import type { Checkpoint, TokenizerSource } from "../formats/checkpoint.ts";
@@ -88,6 +89,23 @@ export function engineOptionsOf(modelPath: string, settings: EngineSettings): En
     schedulingPolicy: settings.schedulingPolicy,
     tenantWeights: settings.tenantWeight ?? new Map<string, number>(),
     preemptionVictim: settings.preemptionVictim ?? defaultVictims(settings.schedulingPolicy),
+    enablePrefixCaching: settings.enablePrefixCaching === "on",
+    checkPrefixCache: settings.checkPrefixCache,
+    blockSize: settings.blockSize,
+    speculation: speculationOf(settings),
     seed: settings.seed,
   };
+}
+
+function speculationOf(settings: EngineSettings): SpeculationOptions | null {
+  const { specMethod: method, specModel, specTokens: numTokens } = settings;
+  if ((method === "draft") !== (specModel !== undefined)) {
+    throw new MillraceError(
+      "invalid_option",
+      `--spec-method is ${method ?? "not given"} and --spec-model is ${specModel ?? "not given"}; draft takes a model and ` +
+        "nothing else does. Give --spec-method draft --spec-model PATH, or leave out --spec-model.",
+      { param: "--spec-model" },
+    );
+  }
+  return method === undefined ? null : { numTokens, draftPath: specModel ?? null };
 }

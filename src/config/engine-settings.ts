@@ -105,6 +105,33 @@ export const schedulerSettings = {
     "who gives way when the KV cache is full: lifo the one started last, fifo the one that has run longest, priority " +
       "the highest number, size the one with most blocks (default: lifo; priority under --scheduling-policy priority)",
   ),
+  enablePrefixCaching: field(
+    "--enable-prefix-caching <on|off>",
+    oneOf(["on", "off"]).default("on"),
+    "whether a request uses what another computed for the same first tokens; answers are the same either way",
+  ),
+  checkPrefixCache: field(
+    "--check-prefix-cache",
+    z.boolean().default(false),
+    "compute what the prefix cache knows again and count differences; slow, for finding faults",
+  ),
+  blockSize: field("--block-size <tokens>", integer(1, 256).default(32), "tokens per block of the KV cache"),
+  specMethod: field(
+    "--spec-method <name>",
+    oneOf(["ngram", "draft"]).optional(),
+    "guess tokens and verify several in one step: ngram from the text so far, draft by --spec-model; answers are the " +
+      "same (default: none)",
+  ),
+  specModel: field(
+    "--spec-model <path>",
+    z.string().optional(),
+    "smaller model with the same vocabulary, for --spec-method draft",
+  ),
+  specTokens: field(
+    "--spec-tokens <n>",
+    integer(1, 16).default(4),
+    "most guesses per sequence and step; fewer are made where they do not pay",
+  ),
   seed: field(
     "--seed <n>",
     integer(0).default(0),

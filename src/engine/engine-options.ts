@@ -2,6 +2,12 @@ import type { PrecisionOptions } from "../model/causal-model.ts";
 import type { SchedulingPolicyName } from "./scheduling-policy.ts";
 import type { VictimPolicyName } from "./victim-policy.ts";
 
+export interface SpeculationOptions {
+  /** Most guesses per sequence and step. */
+  readonly numTokens: number;
+  readonly draftPath: string | null;
+}
+
 /** Everything that starts an engine; plain data, so that it can cross to the engine's thread. */
 export interface EngineOptions extends PrecisionOptions {
   /** A model folder or a GGUF file. */
@@ -45,6 +51,8 @@ export interface EngineOptions extends PrecisionOptions {
   readonly enablePrefixCaching?: boolean;
   /** Computes what the prefix cache knows anew and compares; default false. */
   readonly checkPrefixCache?: boolean;
+  /** Guesses to make and verify: by the model at `draftPath`, or from the text so far where it is null; default none. */
+  readonly speculation?: SpeculationOptions | null;
   /** Tokens per KV block; default 32. */
   readonly blockSize?: number;
   /** Exact number of KV blocks, whatever the memory: to provoke preemption in tests. */

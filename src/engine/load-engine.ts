@@ -21,6 +21,7 @@ import {
   planLoaded,
 } from "./engine-plan.ts";
 import { EngineCounters } from "./engine-stats.ts";
+import { loadSpeculation } from "./speculation/load-speculation.ts";
 import type { VictimPolicyName } from "./victim-policy.ts";
 
 export type { EngineOptions } from "./engine-options.ts";
@@ -86,6 +87,8 @@ function assemble(assembly: Assembly, backendNotes: readonly string[], timer: Ph
   const cache = ops.createKvCache({ ...model.kvShape, numBlocks: kv.numBlocks, blockSize, dtype });
   const host = numHostBlocks === 0 ? null : ops.createKvHost(cache, numHostBlocks);
   timer.end("kv");
+  const speculation = loadSpeculation(options, { ops, checkpoint, cache, maxModelLen: kv.maxModelLen });
+  timer.end("draft");
   const info: EngineInfo = {
     architecture: checkpoint.config.architecture,
     vocabSize: model.vocabSize,
@@ -122,7 +125,7 @@ function assemble(assembly: Assembly, backendNotes: readonly string[], timer: Ph
     seed: options.seed,
     isPrefixCaching: options.enablePrefixCaching ?? true,
     isPrefixChecking: options.checkPrefixCache ?? false,
-    speculation: null,
+    speculation,
     counters,
   });
 }

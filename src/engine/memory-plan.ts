@@ -92,7 +92,7 @@ function checkFlags(input: MemoryPlanInput): void {
   throw new MillraceError(
     "invalid_option",
     `--swap-space is ${formatBytes(swapSpaceBytes)}; a KV block of this model takes ${formatBytes(blockBytes)}, and at ` +
-      "least one must fit. Give a size such as 1GiB, or 0 for no host tier.",
+      "least one must fit. Give a size such as 1GiB, or leave the flag out.",
     { param: "--swap-space" },
   );
 }

@@ -44,6 +44,7 @@ const kernels: readonly Partial<EngineOptions>[] = available
 const randomWeights: Record<string, Partial<EngineOptions>> = {
   bf16: {},
   "f32 activations": { activations: "f32" },
+  "int8 KV cache": { kvCacheDtype: "int8" },
 };
 const storedWeights: Record<string, Partial<EngineOptions>> = {
   w8a8: { modelPath: testData("models", "compressed-tensors", "w8a8") },

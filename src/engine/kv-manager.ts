@@ -274,6 +274,7 @@ export class KvManager {
     table.isStarted[row] = 1;
     const hit = table.numComputed[row]!;
     table.numCached[row] = hit;
+    table.numServed[row] = hit;
     this.numQueriedTokens += table.numPromptTokens[row]!;
     this.numHitTokens += hit;
     const parent = this.#chains.keyOf(row, Math.floor(hit / table.blockSize) - 1);

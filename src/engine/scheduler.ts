@@ -120,8 +120,17 @@ export class Scheduler {
       const reached = numComputed[row]! + count;
       numComputed[row] = kind[row] === sequenceKinds.score ? reached : Math.min(reached, drawn);
       this.#kv.publish(row);
-      this.#queue.charge(row, count);
+      this.#charge(row);
     }
+  }
+
+  /** Nobody pays for what the engine computes twice, or guesses wrongly. */
+  #charge(row: number): void {
+    const { numServed, numComputed } = this.#table;
+    const numNew = numComputed[row]! - numServed[row]!;
+    if (numNew <= 0) return;
+    numServed[row] = numComputed[row]!;
+    this.#queue.charge(row, numNew);
   }
 
   /** Ends a sequence, waiting or running, and gives its blocks and its row back. */

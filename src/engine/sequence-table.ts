@@ -29,6 +29,8 @@ export class SequenceTable {
   readonly numDrafts: Int32Array;
   /** Tokens that need not be computed if the cache has them: the model's output for the others is wanted. */
   readonly numSkippable: Int32Array;
+  /** Tokens that were computed for the sequence for the first time or came from the cache: what it has been served. */
+  readonly numServed: Int32Array;
   /** 1 once the sequence has been given its first blocks. */
   readonly isStarted: Uint8Array;
   readonly numBlocks: Int32Array;
@@ -61,6 +63,7 @@ export class SequenceTable {
     this.numTarget = new Int32Array(capacity);
     this.numDrafts = new Int32Array(capacity);
     this.numSkippable = new Int32Array(capacity);
+    this.numServed = new Int32Array(capacity);
     this.isStarted = new Uint8Array(capacity);
     this.numBlocks = new Int32Array(capacity);
     this.numCached = new Int32Array(capacity);
@@ -103,6 +106,7 @@ export class SequenceTable {
     this.numSkippable[row] = kind === sequenceKinds.score ? scoreStart - 1 : length - 1;
     this.numDrafts[row] = 0;
     this.isStarted[row] = 0;
+    this.numServed[row] = 0;
     this.numBlocks[row] = 0;
     this.numCached[row] = 0;
     this.traces.clear(row);

@@ -86,7 +86,9 @@ describeWithData("SmolLM2-135M-Instruct against transformers in float32", () => 
             }
             const divergence = total.divergence / total.rows;
             const agreement = total.agreements / total.rows;
-            console.log(`int8 KV against f16: mean KL ${divergence}, top-1 ${agreement}, ${total.rows} rows`);
+            process.stdout.write(
+              `int8 KV against f16: mean KL ${divergence}, top-1 ${agreement}, ${total.rows} rows\n`,
+            );
             expect(divergence).toBeLessThanOrEqual(0.001);
             expect(agreement).toBeGreaterThanOrEqual(0.98);
           } finally {

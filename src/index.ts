@@ -1,6 +1,15 @@
 /** The package's public face: an engine in a worker thread, text over it, and errors with codes. */
 export { type ErrorCode, errorCatalogue } from "./base/error-catalogue.ts";
 export { MillraceError } from "./base/errors.ts";
+export {
+  type Completion,
+  Engine,
+  type LoadOptions,
+  type Prompt,
+  type TextGeneration,
+  type TextOptions,
+  type TokenOptions,
+} from "./embedded-engine.ts";
 export { defaultEngineOptions, type EngineOptions } from "./engine/engine-options.ts";
 export { startEngineWorker } from "./engine/worker-client.ts";
 export { openCheckpoint } from "./formats/open-checkpoint.ts";
@@ -9,5 +18,7 @@ export { defaultSampling, type SamplingParams } from "./protocol/sampling-params
 export { encodeBadWords } from "./text/bad-words.ts";
 export { type ChoiceDelta, type ChoiceStream, createChoiceStream } from "./text/choices.ts";
 export { type PromptTokenLogprobs, scorePrompt } from "./text/prompt-logprobs.ts";
-export { createTextStream, type TextStreamRequest } from "./text/text-generator.ts";
+export { createTextStream, type TextStreamRequest, type TextUsage } from "./text/text-generator.ts";
+export type { TextDelta } from "./text/text-stream.ts";
 export { createTokenizer } from "./tokenizer/create-tokenizer.ts";
+export type { ChatMessage, Tokenizer } from "./tokenizer/tokenizer.ts";

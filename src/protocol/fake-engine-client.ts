@@ -6,6 +6,7 @@ import type {
   EngineStats,
   FinishReason,
   GenerateRequest,
+  RequestTrace,
   ScoreRequest,
   ScoreResult,
   StepTrace,
@@ -131,7 +132,8 @@ class ScriptedClient implements FakeEngineClient {
         await this.#pause(open, index);
         if (open.isAborted) {
           isFinished = true;
-          yield { ...output, newTokenIds: [], logprobs: null, finishReason: "abort", stopReason: null };
+          const end = { newTokenIds: [], logprobs: null, finishReason: "abort", stopReason: null } as const;
+          yield { ...output, ...end, ...explained(request, index, "abort") };
           return;
         }
         const error = this.#script.fail?.(request, index);
@@ -240,9 +242,46 @@ function scriptedOutputs(request: GenerateRequest, script: FakeScript, info: Eng
       finishReason: isLast ? finishReason : null,
       stopReason: isLast ? stopReason : null,
       numCachedTokens: 0,
+      ...(isLast ? explained(request, tokenIds.length, endedBy(finishReason, stopReason)) : {}),
     });
   }
   return outputs;
+}
+
+function endedBy(finishReason: FinishReason, stopReason: number | null): RequestTrace["endedBy"] {
+  if (finishReason === "length") return "max_tokens";
+  return stopReason === null ? "end_token" : "stop_token";
+}
+
+/** The trace of a request that asked for one, as if each token had been a step of a millisecond. */
+function explained(
+  request: GenerateRequest,
+  numSteps: number,
+  rule: RequestTrace["endedBy"],
+): { readonly trace?: RequestTrace } {
+  if (request.explain !== true) return {};
+  const numPromptTokens = request.promptTokenIds.length;
+  const nothing = { numPreemptions: 0, numSwaps: 0, numSwappedBlocks: 0 };
+  return {
+    trace: {
+      arrivalMs: 0,
+      firstStepMs: 0,
+      firstTokenMs: 1,
+      endMs: numSteps,
+      numSteps,
+      numChunks: 1,
+      numChunkTokens: numPromptTokens,
+      numPromptTokens,
+      numCachedTokens: 0,
+      prefixHitEnd: "unknown",
+      ...nothing,
+      numRecomputes: 0,
+      numRecomputedTokens: 0,
+      numDraftTokens: 0,
+      numAcceptedTokens: 0,
+      endedBy: rule,
+    },
+  };
 }
 
 function scriptedTokens(

@@ -1,4 +1,10 @@
-import type { EngineClient, EngineOutput, TokenLogprobs } from "../protocol/engine-client.ts";
+import type {
+  EngineClient,
+  EngineOutput,
+  RequestScheduling,
+  RequestTrace,
+  TokenLogprobs,
+} from "../protocol/engine-client.ts";
 import type { SamplingParams } from "../protocol/sampling-params.ts";
 import type { IncrementalDecoder, Tokenizer } from "../tokenizer/tokenizer.ts";
 import { StopMatcher } from "./stop-matcher.ts";
@@ -14,6 +20,9 @@ export interface TextStreamRequest {
   /** Keep the stop string, or the text of the end token, in the answer. */
   readonly includeStopInOutput: boolean;
   readonly skipSpecialTokens: boolean;
+  readonly scheduling?: RequestScheduling;
+  /** Whether the stream is to have a `trace` when it has ended. */
+  readonly explain?: boolean;
 }
 
 /** Tokens so far; final after the last delta. */
@@ -26,6 +35,8 @@ export interface TextUsage {
 
 export interface TextStream extends AsyncIterable<TextDelta> {
   readonly usage: TextUsage;
+  /** After the loop, where the request asked with `explain`; null before, and where an error ended it. */
+  readonly trace: RequestTrace | null;
 }
 
 /**
@@ -44,19 +55,32 @@ export function createTextStream(
     get usage(): TextUsage {
       return assembler.usage;
     },
-    [Symbol.asyncIterator]: () => deltas(outputs, assembler),
+    get trace(): RequestTrace | null {
+      return assembler.trace;
+    },
+    [Symbol.asyncIterator]: () => deltas(outputs, assembler, () => client.abort(request.requestId)),
   };
 }
 
-/** Leaving this loop, early or at a stop string, leaves the engine's, which aborts the request there. */
+/**
+ * Leaving this loop, early or at a stop string, leaves the engine's, which aborts the request there; only where a trace
+ * is wanted, the engine's last output is waited for.
+ */
 async function* deltas(
   outputs: AsyncIterable<EngineOutput>,
   assembler: TextAssembler,
+  abort: () => void,
 ): AsyncGenerator<TextDelta> {
+  let isEnded = false;
   for await (const output of outputs) {
-    const delta = assembler.add(output);
-    yield delta;
-    if (delta.finishReason !== null) return;
+    const delta: TextDelta | null = isEnded ? null : assembler.add(output);
+    assembler.explain(output);
+    if (delta !== null) {
+      isEnded = delta.finishReason !== null;
+      if (isEnded && output.finishReason === null && assembler.isExplained) abort();
+      yield delta;
+    }
+    if (isEnded && (output.finishReason !== null || !assembler.isExplained)) return;
   }
 }
 
@@ -67,6 +91,8 @@ class TextAssembler {
   readonly #matcher: StopMatcher;
   #completionTokens = 0;
   #cachedTokens = 0;
+  #isStopString = false;
+  #trace: RequestTrace | null = null;
 
   constructor(tokenizer: Tokenizer, request: TextStreamRequest) {
     this.#request = request;
@@ -80,6 +106,20 @@ class TextAssembler {
       completionTokens: this.#completionTokens,
       cachedTokens: this.#cachedTokens,
     };
+  }
+
+  get isExplained(): boolean {
+    return this.#request.explain === true;
+  }
+
+  get trace(): RequestTrace | null {
+    return this.#trace;
+  }
+
+  /** Takes the trace of the engine's last output. What the engine sees as an abort may be a stop string. */
+  explain({ trace }: EngineOutput): void {
+    if (trace === undefined) return;
+    this.#trace = this.#isStopString ? { ...trace, endedBy: "stop_string" } : trace;
   }
 
   /** Token by token, so that the cut does not depend on how many came at once: those after a stop are dropped. */
@@ -110,7 +150,9 @@ class TextAssembler {
   }
 
   #match(text: string): { readonly text: string; readonly stop: string | null } {
-    return this.#matcher.push(text, this.#completionTokens > this.#request.sampling.minTokens);
+    const matched = this.#matcher.push(text, this.#completionTokens > this.#request.sampling.minTokens);
+    if (matched.stop !== null) this.#isStopString = true;
+    return matched;
   }
 
   #delta(

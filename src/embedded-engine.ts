@@ -1,0 +1,293 @@
+import { randomUUID } from "node:crypto";
+import { setMaxListeners } from "node:events";
+import { MillraceError } from "./base/errors.ts";
+import { defaultEngineOptions, type EngineOptions } from "./engine/engine-options.ts";
+import { startEngineWorker } from "./engine/worker-client.ts";
+import { openCheckpoint } from "./formats/open-checkpoint.ts";
+import { loadTokenizerSource } from "./formats/tokenizer-source.ts";
+import { mapFile } from "./kernels/map-file.ts";
+import { requireArchitecture } from "./model/registry.ts";
+import type {
+  EngineClient,
+  EngineInfo,
+  EngineOutput,
+  EngineStats,
+  FinishReason,
+  GenerateRequest,
+  RequestScheduling,
+  RequestTrace,
+  ScoreResult,
+  StepTrace,
+  TokenLogprobs,
+} from "./protocol/engine-client.ts";
+import { defaultSampling, type SamplingParams } from "./protocol/sampling-params.ts";
+import { createTextStream, type TextUsage } from "./text/text-generator.ts";
+import type { TextDelta } from "./text/text-stream.ts";
+import { createTokenizer } from "./tokenizer/create-tokenizer.ts";
+import type { ChatMessage, Tokenizer } from "./tokenizer/tokenizer.ts";
+
+/** What `Engine.load` takes besides the model; everything has a default, see `defaultEngineOptions`. */
+export interface LoadOptions extends Partial<Omit<EngineOptions, "modelPath">> {
+  /** A folder, a tokenizer.json or a GGUF file to take the tokenizer from; default: the model itself. */
+  readonly tokenizerPath?: string;
+}
+
+/** How tokens are drawn and how the request stands beside others; sampling left out is `defaultSampling`. */
+export interface TokenOptions extends Partial<SamplingParams> {
+  /** Ends the request: its loop then throws the signal's reason. */
+  readonly signal?: AbortSignal;
+  readonly scheduling?: RequestScheduling;
+  /** Whether to tell the request's life when it ends. */
+  readonly explain?: boolean;
+  /** Names the request in `recentSteps`; unique among open requests. Default: a random one. */
+  readonly requestId?: string;
+}
+
+export interface TextOptions extends TokenOptions {
+  /** The answer ends before the first of these texts. */
+  readonly stop?: readonly string[];
+  readonly includeStopInOutput?: boolean;
+  /** Default true. */
+  readonly skipSpecialTokens?: boolean;
+}
+
+/** A prompt: text, which the tokenizer encodes, or token ids as they are. */
+export type Prompt = string | readonly number[] | Int32Array;
+
+/** An answer on its way. Nothing runs before its loop begins; leaving the loop ends the request. Iterate once. */
+export interface TextGeneration extends AsyncIterable<TextDelta> {
+  /** Tokens so far. */
+  readonly usage: TextUsage;
+  /** After the loop, where `explain` was asked. */
+  readonly trace: RequestTrace | null;
+}
+
+/** A whole answer. */
+export interface Completion {
+  readonly text: string;
+  readonly tokenIds: readonly number[];
+  /** One per token, or null where none were asked for. */
+  readonly logprobs: readonly TokenLogprobs[] | null;
+  readonly finishReason: FinishReason;
+  /** The stop string or stop id that ended it. */
+  readonly stopReason: string | number | null;
+  readonly usage: TextUsage;
+  readonly trace: RequestTrace | null;
+}
+
+/**
+ * A model in this process, on a thread of its own. Any number of requests may be open: they share its steps and its
+ * prefix cache, and each gets the same answer as alone. An open engine keeps the process alive; `close` it.
+ */
+export class Engine implements AsyncDisposable {
+  readonly client: EngineClient;
+  /** Null for a model that comes without one: then only token ids go in and out. */
+  readonly tokenizer: Tokenizer | null;
+
+  /** For clients made otherwise, such as a fake one in tests; `Engine.load` is the usual way. */
+  constructor(client: EngineClient, tokenizer: Tokenizer | null) {
+    this.client = client;
+    this.tokenizer = tokenizer;
+  }
+
+  /**
+   * Loads a model folder or a GGUF file; resolves when it can answer. Errors: those of the files (`file_not_found`,
+   * `invalid_model_file`, `unsupported_format`, `unsupported_architecture`, …), `invalid_option`, `out_of_memory`.
+   */
+  static async load(modelPath: string, options: LoadOptions = {}): Promise<Engine> {
+    const { tokenizerPath, ...engineOptions } = options;
+    const tokenizer = openTokenizer(modelPath, tokenizerPath);
+    const client = await startEngineWorker({ ...defaultEngineOptions(modelPath), ...engineOptions });
+    return new Engine(client, tokenizer);
+  }
+
+  /** What is served: context length, KV cache, threads, memory, notes. */
+  get info(): EngineInfo {
+    return this.client.info;
+  }
+
+  /** Writes on from a prompt; text comes as it becomes certain. Errors: see `GenerateRequest`. */
+  generate(prompt: Prompt, options: TextOptions = {}): TextGeneration {
+    const tokenizer = this.#requireTokenizer();
+    const promptTokenIds = typeof prompt === "string" ? tokenizer.encode(prompt) : prompt;
+    return new Generation(this.client, tokenizer, promptTokenIds, options);
+  }
+
+  /** Answers a conversation with the model's chat template. Errors: `no_chat_template`, those of `generate`. */
+  chat(messages: readonly ChatMessage[], options: TextOptions = {}): TextGeneration {
+    const tokenizer = this.#requireTokenizer();
+    if (tokenizer.chatTemplate === null) {
+      throw new MillraceError(
+        "no_chat_template",
+        "The model has no chat template, which a conversation needs. Use generate with a text of your own.",
+      );
+    }
+    const text = tokenizer.chatTemplate.render(messages, { addGenerationPrompt: true });
+    // The template writes its own special tokens.
+    return this.generate(tokenizer.encode(text, { addSpecialTokens: false }), options);
+  }
+
+  /** As `generate`, for those who want only the whole answer. */
+  async complete(prompt: Prompt, options: TextOptions = {}): Promise<Completion> {
+    return collect(this.generate(prompt, options));
+  }
+
+  /** Token ids in and out, without text. Stop strings need text: use `generate` for them. */
+  generateTokens(
+    promptTokenIds: readonly number[] | Int32Array,
+    options: TokenOptions = {},
+  ): AsyncIterable<EngineOutput> {
+    const request = requestOf(promptTokenIds, options);
+    return abortable(options.signal, this.client, request.requestId, () => this.client.generate(request));
+  }
+
+  /** Log-likelihoods of a text's tokens from `start` on, each given all before it. */
+  score(
+    prompt: Prompt,
+    options: { readonly start?: number; readonly topK?: number } = {},
+  ): Promise<ScoreResult> {
+    const tokenIds = typeof prompt === "string" ? this.#requireTokenizer().encode(prompt) : prompt;
+    return this.client.score({ tokenIds, start: options.start ?? 1, topK: options.topK ?? 0 });
+  }
+
+  stats(): Promise<EngineStats> {
+    return this.client.stats();
+  }
+
+  /** The newest steps, oldest first: who took part, who joined and left, how long it took. */
+  recentSteps(): Promise<readonly StepTrace[]> {
+    return this.client.recentSteps();
+  }
+
+  resetPrefixCache(): void {
+    this.client.resetPrefixCache();
+  }
+
+  /** Aborts what is open, frees the memory and ends the thread. */
+  close(): Promise<void> {
+    return this.client.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #requireTokenizer(): Tokenizer {
+    if (this.tokenizer !== null) return this.tokenizer;
+    throw new MillraceError(
+      "no_tokenizer",
+      "The model has no tokenizer, which text needs. Load it with tokenizerPath, or use generateTokens.",
+    );
+  }
+}
+
+function openTokenizer(modelPath: string, tokenizerPath: string | undefined): Tokenizer | null {
+  if (tokenizerPath !== undefined) return createTokenizer(loadTokenizerSource(tokenizerPath));
+  const checkpoint = openCheckpoint(modelPath, { mapFile, onArchitecture: requireArchitecture });
+  try {
+    const source = checkpoint.tokenizer();
+    return source === null ? null : createTokenizer(source);
+  } finally {
+    checkpoint.close();
+  }
+}
+
+class Generation implements TextGeneration {
+  readonly #start: () => ReturnType<typeof createTextStream>;
+  readonly #client: EngineClient;
+  readonly #requestId: string;
+  readonly #signal: AbortSignal | undefined;
+  #stream: ReturnType<typeof createTextStream> | null = null;
+  readonly #numPromptTokens: number;
+
+  constructor(
+    client: EngineClient,
+    tokenizer: Tokenizer,
+    promptTokenIds: readonly number[] | Int32Array,
+    options: TextOptions,
+  ) {
+    const request = requestOf(promptTokenIds, options);
+    const { stop = [], includeStopInOutput = false, skipSpecialTokens = true } = options;
+    const textRequest = { ...request, stop, includeStopInOutput, skipSpecialTokens };
+    this.#client = client;
+    this.#requestId = request.requestId;
+    this.#signal = options.signal;
+    this.#numPromptTokens = promptTokenIds.length;
+    this.#start = () => createTextStream(client, tokenizer, textRequest);
+  }
+
+  get usage(): TextUsage {
+    const none = { promptTokens: this.#numPromptTokens, completionTokens: 0, cachedTokens: 0 };
+    return this.#stream?.usage ?? none;
+  }
+
+  get trace(): RequestTrace | null {
+    return this.#stream?.trace ?? null;
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<TextDelta> {
+    return abortable(this.#signal, this.#client, this.#requestId, () => {
+      this.#stream = this.#start();
+      return this.#stream;
+    });
+  }
+}
+
+/** Starts a request when its loop begins, and throws the signal's reason once that has ended it. */
+async function* abortable<T extends { readonly finishReason: FinishReason | null }>(
+  signal: AbortSignal | undefined,
+  client: EngineClient,
+  requestId: string,
+  start: () => AsyncIterable<T>,
+): AsyncGenerator<T> {
+  signal?.throwIfAborted();
+  const abort = (): void => client.abort(requestId);
+  // One signal may end any number of requests; Node would warn from the eleventh on.
+  if (signal !== undefined) setMaxListeners(0, signal);
+  signal?.addEventListener("abort", abort, { once: true });
+  try {
+    for await (const piece of start()) {
+      if (piece.finishReason === "abort") signal?.throwIfAborted();
+      yield piece;
+    }
+  } finally {
+    signal?.removeEventListener("abort", abort);
+  }
+}
+
+function requestOf(promptTokenIds: readonly number[] | Int32Array, options: TokenOptions): GenerateRequest {
+  const { signal: _signal, scheduling, explain = false, requestId = randomUUID(), ...sampling } = options;
+  return {
+    requestId,
+    promptTokenIds,
+    sampling: samplingOf(sampling),
+    explain,
+    ...(scheduling === undefined ? {} : { scheduling }),
+  };
+}
+
+/** The named sampling values alone: text options may stand among them. */
+function samplingOf(given: Partial<SamplingParams>): SamplingParams {
+  const sampling: Record<string, unknown> = { ...defaultSampling };
+  for (const key of Object.keys(defaultSampling) as (keyof SamplingParams)[]) {
+    if (given[key] !== undefined) sampling[key] = given[key];
+  }
+  return sampling as unknown as SamplingParams;
+}
+
+async function collect(generation: TextGeneration): Promise<Completion> {
+  let text = "";
+  const tokenIds: number[] = [];
+  let logprobs: TokenLogprobs[] | null = null;
+  let finishReason: FinishReason = "error";
+  let stopReason: string | number | null = null;
+  for await (const delta of generation) {
+    text += delta.text;
+    tokenIds.push(...delta.tokenIds);
+    if (delta.logprobs !== null) logprobs = [...(logprobs ?? []), ...delta.logprobs];
+    finishReason = delta.finishReason ?? finishReason;
+    stopReason = delta.stopReason;
+  }
+  const { usage, trace } = generation;
+  return { text, tokenIds, logprobs, finishReason, stopReason, usage, trace };
+}

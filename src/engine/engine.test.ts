@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { answerContent } from "../../tests/answer-content.ts";
 import {
   eos,
   generate,
@@ -39,9 +40,7 @@ test("draws the same after preemption, with the same logprob bits and seeded tok
   const { client, engine } = startContextEngine({ numBlocks: 14 });
   const together = await Promise.all(prompts.map((prompt) => generate(client, prompt, sampling)));
   expect((await client.stats()).numPreemptions).toBeGreaterThan(0);
-  const content = (outputs: EngineOutput[]): unknown =>
-    outputs.map((output) => ({ ...output, requestId: null }));
-  expect(together.map(content)).toEqual(alone.map(content));
+  expect(together.map(answerContent)).toEqual(alone.map(answerContent));
   engine.checkInvariants();
 });
 

@@ -1,4 +1,5 @@
 import { afterAll, describe, expect, test } from "vitest";
+import { answerContent } from "../../tests/answer-content.ts";
 import { writeRandomModel } from "../../tests/random-model.ts";
 import { hasTestData, missingDataMark, testData } from "../../tests/test-data.ts";
 import { nativeStatus } from "../kernels/create-ops.ts";
@@ -75,19 +76,19 @@ async function withEngine<T>(
   }
 }
 
-async function answer(client: EngineClient, index: number, maxTokens = 12): Promise<unknown[]> {
+async function answer(client: EngineClient, index: number, maxTokens = 12): Promise<unknown> {
   const { promptTokenIds, sampling } = requests[index]!;
   const request = { requestId: `r${index}`, promptTokenIds, sampling: { ...sampling, maxTokens } };
   const outputs: EngineOutput[] = [];
   for await (const output of client.generate(request)) outputs.push(output);
-  return outputs;
+  return answerContent(outputs);
 }
 
-const together = (client: EngineClient): Promise<unknown[][]> =>
+const together = (client: EngineClient): Promise<unknown[]> =>
   Promise.all(requests.map((_, index) => answer(client, index)));
 
-async function alone(client: EngineClient): Promise<unknown[][]> {
-  const answers: unknown[][] = [];
+async function alone(client: EngineClient): Promise<unknown[]> {
+  const answers: unknown[] = [];
   for (const index of requests.keys()) answers.push(await answer(client, index));
   return answers;
 }
@@ -102,7 +103,7 @@ function laws(variant: Partial<EngineOptions>): void {
   });
 
   test("after preemption", async () => {
-    const long = (client: EngineClient): Promise<unknown[][]> =>
+    const long = (client: EngineClient): Promise<unknown[]> =>
       Promise.all([0, 1, 2].map((index) => answer(client, index, 80)));
     const expected = await withEngine(variant, long);
     const preempted = await withEngine({ ...variant, maxModelLen: 128, numKvBlocks: 7 }, async (client) => {

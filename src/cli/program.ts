@@ -11,6 +11,7 @@ import { inspectCommand } from "./commands/inspect.ts";
 import { logitsCommand } from "./commands/logits.ts";
 import { quantizeCommand } from "./commands/quantize.ts";
 import { serveCommand } from "./commands/serve.ts";
+import { simulateCommand } from "./commands/simulate.ts";
 
 const summary =
   "Compress, evaluate, serve and load-test language models on ordinary CPUs, and say in numbers what each choice costs.";
@@ -40,6 +41,7 @@ export function createProgram(): Command {
     evaluateCommand(),
     benchCommand(),
     compareCommand(),
+    simulateCommand(),
     inspectCommand(),
     logitsCommand(),
     doctorCommand(),

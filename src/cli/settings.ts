@@ -49,10 +49,16 @@ export function addEngineSettings(
 
 /** The values of a component from the parsed command line and the environment. */
 export function readSettings<C extends Component>(command: Command, component: C): Values<C> {
+  return resolveComponent(component, readGiven(command, component), process.env);
+}
+
+/** What the command line itself set, under the component's keys. */
+export function readGiven(command: Command, component: Component): Record<string, unknown> {
   const options: Record<string, unknown> = command.opts();
   const given: Record<string, unknown> = {};
   for (const [key, setting] of Object.entries(component)) {
-    given[key] = options[new Option(setting.flag).attributeName()];
+    const value = options[new Option(setting.flag).attributeName()];
+    if (value !== undefined) given[key] = value;
   }
-  return resolveComponent(component, given, process.env);
+  return given;
 }

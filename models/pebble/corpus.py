@@ -19,11 +19,9 @@ def build(recipe: dict, work: Path) -> None:
     world = World()
     banned = heldout.banned_strings(world)
     seed = recipe["seed"]
-    parts = {
-        "short": documents(f"{seed} short", recipe["documents"], world, banned=banned),
-        "long": documents(f"{seed} long", recipe["long_documents"], world, True, banned),
-    }
-    questions = heldout.check(world, parts["short"] + parts["long"])
+    parts = {kind: documents(f"{seed} {kind}", count, world, kind, banned)
+             for kind, count in recipe["documents"].items()}
+    questions = heldout.check(world, sum(parts.values(), []))
     print(f"held-out check passed: {questions} questions and operand pairs are not in "
           f"the training text")
     tokenizer = train_tokenizer(parts["short"][:20000], recipe["vocab_size"])
@@ -54,10 +52,12 @@ class Weights:
     """How much each token counts in the loss.
 
     Most tokens of a question are drawn at random, and nobody can predict them. The
-    answer is what can be learned, so it counts more.
+    answer is what can be learned, so it counts more. So does a token that repeats what
+    followed the same two tokens earlier in the document: it can be read back.
     """
 
     ANSWER = 6
+    REPEATED = 3
 
     def __init__(self, tokenizer: Tokenizer):
         vocab = tokenizer.get_vocab()
@@ -67,9 +67,13 @@ class Weights:
         self.line = {number for piece, number in vocab.items() if "\u010a" in piece}
 
     def of(self, ids: list) -> list:
-        weights, inside = [1] * len(ids), False
+        weights, inside, seen = [1] * len(ids), False, set()
         for i in range(2, len(ids)):
             before = ids[i - 2:i]
+            run = tuple(ids[i - 2:i + 1])
+            if run in seen:
+                weights[i] = self.REPEATED
+            seen.add(run)
             if before == self.answer:
                 inside = True
             elif before == self.result and ids[i] in self.digits:

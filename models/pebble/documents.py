@@ -4,6 +4,7 @@ import random
 
 from exercises import (Exercise, any_exercise, arithmetic, compare, fact, listing,
                        lookup, numbers_sentence, recall, table)
+from words import COMMON
 from world import COLOURS, DAYS, MONTHS, PEOPLE, THINGS, TOWNS, World
 
 END = "<|endoftext|>"
@@ -113,9 +114,20 @@ def copies(rng, world: World) -> str:
     """The same rows or words again. Reading back is learned from these first."""
     if rng.random() < 0.5:
         return " ".join(recall(rng, rng.randint(4, 10)))
-    words = rng.choices(THINGS + COLOURS + PEOPLE + TOWNS, k=rng.randint(6, 20))
-    line = " ".join(words) + "."
+    source = COMMON if rng.random() < 0.5 else THINGS + COLOURS + PEOPLE + TOWNS
+    line = " ".join(rng.choices(source, k=rng.randint(6, 30))) + "."
     return " ".join([line] * rng.randint(2, 3))
+
+
+def reading(rng, world: World) -> str:
+    """What training begins with: text that is easy only for who reads back."""
+    roll = rng.random()
+    if roll < 0.6:
+        return copies(rng, world)
+    if roll < 0.75:
+        return ledger(rng, world)
+    rows = [rng.choice([lookup, lookup, listing])(rng) for _ in range(rng.randint(3, 10))]
+    return "\n\n".join(f"Question: {r.question}\nAnswer: {r.answer}" for r in rows)
 
 
 def ledger(rng, world: World, rows: int = 0) -> str:
@@ -128,7 +140,7 @@ def ledger(rng, world: World, rows: int = 0) -> str:
     text = "\n".join(out)
     asked = []
     for n in rng.sample(numbers, min(rows, rng.randint(3, 10))):
-        asked.append(f"Question: What does room {n} hold?\nAnswer: {held[n]}")
+        asked.append(f"Question: What does room {n} hold?\nAnswer: Room {n} holds a {held[n]}.")
     return text + "\n\n" + "\n\n".join(asked)
 
 
@@ -219,22 +231,24 @@ def chat(rng, world: World) -> str:
     return render_chat(messages)
 
 
-def document(rng, world: World, long: bool = False) -> str:
+def document(rng, world: World, kind: str = "short") -> str:
     """One document. `long` adds ledgers that fill a window of 2048 tokens."""
-    if long and rng.random() < 0.12:
+    if kind == "first":
+        return reading(rng, world)
+    if kind == "long" and rng.random() < 0.12:
         return ledger(rng, world, rng.choice([40, 80, 120]))
-    makers = ((page, 0.14), (mixed, 0.10), (sheet, 0.40), (story, 0.04), (ledger, 0.04),
-              (almanac, 0.03), (drill, 0.06), (copies, 0.07), (chat, 0.12))
+    makers = ((page, 0.14), (mixed, 0.10), (sheet, 0.36), (story, 0.04), (ledger, 0.05),
+              (almanac, 0.03), (drill, 0.06), (copies, 0.10), (chat, 0.12))
     names, weights = zip(*makers)
     return rng.choices(names, weights)[0](rng, world)
 
 
-def documents(seed, count: int, world: World, long: bool = False, banned=frozenset()):
+def documents(seed, count: int, world: World, kind: str = "short", banned=frozenset()):
     """Documents by seed, without those that hold a banned question or are banned."""
     rng = random.Random(f"documents {seed}")
     out = []
     while len(out) < count:
-        text = document(rng, world, long)
+        text = document(rng, world, kind)
         if text in banned or any(line in banned for line in questions_in(text)):
             continue
         out.append(text)

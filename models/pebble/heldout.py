@@ -53,7 +53,7 @@ def task_rows(world: World) -> list:
 
 
 def held_out_texts(world: World) -> list:
-    return documents("held-out", TEXT_DOCUMENTS, world, long=True)
+    return documents("held-out", TEXT_DOCUMENTS, world, "long")
 
 
 def banned_strings(world: World) -> frozenset:

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from start import initialise
+
 
 @dataclass
 class Shape:
@@ -20,7 +22,7 @@ class Shape:
     num_attention_heads: int = 4
     num_key_value_heads: int = 2
     head_dim: int = 64
-    rope_theta: float = 10000.0
+    rope_theta: float = 100000.0
     rms_norm_eps: float = 1e-5
     max_position_embeddings: int = 2048
 
@@ -134,13 +136,7 @@ class Llama(nn.Module):
         cos, sin = rope_tables(s, s.max_position_embeddings)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
-        for name, p in self.named_parameters():
-            if p.dim() == 2:
-                # The two projections that write to the residual stream start smaller,
-                # so that the stream does not grow with the number of layers.
-                last = name.endswith(("o_proj.weight", "down_proj.weight"))
-                scale = (2 * s.num_hidden_layers) ** -0.5 if last else 1.0
-                nn.init.normal_(p, std=s.hidden_size**-0.5 * scale)
+        initialise(self)
 
     def forward(self, ids):
         length = ids.shape[1]

@@ -6,7 +6,6 @@ to the folder given by --out.
 
 import argparse
 import json
-import math
 import os
 import time
 from pathlib import Path
@@ -31,66 +30,75 @@ SAVE_SECONDS = 180
 
 
 class Master:
-    """The weights in float32 as two flat vectors, with AdamW on them.
+    """The weights in float32, with Muon on the linears and AdamW on the rest.
 
     The model itself runs in bfloat16: its elementwise work is bound by memory, so half
     the bytes is close to half the time. Updates are too small for bfloat16, hence the
-    float32 copy. Norm weights are the second vector and have no weight decay.
+    float32 copy. All copies are views of one flat vector, and so are their gradients,
+    so that workers exchange one buffer per step. Norm weights have no weight decay.
     """
 
     def __init__(self, model, plan: dict):
-        params = list(model.parameters())
-        self.groups = [[p for p in params if p.dim() == 2],
-                       [p for p in params if p.dim() != 2]]
-        self.flat = [torch.nn.Parameter(torch.cat([p.detach().float().flatten() for p in g]))
-                     for g in self.groups]
+        named = list(model.named_parameters())
+        self.params = [p for _, p in named]
+        self.flat = torch.cat([p.detach().float().flatten() for p in self.params])
+        self.grad = torch.zeros_like(self.flat)
+        self.copies, place = [], 0
+        for p in self.params:
+            end = place + p.numel()
+            self.copies.append(torch.nn.Parameter(self.flat[place:end].view_as(p)))
+            self.copies[-1].grad = self.grad[place:end].view_as(p)
+            place = end
+        linears, tables, norms = [], [], []
+        for (name, p), copy in zip(named, self.copies):
+            (norms if p.dim() == 1 else linears if ".layers." in name else tables).append(copy)
         self.clip = plan["clip"]
-        self.optimizer = torch.optim.AdamW(
-            [{"params": [self.flat[0]], "weight_decay": plan["weight_decay"]},
-             {"params": [self.flat[1]], "weight_decay": 0.0}],
-            lr=plan["lr"], betas=tuple(plan["betas"]), fused=True)
+        self.optimizers = [
+            torch.optim.Muon(linears, lr=plan["muon_lr"], weight_decay=plan["weight_decay"]),
+            torch.optim.AdamW([{"params": tables, "weight_decay": plan["weight_decay"]},
+                               {"params": norms, "weight_decay": 0.0}],
+                              lr=plan["lr"], betas=tuple(plan["betas"]), fused=True)]
+        self.rates = [plan["muon_lr"], plan["lr"]]
 
-    def step(self, lr: float, workers: int) -> None:
-        for flat, group in zip(self.flat, self.groups):
-            flat.grad = torch.cat([p.grad.float().flatten() for p in group])
-            if workers > 1:
-                dist.all_reduce(flat.grad)
-                flat.grad /= workers
-            for p in group:
-                p.grad = None
-        torch.nn.utils.clip_grad_norm_(self.flat, self.clip)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        self.optimizer.step()
+    def step(self, share: float, workers: int) -> None:
+        """One update. `share` is the learning rate as a part of the highest one."""
+        for p, copy in zip(self.params, self.copies):
+            copy.grad.copy_(p.grad)
+            p.grad = None
+        if workers > 1:
+            dist.all_reduce(self.grad)
+            self.grad /= workers
+        norm = self.grad.norm()
+        if norm > self.clip:
+            self.grad *= self.clip / norm
+        for optimizer, rate in zip(self.optimizers, self.rates):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * share
+            optimizer.step()
         self.push()
 
     @torch.no_grad()
     def push(self) -> None:
         """Copy the float32 weights into the bfloat16 model."""
-        for flat, group in zip(self.flat, self.groups):
-            place = 0
-            for p in group:
-                p.copy_(flat[place:place + p.numel()].view_as(p))
-                place += p.numel()
+        for p, copy in zip(self.params, self.copies):
+            p.copy_(copy)
 
     def state(self) -> dict:
-        return {"flat": [f.detach() for f in self.flat],
-                "optimizer": self.optimizer.state_dict()}
+        return {"flat": self.flat, "optimizers": [o.state_dict() for o in self.optimizers]}
 
     @torch.no_grad()
     def load(self, state: dict) -> None:
-        for mine, saved in zip(self.flat, state["flat"]):
-            mine.copy_(saved)
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.flat.copy_(state["flat"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"]):
+            optimizer.load_state_dict(saved)
         self.push()
 
 
-def learning_rate(plan: dict, step: int) -> float:
+def rate_share(plan: dict, step: int) -> float:
+    """The learning rate as a part of the highest: warm-up, level, then down to nothing."""
     total = plan["steps"] + plan["long_steps"]
-    if step < plan["warmup"]:
-        return plan["lr"] * (step + 1) / plan["warmup"]
-    part = (step - plan["warmup"]) / max(1, total - plan["warmup"])
-    return plan["min_lr"] + (plan["lr"] - plan["min_lr"]) * 0.5 * (1 + math.cos(math.pi * part))
+    down = plan["decay"] * total
+    return min(1.0, (step + 1) / plan["warmup"], (total - step) / down)
 
 
 class Run:
@@ -105,7 +113,7 @@ class Run:
         self.model = Llama(self.shape)
         self.master = Master(self.model, self.plan)
         self.model.to(torch.bfloat16)
-        self.data = {kind: corpus.Windows(work / f"{kind}.npz") for kind in ("short", "long")}
+        self.data = {kind: corpus.Windows(work / f"{kind}.npz") for kind in recipe["documents"]}
         self.tokenizer = Tokenizer.from_file(str(work / "tokenizer.json"))
         self.rows = read_rows(HERE / "task" / "test.jsonl")
         self.step, self.tokens, self.seconds, self.log = 0, 0, 0.0, []
@@ -122,19 +130,24 @@ class Run:
                     "seconds": self.seconds, "log": self.log}, spare)
         os.replace(spare, self.file)
 
+    def kind(self) -> str:
+        """The text of this step: reading back first, then everything, then long windows."""
+        if self.step < self.plan["first_steps"]:
+            return "first"
+        return "short" if self.step < self.plan["steps"] else "long"
+
     def one_step(self) -> float:
-        plan, late = self.plan, self.step >= self.plan["steps"]
-        rows, length = ((plan["long_rows"], plan["long_length"]) if late
+        plan, kind = self.plan, self.kind()
+        rows, length = ((plan["long_rows"], plan["long_length"]) if kind == "long"
                         else (plan["rows"], plan["length"]))
-        batch, weights = self.data["long" if late else "short"].batch(
-            [self.recipe["seed"], self.step], rows, length)
+        batch, weights = self.data[kind].batch([self.recipe["seed"], self.step], rows, length)
         ids = torch.from_numpy(batch[self.rank::self.workers])
         weight = torch.from_numpy(weights[self.rank::self.workers]).flatten()
         logits = self.model(ids[:, :-1]).float()
         losses = F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(),
                                  reduction="none")
         ((losses * weight).sum() / weight.sum()).backward()
-        self.master.step(learning_rate(plan, self.step), self.workers)
+        self.master.step(rate_share(plan, self.step), self.workers)
         self.step += 1
         self.tokens += rows * length
         # The log has the plain mean, which compares with a perplexity.
@@ -155,7 +168,7 @@ class Run:
             if self.step % 10 == 0 or self.step == total:
                 row = {"step": self.step, "tokens": self.tokens,
                        "loss": round(sum(recent) / len(recent), 4),
-                       "lr": round(learning_rate(self.plan, self.step - 1), 7),
+                       "rate": round(rate_share(self.plan, self.step - 1), 4),
                        "seconds": round(self.seconds)}
                 recent = []
                 if self.step % self.plan["evaluate_every"] == 0:

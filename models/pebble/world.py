@@ -30,7 +30,6 @@ THINGS = (
     "pear coin rope key cup spoon book lamp shoe hat stone shell brick ribbon "
     "candle button feather bell drum ladder basket bottle needle mirror"
 ).split()
-ORDINALS = "first second third fourth".split()
 
 # Entity, food, home, young, sound. These are kept true to life.
 ANIMALS = {

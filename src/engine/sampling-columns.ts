@@ -60,7 +60,7 @@ export class SamplingColumns {
   }
 
   addHistory(history: TokenHistory): void {
-    this.#reserveHistory(history.size);
+    this.#reserveHistory(history.numCopied);
     history.copyInto(this.batch.historyIds, this.batch.historyCounts, this.numHistory);
     this.numHistory += history.size;
   }

@@ -21,11 +21,11 @@ test("holds each token once, in order of first appearance, with how often it was
         expected.set(id, (expected.get(id) ?? 0) + times);
       }
       expect(history.size).toBe(expected.size);
-      const ids = new Int32Array(history.size + 1);
-      const counts = new Int32Array(history.size + 1);
+      const ids = new Int32Array(history.numCopied + 1);
+      const counts = new Int32Array(history.numCopied + 1);
       history.copyInto(ids, counts, 1);
-      expect([...ids.subarray(1)]).toEqual([...expected.keys()]);
-      expect([...counts.subarray(1)]).toEqual([...expected.values()]);
+      expect([...ids.subarray(1, history.size + 1)]).toEqual([...expected.keys()]);
+      expect([...counts.subarray(1, history.size + 1)]).toEqual([...expected.values()]);
       for (const [id, count] of expected) expect(history.countOf(id)).toBe(count);
       expect(history.countOf(123456)).toBe(0);
     }),

@@ -35,11 +35,16 @@ export class TokenHistory {
     return place < 0 ? 0 : this.#counts[place]!;
   }
 
-  /** Writes ids and counts from entry `at` on, in order of first appearance. */
+  /** Entries that `copyInto` writes: the distinct tokens, and some behind them that mean nothing. */
+  get numCopied(): number {
+    return this.#ids.length;
+  }
+
+  /** Writes ids and counts from entry `at` on, in order of first appearance; there must be room for `numCopied`. */
   copyInto(ids: Int32Array, counts: Int32Array, at: number): void {
-    // A view per call; copying element by element costs more from about twenty tokens on.
-    ids.set(this.#ids.subarray(0, this.#size), at);
-    counts.set(this.#counts.subarray(0, this.#size), at);
+    // Whole arrays: a view of the part in use would be two objects per token, and a loop is slower from twenty on.
+    ids.set(this.#ids, at);
+    counts.set(this.#counts, at);
   }
 
   #slotOf(id: number): number {

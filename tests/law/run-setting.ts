@@ -1,0 +1,165 @@
+import type { Engine } from "../../src/engine/engine.ts";
+import { createInProcessClient } from "../../src/engine/in-process-client.ts";
+import { loadEngine } from "../../src/engine/load-engine.ts";
+import type { EngineClient, EngineStats } from "../../src/protocol/engine-client.ts";
+import { type Answer, answer, firstDifference } from "./answer.ts";
+import { createRandom, shuffled } from "./covering-array.ts";
+import { drawStranger, type LawRequest, lawRequests } from "./law-requests.ts";
+import { type LawModel, type LawSetting, optionsFor, plainOptions } from "./law-settings.ts";
+
+/** What a run of all requests under one setting gave. */
+export interface SettingRun {
+  readonly answers: readonly Answer[];
+  /** Figures of the run itself, without what warmed the cache. */
+  readonly stats: EngineStats;
+  readonly numThreads: number;
+  readonly kvDtype: string;
+  readonly blockSize: number;
+  readonly maxRunning: number;
+}
+
+/** Each request alone: what every other run must give. */
+export async function answersAlone(model: LawModel, kvDtype: LawSetting["kvDtype"]): Promise<Answer[]> {
+  return withEngine(await loadEngine(plainOptions(model, kvDtype)), async (client) => {
+    const answers: Answer[] = [];
+    for (const [index, request] of lawRequests(client.info.vocabSize, model.maxTokens).entries())
+      answers.push(await answer(client, `r${index}`, request));
+    return answers;
+  });
+}
+
+/** All requests together under one setting, among strangers that come and go. */
+export async function runSetting(model: LawModel, setting: LawSetting, seed: number): Promise<SettingRun> {
+  const engine = await loadEngine(optionsFor(model, setting));
+  return withEngine(engine, async (client) => {
+    const requests = lawRequests(client.info.vocabSize, model.maxTokens);
+    await warm(client, requests, setting.prefix);
+    const before = await client.stats();
+    let maxRunning = 0;
+    const watch = (): void => {
+      maxRunning = Math.max(maxRunning, engine.counters.get("numRunning"));
+    };
+    const answers = await runTogether({
+      client,
+      requests,
+      seed,
+      numStrangers: Math.max(8, setting.batch),
+      watch,
+    });
+    const stats = difference(await client.stats(), before);
+    const { numThreads, kvDtype, blockSize } = client.info;
+    return { answers, stats, numThreads, kvDtype, blockSize, maxRunning };
+  });
+}
+
+/** Says of each request that got another answer what differs first. */
+export function differences(expected: readonly Answer[], got: readonly Answer[]): string[] {
+  return expected.flatMap((answer, index) => {
+    const difference = firstDifference(answer, got[index]!);
+    return difference === null ? [] : [`request ${index}: ${difference}`];
+  });
+}
+
+/** Tokens of a prompt that a partial warm-up sends ahead: it ends inside a block more often than not. */
+export const warmedTokens = (length: number): number => Math.ceil(length * 0.6);
+
+async function withEngine<T>(engine: Engine, use: (client: EngineClient) => Promise<T>): Promise<T> {
+  const client = createInProcessClient(engine);
+  try {
+    const result = await use(client);
+    await idle(client);
+    engine.checkInvariants();
+    return result;
+  } finally {
+    await client.close();
+  }
+}
+
+/** Resolves when the last abort has been read. */
+async function idle(client: EngineClient): Promise<void> {
+  for (;;) {
+    const { numRunning, numWaiting } = await client.stats();
+    if (numRunning + numWaiting === 0) return;
+    await nextTurn();
+  }
+}
+
+async function warm(
+  client: EngineClient,
+  requests: readonly LawRequest[],
+  prefix: LawSetting["prefix"],
+): Promise<void> {
+  if (prefix !== "warm" && prefix !== "partial") return;
+  for (const [index, { promptTokenIds, sampling }] of requests.entries()) {
+    const length = promptTokenIds.length;
+    const known = promptTokenIds.slice(0, prefix === "warm" ? length : warmedTokens(length));
+    const short = { ...sampling, maxTokens: 1, minTokens: 0 };
+    await answer(client, `warm${index}`, { promptTokenIds: known, sampling: short });
+  }
+}
+
+interface Crowd {
+  readonly client: EngineClient;
+  readonly requests: readonly LawRequest[];
+  readonly seed: number;
+  readonly numStrangers: number;
+  readonly watch: () => void;
+}
+
+async function runTogether({ client, requests, seed, numStrangers, watch }: Crowd): Promise<Answer[]> {
+  const random = createRandom(seed);
+  const answers: Answer[] = [];
+  const open: Promise<void>[] = [];
+  const order = arrivalOrder(requests, random);
+  const strangers = Array.from({ length: numStrangers }, (_, index) =>
+    drawStranger(random, client.info.vocabSize, index),
+  );
+  const perArrival = Math.ceil(numStrangers / order.length);
+  for (const [place, index] of order.entries()) {
+    const sent = answer(client, `r${index}`, requests[index]!, watch);
+    open.push(sent.then((given) => void (answers[index] = given)));
+    // The growing requests come first and at once, so that they run together however few run at a time.
+    if (place < 4) continue;
+    for (const stranger of strangers.splice(0, perArrival)) open.push(visit(client, stranger, open.length));
+    for (let turns = Math.floor(random() * 3); turns > 0; turns -= 1) await nextTurn();
+  }
+  for (const stranger of strangers) open.push(visit(client, stranger, open.length));
+  await Promise.all(open);
+  return answers;
+}
+
+/** The growing requests first, then the groups in a random order. */
+function arrivalOrder(requests: readonly LawRequest[], random: () => number): number[] {
+  const groups = shuffled([...new Set(requests.map(({ group }) => group))], random);
+  const ranked = [0, ...groups.filter((group) => group !== 0)];
+  return [...requests.keys()].sort(
+    (a, b) => ranked.indexOf(requests[a]!.group) - ranked.indexOf(requests[b]!.group) || a - b,
+  );
+}
+
+/** Half of the impatient abort by id, half leave their loop. */
+async function visit(
+  client: EngineClient,
+  { promptTokenIds, sampling, patience }: ReturnType<typeof drawStranger>,
+  number: number,
+): Promise<void> {
+  const requestId = `stranger${number}`;
+  let numTokens = 0;
+  if (patience === 0) void nextTurn().then(() => client.abort(requestId));
+  for await (const output of client.generate({ requestId, promptTokenIds, sampling })) {
+    numTokens += output.newTokenIds.length;
+    if (numTokens < patience || patience === 0) continue;
+    if (number % 2 === 0) break;
+    client.abort(requestId);
+  }
+}
+
+const nextTurn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
+
+function difference(after: EngineStats, before: EngineStats): EngineStats {
+  const entries = Object.entries(after).map(([name, value]) => [
+    name,
+    value - before[name as keyof EngineStats],
+  ]);
+  return Object.fromEntries(entries) as EngineStats;
+}

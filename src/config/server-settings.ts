@@ -32,6 +32,11 @@ export const serverSettings = {
     bytes.prefault("32MiB"),
     "largest request body; larger ones are refused with 413",
   ),
+  devEndpoints: field(
+    "--dev-endpoints",
+    z.boolean().default(false),
+    "add POST /reset_prefix_cache and GET /debug/steps, which concern all clients",
+  ),
   shutdownTimeout: field(
     "--shutdown-timeout <seconds>",
     integer(0, 3600).default(30),

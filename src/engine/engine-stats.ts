@@ -24,6 +24,9 @@ const fields = {
   numDrafts: 19,
   numDraftTokens: 20,
   numAcceptedTokens: 21,
+  numRefused: 22,
+  numExpired: 23,
+  numFailed: 24,
 } as const;
 
 type Field = keyof typeof fields;
@@ -65,6 +68,9 @@ export class EngineCounters {
       numSteps: this.get("numSteps"),
       numAborted: this.get("numAborted"),
       numFinished: this.get("numFinished"),
+      numRefused: this.get("numRefused"),
+      numExpired: this.get("numExpired"),
+      numFailed: this.get("numFailed"),
       numSwapped: this.get("numSwapped"),
       prefixCacheQueries: this.get("prefixCacheQueries"),
       prefixCacheHits: this.get("prefixCacheHits"),

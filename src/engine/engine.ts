@@ -11,7 +11,7 @@ import type { EngineParts } from "./engine-parts.ts";
 import { EngineCounters, sharedNow } from "./engine-stats.ts";
 import type { KvManager } from "./kv-manager.ts";
 import { ModelRunner } from "./model-runner.ts";
-import type { EngineSink, StepMessage } from "./open-requests.ts";
+import { type EngineSink, emptyMessage, type StepMessage } from "./open-requests.ts";
 import { RequestTraces } from "./request-trace.ts";
 import { Sampler } from "./sampler.ts";
 import { Scheduler, type StepPlan } from "./scheduler.ts";
@@ -102,7 +102,8 @@ export class Engine implements EngineSink {
     const acceptance = this.#speculator?.acceptance ?? null;
     this.#results = new StepResults({ table, sampler, runner, stopRules, scores, counters, acceptance });
     const { hitEnds } = this.#kv;
-    this.#traces = new RequestTraces({ table, counters, hitEnds, maxNumSeqs, now: sharedNow });
+    const results = this.#results;
+    this.#traces = new RequestTraces({ table, counters, hitEnds, results, maxNumSeqs, now: sharedNow });
     this.#drawSeed = createSeedSource(parts.seed);
     this.counters.set("numTotalBlocks", cache.numBlocks);
     this.counters.set("blockSize", blockSize);
@@ -176,7 +177,7 @@ export class Engine implements EngineSink {
       this.#inbox.push(command);
       this.#loop ??= this.#runSteps();
     } else if (command.kind !== "abort") {
-      this.#onMessage({ ...nothing, failures: [{ handle: command.handle, error: this.#end }] });
+      this.#onMessage({ ...emptyMessage, failures: [{ handle: command.handle, error: this.#end }] });
     }
   }
 
@@ -225,6 +226,7 @@ export class Engine implements EngineSink {
         else if (command.kind === "generate") this.#admitGenerate(handle, command.request, command.arrivalMs);
         else this.#admitScore(handle, command.request, command.arrivalMs);
       } catch (error) {
+        this.counters.add("numRefused", 1);
         this.#results.fail(handle, asError(error));
       }
     }
@@ -244,7 +246,7 @@ export class Engine implements EngineSink {
 
   #admitScore(handle: number, request: ScoreRequest, arrivalMs: number): void {
     checkScoreRequest(request, this.#limits);
-    const arrival = { numPromptTokens: request.tokenIds.length, scheduling: undefined, arrivalMs };
+    const arrival = { numPromptTokens: request.tokenIds.length, scheduling: request.scheduling, arrivalMs };
     this.#admission.check(arrival, this.#scheduler, sharedNow());
     const row = this.#table.open(handle, sequenceKinds.score, request.tokenIds, request.start);
     this.#scoreTable.admit(row, request);
@@ -276,6 +278,7 @@ export class Engine implements EngineSink {
       for (let index = 0; index < count; index += 1) {
         const row = this.#expired[index]!;
         const error = this.#admission.deadlineError(row, this.#table.numOutputTokens(row));
+        this.counters.add("numExpired", 1);
         this.#results.fail(this.#table.handles[row]!, error);
         this.#release(row);
       }
@@ -312,6 +315,7 @@ export class Engine implements EngineSink {
   /** Ends a sequence whose content in the cache is not to be trusted. */
   #fail(row: number, error: Error): void {
     this.#kv.distrust(row);
+    this.counters.add("numFailed", 1);
     this.#results.fail(this.#table.handles[row]!, error);
     this.#release(row);
   }
@@ -353,7 +357,7 @@ export class Engine implements EngineSink {
       if (kind === "generate" || kind === "score") handles.add(handle);
     this.#rows.clear();
     this.#inbox = [];
-    this.#onMessage({ ...nothing, failures: Array.from(handles, (handle) => ({ handle, error })) });
+    this.#onMessage({ ...emptyMessage, failures: Array.from(handles, (handle) => ({ handle, error })) });
   }
 
   #countState(): void {
@@ -370,13 +374,6 @@ export class Engine implements EngineSink {
     counters.set("numPrefixMismatches", this.#kv.numMismatches);
   }
 }
-
-const nothing: StepMessage = {
-  records: { ints: new Int32Array(0), floats: new Float32Array(0) },
-  scores: [],
-  failures: [],
-  traces: [],
-};
 
 function nextTurn(): Promise<void> {
   return new Promise((resolve) => {

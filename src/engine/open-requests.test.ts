@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { EngineOutput } from "../protocol/engine-client.ts";
 import { defaultSampling } from "../protocol/sampling-params.ts";
-import { OpenRequests, type StepMessage } from "./open-requests.ts";
+import { emptyMessage, OpenRequests, type StepMessage } from "./open-requests.ts";
 import { type DrawnLogprobs, endedByLength, StepWriter, stillOpen } from "./step-record.ts";
 
 function openRequests(count: number): { open: OpenRequests; outputs: AsyncIterator<EngineOutput>[] } {
@@ -18,10 +18,8 @@ function openRequests(count: number): { open: OpenRequests; outputs: AsyncIterat
 }
 
 const message = (writer: StepWriter): StepMessage => ({
+  ...emptyMessage,
   records: writer.take(),
-  scores: [],
-  failures: [],
-  traces: [],
 });
 
 function heapBytes(): number {

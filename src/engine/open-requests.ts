@@ -17,9 +17,19 @@ export interface StepMessage {
   readonly records: StepRecords;
   readonly scores: readonly { readonly handle: number; readonly result: ScoreResult }[];
   readonly failures: readonly { readonly handle: number; readonly error: Error }[];
+  /** Of requests whose first token comes with this message: milliseconds from arrival to first step. */
+  readonly starts: readonly { readonly handle: number; readonly queuedMs: number }[];
   /** Of requests that end with this message and asked for it. */
   readonly traces: readonly { readonly handle: number; readonly trace: EngineTrace }[];
 }
+
+export const emptyMessage: StepMessage = {
+  records: { ints: new Int32Array(0), floats: new Float32Array(0) },
+  scores: [],
+  failures: [],
+  starts: [],
+  traces: [],
+};
 
 interface OpenScore {
   readonly resolve: (result: ScoreResult) => void;
@@ -83,6 +93,7 @@ export class OpenRequests {
   }
 
   receive(message: StepMessage): void {
+    for (const { handle, queuedMs } of message.starts) this.#queues.get(handle)?.queue.start(queuedMs);
     for (const { handle, trace } of message.traces) this.#queues.get(handle)?.queue.explain(trace);
     readStep(message.records, (record) => {
       const queue = this.#queues.get(record.handle)?.queue;

@@ -17,6 +17,7 @@ export class OutputQueue implements AsyncIterableIterator<EngineOutput> {
   #finishReason: FinishReason | null = null;
   #stopReason: number | null = null;
   #numCachedTokens = 0;
+  #queuedMs: number | null = null;
   #trace: EngineTrace | null = null;
   #error: Error | null = null;
   #isEnded = false;
@@ -46,6 +47,11 @@ export class OutputQueue implements AsyncIterableIterator<EngineOutput> {
     this.#stopReason = record.stopReason;
     this.#numCachedTokens = record.numCachedTokens;
     this.#isEnded = record.finishReason !== null;
+  }
+
+  /** How long the request waited for its first step, for the first output to tell. */
+  start(queuedMs: number): void {
+    this.#queuedMs = queuedMs;
   }
 
   /** What the last output is to tell of the request's life. */
@@ -101,6 +107,8 @@ export class OutputQueue implements AsyncIterableIterator<EngineOutput> {
     this.#hasOutput = false;
     if (this.#isEnded) this.#tokens.clear();
     const trace = this.#finishReason === null ? null : this.#trace;
+    const queuedMs = this.#queuedMs;
+    this.#queuedMs = null;
     return {
       requestId: this.#requestId,
       newTokenIds: tokenIds,
@@ -108,6 +116,7 @@ export class OutputQueue implements AsyncIterableIterator<EngineOutput> {
       finishReason: this.#finishReason,
       stopReason: this.#stopReason,
       numCachedTokens: this.#numCachedTokens,
+      ...(queuedMs === null ? {} : { queuedMs }),
       ...(trace === null ? {} : { trace: { ...trace, endedBy: this.#endedBy() } }),
     };
   }

@@ -15,6 +15,8 @@ export interface RequestTracesParts {
   readonly counters: EngineCounters;
   /** See `KvManager.hitEnds`. */
   readonly hitEnds: Uint8Array;
+  /** Told of each request's first token, with the time from its arrival to its first step. */
+  readonly results: { start(handle: number, queuedMs: number): void };
   readonly maxNumSeqs: number;
   /** Milliseconds since 1970. */
   readonly now: () => number;
@@ -79,7 +81,7 @@ export class RequestTraces {
 
   /** Called with the same plan when its tokens have been drawn, before sequences that ended are let go of. */
   endStep(plan: StepPlan): void {
-    const { table, counters, now } = this.#parts;
+    const { table, counters, results, now } = this.#parts;
     const { traces } = table;
     const endMs = now();
     this.#history.end(endMs);
@@ -87,7 +89,10 @@ export class RequestTraces {
       const row = plan.rows[index]!;
       if (table.kind[row] !== sequenceKinds.generate) continue;
       const numDrawn = table.numTokens[row]! - this.#numTokensBefore[index]!;
-      if (numDrawn > 0 && Number.isNaN(traces.firstTokenMs[row])) traces.firstTokenMs[row] = endMs;
+      if (numDrawn > 0 && Number.isNaN(traces.firstTokenMs[row])) {
+        traces.firstTokenMs[row] = endMs;
+        results.start(table.handles[row]!, traces.firstStepMs[row]! - traces.arrivalMs[row]!);
+      }
       const numDrafts = this.#numDrafts[index]!;
       if (numDrafts === 0) continue;
       // The last drawn token is the model's own, or what it drew in place of a wrong guess.

@@ -42,6 +42,7 @@ export class StepResults {
   readonly #drawn: { -readonly [Key in keyof DrawnLogprobs]: DrawnLogprobs[Key] };
   #scores: StepMessage["scores"][number][] = [];
   #failures: StepMessage["failures"][number][] = [];
+  #starts: StepMessage["starts"][number][] = [];
   #traces: StepMessage["traces"][number][] = [];
 
   constructor(parts: StepResultsParts) {
@@ -100,6 +101,11 @@ export class StepResults {
     this.#writer.end(table.handles[row]!, table.numCached[row]!, endedByAbort);
   }
 
+  /** A request whose first token this step drew. */
+  start(handle: number, queuedMs: number): void {
+    this.#starts.push({ handle, queuedMs });
+  }
+
   /** What a request that ends is to be told of its life; it travels with the end. */
   explain(handle: number, trace: EngineTrace): void {
     this.#traces.push({ handle, trace });
@@ -109,9 +115,11 @@ export class StepResults {
   take(): StepMessage | null {
     if (this.#writer.isEmpty && this.#scores.length + this.#failures.length === 0) return null;
     const records = this.#writer.take();
-    const message = { records, scores: this.#scores, failures: this.#failures, traces: this.#traces };
+    const rest = { failures: this.#failures, starts: this.#starts, traces: this.#traces };
+    const message = { records, scores: this.#scores, ...rest };
     this.#scores = [];
     this.#failures = [];
+    this.#starts = [];
     this.#traces = [];
     return message;
   }

@@ -1,7 +1,7 @@
 import type * as WorkerThreads from "node:worker_threads";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { writeRandomModel } from "../../tests/random-model.ts";
-import type { EngineClient } from "../protocol/engine-client.ts";
+import type { EngineClient, RequestScheduling } from "../protocol/engine-client.ts";
 import { defaultSampling } from "../protocol/sampling-params.ts";
 import { defaultEngineOptions, type EngineOptions } from "./engine-options.ts";
 import { startEngineWorker } from "./worker-client.ts";
@@ -85,6 +85,27 @@ test("after 200 mixed requests with a third aborted everything has come back", a
   const after = await client.stats();
   expect(after).toMatchObject({ numRunning: 0, numWaiting: 0, numFreeBlocks: 40 });
   expect(after.numFinished + after.numAborted - before.numFinished - before.numAborted).toBe(200);
+});
+
+test("hands on scheduling, traces, recent steps and a reset of the prefix cache", async () => {
+  const sampling = { ...defaultSampling, maxTokens: 2, ignoreEos: true };
+  const run = async (requestId: string, scheduling: RequestScheduling) => {
+    const outputs = [];
+    const request = { requestId, promptTokenIds: prompt(70), sampling, scheduling, explain: true };
+    for await (const output of client.generate(request)) outputs.push(output);
+    return outputs.at(-1)!;
+  };
+  await expect(run("urgent", { priority: 5 })).rejects.toMatchObject({ param: "priority" });
+  const scored = { tokenIds: [5, 6], start: 1, topK: 0, scheduling: { cacheSalt: "" } };
+  await expect(client.score(scored)).rejects.toMatchObject({ param: "cache_salt" });
+  client.resetPrefixCache();
+  expect((await run("cold", {})).trace).toMatchObject({ numCachedTokens: 0, endedBy: "max_tokens" });
+  expect((await run("warm", {})).trace).toMatchObject({ numCachedTokens: 69 });
+  expect((await run("salted", { cacheSalt: "s" })).trace).toMatchObject({ numCachedTokens: 0 });
+  client.resetPrefixCache();
+  expect((await run("reset", {})).trace).toMatchObject({ numCachedTokens: 0 });
+  const names = (await client.recentSteps()).flatMap(({ joined }) => joined);
+  expect(names.slice(-4)).toEqual(["cold", "warm", "salted", "reset"]);
 });
 
 test("a load that fails rejects with the load's own error", async () => {

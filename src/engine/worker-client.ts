@@ -98,14 +98,15 @@ function commandSink(worker: Worker): EngineSink {
       const command: WorkerCommand = {
         kind: "generate",
         handle,
-        request: scheduling === undefined ? own : { ...own, scheduling },
+        request: { ...own, ...(scheduling === undefined ? {} : { scheduling }) },
       };
       post(worker, command, [promptTokenIds.buffer]);
     },
     score: (handle, request) => {
       const tokenIds = Int32Array.from(request.tokenIds);
-      const { start, topK } = request;
-      post(worker, { kind: "score", handle, request: { tokenIds, start, topK } }, [tokenIds.buffer]);
+      const { start, topK, scheduling } = request;
+      const own = { tokenIds, start, topK, ...(scheduling === undefined ? {} : { scheduling }) };
+      post(worker, { kind: "score", handle, request: own }, [tokenIds.buffer]);
     },
     abort: (handle) => post(worker, { kind: "abort", handle }),
   };

@@ -31,6 +31,7 @@ interface WireStep {
   readonly records: StepRecords;
   readonly scores: readonly { readonly handle: number; readonly result: ScoreResult }[];
   readonly failures: readonly { readonly handle: number; readonly error: WireError }[];
+  readonly starts: StepMessage["starts"];
   readonly traces: StepMessage["traces"];
 }
 
@@ -46,19 +47,20 @@ export function toWireStep(message: StepMessage): {
   readonly report: WireStep;
   readonly transfer: ArrayBuffer[];
 } {
-  const { records, scores, traces } = message;
+  const { records, scores, starts, traces } = message;
   const transfer = [bufferOf(records.ints), bufferOf(records.floats)];
   for (const { result } of scores) {
     const { logprobs, argmax, topIds, topLogprobs } = result;
     for (const array of [logprobs, argmax, topIds, topLogprobs]) transfer.push(bufferOf(array));
   }
   const failures = message.failures.map(({ handle, error }) => ({ handle, error: toWire(error) }));
-  return { report: { kind: "step", records, scores, failures, traces }, transfer };
+  return { report: { kind: "step", records, scores, failures, starts, traces }, transfer };
 }
 
 export function fromWireStep(step: WireStep): StepMessage {
   const failures = step.failures.map(({ handle, error }) => ({ handle, error: fromWire(error) }));
-  return { records: step.records, scores: step.scores, failures, traces: step.traces };
+  const { records, scores, starts, traces } = step;
+  return { records, scores, failures, starts, traces };
 }
 
 function bufferOf(array: Int32Array | Float32Array): ArrayBuffer {

@@ -113,6 +113,8 @@ export interface EngineOutput {
   readonly stopReason: number | null;
   /** Prompt tokens whose KV came from the cache. */
   readonly numCachedTokens: number;
+  /** In the first output with a token: milliseconds from the request's arrival to its first step. */
+  readonly queuedMs?: number;
   /** In the last output, where the request asked with `explain`. */
   readonly trace?: RequestTrace;
 }
@@ -123,6 +125,7 @@ export interface ScoreRequest {
   readonly start: number;
   /** How many most likely tokens to return at each position; 0 for none. */
   readonly topK: number;
+  readonly scheduling?: RequestScheduling;
 }
 
 export interface ScoreResult {
@@ -151,8 +154,15 @@ export interface EngineStats {
   readonly generationTokens: number;
   readonly numPreemptions: number;
   readonly numSteps: number;
+  /** How requests and scores ended; each counts in exactly one of the five. */
   readonly numAborted: number;
   readonly numFinished: number;
+  /** Not begun. */
+  readonly numRefused: number;
+  /** Ended by their deadline, waiting or running. */
+  readonly numExpired: number;
+  /** Ended by a fault of the model or of a step. */
+  readonly numFailed: number;
   /** Preempted sequences that wait in the host tier. */
   readonly numSwapped: number;
   /** Prompt tokens that were looked up in the prefix cache, and those of them that it had; totals. */

@@ -27,6 +27,10 @@ export interface FakeScript {
   readonly hold?: (request: GenerateRequest, index: number) => Promise<void> | undefined;
   /** An error that rejects the request at output number `index` (0 = refused at admission). */
   readonly fail?: (request: GenerateRequest, index: number) => Error | undefined;
+  /** Prompt tokens that seem to come from the cache; default 0. */
+  readonly numCachedTokens?: number;
+  /** Milliseconds that requests seem to have waited; default 0. */
+  readonly queuedMs?: number;
   /** Default: every log-likelihood is −1 and every token the most likely one. */
   readonly score?: (request: ScoreRequest) => ScoreResult;
 }
@@ -193,6 +197,9 @@ class ScriptedClient implements FakeEngineClient {
       numSteps: this.#numSteps,
       numAborted: this.abortedIds.length,
       numFinished: this.#numFinished,
+      numRefused: 0,
+      numExpired: 0,
+      numFailed: 0,
       numSwapped: 0,
       prefixCacheQueries: this.#promptTokens,
       prefixCacheHits: 0,
@@ -241,7 +248,8 @@ function scriptedOutputs(request: GenerateRequest, script: FakeScript, info: Eng
       logprobs: sampling.logprobs === null ? null : newTokenIds.map((id) => fakeLogprobs(id, sampling)),
       finishReason: isLast ? finishReason : null,
       stopReason: isLast ? stopReason : null,
-      numCachedTokens: 0,
+      numCachedTokens: script.numCachedTokens ?? 0,
+      ...(start === 0 ? { queuedMs: script.queuedMs ?? 0 } : {}),
       ...(isLast ? explained(request, tokenIds.length, endedBy(finishReason, stopReason)) : {}),
     });
   }

@@ -5,7 +5,7 @@ import type { Logger } from "../base/logger.ts";
 import { checkBind } from "./api-keys.ts";
 import { createServerApp } from "./app.ts";
 import { ServerContext, type ServerOptions } from "./server-context.ts";
-import { statsLine } from "./stats-log.ts";
+import { preemptionAdvice, statsLine } from "./stats-log.ts";
 
 function createApp(options: ServerOptions = {}) {
   const fake = createServedFake(replying("abc"));
@@ -87,6 +87,14 @@ describe("errors", () => {
     expect(await errorOf(response)).toMatchObject({ reason: "engine_overloaded" });
   });
 
+  test("a passed deadline is 504", async () => {
+    const late = new MillraceError("deadline_exceeded", "Too late.");
+    const fake = createServedFake({ fail: () => late });
+    const app = createServerApp(new ServerContext({ models: [fake.model] }));
+    const error = await errorOf(await app.request("/v1/completions", prompt));
+    expect(error).toMatchObject({ code: 504, type: "GatewayTimeoutError", reason: "deadline_exceeded" });
+  });
+
   test("a fault of ours is 500 without its text, which goes to the log", async () => {
     const lines: string[] = [];
     const note = (_: string, fields?: Record<string, unknown>) => void lines.push(String(fields?.["error"]));
@@ -97,6 +105,25 @@ describe("errors", () => {
     expect(error).toMatchObject({ code: 500, type: "InternalServerError" });
     expect(error["message"]).not.toContain("secret");
     expect(lines).toEqual(["secret /path"]);
+  });
+});
+
+describe("dev endpoints", () => {
+  test("are there only where they are wanted, and want a key like the others", async () => {
+    const post = { method: "POST" };
+    const plain = createApp();
+    expect((await plain.app.request("/reset_prefix_cache", post)).status).toBe(404);
+    expect((await plain.app.request("/debug/steps")).status).toBe(404);
+    const { app, client } = createApp({ hasDevEndpoints: true, apiKeys: ["one"] });
+    expect((await app.request("/reset_prefix_cache", post)).status).toBe(401);
+    expect(client.numCacheResets).toBe(0);
+    const headers = { authorization: "Bearer one" };
+    expect((await app.request("/reset_prefix_cache", { ...post, headers })).status).toBe(200);
+    expect(client.numCacheResets).toBe(1);
+    const step = { index: 0, beginMs: 1, durationMs: 2, numTokens: 3, active: [], joined: ["a"], left: [] };
+    client.recentSteps = () => Promise.resolve([step]);
+    const steps = await app.request("/debug/steps", { headers });
+    expect(await steps.json()).toEqual({ data: [{ model: "fake", steps: [step] }] });
   });
 });
 
@@ -251,7 +278,24 @@ describe("metrics", () => {
     };
     expect(statsLine(0, before, after, 10)).toBe(
       "Engine 000: Avg prompt throughput: 10.0 tokens/s, Avg generation throughput: 5.0 tokens/s, " +
-        "Running: 2 reqs, Waiting: 1 reqs, KV cache usage: 50.0%",
+        "Running: 2 reqs, Waiting: 1 reqs, KV cache usage: 50.0%, Prefix cache hit rate: 0.0%",
     );
+    const hits = { ...after, prefixCacheQueries: 400, prefixCacheHits: 100 };
+    expect(statsLine(0, before, hits, 10)).toMatch(/Prefix cache hit rate: 25\.0%$/);
+    const later = { ...hits, prefixCacheQueries: 500, prefixCacheHits: 200 };
+    expect(statsLine(0, hits, later, 10)).toMatch(/Prefix cache hit rate: 100\.0%$/);
+  });
+
+  test("preemption brings one line that says what to raise", async () => {
+    const before = await createServedFake().client.stats();
+    expect(preemptionAdvice(0, before, before)).toBeNull();
+    const swapped = { ...before, numPreemptions: 3, numSwappedBlocks: 12 };
+    const advice = preemptionAdvice(0, before, swapped)!;
+    expect(advice).toContain("3 preemptions, 12 blocks swapped out, 0 tokens to compute again");
+    expect(advice).toContain("--kv-cache-memory-bytes");
+    expect(advice).not.toContain("--swap-space");
+    const recomputed = { ...swapped, numRecomputedTokens: 900 };
+    expect(preemptionAdvice(0, before, recomputed)).toContain("--swap-space");
+    expect(preemptionAdvice(0, recomputed, recomputed)).toBeNull();
   });
 });

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import { Hono } from "hono";
 import { httpStatusOf, MillraceError } from "../base/errors.ts";
+import { handleResetPrefixCache, handleSteps } from "./dev-routes.ts";
 import { handleHealth, handleLive, handleMetrics, handleReady, handleVersion } from "./health.ts";
 import type { HttpContext, ServerEnv } from "./http-context.ts";
 import { handleChat } from "./openai/chat.ts";
@@ -20,6 +21,8 @@ interface Route {
   readonly handler: Handler;
   /** Probes and scrapers have no key. */
   readonly isOpen?: boolean;
+  /** Only with --dev-endpoints: shows or changes what concerns all clients. */
+  readonly isDev?: boolean;
 }
 
 const routes: readonly Route[] = [
@@ -34,12 +37,14 @@ const routes: readonly Route[] = [
   { method: "GET", path: "/live", handler: handleLive, isOpen: true },
   { method: "GET", path: "/version", handler: handleVersion, isOpen: true },
   { method: "GET", path: "/metrics", handler: handleMetrics, isOpen: true },
+  { method: "POST", path: "/reset_prefix_cache", handler: handleResetPrefixCache, isDev: true },
+  { method: "GET", path: "/debug/steps", handler: handleSteps, isDev: true },
 ];
 
-/** Method and path of every route, such as `GET /v1/models/{id}`. */
-export const endpoints: readonly string[] = routes.map(
-  ({ method, path }) => `${method} ${path.replace(/:(\w+)\{.*/, "{$1}")}`,
-);
+/** Method and path of every usual route, such as `GET /v1/models/{id}`. */
+export const endpoints: readonly string[] = routes
+  .filter(({ isDev }) => isDev !== true)
+  .map(({ method, path }) => `${method} ${path.replace(/:(\w+)\{.*/, "{$1}")}`);
 
 /** The HTTP routes over one context; hand `fetch` to any host, or `request` to a test. */
 export function createServerApp(context: ServerContext): Hono<ServerEnv> {
@@ -53,6 +58,7 @@ export function createServerApp(context: ServerContext): Hono<ServerEnv> {
     (c) => new Response(null, { status: 204, headers: { ...c.get("headers"), ...preflightHeaders(c) } }),
   );
   for (const route of routes) {
+    if (route.isDev === true && !context.hasDevEndpoints) continue;
     app.on(route.method, route.path, async (c) => {
       const response = await answer(c, context, route);
       context.metrics.countHttp(

@@ -1,7 +1,7 @@
-import { MillraceError } from "../base/errors.ts";
-import type { FinishReason } from "../protocol/engine-client.ts";
+import { isMillraceError, MillraceError } from "../base/errors.ts";
+import type { FinishReason, RequestScheduling, RequestTrace } from "../protocol/engine-client.ts";
 import type { SamplingParams } from "../protocol/sampling-params.ts";
-import { createTextStream, type TextUsage } from "../text/text-generator.ts";
+import { createTextStream, type TextStream, type TextUsage } from "../text/text-generator.ts";
 import type { TextDelta } from "../text/text-stream.ts";
 import type { ServedModel } from "./served-model.ts";
 import type { ServerMetrics } from "./server-metrics.ts";
@@ -13,6 +13,9 @@ export interface SequenceRequest {
   readonly stop: readonly string[];
   readonly includeStopInOutput: boolean;
   readonly skipSpecialTokens: boolean;
+  readonly scheduling: RequestScheduling;
+  /** Whether to call `onTrace` for it. */
+  readonly explain: boolean;
 }
 
 /** What became certain of one sequence. */
@@ -34,6 +37,8 @@ export interface SequenceRun {
   readonly signal: AbortSignal;
   /** A promise holds the sequence back until it resolves: the reader is slow. */
   readonly onEvent: (event: SequenceEvent) => void | Promise<void>;
+  /** What became of a sequence that asked for it, after its last event. */
+  readonly onTrace: (index: number, trace: RequestTrace) => void;
 }
 
 /**
@@ -72,12 +77,14 @@ async function runSequence(run: SequenceRun, index: number, isOver: () => boolea
   const sequence = run.sequences[index]!;
   const times = run.metrics.openSequence(model, sequence.promptTokenIds.length, sequence.sampling.maxTokens);
   let outcome: FinishReason = "error";
+  let errorCode: string | null = null;
+  let stream: TextStream | null = null;
   try {
     if (isOver()) {
       outcome = "abort";
       return;
     }
-    const stream = createTextStream(model.client, model.tokenizer, {
+    stream = createTextStream(model.client, model.tokenizer, {
       ...sequence,
       requestId: sequenceId(run, index),
     });
@@ -92,11 +99,17 @@ async function runSequence(run: SequenceRun, index: number, isOver: () => boolea
       if (delta.finishReason !== null) outcome = delta.finishReason;
       await run.onEvent({ index, delta, usage: stream.usage });
     }
+    if (stream.trace !== null) run.onTrace(index, stream.trace);
   } catch (error) {
     // An engine may end an aborted request by an error; the client is gone either way.
-    if (!run.signal.aborted) throw error;
-    outcome = "abort";
+    if (run.signal.aborted) outcome = "abort";
+    else {
+      outcome = "error";
+      errorCode = isMillraceError(error) ? error.code : "internal";
+      throw error;
+    }
   } finally {
-    times.end(outcome);
+    const { queuedMs = null, usage } = stream ?? {};
+    times.end({ reason: outcome, errorCode, queuedMs, cachedTokens: usage?.cachedTokens ?? 0 });
   }
 }

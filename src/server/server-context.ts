@@ -23,6 +23,8 @@ export interface ServerOptions {
   readonly unhealthyAfterMs?: number;
   /** Time between log lines about throughput; default 10,000. */
   readonly statsIntervalMs?: number;
+  /** Whether to have `POST /reset_prefix_cache` and `GET /debug/steps`; default false. */
+  readonly hasDevEndpoints?: boolean;
   readonly clock?: Clock;
 }
 
@@ -42,6 +44,7 @@ export class ServerContext {
   readonly clock: Clock;
   readonly isStrict: boolean;
   readonly maxBodyBytes: number;
+  readonly hasDevEndpoints: boolean;
   readonly allowedOrigins: readonly string[];
   readonly apiKeys: ApiKeys;
   readonly metrics: ServerMetrics;
@@ -58,6 +61,7 @@ export class ServerContext {
     this.clock = options.clock ?? systemClock;
     this.isStrict = options.isStrict ?? false;
     this.maxBodyBytes = options.maxBodyBytes ?? defaultMaxBodyBytes;
+    this.hasDevEndpoints = options.hasDevEndpoints ?? false;
     this.allowedOrigins = options.allowedOrigins ?? ["*"];
     this.apiKeys = new ApiKeys(options.apiKeys ?? []);
     this.metrics = new ServerMetrics(this.clock);

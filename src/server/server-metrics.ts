@@ -1,17 +1,23 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { Clock } from "../base/clock.ts";
-import type { FinishReason } from "../protocol/engine-client.ts";
-import type { TextDelta } from "../text/text-stream.ts";
-import type { EngineProbe } from "./engine-probe.ts";
+import { EngineMetrics, labelNames, labelsOf } from "./engine-metrics.ts";
+import { type SequenceListener, SequenceTimes } from "./sequence-times.ts";
 import type { ServedModel } from "./served-model.ts";
-import { kvCacheUsage } from "./stats-log.ts";
+import type { ModelEntry } from "./server-context.ts";
 
-interface MeasuredModel {
-  readonly model: ServedModel;
-  readonly probe: EngineProbe;
-}
+type Labels = ReturnType<typeof labelsOf>;
+type TimedEnd = Parameters<SequenceListener["onEnd"]>[0];
+type Phase =
+  | "firstToken"
+  | "betweenTokens"
+  | "perToken"
+  | "e2e"
+  | "queue"
+  | "prefill"
+  | "inference"
+  | "decode";
+type Times = Readonly<Record<Phase, Histogram>>;
 
-const labelNames = ["model_name", "engine"];
 // vLLM's edges, in seconds, so that its dashboards work.
 const firstTokenEdges = [
   0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640,
@@ -37,23 +43,26 @@ export function countEdges(max: number): number[] {
 export class ServerMetrics {
   readonly registry: Registry = new Registry();
   readonly #clock: Clock;
-  readonly #counters: Readonly<Record<"prompt" | "generation" | "preemptions" | "success" | "http", Counter>>;
-  readonly #gauges: Readonly<Record<"running" | "waiting" | "kvUsage" | "cacheConfig" | "memory", Gauge>>;
-  readonly #times: Readonly<
-    Record<"firstToken" | "betweenTokens" | "perToken" | "e2e" | "decode", Histogram>
+  readonly #engines: EngineMetrics;
+  readonly #counters: Readonly<
+    Record<"prompt" | "cached" | "generation" | "success" | "errors" | "http", Counter>
   >;
+  readonly #times: Times;
   #sizes: Readonly<Record<"prompt" | "generation" | "maxTokens" | "n", Histogram>> | null = null;
-  #models: readonly MeasuredModel[] = [];
-  readonly #preemptionsSeen = new Map<string, number>();
+  #models: readonly ModelEntry[] = [];
 
   constructor(clock: Clock) {
     this.#clock = clock;
+    this.#engines = new EngineMetrics(this.registry);
     this.#counters = {
       prompt: this.#counter("vllm:prompt_tokens_total", "Prompt tokens processed."),
+      cached: this.#counter("vllm:prompt_tokens_cached_total", "Prompt tokens that came from the cache."),
       generation: this.#counter("vllm:generation_tokens_total", "Tokens generated."),
-      preemptions: this.#counter("vllm:num_preemptions_total", "Preemptions of running sequences."),
       success: this.#counter("vllm:request_success_total", "Sequences by how they ended.", [
         "finished_reason",
+      ]),
+      errors: this.#counter("millrace:request_errors_total", "Sequences that an error ended, by its code.", [
+        "reason",
       ]),
       http: new Counter({
         name: "http_requests_total",
@@ -62,44 +71,11 @@ export class ServerMetrics {
         registers: [this.registry],
       }),
     };
-    this.#gauges = {
-      running: this.#gauge("vllm:num_requests_running", "Sequences in the running batch."),
-      waiting: this.#gauge("vllm:num_requests_waiting", "Sequences waiting to run."),
-      kvUsage: this.#gauge("vllm:kv_cache_usage_perc", "Share of KV blocks in use, 0 to 1."),
-      cacheConfig: this.#gauge("vllm:cache_config_info", "Size and form of the KV cache.", [
-        "block_size",
-        "num_gpu_blocks",
-        "cache_dtype",
-      ]),
-      memory: this.#gauge("millrace:memory_plan_bytes", "Bytes set aside at start, by what for.", ["part"]),
-    };
-    this.#times = {
-      firstToken: this.#histogram(
-        "vllm:time_to_first_token_seconds",
-        "Time to first token.",
-        firstTokenEdges,
-      ),
-      betweenTokens: this.#histogram(
-        "vllm:inter_token_latency_seconds",
-        "Time between two outputs of a sequence.",
-        betweenTokensEdges,
-      ),
-      perToken: this.#histogram(
-        "vllm:request_time_per_output_token_seconds",
-        "Mean time per output token after the first, per sequence.",
-        betweenTokensEdges,
-      ),
-      e2e: this.#histogram("vllm:e2e_request_latency_seconds", "Time from arrival to the end.", requestEdges),
-      decode: this.#histogram(
-        "vllm:request_decode_time_seconds",
-        "Time from first to last token.",
-        requestEdges,
-      ),
-    };
+    this.#times = this.#createTimes();
     this.#addProcessGauges();
   }
 
-  setModels(models: readonly MeasuredModel[]): void {
+  setModels(models: readonly ModelEntry[]): void {
     this.#models = models;
     if (this.#sizes !== null) return;
     const edges = countEdges(Math.max(1, ...models.map(({ model }) => model.client.info.maxModelLen)));
@@ -111,7 +87,7 @@ export class ServerMetrics {
     };
   }
 
-  /** A sequence that begins now. */
+  /** A sequence that begins now. It must be ended once, whatever becomes of it. */
   openSequence(model: ServedModel, promptTokens: number, maxTokens: number): SequenceTimes {
     const labels = labelsOf(model);
     this.#sizes?.maxTokens.observe(labels, maxTokens);
@@ -124,12 +100,12 @@ export class ServerMetrics {
       onTokens: (count) => this.#counters.generation.inc(labels, count),
       onEnd: (end) => {
         this.#counters.success.inc({ ...labels, finished_reason: end.reason });
+        if (end.errorCode !== null) this.#counters.errors.inc({ ...labels, reason: end.errorCode });
+        this.#counters.cached.inc(labels, end.cachedTokens);
         this.#times.e2e.observe(labels, end.seconds);
         this.#sizes?.prompt.observe(labels, promptTokens);
         this.#sizes?.generation.observe(labels, end.numTokens);
-        if (end.decodeSeconds === null) return;
-        this.#times.decode.observe(labels, end.decodeSeconds);
-        if (end.numTokens > 1) this.#times.perToken.observe(labels, end.decodeSeconds / (end.numTokens - 1));
+        this.#observePhases(labels, end);
       },
     });
   }
@@ -144,36 +120,50 @@ export class ServerMetrics {
 
   /** The text of `GET /metrics`. */
   async expose(): Promise<string> {
-    for (const { model, probe } of this.#models) {
-      const stats = await probe.stats();
-      if (stats === null) continue;
-      const labels = labelsOf(model);
-      this.#gauges.running.set(labels, stats.numRunning);
-      this.#gauges.waiting.set(labels, stats.numWaiting);
-      this.#gauges.kvUsage.set(labels, kvCacheUsage(stats));
-      const { blockSize, numTotalBlocks, kvDtype, memory } = model.client.info;
-      this.#gauges.memory.set({ ...labels, part: "weights" }, memory.weights);
-      this.#gauges.memory.set({ ...labels, part: "kv_cache" }, memory.kvCache);
-      this.#gauges.memory.set({ ...labels, part: "activations" }, memory.arena);
-      const cache = { block_size: blockSize, num_gpu_blocks: numTotalBlocks, cache_dtype: kvDtype };
-      this.#gauges.cacheConfig.set({ ...labels, ...cache }, 1);
-      const seen = this.#preemptionsSeen.get(model.id) ?? 0;
-      this.#counters.preemptions.inc(labels, Math.max(0, stats.numPreemptions - seen));
-      this.#preemptionsSeen.set(model.id, stats.numPreemptions);
-    }
+    await this.#engines.update(this.#models);
     return this.registry.metrics();
+  }
+
+  /** The parts of a sequence's time; those without a token have none. */
+  #observePhases(labels: Labels, end: TimedEnd): void {
+    const { queuedMs, firstSeconds, decodeSeconds, numTokens } = end;
+    if (firstSeconds === null || decodeSeconds === null) return;
+    this.#times.decode.observe(labels, decodeSeconds);
+    if (numTokens > 1) this.#times.perToken.observe(labels, decodeSeconds / (numTokens - 1));
+    if (queuedMs === null) return;
+    const queueSeconds = queuedMs / 1000;
+    const prefillSeconds = Math.max(0, firstSeconds - queueSeconds);
+    this.#times.queue.observe(labels, queueSeconds);
+    this.#times.prefill.observe(labels, prefillSeconds);
+    this.#times.inference.observe(labels, prefillSeconds + decodeSeconds);
+  }
+
+  #createTimes(): Times {
+    const add = (name: string, help: string, edges: number[]): Histogram =>
+      this.#histogram(`vllm:${name}_seconds`, help, edges);
+    const perToken = "Mean time per output token after the first, per sequence.";
+    return {
+      firstToken: add("time_to_first_token", "Time to first token.", firstTokenEdges),
+      betweenTokens: add(
+        "inter_token_latency",
+        "Time between two outputs of a sequence.",
+        betweenTokensEdges,
+      ),
+      perToken: add("request_time_per_output_token", perToken, betweenTokensEdges),
+      e2e: add("e2e_request_latency", "Time from arrival to the end.", requestEdges),
+      queue: add("request_queue_time", "Time from arrival to the first step.", requestEdges),
+      prefill: add("request_prefill_time", "Time from the first step to the first token.", requestEdges),
+      inference: add("request_inference_time", "Time from the first step to the last token.", requestEdges),
+      decode: add("request_decode_time", "Time from first to last token.", requestEdges),
+    };
   }
 
   #counter(name: string, help: string, more: readonly string[] = []): Counter {
     return new Counter({ name, help, labelNames: [...labelNames, ...more], registers: [this.registry] });
   }
 
-  #gauge(name: string, help: string, more: readonly string[] = []): Gauge {
-    return new Gauge({ name, help, labelNames: [...labelNames, ...more], registers: [this.registry] });
-  }
-
   #histogram(name: string, help: string, buckets: number[]): Histogram {
-    return new Histogram({ name, help, labelNames, buckets, registers: [this.registry] });
+    return new Histogram({ name, help, labelNames: [...labelNames], buckets, registers: [this.registry] });
   }
 
   // prom-client's own set wakes the process every 10 ms to watch the event loop; these cost nothing while idle.
@@ -188,61 +178,6 @@ export class ServerMetrics {
     add("process_cpu_seconds_total", "User and system CPU time.", () => {
       const { user, system } = process.cpuUsage();
       return (user + system) / 1e6;
-    });
-  }
-}
-
-function labelsOf(model: ServedModel): { model_name: string; engine: string } {
-  return { model_name: model.id, engine: "0" };
-}
-
-interface SequenceListener {
-  onFirst(seconds: number): void;
-  onNext(seconds: number): void;
-  onTokens(count: number): void;
-  onEnd(end: {
-    readonly reason: FinishReason;
-    readonly seconds: number;
-    readonly numTokens: number;
-    readonly decodeSeconds: number | null;
-  }): void;
-}
-
-/** Times one sequence, from arrival to its one outcome. */
-export class SequenceTimes {
-  readonly #clock: Clock;
-  readonly #listener: SequenceListener;
-  readonly #arrived: number;
-  #first: number | null = null;
-  #last = 0;
-  #numTokens = 0;
-
-  constructor(clock: Clock, listener: SequenceListener) {
-    this.#clock = clock;
-    this.#listener = listener;
-    this.#arrived = clock.now();
-  }
-
-  add(delta: TextDelta): void {
-    if (delta.tokenIds.length === 0) return;
-    const now = this.#clock.now();
-    if (this.#first === null) {
-      this.#first = now;
-      this.#listener.onFirst((now - this.#arrived) / 1000);
-    } else {
-      this.#listener.onNext((now - this.#last) / 1000);
-    }
-    this.#last = now;
-    this.#numTokens += delta.tokenIds.length;
-    this.#listener.onTokens(delta.tokenIds.length);
-  }
-
-  end(reason: FinishReason): void {
-    this.#listener.onEnd({
-      reason,
-      seconds: (this.#clock.now() - this.#arrived) / 1000,
-      numTokens: this.#numTokens,
-      decodeSeconds: this.#first === null ? null : (this.#last - this.#first) / 1000,
     });
   }
 }

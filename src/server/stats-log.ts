@@ -55,6 +55,8 @@ export class StatsLog {
       if (!isOpen && after.stats.numSteps === before.stats.numSteps) continue;
       isBusy = true;
       this.#logger.info(statsLine(index, before.stats, after.stats, (after.at - before.at) / 1000));
+      const advice = preemptionAdvice(index, before.stats, after.stats);
+      if (advice !== null) this.#logger.warn(advice);
     }
     if (!isBusy) this.stop();
   }
@@ -65,11 +67,30 @@ export function statsLine(index: number, before: EngineStats, after: EngineStats
   const rate = (total: number, earlier: number): string =>
     ((total - earlier) / Math.max(seconds, 1e-3)).toFixed(1);
   const usage = 100 * kvCacheUsage(after);
+  const queries = after.prefixCacheQueries - before.prefixCacheQueries;
+  const hitRate = queries === 0 ? 0 : (100 * (after.prefixCacheHits - before.prefixCacheHits)) / queries;
   return (
     `Engine ${String(index).padStart(3, "0")}: ` +
     `Avg prompt throughput: ${rate(after.promptTokens, before.promptTokens)} tokens/s, ` +
     `Avg generation throughput: ${rate(after.generationTokens, before.generationTokens)} tokens/s, ` +
-    `Running: ${after.numRunning} reqs, Waiting: ${after.numWaiting} reqs, KV cache usage: ${usage.toFixed(1)}%`
+    `Running: ${after.numRunning} reqs, Waiting: ${after.numWaiting} reqs, KV cache usage: ${usage.toFixed(1)}%, ` +
+    `Prefix cache hit rate: ${hitRate.toFixed(1)}%`
+  );
+}
+
+/** What to do when sequences had to give way since the last line; null when none had to. */
+export function preemptionAdvice(index: number, before: EngineStats, after: EngineStats): string | null {
+  const since = (field: "numPreemptions" | "numSwappedBlocks" | "numRecomputedTokens"): number =>
+    after[field] - before[field];
+  const numPreemptions = since("numPreemptions");
+  if (numPreemptions === 0) return null;
+  const numRecomputed = since("numRecomputedTokens");
+  const keep = numRecomputed > 0 ? "; a larger --swap-space lets them wait without computing again" : "";
+  return (
+    `Engine ${String(index).padStart(3, "0")}: the KV cache was too small for what ran: ` +
+    `${numPreemptions} preemptions, ${since("numSwappedBlocks")} blocks swapped out, ` +
+    `${numRecomputed} tokens to compute again. ` +
+    `Raise --kv-cache-memory-bytes or lower --max-num-seqs${keep}.`
   );
 }
 

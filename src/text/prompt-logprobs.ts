@@ -1,4 +1,4 @@
-import type { Scorer } from "../protocol/engine-client.ts";
+import type { RequestScheduling, Scorer } from "../protocol/engine-client.ts";
 
 /** One token of a prompt, given all before it. */
 export interface PromptTokenLogprobs {
@@ -21,9 +21,11 @@ export async function scorePrompt(
   scorer: Scorer,
   promptTokenIds: readonly number[],
   numTop: number,
+  scheduling?: RequestScheduling,
 ): Promise<(PromptTokenLogprobs | null)[]> {
   if (promptTokenIds.length < 2) return promptTokenIds.map(() => null);
-  const scores = await scorer.score({ tokenIds: promptTokenIds, start: 1, topK: numTop });
+  const request = { tokenIds: promptTokenIds, start: 1, topK: numTop };
+  const scores = await scorer.score(scheduling === undefined ? request : { ...request, scheduling });
   return promptTokenIds.map((tokenId, position) => {
     if (position === 0) return null;
     const at = position - 1;

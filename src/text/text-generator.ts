@@ -37,6 +37,8 @@ export interface TextStream extends AsyncIterable<TextDelta> {
   readonly usage: TextUsage;
   /** After the loop, where the request asked with `explain`; null before, and where an error ended it. */
   readonly trace: RequestTrace | null;
+  /** Milliseconds from the request's arrival to its first step; null before its first token. */
+  readonly queuedMs: number | null;
 }
 
 /**
@@ -57,6 +59,9 @@ export function createTextStream(
     },
     get trace(): RequestTrace | null {
       return assembler.trace;
+    },
+    get queuedMs(): number | null {
+      return assembler.queuedMs;
     },
     [Symbol.asyncIterator]: () => deltas(outputs, assembler, () => client.abort(request.requestId)),
   };
@@ -91,6 +96,7 @@ class TextAssembler {
   readonly #matcher: StopMatcher;
   #completionTokens = 0;
   #cachedTokens = 0;
+  #queuedMs: number | null = null;
   #isStopString = false;
   #trace: RequestTrace | null = null;
 
@@ -116,6 +122,10 @@ class TextAssembler {
     return this.#trace;
   }
 
+  get queuedMs(): number | null {
+    return this.#queuedMs;
+  }
+
   /** Takes the trace of the engine's last output. What the engine sees as an abort may be a stop string. */
   explain({ trace }: EngineOutput): void {
     if (trace === undefined) return;
@@ -126,6 +136,7 @@ class TextAssembler {
   add(output: EngineOutput): TextDelta {
     const { newTokenIds, logprobs, finishReason, stopReason } = output;
     this.#cachedTokens = output.numCachedTokens;
+    this.#queuedMs ??= output.queuedMs ?? null;
     let text = "";
     for (const [index, id] of newTokenIds.entries()) {
       this.#completionTokens += 1;

@@ -63,6 +63,7 @@ async function runServe(modelPath: string, _options: unknown, command: Command):
     isInsecure: settings.insecure,
     isStrict: settings.strict,
     maxBodyBytes: settings.maxBodySize,
+    hasDevEndpoints: settings.devEndpoints,
     logger,
   });
   logger.info(`${listeningLine} ${server.url}`);

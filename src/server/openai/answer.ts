@@ -77,6 +77,8 @@ export interface Delivery {
   readonly includeUsage: boolean;
   readonly continuousUsage: boolean;
   readonly returnTokenIds: boolean;
+  /** Whether the answer tells the life of its sequences. */
+  readonly explains: boolean;
 }
 
 export function deliveryOf(body: SamplingBody): Delivery {
@@ -85,6 +87,7 @@ export function deliveryOf(body: SamplingBody): Delivery {
     includeUsage: body.stream_options?.include_usage ?? false,
     continuousUsage: body.stream_options?.continuous_usage_stats ?? false,
     returnTokenIds: body.return_token_ids ?? false,
+    explains: body.explain ?? false,
   };
 }
 

@@ -130,7 +130,8 @@ class CompletionWording implements Wording<CompletionChunk> {
 
   #score(prompt: Prompt, topK: number): Promise<ScoreResult | null> {
     if (prompt.tokenIds.length < 2) return Promise.resolve(null);
-    return this.#request.model.client.score({ tokenIds: prompt.tokenIds, start: 1, topK });
+    const { model, scheduling } = this.#request;
+    return model.client.score({ tokenIds: prompt.tokenIds, start: 1, topK, scheduling });
   }
 
   #promptLogprobs(

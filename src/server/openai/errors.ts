@@ -21,6 +21,7 @@ const types: Readonly<Record<number, string>> = {
   429: "TooManyRequestsError",
   501: "NotImplementedError",
   503: "ServiceUnavailableError",
+  504: "GatewayTimeoutError",
 };
 
 /** Our own faults are told without their text, which may hold paths; the log has it. */

@@ -5,7 +5,6 @@ import type { ServerContext } from "../server-context.ts";
 type IsNeutral = (value: unknown) => boolean;
 
 const never: IsNeutral = () => false;
-const isZero: IsNeutral = (value) => value === 0;
 const isOne: IsNeutral = (value) => value === 1;
 const isFalse: IsNeutral = (value) => value === false;
 const isTrue: IsNeutral = (value) => value === true;
@@ -43,8 +42,6 @@ const unsupported: ReadonlyMap<string, IsNeutral> = new Map([
   ["reasoning_effort", never],
   ["thinking_token_budget", never],
   ["repetition_detection", never],
-  ["priority", isZero],
-  ["cache_salt", never],
   ["kv_transfer_params", never],
   ["vllm_xargs", isEmpty],
   ["modalities", isTextOnly],
@@ -58,7 +55,6 @@ const unsupported: ReadonlyMap<string, IsNeutral> = new Map([
 
 /** Fields without an effect on the answer. They are taken, also with `strict`, and listed in the warnings header. */
 const withoutEffect: ReadonlySet<string> = new Set([
-  "user",
   "safety_identifier",
   "prompt_cache_key",
   "prompt_cache_retention",

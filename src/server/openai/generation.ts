@@ -1,3 +1,4 @@
+import type { RequestScheduling } from "../../protocol/engine-client.ts";
 import { maxLogprobs } from "../../protocol/sampling-params.ts";
 import { samplingOfChoice } from "../../text/choices.ts";
 import { scorePrompt } from "../../text/prompt-logprobs.ts";
@@ -21,7 +22,9 @@ import { type PromptLogprobsBody, promptLogprobsBody } from "./logprobs.ts";
 import { checkContext, type OutputLimit, type Prompt } from "./prompts.ts";
 import { type BodySchema, readBody } from "./request-body.ts";
 import { checkStreamOptions, planSequences, type SequencePlan } from "./sampling.ts";
+import { readScheduling } from "./scheduling.ts";
 import type { SamplingBody } from "./schemas.ts";
+import { type TraceBody, traceBody } from "./trace.ts";
 
 /** Most sequences of one request: prompts times choices. */
 const maxSequences = 4096;
@@ -43,6 +46,7 @@ export interface Request<B> {
   /** Top log-probabilities per token of the prompts; null for none. */
   readonly promptLogprobs: number | null;
   readonly delivery: Delivery;
+  readonly scheduling: RequestScheduling;
 }
 
 /** One answer in its dialect's words. The whole answer is the sum of its chunks, so both forms say the same. */
@@ -79,7 +83,8 @@ export function generationHandler<B extends SamplingBody, C extends object>(
   return async (c, context) => {
     const registry = context.registry();
     const body = await readBody(c, context, dialect.schema);
-    const request = planRequest(dialect, body, registry.resolve(body.model));
+    const scheduling = readScheduling(body, c);
+    const request = { ...planRequest(dialect, body, registry.resolve(body.model)), scheduling };
     context.metrics.observeN(request.model, request.plan.n);
     const { isStream } = request.delivery;
     const object = isStream ? dialect.objects.chunk : dialect.objects.whole;
@@ -96,7 +101,7 @@ function planRequest<B extends SamplingBody, C extends object>(
   dialect: Dialect<B, C>,
   body: B,
   model: ServedModel,
-): Request<B> {
+): Omit<Request<B>, "scheduling"> {
   checkStreamOptions(body);
   const { prompts, limit, logprobs } = dialect.ask(body, model);
   for (const prompt of prompts) checkContext(prompt, limit, model);
@@ -123,6 +128,7 @@ class Generation<B, C extends object> {
   readonly #head: AnswerHead;
   readonly #context: ServerContext;
   readonly #usage: TextUsage[];
+  readonly #traces: TraceBody[] = [];
 
   constructor(request: Request<B>, wording: Wording<C>, head: AnswerHead, context: ServerContext) {
     this.#request = request;
@@ -137,16 +143,17 @@ class Generation<B, C extends object> {
   async whole(signal: AbortSignal): Promise<unknown> {
     const promptLogprobs = await this.#scorePrompts(signal);
     await this.#run(signal, (chunk) => this.#wording.add(chunk));
-    return { ...this.#head, ...this.#wording.whole(promptLogprobs), usage: this.#sumUsage() };
+    const usage = this.#sumUsage();
+    return { ...this.#head, ...this.#wording.whole(promptLogprobs), usage, ...this.#explanation() };
   }
 
   async #scorePrompts(signal: AbortSignal): Promise<readonly PromptLogprobsBody[] | null> {
-    const { promptLogprobs, prompts, model } = this.#request;
+    const { promptLogprobs, prompts, model, scheduling } = this.#request;
     if (promptLogprobs === null) return null;
     const bodies: PromptLogprobsBody[] = [];
     for (const { tokenIds } of prompts) {
       if (signal.aborted) break;
-      const tokens = await scorePrompt(model.client, tokenIds, promptLogprobs);
+      const tokens = await scorePrompt(model.client, tokenIds, promptLogprobs, scheduling);
       bodies.push(promptLogprobsBody(model.tokenizer, tokens));
     }
     return bodies;
@@ -159,7 +166,8 @@ class Generation<B, C extends object> {
       sink.send(JSON.stringify({ ...this.#head, ...chunk, ...usage }));
       return sink.pressure();
     });
-    if (includeUsage) sink.send(JSON.stringify({ ...this.#head, choices: [], usage: this.#sumUsage() }));
+    const last = { ...(includeUsage ? { usage: this.#sumUsage() } : {}), ...this.#explanation() };
+    if (Object.keys(last).length > 0) sink.send(JSON.stringify({ ...this.#head, choices: [], ...last }));
   }
 
   async #run(signal: AbortSignal, onChunk: (chunk: C) => void | Promise<void>): Promise<void> {
@@ -179,18 +187,26 @@ class Generation<B, C extends object> {
         this.#usage[event.index] = event.usage;
         for (const chunk of wording.chunks(event)) await onChunk(chunk);
       },
+      onTrace: (index, trace) => this.#traces.push(traceBody(index, trace)),
     });
   }
 
   #sequences(): SequenceRequest[] {
-    const { prompts, plan } = this.#request;
+    const { prompts, plan, scheduling, delivery } = this.#request;
     return this.#usage.map((_, index) => ({
       promptTokenIds: prompts[Math.floor(index / plan.n)]!.tokenIds,
       sampling: samplingOfChoice(plan.sampling, index % plan.n),
       stop: plan.stop,
       includeStopInOutput: plan.includeStopInOutput,
       skipSpecialTokens: plan.skipSpecialTokens,
+      scheduling,
+      explain: delivery.explains,
     }));
+  }
+
+  #explanation(): { readonly explain?: readonly TraceBody[] } {
+    if (!this.#request.delivery.explains) return {};
+    return { explain: this.#traces.sort((a, b) => a.index - b.index) };
   }
 
   #sumUsage(): UsageBody {

@@ -87,6 +87,12 @@ const samplingFields = {
     )
     .nullish(),
   return_token_ids: boolean,
+  priority: integer,
+  deadline_ms: number,
+  cache_salt: text,
+  tenant: text,
+  user: text,
+  explain: boolean,
 };
 
 /** `POST /v1/completions`. */

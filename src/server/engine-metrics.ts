@@ -1,0 +1,106 @@
+import { Counter, Gauge, type Registry } from "prom-client";
+import type { EngineStats } from "../protocol/engine-client.ts";
+import type { ServedModel } from "./served-model.ts";
+import type { ModelEntry } from "./server-context.ts";
+import { kvCacheUsage } from "./stats-log.ts";
+
+export const labelNames: readonly string[] = ["model_name", "engine"];
+
+export function labelsOf(model: ServedModel): { model_name: string; engine: string } {
+  return { model_name: model.id, engine: "0" };
+}
+
+type Total = {
+  [Key in keyof EngineStats]: EngineStats[Key] extends number ? Key : never;
+}[keyof EngineStats];
+
+/** Totals of the engine as counters: field, name, help. vLLM's names where the meaning is the same. */
+const totals: readonly (readonly [Total, string, string])[] = [
+  ["numPreemptions", "vllm:num_preemptions_total", "Preemptions of running sequences."],
+  ["prefixCacheQueries", "vllm:prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache."],
+  ["prefixCacheHits", "vllm:prefix_cache_hits_total", "Prompt tokens that the prefix cache had."],
+  ["numDrafts", "vllm:spec_decode_num_drafts_total", "Times that guesses of a sequence were verified."],
+  ["numDraftTokens", "vllm:spec_decode_num_draft_tokens_total", "Guessed tokens that were verified."],
+  ["numAcceptedTokens", "vllm:spec_decode_num_accepted_tokens_total", "Guessed tokens that were right."],
+  ["numSteps", "millrace:steps_total", "Steps of the engine."],
+  ["numSwappedBlocks", "millrace:swapped_blocks_total", "KV blocks moved to the host tier by preemption."],
+  [
+    "numRecomputedTokens",
+    "millrace:recomputed_tokens_total",
+    "Tokens given up by preemption, to compute again.",
+  ],
+  [
+    "numPrefixMismatches",
+    "millrace:prefix_mismatches_total",
+    "Blocks that a self-check found different; must be 0.",
+  ],
+  ["numRefused", "millrace:refused_total", "Sequences and scores that the engine refused before any work."],
+  ["numExpired", "millrace:expired_total", "Sequences and scores whose deadline passed."],
+];
+
+const gauges: readonly (readonly [string, string, (stats: EngineStats) => number])[] = [
+  ["vllm:num_requests_running", "Sequences in the running batch.", (stats) => stats.numRunning],
+  ["vllm:num_requests_waiting", "Sequences waiting to run.", (stats) => stats.numWaiting],
+  [
+    "vllm:num_requests_swapped",
+    "Preempted sequences that wait in the host tier.",
+    (stats) => stats.numSwapped,
+  ],
+  ["vllm:kv_cache_usage_perc", "Share of KV blocks in use, 0 to 1.", kvCacheUsage],
+];
+
+/** What the engines know of themselves, read when the metrics are. */
+export class EngineMetrics {
+  readonly #totals: readonly (readonly [Total, Counter])[];
+  readonly #gauges: readonly (readonly [(stats: EngineStats) => number, Gauge])[];
+  readonly #cacheConfig: Gauge;
+  readonly #memory: Gauge;
+  /** Totals as they were when they were last added to the counters. */
+  readonly #seen = new Map<string, EngineStats>();
+
+  constructor(registry: Registry) {
+    const registers = [registry];
+    this.#totals = totals.map(([field, name, help]) => [
+      field,
+      new Counter({ name, help, labelNames: [...labelNames], registers }),
+    ]);
+    this.#gauges = gauges.map(([name, help, read]) => [
+      read,
+      new Gauge({ name, help, labelNames: [...labelNames], registers }),
+    ]);
+    this.#cacheConfig = new Gauge({
+      name: "vllm:cache_config_info",
+      help: "Size and form of the KV cache.",
+      labelNames: [...labelNames, "block_size", "num_gpu_blocks", "cache_dtype"],
+      registers,
+    });
+    this.#memory = new Gauge({
+      name: "millrace:memory_plan_bytes",
+      help: "Bytes set aside at start, by what for.",
+      labelNames: [...labelNames, "part"],
+      registers,
+    });
+  }
+
+  async update(entries: readonly ModelEntry[]): Promise<void> {
+    for (const { model, probe } of entries) {
+      const stats = await probe.stats();
+      if (stats !== null) this.#updateModel(model, stats);
+    }
+  }
+
+  #updateModel(model: ServedModel, stats: EngineStats): void {
+    const labels = labelsOf(model);
+    const seen = this.#seen.get(model.id);
+    for (const [read, gauge] of this.#gauges) gauge.set(labels, read(stats));
+    for (const [field, counter] of this.#totals)
+      counter.inc(labels, Math.max(0, stats[field] - (seen?.[field] ?? 0)));
+    this.#seen.set(model.id, stats);
+    const { blockSize, numTotalBlocks, kvDtype, memory } = model.client.info;
+    const cache = { block_size: blockSize, num_gpu_blocks: numTotalBlocks, cache_dtype: kvDtype };
+    this.#cacheConfig.set({ ...labels, ...cache }, 1);
+    this.#memory.set({ ...labels, part: "weights" }, memory.weights);
+    this.#memory.set({ ...labels, part: "kv_cache" }, memory.kvCache);
+    this.#memory.set({ ...labels, part: "activations" }, memory.arena);
+  }
+}

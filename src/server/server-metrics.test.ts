@@ -1,0 +1,112 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { createServedFake, replying } from "../../tests/served-fake.ts";
+import { MillraceError } from "../base/errors.ts";
+import { createServerApp } from "./app.ts";
+import { ServerContext } from "./server-context.ts";
+
+/** Sum of all lines of one metric whose labels hold `label`. */
+function sumOf(text: string, name: string, label = ""): number {
+  return text
+    .split("\n")
+    .filter((line) => (line.startsWith(`${name}{`) || line.startsWith(`${name} `)) && line.includes(label))
+    .reduce((sum, line) => sum + Number(line.split(" ").at(-1)), 0);
+}
+
+test("every sequence counts in exactly one outcome, and every error under its code", async () => {
+  const codes = ["engine_overloaded", "deadline_exceeded", "engine_failed"] as const;
+  const kinds = fc.constantFrom("fine", "dropped", ...codes);
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.record({ kind: kinds, at: fc.nat(2), n: fc.integer({ min: 1, max: 3 }) }), {
+        maxLength: 6,
+      }),
+      async (requests) => {
+        // The first prompt byte is the request's place in the list.
+        const plan = (ids: readonly number[] | Int32Array) => requests[ids[0]!]!;
+        const fake = createServedFake({
+          ...replying("abcdef"),
+          fail: ({ promptTokenIds }, index) => {
+            const { kind, at } = plan(promptTokenIds);
+            const isDue = kind !== "fine" && kind !== "dropped" && index === at;
+            return isDue ? new MillraceError(kind, "x") : undefined;
+          },
+        });
+        const app = createServerApp(new ServerContext({ models: [fake.model] }));
+        for (const [place, { kind, n }] of requests.entries()) {
+          const body = JSON.stringify({ prompt: [place], max_tokens: 4, n, temperature: 1 });
+          const controller = new AbortController();
+          const { signal } = controller;
+          const answer = app.request("/v1/completions", { method: "POST", body, signal });
+          if (kind === "dropped") setImmediate(() => controller.abort());
+          await answer;
+        }
+        const text = await (await app.request("/metrics")).text();
+        const numOpened = sumOf(text, "vllm:request_params_max_tokens_count");
+        expect(numOpened).toBe(requests.reduce((sum, { n }) => sum + n, 0));
+        expect(sumOf(text, "vllm:request_success_total")).toBe(numOpened);
+        expect(sumOf(text, "vllm:e2e_request_latency_seconds_count")).toBe(numOpened);
+        const numErrors = sumOf(text, "vllm:request_success_total", 'finished_reason="error"');
+        expect(sumOf(text, "millrace:request_errors_total")).toBe(numErrors);
+        for (const code of codes) {
+          const isIn = requests.some(({ kind }) => kind === code);
+          expect(sumOf(text, "millrace:request_errors_total", `reason="${code}"`) > 0).toBe(isIn);
+        }
+      },
+    ),
+    { numRuns: 40 },
+  );
+});
+
+test("shows the engine's totals as counters that never fall, and its gauges", async () => {
+  const { model, client } = createServedFake();
+  const stats = await client.stats();
+  const app = createServerApp(new ServerContext({ models: [model] }));
+  const scrape = async (): Promise<string> => (await app.request("/metrics")).text();
+  const first = {
+    ...stats,
+    numPreemptions: 2,
+    prefixCacheQueries: 100,
+    prefixCacheHits: 40,
+    numSwapped: 1,
+    numDraftTokens: 9,
+    numAcceptedTokens: 6,
+  };
+  client.stats = () => Promise.resolve(first);
+  let text = await scrape();
+  expect(sumOf(text, "vllm:prefix_cache_queries_total")).toBe(100);
+  expect(sumOf(text, "vllm:prefix_cache_hits_total")).toBe(40);
+  expect(sumOf(text, "vllm:num_preemptions_total")).toBe(2);
+  expect(sumOf(text, "vllm:num_requests_swapped")).toBe(1);
+  expect(sumOf(text, "vllm:spec_decode_num_accepted_tokens_total")).toBe(6);
+  text = await scrape();
+  expect(sumOf(text, "vllm:prefix_cache_queries_total")).toBe(100);
+  client.stats = () => Promise.resolve({ ...first, prefixCacheQueries: 130, numSwapped: 0 });
+  text = await scrape();
+  expect(sumOf(text, "vllm:prefix_cache_queries_total")).toBe(130);
+  expect(sumOf(text, "vllm:num_requests_swapped")).toBe(0);
+});
+
+test("splits a sequence's time into waiting, prefill and decode", async () => {
+  let now = 1000;
+  const fake = createServedFake({
+    ...replying("abc"),
+    queuedMs: 400,
+    numCachedTokens: 1,
+    hold: () => {
+      now += 1000;
+      return undefined;
+    },
+  });
+  const context = new ServerContext({ models: [fake.model], clock: { now: () => now } });
+  const app = createServerApp(context);
+  const body = JSON.stringify({ prompt: "p", max_tokens: 3 });
+  expect((await app.request("/v1/completions", { method: "POST", body })).status).toBe(200);
+  const text = await (await app.request("/metrics")).text();
+  const seconds = (phase: string): number => sumOf(text, `vllm:request_${phase}_time_seconds_sum`);
+  expect(seconds("queue")).toBeCloseTo(0.4);
+  expect(seconds("prefill")).toBeCloseTo(0.6);
+  expect(seconds("decode")).toBeCloseTo(2);
+  expect(seconds("inference")).toBeCloseTo(2.6);
+  expect(sumOf(text, "vllm:prompt_tokens_cached_total")).toBe(1);
+});

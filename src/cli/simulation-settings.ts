@@ -1,5 +1,5 @@
 import { Command, CommanderError } from "commander";
-import { MillraceError } from "../base/errors.ts";
+import { isMillraceError, MillraceError } from "../base/errors.ts";
 import { formatCount } from "../base/units.ts";
 import { type Component, field, resolveComponent, type Values } from "../config/component.ts";
 import { schedulerSettings } from "../config/engine-settings.ts";
@@ -65,7 +65,8 @@ const ladder = ["continuous", "contiguous", "dynamic", "static"] as const;
 export function readConfigurations(command: Command, texts: readonly string[]): Configuration[] {
   const common = readGiven(command, configurationSettings);
   if (texts.length === 0) {
-    const names = common["serving"] === undefined ? ladder : [String(common["serving"])];
+    const { serving: given } = common;
+    const names = typeof given === "string" ? [given] : ladder;
     return names.map((serving) => ({ name: serving, settings: resolve({ ...common, serving }) }));
   }
   const configurations = texts.map((text) => readConfiguration(text, common));
@@ -101,15 +102,25 @@ function readConfiguration(text: string, common: Readonly<Record<string, unknown
     parser.parse(flags, { from: "user" });
     return { name, settings: resolve({ ...common, ...readGiven(parser, configurationSettings) }) };
   } catch (error) {
-    const problem =
-      error instanceof CommanderError ? error.message.replace(/^error: /, "").split("\n")[0]! : null;
-    if (problem === null) throw error;
-    throw new MillraceError(
-      "invalid_option",
-      `--config ${name}: ${problem}. It takes the flags that \`millrace simulate --help\` lists under "Configuration".`,
-      { param: "--config", cause: error },
-    );
+    throw configurationFault(name, error);
   }
+}
+
+/** A complaint about the flags of one configuration, under its name; other errors as they are. */
+function configurationFault(name: string, error: unknown): unknown {
+  if (isMillraceError(error)) {
+    return new MillraceError(error.code, `--config ${name}: ${error.message}`, { param: "--config" });
+  }
+  if (!(error instanceof CommanderError)) return error;
+  const problem = error.message
+    .replace(/^error: /, "")
+    .split("\n")[0]!
+    .replace(/\.$/, "");
+  return new MillraceError(
+    "invalid_option",
+    `--config ${name}: ${problem}. It takes the flags that \`millrace simulate --help\` lists under "Configuration".`,
+    { param: "--config", cause: error },
+  );
 }
 
 function resolve(given: Readonly<Record<string, unknown>>): ConfigurationSettings {

@@ -2,7 +2,7 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { EngineOutput } from "../protocol/engine-client.ts";
+import type { EngineOutput, TokenLogprobs } from "../protocol/engine-client.ts";
 import { defaultSampling } from "../protocol/sampling-params.ts";
 import { emptyMessage, OpenRequests, type StepMessage } from "./open-requests.ts";
 import { type DrawnLogprobs, endedByLength, StepWriter, stillOpen } from "./step-record.ts";
@@ -81,8 +81,8 @@ test("however late a reader is, it gets the same tokens and log-probabilities", 
         for (let next = await outputs[0]!.next(); next.done !== true; next = await outputs[0]!.next())
           seen.push(next.value);
         expect(seen.flatMap(({ newTokenIds }) => [...newTokenIds])).toEqual(expected.map(({ id }) => id));
-        const logprobs = seen.flatMap(
-          ({ logprobs: some, newTokenIds }) => some ?? newTokenIds.map(() => null),
+        const logprobs = seen.flatMap(({ logprobs: some, newTokenIds }): (TokenLogprobs | null)[] =>
+          some === null ? newTokenIds.map(() => null) : [...some],
         );
         expect(logprobs).toEqual(expected.map((one) => one.logprobs));
         expect(seen.at(-1)).toMatchObject({ finishReason: "length", numCachedTokens: 5 });

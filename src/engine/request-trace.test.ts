@@ -165,8 +165,11 @@ test("keeps the newest steps only, and the oldest of them still knows who joined
     if (step % 2 === 0) history.add("all", 1);
     history.end(step + 0.5);
   }
+  // The step that runs does not disturb those before it.
+  history.begin(20);
+  history.add("r20", 1);
   const steps = history.read();
-  expect(steps).toHaveLength(history.numKept - 1);
+  expect(steps).toHaveLength(history.numShown);
   expect(steps.at(-1)).toMatchObject({ index: 19, durationMs: 0.5, joined: ["r19"], left: ["r18", "all"] });
   expect(steps[0]).toMatchObject({ index: 12, numTokens: 13, joined: ["r12", "all"], left: ["r11"] });
 });

@@ -85,7 +85,7 @@ export function optionsFor(model: LawModel, setting: LawSetting): EngineOptions 
     ...plainOptions(model, kvDtype),
     maxNumSeqs: batch,
     // The step's own budget cuts prompts too: that is how 64 are reached.
-    maxNumBatchedTokens: chunk === 64 ? 64 : 1024,
+    maxNumBatchedTokens: chunk === 64 ? 64 : 2048,
     longPrefillTokenThreshold: chunk === 64 ? 0 : chunk,
     numThreads: threads,
     enablePrefixCaching: prefix !== "off",

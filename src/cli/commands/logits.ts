@@ -32,10 +32,10 @@ const description = `${summary}
 
 Example:
   echo "[504, 3575, 282]" > ids.json
-  millrace logits ./model --tokens ids.json --out logits.safetensors --dtype float32 --activations f32
+  millrace logits ./model --tokens ids.json --out logits.safetensors
 
 Writes one float32 tensor "logits" of shape [tokens, vocabulary]; row i holds the scores of the token after the i-th.
-No tokenizer is needed. With --dtype float32 --activations f32 the numbers are the exact ones.`;
+No tokenizer is needed. --dtype float32 --activations f32 computes them exactly.`;
 
 export function logitsCommand(): Command {
   const command = new Command("logits")

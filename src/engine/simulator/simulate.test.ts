@@ -131,8 +131,7 @@ describe("laws of every serving policy", () => {
         expect(result.numOutputTokens).toBe(trace.reduce((sum, r) => sum + r.numOutputTokens, 0));
         expect(result.itlMs?.count ?? 0).toBe(result.numOutputTokens - trace.length);
         if (numPreemptions === 0) expect(result.numComputedTokens).toBe(numTokens - numHitTokens);
-        // What was lost may still be found in the prefix cache.
-        expect(result.numComputedTokens).toBeGreaterThanOrEqual(numTokens - numHitTokens);
+        // A preempted one may find in the prefix cache what it lost, and more.
         expect(result.numComputedTokens).toBeLessThanOrEqual(numTokens - numHitTokens + numLostTokens);
       }),
       { numRuns: 1000 },

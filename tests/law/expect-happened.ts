@@ -47,7 +47,7 @@ function expectPreemption({ memory }: LawSetting, { stats, answers }: SettingRun
 }
 
 /** Where nothing is evicted, a hit reaches as far as the known text, to the token. */
-function expectHits(model: LawModel, { prefix, memory }: LawSetting, run: SettingRun): void {
+function expectHits(model: LawModel, { prefix, memory, batch }: LawSetting, run: SettingRun): void {
   const { answers, stats } = run;
   const cached = answers.map(({ numCachedTokens }) => numCachedTokens);
   if (prefix === "off") {
@@ -57,11 +57,14 @@ function expectHits(model: LawModel, { prefix, memory }: LawSetting, run: Settin
   }
   expect(Math.max(...cached), "prompt tokens from the cache").toBeGreaterThan(0);
   if (memory !== "roomy" || prefix === "cold") return;
-  // The last token of a prompt is always computed.
   for (const [index, { promptTokenIds }] of lawRequests(1000, model.maxTokens).entries()) {
+    // The last token of a prompt is always computed.
     const most = promptTokenIds.length - 1;
-    if (prefix === "warm") expect(cached[index], `request ${index}`).toBe(most);
-    else expect(cached[index]).toBeGreaterThanOrEqual(Math.min(most, warmedTokens(most + 1)));
+    const known = prefix === "warm" ? most : Math.min(most, warmedTokens(most + 1));
+    // Among the beginnings of more texts than are searched, one that does not fill a block may be passed over.
+    if (known < run.blockSize && batch === 64) continue;
+    if (prefix === "warm") expect(cached[index], `request ${index}`).toBe(known);
+    else expect(cached[index], `request ${index}`).toBeGreaterThanOrEqual(known);
   }
 }
 

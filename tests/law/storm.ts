@@ -130,9 +130,9 @@ export class Storm {
   #drawRequest(kind: number): GenerateRequest {
     const { maxModelLen, vocabSize } = this.engine.info;
     const random = this.#random;
-    const maxTokens = 1 + this.#below(maxModelLen / 3);
-    const length = kind === 2 ? maxModelLen : 1 + this.#below(maxModelLen / 2);
-    const start = this.#below(4);
+    const maxTokens = 1 + this.#below(maxModelLen / 2);
+    const length = kind === 2 ? maxModelLen : 1 + this.#below(maxModelLen / 4);
+    const start = this.#below(vocabSize);
     const promptTokenIds = Array.from({ length }, (_, at) => (start * 5 + at * 3) % vocabSize);
     const sampling: SamplingParams = {
       ...defaultSampling,
@@ -142,7 +142,8 @@ export class Storm {
       topP: kind === 4 ? 2 : 1,
       frequencyPenalty: random() < 0.2 ? 0.5 : 0,
       badWords: random() < 0.2 ? [[1 + this.#below(3)], [5, 6]] : [],
-      stopTokenIds: random() < 0.3 ? [2 + this.#below(vocabSize - 2)] : [],
+      ignoreEos: random() < 0.8,
+      stopTokenIds: random() < 0.1 ? [2 + this.#below(vocabSize - 2)] : [],
       logitBias: random() < 0.2 ? new Map([[3, 2]]) : null,
       seed: random() < 0.5 ? BigInt(this.#below(1000)) : null,
     };

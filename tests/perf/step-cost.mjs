@@ -34,8 +34,8 @@ if (globalThis.gc === undefined) {
 const goals = { 1: 60, 64: 250, 256: 1000 };
 const usualBlockSize = 32;
 const hugeBlockSize = 8192;
-/** The smallest object on the heap is larger. */
-const mostBytesPerToken = 8;
+/** The smallest object on the heap has 16. */
+const mostBytesPerToken = 15;
 const numRounds = 4;
 const numWarmSteps = 300;
 const numSteps = Number(flags.steps);

@@ -14,12 +14,16 @@ interface SpeculatorParts {
   readonly maxNumSeqs: number;
 }
 
+const newWeight = 1 / 16;
+
 /** After a step, has guesses made for the sequences that decode, as many as are likely to pay. */
 export class Speculator {
   readonly acceptance: Acceptance;
   readonly #parts: SpeculatorParts;
   readonly #rows: Int32Array;
   readonly #depths: Int32Array;
+  /** Mean milliseconds that the proposer takes per guess; 0 before the first. */
+  #proposeMs = 0;
 
   constructor(parts: SpeculatorParts) {
     this.#parts = parts;
@@ -38,6 +42,7 @@ export class Speculator {
     const { table, kv, proposer } = this.#parts;
     const cost = this.#costPerGuess(plan.numSeqs);
     let count = 0;
+    let numWanted = 0;
     for (let index = 0; index < plan.numSeqs; index += 1) {
       const row = plan.rows[index]!;
       if (table.handles[row] === -1 || table.kind[row] === sequenceKinds.score) continue;
@@ -48,18 +53,27 @@ export class Speculator {
       if (depth < 1) continue;
       this.#rows[count] = row;
       this.#depths[count] = depth;
+      numWanted += depth;
       count += 1;
     }
-    if (count > 0) proposer.propose(this.#rows, this.#depths, count);
+    if (count === 0) return;
+    const beginMs = performance.now();
+    proposer.propose(this.#rows, this.#depths, count);
+    this.#observe((performance.now() - beginMs) / numWanted);
   }
 
-  /** What one more token adds to a step, as a part of the step's time per sequence; measured steps tell. */
+  #observe(timeMs: number): void {
+    const weight = this.#proposeMs === 0 ? 1 : newWeight;
+    this.#proposeMs += weight * (timeMs - this.#proposeMs);
+  }
+
+  /** What a guess costs to make and to verify, as a part of the step's time per sequence; measured steps tell. */
   #costPerGuess(numSeqs: number): number {
     const { estimate } = this.#parts;
     const plainMs = estimate.stepMs(numSeqs);
     const more = numSeqs * this.acceptance.maxDrafts;
     if (plainMs === 0) return 0;
     const guessMs = Math.max(0, estimate.stepMs(numSeqs + more) - plainMs) / more;
-    return guessMs / (plainMs / numSeqs);
+    return (guessMs + this.#proposeMs) / (plainMs / numSeqs);
   }
 }

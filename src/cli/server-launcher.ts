@@ -43,6 +43,8 @@ export class ServerLauncher implements EndpointLauncher {
     this.#startedMs = performance.now();
     const child = spawn(process.execPath, [main, "serve", ...this.#args, "--port", "0"], {
       stdio: ["ignore", "ignore", "pipe"],
+      // The line with the address must come, and the client here has no key: what a person set for servers stays out.
+      env: { ...process.env, MILLRACE_LOG_LEVEL: undefined, MILLRACE_API_KEY: undefined },
     });
     this.#child = child;
     process.once("exit", this.#endWithParent);

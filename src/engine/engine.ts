@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { MillraceError, messageOf } from "../base/errors.ts";
 import { invariant } from "../base/invariant.ts";
 import type { Ops } from "../kernels/ops.ts";
@@ -5,6 +6,7 @@ import type { EngineInfo, GenerateRequest, ScoreRequest, StepTrace } from "../pr
 import { maxLogprobs } from "../protocol/sampling-params.ts";
 import { type AdmissionLimits, checkGenerateRequest, checkScoreRequest } from "./admission.ts";
 import { AdmissionControl, type Arrival } from "./admission-control.ts";
+import { countState } from "./count-state.ts";
 import { createKvManager } from "./create-kv-manager.ts";
 import type { EngineCommand } from "./engine-command.ts";
 import type { EngineParts } from "./engine-parts.ts";
@@ -43,7 +45,7 @@ export class Engine implements EngineSink {
   readonly #stopRules: StopRules;
   readonly #scoreTable: ScoreTable;
   readonly #runner: ModelRunner;
-  readonly #speculator: Speculator | null;
+  #speculator: Speculator | null;
   readonly #results: StepResults;
   readonly #traces: RequestTraces;
   readonly #drawSeed: SeedSource;
@@ -212,7 +214,18 @@ export class Engine implements EngineSink {
     this.#scheduler.commit(plan);
     this.#results.collectScores(plan);
     this.#endSequences();
-    this.#speculator?.propose(plan);
+    this.#propose(plan);
+  }
+
+  /** Guesses only save time: where making them fails, the engine goes on without. */
+  #propose(plan: StepPlan): void {
+    try {
+      this.#speculator?.propose(plan);
+    } catch (cause) {
+      this.#speculator = null;
+      for (let index = 0; index < plan.numSeqs; index += 1) this.#table.dropDrafts(plan.rows[index]!);
+      process.emitWarning(`Speculation failed and is off from now on: ${messageOf(cause)}`);
+    }
   }
 
   #readInbox(): void {
@@ -309,7 +322,11 @@ export class Engine implements EngineSink {
     );
     this.#results.ended.length = 0;
     this.#kv.distrustHost();
-    for (let index = 0; index < plan.numSeqs; index += 1) this.#fail(plan.rows[index]!, error);
+    for (let index = 0; index < plan.numSeqs; index += 1) {
+      const row = plan.rows[index]!;
+      // Those that ended before the fault are closed already.
+      if (this.#table.handles[row] !== -1) this.#fail(row, error);
+    }
   }
 
   /** Ends a sequence whose content in the cache is not to be trusted. */
@@ -352,6 +369,8 @@ export class Engine implements EngineSink {
       { cause },
     );
     this.#end = error;
+    const message = this.#results.take();
+    if (message !== null) this.#onMessage(message);
     const handles = new Set(this.#rows.keys());
     for (const { kind, handle } of this.#inbox)
       if (kind === "generate" || kind === "score") handles.add(handle);
@@ -361,24 +380,8 @@ export class Engine implements EngineSink {
   }
 
   #countState(): void {
-    const { counters } = this;
-    counters.set("numRunning", this.#scheduler.numRunning);
-    counters.set("numWaiting", this.#scheduler.numWaiting);
-    counters.set("numFreeBlocks", this.#kv.numFree);
-    counters.set("numPreemptions", this.#scheduler.numPreemptions);
-    counters.set("numSwapped", this.#kv.numSwappedRows);
-    counters.set("prefixCacheQueries", this.#kv.numQueriedTokens);
-    counters.set("prefixCacheHits", this.#kv.numHitTokens);
-    counters.set("numSwappedBlocks", this.#kv.numSwappedBlocks);
-    counters.set("numRecomputedTokens", this.#kv.numLostTokens);
-    counters.set("numPrefixMismatches", this.#kv.numMismatches);
+    countState(this.counters, this.#scheduler, this.#kv);
   }
-}
-
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => {
-    setImmediate(resolve);
-  });
 }
 
 function asError(error: unknown): Error {

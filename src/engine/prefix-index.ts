@@ -9,7 +9,7 @@ export interface PrefixExtras {
   readonly request?: string;
 }
 
-/** Children of one prefix that are looked at for a partial hit: more would cost more than they save. */
+/** Children with the same first token that are looked at for a partial hit: more would cost more than they save. */
 const maxChildrenSearched = 64;
 
 /**
@@ -27,8 +27,10 @@ export class PrefixIndex {
   readonly #keys: (string | null)[];
   readonly #parents: (string | null)[];
   readonly #blocks = new Map<string, number>();
-  /** Newest child of each prefix; the others follow by links. */
+  /** Newest child of each prefix and first token; the others follow by links. */
   readonly #firstChild = new Map<string, number>();
+  /** Children of each prefix, whatever they begin with. */
+  readonly #numChildren = new Map<string, number>();
   readonly #nextSibling: Int32Array;
   readonly #previousSibling: Int32Array;
   readonly #scratch: Uint8Array;
@@ -80,7 +82,7 @@ export class PrefixIndex {
   findPartial(parent: string, ids: Int32Array, start: number, end: number): number {
     let best = -1;
     this.matchedTokens = 0;
-    let block = this.#firstChild.get(parent) ?? -1;
+    let block = this.#firstChild.get(listKey(parent, ids[start]!)) ?? -1;
     for (let seen = 0; block !== -1 && seen < maxChildrenSearched; seen += 1) {
       const length = this.#matchLength(block, ids, start, end - start);
       if (length > this.matchedTokens) {
@@ -94,7 +96,7 @@ export class PrefixIndex {
 
   /** Whether some block below `parent` is known: a miss there is another text, not a lost block. */
   hasChild(parent: string): boolean {
-    return this.#firstChild.has(parent);
+    return this.#numChildren.has(parent);
   }
 
   /** Enters a full block. False when another block holds the same content already: this one stays out. */
@@ -125,8 +127,11 @@ export class PrefixIndex {
     const previous = this.#previousSibling[block]!;
     if (next !== -1) this.#previousSibling[next] = previous;
     if (previous !== -1) this.#nextSibling[previous] = next;
-    else if (next !== -1) this.#firstChild.set(parent, next);
-    else this.#firstChild.delete(parent);
+    else if (next !== -1) this.#firstChild.set(this.#listOf(block), next);
+    else this.#firstChild.delete(this.#listOf(block));
+    const numLeft = this.#numChildren.get(parent)! - 1;
+    if (numLeft === 0) this.#numChildren.delete(parent);
+    else this.#numChildren.set(parent, numLeft);
     this.#numTokens[block] = 0;
     this.#keys[block] = null;
     this.#parents[block] = null;
@@ -140,10 +145,10 @@ export class PrefixIndex {
   /** Walks everything; linear in the number of blocks. For tests and the idle check. */
   check(): void {
     let numListed = 0;
-    for (const [parent, first] of this.#firstChild) {
+    for (const [list, first] of this.#firstChild) {
       let previous = -1;
       for (let block = first; block !== -1; block = this.#nextSibling[block]!) {
-        invariant(this.#parents[block] === parent, `block ${block} is listed under another parent`);
+        invariant(this.#listOf(block) === list, `block ${block} is listed under another parent`);
         invariant(this.#previousSibling[block] === previous, `block ${block} does not link back`);
         previous = block;
         numListed += 1;
@@ -162,11 +167,18 @@ export class PrefixIndex {
     for (let offset = 0; offset < count; offset += 1) this.#tokens[at + offset] = ids[start + offset]!;
     this.#numTokens[block] = count;
     this.#parents[block] = parent;
-    const next = this.#firstChild.get(parent) ?? -1;
+    const list = this.#listOf(block);
+    const next = this.#firstChild.get(list) ?? -1;
     this.#nextSibling[block] = next;
     this.#previousSibling[block] = -1;
     if (next !== -1) this.#previousSibling[next] = block;
-    this.#firstChild.set(parent, block);
+    this.#firstChild.set(list, block);
+    this.#numChildren.set(parent, (this.#numChildren.get(parent) ?? 0) + 1);
+  }
+
+  /** Key of the list that an indexed block stands in. */
+  #listOf(block: number): string {
+    return listKey(this.#parents[block]!, this.#tokens[block * this.#blockSize]!);
   }
 
   #matchLength(block: number, ids: Int32Array, start: number, most: number): number {
@@ -176,4 +188,8 @@ export class PrefixIndex {
     while (length < end && this.#tokens[at + length] === ids[start + length]) length += 1;
     return length;
   }
+}
+
+function listKey(parent: string, firstToken: number): string {
+  return `${parent}${firstToken}`;
 }

@@ -54,7 +54,7 @@ async function runServe(modelPath: string, _options: unknown, command: Command):
   const checkpoint = openModel(modelPath);
   const { tokenizer, source } = openTokenizer(checkpoint, readSettings(command, sourceSettings));
   const engineOptions = engineOptionsOf(modelPath, engine);
-  for (const line of planEngine(engineOptions, checkpoint).lines) logger.info(line);
+  const plan = planEngine(engineOptions, checkpoint);
   checkpoint.close();
   const server = await startServer({
     host: settings.host,
@@ -67,6 +67,7 @@ async function runServe(modelPath: string, _options: unknown, command: Command):
     logger,
   });
   logger.info(`${listeningLine} ${server.url}`);
+  for (const line of plan.lines) logger.info(line);
   let client: EngineClient;
   try {
     client = await startEngineWorker(engineOptions);

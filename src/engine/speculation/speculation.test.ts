@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { generate, idsOf, prompts, startContextEngine } from "../../../tests/context-engine.ts";
 import type { EngineOutput } from "../../protocol/engine-client.ts";
 
@@ -31,4 +31,22 @@ describe("speculation", () => {
       bench.engine.checkInvariants();
     });
   }
+});
+
+test("a draft that breaks costs its guesses only: every request is answered as without", async () => {
+  const emitWarning = vi.spyOn(process, "emitWarning").mockImplementation(() => {});
+  const settings = { maxTokens: 12, temperature: 0 };
+  const plain = startContextEngine();
+  const expected = [];
+  for (const prompt of prompts) expected.push(idsOf(await generate(plain.client, prompt, settings)));
+  const bench = startContextEngine({ speculation: "draft" });
+  const { model } = bench.context.draft;
+  vi.spyOn(model, "forward").mockImplementation(() => {
+    throw new Error("no guess");
+  });
+  const together = await Promise.all(prompts.map((prompt) => generate(bench.client, prompt, settings)));
+  expect(together.map(idsOf)).toEqual(expected);
+  expect(emitWarning).toHaveBeenCalledTimes(1);
+  bench.engine.checkInvariants();
+  vi.restoreAllMocks();
 });

@@ -41,8 +41,16 @@ function compareMetric(task: string, metric: Metric, pairs: readonly SamplePair[
     const [numerator, denominator] = metric.higherIsBetter ? [b, a] : [a, b];
     return denominator === 0 ? null : numerator / denominator;
   };
-  const interval =
-    pairs.length < minForInterval ? null : bootstrapInterval(pairs.length, (rows) => recoveryOf(rows) ?? 0);
+  // A resample in which the base scores nothing has no recovery: then the interval is not known.
+  let isDefined = pairs.length >= minForInterval;
+  const resampled = isDefined
+    ? bootstrapInterval(pairs.length, (rows) => {
+        const recovery = recoveryOf(rows);
+        if (recovery === null) isDefined = false;
+        return recovery ?? 0;
+      })
+    : null;
+  const interval = isDefined ? resampled : null;
   return {
     task,
     metric: metric.name,

@@ -22,3 +22,14 @@ export function describeFiles(modelPath: string): string[] {
       return entry.isFile() ? [`${name} ${entry.size} ${entry.mtimeMs}`] : [];
     });
 }
+
+/** The same of every file below a folder of task data; nothing where there is none. */
+export function describeData(dataDir: string | null): string[] {
+  if (dataDir === null) return [];
+  return readdirSync(dataDir, { recursive: true, encoding: "utf8" })
+    .sort()
+    .flatMap((name) => {
+      const entry = statSync(path.join(dataDir, name));
+      return entry.isFile() ? [`${name} ${entry.size} ${entry.mtimeMs}`] : [];
+    });
+}

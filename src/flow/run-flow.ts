@@ -12,7 +12,7 @@ import type { QuantizationManifest } from "../records/quantization-manifest.ts";
 import { renderHtml } from "../report/html.ts";
 import { renderMarkdown } from "../report/markdown.ts";
 import { compareAccuracy } from "./compare-accuracy.ts";
-import { describeFiles, fingerprintOf } from "./fingerprint.ts";
+import { describeData, describeFiles, fingerprintOf } from "./fingerprint.ts";
 import type { FlowPlan, FlowTools, Side } from "./flow-plan.ts";
 import { serveAndLoad } from "./serve-and-load.ts";
 import { readEvaluation, writeEvaluation } from "./step-files.ts";
@@ -130,7 +130,7 @@ async function evaluateStep(
     tasks: plan.tasks,
     limits: [plan.limits.forAll, ...plan.limits.byTask],
     splits: [plan.splits.forAll, ...plan.splits.byTask],
-    dataDir: plan.dataDir,
+    data: describeData(plan.dataDir),
   });
   const earlier = readEvaluation(side.folder, fingerprint);
   if (earlier !== null) {

@@ -42,10 +42,30 @@ export function readEvaluation(folder: string, fingerprint: string | null): Eval
   for (const task of Object.keys(results ?? {})) {
     const file = path.join(folder, `samples_${task}.jsonl`);
     if (!existsSync(file)) return null;
-    const lines = readFileSync(file, "utf8")
-      .split("\n")
-      .filter((line) => line !== "");
-    samples[task] = lines.map((line): unknown => JSON.parse(line));
+    const rows = parseLines(readFileSync(file, "utf8"));
+    if (rows === null) return null;
+    samples[task] = rows;
   }
-  return evaluationRecordSchema.safeParse({ ...json, samples }).data ?? null;
+  const record = evaluationRecordSchema.safeParse({ ...json, samples }).data ?? null;
+  return record !== null && isWhole(record) ? record : null;
+}
+
+/** Whether every document that the results speak of has its sample. */
+function isWhole(record: EvaluationRecord): boolean {
+  return Object.entries(record.samples).every(
+    ([task, rows]) => record["n-samples"][task]?.effective === rows.length,
+  );
+}
+
+/** The values of JSON lines, or null when one is damaged. */
+function parseLines(text: string): unknown[] | null {
+  try {
+    return text
+      .split("\n")
+      .filter((line) => line !== "")
+      .map((line): unknown => JSON.parse(line));
+  } catch (error) {
+    if (error instanceof SyntaxError) return null;
+    throw error;
+  }
 }

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { MillraceError } from "../base/errors.ts";
@@ -84,7 +84,7 @@ export async function findFinishedResult(
   plan: QuantizePlan,
 ): Promise<QuantizationManifest | null> {
   const manifest = readQuantizationManifest(plan.outPath);
-  if (manifest === null) return null;
+  if (manifest === null || !isWhole(plan.outPath, manifest)) return null;
   const expected = await describeRun(checkpoint, plan, resolvePlan(checkpoint, plan));
   const { scheme, groupSize, dtype, source, millraceVersion } = manifest;
   const seen = { scheme, groupSize, dtype, source, millraceVersion };
@@ -96,6 +96,13 @@ export async function findFinishedResult(
     millraceVersion: expected.millraceVersion,
   };
   return JSON.stringify(sortKeys(seen)) === JSON.stringify(sortKeys(wanted)) ? manifest : null;
+}
+
+/** Whether every file that the manifest names is there in its size. */
+function isWhole(folder: string, manifest: QuantizationManifest): boolean {
+  return manifest.files.every(
+    ({ name, sizeBytes }) => statSync(path.join(folder, name), { throwIfNoEntry: false })?.size === sizeBytes,
+  );
 }
 
 /** The manifest of a model folder, or null when it has none (or one of another kind). */

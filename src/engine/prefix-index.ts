@@ -1,13 +1,11 @@
 import { createHash } from "node:crypto";
 import { invariant } from "../base/invariant.ts";
 
-/** What must be equal besides the tokens: each value under its own tag, so that a salt never equals an adapter. */
-export interface PrefixExtras {
-  readonly cacheSalt?: string;
-  readonly adapter?: string;
-  /** Set where requests may not share: no two are equal. */
-  readonly request?: string;
-}
+/**
+ * What must be equal besides the tokens, by tag: the caller's `cacheSalt`, or the `request` itself where none may
+ * share. The tags go into the key, so that equal values under different tags never meet.
+ */
+export type PrefixExtras = Readonly<Record<string, string>>;
 
 /** Children with the same first token that are looked at for a partial hit: more would cost more than they save. */
 const maxChildrenSearched = 64;
@@ -48,19 +46,13 @@ export class PrefixIndex {
     this.#scratch = new Uint8Array(blockSize * 4);
   }
 
-  /** Number of blocks that can be found by their key. */
-  get size(): number {
-    return this.#blocks.size;
-  }
-
   /** Tokens of `block` that may be hit; 0 when it is not in the index. */
   numTokens(block: number): number {
     return this.#numTokens[block]!;
   }
 
   rootKey(extras: PrefixExtras): string {
-    const tagged = Object.entries(extras).filter(([, value]) => value !== undefined);
-    tagged.sort(([a], [b]) => (a < b ? -1 : 1));
+    const tagged = Object.entries(extras).sort(([a], [b]) => (a < b ? -1 : 1));
     return createHash("sha256").update(JSON.stringify(tagged)).digest().toString("latin1");
   }
 

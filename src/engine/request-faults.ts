@@ -25,3 +25,12 @@ export function checkRange(param: string, value: unknown, isAllowed: boolean, al
     `${param} is ${String(value)}; it takes ${allowed}. Change it or leave it out.`,
   );
 }
+
+/** The error of a request for which the model gave NaN. */
+export function notFinite(): MillraceError {
+  return new MillraceError(
+    "model_not_finite",
+    "The model gave a logit that is not a number. Other requests go on. Check the weights with `millrace inspect`, " +
+      "or run with --activations f32.",
+  );
+}

@@ -2,6 +2,7 @@ import { MillraceError } from "../base/errors.ts";
 import { invariant } from "../base/invariant.ts";
 import type { Ops, SamplingOutput, Tensor } from "../kernels/ops.ts";
 import { defaultSampling, type SamplingParams } from "../protocol/sampling-params.ts";
+import { notFinite } from "./request-faults.ts";
 import { RowRules } from "./row-rules.ts";
 import { RuleGatherer } from "./rule-gatherer.ts";
 import { SamplingColumns } from "./sampling-columns.ts";
@@ -128,13 +129,5 @@ function noTokenAllowed(): MillraceError {
     "no_token_allowed",
     "The request forbids every token at this place: its allowed tokens, bad words, logit_bias and min_tokens leave " +
       "none, and at least one is needed. Allow more tokens, or lower min_tokens.",
-  );
-}
-
-function notFinite(): MillraceError {
-  return new MillraceError(
-    "model_not_finite",
-    "The model gave a logit that is not a number. Other requests go on. Check the weights with `millrace inspect`, " +
-      "or run with --activations f32.",
   );
 }

@@ -1,8 +1,8 @@
-import { MillraceError } from "../base/errors.ts";
 import { maxLogprobs } from "../protocol/sampling-params.ts";
 import type { EngineCounters } from "./engine-stats.ts";
 import type { ModelRunner } from "./model-runner.ts";
 import type { StepMessage } from "./open-requests.ts";
+import { notFinite } from "./request-faults.ts";
 import type { EngineTrace } from "./request-trace.ts";
 import type { Sampler } from "./sampler.ts";
 import type { StepPlan } from "./scheduler.ts";
@@ -155,12 +155,4 @@ export class StepResults {
     drawn.topStart = index * maxLogprobs;
     return drawn;
   }
-}
-
-function notFinite(): MillraceError {
-  return new MillraceError(
-    "model_not_finite",
-    "The model gave a logit that is not a number. Other requests go on. Check the weights with `millrace inspect`, " +
-      "or run with --activations f32.",
-  );
 }

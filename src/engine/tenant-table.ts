@@ -19,6 +19,8 @@ export class TenantTable {
   readonly #names: (string | null)[];
   /** [slots] open rows. */
   readonly #numOpen: Int32Array;
+  #openWeight = 0;
+  #numOpenTenants = 0;
 
   /** @param weights tenants whose weight is not 1 */
   constructor(numRows: number, weights: ReadonlyMap<string, number>) {
@@ -37,12 +39,18 @@ export class TenantTable {
     return this.#slots.get(name) ?? -1;
   }
 
+  /** Weights of all tenants with an open row together. */
+  get openWeight(): number {
+    return this.#openWeight;
+  }
+
   /** A row opens for a tenant. */
   open(row: number, name: string): void {
     invariant(this.ofRow[row] === -1, `row ${row} has a tenant already`);
     const slot = this.#slots.get(name) ?? this.#takeSlot(name);
     this.ofRow[row] = slot;
     this.#numOpen[slot]! += 1;
+    if (this.#numOpen[slot] === 1) this.#weigh(slot, 1);
   }
 
   /** The row closes. */
@@ -51,6 +59,13 @@ export class TenantTable {
     invariant(slot !== -1, `row ${row} has no tenant`);
     this.ofRow[row] = -1;
     this.#numOpen[slot]! -= 1;
+    if (this.#numOpen[slot] === 0) this.#weigh(slot, -1);
+  }
+
+  /** Starts from 0 again whenever nobody is open, so that rounding does not add up. */
+  #weigh(slot: number, sign: 1 | -1): void {
+    this.#numOpenTenants += sign;
+    this.#openWeight = this.#numOpenTenants === 0 ? 0 : this.#openWeight + sign * this.weights[slot]!;
   }
 
   #takeSlot(name: string): number {

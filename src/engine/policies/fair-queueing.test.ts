@@ -172,8 +172,13 @@ test("of tenants that were served alike, the one whose request came first is nex
 class PlainRule {
   readonly served = new Map<string, number>();
   readonly waiting: { row: number; name: string; arrival: number }[] = [];
+  readonly #numTenants: number;
   #time = 0;
   #last: string | null = null;
+
+  constructor(numTenants: number) {
+    this.#numTenants = numTenants;
+  }
 
   #least(): number {
     return Math.min(...this.waiting.map(({ name }) => this.served.get(name)!));
@@ -188,6 +193,11 @@ class PlainRule {
     }
     this.waiting.push({ row, name, arrival });
     this.waiting.sort((a, b) => a.arrival - b.arrival);
+  }
+
+  charge(name: string, numTokens: number): void {
+    this.served.set(name, this.served.get(name)! + numTokens);
+    this.#time += numTokens / this.#numTenants;
   }
 
   next(): number {
@@ -213,7 +223,7 @@ test("agrees with the plainly written rule after any history", () => {
   fc.assert(
     fc.property(fc.array(action, { maxLength: 150 }), (history) => {
       const { policy } = start(letters);
-      const rule = new PlainRule();
+      const rule = new PlainRule(new Set(letters).size);
       const states = new Map<number, "waiting" | "running">();
       const arrivals = new Map<number, number>();
       let numArrived = 0;
@@ -236,7 +246,7 @@ test("agrees with the plainly written rule after any history", () => {
           policy.requeue(row);
           states.set(row, "waiting");
         } else if (kind === "charge" && state === "running") {
-          rule.served.set(name, rule.served.get(name)! + numTokens);
+          rule.charge(name, numTokens);
           policy.charge(row, numTokens);
         } else if (kind === "abort" && state === "waiting") {
           rule.take(row);
@@ -245,6 +255,45 @@ test("agrees with the plainly written rule after any history", () => {
         }
         assert.equal(policy.numWaiting, rule.waiting.length);
         assert.equal(policy.peek(), rule.waiting.length === 0 ? -1 : rule.next());
+      }
+    }),
+  );
+});
+
+test("nobody starves: who has used its share starts again, however many newcomers keep coming", () => {
+  const shape = fc.record({
+    debt: fc.integer({ min: 1, max: 400 }),
+    numNewcomers: fc.integer({ min: 1, max: 5 }),
+    numTokens: fc.integer({ min: 1, max: 30 }),
+  });
+  fc.assert(
+    fc.property(shape, ({ debt, numNewcomers, numTokens }) => {
+      const numRows = numNewcomers + 2;
+      const tenants = new TenantTable(numRows, new Map());
+      const policy = new FairQueueing(tenants);
+      let numCame = 0;
+      const come = (row: number): void => {
+        tenants.open(row, `newcomer ${numCame++}`);
+        policy.enqueue(row);
+      };
+      tenants.open(0, "old");
+      policy.enqueue(0);
+      for (let row = 2; row < numRows; row += 1) come(row);
+      policy.remove(0);
+      policy.charge(0, debt);
+      tenants.close(0);
+      tenants.open(1, "old");
+      policy.enqueue(1);
+      // Each newcomer asks once; another takes its place in the queue before it has left.
+      let numStarted = 0;
+      for (let row = policy.peek(); row !== 1; row = policy.peek()) {
+        numStarted += 1;
+        // All that wait together may get what the old one has had, and each what it began with.
+        assert(numStarted * numTokens <= (debt + numTokens) * (numNewcomers + 2));
+        policy.remove(row);
+        policy.charge(row, numTokens);
+        tenants.close(row);
+        come(row);
       }
     }),
   );

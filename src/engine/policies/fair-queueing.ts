@@ -7,13 +7,19 @@ import { RowLists } from "./row-lists.ts";
  * Weighted fair queueing between tenants: virtual token counters (Sheng et al. 2024, "Fairness in Serving Large
  * Language Models", algorithm 2). The tenant that has been served least, in tokens divided by its weight, starts its
  * oldest sequence next; prompt and output tokens are charged as they are computed. A tenant that comes back from
- * having nothing to wait for starts at the virtual time of those that wait: neither credit for its absence nor debt.
+ * having nothing to wait for starts at the virtual time: neither credit for its absence nor debt.
+ *
+ * The virtual time is what the least served tenant that waits has got. Beyond the paper, it also goes on with the
+ * service itself, as in generalised processor sharing: each token divided by the weight of all open tenants. Without
+ * that it would stand still while newcomers that ask only once keep coming, all at the same virtual time, and who has
+ * got more than that would never start again.
  *
  * Why counters and not the deficits of round robin (Shreedhar & Varghese 1995): a deficit is paid before a packet
  * is sent and needs its length, but how long an answer becomes is known only when it is there.
  *
- * Bound: of two tenants that both wait, one is ahead by no more than its own sequences that run at a time can hold
- * (tokens divided by weight). So none starves.
+ * Bounds: of two tenants that both wait, one is ahead by no more than its own sequences that run at a time can hold
+ * (tokens divided by weight); and who comes after the virtual time has passed a waiting tenant starts after it. So
+ * none starves.
  */
 export class FairQueueing implements SchedulingPolicy {
   readonly #tenants: TenantTable;
@@ -21,7 +27,7 @@ export class FairQueueing implements SchedulingPolicy {
   /** Tenants with a waiting row, the least served first, of equals the one whose first row arrived first. */
   readonly #waiting: IndexedHeap;
   #numWaiting = 0;
-  /** No tenant that waits has been served less, and none will be. */
+  /** Where tenants begin that come to wait; never falls. */
   #virtualTime = 0;
   /** The tenant whose leaving left the queue empty; −1 while someone waits. */
   #lastToLeave = -1;
@@ -71,6 +77,7 @@ export class FairQueueing implements SchedulingPolicy {
     const { ofRow, served, weights } = this.#tenants;
     const tenant = ofRow[row]!;
     served[tenant]! += numTokens / weights[tenant]!;
+    this.#passTo(this.#virtualTime + numTokens / this.#tenants.openWeight);
     if (this.#waiting.has(tenant)) this.#waiting.moved(tenant);
     else if (tenant === this.#lastToLeave) this.#passTo(served[tenant]!);
   }

@@ -1,5 +1,7 @@
+import type { AdmissionSettings } from "../src/engine/admission-control.ts";
 import { Engine } from "../src/engine/engine.ts";
 import { createInProcessClient } from "../src/engine/in-process-client.ts";
+import type { VictimPolicyName } from "../src/engine/victim-policy.ts";
 import type { EngineClient, EngineInfo, EngineOutput } from "../src/protocol/engine-client.ts";
 import { defaultSampling, type SamplingParams } from "../src/protocol/sampling-params.ts";
 import { type ContextModel, contextLogits, createContextModel } from "./context-model.ts";
@@ -12,7 +14,9 @@ export interface Setup {
   readonly maxNumSeqs?: number;
   readonly maxNumBatchedTokens?: number;
   readonly longPrefillTokenThreshold?: number;
-  readonly maxNumQueuedRequests?: number;
+  readonly admission?: Partial<AdmissionSettings>;
+  readonly victims?: VictimPolicyName;
+  readonly isPrefixCaching?: boolean;
   readonly speculation?: "ngram" | "draft";
 }
 
@@ -58,12 +62,13 @@ export function startContextEngine(setup: Setup = {}): Bench {
       usesPriority: false,
       maxNumSeqs,
       maxNumBatchedTokens,
-      maxNumQueuedRequests: setup.maxNumQueuedRequests ?? 1000,
+      maxNumQueuedRequests: 1000,
       maxNumQueuedTokens: 0,
       maxNumQueuedRequestsPerTenant: 0,
+      ...setup.admission,
     },
-    victims: "lifo",
-    isPrefixCaching: true,
+    victims: setup.victims ?? "lifo",
+    isPrefixCaching: setup.isPrefixCaching ?? true,
     isPrefixChecking: false,
     speculation:
       setup.speculation === undefined

@@ -129,6 +129,24 @@ test("only what is sure to start earlier stands ahead: by priority, or of one's 
   expect(() => fair.check(100, { tenant: "a", deadlineMs: 1500 })).toThrow("3.0 s away");
 });
 
+test("a request that waits for another's prefix fills the queue and stands ahead like any other", () => {
+  const caps = { maxNumQueuedRequests: 2, maxNumQueuedTokens: 150, maxNumQueuedRequestsPerTenant: 2 };
+  for (const [name, cap] of Object.entries(caps)) {
+    const gate = new Gate({ maxNumQueuedRequests: 5, [name]: cap });
+    gate.control.estimate.observeStep(100, 1000);
+    gate.open(100);
+    gate.control.queue.setAside(gate.open(50));
+    const error = refusal(() => gate.check(1));
+    expect(error.code).toBe(name.endsWith("Tenant") ? "tenant_queue_full" : "engine_overloaded");
+    expect(error.retryAfterSeconds).toBe(1);
+  }
+  const gate = new Gate();
+  gate.control.estimate.observeStep(100, 1000);
+  gate.open(100);
+  gate.control.queue.setAside(gate.open(100));
+  expect(() => gate.check(100, { deadlineMs: 2500 })).toThrow("3.0 s away");
+});
+
 test("when all places are taken, a deadline must leave time for one to become free", () => {
   const gate = new Gate();
   gate.control.estimate.observeStep(1, 10);
@@ -163,7 +181,7 @@ test("a passed deadline is told once, waiting or running, with an error of statu
 
 test("whatever comes and goes, the books are empty when all rows have closed", () => {
   const action = fc.record({
-    kind: fc.constantFrom("open", "start", "preempt", "close"),
+    kind: fc.constantFrom("open", "start", "setAside", "callBack", "preempt", "close"),
     row: fc.nat(numRows - 1),
     tokens: fc.integer({ min: 1, max: 90 }),
     tenant: fc.constantFrom("", "a", "b", "c"),
@@ -173,10 +191,10 @@ test("whatever comes and goes, the books are empty when all rows have closed", (
     fc.property(policies, fc.array(action, { maxLength: 100 }), (schedulingPolicy, actions) => {
       const control = new AdmissionControl({ ...settings, schedulingPolicy }, numRows);
       const { queue } = control;
-      const states = new Map<number, "waiting" | "running">();
+      const states = new Map<number, "waiting" | "aside" | "running">();
       const numTokens = new Map<number, number>();
       const close = (row: number): void => {
-        if (states.get(row) === "waiting") queue.remove(row);
+        if (states.get(row) !== "running") queue.remove(row);
         control.release(row);
         states.delete(row);
       };
@@ -194,11 +212,17 @@ test("whatever comes and goes, the books are empty when all rows have closed", (
         } else if (kind === "start" && queue.peek() !== -1) {
           states.set(queue.peek(), "running");
           queue.remove(queue.peek());
+        } else if (kind === "setAside" && queue.peek() !== -1) {
+          states.set(queue.peek(), "aside");
+          queue.setAside(queue.peek());
+        } else if (kind === "callBack") {
+          queue.callBack((each) => each !== row);
+          if (state === "aside") states.set(row, "waiting");
         } else if (kind === "preempt" && state === "running") {
           queue.requeue(row);
           states.set(row, "waiting");
         } else if (kind === "close" && state !== undefined) close(row);
-        const waiting = [...states].filter(([, each]) => each === "waiting").map(([each]) => each);
+        const waiting = [...states].filter(([, each]) => each !== "running").map(([each]) => each);
         expect(queue.numWaiting).toBe(waiting.length);
         expect(queue.numWaitingTokens).toBe(waiting.reduce((sum, each) => sum + numTokens.get(each)!, 0));
       }

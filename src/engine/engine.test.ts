@@ -156,7 +156,7 @@ test("refuses what can never run, with the numbers", async () => {
 });
 
 test("refuses requests beyond the queue and two open ones with one id", async () => {
-  const { client } = startContextEngine({ maxNumSeqs: 1, maxNumQueuedRequests: 2 });
+  const { client } = startContextEngine({ maxNumSeqs: 1, admission: { maxNumQueuedRequests: 2 } });
   const all = await Promise.allSettled(
     Array.from({ length: 4 }, () => generate(client, [1, 2], { maxTokens: 3 })),
   );

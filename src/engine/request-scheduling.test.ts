@@ -1,27 +1,19 @@
 import { afterEach, expect, test, vi } from "vitest";
-import { type ContextModel, contextLogits, createContextModel } from "../../tests/context-model.ts";
+import {
+  type Bench,
+  greedy,
+  prompts,
+  type Setup,
+  startContextEngine,
+  vocabSize,
+} from "../../tests/context-engine.ts";
 import type { MillraceError } from "../base/errors.ts";
-import type { EngineClient, EngineInfo, RequestScheduling } from "../protocol/engine-client.ts";
+import type { RequestScheduling } from "../protocol/engine-client.ts";
 import { defaultSampling } from "../protocol/sampling-params.ts";
-import type { AdmissionSettings } from "./admission-control.ts";
-import { Engine } from "./engine.ts";
-import { createInProcessClient } from "./in-process-client.ts";
-import type { VictimPolicyName } from "./victim-policy.ts";
 
-const vocabSize = 17;
 const stepMs = 10;
 
-interface Setup {
-  readonly admission?: Partial<AdmissionSettings>;
-  readonly victims?: VictimPolicyName;
-  readonly maxNumSeqs?: number;
-  readonly numBlocks?: number;
-}
-
-interface Bench {
-  readonly client: EngineClient;
-  readonly engine: Engine;
-  readonly context: ContextModel;
+interface TimedBench extends Bench {
   /** Ids in the order in which their first token came. */
   readonly started: string[];
 }
@@ -30,91 +22,35 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-/** An engine whose clock stands still, but for 10 ms per forward pass. */
-function start(setup: Setup = {}): Bench {
-  const { numBlocks = 64, maxNumSeqs = 1 } = setup;
-  const maxNumBatchedTokens = 64;
-  const context = createContextModel({ vocabSize, numBlocks, blockSize: 4 });
+/** An engine that runs one sequence at a time, and whose clock stands still but for 10 ms per forward pass. */
+function start(setup: Setup = {}): TimedBench {
   let nowMs = 1000;
   vi.spyOn(performance, "now").mockImplementation(() => nowMs);
-  context.onForward = () => {
+  const admission = { usesPriority: true, ...setup.admission };
+  const bench = startContextEngine({ maxNumSeqs: 1, isPrefixCaching: false, ...setup, admission });
+  bench.context.onForward = () => {
     nowMs += stepMs;
   };
-  const info: EngineInfo = {
-    architecture: "ContextModel",
-    vocabSize,
-    maxModelLen: 64,
-    maxNumSeqs,
-    maxNumBatchedTokens,
-    numTotalBlocks: numBlocks,
-    blockSize: 4,
-    kvDtype: "f32",
-    backend: "fake",
-    isa: "scalar",
-    numThreads: 1,
-    activations: "f32",
-    dtype: "float32",
-    eosTokenIds: [],
-    memory: { weights: 0, kvCache: 0, arena: 0 },
-    loadTimesMs: {},
-    notes: [],
-  };
-  const engine = new Engine({
-    ops: context.ops,
-    model: context.model,
-    cache: context.cache,
-    host: null,
-    info,
-    longPrefillTokenThreshold: 0,
-    admission: {
-      schedulingPolicy: "fcfs",
-      tenantWeights: new Map(),
-      usesPriority: true,
-      maxNumSeqs,
-      maxNumBatchedTokens,
-      maxNumQueuedRequests: 100,
-      maxNumQueuedTokens: 0,
-      maxNumQueuedRequestsPerTenant: 0,
-      ...setup.admission,
-    },
-    victims: setup.victims ?? "lifo",
-    isPrefixCaching: false,
-    isPrefixChecking: false,
-    speculation: null,
-    seed: 7,
-  });
-  return { client: createInProcessClient(engine), engine, context, started: [] };
+  return { ...bench, started: [] };
 }
 
+const greedySampling = { ...defaultSampling, temperature: 0, ignoreEos: true };
+
 async function generate(
-  bench: Bench,
+  bench: TimedBench,
   requestId: string,
   prompt: number[],
   maxTokens: number,
   scheduling: RequestScheduling = {},
 ): Promise<number[]> {
   const ids: number[] = [];
-  const sampling = { ...defaultSampling, temperature: 0, maxTokens };
-  for await (const output of bench.client.generate({
-    requestId,
-    promptTokenIds: prompt,
-    sampling,
-    scheduling,
-  })) {
+  const sampling = { ...greedySampling, maxTokens };
+  const request = { requestId, promptTokenIds: prompt, sampling, scheduling };
+  for await (const output of bench.client.generate(request)) {
     if (ids.length === 0) bench.started.push(requestId);
     ids.push(...output.newTokenIds);
   }
   return ids;
-}
-
-/** What greedy decoding must give, from the plain token list. */
-function greedy(prompt: number[], numTokens: number): number[] {
-  const tokens = [...prompt];
-  for (let step = 0; step < numTokens; step += 1) {
-    const logits = contextLogits(tokens, vocabSize);
-    tokens.push(logits.indexOf(Math.max(...logits)));
-  }
-  return tokens.slice(prompt.length);
 }
 
 async function codeOf(answer: Promise<unknown>): Promise<string> {
@@ -125,15 +61,13 @@ async function codeOf(answer: Promise<unknown>): Promise<string> {
 }
 
 test("whoever starts first and whoever gives way, every answer has the same tokens", async () => {
-  const prompts = Array.from({ length: 6 }, (_, index) =>
-    Array.from({ length: 3 + 4 * index }, (_unused, place) => (index * 5 + place * 3) % vocabSize),
-  );
-  const expected = prompts.map((prompt) => greedy(prompt, 12));
+  const six = prompts.slice(0, 6);
+  const expected = six.map((prompt) => greedy(prompt, 12));
   for (const schedulingPolicy of ["fcfs", "priority", "fair"] as const) {
     for (const victims of ["lifo", "fifo", "priority", "size"] as const) {
       const bench = start({ admission: { schedulingPolicy }, victims, maxNumSeqs: 4, numBlocks: 12 });
       const answers = await Promise.all(
-        prompts.map((prompt, index) =>
+        six.map((prompt, index) =>
           generate(bench, `r${index}`, prompt, 12, {
             priority: (index * 7) % 3,
             tenant: `t${index % 2}`,
@@ -183,7 +117,7 @@ test("a deadline that passes ends a running request, keeps what it gave, and fre
   const bench = start();
   const given: number[] = [];
   const answer = (async () => {
-    const sampling = { ...defaultSampling, temperature: 0, maxTokens: 40 };
+    const sampling = { ...greedySampling, maxTokens: 40 };
     const scheduling = { deadlineMs: 5 * stepMs };
     const request = { requestId: "r", promptTokenIds: [1, 2, 3], sampling, scheduling };
     for await (const output of bench.client.generate(request)) given.push(...output.newTokenIds);
@@ -241,6 +175,66 @@ test("a refused request leaves nothing behind", async () => {
     codeOf(generate(bench, "d1", [1], 2, { tenant: "x".repeat(300) })),
   ]);
   expect(answers).toEqual(["ok", "tenant_queue_full", "engine_overloaded", "ok", "invalid_request"]);
+  expect(await bench.client.stats()).toMatchObject({ numRunning: 0, numWaiting: 0, numFreeBlocks: 64 });
+  bench.engine.checkInvariants();
+});
+
+/** One that computes a long prompt in small chunks, and two that wait for it; `arrive` is called while they do. */
+async function follow(
+  setup: Setup,
+  deadlineMs: number,
+  arrive: (bench: TimedBench, prompt: number[]) => void,
+): Promise<{ readonly bench: TimedBench; readonly codes: string[] }> {
+  const limits = { maxNumSeqs: 4, maxNumBatchedTokens: 16, longPrefillTokenThreshold: 4 };
+  const bench = start({ ...limits, isPrefixCaching: true, ...setup });
+  const prompt = Array.from({ length: 40 }, (_, place) => (place * 3) % vocabSize);
+  const answers: Promise<string>[] = [];
+  const ask = (requestId: string, scheduling: RequestScheduling): void => {
+    answers.push(codeOf(generate(bench, requestId, prompt, 2, scheduling)));
+  };
+  const { onForward } = bench.context;
+  let numSteps = 0;
+  bench.context.onForward = (batch) => {
+    onForward(batch);
+    numSteps += 1;
+    if (numSteps === 1) ask("first", { tenant: "a", deadlineMs });
+    if (numSteps === 1) ask("second", { tenant: "a" });
+    if (numSteps === 4) arrive(bench, prompt);
+  };
+  ask("leader", {});
+  await answers[0];
+  return { bench, codes: await Promise.all(answers) };
+}
+
+test("who waits for another's prefix counts as waiting: in the figures and in every cap of the queue", async () => {
+  const caps = { maxNumQueuedRequests: 3, maxNumQueuedTokens: 120, maxNumQueuedRequestsPerTenant: 2 };
+  for (const maxNumQueuedTokens of [120, 80]) {
+    const answers: Promise<string>[] = [];
+    const admission = { ...caps, maxNumQueuedTokens };
+    let numWaiting = 0;
+    const { bench, codes } = await follow({ admission }, 1000, (running, prompt) => {
+      void running.client.stats().then((stats) => (numWaiting = stats.numWaiting));
+      answers.push(codeOf(generate(running, "mine", prompt, 1, { tenant: "a" })));
+      answers.push(codeOf(generate(running, "other", prompt, 1, { tenant: "b" })));
+      answers.push(codeOf(generate(running, "short", [1], 1, { tenant: "c" })));
+    });
+    expect(codes).toEqual(["ok", "ok", "ok"]);
+    expect(numWaiting).toBe(2);
+    const ends =
+      maxNumQueuedTokens === 120 ? ["ok", "engine_overloaded"] : ["engine_overloaded", "engine_overloaded"];
+    expect(await Promise.all(answers)).toEqual(["tenant_queue_full", ...ends]);
+    // Each of those that were taken found the nine full blocks of the prefix.
+    const prefixCacheHits = (maxNumQueuedTokens === 120 ? 3 : 2) * 36;
+    expect(await bench.client.stats()).toMatchObject({ numWaiting: 0, prefixCacheHits });
+    bench.engine.checkInvariants();
+    await bench.client.close();
+  }
+});
+
+test("a deadline ends who waits for another's prefix", async () => {
+  const { bench, codes } = await follow({}, 5 * stepMs, () => {});
+  expect(codes).toEqual(["ok", "deadline_exceeded", "ok"]);
+  expect(bench.started).toEqual(["leader", "second"]);
   expect(await bench.client.stats()).toMatchObject({ numRunning: 0, numWaiting: 0, numFreeBlocks: 64 });
   bench.engine.checkInvariants();
 });

@@ -1,66 +1,13 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { type ContextModel, createContextModel } from "../../tests/context-model.ts";
-import type { EngineClient, EngineInfo, EngineOutput, RequestTrace } from "../protocol/engine-client.ts";
+import { type Bench, startContextEngine, vocabSize } from "../../tests/context-engine.ts";
+import type { EngineClient, EngineOutput, RequestTrace } from "../protocol/engine-client.ts";
 import { defaultSampling } from "../protocol/sampling-params.ts";
-import { Engine } from "./engine.ts";
-import { createInProcessClient } from "./in-process-client.ts";
 import { StepHistory } from "./step-history.ts";
 
-const vocabSize = 17;
-
-interface Bench {
-  readonly client: EngineClient;
-  readonly engine: Engine;
-  readonly context: ContextModel;
-}
-
 function start(numBlocks = 64, maxNumBatchedTokens = 8, maxNumQueuedRequests = 100): Bench {
-  const context = createContextModel({ vocabSize, numBlocks, blockSize: 4 });
-  const maxNumSeqs = 4;
-  const info: EngineInfo = {
-    architecture: "ContextModel",
-    vocabSize,
-    maxModelLen: 64,
-    maxNumSeqs,
-    maxNumBatchedTokens,
-    numTotalBlocks: numBlocks,
-    blockSize: 4,
-    kvDtype: "f32",
-    backend: "fake",
-    isa: "scalar",
-    numThreads: 1,
-    activations: "f32",
-    dtype: "float32",
-    eosTokenIds: [],
-    memory: { weights: 0, kvCache: 0, arena: 0 },
-    loadTimesMs: {},
-    notes: [],
-  };
-  const engine = new Engine({
-    ops: context.ops,
-    model: context.model,
-    cache: context.cache,
-    info,
-    host: null,
-    longPrefillTokenThreshold: 0,
-    admission: {
-      schedulingPolicy: "fcfs",
-      tenantWeights: new Map(),
-      usesPriority: false,
-      maxNumSeqs,
-      maxNumBatchedTokens,
-      maxNumQueuedRequests,
-      maxNumQueuedTokens: 0,
-      maxNumQueuedRequestsPerTenant: 0,
-    },
-    victims: "lifo",
-    isPrefixCaching: true,
-    isPrefixChecking: false,
-    speculation: null,
-    seed: 7,
-  });
-  return { client: createInProcessClient(engine), engine, context };
+  const admission = { maxNumQueuedRequests };
+  return startContextEngine({ numBlocks, maxNumSeqs: 4, maxNumBatchedTokens, admission });
 }
 
 interface Asked {
@@ -71,7 +18,7 @@ interface Asked {
 
 async function run(client: EngineClient, requestId: string, asked: Asked): Promise<EngineOutput[]> {
   const outputs: EngineOutput[] = [];
-  const sampling = { ...defaultSampling, temperature: 0, maxTokens: asked.maxTokens };
+  const sampling = { ...defaultSampling, temperature: 0, ignoreEos: true, maxTokens: asked.maxTokens };
   const scheduling = asked.deadlineMs === undefined ? {} : { deadlineMs: asked.deadlineMs };
   const request = { requestId, promptTokenIds: asked.prompt, sampling, scheduling, explain: true };
   for await (const output of client.generate(request)) outputs.push(output);

@@ -124,6 +124,42 @@ describe("scheduler laws", () => {
     );
   });
 
+  test("nobody starves in a flood: by arrival and by shares, what came early ends while later ones still wait", () => {
+    const numInFlood = 250;
+    const flood = fc.array(
+      fc.record({ prompt: prompts, maxTokens: fc.integer({ min: 4, max: 8 }), isCrowd: fc.boolean() }),
+      { minLength: 1, maxLength: 8 },
+    );
+    const settings = fc.record({
+      policy: fc.constantFrom("fcfs" as const, "fair" as const),
+      victims: fc.constantFrom("lifo" as const, "fifo" as const, "size" as const),
+      isSharing: fc.boolean(),
+      prompt: fc.array(fc.nat(2), { minLength: 1, maxLength: 8 }),
+      flood,
+    });
+    fc.assert(
+      fc.property(settings, ({ prompt, flood: kinds, ...rest }) => {
+        const patient = { prompt, maxTokens: 4, abortStep: null, tenant: "patient" };
+        // One comes each step, of a crowd or a tenant of its own: more than two places can serve.
+        const others = Array.from({ length: numInFlood }, (_, index) => {
+          const { isCrowd, ...kind } = kinds[index % kinds.length]!;
+          return { step: index, ...kind, abortStep: null, tenant: isCrowd ? "crowd" : `newcomer ${index}` };
+        });
+        const arrivals = [{ ...patient, step: 0 }, ...others, { ...patient, step: 20 }];
+        const limits = { maxNumSeqs: 2, maxNumBatchedTokens: 16 };
+        const history = {
+          ...world([], 20, limits),
+          ...rest,
+          arrivals: arrivals.toSorted((a, b) => a.step - b.step),
+        };
+        const { finished } = runWorld(history);
+        const mine = history.arrivals.findLastIndex(({ tenant }) => tenant === "patient");
+        expect(finished.length - finished.indexOf(mine)).toBeGreaterThan(numInFlood / 5);
+      }),
+      { numRuns: numRuns / 40 },
+    );
+  });
+
   test("the oldest open sequence is never preempted and never idle", () => {
     fc.assert(
       fc.property(worlds, (history) => {

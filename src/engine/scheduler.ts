@@ -1,8 +1,8 @@
 import { invariant } from "../base/invariant.ts";
 import type { KvManager } from "./kv-manager.ts";
-import type { SchedulingPolicy } from "./scheduling-policy.ts";
 import { type SequenceTable, sequenceKinds } from "./sequence-table.ts";
 import type { VictimPolicy } from "./victim-policy.ts";
+import type { WaitingQueue } from "./waiting-queue.ts";
 
 export interface SchedulerLimits {
   /** Most tokens in one step, all sequences together. */
@@ -27,7 +27,7 @@ export interface SchedulerParts {
   readonly limits: SchedulerLimits;
   readonly table: SequenceTable;
   readonly kv: KvManager;
-  readonly queue: SchedulingPolicy;
+  readonly queue: WaitingQueue;
   readonly victims: VictimPolicy;
 }
 
@@ -42,12 +42,11 @@ export class Scheduler {
   readonly limits: SchedulerLimits;
   readonly #table: SequenceTable;
   readonly #kv: KvManager;
-  readonly #queue: SchedulingPolicy;
+  readonly #queue: WaitingQueue;
   readonly #victims: VictimPolicy;
   readonly #running: Int32Array;
   readonly #isRunning: Uint8Array;
-  /** Rows whose prefix another one is just computing, in the order in which they would have started. */
-  readonly #followers: number[] = [];
+  readonly #mustFollow: (row: number) => boolean;
   readonly #plan: StepPlan;
   #numRunning = 0;
   #numPreemptions = 0;
@@ -58,6 +57,7 @@ export class Scheduler {
     this.limits = limits;
     this.#table = table;
     this.#kv = parts.kv;
+    this.#mustFollow = (row) => parts.kv.mustWait(row);
     this.#queue = parts.queue;
     this.#victims = parts.victims;
     this.#running = new Int32Array(limits.maxNumSeqs);
@@ -75,17 +75,12 @@ export class Scheduler {
   }
 
   get numWaiting(): number {
-    return this.#queue.numWaiting + this.#followers.length;
+    return this.#queue.numWaiting;
   }
 
   /** Sequences that were preempted since the start. */
   get numPreemptions(): number {
     return this.#numPreemptions;
-  }
-
-  /** Rows that run, in order of admission; valid up to `numRunning`, until the next change. */
-  get running(): Int32Array {
-    return this.#running;
   }
 
   /** A new sequence waits for its first step. The caller has checked that it fits into the empty pool. */
@@ -135,9 +130,7 @@ export class Scheduler {
 
   /** Ends a sequence, waiting or running, and gives its blocks and its row back. */
   remove(row: number): void {
-    const follower = this.#followers.indexOf(row);
     if (this.#isRunning[row] === 1) this.#stopRunning(this.#running.indexOf(row));
-    else if (follower !== -1) this.#followers.splice(follower, 1);
     else this.#queue.remove(row);
     this.#kv.release(row);
     this.#table.close(row);
@@ -164,14 +157,12 @@ export class Scheduler {
    * running sequence: else the next block that a running one needs would preempt the one just started.
    */
   #planWaiting(plan: StepPlan): void {
-    this.#callFollowers();
+    this.#queue.callBack(this.#mustFollow);
     while (this.#numRunning < this.limits.maxNumSeqs && plan.numTokens < this.limits.maxNumBatchedTokens) {
       const row = this.#queue.peek();
       if (row === -1) return;
-      if (this.#kv.mustWait(row)) {
-        this.#queue.remove(row);
-        this.#followers.push(row);
-      } else if (this.#place(row)) {
+      if (this.#mustFollow(row)) this.#queue.setAside(row);
+      else if (this.#place(row)) {
         this.#queue.remove(row);
         this.#start(row);
         addToPlan(plan, row, this.#tokensFor(row, plan));
@@ -191,16 +182,6 @@ export class Scheduler {
     this.#running[this.#numRunning] = row;
     this.#numRunning += 1;
     this.#isRunning[row] = 1;
-  }
-
-  /** Those whose prefix is there by now go back to the front of the queue. */
-  #callFollowers(): void {
-    for (let index = this.#followers.length - 1; index >= 0; index -= 1) {
-      const row = this.#followers[index]!;
-      if (this.#kv.mustWait(row)) continue;
-      this.#followers.splice(index, 1);
-      this.#queue.requeue(row);
-    }
   }
 
   /** How many tokens of a sequence still fit into the step. */

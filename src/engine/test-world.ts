@@ -3,12 +3,14 @@ import { kvMoveKinds } from "../kernels/ops.ts";
 import { BlockPool } from "./block-pool.ts";
 import { HostTier } from "./host-tier.ts";
 import { KvManager, type PreemptionCosts } from "./kv-manager.ts";
-import { FcfsPolicy } from "./policies/fcfs.ts";
+import { createPolicy } from "./policies/create-policy.ts";
 import { PrefixIndex } from "./prefix-index.ts";
 import { Scheduler, type SchedulerLimits, type StepPlan } from "./scheduler.ts";
-import type { SchedulingPolicy } from "./scheduling-policy.ts";
+import type { SchedulingPolicyName } from "./scheduling-policy.ts";
 import { SequenceTable, sequenceKinds } from "./sequence-table.ts";
+import { TenantTable } from "./tenant-table.ts";
 import { createVictimPolicy, type VictimPolicyName } from "./victim-policy.ts";
+import { WaitingQueue } from "./waiting-queue.ts";
 
 export interface Arrival {
   /** Step before which it arrives. */
@@ -20,6 +22,7 @@ export interface Arrival {
   /** A score has no output; it wants the model's rows from this position on. */
   readonly scoreStart?: number;
   readonly cacheSalt?: string;
+  readonly tenant?: string;
 }
 
 export interface World {
@@ -34,7 +37,8 @@ export interface World {
   /** Guesses after each decoded token. */
   readonly numDrafts: number;
   readonly arrivals: readonly Arrival[];
-  readonly createQueue?: (table: SequenceTable) => SchedulingPolicy;
+  /** Default: `fcfs`. */
+  readonly policy?: SchedulingPolicyName;
 }
 
 export interface PlannedStep {
@@ -91,6 +95,8 @@ class WorldRun {
   readonly #pool: BlockPool;
   readonly #kv: KvManager;
   readonly #scheduler: Scheduler;
+  readonly #tenants: TenantTable;
+  readonly #queue: WaitingQueue;
   readonly #cache: Uint32Array;
   readonly #host: Uint32Array;
   readonly #rows = new Map<number, number>();
@@ -118,12 +124,12 @@ class WorldRun {
       costs,
       isSharing,
     });
-    const queue = world.createQueue?.(table) ?? new FcfsPolicy(table.capacity);
-    const victims = createVictimPolicy(world.victims, {
-      priorities: new Int32Array(table.capacity),
-      numBlocks: table.numBlocks,
-    });
-    this.#scheduler = new Scheduler({ limits, table, kv: this.#kv, queue, victims });
+    const priorities = new Int32Array(table.capacity);
+    this.#tenants = new TenantTable(table.capacity, new Map());
+    const policy = createPolicy(world.policy ?? "fcfs", priorities, this.#tenants);
+    this.#queue = new WaitingQueue(policy, this.#tenants, table.numPromptTokens);
+    const victims = createVictimPolicy(world.victims, { priorities, numBlocks: table.numBlocks });
+    this.#scheduler = new Scheduler({ limits, table, kv: this.#kv, queue: this.#queue, victims });
     this.#cache = new Uint32Array(numBlocks * blockSize);
     this.#host = new Uint32Array(numHostBlocks * blockSize);
   }
@@ -134,10 +140,13 @@ class WorldRun {
       this.#arrive(step);
       this.#step();
       this.#kv.check();
+      // Whoever is open and does not run waits, whatever it waits for.
+      assert.equal(this.#scheduler.numRunning + this.#queue.numWaiting, this.#rows.size);
     }
     assert.equal(this.#pool.numFree, this.#pool.numBlocks);
     assert.equal(this.#table.numOpen, 0);
     assert.equal(this.#scheduler.numRunning + this.#scheduler.numWaiting, 0);
+    assert.equal(this.#queue.numWaitingTokens, 0);
     assert(this.#kv.isIdle, "idle, but something is kept");
     return {
       steps: this.#steps,
@@ -152,16 +161,14 @@ class WorldRun {
   #arrive(step: number): void {
     for (const [sequence, arrival] of this.#world.arrivals.entries()) {
       const row = this.#rows.get(sequence);
-      if (row !== undefined && arrival.abortStep === step) {
-        this.#scheduler.remove(row);
-        this.#rows.delete(sequence);
-      }
+      if (row !== undefined && arrival.abortStep === step) this.#remove(sequence);
       if (this.#arrived.has(sequence) || arrival.step > step) continue;
       this.#arrived.add(sequence);
       const { scoreStart, prompt, cacheSalt } = arrival;
       const kind = scoreStart === undefined ? sequenceKinds.generate : sequenceKinds.score;
       const opened = this.#table.open(sequence, kind, prompt, scoreStart);
       this.#kv.admit(opened, cacheSalt === undefined ? {} : { cacheSalt });
+      this.#tenants.open(opened, arrival.tenant ?? "");
       this.#rows.set(sequence, opened);
       this.#scheduler.add(opened);
     }
@@ -274,8 +281,14 @@ class WorldRun {
         : table.numOutputTokens(row) === this.#world.arrivals[sequence]!.maxTokens;
     if (!isComplete) return;
     this.#finished.push(sequence);
+    this.#remove(sequence);
+  }
+
+  #remove(sequence: number): void {
+    const row = this.#rows.get(sequence)!;
     this.#rows.delete(sequence);
     this.#scheduler.remove(row);
+    this.#tenants.close(row);
   }
 
   #slot(row: number, position: number): number {

@@ -8,30 +8,39 @@ export interface RowsAhead {
   numTokens: number;
 }
 
-/** A policy's queue with its books: how many rows and how many tokens wait, in all and of each tenant. */
+/** Where a row stands: not waiting, offered by the policy, or set aside. */
+const states = { none: 0, queued: 1, aside: 2 } as const;
+
+/**
+ * A policy's queue with its books: how many rows and how many tokens wait, in all and of each tenant. Rows that were
+ * set aside wait too, for something else than their turn: they count everywhere, but the policy does not offer them.
+ */
 export class WaitingQueue implements SchedulingPolicy {
   readonly #policy: SchedulingPolicy;
   readonly #tenants: TenantTable;
   /** [rows] tokens to compute before something can be drawn; read when a row is enqueued. */
   readonly #numTokens: Int32Array;
-  readonly #isWaiting: Uint8Array;
+  /** [rows] see `states`. */
+  readonly #states: Uint8Array;
   /** [rows] what a waiting row counts in the sum below. */
   readonly #counted: Int32Array;
   /** [slots] waiting rows. */
   readonly #numWaitingOf: Int32Array;
+  /** Rows that were set aside, longest ago first. */
+  readonly #aside: number[] = [];
   #numWaitingTokens = 0;
 
   constructor(policy: SchedulingPolicy, tenants: TenantTable, numTokens: Int32Array) {
     this.#policy = policy;
     this.#tenants = tenants;
     this.#numTokens = numTokens;
-    this.#isWaiting = new Uint8Array(numTokens.length);
+    this.#states = new Uint8Array(numTokens.length);
     this.#counted = new Int32Array(numTokens.length);
     this.#numWaitingOf = new Int32Array(tenants.numSlots);
   }
 
   get numWaiting(): number {
-    return this.#policy.numWaiting;
+    return this.#policy.numWaiting + this.#aside.length;
   }
 
   /** Prompt tokens of all waiting rows. */
@@ -46,12 +55,12 @@ export class WaitingQueue implements SchedulingPolicy {
 
   enqueue(row: number): void {
     this.#policy.enqueue(row);
-    this.#count(row, 1);
+    this.#count(row);
   }
 
   requeue(row: number): void {
     this.#policy.requeue(row);
-    this.#count(row, 1);
+    this.#count(row);
   }
 
   peek(): number {
@@ -59,8 +68,28 @@ export class WaitingQueue implements SchedulingPolicy {
   }
 
   remove(row: number): void {
+    if (this.#states[row] === states.aside) this.#aside.splice(this.#aside.indexOf(row), 1);
+    else this.#policy.remove(row);
+    this.#uncount(row);
+  }
+
+  /** A waiting row that could have its turn, but must not start yet. It keeps its place by arrival. */
+  setAside(row: number): void {
+    invariant(this.#states[row] === states.queued, `row ${row} is set aside, but not in the queue`);
     this.#policy.remove(row);
-    this.#count(row, -1);
+    this.#states[row] = states.aside;
+    this.#aside.push(row);
+  }
+
+  /** Rows that were set aside and need not stay so come back to their places. */
+  callBack(mustStay: (row: number) => boolean): void {
+    for (let index = this.#aside.length - 1; index >= 0; index -= 1) {
+      const row = this.#aside[index]!;
+      if (mustStay(row)) continue;
+      this.#aside.splice(index, 1);
+      this.#states[row] = states.queued;
+      this.#policy.requeue(row);
+    }
   }
 
   charge(row: number, numTokens: number): void {
@@ -76,18 +105,25 @@ export class WaitingQueue implements SchedulingPolicy {
     into.numRows = 0;
     into.numTokens = 0;
     if (this.numWaiting === 0) return;
-    for (let row = 0; row < this.#isWaiting.length; row += 1) {
-      if (this.#isWaiting[row] === 0 || !this.isAhead(row, priority, tenant)) continue;
+    for (let row = 0; row < this.#states.length; row += 1) {
+      if (this.#states[row] === states.none || !this.isAhead(row, priority, tenant)) continue;
       into.numRows += 1;
       into.numTokens += this.#counted[row]!;
     }
   }
 
-  #count(row: number, difference: 1 | -1): void {
-    invariant(this.#isWaiting[row] === (difference === 1 ? 0 : 1), `row ${row} is counted twice`);
-    this.#isWaiting[row] = difference === 1 ? 1 : 0;
-    this.#numWaitingOf[this.#tenants.ofRow[row]!]! += difference;
-    if (difference === 1) this.#counted[row] = this.#numTokens[row]!;
-    this.#numWaitingTokens += difference * this.#counted[row]!;
+  #count(row: number): void {
+    invariant(this.#states[row] === states.none, `row ${row} waits already`);
+    this.#states[row] = states.queued;
+    this.#numWaitingOf[this.#tenants.ofRow[row]!]! += 1;
+    this.#counted[row] = this.#numTokens[row]!;
+    this.#numWaitingTokens += this.#counted[row]!;
+  }
+
+  #uncount(row: number): void {
+    invariant(this.#states[row] !== states.none, `row ${row} does not wait`);
+    this.#states[row] = states.none;
+    this.#numWaitingOf[this.#tenants.ofRow[row]!]! -= 1;
+    this.#numWaitingTokens -= this.#counted[row]!;
   }
 }

@@ -66,7 +66,7 @@ test("a storm of 5000 requests on little memory leaves nothing behind", async ()
     numBlocks: 18,
     maxNumSeqs: 6,
     maxNumBatchedTokens: 24,
-    maxNumQueuedRequests: 100,
+    admission: { maxNumQueuedRequests: 100 },
     speculation: "ngram",
   });
   let numForwards = 0;

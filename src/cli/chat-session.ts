@@ -1,6 +1,7 @@
 import { createInterface, type Interface } from "node:readline/promises";
 import { Writable } from "node:stream";
 import { isMillraceError, MillraceError } from "../base/errors.ts";
+import { contextAdvice } from "../protocol/context-advice.ts";
 import type { EngineClient, FinishReason } from "../protocol/engine-client.ts";
 import type { SamplingParams } from "../protocol/sampling-params.ts";
 import { createTextStream } from "../text/text-generator.ts";
@@ -167,12 +168,13 @@ class Conversation {
   }
 
   #roomAfter(numTokens: number): number {
-    const { maxModelLen } = this.#parts.client.info;
+    const { info } = this.#parts.client;
+    const { maxModelLen } = info;
     if (numTokens < maxModelLen) return maxModelLen - numTokens;
     throw new MillraceError(
       "context_length_exceeded",
       `This model's maximum context length is ${maxModelLen} tokens. The conversation has ${numTokens} tokens, which ` +
-        "leaves none for the answer. Start anew with /reset, or start with a larger --max-model-len.",
+        `leaves none for the answer. ${contextAdvice("Start anew with /reset", numTokens + 1, info)}`,
     );
   }
 }

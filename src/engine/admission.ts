@@ -1,11 +1,13 @@
 import { MillraceError } from "../base/errors.ts";
 import { formatCount } from "../base/units.ts";
+import { contextAdvice } from "../protocol/context-advice.ts";
 import type { GenerateRequest, ScoreRequest } from "../protocol/engine-client.ts";
 import { checkSampling } from "./check-sampling.ts";
 import { checkTokenIds, invalidRequest } from "./request-faults.ts";
 
 export interface AdmissionLimits {
   readonly maxModelLen: number;
+  readonly maxPositions: number;
   readonly vocabSize: number;
   readonly maxLogprobs: number;
   readonly numBlocks: number;
@@ -25,8 +27,8 @@ export function checkGenerateRequest(request: GenerateRequest, limits: Admission
     throw new MillraceError(
       "context_length_exceeded",
       `This model's maximum context length is ${limits.maxModelLen} tokens. The request has ${promptTokenIds.length} ` +
-        `prompt tokens and asks for ${sampling.maxTokens} output tokens, ${total} in total. Shorten the prompt, ask ` +
-        "for fewer tokens, or start with a larger --max-model-len.",
+        `prompt tokens and asks for ${sampling.maxTokens} output tokens, ${total} in total. ` +
+        contextAdvice("Shorten the prompt or ask for fewer tokens", total, limits),
       { param: "max_tokens" },
     );
   }
@@ -51,7 +53,7 @@ export function checkScoreRequest(request: ScoreRequest, limits: AdmissionLimits
     throw new MillraceError(
       "context_length_exceeded",
       `This model's maximum context length is ${limits.maxModelLen} tokens, so ${limits.maxModelLen + 1} can be scored. ` +
-        `The request has ${tokenIds.length}. Split it, or start with a larger --max-model-len.`,
+        `The request has ${tokenIds.length}. ${contextAdvice("Split it", tokenIds.length - 1, limits)}`,
       { param: "tokenIds" },
     );
   }

@@ -127,7 +127,7 @@ test("refuses what can never run, with the numbers", async () => {
   ).rejects.toMatchObject({
     code: "context_length_exceeded",
     message: expect.stringMatching(
-      /maximum context length is 64 tokens.* 60 prompt .* 5 output .* 65 in total/,
+      /maximum context length is 64 tokens.* 60 prompt .* 5 output .* 65 in total.*or start with --max-model-len 65 or larger/,
     ),
   });
   await expect(generate(client, [1, 2], { maxTokens: 16 })).rejects.toMatchObject({

@@ -93,6 +93,7 @@ function assemble(assembly: Assembly, backendNotes: readonly string[], timer: Ph
     architecture: checkpoint.config.architecture,
     vocabSize: model.vocabSize,
     maxModelLen: kv.maxModelLen,
+    maxPositions: checkpoint.config.maxPositionEmbeddings,
     maxNumSeqs: options.maxNumSeqs,
     maxNumBatchedTokens: options.maxNumBatchedTokens,
     numTotalBlocks: kv.numBlocks,

@@ -1,4 +1,3 @@
-import { maxLogprobs } from "../../protocol/sampling-params.ts";
 import type { SequenceEvent } from "../run-sequences.ts";
 import type { ServedModel } from "../served-model.ts";
 import { encodeChat } from "./chat-prompt.ts";
@@ -53,14 +52,11 @@ function readLimit(body: ChatBody): OutputLimit {
   const isNew = typeof body.max_completion_tokens === "number";
   const maxTokens = body.max_completion_tokens ?? body.max_tokens ?? null;
   if (maxTokens === null) return { maxTokens, param: null };
-  const param = isNew ? "max_completion_tokens" : "max_tokens";
-  demand(maxTokens >= 1, param, maxTokens, "at least 1");
-  return { maxTokens, param };
+  return { maxTokens, param: isNew ? "max_completion_tokens" : "max_tokens" };
 }
 
 function readLogprobs(body: ChatBody): number | null {
   const top = body.top_logprobs ?? 0;
-  demand(top >= 0 && top <= maxLogprobs, "top_logprobs", top, `from 0 to ${maxLogprobs}`);
   demand(top === 0 || body.logprobs === true, "top_logprobs", top, "left out unless logprobs is true");
   return body.logprobs === true ? top : null;
 }

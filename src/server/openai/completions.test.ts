@@ -1,45 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { byteBosTokenId } from "../../../tests/byte-tokenizer.ts";
-import { createServedFake, readEvents, replying, type ServedFake } from "../../../tests/served-fake.ts";
-import { createServerApp } from "../app.ts";
-import { ServerContext, type ServerOptions } from "../server-context.ts";
-
-interface Piece {
-  readonly index: number;
-  readonly text: string;
-  readonly finish_reason: string | null;
-  readonly stop_reason: string | number | null;
-  readonly token_ids?: number[];
-  readonly prompt_token_ids?: number[];
-  readonly logprobs: {
-    readonly tokens: string[];
-    readonly text_offset: number[];
-    readonly token_logprobs: (number | null)[];
-    readonly top_logprobs: (Record<string, number> | null)[];
-  } | null;
-}
-
-interface Answer {
-  readonly id: string;
-  readonly choices: Piece[];
-  readonly usage?: { prompt_tokens: number; completion_tokens: number; total_tokens: number } | null;
-  readonly error?: { message: string; param: string; type: string; code: number };
-}
-
-async function post(fake: ServedFake, body: unknown, options: ServerOptions = {}): Promise<Response> {
-  const app = createServerApp(new ServerContext({ models: [fake.model], ...options }));
-  return app.request("/v1/completions", { method: "POST", body: JSON.stringify(body) });
-}
-
-async function complete(fake: ServedFake, body: unknown, options: ServerOptions = {}): Promise<Answer> {
-  return (await (await post(fake, body, options)).json()) as Answer;
-}
-
-async function stream(fake: ServedFake, body: object): Promise<Answer[]> {
-  const response = await post(fake, { ...body, stream: true });
-  expect(response.headers.get("content-type")).toMatch(/^text\/event-stream/);
-  return readEvents(await response.text()) as Answer[];
-}
+import { type Answer, complete, post, stream } from "../../../tests/served-completions.ts";
+import { createServedFake, readEvents, replying } from "../../../tests/served-fake.ts";
 
 describe("POST /v1/completions", () => {
   test("answers a text prompt with 16 tokens where the request names no number", async () => {
@@ -366,6 +328,27 @@ describe("fields", () => {
       "2041 tokens and you asked for 16 output tokens (the default), 2057",
     ],
     ["a long text", { prompt: "a".repeat(20_000) }, "20000 characters, which are 20000 tokens or more"],
+    [
+      "the room that is left",
+      { prompt: "a".repeat(2040), max_tokens: 100 },
+      "in all; with this prompt max_tokens takes 1 to 7. ",
+    ],
+    [
+      "the most that a default finds",
+      { prompt: "a".repeat(2040) },
+      "in all; with this prompt max_tokens takes 1 to 7. ",
+    ],
+    ["no number of tokens", { prompt: "p", max_tokens: 1e30 }, "you asked for 1e+30 output tokens"],
+    [
+      "no more positions",
+      { prompt: "p", max_tokens: 5000 },
+      "or ask for fewer tokens; the model has no more than 2,048 positions.",
+    ],
+    [
+      "a prompt alone",
+      { prompt: "a".repeat(2047), max_tokens: 1 },
+      "2049 in all. Shorten the prompt; the model has no more",
+    ],
   ];
   test.each(tooLong)(
     "says how long prompt and answer are when they do not fit: %s",
@@ -375,4 +358,38 @@ describe("fields", () => {
       expect(error?.message).toContain(says);
     },
   );
+
+  test("advises a longer context where the model has the positions", async () => {
+    const fake = createServedFake({ info: { maxPositions: 8192 } });
+    const { error } = await complete(fake, { prompt: "p", max_tokens: 5000 });
+    expect(error?.message).toContain(
+      "or start with --max-model-len 5002 or larger; the model has no more than 8,192",
+    );
+    const long = await complete(fake, { prompt: "a".repeat(10_000) });
+    expect(long.error?.message).toMatch(
+      /Shorten the prompt; the model .* 8,192 positions, also with a larger/,
+    );
+  });
+
+  const bounds: [object, string][] = [
+    [{ max_tokens: 0 }, "it must be at least 1, or 0 together with echo."],
+    [
+      { max_tokens: -1 },
+      "a whole number from 1, or 0 together with echo, to what the prompt leaves of the context.",
+    ],
+    [
+      { max_tokens: "9" },
+      "a whole number from 1, or 0 together with echo, to what the prompt leaves of the context.",
+    ],
+    [{ n: 129 }, "it must be a whole number from 1 to 128."],
+    [{ top_k: 1e12 }, "it must be a whole number from 1 to 2147483647, or 0 or -1 for all tokens."],
+    [{ seed: 1e300 }, "it must be a whole number from -9007199254740991 to 9007199254740991."],
+    [{ priority: 2 ** 31 }, "it must be a whole number from -2147483648 to 2147483647."],
+    [{ deadline_ms: 0 }, "it must be a number of milliseconds above 0."],
+    [{ logprobs: 1e9 }, "it must be a whole number from 0 to 20."],
+  ];
+  test.each(bounds)("says the whole range of %j", async (body, says) => {
+    const { error } = await complete(createServedFake(), { prompt: "p", ...body });
+    expect(error?.message).toContain(says);
+  });
 });

@@ -1,4 +1,5 @@
 import { MillraceError } from "../../base/errors.ts";
+import { contextAdvice } from "../../protocol/context-advice.ts";
 import type { ServedModel } from "../served-model.ts";
 import { demand, invalidField } from "./field-errors.ts";
 import type { CompletionBody, PromptBody } from "./schemas.ts";
@@ -68,7 +69,7 @@ export function encodeText(
       throw new MillraceError(
         "context_length_exceeded",
         `This model's maximum context length is ${maxModelLen} tokens. The prompt has ${text.length} characters, ` +
-          `which are ${leastTokens} tokens or more. Shorten the prompt.`,
+          `which are ${leastTokens} tokens or more. ${contextAdvice("Shorten the prompt", leastTokens + 1, model.client.info)}`,
         { param },
       );
     }
@@ -87,20 +88,24 @@ export function checkContext(prompt: Prompt, limit: OutputLimit, model: ServedMo
   const asked = limit.maxTokens ?? 1;
   const total = numTokens + asked;
   if (total <= maxModelLen) return;
-  const found =
-    limit.maxTokens === null
-      ? `The prompt has ${numTokens} tokens, which leaves none for the answer.`
-      : `The prompt has ${numTokens} tokens and you asked for ${asked} output tokens` +
-        `${limit.param === null ? " (the default)" : ""}, ${total} in all.`;
+  const room = maxModelLen - numTokens;
+  // An echo alone fits where not even one token more does.
+  const isPromptTooLong = room < Math.min(asked, 1);
+  const remedy = isPromptTooLong ? "Shorten the prompt" : "Shorten the prompt or ask for fewer tokens";
   throw new MillraceError(
     "context_length_exceeded",
-    `This model's maximum context length is ${maxModelLen} tokens. ${found} ` +
-      "Shorten the prompt, ask for fewer tokens, or start the server with a larger --max-model-len.",
-    {
-      param:
-        limit.param === null || numTokens + Math.min(asked, 1) > maxModelLen ? prompt.param : limit.param,
-    },
+    `This model's maximum context length is ${maxModelLen} tokens. ${foundText(numTokens, limit, room)} ` +
+      contextAdvice(remedy, total, model.client.info),
+    { param: limit.param === null || isPromptTooLong ? prompt.param : limit.param },
   );
+}
+
+function foundText(numTokens: number, { maxTokens, param }: OutputLimit, room: number): string {
+  if (maxTokens === null) return `The prompt has ${numTokens} tokens, which leaves none for the answer.`;
+  const found =
+    `The prompt has ${numTokens} tokens and you asked for ${maxTokens} output tokens` +
+    `${param === null ? " (the default)" : ""}, ${numTokens + maxTokens} in all`;
+  return room < 1 ? `${found}.` : `${found}; with this prompt ${param ?? "max_tokens"} takes 1 to ${room}.`;
 }
 
 const longestTokens = new WeakMap<ServedModel, number>();

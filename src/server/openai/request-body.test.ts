@@ -47,7 +47,7 @@ test("values are shown as they were sent, shortened where they are long", async 
   const post = (body: object): Promise<{ message: string }> => messageFor("/v1/completions", body);
   expect((await post({})).message).toMatch(/^The field prompt is missing; it must be a text, a list/);
   expect((await post({ prompt: "a", temperature: "hot" })).message).toBe(
-    'The field temperature is "hot"; it must be a number. Change this field.',
+    'The field temperature is "hot"; it must be a number from 0 (greedy) to 2. Change this field.',
   );
   const long = await post({ prompt: "a", max_tokens: "x".repeat(5000) });
   expect(long.message.length).toBeLessThan(300);

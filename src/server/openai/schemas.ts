@@ -1,6 +1,7 @@
 import { z } from "zod";
+import { maxLogprobs } from "../../protocol/sampling-params.ts";
 
-// Every error text here completes "it must be …".
+// Every error text here completes "it must be …" and names the whole range, also where a later check knows it better.
 
 /** Whole numbers from 0; whether the vocabulary has them is checked with the model. */
 function isTokenId(value: unknown): boolean {
@@ -50,32 +51,56 @@ const tokenIdsSchema = z.custom<readonly number[]>().superRefine((value: unknown
   else context.addIssue({ code: "custom", message: "a list of token ids" });
 });
 
-const integer = z
-  .int(`a whole number from ${Number.MIN_SAFE_INTEGER} to ${Number.MAX_SAFE_INTEGER}`)
-  .nullish();
-const number = z.number("a number").nullish();
+/** Most choices per prompt. */
+const maxChoices = 128;
+
+/** @param allowed completes "a whole number …" */
+const integer = (allowed: string, min = -Infinity, max = Infinity) => {
+  const text = `a whole number ${allowed}`;
+  const isIn = (value: number): boolean => Number.isInteger(value) && value >= min && value <= max;
+  return z.number(text).refine(isIn, text).nullish();
+};
+
+const between = (min: number, max: number) => integer(`from ${min} to ${max}`, min, max);
+
+const int32 = 2 ** 31;
+
+/** @param allowed completes "a number …" */
+const number = (allowed: string, isIn: (value: number) => boolean) => {
+  const text = `a number ${allowed}`;
+  return z.number(text).refine(isIn, text).nullish();
+};
+
+const penalty = number("from -2 to 2", (value) => value >= -2 && value <= 2);
+
+/** The kernels compute in f32. */
+function isFactor(value: number): boolean {
+  const inKernel = Math.fround(value);
+  return inKernel > 0 && inKernel < Infinity;
+}
+
 const boolean = z.boolean("true or false").nullish();
 const text = z.string("a text").nullish();
 
 const samplingFields = {
   model: text,
-  temperature: number,
-  top_p: number,
-  top_k: integer,
-  min_p: number,
-  seed: integer,
-  n: integer,
+  temperature: number("from 0 (greedy) to 2", (value) => value >= 0 && value <= 2),
+  top_p: number("above 0 and at most 1", (value) => value > 0 && value <= 1),
+  top_k: integer(`from 1 to ${int32 - 1}, or 0 or -1 for all tokens`, -1, int32 - 1),
+  min_p: number("from 0 to 1", (value) => value >= 0 && value <= 1),
+  seed: between(Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER),
+  n: between(1, maxChoices),
   stop: z.union([z.string(), z.array(z.string())], "a text or a list of texts").nullish(),
   stop_token_ids: tokenIdsSchema.nullish(),
   logit_bias: z.record(z.string(), z.number("a number"), "an object of token ids and numbers").nullish(),
-  presence_penalty: number,
-  frequency_penalty: number,
-  repetition_penalty: number,
+  presence_penalty: penalty,
+  frequency_penalty: penalty,
+  repetition_penalty: number("above 0 (1 = none)", isFactor),
   allowed_token_ids: tokenIdsSchema.nullish(),
   bad_words: z.array(z.string("a text"), "a list of texts").nullish(),
-  prompt_logprobs: integer,
-  min_tokens: integer,
-  max_tokens: integer,
+  prompt_logprobs: between(0, maxLogprobs),
+  min_tokens: integer("from 0 to max_tokens", 0),
+  max_tokens: integer("from 1 to what the prompt leaves of the context", 1),
   ignore_eos: boolean,
   include_stop_str_in_output: boolean,
   skip_special_tokens: boolean,
@@ -87,8 +112,8 @@ const samplingFields = {
     )
     .nullish(),
   return_token_ids: boolean,
-  priority: integer,
-  deadline_ms: number,
+  priority: between(-int32, int32 - 1),
+  deadline_ms: number("of milliseconds above 0", (value) => value > 0),
   cache_salt: text,
   tenant: text,
   user: text,
@@ -99,8 +124,9 @@ const samplingFields = {
 export const completionSchema = z.looseObject({
   ...samplingFields,
   prompt: promptSchema,
+  max_tokens: integer("from 1, or 0 together with echo, to what the prompt leaves of the context", 0),
   echo: boolean,
-  logprobs: integer,
+  logprobs: between(0, maxLogprobs),
   add_special_tokens: boolean,
 });
 
@@ -127,9 +153,9 @@ export const chatSchema = z.looseObject({
   ...samplingFields,
   ...templateFields,
   messages: messagesSchema,
-  max_completion_tokens: integer,
+  max_completion_tokens: samplingFields.max_tokens,
   logprobs: boolean,
-  top_logprobs: integer,
+  top_logprobs: between(0, maxLogprobs),
 });
 
 /** `POST /tokenize`: a prompt or messages. */

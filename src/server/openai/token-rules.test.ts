@@ -1,21 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { createServedFake, replying, type ServedFake } from "../../../tests/served-fake.ts";
-import { createServerApp } from "../app.ts";
-import { ServerContext } from "../server-context.ts";
-
-interface Answer {
-  readonly choices: object[];
-  readonly error?: object;
-}
-
-async function post(fake: ServedFake, body: object): Promise<Response> {
-  const app = createServerApp(new ServerContext({ models: [fake.model] }));
-  return app.request("/v1/completions", { method: "POST", body: JSON.stringify(body) });
-}
-
-async function complete(fake: ServedFake, body: object): Promise<Answer> {
-  return (await (await post(fake, body)).json()) as Answer;
-}
+import { type Answer, complete, post } from "../../../tests/served-completions.ts";
+import { createServedFake, replying } from "../../../tests/served-fake.ts";
 
 describe("constraints and scores", () => {
   test("hands penalties, allowed tokens and bad words to the engine", async () => {

@@ -15,20 +15,10 @@ type TokenRules = Pick<
 
 /** Ranges and defaults are vLLM's. Errors: `invalid_request` naming the field. */
 export function readTokenRules(body: SamplingBody, model: ServedModel): TokenRules {
-  const repetitionPenalty = body.repetition_penalty ?? defaultSampling.repetitionPenalty;
-  const frequencyPenalty = body.frequency_penalty ?? defaultSampling.frequencyPenalty;
-  const presencePenalty = body.presence_penalty ?? defaultSampling.presencePenalty;
-  // The kernels compute in f32.
-  const inKernel = Math.fround(repetitionPenalty);
-  const isFactor = inKernel > 0 && inKernel < Infinity;
-  demand(isFactor, "repetition_penalty", repetitionPenalty, "a number above 0 (1 = none)");
-  const isShift = (value: number): boolean => value >= -2 && value <= 2;
-  demand(isShift(frequencyPenalty), "frequency_penalty", frequencyPenalty, "from -2 to 2");
-  demand(isShift(presencePenalty), "presence_penalty", presencePenalty, "from -2 to 2");
   return {
-    repetitionPenalty,
-    frequencyPenalty,
-    presencePenalty,
+    repetitionPenalty: body.repetition_penalty ?? defaultSampling.repetitionPenalty,
+    frequencyPenalty: body.frequency_penalty ?? defaultSampling.frequencyPenalty,
+    presencePenalty: body.presence_penalty ?? defaultSampling.presencePenalty,
     allowedTokenIds: readAllowed(body.allowed_token_ids, model),
     badWords: readBadWords(body.bad_words ?? [], model),
     logitBias: readLogitBias(body.logit_bias, model),

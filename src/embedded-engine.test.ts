@@ -84,6 +84,19 @@ describe("with a scripted engine", () => {
     expect(client.abortedIds).toHaveLength(1);
   });
 
+  test("scores under the same terms as it generates, until a signal ends it", async () => {
+    const { client, engine } = fakeEngine("abc");
+    const scheduling = { tenant: "a" };
+    expect((await engine.score("ab", { topK: 1, scheduling })).logprobs).toHaveLength(2);
+    expect(client.scoreRequests[0]).toMatchObject({ start: 1, topK: 1, scheduling });
+    const held = fakeEngine("abc", { score: () => new Promise(() => {}) });
+    const leaving = new AbortController();
+    const score = held.engine.score([1, 2, 3], { start: 2, signal: leaving.signal });
+    leaving.abort();
+    await expect(score).rejects.toBe(leaving.signal.reason);
+    expect(held.client.numAbortedScores).toBe(1);
+  });
+
   test("without a tokenizer only token ids are taken", async () => {
     const client = createFakeClient();
     const engine = new Engine(client, null);

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
-import { setMaxListeners } from "node:events";
 import { MillraceError } from "./base/errors.ts";
+import { onAbort } from "./base/on-abort.ts";
 import { defaultEngineOptions, type EngineOptions } from "./engine/engine-options.ts";
 import { startEngineWorker } from "./engine/worker-client.ts";
 import { openCheckpoint } from "./formats/open-checkpoint.ts";
@@ -49,6 +49,16 @@ export interface TextOptions extends TokenOptions {
   readonly includeStopInOutput?: boolean;
   /** Default true. */
   readonly skipSpecialTokens?: boolean;
+}
+
+export interface ScoreOptions {
+  /** The first token to score; at least 1, the default: the first has nothing before it. */
+  readonly start?: number;
+  /** Most likely tokens to name at each place; default 0. */
+  readonly topK?: number;
+  /** Ends the work, and rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
+  readonly scheduling?: RequestScheduling;
 }
 
 /** A prompt: text, which the tokenizer encodes, or token ids as they are. */
@@ -141,13 +151,12 @@ export class Engine implements AsyncDisposable {
     return abortable(options.signal, this.client, request.requestId, () => this.client.generate(request));
   }
 
-  /** Log-likelihoods of a text's tokens from `start` on, each given all before it. */
-  score(
-    prompt: Prompt,
-    options: { readonly start?: number; readonly topK?: number } = {},
-  ): Promise<ScoreResult> {
+  /** Log-likelihoods of a text's tokens from `start` on, each given all before it. Errors: see `GenerateRequest`. */
+  async score(prompt: Prompt, options: ScoreOptions = {}): Promise<ScoreResult> {
+    const { start = 1, topK = 0, signal, scheduling } = options;
     const tokenIds = typeof prompt === "string" ? this.#requireTokenizer().encode(prompt) : prompt;
-    return this.client.score({ tokenIds, start: options.start ?? 1, topK: options.topK ?? 0 });
+    const request = { tokenIds, start, topK, ...(scheduling === undefined ? {} : { scheduling }) };
+    return this.client.score(request, signal);
   }
 
   stats(): Promise<EngineStats> {
@@ -241,17 +250,14 @@ async function* abortable<T extends { readonly finishReason: FinishReason | null
   start: () => AsyncIterable<T>,
 ): AsyncGenerator<T> {
   signal?.throwIfAborted();
-  const abort = (): void => client.abort(requestId);
-  // One signal may end any number of requests; Node would warn from the eleventh on.
-  if (signal !== undefined) setMaxListeners(0, signal);
-  signal?.addEventListener("abort", abort, { once: true });
+  const ignore = onAbort(signal, () => client.abort(requestId));
   try {
     for await (const piece of start()) {
       if (piece.finishReason === "abort") signal?.throwIfAborted();
       yield piece;
     }
   } finally {
-    signal?.removeEventListener("abort", abort);
+    ignore();
   }
 }
 

@@ -6,6 +6,7 @@ export {
   Engine,
   type LoadOptions,
   type Prompt,
+  type ScoreOptions,
   type TextGeneration,
   type TextOptions,
   type TokenOptions,
@@ -17,7 +18,13 @@ export type * from "./protocol/engine-client.ts";
 export { defaultSampling, type SamplingParams } from "./protocol/sampling-params.ts";
 export { encodeBadWords } from "./text/bad-words.ts";
 export { type ChoiceDelta, type ChoiceStream, createChoiceStream } from "./text/choices.ts";
-export { type PromptTokenLogprobs, scorePrompt } from "./text/prompt-logprobs.ts";
+export {
+  type PromptLogprobs,
+  type PromptTokenLogprobs,
+  type ScoreTerms,
+  scorePrompt,
+  scorePrompts,
+} from "./text/prompt-logprobs.ts";
 export { createTextStream, type TextStreamRequest, type TextUsage } from "./text/text-generator.ts";
 export type { TextDelta } from "./text/text-stream.ts";
 export { createTokenizer } from "./tokenizer/create-tokenizer.ts";

@@ -34,6 +34,7 @@ export function startContextEngine(setup: Setup = {}): Bench {
     architecture: "ContextModel",
     vocabSize,
     maxModelLen: 64,
+    maxPositions: 128,
     maxNumSeqs,
     maxNumBatchedTokens,
     numTotalBlocks: numBlocks,

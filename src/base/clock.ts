@@ -4,4 +4,14 @@ export interface Clock {
   now(): number;
 }
 
+/** Milliseconds since 1970 on a clock that all threads of the process share, and that nobody sets in between. */
+export function sharedNow(): number {
+  return sinceEpoch(performance.now());
+}
+
+/** A time of `systemClock` on that clock. */
+export function sinceEpoch(monotonicMs: number): number {
+  return performance.timeOrigin + monotonicMs;
+}
+
 export const systemClock: Clock = { now: () => performance.now() };

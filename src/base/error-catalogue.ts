@@ -48,6 +48,12 @@ export const errorCatalogue = {
     when: "The server wants an API key and the request has none, or a wrong one.",
     remedy: "Send `Authorization: Bearer KEY`.",
   },
+  client_disconnected: {
+    kind: "caller",
+    status: 499,
+    when: "A client is gone before its answer is complete. It does not see this; metrics do.",
+    remedy: "Wait for the answer, or give the client a longer timeout.",
+  },
   request_too_large: {
     kind: "caller",
     status: 413,
@@ -57,7 +63,8 @@ export const errorCatalogue = {
   context_length_exceeded: {
     kind: "caller",
     when: "The prompt, or the prompt with the asked output tokens, does not fit into the context.",
-    remedy: "Shorten the prompt, ask for fewer tokens, or start with a larger --max-model-len.",
+    remedy:
+      "Shorten the prompt or ask for fewer tokens; where the model has more positions, start with a larger --max-model-len.",
   },
   request_never_fits: {
     kind: "caller",

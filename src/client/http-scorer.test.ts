@@ -47,6 +47,21 @@ const answer = {
 const request = { tokenIds: [5, 6, 7, 8], start: 2, topK: 0 };
 
 describe("createHttpScorer", () => {
+  it("ends a request with the signal's own reason, and does not ask again", async () => {
+    const leaving = new AbortController();
+    let numAsked = 0;
+    server = createServer(() => {
+      numAsked += 1;
+      leaving.abort(new Error("enough"));
+    });
+    await new Promise<void>((resolve) => server!.listen(0, "127.0.0.1", resolve));
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const scorer = createHttpScorer({ endpoint: { url, apiKey: "k" }, model: "m" });
+    await expect(scorer.score(request, leaving.signal)).rejects.toThrow("enough");
+    expect(numAsked).toBe(1);
+    await scorer.close();
+  });
+
   it("sends token ids with echo and reads the scored tokens only", async () => {
     const seen: unknown[] = [];
     const url = await serve([{ body: answer }], seen);

@@ -40,7 +40,7 @@ export function createHttpScorer(options: HttpScorerOptions): HttpScorer {
     headersTimeout: timeout,
     bodyTimeout: timeout,
   });
-  const complete = (tokenIds: ScoreRequest["tokenIds"]): Promise<unknown> => {
+  const complete = (tokenIds: ScoreRequest["tokenIds"], signal?: AbortSignal): Promise<unknown> => {
     const body = {
       model: options.model,
       prompt: [...tokenIds],
@@ -50,17 +50,18 @@ export function createHttpScorer(options: HttpScorerOptions): HttpScorer {
       echo: true,
       seed: 1234,
     };
-    return send({ url, body: JSON.stringify(body), headers: headersOf(options.endpoint), dispatcher });
+    const headers = headersOf(options.endpoint);
+    return send({ url, body: JSON.stringify(body), headers, dispatcher, signal: signal ?? null });
   };
   return {
-    async score(scoreRequest) {
+    async score(scoreRequest, signal) {
       if (scoreRequest.topK !== 0) {
         throw new MillraceError(
           "invalid_request",
           `Scoring over HTTP has no top token ids, but ${scoreRequest.topK} were asked for. Use topK 0.`,
         );
       }
-      return readScores(scoreRequest, await complete(scoreRequest.tokenIds), url);
+      return readScores(scoreRequest, await complete(scoreRequest.tokenIds, signal), url);
     },
     async check(tokenIds, text) {
       const answer = await complete(tokenIds);
@@ -87,12 +88,14 @@ interface Exchange {
   readonly body: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly dispatcher: Agent;
+  readonly signal: AbortSignal | null;
 }
 
 /** One exchange; an overloaded or unreachable server is asked again, a refusal is final. */
 async function send(exchange: Exchange): Promise<unknown> {
   for (let attempt = 1; ; attempt += 1) {
     const outcome = await sendOnce(exchange);
+    exchange.signal?.throwIfAborted();
     if (!("error" in outcome)) return outcome.json;
     if (attempt === attempts || !outcome.isRetryable) throw outcome.error;
     await wait(1000 * 2 ** (attempt - 1));
@@ -101,11 +104,11 @@ async function send(exchange: Exchange): Promise<unknown> {
 
 type Outcome = { readonly json: unknown } | { readonly error: MillraceError; readonly isRetryable: boolean };
 
-async function sendOnce({ url, body, headers, dispatcher }: Exchange): Promise<Outcome> {
+async function sendOnce({ url, body, headers, dispatcher, signal }: Exchange): Promise<Outcome> {
   let status: number;
   let text: string;
   try {
-    const response = await request(url, { method: "POST", headers, body, dispatcher });
+    const response = await request(url, { method: "POST", headers, body, dispatcher, signal });
     status = response.statusCode;
     text = await response.body.text();
   } catch (error) {

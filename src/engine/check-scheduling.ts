@@ -9,7 +9,7 @@ const maxNameLength = 256;
  * be ignored in silence.
  */
 export function checkScheduling(scheduling: RequestScheduling, usesPriority: boolean): void {
-  const { priority = 0, tenant = "", deadlineMs, cacheSalt } = scheduling;
+  const { priority = 0, tenant = "", arrivalMs = 0, deadlineMs, cacheSalt } = scheduling;
   if ((priority | 0) !== priority) {
     throw invalid(
       "priority",
@@ -27,6 +27,12 @@ export function checkScheduling(scheduling: RequestScheduling, usesPriority: boo
     throw invalid(
       "tenant",
       `tenant is ${show(tenant)}; it takes a name of at most ${maxNameLength} characters.`,
+    );
+  }
+  if (!Number.isFinite(arrivalMs)) {
+    throw invalid(
+      "arrivalMs",
+      `arrivalMs is ${show(arrivalMs)}; it takes a time in milliseconds since 1970. Change it or leave it out.`,
     );
   }
   if (deadlineMs !== undefined && !(Number.isFinite(deadlineMs) && deadlineMs > 0)) {

@@ -1,4 +1,10 @@
+import { sharedNow } from "../base/clock.ts";
 import type { GenerateRequest, ScoreRequest } from "../protocol/engine-client.ts";
+
+/** When a request came: what it says of itself, or now. */
+export function arrivalOf({ scheduling }: GenerateRequest | ScoreRequest): number {
+  return scheduling?.arrivalMs ?? sharedNow();
+}
 
 /** What waits in the engine's inbox until the next step. */
 export type EngineCommand =

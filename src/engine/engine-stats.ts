@@ -1,3 +1,4 @@
+import { sharedNow } from "../base/clock.ts";
 import type { EngineStats } from "../protocol/engine-client.ts";
 
 /** Where each number stands in the shared array. */
@@ -86,8 +87,3 @@ export class EngineCounters {
 }
 
 export const counterBytes: number = Object.keys(fields).length * Float64Array.BYTES_PER_ELEMENT;
-
-/** Milliseconds on a clock that all threads of the process share. */
-export function sharedNow(): number {
-  return performance.timeOrigin + performance.now();
-}

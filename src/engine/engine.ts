@@ -1,4 +1,5 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
+import { sharedNow } from "../base/clock.ts";
 import { MillraceError, messageOf } from "../base/errors.ts";
 import { invariant } from "../base/invariant.ts";
 import type { Ops } from "../kernels/ops.ts";
@@ -8,9 +9,9 @@ import { type AdmissionLimits, checkGenerateRequest, checkScoreRequest } from ".
 import { AdmissionControl, type Arrival } from "./admission-control.ts";
 import { countState } from "./count-state.ts";
 import { createKvManager } from "./create-kv-manager.ts";
-import type { EngineCommand } from "./engine-command.ts";
+import { arrivalOf, type EngineCommand } from "./engine-command.ts";
 import type { EngineParts } from "./engine-parts.ts";
-import { EngineCounters, sharedNow } from "./engine-stats.ts";
+import { EngineCounters } from "./engine-stats.ts";
 import type { KvManager } from "./kv-manager.ts";
 import { ModelRunner } from "./model-runner.ts";
 import { type EngineSink, emptyMessage, type StepMessage } from "./open-requests.ts";
@@ -60,13 +61,14 @@ export class Engine implements EngineSink {
 
   constructor(parts: EngineParts) {
     const { ops, info, model, cache, host, admission } = parts;
-    const { maxNumSeqs, maxNumBatchedTokens, maxModelLen, blockSize, vocabSize } = info;
+    const { maxNumSeqs, maxNumBatchedTokens, maxModelLen, maxPositions, blockSize, vocabSize } = info;
     const { longPrefillTokenThreshold } = parts;
     const limits = { maxNumSeqs, maxNumBatchedTokens, longPrefillTokenThreshold };
     this.info = info;
     this.counters = parts.counters ?? new EngineCounters();
     this.#ops = ops;
-    this.#limits = { maxModelLen, vocabSize, maxLogprobs, numBlocks: cache.numBlocks, blockSize };
+    const { numBlocks } = cache;
+    this.#limits = { maxModelLen, maxPositions, vocabSize, maxLogprobs, numBlocks, blockSize };
     // Waiting ones are bounded by the queue; running ones, and preempted ones that wait again, by maxNumSeqs.
     const table = new SequenceTable(admission.maxNumQueuedRequests + maxNumSeqs, blockSize);
     const counters = this.counters;
@@ -118,11 +120,11 @@ export class Engine implements EngineSink {
   }
 
   generate(handle: number, request: GenerateRequest): void {
-    this.#take({ kind: "generate", handle, request, arrivalMs: sharedNow() });
+    this.#take({ kind: "generate", handle, request, arrivalMs: arrivalOf(request) });
   }
 
   score(handle: number, request: ScoreRequest): void {
-    this.#take({ kind: "score", handle, request, arrivalMs: sharedNow() });
+    this.#take({ kind: "score", handle, request, arrivalMs: arrivalOf(request) });
   }
 
   abort(handle: number): void {

@@ -9,7 +9,7 @@ export function createInProcessClient(engine: Engine): EngineClient {
   return {
     info: engine.info,
     generate: (request) => open.generate(request),
-    score: (request) => open.score(request),
+    score: (request, signal) => open.score(request, signal),
     abort: (requestId) => open.abort(requestId),
     stats: () => Promise.resolve(engine.counters.read()),
     recentSteps: () => Promise.resolve(engine.recentSteps()),

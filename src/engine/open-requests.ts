@@ -1,4 +1,5 @@
 import { MillraceError } from "../base/errors.ts";
+import { onAbort } from "../base/on-abort.ts";
 import type { EngineOutput, GenerateRequest, ScoreRequest, ScoreResult } from "../protocol/engine-client.ts";
 import { OutputQueue } from "./output-queue.ts";
 import type { EngineTrace } from "./request-trace.ts";
@@ -33,7 +34,7 @@ export const emptyMessage: StepMessage = {
 
 interface OpenScore {
   readonly resolve: (result: ScoreResult) => void;
-  readonly reject: (error: Error) => void;
+  readonly reject: (reason: unknown) => void;
 }
 
 /** A client's side of all open requests: numbers them, and brings what comes back to whoever waits for it. */
@@ -76,15 +77,25 @@ export class OpenRequests {
     return queue;
   }
 
-  score(request: ScoreRequest): Promise<ScoreResult> {
-    if (this.#failure !== null) return Promise.reject(this.#failure);
+  async score(request: ScoreRequest, signal?: AbortSignal): Promise<ScoreResult> {
+    if (this.#failure !== null) throw this.#failure;
+    signal?.throwIfAborted();
     const { start, tokenIds } = request;
-    if (start >= 1 && start === tokenIds.length) return Promise.resolve(emptyScore(request));
-    return new Promise((resolve, reject) => {
-      const handle = this.#takeHandle();
-      this.#scores.set(handle, { resolve, reject });
-      this.#sink.score(handle, request);
+    if (start >= 1 && start === tokenIds.length) return emptyScore(request);
+    const handle = this.#takeHandle();
+    const ignore = onAbort(signal, () => {
+      this.#sink.abort(handle);
+      this.#scores.get(handle)?.reject(signal?.reason);
+      this.#scores.delete(handle);
     });
+    try {
+      return await new Promise((resolve, reject) => {
+        this.#scores.set(handle, { resolve, reject });
+        this.#sink.score(handle, request);
+      });
+    } finally {
+      ignore();
+    }
   }
 
   abort(requestId: string): void {

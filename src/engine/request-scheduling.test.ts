@@ -131,6 +131,46 @@ test("a deadline that passes ends a running request, keeps what it gave, and fre
   bench.engine.checkInvariants();
 });
 
+test("a deadline counts from the arrival that the request names, for each of its parts", async () => {
+  const bench = start({ maxNumBatchedTokens: 4 });
+  const tokenIds = Array.from({ length: 40 }, () => 3);
+  // Half of its time is gone already.
+  const scheduling = {
+    deadlineMs: 4 * stepMs,
+    arrivalMs: performance.timeOrigin + performance.now() - 2 * stepMs,
+  };
+  const late = {
+    code: "deadline_exceeded",
+    message: expect.stringContaining("deadline of 40 ms passed") as string,
+  };
+  await expect(bench.client.score({ tokenIds, start: 1, topK: 0, scheduling })).rejects.toMatchObject(late);
+  expect(await bench.client.stats()).toMatchObject({ numSteps: 2, numExpired: 1 });
+  await expect(generate(bench, "second part", [1, 2], 1, scheduling)).rejects.toMatchObject({
+    code: "deadline_unreachable",
+    message: expect.stringContaining("the request's deadline leaves 0 ms") as string,
+  });
+  bench.engine.checkInvariants();
+});
+
+test("a signal ends a score with its own reason, before and while it runs, and frees its blocks", async () => {
+  const bench = start({ maxNumBatchedTokens: 4 });
+  const request = { tokenIds: Array.from({ length: 40 }, () => 3), start: 1, topK: 0 };
+  const reason = new Error("enough");
+  await expect(bench.client.score(request, AbortSignal.abort(reason))).rejects.toBe(reason);
+  const leaving = new AbortController();
+  const { onForward } = bench.context;
+  bench.context.onForward = (batch) => {
+    onForward(batch);
+    if (batch.contextLengths[0] === 12) leaving.abort(reason);
+  };
+  const score = bench.client.score(request, leaving.signal);
+  await expect(score).rejects.toBe(reason);
+  await generate(bench, "after", [1, 2], 1);
+  const stats = { numAborted: 1, numFinished: 1, numSteps: 4, numFreeBlocks: 64 };
+  expect(await bench.client.stats()).toMatchObject(stats);
+  bench.engine.checkInvariants();
+});
+
 test("a deadline that passes ends a waiting request, and those that wait behind it still start", async () => {
   const bench = start();
   const answers = await Promise.all([

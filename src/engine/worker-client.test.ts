@@ -108,6 +108,18 @@ test("hands on scheduling, traces, recent steps and a reset of the prefix cache"
   expect(names.slice(-4)).toEqual(["cold", "warm", "salted", "reset"]);
 });
 
+test("a signal ends a score on the other side", async () => {
+  const before = await client.stats();
+  const leaving = new AbortController();
+  const score = client.score({ tokenIds: prompt(200), start: 1, topK: 0 }, leaving.signal);
+  leaving.abort();
+  await expect(score).rejects.toMatchObject({ name: "AbortError" });
+  await client.score({ tokenIds: prompt(2), start: 1, topK: 0 });
+  const { numAborted, numFinished, numRunning } = await client.stats();
+  expect(numAborted + numFinished - before.numAborted - before.numFinished).toBe(2);
+  expect(numRunning).toBe(0);
+});
+
 test("a load that fails rejects with the load's own error", async () => {
   await expect(startEngineWorker({ ...options, modelPath: "/nowhere" })).rejects.toMatchObject({
     code: "file_not_found",

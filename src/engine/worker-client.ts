@@ -65,7 +65,7 @@ function connect(worker: Worker, info: EngineInfo, counters: EngineCounters): En
   return {
     info,
     generate: (request) => open.generate(request),
-    score: (request) => open.score(request),
+    score: (request, signal) => open.score(request, signal),
     abort: (requestId) => open.abort(requestId),
     stats: () => Promise.resolve(counters.read()),
     recentSteps: () => {

@@ -30,7 +30,7 @@ export async function scoreAll(
       try {
         options.signal?.throwIfAborted();
         const request = requests[index]!;
-        const likelihood = toLikelihood(request, await options.scorer.score(request));
+        const likelihood = toLikelihood(request, await options.scorer.score(request, options.signal));
         results[index] = likelihood;
         options.onDone(index, likelihood);
       } catch (error) {

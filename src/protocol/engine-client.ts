@@ -6,6 +6,11 @@ export interface RequestScheduling {
   readonly priority?: number;
   /** Who pays: the name whose share and caps count; default the empty name. At most 256 characters. */
   readonly tenant?: string;
+  /**
+   * When the request came, in milliseconds since 1970: its deadline and its trace count from then. What is asked of
+   * the engine in several parts has one arrival. Default: when the engine gets it.
+   */
+  readonly arrivalMs?: number;
   /** Milliseconds from arrival until the whole answer is there; above 0. Default: no deadline. */
   readonly deadlineMs?: number;
   /** Prefix blocks are shared only between requests of equal salt. 1 to 256 characters; default: with all. */
@@ -140,7 +145,8 @@ export interface ScoreResult {
 
 /** Log-likelihoods of token ids. What `evaluate/` knows of an engine. */
 export interface Scorer {
-  score(request: ScoreRequest): Promise<ScoreResult>;
+  /** @param signal ends the work, and rejects with its reason */
+  score(request: ScoreRequest, signal?: AbortSignal): Promise<ScoreResult>;
 }
 
 export interface EngineStats {
@@ -185,7 +191,9 @@ export interface EngineStats {
 export interface EngineInfo {
   readonly architecture: string;
   readonly vocabSize: number;
+  /** Longest context here, in tokens, and the longest that the model was made for. */
   readonly maxModelLen: number;
+  readonly maxPositions: number;
   readonly maxNumSeqs: number;
   readonly maxNumBatchedTokens: number;
   readonly numTotalBlocks: number;

@@ -1,4 +1,5 @@
 import { MillraceError } from "../base/errors.ts";
+import { onAbort } from "../base/on-abort.ts";
 import type {
   EngineClient,
   EngineInfo,
@@ -32,13 +33,15 @@ export interface FakeScript {
   /** Milliseconds that requests seem to have waited; default 0. */
   readonly queuedMs?: number;
   /** Default: every log-likelihood is −1 and every token the most likely one. */
-  readonly score?: (request: ScoreRequest) => ScoreResult;
+  readonly score?: (request: ScoreRequest) => ScoreResult | Promise<ScoreResult>;
 }
 
 export interface FakeEngineClient extends EngineClient {
   /** All requests ever given to `generate`, in order. */
   readonly requests: readonly GenerateRequest[];
   readonly scoreRequests: readonly ScoreRequest[];
+  /** Scores that their signal ended. */
+  readonly numAbortedScores: number;
   /** Ids of requests that were open when they were aborted, in order. */
   readonly abortedIds: readonly string[];
   readonly isClosed: boolean;
@@ -53,6 +56,7 @@ const defaultInfo: EngineInfo = {
   architecture: "FakeForCausalLM",
   vocabSize: 512,
   maxModelLen: 2048,
+  maxPositions: 2048,
   maxNumSeqs: 128,
   maxNumBatchedTokens: 2048,
   numTotalBlocks: 1024,
@@ -91,6 +95,7 @@ class ScriptedClient implements FakeEngineClient {
   readonly requests: GenerateRequest[] = [];
   readonly scoreRequests: ScoreRequest[] = [];
   readonly abortedIds: string[] = [];
+  numAbortedScores = 0;
   isClosed = false;
   numCacheResets = 0;
   readonly #script: FakeScript;
@@ -168,10 +173,22 @@ class ScriptedClient implements FakeEngineClient {
     if (held !== undefined) await Promise.race([held, open.aborted]);
   }
 
-  score(request: ScoreRequest): Promise<ScoreResult> {
+  async score(request: ScoreRequest, signal?: AbortSignal): Promise<ScoreResult> {
+    signal?.throwIfAborted();
     this.scoreRequests.push(request);
-    if (this.isClosed) return Promise.reject(new MillraceError("engine_closed", "The engine is closed."));
-    return Promise.resolve((this.#script.score ?? certainScore)(request));
+    if (this.isClosed) throw new MillraceError("engine_closed", "The engine is closed.");
+    let ignore = (): void => {};
+    const aborted = new Promise<never>((_, reject) => {
+      ignore = onAbort(signal, () => {
+        this.numAbortedScores += 1;
+        reject(signal?.reason);
+      });
+    });
+    try {
+      return await Promise.race([(this.#script.score ?? certainScore)(request), aborted]);
+    } finally {
+      ignore();
+    }
   }
 
   abort(requestId: string): void {

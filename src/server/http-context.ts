@@ -1,6 +1,6 @@
 import type { ServerResponse } from "node:http";
 import type { Context } from "hono";
-import { MillraceError } from "../base/errors.ts";
+import { isMillraceError, MillraceError } from "../base/errors.ts";
 import { formatBytes } from "../base/units.ts";
 
 /** What node-server passes along with a request; absent under `app.request()`. */
@@ -28,19 +28,29 @@ export function nodeResponse(c: HttpContext): ServerResponse | undefined {
   return (c.env as NodeBindings | undefined)?.outgoing;
 }
 
-/** A controller that is aborted as soon as the client is gone. */
+/** A controller that is aborted as soon as the client is gone, with `client_disconnected`. */
 export function disconnectController(c: HttpContext): AbortController {
   const controller = new AbortController();
+  const leave = (): void => controller.abort(clientGone());
   const outgoing = nodeResponse(c);
   if (outgoing === undefined) {
     const { signal } = c.req.raw;
-    if (signal.aborted) controller.abort();
-    else signal.addEventListener("abort", () => controller.abort(), { once: true });
+    if (signal.aborted) leave();
+    else signal.addEventListener("abort", leave, { once: true });
     return controller;
   }
-  if (outgoing.destroyed) controller.abort();
-  else outgoing.once("close", () => !outgoing.writableFinished && controller.abort());
+  if (outgoing.destroyed) leave();
+  else outgoing.once("close", () => !outgoing.writableFinished && leave());
   return controller;
+}
+
+/** Why work ends for a client that is not there any more. */
+export function clientGone(): MillraceError {
+  return new MillraceError("client_disconnected", "The client has left before its answer was complete.");
+}
+
+export function isClientGone({ reason }: AbortSignal): boolean {
+  return isMillraceError(reason) && reason.code === "client_disconnected";
 }
 
 /** Brackets deeper than this are hostile: no request field needs them. */

@@ -32,6 +32,8 @@ export interface SequenceRun {
   readonly metrics: ServerMetrics;
   /** Unique among open requests. */
   readonly requestId: string;
+  /** When the request came, by the server's clock. */
+  readonly arrivedAt: number;
   readonly sequences: readonly SequenceRequest[];
   /** Aborts all sequences in the engine. */
   readonly signal: AbortSignal;
@@ -75,7 +77,11 @@ function sequenceId(run: SequenceRun, index: number): string {
 async function runSequence(run: SequenceRun, index: number, isOver: () => boolean): Promise<void> {
   const { model } = run;
   const sequence = run.sequences[index]!;
-  const times = run.metrics.openSequence(model, sequence.promptTokenIds.length, sequence.sampling.maxTokens);
+  const times = run.metrics.openSequence(model, {
+    numPromptTokens: sequence.promptTokenIds.length,
+    maxTokens: sequence.sampling.maxTokens,
+    arrivedAt: run.arrivedAt,
+  });
   let outcome: FinishReason = "error";
   let errorCode: string | null = null;
   let stream: TextStream | null = null;

@@ -38,10 +38,11 @@ export class SequenceTimes {
   #last = 0;
   #numTokens = 0;
 
-  constructor(clock: Clock, listener: SequenceListener) {
+  /** @param arrivedAt when its request came, by the same clock */
+  constructor(clock: Clock, arrivedAt: number, listener: SequenceListener) {
     this.#clock = clock;
     this.#listener = listener;
-    this.#arrived = clock.now();
+    this.#arrived = arrivedAt;
   }
 
   add(delta: TextDelta): void {

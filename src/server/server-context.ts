@@ -123,8 +123,15 @@ export class ServerContext {
     }
   }
 
+  /** Ends the open requests now; they get what they have so far, or this error. */
   abortOpen(): void {
-    for (const controller of this.#open) controller.abort();
+    const advice = "Send it to another replica, or again when the server is back.";
+    const reason = new MillraceError(
+      "server_not_ready",
+      `The server is shutting down and ended the request before its answer was complete. ${advice}`,
+      { retryAfterSeconds: 1 },
+    );
+    for (const controller of this.#open) controller.abort(reason);
   }
 
   /** Resolves as soon as no request is open. */

@@ -5,6 +5,14 @@ import { type SequenceListener, SequenceTimes } from "./sequence-times.ts";
 import type { ServedModel } from "./served-model.ts";
 import type { ModelEntry } from "./server-context.ts";
 
+/** A sequence as it begins. */
+interface OpenedSequence {
+  readonly numPromptTokens: number;
+  readonly maxTokens: number;
+  /** When its request came, by the server's clock. */
+  readonly arrivedAt: number;
+}
+
 type Labels = ReturnType<typeof labelsOf>;
 type TimedEnd = Parameters<SequenceListener["onEnd"]>[0];
 type Phase =
@@ -88,12 +96,12 @@ export class ServerMetrics {
   }
 
   /** A sequence that begins now. It must be ended once, whatever becomes of it. */
-  openSequence(model: ServedModel, promptTokens: number, maxTokens: number): SequenceTimes {
+  openSequence(model: ServedModel, { numPromptTokens, maxTokens, arrivedAt }: OpenedSequence): SequenceTimes {
     const labels = labelsOf(model);
     this.#sizes?.maxTokens.observe(labels, maxTokens);
-    return new SequenceTimes(this.#clock, {
+    return new SequenceTimes(this.#clock, arrivedAt, {
       onFirst: (seconds) => {
-        this.#counters.prompt.inc(labels, promptTokens);
+        this.#counters.prompt.inc(labels, numPromptTokens);
         this.#times.firstToken.observe(labels, seconds);
       },
       onNext: (seconds) => this.#times.betweenTokens.observe(labels, seconds),
@@ -103,7 +111,7 @@ export class ServerMetrics {
         if (end.errorCode !== null) this.#counters.errors.inc({ ...labels, reason: end.errorCode });
         this.#counters.cached.inc(labels, end.cachedTokens);
         this.#times.e2e.observe(labels, end.seconds);
-        this.#sizes?.prompt.observe(labels, promptTokens);
+        this.#sizes?.prompt.observe(labels, numPromptTokens);
         this.#sizes?.generation.observe(labels, end.numTokens);
         this.#observePhases(labels, end);
       },

@@ -1,4 +1,4 @@
-import type { RequestScheduling, Scorer } from "../protocol/engine-client.ts";
+import type { RequestScheduling, ScoreResult, Scorer } from "../protocol/engine-client.ts";
 
 /** One token of a prompt, given all before it. */
 export interface PromptTokenLogprobs {
@@ -11,9 +11,18 @@ export interface PromptTokenLogprobs {
   readonly topLogprobs: readonly number[];
 }
 
+/** One entry per token of a prompt, null for the first, which has nothing before it. */
+export type PromptLogprobs = readonly (PromptTokenLogprobs | null)[];
+
+export interface ScoreTerms {
+  readonly scheduling?: RequestScheduling;
+  /** Ends the work, and rejects with its reason. */
+  readonly signal?: AbortSignal;
+}
+
 /**
- * Log-probabilities of a prompt's own tokens, in the shape of vLLM's `prompt_logprobs`: one entry per token, null for
- * the first, which has nothing before it. Nothing is generated; equal tokens have equal bits in both places.
+ * Log-probabilities of a prompt's own tokens, in the shape of vLLM's `prompt_logprobs`. Nothing is generated; equal
+ * tokens have equal bits in both places. Errors: see `GenerateRequest`.
  *
  * @param numTop most likely tokens to name at each place; 0 for the prompt's own only
  */
@@ -21,11 +30,33 @@ export async function scorePrompt(
   scorer: Scorer,
   promptTokenIds: readonly number[],
   numTop: number,
-  scheduling?: RequestScheduling,
-): Promise<(PromptTokenLogprobs | null)[]> {
+  { scheduling, signal }: ScoreTerms = {},
+): Promise<PromptLogprobs> {
+  signal?.throwIfAborted();
   if (promptTokenIds.length < 2) return promptTokenIds.map(() => null);
   const request = { tokenIds: promptTokenIds, start: 1, topK: numTop };
-  const scores = await scorer.score(scheduling === undefined ? request : { ...request, scheduling });
+  const own = scheduling === undefined ? request : { ...request, scheduling };
+  return readScores(promptTokenIds, numTop, await scorer.score(own, signal));
+}
+
+/** As `scorePrompt`, for several prompts at once. The first failure ends the others. */
+export async function scorePrompts(
+  scorer: Scorer,
+  prompts: readonly (readonly number[])[],
+  numTop: number,
+  { scheduling, signal }: ScoreTerms = {},
+): Promise<PromptLogprobs[]> {
+  const failed = new AbortController();
+  const signals = signal === undefined ? [failed.signal] : [signal, failed.signal];
+  const terms = { signal: AbortSignal.any(signals), ...(scheduling === undefined ? {} : { scheduling }) };
+  try {
+    return await Promise.all(prompts.map((prompt) => scorePrompt(scorer, prompt, numTop, terms)));
+  } finally {
+    failed.abort();
+  }
+}
+
+function readScores(promptTokenIds: readonly number[], numTop: number, scores: ScoreResult): PromptLogprobs {
   return promptTokenIds.map((tokenId, position) => {
     if (position === 0) return null;
     const at = position - 1;

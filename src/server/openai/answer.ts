@@ -3,7 +3,13 @@ import { httpStatusOf } from "../../base/errors.ts";
 import { version } from "../../base/version.ts";
 import type { TextUsage } from "../../text/text-generator.ts";
 import { createEventSink, type EventSink } from "../event-sink.ts";
-import { disconnectController, type HttpContext, jsonResponse } from "../http-context.ts";
+import {
+  clientGone,
+  disconnectController,
+  type HttpContext,
+  isClientGone,
+  jsonResponse,
+} from "../http-context.ts";
 import type { ServedModel } from "../served-model.ts";
 import type { ServerContext } from "../server-context.ts";
 import { errorBody, faultFields } from "./errors.ts";
@@ -112,9 +118,11 @@ export async function deliver(
   const controller = disconnectController(c);
   const { signal } = controller;
   if (!isStream) {
-    return jsonResponse(c, await context.whileOpen(controller, () => forms.whole(signal)));
+    const body = await context.whileOpen(controller, () => forms.whole(signal));
+    if (isClientGone(signal)) throw signal.reason;
+    return jsonResponse(c, body);
   }
-  const sink = createEventSink(c, () => controller.abort());
+  const sink = createEventSink(c, () => controller.abort(clientGone()));
   const streaming = context.whileOpen(controller, async () => {
     try {
       await forms.stream(signal, sink);

@@ -1,54 +1,17 @@
 import { describe, expect, test } from "vitest";
-import { createServedFake, readEvents, replying, type ServedFake } from "../../../tests/served-fake.ts";
-import { createServerApp } from "../app.ts";
-import { ServerContext, type ServerOptions } from "../server-context.ts";
-
-interface Piece {
-  readonly index: number;
-  readonly text: string;
-  readonly finish_reason: string | null;
-  readonly stop_reason: string | number | null;
-  readonly token_ids?: number[];
-  readonly prompt_token_ids?: number[];
-  readonly logprobs: {
-    readonly tokens: string[];
-    readonly text_offset: number[];
-    readonly token_logprobs: (number | null)[];
-    readonly top_logprobs: (Record<string, number> | null)[];
-  } | null;
-}
-
-interface Answer {
-  readonly id: string;
-  readonly choices: Piece[];
-  readonly usage?: { prompt_tokens: number; completion_tokens: number; total_tokens: number } | null;
-  readonly error?: { message: string; param: string; type: string; code: number };
-}
-
-async function post(fake: ServedFake, body: unknown, options: ServerOptions = {}): Promise<Response> {
-  const app = createServerApp(new ServerContext({ models: [fake.model], ...options }));
-  return app.request("/v1/completions", { method: "POST", body: JSON.stringify(body) });
-}
-
-async function complete(fake: ServedFake, body: unknown, options: ServerOptions = {}): Promise<Answer> {
-  return (await (await post(fake, body, options)).json()) as Answer;
-}
-
-async function stream(fake: ServedFake, body: object): Promise<Answer[]> {
-  const response = await post(fake, { ...body, stream: true });
-  expect(response.headers.get("content-type")).toMatch(/^text\/event-stream/);
-  return readEvents(await response.text()) as Answer[];
-}
+import { complete, post, stream } from "../../../tests/served-completions.ts";
+import { createServedFake, replying } from "../../../tests/served-fake.ts";
+import { MillraceError } from "../../base/errors.ts";
+import type { ScoreRequest } from "../../protocol/engine-client.ts";
 
 describe("scheduling and traces", () => {
   test("hands scheduling on under vLLM's names; the header names the tenant before body and user", async () => {
     const fake = createServedFake();
-    const app = createServerApp(new ServerContext({ models: [fake.model] }));
     const send = async (body: object, headers: Record<string, string> = {}) => {
-      const text = JSON.stringify({ prompt: "p", max_tokens: 1, ...body });
-      const response = await app.request("/v1/completions", { method: "POST", body: text, headers });
+      const response = await post(fake, { prompt: "p", max_tokens: 1, ...body }, { headers });
       expect(response.status).toBe(200);
-      return fake.client.requests.at(-1)!.scheduling;
+      const { arrivalMs: _, ...scheduling } = fake.client.requests.at(-1)!.scheduling!;
+      return scheduling;
     };
     expect(await send({})).toEqual({});
     expect(await send({ priority: -2, deadline_ms: 1500.5, cache_salt: "s", tenant: "t" })).toEqual({
@@ -60,12 +23,63 @@ describe("scheduling and traces", () => {
     expect(await send({ user: "u" })).toEqual({ tenant: "u" });
     expect(await send({ user: "u", tenant: "t" })).toEqual({ tenant: "t" });
     expect(await send({ user: "u", tenant: "t" }, { "x-tenant": "h" })).toEqual({ tenant: "h" });
-    const scores = { prompt: "ab", echo: true, logprobs: 1, prompt_logprobs: 1, cache_salt: "s" };
-    await send(scores);
-    expect(fake.client.scoreRequests.map(({ scheduling }) => scheduling)).toEqual([
-      { cacheSalt: "s" },
-      { cacheSalt: "s" },
-    ]);
+  });
+
+  test("all parts of a request have one arrival, from which its deadline counts", async () => {
+    const fake = createServedFake();
+    const clock = { now: () => 5000 };
+    const body = {
+      prompt: ["ab", "cd"],
+      echo: true,
+      logprobs: 1,
+      prompt_logprobs: 1,
+      deadline_ms: 100,
+      cache_salt: "s",
+    };
+    expect((await post(fake, body, { clock })).status).toBe(200);
+    const { scoreRequests, requests } = fake.client;
+    expect([scoreRequests.length, requests.length]).toEqual([4, 2]);
+    const scheduling = { arrivalMs: performance.timeOrigin + 5000, deadlineMs: 100, cacheSalt: "s" };
+    for (const part of [...scoreRequests, ...requests]) expect(part.scheduling).toEqual(scheduling);
+  });
+
+  test("a client that leaves while its answer is written gets none, and its request counts as left", async () => {
+    const leaving = new AbortController();
+    const hold = (_: unknown, index: number): Promise<void> | undefined => {
+      if (index === 1) leaving.abort();
+      return index === 1 ? new Promise(() => {}) : undefined;
+    };
+    const fake = createServedFake({ ...replying("abc"), hold });
+    expect((await post(fake, { prompt: "p" }, { signal: leaving.signal })).status).toBe(499);
+    expect(fake.client.abortedIds).toHaveLength(1);
+  });
+
+  test.each([
+    ["prompt_logprobs", { prompt_logprobs: 1 }],
+    ["an echo's logprobs", { echo: true, logprobs: 1 }],
+    ["a streamed echo's logprobs", { echo: true, logprobs: 1, stream: true }],
+  ])("a client that leaves ends the scoring of its prompts: %s", async (_, fields) => {
+    const leaving = new AbortController();
+    const score = (): Promise<never> => {
+      setImmediate(() => leaving.abort());
+      return new Promise(() => {});
+    };
+    const fake = createServedFake({ score });
+    const body = { prompt: ["ab", "cd"], ...fields };
+    const response = await post(fake, body, { signal: leaving.signal });
+    expect(response.status).toBe(499);
+    expect(await response.json()).toMatchObject({ error: { reason: "client_disconnected" } });
+    expect(fake.client).toMatchObject({ numAbortedScores: 2, requests: [] });
+  });
+
+  test("a score that fails ends those of the other prompts, and nothing is generated", async () => {
+    const score = ({ tokenIds }: ScoreRequest): Promise<never> =>
+      tokenIds[1] === 97
+        ? Promise.reject(new MillraceError("deadline_exceeded", "late"))
+        : new Promise(() => {});
+    const fake = createServedFake({ score });
+    expect((await post(fake, { prompt: ["ab", "cd"], prompt_logprobs: 1 })).status).toBe(504);
+    expect(fake.client).toMatchObject({ numAbortedScores: 1, requests: [] });
   });
 
   test("explains each choice where asked, also after a stop string and in a stream", async () => {

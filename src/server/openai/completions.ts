@@ -1,5 +1,4 @@
-import type { ScoreResult } from "../../protocol/engine-client.ts";
-import { maxLogprobs } from "../../protocol/sampling-params.ts";
+import { type PromptLogprobs, scorePrompts } from "../../text/prompt-logprobs.ts";
 import type { SequenceEvent } from "../run-sequences.ts";
 import type { ServedModel } from "../served-model.ts";
 import { demand } from "./field-errors.ts";
@@ -43,12 +42,7 @@ export const handleCompletions = generationHandler(dialect);
 function askCompletion(body: CompletionBody, model: ServedModel): Question {
   const asked = body.max_tokens ?? null;
   const logprobs = body.logprobs ?? null;
-  if (asked !== null) {
-    demand(asked >= (body.echo === true ? 0 : 1), "max_tokens", asked, "at least 1, or 0 together with echo");
-  }
-  if (logprobs !== null) {
-    demand(logprobs >= 0 && logprobs <= maxLogprobs, "logprobs", logprobs, `from 0 to ${maxLogprobs}`);
-  }
+  demand(asked !== 0 || body.echo === true, "max_tokens", asked, "at least 1, or 0 together with echo");
   const limit =
     asked === null ? { maxTokens: defaultMaxTokens, param: null } : { maxTokens: asked, param: "max_tokens" };
   return { prompts: readPrompts(body, model), limit, logprobs };
@@ -70,17 +64,18 @@ class CompletionWording implements Wording<CompletionChunk> {
 
   /** The prompt of every choice, scored once where log-probabilities are wanted. */
   async *prelude(signal: AbortSignal): AsyncGenerator<CompletionChunk> {
-    const { body, model, prompts, plan, delivery } = this.#request;
+    const { body, model, prompts, plan, delivery, scheduling } = this.#request;
     if (body.echo !== true) return;
-    const { logprobs: topK, maxTokens } = plan.sampling;
+    const { logprobs: numTop, maxTokens } = plan.sampling;
+    const tokenIds = prompts.map((prompt) => prompt.tokenIds);
+    const terms = { scheduling, signal };
+    const scores = numTop === null ? null : await scorePrompts(model.client, tokenIds, numTop, terms);
     for (const [at, prompt] of prompts.entries()) {
-      if (signal.aborted) return;
-      const scores = topK === null ? null : await this.#score(prompt, topK);
       for (let index = at * plan.n; index < (at + 1) * plan.n; index += 1) {
         const choice: Choice = {
           index,
           text: prompt.text ?? model.tokenizer.decode(prompt.tokenIds, { skipSpecialTokens: false }),
-          logprobs: topK === null ? null : this.#promptLogprobs(index, prompt, scores, topK),
+          logprobs: scores === null ? null : this.#promptLogprobs(index, prompt, scores[at]!),
           finish_reason: maxTokens === 0 ? "length" : null,
           stop_reason: null,
           ...(delivery.returnTokenIds ? { prompt_token_ids: prompt.tokenIds, token_ids: [] } : {}),
@@ -128,32 +123,13 @@ class CompletionWording implements Wording<CompletionChunk> {
     };
   }
 
-  #score(prompt: Prompt, topK: number): Promise<ScoreResult | null> {
-    if (prompt.tokenIds.length < 2) return Promise.resolve(null);
-    const { model, scheduling } = this.#request;
-    return model.client.score({ tokenIds: prompt.tokenIds, start: 1, topK, scheduling });
-  }
-
-  #promptLogprobs(
-    index: number,
-    prompt: Prompt,
-    scores: ScoreResult | null,
-    topK: number,
-  ): CompletionLogprobs {
+  #promptLogprobs(index: number, prompt: Prompt, scores: PromptLogprobs): CompletionLogprobs {
     const builder = this.#logprobs[index]!;
     const logprobs = emptyCompletionLogprobs();
-    for (const [position, id] of prompt.tokenIds.entries()) {
-      if (position === 0 || scores === null) {
-        builder.addUnscored(logprobs, id);
-        continue;
-      }
-      const row = position - 1;
-      builder.add(logprobs, {
-        id,
-        logprob: scores.logprobs[row]!,
-        topIds: scores.topIds.subarray(row * topK, (row + 1) * topK),
-        topLogprobs: scores.topLogprobs.subarray(row * topK, (row + 1) * topK),
-      });
+    for (const [position, score] of scores.entries()) {
+      const id = prompt.tokenIds[position]!;
+      if (score === null) builder.addUnscored(logprobs, id);
+      else builder.add(logprobs, { id, ...score });
     }
     return logprobs;
   }

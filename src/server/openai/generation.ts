@@ -1,7 +1,7 @@
+import { sinceEpoch } from "../../base/clock.ts";
 import type { RequestScheduling } from "../../protocol/engine-client.ts";
-import { maxLogprobs } from "../../protocol/sampling-params.ts";
 import { samplingOfChoice } from "../../text/choices.ts";
-import { scorePrompt } from "../../text/prompt-logprobs.ts";
+import { scorePrompts } from "../../text/prompt-logprobs.ts";
 import type { TextUsage } from "../../text/text-generator.ts";
 import type { EventSink } from "../event-sink.ts";
 import type { HttpContext } from "../http-context.ts";
@@ -47,6 +47,8 @@ export interface Request<B> {
   readonly promptLogprobs: number | null;
   readonly delivery: Delivery;
   readonly scheduling: RequestScheduling;
+  /** When it came, by the server's clock. */
+  readonly arrivedAt: number;
 }
 
 /** One answer in its dialect's words. The whole answer is the sum of its chunks, so both forms say the same. */
@@ -81,10 +83,12 @@ export function generationHandler<B extends SamplingBody, C extends object>(
   dialect: Dialect<B, C>,
 ): (c: HttpContext, context: ServerContext) => Promise<Response> {
   return async (c, context) => {
+    const arrivedAt = context.clock.now();
     const registry = context.registry();
     const body = await readBody(c, context, dialect.schema);
-    const scheduling = readScheduling(body, c);
-    const request = { ...planRequest(dialect, body, registry.resolve(body.model)), scheduling };
+    const scheduling = readScheduling(body, c, sinceEpoch(arrivedAt));
+    const plan = planRequest(dialect, body, registry.resolve(body.model));
+    const request = { ...plan, scheduling, arrivedAt };
     context.metrics.observeN(request.model, request.plan.n);
     const { isStream } = request.delivery;
     const object = isStream ? dialect.objects.chunk : dialect.objects.whole;
@@ -101,7 +105,7 @@ function planRequest<B extends SamplingBody, C extends object>(
   dialect: Dialect<B, C>,
   body: B,
   model: ServedModel,
-): Omit<Request<B>, "scheduling"> {
+): Omit<Request<B>, "scheduling" | "arrivedAt"> {
   checkStreamOptions(body);
   const { prompts, limit, logprobs } = dialect.ask(body, model);
   for (const prompt of prompts) checkContext(prompt, limit, model);
@@ -116,7 +120,6 @@ function planRequest<B extends SamplingBody, C extends object>(
 function readPromptLogprobs(body: SamplingBody): number | null {
   const count = body.prompt_logprobs ?? null;
   if (count === null) return null;
-  demand(count >= 0 && count <= maxLogprobs, "prompt_logprobs", count, `from 0 to ${maxLogprobs}`);
   demand(body.stream !== true, "prompt_logprobs", count, "left out of a stream, which has no place for them");
   return count;
 }
@@ -150,13 +153,9 @@ class Generation<B, C extends object> {
   async #scorePrompts(signal: AbortSignal): Promise<readonly PromptLogprobsBody[] | null> {
     const { promptLogprobs, prompts, model, scheduling } = this.#request;
     if (promptLogprobs === null) return null;
-    const bodies: PromptLogprobsBody[] = [];
-    for (const { tokenIds } of prompts) {
-      if (signal.aborted) break;
-      const tokens = await scorePrompt(model.client, tokenIds, promptLogprobs, scheduling);
-      bodies.push(promptLogprobsBody(model.tokenizer, tokens));
-    }
-    return bodies;
+    const tokenIds = prompts.map((prompt) => prompt.tokenIds);
+    const scores = await scorePrompts(model.client, tokenIds, promptLogprobs, { scheduling, signal });
+    return scores.map((tokens) => promptLogprobsBody(model.tokenizer, tokens));
   }
 
   async stream(signal: AbortSignal, sink: EventSink): Promise<void> {
@@ -181,6 +180,7 @@ class Generation<B, C extends object> {
       model,
       metrics: this.#context.metrics,
       requestId: this.#head.id,
+      arrivedAt: this.#request.arrivedAt,
       sequences: this.#sequences(),
       signal,
       onEvent: async (event) => {

@@ -1,5 +1,5 @@
 import type { TokenLogprobs } from "../../protocol/engine-client.ts";
-import type { PromptTokenLogprobs } from "../../text/prompt-logprobs.ts";
+import type { PromptLogprobs } from "../../text/prompt-logprobs.ts";
 import type { Tokenizer } from "../../tokenizer/tokenizer.ts";
 
 /** What JSON can hold in place of minus infinity; vLLM's value. */
@@ -123,10 +123,7 @@ export interface PromptLogprob {
 /** vLLM's `prompt_logprobs`: by token id, for each token of the prompt; null for the first. */
 export type PromptLogprobsBody = readonly (Readonly<Record<string, PromptLogprob>> | null)[];
 
-export function promptLogprobsBody(
-  tokenizer: Tokenizer,
-  tokens: readonly (PromptTokenLogprobs | null)[],
-): PromptLogprobsBody {
+export function promptLogprobsBody(tokenizer: Tokenizer, tokens: PromptLogprobs): PromptLogprobsBody {
   const entry = (id: number, logprob: number, rank: number | null): [string, PromptLogprob] => [
     String(id),
     { logprob: clamp(logprob), rank, decoded_token: describeToken(tokenizer, id).text },

@@ -37,6 +37,7 @@ export function startContextEngine(setup: Setup = {}): Bench {
     maxPositions: 128,
     maxNumSeqs,
     maxNumBatchedTokens,
+    maxNumQueuedRequests: setup.admission?.maxNumQueuedRequests ?? 1000,
     numTotalBlocks: numBlocks,
     blockSize: 4,
     kvDtype: "f32",

@@ -84,6 +84,23 @@ export class AdmissionControl {
     this.#checkDeadline(arrival, load, nowMs);
   }
 
+  /** Whether the queue takes nothing more, whatever comes. */
+  isFull({ numWaiting }: EngineLoad): boolean {
+    const { maxNumQueuedRequests, maxNumQueuedTokens } = this.#settings;
+    if (numWaiting >= maxNumQueuedRequests) return true;
+    return maxNumQueuedTokens > 0 && this.queue.numWaitingTokens >= maxNumQueuedTokens;
+  }
+
+  /** Whole seconds until about half of what waits has started, at least 1: then a retry is likely to get in. */
+  retryAfterSeconds({ numWaiting, numRunning }: EngineLoad): number {
+    const seconds = this.estimate.secondsFor({
+      numPromptTokens: this.queue.numWaitingTokens,
+      numEnds: Math.max(0, numWaiting + numRunning - this.#settings.maxNumSeqs),
+      numRunning,
+    });
+    return Math.max(1, Math.ceil(seconds / 2));
+  }
+
   /** Notes an opened row, before it is enqueued. */
   admit(row: number, arrival: Arrival): void {
     const { priority = 0, tenant = "", deadlineMs } = arrival.scheduling ?? {};
@@ -130,7 +147,7 @@ export class AdmissionControl {
       "tenant_queue_full",
       `${formatCount(numWaiting)} requests of tenant "${name}" wait already; a tenant may have ${formatCount(most)}. ` +
         "Try again later, or start with a larger --max-num-queued-reqs-per-tenant.",
-      { param: "tenant", retryAfterSeconds: this.#retryAfter(load) },
+      { param: "tenant", retryAfterSeconds: this.retryAfterSeconds(load) },
     );
   }
 
@@ -141,7 +158,7 @@ export class AdmissionControl {
       "engine_overloaded",
       `${formatCount(load.numWaiting)} requests wait already; the queue takes ${formatCount(most)}. Try again later, ` +
         "or start with a larger --max-num-queued-reqs.",
-      { retryAfterSeconds: this.#retryAfter(load) },
+      { retryAfterSeconds: this.retryAfterSeconds(load) },
     );
   }
 
@@ -154,7 +171,7 @@ export class AdmissionControl {
       "engine_overloaded",
       `${formatCount(numWaitingTokens)} prompt tokens wait already and the request has ${formatCount(numPromptTokens)}; ` +
         `the queue takes ${formatCount(most)}. Try again later, or start with a larger --max-num-queued-tokens.`,
-      { retryAfterSeconds: this.#retryAfter(load) },
+      { retryAfterSeconds: this.retryAfterSeconds(load) },
     );
   }
 
@@ -177,15 +194,5 @@ export class AdmissionControl {
         `${formatDuration(Math.max(0, leftMs))}. Give it a later deadline, or try again later.`,
       { param: "deadline_ms", retryAfterSeconds: Math.max(1, Math.ceil((waitMs - leftMs) / 1000)) },
     );
-  }
-
-  /** Whole seconds until about half of what waits has started, at least 1: then a retry is likely to get in. */
-  #retryAfter({ numWaiting, numRunning }: EngineLoad): number {
-    const seconds = this.estimate.secondsFor({
-      numPromptTokens: this.queue.numWaitingTokens,
-      numEnds: Math.max(0, numWaiting + numRunning - this.#settings.maxNumSeqs),
-      numRunning,
-    });
-    return Math.max(1, Math.ceil(seconds / 2));
   }
 }

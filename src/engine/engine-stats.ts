@@ -28,6 +28,8 @@ const fields = {
   numRefused: 22,
   numExpired: 23,
   numFailed: 24,
+  numWaitingTokens: 25,
+  retryAfterSeconds: 26,
 } as const;
 
 type Field = keyof typeof fields;
@@ -60,6 +62,8 @@ export class EngineCounters {
     return {
       numRunning: this.get("numRunning"),
       numWaiting: this.get("numWaiting"),
+      numWaitingTokens: this.get("numWaitingTokens"),
+      retryAfterSeconds: this.get("retryAfterSeconds"),
       numFreeBlocks: this.get("numFreeBlocks"),
       numTotalBlocks: this.get("numTotalBlocks"),
       blockSize: this.get("blockSize"),

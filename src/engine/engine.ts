@@ -146,6 +146,7 @@ export class Engine implements EngineSink {
     this.#readInbox();
     this.#endExpired();
     const plan = this.#scheduler.schedule();
+    this.#countState();
     if (plan.numSeqs > 0) {
       try {
         await this.#run(plan);
@@ -371,6 +372,7 @@ export class Engine implements EngineSink {
       { cause },
     );
     this.#end = error;
+    this.counters.set("retryAfterSeconds", 0);
     const message = this.#results.take();
     if (message !== null) this.#onMessage(message);
     const handles = new Set(this.#rows.keys());
@@ -382,7 +384,7 @@ export class Engine implements EngineSink {
   }
 
   #countState(): void {
-    countState(this.counters, this.#scheduler, this.#kv);
+    countState(this.counters, { admission: this.#admission, scheduler: this.#scheduler, kv: this.#kv });
   }
 }
 

@@ -96,6 +96,7 @@ function assemble(assembly: Assembly, backendNotes: readonly string[], timer: Ph
     maxPositions: checkpoint.config.maxPositionEmbeddings,
     maxNumSeqs: options.maxNumSeqs,
     maxNumBatchedTokens: options.maxNumBatchedTokens,
+    maxNumQueuedRequests: maxQueuedOfOne(options),
     numTotalBlocks: kv.numBlocks,
     blockSize,
     kvDtype: dtype,
@@ -133,6 +134,11 @@ function assemble(assembly: Assembly, backendNotes: readonly string[], timer: Ph
 
 function victimPolicyOf(options: EngineOptions): VictimPolicyName {
   return options.preemptionVictim ?? (options.schedulingPolicy === "priority" ? "priority" : "lifo");
+}
+
+/** Most waiting requests of one sender. */
+function maxQueuedOfOne({ maxNumQueuedRequests, maxNumQueuedRequestsPerTenant }: EngineOptions): number {
+  return Math.min(maxNumQueuedRequests, maxNumQueuedRequestsPerTenant || maxNumQueuedRequests);
 }
 
 function admissionSettings(options: EngineOptions): AdmissionSettings {

@@ -8,7 +8,7 @@ import {
   vocabSize,
 } from "../../tests/context-engine.ts";
 import type { MillraceError } from "../base/errors.ts";
-import type { RequestScheduling } from "../protocol/engine-client.ts";
+import type { EngineStats, RequestScheduling } from "../protocol/engine-client.ts";
 import { defaultSampling } from "../protocol/sampling-params.ts";
 
 const stepMs = 10;
@@ -251,21 +251,26 @@ test("who waits for another's prefix counts as waiting: in the figures and in ev
   for (const maxNumQueuedTokens of [120, 80]) {
     const answers: Promise<string>[] = [];
     const admission = { ...caps, maxNumQueuedTokens };
-    let numWaiting = 0;
+    let stats: EngineStats | null = null;
     const { bench, codes } = await follow({ admission }, 1000, (running, prompt) => {
-      void running.client.stats().then((stats) => (numWaiting = stats.numWaiting));
+      void running.client.stats().then((now) => (stats = now));
       answers.push(codeOf(generate(running, "mine", prompt, 1, { tenant: "a" })));
       answers.push(codeOf(generate(running, "other", prompt, 1, { tenant: "b" })));
       answers.push(codeOf(generate(running, "short", [1], 1, { tenant: "c" })));
     });
     expect(codes).toEqual(["ok", "ok", "ok"]);
-    expect(numWaiting).toBe(2);
+    const retryAfterSeconds = maxNumQueuedTokens === 80 ? 1 : 0;
+    expect(stats).toMatchObject({ numWaiting: 2, numWaitingTokens: 80, retryAfterSeconds });
     const ends =
       maxNumQueuedTokens === 120 ? ["ok", "engine_overloaded"] : ["engine_overloaded", "engine_overloaded"];
     expect(await Promise.all(answers)).toEqual(["tenant_queue_full", ...ends]);
     // Each of those that were taken found the nine full blocks of the prefix.
     const prefixCacheHits = (maxNumQueuedTokens === 120 ? 3 : 2) * 36;
-    expect(await bench.client.stats()).toMatchObject({ numWaiting: 0, prefixCacheHits });
+    expect(await bench.client.stats()).toMatchObject({
+      numWaiting: 0,
+      retryAfterSeconds: 0,
+      prefixCacheHits,
+    });
     bench.engine.checkInvariants();
     await bench.client.close();
   }

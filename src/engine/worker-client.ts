@@ -49,8 +49,9 @@ function connect(worker: Worker, info: EngineInfo, counters: EngineCounters): En
   const exited = new Promise<void>((resolve) => {
     worker.once("exit", (code) => {
       hasExited = true;
-      // A thread that died in a step can no longer say that it stands still.
+      // A thread that died in a step can no longer say that it stands still, and that nothing waits.
       counters.set("isBusy", 0);
+      counters.set("retryAfterSeconds", 0);
       const failure = isClosing ? engineClosed() : workerDied("", new Error(`exit code ${code}`));
       open.failAll(failure);
       for (const { reject } of questions.splice(0)) reject(failure);

@@ -152,6 +152,10 @@ export interface Scorer {
 export interface EngineStats {
   readonly numRunning: number;
   readonly numWaiting: number;
+  /** Prompt tokens of the waiting ones. */
+  readonly numWaitingTokens: number;
+  /** While the queue takes nothing more: seconds after which a request is likely to get in. Else 0. */
+  readonly retryAfterSeconds: number;
   readonly numFreeBlocks: number;
   readonly numTotalBlocks: number;
   readonly blockSize: number;
@@ -196,6 +200,8 @@ export interface EngineInfo {
   readonly maxPositions: number;
   readonly maxNumSeqs: number;
   readonly maxNumBatchedTokens: number;
+  /** Most requests of one sender that may wait: of more that come together, some are refused. */
+  readonly maxNumQueuedRequests: number;
   readonly numTotalBlocks: number;
   readonly blockSize: number;
   readonly kvDtype: string;

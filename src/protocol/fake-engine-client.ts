@@ -32,6 +32,8 @@ export interface FakeScript {
   readonly numCachedTokens?: number;
   /** Milliseconds that requests seem to have waited; default 0. */
   readonly queuedMs?: number;
+  /** Figures that `stats` is to give in place of its own. */
+  readonly stats?: Partial<EngineStats>;
   /** Default: every log-likelihood is −1 and every token the most likely one. */
   readonly score?: (request: ScoreRequest) => ScoreResult | Promise<ScoreResult>;
 }
@@ -59,6 +61,7 @@ const defaultInfo: EngineInfo = {
   maxPositions: 2048,
   maxNumSeqs: 128,
   maxNumBatchedTokens: 2048,
+  maxNumQueuedRequests: 4096,
   numTotalBlocks: 1024,
   blockSize: 32,
   kvDtype: "f32",
@@ -205,6 +208,8 @@ class ScriptedClient implements FakeEngineClient {
     return Promise.resolve({
       numRunning,
       numWaiting: this.#open.size - numRunning,
+      numWaitingTokens: 0,
+      retryAfterSeconds: 0,
       numFreeBlocks: Math.max(0, this.info.numTotalBlocks - numRunning),
       numTotalBlocks: this.info.numTotalBlocks,
       blockSize: this.info.blockSize,
@@ -227,6 +232,7 @@ class ScriptedClient implements FakeEngineClient {
       numDraftTokens: 0,
       numAcceptedTokens: 0,
       lastStepAgeMs: 0,
+      ...this.#script.stats,
     });
   }
 

@@ -42,6 +42,11 @@ const gauges: readonly (readonly [string, string, (stats: EngineStats) => number
   ["vllm:num_requests_running", "Sequences in the running batch.", (stats) => stats.numRunning],
   ["vllm:num_requests_waiting", "Sequences waiting to run.", (stats) => stats.numWaiting],
   [
+    "millrace:num_waiting_tokens",
+    "Prompt tokens of sequences waiting to run.",
+    (stats) => stats.numWaitingTokens,
+  ],
+  [
     "vllm:num_requests_swapped",
     "Preempted sequences that wait in the host tier.",
     (stats) => stats.numSwapped,

@@ -1,5 +1,6 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { Clock } from "../base/clock.ts";
+import type { ErrorCode } from "../base/error-catalogue.ts";
 import { EngineMetrics, labelNames, labelsOf } from "./engine-metrics.ts";
 import { type SequenceListener, SequenceTimes } from "./sequence-times.ts";
 import type { ServedModel } from "./served-model.ts";
@@ -69,9 +70,11 @@ export class ServerMetrics {
       success: this.#counter("vllm:request_success_total", "Sequences by how they ended.", [
         "finished_reason",
       ]),
-      errors: this.#counter("millrace:request_errors_total", "Sequences that an error ended, by its code.", [
-        "reason",
-      ]),
+      errors: this.#counter(
+        "millrace:request_errors_total",
+        "Sequences that an error ended, and requests refused before they had any, by its code.",
+        ["reason"],
+      ),
       http: new Counter({
         name: "http_requests_total",
         help: "HTTP requests by method, route and status.",
@@ -120,6 +123,11 @@ export class ServerMetrics {
 
   observeN(model: ServedModel, n: number): void {
     this.#sizes?.n.observe(labelsOf(model), n);
+  }
+
+  /** A request that was refused before any sequence was opened for it. */
+  countRefusal(model: ServedModel, reason: ErrorCode): void {
+    this.#counters.errors.inc({ ...labelsOf(model), reason });
   }
 
   countHttp(method: string, handler: string, status: number): void {

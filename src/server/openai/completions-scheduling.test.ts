@@ -1,8 +1,10 @@
-import { describe, expect, test } from "vitest";
-import { complete, post, stream } from "../../../tests/served-completions.ts";
+import { describe, expect, test, vi } from "vitest";
+import { type Answer, complete, post, stream } from "../../../tests/served-completions.ts";
 import { createServedFake, replying } from "../../../tests/served-fake.ts";
 import { MillraceError } from "../../base/errors.ts";
 import type { ScoreRequest } from "../../protocol/engine-client.ts";
+import { createServerApp } from "../app.ts";
+import { ServerContext } from "../server-context.ts";
 
 describe("scheduling and traces", () => {
   test("hands scheduling on under vLLM's names; the header names the tenant before body and user", async () => {
@@ -23,6 +25,47 @@ describe("scheduling and traces", () => {
     expect(await send({ user: "u" })).toEqual({ tenant: "u" });
     expect(await send({ user: "u", tenant: "t" })).toEqual({ tenant: "t" });
     expect(await send({ user: "u", tenant: "t" }, { "x-tenant": "h" })).toEqual({ tenant: "h" });
+  });
+
+  test("a full queue refuses with the seconds to wait, before any text is read", async () => {
+    const stats = { numWaiting: 4096, numWaitingTokens: 12_345, retryAfterSeconds: 7 };
+    const { model, client } = createServedFake({ stats });
+    const encode = vi.spyOn(model.tokenizer, "encode");
+    const context = new ServerContext({ models: [model] });
+    const app = createServerApp(context);
+    const bodies = {
+      "/v1/completions": { prompt: "p" },
+      "/v1/chat/completions": { messages: [{ role: "user", content: "p" }] },
+    };
+    for (const [path, fields] of Object.entries(bodies)) {
+      const body = JSON.stringify({ ...fields, stream: true });
+      const response = await app.request(path, { method: "POST", body });
+      expect([response.status, response.headers.get("retry-after")]).toEqual([503, "7"]);
+      const { error } = (await response.json()) as Answer;
+      expect(error).toMatchObject({ reason: "engine_overloaded" });
+      expect(error?.message).toContain("4,096 requests with 12,345 prompt tokens wait");
+    }
+    expect(encode).not.toHaveBeenCalled();
+    expect(client.requests).toEqual([]);
+    const metrics = await context.metrics.expose();
+    expect(metrics).toMatch(/^millrace:request_errors_total\{.*reason="engine_overloaded"\} 2$/m);
+    expect(metrics).toMatch(/^millrace:num_waiting_tokens\{.*\} 12345$/m);
+  });
+
+  test("more answers than the queue ever takes are refused with numbers, not put off", async () => {
+    const fake = createServedFake({ info: { maxNumQueuedRequests: 4 } });
+    const refused = async (body: object): Promise<Answer["error"]> => {
+      const response = await post(fake, body);
+      expect([response.status, response.headers.get("retry-after")]).toEqual([400, null]);
+      return ((await response.json()) as Answer).error;
+    };
+    const error = await refused({ prompt: ["a", "b"], n: 3 });
+    expect(error?.param).toBe("n");
+    expect(error?.message).toContain(
+      "asks for 6 answers, 3 to each of 2 prompts; this server takes at most 4 together",
+    );
+    expect(await refused({ prompt: ["a", "b", "c", "d", "e"] })).toMatchObject({ param: "prompt" });
+    expect((await post(fake, { prompt: ["a", "b"], n: 2, max_tokens: 1 })).status).toBe(200);
   });
 
   test("all parts of a request have one arrival, from which its deadline counts", async () => {

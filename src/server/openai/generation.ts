@@ -1,10 +1,12 @@
 import { sinceEpoch } from "../../base/clock.ts";
+import { MillraceError } from "../../base/errors.ts";
 import type { RequestScheduling } from "../../protocol/engine-client.ts";
 import { samplingOfChoice } from "../../text/choices.ts";
 import { scorePrompts } from "../../text/prompt-logprobs.ts";
 import type { TextUsage } from "../../text/text-generator.ts";
 import type { EventSink } from "../event-sink.ts";
 import type { HttpContext } from "../http-context.ts";
+import { checkQueueRoom } from "../queue-room.ts";
 import { runSequences, type SequenceEvent, type SequenceRequest } from "../run-sequences.ts";
 import type { ServedModel } from "../served-model.ts";
 import type { ServerContext } from "../server-context.ts";
@@ -26,7 +28,7 @@ import { readScheduling } from "./scheduling.ts";
 import type { SamplingBody } from "./schemas.ts";
 import { type TraceBody, traceBody } from "./trace.ts";
 
-/** Most sequences of one request: prompts times choices. */
+/** Most sequences of one request, prompts times choices, however long the queue. */
 const maxSequences = 4096;
 
 /** What a dialect's own fields ask for. */
@@ -87,7 +89,9 @@ export function generationHandler<B extends SamplingBody, C extends object>(
     const registry = context.registry();
     const body = await readBody(c, context, dialect.schema);
     const scheduling = readScheduling(body, c, sinceEpoch(arrivedAt));
-    const plan = planRequest(dialect, body, registry.resolve(body.model));
+    const model = registry.resolve(body.model);
+    await checkQueueRoom(model, context.metrics);
+    const plan = planRequest(dialect, body, model);
     const request = { ...plan, scheduling, arrivedAt };
     context.metrics.observeN(request.model, request.plan.n);
     const { isStream } = request.delivery;
@@ -111,10 +115,21 @@ function planRequest<B extends SamplingBody, C extends object>(
   for (const prompt of prompts) checkContext(prompt, limit, model);
   const maxTokens = limit.maxTokens ?? model.client.info.maxModelLen - prompts[0]!.tokenIds.length;
   const plan = planSequences(body, model, maxTokens, logprobs);
-  const count = prompts.length * plan.n;
-  const allowed = `such that prompts times n is at most ${maxSequences} (here ${count})`;
-  demand(count <= maxSequences, "n", plan.n, allowed);
+  checkNumSequences(prompts.length, plan.n, model);
   return { body, model, prompts, plan, promptLogprobs: readPromptLogprobs(body), delivery: deliveryOf(body) };
+}
+
+/** Refuses what the queue could never take whole: to try again later would not help. */
+function checkNumSequences(numPrompts: number, n: number, { client }: ServedModel): void {
+  const most = Math.min(maxSequences, client.info.maxNumQueuedRequests);
+  if (numPrompts * n <= most) return;
+  const longer = "start with a longer queue (--max-num-queued-reqs, --max-num-queued-reqs-per-tenant)";
+  throw new MillraceError(
+    "invalid_request",
+    `The request asks for ${numPrompts * n} answers, ${n} to each of ${numPrompts} prompts; this server takes at most ` +
+      `${most} together. Split it${most < maxSequences ? `, or ${longer}` : ""}.`,
+    { param: numPrompts > most ? "prompt" : "n" },
+  );
 }
 
 function readPromptLogprobs(body: SamplingBody): number | null {

@@ -232,6 +232,11 @@ export const errorCatalogue = {
     when: "The model to quantise already holds integer weights.",
     remedy: "Start from the float model, or give --dtype bfloat16 to dequantise first.",
   },
+  evaluation_unsupported: {
+    kind: "caller",
+    when: "A task needs something of the model that it cannot give: log-likelihoods, written answers, a chat template.",
+    remedy: "Choose other tasks, or reach the model in another way, as the message says.",
+  },
   unknown_task: {
     kind: "caller",
     when: "An evaluation task is not known.",

@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import { createHttpScorer } from "./http-scorer.ts";
+import { JsonChannel } from "./json-channel.ts";
 
 type Reply = { readonly status?: number; readonly body: unknown };
 
@@ -56,18 +57,20 @@ describe("createHttpScorer", () => {
     });
     await new Promise<void>((resolve) => server!.listen(0, "127.0.0.1", resolve));
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-    const scorer = createHttpScorer({ endpoint: { url, apiKey: "k" }, model: "m" });
+    const channel = new JsonChannel({ url, apiKey: "k" });
+    const scorer = createHttpScorer(channel, "m");
     await expect(scorer.score(request, leaving.signal)).rejects.toThrow("enough");
     expect(numAsked).toBe(1);
-    await scorer.close();
+    await channel.close();
   });
 
   it("sends token ids with echo and reads the scored tokens only", async () => {
     const seen: unknown[] = [];
     const url = await serve([{ body: answer }], seen);
-    const scorer = createHttpScorer({ endpoint: { url, apiKey: "k" }, model: "m" });
+    const channel = new JsonChannel({ url, apiKey: "k" });
+    const scorer = createHttpScorer(channel, "m");
     const result = await scorer.score(request);
-    await scorer.close();
+    await channel.close();
     expect([...result.logprobs]).toEqual([-0.5, -2]);
     expect([...result.argmax]).toEqual([-1, 8]);
     expect(seen).toEqual([
@@ -91,20 +94,22 @@ describe("createHttpScorer", () => {
     const choice = answer.choices[0]!;
     const echoing = (text: string): Reply => ({ body: { choices: [{ ...choice, text }] } });
     const url = await serve([echoing("a red hat and"), echoing("\u00c3 zz")]);
-    const scorer = createHttpScorer({ endpoint: { url }, model: "m" });
+    const channel = new JsonChannel({ url });
+    const scorer = createHttpScorer(channel, "m");
     await scorer.check(request.tokenIds, " a red hat");
     await expect(scorer.check(request.tokenIds, " a red hat")).rejects.toMatchObject({
       code: "endpoint_failed",
       message: expect.stringContaining("--tokenizer") as string,
     });
-    await scorer.close();
+    await channel.close();
   });
 
   it("asks an overloaded server again", async () => {
     const url = await serve([{ status: 503, body: {} }, { body: answer }]);
-    const scorer = createHttpScorer({ endpoint: { url }, model: "m" });
+    const channel = new JsonChannel({ url });
+    const scorer = createHttpScorer(channel, "m");
     expect([...(await scorer.score(request)).logprobs]).toEqual([-0.5, -2]);
-    await scorer.close();
+    await channel.close();
   });
 
   it.each([
@@ -121,20 +126,22 @@ describe("createHttpScorer", () => {
       /null for/,
     ],
   ])("fails plainly when the server %s", async (_name, reply, message) => {
-    const scorer = createHttpScorer({ endpoint: { url: await serve([reply]) }, model: "m" });
+    const channel = new JsonChannel({ url: await serve([reply]) });
+    const scorer = createHttpScorer(channel, "m");
     await expect(scorer.score(request)).rejects.toMatchObject({
       code: "endpoint_failed",
       message: expect.stringMatching(message) as string,
     });
-    await scorer.close();
+    await channel.close();
   });
 
   it("says when nothing listens", async () => {
     const url = await serve([]);
     await new Promise((resolve) => server!.close(resolve));
     server = null;
-    const scorer = createHttpScorer({ endpoint: { url }, model: "m" });
+    const channel = new JsonChannel({ url });
+    const scorer = createHttpScorer(channel, "m");
     await expect(scorer.score(request)).rejects.toMatchObject({ code: "endpoint_unreachable" });
-    await scorer.close();
+    await channel.close();
   });
 });

@@ -1,18 +1,6 @@
-import { setTimeout as wait } from "node:timers/promises";
-import { Agent, request } from "undici";
-import { MillraceError, messageOf } from "../base/errors.ts";
+import { MillraceError } from "../base/errors.ts";
 import type { ScoreRequest, ScoreResult, Scorer } from "../protocol/engine-client.ts";
-import { type Endpoint, headersOf } from "./endpoint.ts";
-import { serverMessageOf } from "./server-message.ts";
-
-export interface HttpScorerOptions {
-  readonly endpoint: Endpoint;
-  /** Name of the model as the server knows it. */
-  readonly model: string;
-  /** Open connections at most; default 8. */
-  readonly concurrency?: number;
-  readonly timeoutMs?: number;
-}
+import type { JsonChannel } from "./json-channel.ts";
 
 export interface HttpScorer extends Scorer {
   /**
@@ -20,10 +8,9 @@ export interface HttpScorer extends Scorer {
    * and must there. Throws `endpoint_unreachable`, `endpoint_failed`.
    */
   check(tokenIds: readonly number[], text: string): Promise<void>;
-  close(): Promise<void>;
 }
 
-const attempts = 3;
+const needs = "Scoring needs token-id prompts with echo and logprobs.";
 
 /**
  * Scores token ids through `POST /v1/completions` with `echo` and `logprobs`, as lm-eval's `local-completions` does:
@@ -32,17 +19,12 @@ const attempts = 3;
  * Throws `endpoint_unreachable` when nothing answers and `endpoint_failed` for a refusal or an answer that breaks
  * the contract.
  */
-export function createHttpScorer(options: HttpScorerOptions): HttpScorer {
-  const url = `${options.endpoint.url}/v1/completions`;
-  const timeout = options.timeoutMs ?? 300_000;
-  const dispatcher = new Agent({
-    connections: options.concurrency ?? 8,
-    headersTimeout: timeout,
-    bodyTimeout: timeout,
-  });
+export function createHttpScorer(channel: JsonChannel, model: string): HttpScorer {
+  const path = "/v1/completions";
+  const url = channel.urlOf(path);
   const complete = (tokenIds: ScoreRequest["tokenIds"], signal?: AbortSignal): Promise<unknown> => {
     const body = {
-      model: options.model,
+      model,
       prompt: [...tokenIds],
       max_tokens: 1,
       temperature: 0,
@@ -50,8 +32,7 @@ export function createHttpScorer(options: HttpScorerOptions): HttpScorer {
       echo: true,
       seed: 1234,
     };
-    const headers = headersOf(options.endpoint);
-    return send({ url, body: JSON.stringify(body), headers, dispatcher, signal: signal ?? null });
+    return channel.post(path, body, { needs, signal });
   };
   return {
     async score(scoreRequest, signal) {
@@ -68,7 +49,6 @@ export function createHttpScorer(options: HttpScorerOptions): HttpScorer {
       readScores({ tokenIds, start: 1, topK: 0 }, answer, url);
       checkEcho(answer, text, url);
     },
-    close: () => dispatcher.close(),
   };
 }
 
@@ -81,52 +61,6 @@ function checkEcho(answer: unknown, text: string, url: string): void {
     `${url} reads the token ids of ${JSON.stringify(text)} as ${JSON.stringify(echoed.slice(0, 120))}: its tokenizer is another one, so every score would be wrong. Give the tokenizer of the served model with --tokenizer.`,
     { param: "--tokenizer" },
   );
-}
-
-interface Exchange {
-  readonly url: string;
-  readonly body: string;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly dispatcher: Agent;
-  readonly signal: AbortSignal | null;
-}
-
-/** One exchange; an overloaded or unreachable server is asked again, a refusal is final. */
-async function send(exchange: Exchange): Promise<unknown> {
-  for (let attempt = 1; ; attempt += 1) {
-    const outcome = await sendOnce(exchange);
-    exchange.signal?.throwIfAborted();
-    if (!("error" in outcome)) return outcome.json;
-    if (attempt === attempts || !outcome.isRetryable) throw outcome.error;
-    await wait(1000 * 2 ** (attempt - 1));
-  }
-}
-
-type Outcome = { readonly json: unknown } | { readonly error: MillraceError; readonly isRetryable: boolean };
-
-async function sendOnce({ url, body, headers, dispatcher, signal }: Exchange): Promise<Outcome> {
-  let status: number;
-  let text: string;
-  try {
-    const response = await request(url, { method: "POST", headers, body, dispatcher, signal });
-    status = response.statusCode;
-    text = await response.body.text();
-  } catch (error) {
-    const message = `${url} does not answer: ${messageOf(error)}. A running OpenAI-compatible server is needed. Start it or correct the URL.`;
-    return { error: new MillraceError("endpoint_unreachable", message, { cause: error }), isRetryable: true };
-  }
-  if (status !== 200) {
-    const message = `${url} answered ${status}: ${serverMessageOf(text)} Scoring needs token-id prompts with echo and logprobs. Look at the server's log.`;
-    return {
-      error: new MillraceError("endpoint_failed", message),
-      isRetryable: status === 429 || status >= 500,
-    };
-  }
-  try {
-    return { json: JSON.parse(text) };
-  } catch (error) {
-    return { error: broken(url, "is not JSON", error), isRetryable: false };
-  }
 }
 
 /** `logprobs.token_logprobs` has an entry for each prompt token (the first null) and for the generated one. */

@@ -3,14 +3,21 @@ import os from "node:os";
 import path from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { checkTasks, type TaskChoice } from "./check-tasks.ts";
-import { parseLimits, parseSplits } from "./task-registry.ts";
+import { parseLimits, parseNumFewshot, parseSplits } from "./task-settings.ts";
 
 const folder = mkdtempSync(path.join(os.tmpdir(), "millrace-tasks-"));
 mkdirSync(path.join(folder, "damaged", "hellaswag"), { recursive: true });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 function choice(tasks: readonly string[], more: Partial<TaskChoice> = {}): TaskChoice {
-  return { tasks, limits: parseLimits(null), splits: parseSplits(null), dataDir: null, ...more };
+  return {
+    tasks,
+    limits: parseLimits(null),
+    splits: parseSplits(null),
+    numFewshot: parseNumFewshot(null),
+    dataDir: null,
+    ...more,
+  };
 }
 
 test("accepts the embedded tasks with their limits", () => {

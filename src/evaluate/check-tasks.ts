@@ -1,12 +1,14 @@
 import { MillraceError } from "../base/errors.ts";
-import { loadChoices, loadTexts } from "./task-data.ts";
-import { findTask, type PerTask, settingFor } from "./task-registry.ts";
+import { TaskData } from "./task-data.ts";
+import { expandTasks } from "./task-registry.ts";
+import { type PerTask, settingFor } from "./task-settings.ts";
 
 /** What a user chose to evaluate. */
 export interface TaskChoice {
   readonly tasks: readonly string[];
   readonly limits: PerTask<number>;
   readonly splits: PerTask<string>;
+  readonly numFewshot: PerTask<number>;
   readonly dataDir: string | null;
 }
 
@@ -14,15 +16,14 @@ export interface TaskChoice {
  * Reads every data file of the chosen tasks and throws it away, so that a wrong name or a damaged file is told before
  * a model is loaded. Throws `unknown_task`, `invalid_option`, `file_not_found`, `invalid_data_file`.
  */
-export function checkTasks({ tasks, limits, splits, dataDir }: TaskChoice): void {
-  const known = tasks.map(findTask);
-  checkNames("--limit", limits, tasks);
-  checkNames("--split", splits, tasks);
-  for (const task of known) {
-    const choice = { dataDir, split: settingFor(splits, task.name) };
-    if (task.kind === "rolling") loadTexts(task, choice);
-    else loadChoices(task, choice);
-  }
+export function checkTasks({ tasks, limits, splits, numFewshot, dataDir }: TaskChoice): void {
+  const known = expandTasks(tasks).tasks;
+  const names = known.map(({ name }) => name);
+  checkNames("--limit", limits, names);
+  checkNames("--split", splits, names);
+  checkNames("--num-fewshot", numFewshot, names);
+  const data = new TaskData(dataDir);
+  for (const task of known) data.questions(task, settingFor(splits, task.name));
 }
 
 /** A setting for a task that does not run has no effect; its writer thinks that it has. */

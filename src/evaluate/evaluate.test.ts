@@ -6,7 +6,10 @@ import { createCharacterTokenizer } from "../../tests/character-tokenizer.ts";
 import type { ScoreRequest, Scorer } from "../protocol/engine-client.ts";
 import { evaluationRecordSchema } from "../records/evaluation.ts";
 import { evaluateTasks } from "./evaluate.ts";
-import { findTask, parseLimits, parseSplits, settingFor } from "./task-registry.ts";
+import type { LanguageModel } from "./requests/model-request.ts";
+import { TokenModel } from "./requests/token-model.ts";
+import { findTask } from "./task-registry.ts";
+import { parseLimits, parseSplits, settingFor } from "./task-settings.ts";
 import { arcEasy } from "./tasks/arc.ts";
 import { hellaswag } from "./tasks/hellaswag.ts";
 
@@ -28,6 +31,9 @@ function scorerOf(cost: (id: number) => number): Scorer {
 }
 
 const shortIsBest = scorerOf(() => 1);
+
+const modelOf = (scorer: Scorer, maxLength = 100): LanguageModel =>
+  new TokenModel({ tokenizer, maxLength, scorer, completer: null });
 
 let folder = "";
 beforeEach(() => {
@@ -60,9 +66,7 @@ describe("evaluateTasks", () => {
     const record = await evaluateTasks({
       tasks: ["arc_easy"],
       dataDir: folder,
-      scorer: shortIsBest,
-      tokenizer,
-      maxLength: 100,
+      model: modelOf(shortIsBest),
     });
     expect(record.samples["arc_easy"]!.map((sample) => sample.metrics["acc"])).toEqual([1, 0, 1, 0]);
     expect(record.results["arc_easy"]).toMatchObject({ "acc,none": 0.5, sample_len: 4, alias: "arc_easy" });
@@ -85,9 +89,7 @@ describe("evaluateTasks", () => {
     await evaluateTasks({
       tasks: ["arc_easy"],
       dataDir: folder,
-      scorer,
-      tokenizer,
-      maxLength: 100,
+      model: modelOf(scorer),
       concurrency: 5,
     });
     expect(most).toBe(5);
@@ -102,20 +104,20 @@ describe("evaluateTasks", () => {
         return Promise.reject(new Error("broken"));
       },
     };
-    const options = { tasks: ["arc_easy"], dataDir: folder, tokenizer, maxLength: 100, concurrency: 2 };
-    await expect(evaluateTasks({ ...options, scorer })).rejects.toThrow("broken");
+    const options = { tasks: ["arc_easy"], dataDir: folder, concurrency: 2 };
+    await expect(evaluateTasks({ ...options, model: modelOf(scorer) })).rejects.toThrow("broken");
     expect(sent).toBeLessThanOrEqual(2);
     const stop = AbortSignal.abort(new Error("enough"));
-    await expect(evaluateTasks({ ...options, scorer: shortIsBest, signal: stop })).rejects.toThrow("enough");
+    await expect(evaluateTasks({ ...options, model: modelOf(shortIsBest), signal: stop })).rejects.toThrow(
+      "enough",
+    );
   });
 
   it("runs the embedded tasks without a data folder", async () => {
     const record = await evaluateTasks({
       tasks: ["pebble", "pebble_text"],
       limits: parseLimits("pebble=8,pebble_text=3"),
-      scorer: shortIsBest,
-      tokenizer,
-      maxLength: 64,
+      model: modelOf(shortIsBest, 64),
     });
     expect(record["n-samples"]["pebble"]!.effective).toBe(8);
     expect(record.samples["pebble"]![0]!.arguments[0]![0]).toMatch(/^Question: .+\nAnswer:$/s);
@@ -128,13 +130,11 @@ describe("evaluateTasks", () => {
     const options = { tasks: ["arc_easy", "pebble_text"], limits: parseLimits("2"), dataDir: folder };
     const record = await evaluateTasks({
       ...options,
-      scorer: shortIsBest,
-      tokenizer,
-      maxLength: 100,
-      model: "m",
+      model: modelOf(shortIsBest),
+      modelName: "m",
     });
     expect(evaluationRecordSchema.parse(JSON.parse(JSON.stringify(record)))).toEqual(record);
-    expect(record.config).toEqual({ model: "m", model_args: {}, limit: 2 });
+    expect(record.config).toMatchObject({ model: "m", model_args: {}, limit: 2, bootstrap_iters: 100_000 });
   });
 
   it.each([
@@ -145,15 +145,13 @@ describe("evaluateTasks", () => {
     const run = evaluateTasks({
       tasks: ["arc_easy"],
       dataDir: folder,
-      scorer: shortIsBest,
-      tokenizer,
-      maxLength: 100,
+      model: modelOf(shortIsBest),
     });
     await expect(run).rejects.toMatchObject({ code });
   });
 
   it("says which folder, split or file is missing", async () => {
-    const options = { tasks: ["wikitext"], scorer: shortIsBest, tokenizer, maxLength: 100 };
+    const options = { tasks: ["wikitext"], model: modelOf(shortIsBest) };
     await expect(evaluateTasks(options)).rejects.toMatchObject({ code: "invalid_option", param: "--data" });
     await expect(evaluateTasks({ ...options, dataDir: folder })).rejects.toMatchObject({
       code: "file_not_found",
@@ -204,7 +202,8 @@ describe("row shapes", () => {
     for (const row of [hub, own, ready]) {
       expect(arcEasy.readRow(row, "row")).toEqual({
         doc: row,
-        context: "Question: Why?\nAnswer:",
+        text: "Question: Why?\nAnswer:",
+        answer: "y",
         choices: ["x", "y"],
         gold: 1,
       });
@@ -220,7 +219,8 @@ describe("row shapes", () => {
     };
     expect(hellaswag.readRow(row, "row")).toEqual({
       doc: row,
-      context: "Tea: Boil water. Then",
+      text: "Tea: Boil water. Then",
+      answer: "sleep",
       choices: [" pour", "sleep"],
       gold: 1,
     });

@@ -2,7 +2,9 @@
  * Python's string functions where JavaScript's differ, so that prompts and counts equal those of lm-eval.
  * Python's white space has U+001C–1F and U+0085, and not U+FEFF.
  */
-const space = "[\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]";
+export const pythonSpaces =
+  "\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
+const space = `[${pythonSpaces}]`;
 
 const leading = new RegExp(`^${space}+`);
 const trailing = new RegExp(`${space}+$`);
@@ -13,19 +15,27 @@ export function strip(text: string): string {
   return stripEnd(text.replace(leading, ""));
 }
 
+/** `str.lstrip()` */
+export function stripStart(text: string): string {
+  return text.replace(leading, "");
+}
+
 /** `str.rstrip()` */
 export function stripEnd(text: string): string {
   return text.replace(trailing, "");
 }
 
+export function startsWithSpace(text: string): boolean {
+  return leading.test(text);
+}
+
+export function endsWithSpace(text: string): boolean {
+  return trailing.test(text);
+}
+
 /** `re.split(r"\s+", text)`: white space at an end gives an empty piece. */
 export function splitOnSpace(text: string): string[] {
   return text.split(run);
-}
-
-/** A pattern in which `\s` means Python's white space. */
-export function pythonPattern(source: string): RegExp {
-  return new RegExp(source.replaceAll("\\s", space), "gu");
 }
 
 /** `str.capitalize()`: the first character in title case, the rest in lower case. */

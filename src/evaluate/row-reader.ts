@@ -42,3 +42,29 @@ export function badRow(where: string, seen: string, expected: string, cause?: un
     { cause },
   );
 }
+
+/** The texts of named fields. Throws `invalid_data_file` that names the missing one. */
+export function readTexts<Key extends string>(
+  row: Row,
+  keys: readonly Key[],
+  where: string,
+): Readonly<Record<Key, string>> {
+  for (const key of keys) {
+    if (typeof row[key] === "string") continue;
+    throw badRow(where, `has no text "${key}"`, `an object with ${keys.join(", ")}`);
+  }
+  return row as Readonly<Record<Key, string>>;
+}
+
+/** The rows of a JSON array. Throws `invalid_data_file`. */
+export function parseJsonArray(text: string, where: string): Row[] {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw badRow(where, "is not JSON", "a JSON array of objects", error);
+  }
+  if (!Array.isArray(value) || !value.every(isRow))
+    throw badRow(where, "is not an array of objects", "a JSON array of objects");
+  return value;
+}

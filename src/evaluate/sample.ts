@@ -1,56 +1,100 @@
 import { createHash } from "node:crypto";
 import type { EvaluationSample } from "../records/evaluation.ts";
-import { choiceMetrics, type Likelihood, textMetrics } from "./scoring.ts";
-import { sum } from "./statistics.ts";
-import type { ChoiceDocument, TextDocument } from "./task.ts";
+import { applyFilters, noFilter } from "./filters/filter.ts";
+import type { Score, Scores } from "./metrics/metric.ts";
+import type { PreparedDocument } from "./prepare-task.ts";
+import type { Answer, Likelihood, ModelResponse } from "./requests/model-request.ts";
+import type { ChoiceQuestion, Question, Task, TextQuestion } from "./task.ts";
 
-/** The record of one question; `arguments` are the exact strings that were scored. */
-export function choiceSample(
+/** The records of one document: one, or one for each filter of a task that has them. */
+export function makeSamples(
+  task: Task,
   index: number,
-  document: ChoiceDocument,
+  document: PreparedDocument,
+  responses: readonly ModelResponse[],
+): EvaluationSample[] {
+  if (task.kind !== "generate_until") {
+    const { filtered, scores } = scoreLikelihoods(task, document, responses as Likelihood[]);
+    return [
+      sampleOf({ task, index, document, filter: noFilter.name, responses: filtered, filtered, scores }),
+    ];
+  }
+  const question = document.question as Question;
+  const answers = (responses as Answer[]).map(({ text }) => text);
+  return task.filters.map((pipeline) => {
+    const filtered = answers.map((answer) => applyFilters(pipeline, answer, question));
+    const scores = task.score(question, filtered[0]!);
+    return sampleOf({ task, index, document, filter: pipeline.name, responses: answers, filtered, scores });
+  });
+}
+
+type LikelihoodRecord = readonly [logLikelihood: number, isGreedy: boolean] | number;
+
+function scoreLikelihoods(
+  task: Exclude<Task, { kind: "generate_until" }>,
+  { question }: PreparedDocument,
   likelihoods: readonly Likelihood[],
-): EvaluationSample {
+): { readonly filtered: readonly LikelihoodRecord[]; readonly scores: Scores } {
+  const pairs = likelihoods.map(({ logLikelihood, isGreedy }) => [logLikelihood, isGreedy] as const);
+  if (task.kind === "multiple_choice") {
+    return { filtered: pairs, scores: task.score(question as ChoiceQuestion, likelihoods) };
+  }
+  const only = likelihoods[0]!;
+  return task.kind === "loglikelihood"
+    ? { filtered: pairs, scores: task.score(question as Question, only) }
+    : { filtered: [only.logLikelihood], scores: task.score(question as TextQuestion, only.logLikelihood) };
+}
+
+interface SampleParts {
+  readonly task: Task;
+  readonly index: number;
+  readonly document: PreparedDocument;
+  readonly filter: string;
+  readonly responses: readonly (LikelihoodRecord | string)[];
+  readonly filtered: readonly (LikelihoodRecord | string)[];
+  readonly scores: Scores;
+}
+
+function sampleOf(parts: SampleParts): EvaluationSample {
+  const { question } = parts.document;
+  const target = targetOf(parts.task, question);
   return {
-    doc_id: index,
-    doc: document.doc,
-    target: document.gold,
-    arguments: document.choices.map((choice) => [document.context, ` ${choice}`]),
-    resps: likelihoods.map(({ logLikelihood, isGreedy }) => [logLikelihood, isGreedy]),
-    filter: "none",
-    metrics: choiceMetrics(document, likelihoods),
-    ...hashes(document.doc, document.context, String(document.gold)),
+    doc_id: parts.index,
+    doc: question.doc,
+    target,
+    arguments: parts.document.arguments.map((each) => [...each]),
+    // One list for each request: a model may be asked several times for the same.
+    resps: parts.responses.map((response) => [copyOf(response)]),
+    filtered_resps: parts.filtered.map(copyOf),
+    filter: parts.filter,
+    metrics: Object.fromEntries(
+      Object.entries(parts.scores).map(([name, score]) => [name, mutableScore(score)]),
+    ),
+    doc_hash: sha256(JSON.stringify(question.doc, null, 2)),
+    prompt_hash: sha256(textOf(parts.document.arguments[0]?.[0])),
+    target_hash: sha256(String(target)),
   };
 }
 
-/** The record of one text; the log-likelihoods of its windows are added up. */
-export function textSample(
-  index: number,
-  document: TextDocument,
-  windows: readonly Likelihood[],
-): EvaluationSample {
-  const logLikelihood = sum(windows.map((window) => window.logLikelihood));
-  return {
-    doc_id: index,
-    doc: document.doc,
-    target: document.text,
-    arguments: [[document.text]],
-    resps: [[logLikelihood]],
-    filter: "none",
-    metrics: textMetrics(document, logLikelihood),
-    ...hashes(document.doc, document.text, document.text),
-  };
+function targetOf(task: Task, question: PreparedDocument["question"]): string | number {
+  if (task.kind === "multiple_choice") {
+    const { answer, gold } = question as ChoiceQuestion;
+    return task.hasChoiceContexts === true ? answer : gold;
+  }
+  return task.kind === "loglikelihood_rolling" ? question.text : (question as Question).answer;
 }
 
-function hashes(
-  doc: Readonly<Record<string, unknown>>,
-  prompt: string,
-  target: string,
-): Pick<EvaluationSample, "doc_hash" | "prompt_hash" | "target_hash"> {
-  return {
-    doc_hash: sha256(JSON.stringify(doc, null, 2)),
-    prompt_hash: sha256(prompt),
-    target_hash: sha256(target),
-  };
+function copyOf(response: LikelihoodRecord | string): string | number | [number, boolean] {
+  return typeof response === "object" ? [response[0], response[1]] : response;
+}
+
+function mutableScore(score: Score): EvaluationSample["metrics"][string] {
+  return typeof score === "number" ? score : [score[0], score[1]];
+}
+
+/** A text as it is, chat messages as JSON. */
+function textOf(prompt: unknown): string {
+  return typeof prompt === "string" ? prompt : (JSON.stringify(prompt) ?? "");
 }
 
 function sha256(text: string): string {

@@ -19,6 +19,18 @@ export function standardError(values: readonly number[]): number | null {
   return Math.sqrt(squares / (values.length - 1)) / Math.sqrt(values.length);
 }
 
+/** Σ value · weight / Σ weight. */
+export function weightedMean(values: readonly number[], weights: readonly number[]): number {
+  return sum(values.map((value, i) => value * weights[i]!)) / sum(weights);
+}
+
+/** Standard error of a mean over several groups of documents from the groups' own, as lm-eval pools them. */
+export function pooledError(errors: readonly number[], sizes: readonly number[]): number {
+  const total = sum(sizes);
+  const squares = sum(errors.map((error, i) => (sizes[i]! - 1) * error ** 2 * sizes[i]!));
+  return Math.sqrt(squares / (total - sizes.length) / total);
+}
+
 /**
  * Two-sided exact p-value of McNemar's test: of `lost + gained` pairs that differ, each side is as likely as the
  * other under equality (binomial with ½).

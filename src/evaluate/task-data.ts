@@ -1,65 +1,110 @@
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import { gunzipSync } from "node:zlib";
 import { MillraceError } from "../base/errors.ts";
-import { parseJsonLines } from "./row-reader.ts";
-import type { ChoiceDocument, ChoiceTask, RollingTask, Task, TextDocument } from "./task.ts";
+import { badRow, parseJsonLines, type Row } from "./row-reader.ts";
+import type { Shot, Task } from "./task.ts";
 
 /** Folder of the tasks that come with Millrace; two up from src/evaluate and dist/evaluate alike. */
 const embeddedFolder = fileURLToPath(new URL("../../models/pebble/task/", import.meta.url));
 
-export interface DataChoice {
-  /** Folder given with `--data`, or null. */
-  readonly dataDir: string | null;
-  /** Null for the task's own. */
-  readonly split: string | null;
-}
+/** Reads the files of tasks; several tasks may share one (MMLU), so that each is read and parsed once. */
+export class TaskData {
+  readonly #dataDir: string | null;
+  readonly #rows = new Map<string, { readonly file: string; readonly rows: readonly Row[] }>();
 
-/** The documents of a choice task, in file order. Throws `invalid_option`, `file_not_found`, `invalid_data_file`. */
-export function loadChoices(task: ChoiceTask, choice: DataChoice): ChoiceDocument[] {
-  const { text, file } = readTaskFile(task, choice);
-  return parseJsonLines(text, file).map((row, index) => task.readRow(row, `${file}, row ${index + 1},`));
-}
+  /** `dataDir`: the folder given with `--data`, or null. */
+  constructor(dataDir: string | null) {
+    this.#dataDir = dataDir;
+  }
 
-/** The documents of a rolling task, in file order. Errors as for `loadChoices`. */
-export function loadTexts(task: RollingTask, choice: DataChoice): TextDocument[] {
-  const { text, file } = readTaskFile(task, choice);
-  return task.readFile(text, file);
-}
+  /**
+   * The questions of a split, in file order; null stands for the task's own split. Throws `invalid_option`,
+   * `file_not_found`, `invalid_data_file`.
+   */
+  questions<T extends Task>(task: T, split: string | null): ReturnType<T["readRow"]>[] {
+    const wanted = split ?? task.files.defaultSplit;
+    const { file, rows } = this.#rowsOf(task, wanted);
+    const { select } = task.files;
+    const questions: ReturnType<T["readRow"]>[] = [];
+    for (const [index, row] of rows.entries()) {
+      if (select !== undefined && !select(row, wanted)) continue;
+      questions.push(task.readRow(row, `${file}, row ${index + 1},`) as ReturnType<T["readRow"]>);
+    }
+    if (questions.length === 0) {
+      throw badRow(
+        file,
+        `has no row of task ${task.name}, split ${wanted}`,
+        "the complete file of the data set",
+      );
+    }
+    return questions;
+  }
 
-function readTaskFile(task: Task, choice: DataChoice): { text: string; file: string } {
-  const { root, splits, defaultSplit } = task.files;
-  const split = choice.split ?? defaultSplit;
-  const candidates = splits[split];
-  if (candidates === undefined) {
+  /** The shots that a task keeps in a file of their own; none where it does not. Errors as for `questions`. */
+  shots({ name, files, fewshot }: Task): Shot[] {
+    if (fewshot.from !== "file") return [];
+    const { text, file } = this.#read(name, files.root, fewshot.paths);
+    return fewshot.read(text, file);
+  }
+
+  #rowsOf(task: Task, split: string): { readonly file: string; readonly rows: readonly Row[] } {
+    const { root, splits, parse = parseJsonLines } = task.files;
+    const candidates = splits[split];
+    if (candidates === undefined) {
+      throw new MillraceError(
+        "invalid_option",
+        `Task ${task.name} has no split "${split}". It has ${Object.keys(splits).join(", ")}. Write --split task=split for a single task.`,
+        { param: "--split" },
+      );
+    }
+    const key = `${root}:${candidates.join(":")}`;
+    const known = this.#rows.get(key);
+    if (known !== undefined) return known;
+    const { text, file } = this.#read(task.name, root, candidates);
+    const entry = { file, rows: parse(text, file) };
+    this.#rows.set(key, entry);
+    return entry;
+  }
+
+  #read(
+    task: string,
+    root: Task["files"]["root"],
+    candidates: readonly string[],
+  ): { readonly text: string; readonly file: string } {
+    const folder = root === "embedded" ? embeddedFolder : this.#dataDir;
+    if (folder === null) {
+      throw new MillraceError(
+        "invalid_option",
+        `Task ${task} reads ${candidates[0] ?? ""} from a data folder, and none was given. Say --data DIR.`,
+        { param: "--data" },
+      );
+    }
+    for (const candidate of candidates.flatMap((name) => [name, `${name}.gz`])) {
+      const file = path.join(folder, candidate);
+      const bytes = readIfThere(file);
+      if (bytes !== null) return { text: decode(bytes, file), file };
+    }
     throw new MillraceError(
-      "invalid_option",
-      `Task ${task.name} has no split "${split}". It has ${Object.keys(splits).join(", ")}. Write --split task=split for a single task.`,
-      { param: "--split" },
+      "file_not_found",
+      `Task ${task} found none of ${candidates.join(", ")} in ${folder}. Put one there, or choose another --data or --split.`,
     );
   }
-  const folder = root === "embedded" ? embeddedFolder : choice.dataDir;
-  if (folder === null) {
-    throw new MillraceError(
-      "invalid_option",
-      `Task ${task.name} reads ${candidates[0] ?? ""} from a data folder, and none was given. Say --data DIR.`,
-      { param: "--data" },
-    );
-  }
-  for (const candidate of candidates) {
-    const file = path.join(folder, candidate);
-    const text = readIfThere(file);
-    if (text !== null) return { text, file };
-  }
-  throw new MillraceError(
-    "file_not_found",
-    `Task ${task.name} found none of ${candidates.join(", ")} in ${folder}. Put one there, or choose another --data or --split.`,
-  );
 }
 
-function readIfThere(file: string): string | null {
+function decode(bytes: Buffer, file: string): string {
+  if (!file.endsWith(".gz")) return bytes.toString("utf8");
   try {
-    return readFileSync(file, "utf8");
+    return gunzipSync(bytes).toString("utf8");
+  } catch (error) {
+    throw badRow(file, "is not whole gzip data", "a file written by gzip", error);
+  }
+}
+
+function readIfThere(file: string): Buffer | null {
+  try {
+    return readFileSync(file);
   } catch (error) {
     if (error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENOTDIR"))
       return null;

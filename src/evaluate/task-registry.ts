@@ -1,70 +1,78 @@
 import { MillraceError } from "../base/errors.ts";
-import type { Task } from "./task.ts";
+import type { Task, TaskGroup } from "./task.ts";
 import { arcChallenge, arcEasy } from "./tasks/arc.ts";
+import { gsm8k, gsm8kCot, gsm8kCotZeroshot } from "./tasks/gsm8k.ts";
 import { hellaswag } from "./tasks/hellaswag.ts";
+import { lambadaOpenai } from "./tasks/lambada.ts";
+import { mmluGroups, mmluTasks } from "./tasks/mmlu.ts";
 import { pebble, pebbleText } from "./tasks/pebble.ts";
+import { boolq, openbookqa, piqa, sciq } from "./tasks/simple-choices.ts";
+import { truthfulqaMc1, truthfulqaMc2 } from "./tasks/truthfulqa.ts";
 import { wikitext } from "./tasks/wikitext.ts";
+import { winogrande } from "./tasks/winogrande.ts";
 
 /** Every task, in the order in which help lists them. */
-export const tasks: readonly Task[] = [pebble, pebbleText, arcEasy, arcChallenge, hellaswag, wikitext];
+export const tasks: readonly Task[] = [
+  pebble,
+  pebbleText,
+  arcEasy,
+  arcChallenge,
+  hellaswag,
+  winogrande,
+  piqa,
+  openbookqa,
+  boolq,
+  sciq,
+  truthfulqaMc1,
+  truthfulqaMc2,
+  lambadaOpenai,
+  wikitext,
+  gsm8k,
+  gsm8kCot,
+  gsm8kCotZeroshot,
+  ...mmluTasks,
+];
+
+export const groups: readonly TaskGroup[] = [...mmluGroups];
+
+const tasksByName = new Map(tasks.map((task) => [task.name, task]));
+const groupsByName = new Map(groups.map((group) => [group.name, group]));
 
 /** The task of a name. Throws `unknown_task`. */
 export function findTask(name: string): Task {
-  const task = tasks.find((candidate) => candidate.name === name);
+  const task = tasksByName.get(name);
   if (task !== undefined) return task;
-  throw new MillraceError(
-    "unknown_task",
-    `There is no task "${name}". Tasks: ${tasks.map((known) => known.name).join(", ")}. Choose from them.`,
-    {
-      param: "--tasks",
-    },
-  );
+  throw unknownTask(name);
 }
 
-/** A setting for all tasks, or for single ones. */
-export interface PerTask<T> {
-  readonly forAll: T | null;
-  readonly byTask: ReadonlyMap<string, T>;
-}
-
-export function settingFor<T>(setting: PerTask<T>, task: string): T | null {
-  return setting.byTask.get(task) ?? setting.forAll;
-}
-
-/** `--limit 100` or `--limit wikitext=4,arc_easy=100`. Throws `invalid_option` or `unknown_task`. */
-export function parseLimits(text: string | null | undefined): PerTask<number> {
-  return parsePerTask(text, "--limit", "a number of documents above 0", (value) =>
-    /^\d+$/.test(value) && Number(value) > 0 ? Number(value) : undefined,
-  );
-}
-
-/** `--split validation` or `--split arc_easy=validation`. Throws `invalid_option` or `unknown_task`. */
-export function parseSplits(text: string | null | undefined): PerTask<string> {
-  return parsePerTask(text, "--split", "the name of a split", (value) =>
-    /^\w+$/.test(value) ? value : undefined,
-  );
-}
-
-function parsePerTask<T>(
-  text: string | null | undefined,
-  option: string,
-  allowed: string,
-  read: (value: string) => T | undefined,
-): PerTask<T> {
-  let forAll: T | null = null;
-  const byTask = new Map<string, T>();
-  for (const part of text?.split(",") ?? []) {
-    const [, task, value = ""] = /^\s*(?:([^=]+)=)?([^=]*?)\s*$/.exec(part) ?? [];
-    const setting = read(value);
-    if (setting === undefined || (task === undefined && forAll !== null)) {
-      throw new MillraceError(
-        "invalid_option",
-        `${option} is "${text}"; it takes ${allowed} for all tasks, or task=value pairs with commas. Correct "${part}".`,
-        { param: option },
-      );
+/** The tasks behind names of tasks and groups, each once, and the groups met, outer ones first. Throws `unknown_task`. */
+export function expandTasks(names: readonly string[]): {
+  readonly tasks: readonly Task[];
+  readonly groups: readonly TaskGroup[];
+} {
+  const foundTasks = new Set<Task>();
+  const foundGroups = new Set<TaskGroup>();
+  const expand = (name: string): void => {
+    const group = groupsByName.get(name);
+    if (group === undefined) {
+      foundTasks.add(findTask(name));
+    } else {
+      foundGroups.add(group);
+      for (const member of group.members) expand(member);
     }
-    if (task === undefined) forAll = setting;
-    else byTask.set(findTask(task.trim()).name, setting);
-  }
-  return { forAll, byTask };
+  };
+  for (const name of names) expand(name);
+  return { tasks: [...foundTasks], groups: [...foundGroups] };
+}
+
+function unknownTask(name: string): MillraceError {
+  const known = [...groupsByName.keys(), ...tasksByName.keys()];
+  const near = known.filter((each) => each.includes(name) || name.includes(each)).slice(0, 8);
+  const listed =
+    near.length > 0 ? `Near to it: ${near.join(", ")}` : `There are ${known.length} tasks and groups`;
+  return new MillraceError(
+    "unknown_task",
+    `There is no task "${name}". ${listed}. \`millrace evaluate --tasks list\` names all.`,
+    { param: "--tasks" },
+  );
 }

@@ -1,30 +1,88 @@
-/** One question with its possible answers, ready for scoring. */
-export interface ChoiceDocument {
+import type { FilterPipeline } from "./filters/filter.ts";
+import type { MetricDefinition, Scores } from "./metrics/metric.ts";
+import type { Likelihood } from "./requests/model-request.ts";
+import type { Row } from "./row-reader.ts";
+
+/** A question with its answer, as a shot shows them; white space between them is the task's. */
+export interface Shot {
+  readonly text: string;
+  readonly answer: string;
+}
+
+/** A row of a task, read. */
+export interface Question extends Shot {
   /** The row as it stands in the file; kept in the sample record. */
-  readonly doc: Readonly<Record<string, unknown>>;
-  readonly context: string;
-  /** Answer texts without the delimiter that goes before them. */
+  readonly doc: Row;
+}
+
+/** A question with its possible answers. */
+export interface ChoiceQuestion extends Question {
+  /** Without the delimiter before them. Of a task with `hasChoiceContexts`: texts before one common continuation. */
   readonly choices: readonly string[];
   /** Index of the right one. */
   readonly gold: number;
 }
 
-/** One text whose every token is scored. */
-export interface TextDocument {
-  readonly doc: Readonly<Record<string, unknown>>;
+/** A text of which every token is scored. */
+export interface TextQuestion {
+  readonly doc: Row;
   /** What the model sees. */
   readonly text: string;
   /** What words and bytes are counted on, as the task's definition says. */
   readonly countedText: string;
 }
 
-/** Where a task's rows lie. */
+/** Where a task's rows lie and how they are read. */
 export interface TaskFiles {
   /** "data": the folder of `--data`; "embedded": comes with Millrace. */
   readonly root: "data" | "embedded";
-  /** Paths below the root for each split, the first that exists is taken. */
+  /** Paths below the root for each split, the first that exists is taken, or the first with `.gz` after it. */
   readonly splits: Readonly<Record<string, readonly string[]>>;
   readonly defaultSplit: string;
+  /** The rows of a file; default: JSON lines. Throws `invalid_data_file`. */
+  readonly parse?: (text: string, where: string) => Row[];
+  /** Rows that belong to the task and split; default: all. */
+  readonly select?: (row: Row, split: string) => boolean;
+}
+
+/** Shots before a question, and how many where the user names no number. */
+export type Fewshot = {
+  readonly count: number;
+  /** The task's definition does not let the user choose the number. */
+  readonly isFixed?: boolean;
+} & (
+  | { readonly from: "none" }
+  /** The first of these, always. */
+  | { readonly from: "list"; readonly shots: readonly Shot[] }
+  /** Written in a file beside the data. */
+  | {
+      readonly from: "file";
+      readonly paths: readonly string[];
+      readonly read: (text: string, where: string) => Shot[];
+    }
+  | {
+      readonly from: "split";
+      readonly split: string;
+      /** `first`: the first rows. `sample`: drawn anew for each document by one generator that goes on. */
+      readonly choice: "first" | "sample";
+      /**
+       * lm-eval draws one row more and drops the evaluated one where its settings name one split for both (also where
+       * they name none); otherwise a row can be a shot of itself.
+       */
+      readonly dropsOwnRow?: boolean;
+    }
+);
+
+/** The parts of a prompt around question and shots. */
+export interface PromptParts {
+  /** Before everything. Default: nothing. */
+  readonly description?: string;
+  /** Between question and answer; default one space. */
+  readonly targetDelimiter?: string;
+  /** After each shot; default two line feeds. */
+  readonly fewshotDelimiter?: string;
+  /** What the answer begins with, after the question. */
+  readonly genPrefix?: string;
 }
 
 interface TaskBase {
@@ -33,19 +91,70 @@ interface TaskBase {
   readonly version: number;
   readonly summary: string;
   readonly files: TaskFiles;
+  readonly fewshot: Fewshot;
+  readonly prompt?: PromptParts;
+  readonly metrics: readonly MetricDefinition[];
 }
 
-/** Scored by the log-likelihood of each answer after the context: `acc` and `acc_norm`. */
+/** Scored by the log-likelihood of each answer after the question. */
 export interface ChoiceTask extends TaskBase {
-  readonly kind: "multiple-choice";
+  readonly kind: "multiple_choice";
   /** Throws `invalid_data_file` with the place given in `where`. */
-  readonly readRow: (row: Readonly<Record<string, unknown>>, where: string) => ChoiceDocument;
+  readonly readRow: (row: Row, where: string) => ChoiceQuestion;
+  readonly score: (question: ChoiceQuestion, likelihoods: readonly Likelihood[]) => Scores;
+  /** The choices stand before the blank and `answer` after it (WinoGrande). */
+  readonly hasChoiceContexts?: boolean;
 }
 
-/** Scored by rolling log-likelihood: `word_perplexity`, `byte_perplexity`, `bits_per_byte`. */
+/** Scored by the log-likelihood of the answer after the question. */
+export interface LikelihoodTask extends TaskBase {
+  readonly kind: "loglikelihood";
+  readonly readRow: (row: Row, where: string) => Question;
+  readonly score: (question: Question, likelihood: Likelihood) => Scores;
+}
+
+/** Scored by the log-likelihood of a whole text. */
 export interface RollingTask extends TaskBase {
-  readonly kind: "rolling";
-  readonly readFile: (text: string, where: string) => TextDocument[];
+  readonly kind: "loglikelihood_rolling";
+  readonly readRow: (row: Row, where: string) => TextQuestion;
+  readonly score: (question: TextQuestion, logLikelihood: number) => Scores;
 }
 
-export type Task = ChoiceTask | RollingTask;
+/** Scored by what the model writes. */
+export interface GenerationTask extends TaskBase {
+  readonly kind: "generate_until";
+  readonly readRow: (row: Row, where: string) => Question;
+  readonly generation: GenerationSettings;
+  /** Each gives a row of results of its own. */
+  readonly filters: readonly FilterPipeline[];
+  readonly score: (question: Question, answer: string) => Scores;
+}
+
+/** lm-eval's `generation_kwargs`, in its order and words. */
+export interface GenerationSettings {
+  /** Texts that end an answer. Default: the few-shot delimiter. */
+  readonly until?: readonly string[];
+  /** Most tokens of an answer; default 256. */
+  readonly max_gen_toks?: number;
+  readonly do_sample?: boolean;
+  readonly temperature?: number;
+  readonly top_p?: number;
+}
+
+export type Task = ChoiceTask | LikelihoodTask | RollingTask | GenerationTask;
+
+/** Several tasks, or groups of them, reported together. */
+export interface TaskGroup {
+  readonly name: string;
+  readonly summary: string;
+  readonly members: readonly string[];
+  /** Metrics of which a common value is formed; none: the group only names its members. */
+  readonly metrics: readonly GroupMetric[];
+}
+
+export interface GroupMetric {
+  /** `metric,filter` */
+  readonly key: string;
+  /** Each document counts alike; else each task. */
+  readonly isWeightedBySize: boolean;
+}

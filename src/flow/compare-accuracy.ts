@@ -1,4 +1,5 @@
-import { type Metric, metricsOf } from "../evaluate/metrics.ts";
+import type { MetricDefinition, Score } from "../evaluate/metrics/metric.ts";
+import { filterNames } from "../evaluate/results.ts";
 import { bootstrapInterval, mcnemarExact } from "../evaluate/statistics.ts";
 import { findTask } from "../evaluate/task-registry.ts";
 import type { AccuracyRow } from "../records/comparison.ts";
@@ -7,12 +8,19 @@ import type { EvaluationRecord, EvaluationSample } from "../records/evaluation.t
 /** Fewer documents than this say nothing by resampling. */
 const minForInterval = 10;
 
+/** Behind the standard error of perplexities. */
+const numResamples = 1000;
+
 /** Every metric of every task that both runs have, paired by document. */
 export function compareAccuracy(base: EvaluationRecord, compressed: EvaluationRecord): AccuracyRow[] {
   return Object.keys(base.samples).flatMap((task) => {
     const pairs = pairSamples(base.samples[task] ?? [], compressed.samples[task] ?? []);
     if (pairs.length === 0) return [];
-    return metricsOf(findTask(task).kind).map((metric) => compareMetric(task, metric, pairs));
+    const definition = findTask(task);
+    return filterNames(definition).flatMap((filter) => {
+      const own = pairs.filter(([sample]) => sample.filter === filter);
+      return own.length === 0 ? [] : definition.metrics.map((metric) => compareMetric(task, metric, own));
+    });
   });
 }
 
@@ -23,21 +31,24 @@ function pairSamples(
   base: readonly EvaluationSample[],
   compressed: readonly EvaluationSample[],
 ): SamplePair[] {
-  const others = new Map(compressed.map((sample) => [`${sample.doc_id} ${sample.prompt_hash}`, sample]));
+  const others = new Map(compressed.map((sample) => [keyOf(sample), sample]));
   return base.flatMap((sample): SamplePair[] => {
-    const other = others.get(`${sample.doc_id} ${sample.prompt_hash}`);
+    const other = others.get(keyOf(sample));
     return other === undefined ? [] : [[sample, other]];
   });
 }
 
-function compareMetric(task: string, metric: Metric, pairs: readonly SamplePair[]): AccuracyRow {
-  const values = (side: 0 | 1): EvaluationSample["metrics"][string][] =>
-    pairs.map((pair) => pair[side].metrics[metric.name]!);
+function keyOf({ doc_id: id, filter, prompt_hash: prompt }: EvaluationSample): string {
+  return `${id} ${filter} ${prompt}`;
+}
+
+function compareMetric(task: string, metric: MetricDefinition, pairs: readonly SamplePair[]): AccuracyRow {
+  const values = (side: 0 | 1): Score[] => pairs.map((pair) => pair[side].metrics[metric.name]!);
   const [base, compressed] = [values(0), values(1)];
   const recoveryOf = (rows: Int32Array | null): number | null => {
     const pick = (side: typeof base): typeof base =>
       rows === null ? side : Array.from(rows, (row) => side[row]!);
-    const [a, b] = [metric.aggregate(pick(base)), metric.aggregate(pick(compressed))];
+    const [a, b] = [metric.aggregation.value(pick(base)), metric.aggregation.value(pick(compressed))];
     const [numerator, denominator] = metric.higherIsBetter ? [b, a] : [a, b];
     return denominator === 0 ? null : numerator / denominator;
   };
@@ -56,10 +67,10 @@ function compareMetric(task: string, metric: Metric, pairs: readonly SamplePair[
     metric: metric.name,
     higherIsBetter: metric.higherIsBetter,
     numDocuments: pairs.length,
-    base: metric.aggregate(base),
-    baseStderr: metric.standardError(base),
-    compressed: metric.aggregate(compressed),
-    compressedStderr: metric.standardError(compressed),
+    base: metric.aggregation.value(base),
+    baseStderr: metric.aggregation.standardError(base, numResamples),
+    compressed: metric.aggregation.value(compressed),
+    compressedStderr: metric.aggregation.standardError(compressed, numResamples),
     recovery: recoveryOf(null),
     recoveryLow: interval?.low ?? null,
     recoveryHigh: interval?.high ?? null,
@@ -69,8 +80,8 @@ function compareMetric(task: string, metric: Metric, pairs: readonly SamplePair[
 
 /** Answers that only one side got right; null where answers are not right or wrong. */
 function flips(
-  base: readonly EvaluationSample["metrics"][string][],
-  compressed: readonly EvaluationSample["metrics"][string][],
+  base: readonly Score[],
+  compressed: readonly Score[],
 ): Pick<AccuracyRow, "lost" | "gained" | "pValue"> {
   if (![...base, ...compressed].every((value) => value === 0 || value === 1)) {
     return { lost: null, gained: null, pValue: null };

@@ -1,11 +1,10 @@
 import type { Logger } from "../base/logger.ts";
 import type { Progress } from "../base/progress.ts";
-import type { PerTask } from "../evaluate/task-registry.ts";
+import type { LanguageModel } from "../evaluate/requests/model-request.ts";
+import type { PerTask } from "../evaluate/task-settings.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import type { EndpointLauncher } from "../protocol/endpoint-launcher.ts";
-import type { Scorer } from "../protocol/engine-client.ts";
 import type { SchemeName } from "../quantize/scheme.ts";
-import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 
 export type WeightDtype = "auto" | "bfloat16" | "float16" | "float32";
 
@@ -20,6 +19,7 @@ export interface FlowPlan {
   readonly tasks: readonly string[];
   readonly limits: PerTask<number>;
   readonly splits: PerTask<string>;
+  readonly numFewshot: PerTask<number>;
   readonly dataDir: string | null;
   readonly concurrencies: readonly number[];
   readonly requestsPerSeat: number;
@@ -42,11 +42,9 @@ export interface Side {
   readonly vocabSize: number;
 }
 
-/** An engine opened for scoring. */
-export interface OpenScorer {
-  readonly scorer: Scorer;
-  readonly tokenizer: Tokenizer;
-  readonly maxLength: number;
+/** A model opened to answer tasks. */
+export interface TaskModel {
+  readonly model: LanguageModel;
   /** How it runs, for the record. */
   readonly modelArgs: Readonly<Record<string, unknown>>;
   readonly close: () => Promise<void>;
@@ -55,7 +53,7 @@ export interface OpenScorer {
 /** What the flow needs from outside: it knows no engine and no process. */
 export interface FlowTools {
   readonly openModel: (modelPath: string) => Checkpoint;
-  readonly openScorer: (modelPath: string, dtype: WeightDtype) => Promise<OpenScorer>;
+  readonly openTaskModel: (modelPath: string, dtype: WeightDtype) => Promise<TaskModel>;
   readonly createLauncher: (side: Side) => EndpointLauncher;
   readonly progress: Progress;
   readonly logger: Logger;

@@ -130,6 +130,7 @@ async function evaluateStep(
     tasks: plan.tasks,
     limits: [plan.limits.forAll, ...plan.limits.byTask],
     splits: [plan.splits.forAll, ...plan.splits.byTask],
+    shots: [plan.numFewshot.forAll, ...plan.numFewshot.byTask],
     data: describeData(plan.dataDir),
   });
   const earlier = readEvaluation(side.folder, fingerprint);
@@ -137,17 +138,16 @@ async function evaluateStep(
     report.keep(path.join(side.folder, "evaluation.json"));
     return earlier;
   }
-  const opened = await tools.openScorer(side.path, side.dtype);
+  const opened = await tools.openTaskModel(side.path, side.dtype);
   try {
     const record = await evaluateTasks({
       tasks: plan.tasks,
       limits: plan.limits,
       splits: plan.splits,
       dataDir: plan.dataDir,
-      scorer: opened.scorer,
-      tokenizer: opened.tokenizer,
-      maxLength: opened.maxLength,
-      model: side.name,
+      numFewshot: plan.numFewshot,
+      model: opened.model,
+      modelName: side.name,
       modelArgs: opened.modelArgs,
       progress: report.progress,
       signal: tools.signal,

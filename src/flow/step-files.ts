@@ -37,9 +37,9 @@ export function readEvaluation(folder: string, fingerprint: string | null): Eval
   const json = readJsonFile(path.join(folder, evaluationName));
   if (typeof json !== "object" || json === null) return null;
   if (fingerprint !== null && (json as { fingerprint?: unknown }).fingerprint !== fingerprint) return null;
-  const { results } = json as { results?: Record<string, unknown> };
+  const { results, groups } = json as Partial<Record<"results" | "groups", Record<string, unknown>>>;
   const samples: Record<string, unknown[]> = {};
-  for (const task of Object.keys(results ?? {})) {
+  for (const task of Object.keys(results ?? {}).filter((name) => !(name in (groups ?? {})))) {
     const file = path.join(folder, `samples_${task}.jsonl`);
     if (!existsSync(file)) return null;
     const rows = parseLines(readFileSync(file, "utf8"));
@@ -53,7 +53,7 @@ export function readEvaluation(folder: string, fingerprint: string | null): Eval
 /** Whether every document that the results speak of has its sample. */
 function isWhole(record: EvaluationRecord): boolean {
   return Object.entries(record.samples).every(
-    ([task, rows]) => record["n-samples"][task]?.effective === rows.length,
+    ([task, rows]) => record["n-samples"][task]?.effective === new Set(rows.map((row) => row.doc_id)).size,
   );
 }
 

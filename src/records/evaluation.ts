@@ -2,17 +2,21 @@ import { z } from "zod";
 
 const metricValue = z.union([z.number(), z.literal("N/A")]);
 
-/** One document: what was asked, what the model gave, what came of it. */
+const response = z.union([z.string(), z.number(), z.tuple([z.number(), z.boolean()])]);
+
+/** One document and filter: what was asked, what the model gave, what came of it. */
 export const evaluationSampleSchema = z.object({
   doc_id: z.int().nonnegative(),
   doc: z.record(z.string(), z.unknown()),
   target: z.union([z.number(), z.string()]),
-  /** [context, continuation] for each answer, or one [text]. */
-  arguments: z.array(z.array(z.string())),
-  /** [log-likelihood, is greedy] for each answer, or one [log-likelihood]. */
-  resps: z.array(z.array(z.union([z.number(), z.boolean()]))),
-  filter: z.literal("none"),
-  /** acc and acc_norm as 0 or 1; perplexities as [log-likelihood, weight]. */
+  /** [context, continuation] for each answer, [prompt, generation settings], or [text]. */
+  arguments: z.array(z.array(z.unknown())),
+  /** For each request its responses: [log-likelihood, is greedy], a log-likelihood, or a written answer. */
+  resps: z.array(z.array(response)),
+  filtered_resps: z.array(response),
+  /** "none" where the task filters nothing. */
+  filter: z.string(),
+  /** Numbers; perplexities as [log-likelihood, weight]. */
   metrics: z.record(z.string(), z.union([z.number(), z.tuple([z.number(), z.number()])])),
   doc_hash: z.string(),
   prompt_hash: z.string(),
@@ -22,10 +26,12 @@ export const evaluationSampleSchema = z.object({
 /** The results file in lm-eval's shape, with a few keys of our own at the top. */
 export const evaluationResultsSchema = z.object({
   kind: z.literal("evaluation"),
-  formatVersion: z.literal(1),
+  formatVersion: z.literal(2),
   millraceVersion: z.string(),
   /** Task → {"alias", "sample_len", "acc,none", "acc_stderr,none", …}. */
   results: z.record(z.string(), z.record(z.string(), z.union([metricValue, z.string()]))),
+  /** The entries of `results` that are groups. */
+  groups: z.record(z.string(), z.record(z.string(), z.union([metricValue, z.string()]))),
   group_subtasks: z.record(z.string(), z.array(z.string())),
   configs: z.record(z.string(), z.record(z.string(), z.unknown())),
   versions: z.record(z.string(), z.number()),
@@ -36,6 +42,10 @@ export const evaluationResultsSchema = z.object({
     model: z.string(),
     model_args: z.record(z.string(), z.unknown()),
     limit: z.union([z.number(), z.string(), z.null()]),
+    bootstrap_iters: z.int(),
+    apply_chat_template: z.boolean(),
+    fewshot_as_multiturn: z.boolean(),
+    system_instruction: z.string().nullable(),
   }),
   /** Seconds since 1970. */
   date: z.number(),

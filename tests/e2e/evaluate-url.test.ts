@@ -20,7 +20,7 @@ afterAll(() => {
 
 interface Sample {
   readonly doc_id: number;
-  readonly resps: readonly (readonly [number, boolean])[];
+  readonly filtered_resps: readonly (readonly [number, boolean])[];
   readonly metrics: Readonly<Record<string, number>>;
 }
 
@@ -45,9 +45,9 @@ test("evaluate --url gives the log-likelihoods of the model itself", async () =>
   expect(found).toHaveLength(10);
   for (const [index, sample] of found.entries()) {
     expect(sample.metrics).toEqual(expected[index]!.metrics);
-    for (const [choice, [logLikelihood, isGreedy]] of sample.resps.entries()) {
-      expect(logLikelihood).toBeCloseTo(expected[index]!.resps[choice]![0], 4);
-      expect(isGreedy).toBe(expected[index]!.resps[choice]![1]);
+    for (const [choice, [logLikelihood, isGreedy]] of sample.filtered_resps.entries()) {
+      expect(logLikelihood).toBeCloseTo(expected[index]!.filtered_resps[choice]![0], 4);
+      expect(isGreedy).toBe(expected[index]!.filtered_resps[choice]![1]);
     }
   }
   expect(JSON.parse(readFileSync(path.join(remote, "evaluation.json"), "utf8"))).toMatchObject({

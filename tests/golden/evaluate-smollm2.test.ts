@@ -5,7 +5,8 @@ import { defaultEngineOptions } from "../../src/engine/engine-options.ts";
 import { createInProcessClient } from "../../src/engine/in-process-client.ts";
 import { loadEngine } from "../../src/engine/load-engine.ts";
 import { evaluateTasks } from "../../src/evaluate/evaluate.ts";
-import { parseLimits, parseSplits } from "../../src/evaluate/task-registry.ts";
+import { TokenModel } from "../../src/evaluate/requests/token-model.ts";
+import { parseLimits, parseSplits } from "../../src/evaluate/task-settings.ts";
 import { openCheckpoint } from "../../src/formats/open-checkpoint.ts";
 import { nativeStatus } from "../../src/kernels/create-ops.ts";
 import type { EngineClient } from "../../src/protocol/engine-client.ts";
@@ -52,16 +53,19 @@ describeWithData("arc_easy on SmolLM2 against lm-eval with transformers", () => 
       splits: parseSplits("validation"),
       limits: parseLimits(String(recorded.length)),
       dataDir: testData("data"),
-      scorer,
-      tokenizer,
-      maxLength: scorer.info.maxModelLen,
+      model: new TokenModel({
+        tokenizer,
+        maxLength: scorer.info.maxModelLen,
+        scorer,
+        completer: null,
+      }),
     });
     await scorer.close();
     const samples = record.samples["arc_easy"]!;
     expect(samples.map((sample) => sample.arguments)).toEqual(recorded.map((sample) => sample.arguments));
-    const seen = samples.flatMap((sample) => sample.resps);
+    const seen = samples.flatMap((sample) => sample.filtered_resps as [number, boolean][]);
     const wanted = recorded.flatMap((sample) => sample.resps.map(([pair]) => pair));
-    const differences = seen.map(([value], i) => Math.abs((value as number) - Number(wanted[i]![0])));
+    const differences = seen.map(([value], i) => Math.abs(value - Number(wanted[i]![0])));
     expect(Math.max(...differences)).toBeLessThan(1e-3);
     expect(seen.map(([, isGreedy]) => isGreedy)).toEqual(wanted.map(([, text]) => text === "True"));
     expect(samples.map((sample) => sample.metrics)).toEqual(recorded.map((sample) => sample.metrics));

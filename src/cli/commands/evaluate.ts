@@ -6,20 +6,22 @@ import { endpointUrlOf } from "../../client/endpoint.ts";
 import { type Component, field, type Values } from "../../config/component.ts";
 import { engineSettings, sourceSettings } from "../../config/engine-settings.ts";
 import { textList } from "../../config/value-schemas.ts";
-import { checkTasks } from "../../evaluate/check-tasks.ts";
+import { checkTasks, type TaskChoice } from "../../evaluate/check-tasks.ts";
 import { evaluateTasks } from "../../evaluate/evaluate.ts";
-import { tasks as allTasks, parseLimits, parseSplits } from "../../evaluate/task-registry.ts";
-import type { OpenScorer } from "../../flow/flow-plan.ts";
+import { type PromptSettings, plainPrompts } from "../../evaluate/prompts/build-prompt.ts";
+import { groups as allGroups, tasks as allTasks } from "../../evaluate/task-registry.ts";
+import { parseLimits, parseNumFewshot, parseSplits } from "../../evaluate/task-settings.ts";
+import type { TaskModel } from "../../flow/flow-plan.ts";
 import { writeEvaluation } from "../../flow/step-files.ts";
 import { loadTokenizerSource } from "../../formats/tokenizer-source.ts";
 import type { EvaluationRecord } from "../../records/evaluation.ts";
 import { createTokenizer } from "../../tokenizer/create-tokenizer.ts";
 import type { Tokenizer } from "../../tokenizer/tokenizer.ts";
 import { listenForInterrupt } from "../interrupt.ts";
-import { openLocalScorer } from "../local-scorer.ts";
+import { openLocalModel } from "../local-model.ts";
 import { modelNameOf, openModel, openTokenizer } from "../model-source.ts";
 import { checkOutputFolder } from "../output-folder.ts";
-import { openRemoteScorer } from "../remote-scorer.ts";
+import { openChatModel, openCompletionsModel } from "../remote-model.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { formatTable, printLine, TerminalProgress } from "../terminal.ts";
 
@@ -32,10 +34,15 @@ export const taskSettings = {
     z.string().optional(),
     "split to evaluate: validation, or arc_easy=validation",
   ),
+  numFewshot: field(
+    "--num-fewshot <n>",
+    z.string().optional(),
+    "worked examples before each question: 5, or mmlu=5,gsm8k=8 (default: the task's own)",
+  ),
   data: field(
     "--data <folder>",
     z.string().optional(),
-    "folder of the tasks' files (arc/, hellaswag/, wikitext-2-raw/)",
+    "folder of the tasks' files (arc/, hellaswag/, mmlu/, …)",
   ),
 } satisfies Component;
 
@@ -53,6 +60,26 @@ const own = {
   apiKey: field("--api-key <key>", z.string().optional(), "bearer token for --url", {
     env: "OPENAI_API_KEY",
   }),
+  chat: field(
+    "--chat",
+    z.boolean().default(false),
+    "ask --url by POST /v1/chat/completions: tasks with written answers only, no tokenizer needed",
+  ),
+  applyChatTemplate: field(
+    "--apply-chat-template",
+    z.boolean().default(false),
+    "make each prompt a conversation in the model's chat template, shots as turns",
+  ),
+  shotsInOneTurn: field(
+    "--shots-in-one-turn",
+    z.boolean().default(false),
+    "with --apply-chat-template: all shots in one user message",
+  ),
+  systemInstruction: field(
+    "--system-instruction <text>",
+    z.string().optional(),
+    "system message, or text before everything",
+  ),
   out: field("--out <folder>", z.string().optional(), "write evaluation.json and the samples here"),
   json: field("--json", z.boolean().default(false), "print the results as JSON"),
 } satisfies Component;
@@ -80,40 +107,31 @@ async function runEvaluate(
   _options: unknown,
   command: Command,
 ): Promise<void> {
-  const { tasks = [], limit, split, data } = readSettings(command, taskSettings);
-  if (tasks.includes("list")) {
-    printLine(
-      formatTable(
-        ["task", "kind", "what"],
-        allTasks.map((task) => [task.name, task.kind, task.summary]),
-      ),
-    );
-    return;
-  }
+  const { tasks = [] } = readSettings(command, taskSettings);
+  if (tasks.includes("list")) return printTasks();
+  const choice = taskChoiceOf(readSettings(command, taskSettings));
   const { out, json, ...server } = readSettings(command, own);
   const source = readSettings(command, sourceSettings);
-  const hasModel = modelPath !== undefined || (server.url !== undefined && source.tokenizer !== undefined);
-  if (!hasModel || tasks.length === 0) {
+  const hasTokenizer = source.tokenizer !== undefined || server.chat;
+  if (tasks.length === 0 || (modelPath === undefined && (server.url === undefined || !hasTokenizer))) {
     throw new MillraceError(
       "invalid_option",
       "evaluate takes a model and --tasks, such as: millrace evaluate ./model --tasks arc_easy --data ./data. With --url, the model (or --tokenizer) gives the tokenizer. `--tasks list` names the tasks.",
       { param: "--tasks" },
     );
   }
-  const choice = { tasks, limits: parseLimits(limit), splits: parseSplits(split), dataDir: data ?? null };
   checkTasks(choice);
   if (out !== undefined) checkOutputFolder(out);
   const interrupt = listenForInterrupt();
   try {
     const engine = readSettings(command, engineSettings);
-    const opened = await openScorer(modelPath, server, { engine, source });
+    const opened = await openTaskModel(modelPath, server, { engine, source });
     try {
       const record = await evaluateTasks({
         ...choice,
-        scorer: opened.scorer,
-        tokenizer: opened.tokenizer,
-        maxLength: opened.maxLength,
-        model: opened.name,
+        prompts: promptSettingsOf(server),
+        model: opened.model,
+        modelName: opened.name,
         modelArgs: opened.modelArgs,
         progress: new TerminalProgress(),
         signal: interrupt.signal,
@@ -128,29 +146,54 @@ async function runEvaluate(
   }
 }
 
+function printTasks(): void {
+  const rows = [
+    ...allGroups.map((group) => [group.name, "group", group.summary]),
+    ...allTasks.map((task) => [task.name, task.kind, task.summary]),
+  ];
+  printLine(formatTable(["task", "kind", "what"], rows));
+}
+
+/** What is evaluated, as `--tasks`, `--limit`, `--split`, `--num-fewshot` and `--data` say. */
+export function taskChoiceOf(settings: Values<typeof taskSettings>): TaskChoice {
+  const { tasks = [], limit, split, numFewshot, data } = settings;
+  return {
+    tasks,
+    limits: parseLimits(limit),
+    splits: parseSplits(split),
+    numFewshot: parseNumFewshot(numFewshot),
+    dataDir: data === undefined ? null : path.resolve(data),
+  };
+}
+
 interface LocalSettings {
   readonly engine: Values<typeof engineSettings>;
   readonly source: Values<typeof sourceSettings>;
 }
 
+function promptSettingsOf(
+  settings: Pick<Values<typeof own>, "applyChatTemplate" | "shotsInOneTurn" | "systemInstruction" | "chat">,
+): PromptSettings {
+  const { systemInstruction = null, shotsInOneTurn, chat } = settings;
+  const isChat = settings.applyChatTemplate || chat;
+  return { ...plainPrompts, systemInstruction, isChat, hasShotTurns: isChat && !shotsInOneTurn };
+}
+
 /** The model in a worker of our own, or behind --url. */
-async function openScorer(
+async function openTaskModel(
   modelPath: string | undefined,
-  server: Pick<Values<typeof own>, "url" | "servedModel" | "apiKey">,
+  server: Pick<Values<typeof own>, "url" | "servedModel" | "apiKey" | "chat">,
   { engine, source }: LocalSettings,
-): Promise<OpenScorer & { readonly name: string }> {
+): Promise<TaskModel & { readonly name: string }> {
   if (server.url === undefined) {
-    return {
-      ...(await openLocalScorer(modelPath!, engine, source)),
-      name: modelNameOf(modelPath!),
-    };
+    return { ...(await openLocalModel(modelPath!, engine, source)), name: modelNameOf(modelPath!) };
   }
-  return openRemoteScorer({
+  const remote = {
     endpoint: { url: endpointUrlOf(server.url, "--url"), apiKey: server.apiKey },
     model: server.servedModel ?? null,
-    tokenizer: tokenizerOf(modelPath, source),
     maxModelLen: typeof engine.maxModelLen === "number" ? engine.maxModelLen : null,
-  });
+  };
+  return server.chat ? openChatModel(remote) : openCompletionsModel(remote, tokenizerOf(modelPath, source));
 }
 
 function tokenizerOf(modelPath: string | undefined, source: LocalSettings["source"]): Tokenizer {
@@ -171,20 +214,13 @@ function printResults(record: EvaluationRecord, json: boolean): void {
   }
   const rows = Object.entries(record.results).flatMap(([task, values]) =>
     Object.entries(values).flatMap(([key, value]) => {
-      if (typeof value !== "number" || !key.endsWith(",none") || key.includes("_stderr")) return [];
-      const metric = key.slice(0, -",none".length);
-      const stderr = values[`${metric}_stderr,none`];
-      const documents = String(record["n-samples"][task]?.effective ?? "");
-      return [
-        [
-          task,
-          metric,
-          documents,
-          value.toFixed(4),
-          typeof stderr === "number" ? `± ${stderr.toFixed(4)}` : "",
-        ],
-      ];
+      const [metric, filter] = key.split(",");
+      if (typeof value !== "number" || filter === undefined || metric!.endsWith("_stderr")) return [];
+      const stderr = values[`${metric}_stderr,${filter}`];
+      const error = typeof stderr === "number" ? `± ${stderr.toFixed(4)}` : "";
+      const shots = String(record["n-shot"][task] ?? "");
+      return [[task, shots, filter, metric!, String(values["sample_len"]), value.toFixed(4), error]];
     }),
   );
-  printLine(formatTable(["task", "metric", "documents", "value", "stderr"], rows));
+  printLine(formatTable(["task", "shots", "filter", "metric", "documents", "value", "stderr"], rows));
 }

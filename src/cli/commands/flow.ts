@@ -7,13 +7,12 @@ import { MillraceError } from "../../base/errors.ts";
 import { formatDuration } from "../../base/units.ts";
 import { type Component, field } from "../../config/component.ts";
 import { engineSettings } from "../../config/engine-settings.ts";
-import { parseLimits, parseSplits } from "../../evaluate/task-registry.ts";
 import type { FlowPlan, FlowTools, WeightDtype } from "../../flow/flow-plan.ts";
 import { runFlow } from "../../flow/run-flow.ts";
 import { nativeStatus } from "../../kernels/create-ops.ts";
 import { renderMarkdown } from "../../report/markdown.ts";
 import { listenForInterrupt } from "../interrupt.ts";
-import { openLocalScorer } from "../local-scorer.ts";
+import { openLocalModel } from "../local-model.ts";
 import { createTextLogger } from "../log.ts";
 import { modelNameOf, openModel, openTokenizer } from "../model-source.ts";
 import { checkOutputFolder } from "../output-folder.ts";
@@ -21,7 +20,7 @@ import { ServerLauncher } from "../server-launcher.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { printLine, TerminalProgress } from "../terminal.ts";
 import { loadSettings } from "./bench.ts";
-import { taskSettings } from "./evaluate.ts";
+import { taskChoiceOf, taskSettings } from "./evaluate.ts";
 import { schemeSettings } from "./quantize.ts";
 
 const own = {
@@ -53,7 +52,7 @@ export function flowCommand(): Command {
 async function runFlowCommand(given: string | undefined, _options: unknown, command: Command): Promise<void> {
   const started = performance.now();
   const { scheme, groupSize, dtype } = readSettings(command, schemeSettings);
-  const { tasks, limit, split, data } = readSettings(command, taskSettings);
+  const chosen = readSettings(command, taskSettings);
   const load = readSettings(command, loadSettings);
   const modelPath = path.resolve(given ?? embeddedModel);
   const modelName = modelNameOf(modelPath);
@@ -64,10 +63,8 @@ async function runFlowCommand(given: string | undefined, _options: unknown, comm
     scheme,
     groupSize: groupSize ?? null,
     dtype,
-    tasks: chooseTasks(given, tasks),
-    limits: parseLimits(limit),
-    splits: parseSplits(split),
-    dataDir: data === undefined ? null : path.resolve(data),
+    ...taskChoiceOf(chosen),
+    tasks: chooseTasks(given, chosen.tasks),
     concurrencies: load.concurrency,
     requestsPerSeat: load.requestsPerSeat,
     minSeconds: load.minSeconds,
@@ -128,7 +125,7 @@ function refuseUnrunnable({ modelPath, inputTokens, outputTokens }: FlowPlan): v
 function flowTools(signal: AbortSignal): FlowTools {
   return {
     openModel,
-    openScorer: (modelPath, dtype) => openLocalScorer(modelPath, engineDefaults(dtype)),
+    openTaskModel: (modelPath, dtype) => openLocalModel(modelPath, engineDefaults(dtype)),
     createLauncher: (side) =>
       new ServerLauncher([side.path, "--dtype", side.dtype, "--served-model-name", side.name], signal),
     progress: new TerminalProgress(),

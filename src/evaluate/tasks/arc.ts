@@ -1,31 +1,39 @@
+import { acc, accNorm, scoreAccAndNorm } from "../metrics/choice-scores.ts";
 import { badRow, isRow, isTexts, type Row, readIndex } from "../row-reader.ts";
-import type { ChoiceDocument, ChoiceTask } from "../task.ts";
+import type { ChoiceQuestion, ChoiceTask, TaskFiles } from "../task.ts";
 
 /** AI2 Reasoning Challenge (Clark et al. 2018) as lm-eval's `arc_easy` and `arc_challenge`, version 1. */
 export const arcEasy: ChoiceTask = arcTask("arc_easy", "ARC-Easy");
 export const arcChallenge: ChoiceTask = arcTask("arc_challenge", "ARC-Challenge");
 
-function arcTask(name: string, set: string): ChoiceTask {
+export function arcFiles(set: string): TaskFiles {
   const paths = (lower: string, upper: string): string[] => [
     `arc/${set}-${lower}.jsonl`,
     `arc/${set}/${set}-${upper}.jsonl`,
     `${set}/${set}-${upper}.jsonl`,
   ];
   return {
-    kind: "multiple-choice",
+    root: "data",
+    splits: {
+      test: paths("test", "Test"),
+      validation: paths("validation", "Dev"),
+      train: paths("train", "Train"),
+    },
+    defaultSplit: "test",
+  };
+}
+
+function arcTask(name: string, set: string): ChoiceTask {
+  return {
+    kind: "multiple_choice",
     name,
     version: 1,
     summary: `${set}: grade-school science questions`,
-    files: {
-      root: "data",
-      splits: {
-        test: paths("test", "Test"),
-        validation: paths("validation", "Dev"),
-        train: paths("train", "Train"),
-      },
-      defaultSplit: "test",
-    },
+    files: arcFiles(set),
+    fewshot: { from: "split", split: "train", choice: "sample", count: 0 },
+    metrics: [acc, accNorm],
     readRow,
+    score: scoreAccAndNorm,
   };
 }
 
@@ -33,14 +41,22 @@ const forms =
   "{question, choices: {text, label}, answerKey}, {question: {stem, choices: [{text, label}]}, answerKey} or {query, choices, gold}";
 
 /** Three shapes in the wild: the hub's columns, AI2's own lines, and ready prompts with a gold index. */
-function readRow(row: Row, where: string): ChoiceDocument {
+function readRow(row: Row, where: string): ChoiceQuestion {
+  const { text, choices, gold } = readArcRow(row, where);
+  return { doc: row, text, answer: choices[gold]!, choices, gold };
+}
+
+export interface ArcRow {
+  /** `Question: …\nAnswer:` */
+  readonly text: string;
+  readonly choices: readonly string[];
+  readonly gold: number;
+}
+
+export function readArcRow(row: Row, where: string): ArcRow {
   if (typeof row["query"] === "string" && isTexts(row["choices"])) {
-    return {
-      doc: row,
-      context: row["query"],
-      choices: row["choices"],
-      gold: readIndex(row["gold"], row["choices"].length, where),
-    };
+    const { query, choices } = row;
+    return { text: query, choices, gold: readIndex(row["gold"], choices.length, where) };
   }
   const { question, choices, answerKey } = row;
   const stem = isRow(question) ? question["stem"] : question;
@@ -49,11 +65,10 @@ function readRow(row: Row, where: string): ChoiceDocument {
   if (typeof stem !== "string" || gold < 0 || texts.length !== labels.length) {
     throw badRow(where, "is not an ARC question", forms);
   }
-  return { doc: row, context: `Question: ${stem}\nAnswer:`, choices: texts, gold };
+  return { text: `Question: ${stem}\nAnswer:`, choices: texts, gold };
 }
 
 function readChoices(value: unknown): { texts: string[]; labels: string[] } {
-  const empty = { texts: [], labels: [] };
   if (Array.isArray(value)) {
     const items = (value as unknown[]).filter(isRow);
     return {
@@ -61,6 +76,6 @@ function readChoices(value: unknown): { texts: string[]; labels: string[] } {
       labels: items.map((item) => String(item["label"])),
     };
   }
-  if (!isRow(value) || !isTexts(value["text"]) || !isTexts(value["label"])) return empty;
+  if (!isRow(value) || !isTexts(value["text"]) || !isTexts(value["label"])) return { texts: [], labels: [] };
   return { texts: value["text"], labels: value["label"] };
 }

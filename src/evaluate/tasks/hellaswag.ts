@@ -1,10 +1,11 @@
+import { acc, accNorm, scoreAccAndNorm } from "../metrics/choice-scores.ts";
 import { capitalize, strip } from "../python-text.ts";
 import { badRow, isTexts, type Row, readIndex } from "../row-reader.ts";
-import type { ChoiceDocument, ChoiceTask } from "../task.ts";
+import type { ChoiceQuestion, ChoiceTask } from "../task.ts";
 
 /** HellaSwag (Zellers et al. 2019) as lm-eval's `hellaswag`, version 1. */
 export const hellaswag: ChoiceTask = {
-  kind: "multiple-choice",
+  kind: "multiple_choice",
   name: "hellaswag",
   version: 1,
   summary: "HellaSwag: which ending follows",
@@ -20,28 +21,31 @@ export const hellaswag: ChoiceTask = {
     },
     defaultSplit: "validation",
   },
+  fewshot: { from: "split", split: "train", choice: "sample", count: 0, dropsOwnRow: true },
+  metrics: [acc, accNorm],
   readRow,
+  score: scoreAccAndNorm,
 };
 
 const forms =
   "{activity_label, ctx_a, ctx_b, endings, label}, {activity_label, ctx, endings, label} or {query, choices, gold}";
 
-function readRow(row: Row, where: string): ChoiceDocument {
+function readRow(row: Row, where: string): ChoiceQuestion {
+  const { text, choices, gold } = readAnyForm(row, where);
+  return { doc: row, text, answer: choices[gold]!, choices, gold };
+}
+
+function readAnyForm(row: Row, where: string): Pick<ChoiceQuestion, "text" | "choices" | "gold"> {
   if (typeof row["query"] === "string" && isTexts(row["choices"])) {
-    return {
-      doc: row,
-      context: row["query"],
-      choices: row["choices"],
-      gold: readIndex(row["gold"], row["choices"].length, where),
-    };
+    const { query, choices } = row;
+    return { text: query, choices, gold: readIndex(row["gold"], choices.length, where) };
   }
   const { activity_label: activity, endings, label } = row;
   const context = contextOf(row);
   if (typeof activity !== "string" || context === null || !isTexts(endings))
     throw badRow(where, "is not a HellaSwag row", forms);
   return {
-    doc: row,
-    context: clean(`${activity}: ${context}`),
+    text: clean(`${activity}: ${context}`),
     choices: endings.map(clean),
     gold: readIndex(label, endings.length, where),
   };

@@ -1,9 +1,12 @@
-import { pythonPattern, strip } from "../python-text.ts";
-import type { RollingTask, TextDocument } from "../task.ts";
+import { perplexities, scorePerplexities } from "../metrics/perplexities.ts";
+import { pythonRegExp } from "../python-regexp.ts";
+import { strip } from "../python-text.ts";
+import { readTexts } from "../row-reader.ts";
+import type { RollingTask } from "../task.ts";
 
 /** WikiText-2 (Merity et al. 2016), one document per article, as lm-eval's `wikitext`, version 2. */
 export const wikitext: RollingTask = {
-  kind: "rolling",
+  kind: "loglikelihood_rolling",
   name: "wikitext",
   version: 2,
   summary: "WikiText-2 raw: perplexity over whole articles",
@@ -15,11 +18,15 @@ export const wikitext: RollingTask = {
       train: ["wikitext-2-raw/wiki.train.raw"],
     },
     defaultSplit: "test",
+    parse: (text) => splitPages(text).map((page) => ({ page })),
   },
-  readFile: (text) =>
-    splitPages(text).map(
-      (page): TextDocument => ({ doc: { page }, text: detokenize(page), countedText: page }),
-    ),
+  fewshot: { from: "none", count: 0 },
+  metrics: perplexities,
+  readRow: (doc, where) => {
+    const { page } = readTexts(doc, ["page"], where);
+    return { doc, text: detokenize(page), countedText: page };
+  },
+  score: scorePerplexities,
 };
 
 /** An article begins at a line " = Title = "; deeper headings have more signs. */
@@ -41,11 +48,11 @@ const rules: readonly Rule[] = [
   [" @,@ ", ","],
   [" @.@ ", "."],
   ...[":", ";", ".", "!", "?", ","].map((sign): Rule => [` ${sign} `, `${sign} `]),
-  [pythonPattern(String.raw`\(\s*([^\)]*?)\s*\)`), "($1)"],
-  [pythonPattern(String.raw`\[\s*([^\]]*?)\s*\]`), "[$1]"],
-  [pythonPattern(String.raw`\{\s*([^\}]*?)\s*\}`), "{$1}"],
-  [pythonPattern(String.raw`"\s*([^"]*?)\s*"`), '"$1"'],
-  [pythonPattern(String.raw`'\s*([^']*?)\s*'`), "'$1'"],
+  [pythonRegExp(String.raw`\(\s*([^\)]*?)\s*\)`, "g"), "($1)"],
+  [pythonRegExp(String.raw`\[\s*([^\]]*?)\s*\]`, "g"), "[$1]"],
+  [pythonRegExp(String.raw`\{\s*([^\}]*?)\s*\}`, "g"), "{$1}"],
+  [pythonRegExp(String.raw`"\s*([^"]*?)\s*"`, "g"), '"$1"'],
+  [pythonRegExp(String.raw`'\s*([^']*?)\s*'`, "g"), "'$1'"],
   ["= = = =", "===="],
   ["= = =", "==="],
   ["= =", "=="],

@@ -1,23 +1,28 @@
 import type { EngineSettings } from "../config/engine-settings.ts";
 import { startEngineWorker } from "../engine/worker-client.ts";
-import type { OpenScorer } from "../flow/flow-plan.ts";
+import { TokenModel } from "../evaluate/requests/token-model.ts";
+import type { TaskModel } from "../flow/flow-plan.ts";
+import { createEngineCompleter } from "../text/engine-completer.ts";
 import { engineOptionsOf, openModel, openTokenizer } from "./model-source.ts";
 
-/** Opens a model in a worker for log-likelihoods. */
-export async function openLocalScorer(
+/** Opens a model in a worker to answer tasks. */
+export async function openLocalModel(
   modelPath: string,
   settings: EngineSettings,
   given: { readonly tokenizer?: string | undefined } = {},
-): Promise<OpenScorer> {
+): Promise<TaskModel> {
   const checkpoint = openModel(modelPath);
   const { tokenizer } = openTokenizer(checkpoint, given);
   checkpoint.close();
   const client = await startEngineWorker(engineOptionsOf(modelPath, settings));
   const { info } = client;
   return {
-    scorer: client,
-    tokenizer,
-    maxLength: info.maxModelLen,
+    model: new TokenModel({
+      tokenizer,
+      maxLength: info.maxModelLen,
+      scorer: client,
+      completer: createEngineCompleter(client, tokenizer),
+    }),
     modelArgs: {
       pretrained: modelPath,
       dtype: info.dtype,

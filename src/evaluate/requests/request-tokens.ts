@@ -1,7 +1,7 @@
-import { MillraceError } from "../base/errors.ts";
-import type { ScoreRequest } from "../protocol/engine-client.ts";
-import type { Tokenizer } from "../tokenizer/tokenizer.ts";
-import { numCodePoints, stripEnd } from "./python-text.ts";
+import { MillraceError } from "../../base/errors.ts";
+import type { ScoreRequest } from "../../protocol/engine-client.ts";
+import type { Tokenizer } from "../../tokenizer/tokenizer.ts";
+import { numCodePoints, stripEnd } from "../python-text.ts";
 
 /** How texts become token ids, with what a run needs of its tokenizer. */
 export interface RequestEncoder {
@@ -95,4 +95,20 @@ function prefixToken(tokenizer: Tokenizer): number {
     "no_tokenizer",
     "The tokenizer names neither a BOS nor an EOS token, and one must stand before the first scored token. Give another with --tokenizer.",
   );
+}
+
+/**
+ * Token ids of a prompt to be continued by at most `maxNewTokens`; what does not fit beside them is cut off at the
+ * left. Throws `context_length_exceeded` where no room is left for the prompt.
+ */
+export function encodePrompt(encoder: RequestEncoder, prompt: string, maxNewTokens: number): number[] {
+  const room = encoder.maxLength - maxNewTokens;
+  if (room < 1) {
+    throw new MillraceError(
+      "context_length_exceeded",
+      `The task asks for answers of up to ${maxNewTokens} tokens; the model has a context of ${encoder.maxLength}, which leaves none for the prompt. Raise --max-model-len, or lower the answer with --gen-kwargs max_gen_toks=${Math.floor(encoder.maxLength / 2)}.`,
+      { param: "--gen-kwargs" },
+    );
+  }
+  return encodeText(encoder.tokenizer, prompt).slice(-room);
 }

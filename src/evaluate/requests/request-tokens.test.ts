@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { createCharacterTokenizer, prefixId } from "../../tests/character-tokenizer.ts";
+import { createCharacterTokenizer, prefixId } from "../../../tests/character-tokenizer.ts";
 import { encodePair, encodeRolling } from "./request-tokens.ts";
 
 const tokenizer = createCharacterTokenizer();

@@ -1,0 +1,168 @@
+import { MillraceError } from "../base/errors.ts";
+import {
+  answerDelimiter,
+  buildPrompt,
+  defaultDelimiters,
+  type PromptSettings,
+} from "./prompts/build-prompt.ts";
+import { createShotSource, numShots } from "./prompts/shots.ts";
+import type {
+  GenerationLimits,
+  LanguageModel,
+  ModelRequest,
+  PreparedRequest,
+  Prompt,
+} from "./requests/model-request.ts";
+import type {
+  ChoiceQuestion,
+  GenerationTask,
+  PromptParts,
+  Question,
+  Shot,
+  Task,
+  TextQuestion,
+} from "./task.ts";
+import type { TaskData } from "./task-data.ts";
+
+/** lm-eval's longest answer where a task names none. */
+const defaultAnswerTokens = 256;
+
+/** One document with what is asked of the model for it. */
+export interface PreparedDocument {
+  readonly question: Question | TextQuestion;
+  /** [context, continuation] for each choice, [prompt, generation settings], or [text]: what a sample record keeps. */
+  readonly arguments: readonly (readonly unknown[])[];
+  readonly requests: readonly PreparedRequest[];
+}
+
+/** A task with its documents read, limited and turned into requests. */
+export interface PreparedTask {
+  readonly task: Task;
+  readonly split: string;
+  readonly numShots: number;
+  /** Before any limit. */
+  readonly numDocuments: number;
+  readonly documents: readonly PreparedDocument[];
+}
+
+export interface TaskSettings {
+  readonly split: string | null;
+  readonly limit: number | null;
+  /** Null for the task's own number. */
+  readonly numFewshot: number | null;
+  readonly prompts: PromptSettings;
+}
+
+/** Reads a task and encodes all that it asks. Throws what a task's files, settings and requests can throw. */
+export function prepareTask(
+  task: Task,
+  settings: TaskSettings,
+  data: TaskData,
+  model: LanguageModel,
+): PreparedTask {
+  const all = data.questions(task, settings.split);
+  const shotsOf = createShotSource(task, settings.numFewshot, {
+    questions: (split) => data.questions(task, split) as Question[],
+    listed: () => data.shots(task),
+  });
+  const documents = all.slice(0, settings.limit ?? undefined).map((question): PreparedDocument => {
+    const asked = askQuestion(task, question, shotsOf(question), { prompts: settings.prompts, model });
+    return {
+      question,
+      arguments: asked.map(argumentsOf),
+      requests: asked.map(({ request }) => model.prepare(request)),
+    };
+  });
+  return {
+    task,
+    split: settings.split ?? task.files.defaultSplit,
+    numShots: numShots(task, settings.numFewshot),
+    numDocuments: all.length,
+    documents,
+  };
+}
+
+/** A request, with the generation settings as the task's definition has them. */
+interface Asked {
+  readonly request: ModelRequest;
+  readonly settings?: unknown;
+}
+
+interface Asking {
+  readonly prompts: PromptSettings;
+  readonly model: LanguageModel;
+}
+
+function argumentsOf({ request, settings }: Asked): readonly unknown[] {
+  if (request.kind === "loglikelihood") return [request.context, request.continuation];
+  return request.kind === "rolling" ? [request.text] : [request.prompt, settings];
+}
+
+function askQuestion(
+  task: Task,
+  question: ReturnType<Task["readRow"]>,
+  shots: readonly Shot[],
+  asking: Asking,
+): Asked[] {
+  const parts = task.prompt ?? {};
+  if (task.kind === "loglikelihood_rolling") return [{ request: { kind: "rolling", text: question.text } }];
+  if (task.kind === "generate_until") return [askForText(task, question, shots, asking)];
+  const delimiter = answerDelimiter(parts, asking.prompts);
+  const contextOf = (text: string): string =>
+    renderPrompt(buildPrompt(parts, shots, text, asking.prompts), parts, asking.model);
+  const { answer } = question as Question;
+  if (task.kind === "loglikelihood") {
+    return [
+      {
+        request: {
+          kind: "loglikelihood",
+          context: contextOf(question.text),
+          continuation: delimiter + answer,
+        },
+      },
+    ];
+  }
+  const { choices } = question as ChoiceQuestion;
+  const context = contextOf(task.hasChoiceContexts === true ? "" : question.text);
+  return choices.map((choice): Asked => {
+    const pair = task.hasChoiceContexts === true ? [context + choice, answer] : [context, choice];
+    return { request: { kind: "loglikelihood", context: pair[0]!, continuation: delimiter + pair[1]! } };
+  });
+}
+
+function askForText(
+  task: GenerationTask,
+  question: { readonly text: string },
+  shots: readonly Shot[],
+  { prompts, model }: Asking,
+): Asked {
+  const parts = task.prompt ?? {};
+  const built = buildPrompt(parts, shots, question.text, prompts);
+  // Endpoints that take messages only have no template of ours.
+  const prompt =
+    typeof built === "string" || model.renderChat === null ? built : renderPrompt(built, parts, model);
+  return {
+    request: { kind: "generation", prompt, limits: generationLimits(task, parts) },
+    settings: task.generation,
+  };
+}
+
+function generationLimits({ generation }: GenerationTask, parts: PromptParts): GenerationLimits {
+  const isGreedy = generation.do_sample === false || generation.temperature === undefined;
+  return {
+    until: generation.until ?? [parts.fewshotDelimiter ?? defaultDelimiters.fewshot],
+    maxNewTokens: generation.max_gen_toks ?? defaultAnswerTokens,
+    temperature: isGreedy ? 0 : generation.temperature,
+    topP: generation.top_p ?? 1,
+  };
+}
+
+function renderPrompt(prompt: Prompt, parts: PromptParts, { renderChat }: LanguageModel): string {
+  if (typeof prompt === "string") return prompt;
+  if (renderChat !== null) return renderChat(prompt, parts.genPrefix !== undefined);
+  throw new MillraceError(
+    "evaluation_unsupported",
+    "Log-likelihoods of chat prompts need the model's chat template, and there is none. Give one with --chat-template, or leave out --apply-chat-template.",
+    { param: "--apply-chat-template" },
+  );
+}

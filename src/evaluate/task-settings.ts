@@ -1,0 +1,57 @@
+import { MillraceError } from "../base/errors.ts";
+import { expandTasks } from "./task-registry.ts";
+
+/** A setting for all tasks, or for single ones. */
+export interface PerTask<T> {
+  readonly forAll: T | null;
+  readonly byTask: ReadonlyMap<string, T>;
+}
+
+export function settingFor<T>(setting: PerTask<T>, task: string): T | null {
+  return setting.byTask.get(task) ?? setting.forAll;
+}
+
+/** `--limit 100` or `--limit wikitext=4,arc_easy=100`. Throws `invalid_option` or `unknown_task`. */
+export function parseLimits(text: string | null | undefined): PerTask<number> {
+  return parsePerTask(text, "--limit", "a number of documents above 0", (value) =>
+    /^\d+$/.test(value) && Number(value) > 0 ? Number(value) : undefined,
+  );
+}
+
+/** `--split validation` or `--split arc_easy=validation`. Throws `invalid_option` or `unknown_task`. */
+export function parseSplits(text: string | null | undefined): PerTask<string> {
+  return parsePerTask(text, "--split", "the name of a split", (value) =>
+    /^\w+$/.test(value) ? value : undefined,
+  );
+}
+
+/** `--num-fewshot 5` or `--num-fewshot gsm8k=5,mmlu=0`. Throws `invalid_option` or `unknown_task`. */
+export function parseNumFewshot(text: string | null | undefined): PerTask<number> {
+  return parsePerTask(text, "--num-fewshot", "a number of shots", (value) =>
+    /^\d{1,4}$/.test(value) ? Number(value) : undefined,
+  );
+}
+
+function parsePerTask<T>(
+  text: string | null | undefined,
+  option: string,
+  allowed: string,
+  read: (value: string) => T | undefined,
+): PerTask<T> {
+  let forAll: T | null = null;
+  const byTask = new Map<string, T>();
+  for (const part of text?.split(",") ?? []) {
+    const [, task, value = ""] = /^\s*(?:([^=]+)=)?([^=]*?)\s*$/.exec(part) ?? [];
+    const setting = read(value);
+    if (setting === undefined || (task === undefined && forAll !== null)) {
+      throw new MillraceError(
+        "invalid_option",
+        `${option} is "${text}"; it takes ${allowed} for all tasks, or task=value pairs with commas. Correct "${part}".`,
+        { param: option },
+      );
+    }
+    if (task === undefined) forAll = setting;
+    else for (const { name } of expandTasks([task.trim()]).tasks) byTask.set(name, setting);
+  }
+  return { forAll, byTask };
+}

@@ -1,0 +1,35 @@
+/** What is written, and how. */
+export interface CompletionSettings {
+  /** Texts that end the answer before them. */
+  readonly stop: readonly string[];
+  /** Token ids that end the answer, besides the model's own end tokens. */
+  readonly stopTokenIds: readonly number[];
+  readonly maxTokens: number;
+  /** 0 = greedy. */
+  readonly temperature: number;
+  readonly topP: number;
+}
+
+export interface Completion {
+  readonly text: string;
+  /** `length`: it ran into `maxTokens`. */
+  readonly finishReason: "stop" | "length";
+}
+
+/** Continues token ids with text. What `evaluate/` knows of an engine or server that writes. */
+export interface Completer {
+  complete(
+    tokenIds: readonly number[],
+    settings: CompletionSettings,
+    signal: AbortSignal | undefined,
+  ): Promise<Completion>;
+}
+
+/** Answers chat messages. */
+export interface ChatCompleter {
+  complete(
+    messages: readonly { readonly role: string; readonly content: string | null }[],
+    settings: CompletionSettings,
+    signal: AbortSignal | undefined,
+  ): Promise<Completion>;
+}

@@ -1,6 +1,7 @@
 import { MillraceError } from "../base/errors.ts";
 import type { Task, TaskGroup } from "./task.ts";
 import { arcChallenge, arcEasy } from "./tasks/arc.ts";
+import { bbhGroups, bbhTasks } from "./tasks/bbh.ts";
 import { gsm8k, gsm8kCot, gsm8kCotZeroshot } from "./tasks/gsm8k.ts";
 import { hellaswag } from "./tasks/hellaswag.ts";
 import { lambadaOpenai } from "./tasks/lambada.ts";
@@ -31,9 +32,10 @@ export const tasks: readonly Task[] = [
   gsm8kCot,
   gsm8kCotZeroshot,
   ...mmluTasks,
+  ...bbhTasks,
 ];
 
-export const groups: readonly TaskGroup[] = [...mmluGroups];
+export const groups: readonly TaskGroup[] = [...mmluGroups, ...bbhGroups];
 
 const tasksByName = new Map(tasks.map((task) => [task.name, task]));
 const groupsByName = new Map(groups.map((group) => [group.name, group]));

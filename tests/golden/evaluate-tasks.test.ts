@@ -82,6 +82,12 @@ function expectEqualToGolden(record: EvaluationRecord, golden: readonly GoldenSa
   }
 }
 
+/** A group over the tasks of a run, given as a group of these tasks. */
+function expectEqualGroup(record: EvaluationRecord, group: string, run: string): void {
+  const { sample_count: _counts, ...wanted } = readJson("results-samples.json")[run]![group]!;
+  expect(record.groups[group]).toMatchObject(wanted);
+}
+
 const keyOf = (sample: { readonly doc_id: number; readonly filter: string }): string =>
   `${sample.doc_id} ${sample.filter}`;
 
@@ -94,7 +100,7 @@ const hellaswagRuns = [
 /** The data, with the few-shot pools that the recorded runs had in place of train splits. */
 function makeDataFolder(): string {
   const made = mkdtempSync(path.join(tmpdir(), "millrace-"));
-  for (const name of ["piqa", "mmlu", "gsm8k", "truthfulqa", "lambada", "wikitext-2-raw"]) {
+  for (const name of ["piqa", "mmlu", "gsm8k", "truthfulqa", "lambada", "wikitext-2-raw", "bbh"]) {
     symlinkSync(testData("data", name), path.join(made, name));
   }
   mkdirSync(path.join(made, "arc"));
@@ -149,6 +155,8 @@ const runs: readonly Run[] = [
   { file: "mmlu", run: "mmlu generative 2-shot", options: { numFewshot: parseNumFewshot("2") } },
   { file: "gsm8k", run: "gsm8k 5-shot", options: {} },
   { file: "gsm8k_cot", run: "gsm8k_cot 8-shot", options: {} },
+  { file: "bbh", run: "bbh cot_fewshot", options: {} },
+  { file: "bbh", run: "bbh cot_zeroshot (25 of 27)", options: {} },
 ];
 
 describeWithData("tasks against lm-eval's own records", () => {
@@ -173,6 +181,17 @@ describeWithData("tasks against lm-eval's own records", () => {
       ...options,
     });
     expectEqualToGolden(record, golden);
+  });
+
+  it("pools the tasks of a group as lm-eval does", async () => {
+    const golden = readRun("bbh", "bbh cot_fewshot");
+    const record = await evaluateTasks({
+      tasks: ["bbh_cot_fewshot"],
+      limits: parseLimits("3"),
+      dataDir: folder,
+      model: createMadeUpModel(answersOf(golden)),
+    });
+    expectEqualGroup(record, "bbh_cot_fewshot", "bbh cot_fewshot (groups)");
   });
 
   it("takes the ready prompts of the HellaSwag sample as they are", async () => {

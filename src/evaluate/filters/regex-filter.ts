@@ -11,8 +11,7 @@ export function regexFilter(pattern: string, select = 0, fallback: string = inva
   return (answer) => {
     const found = findAll(regexp, answer).at(select);
     if (found === undefined) return fallback;
-    const text = found.find((part) => part !== "");
-    return text === undefined ? fallback : strip(text);
+    return strip(found.length === 1 ? found[0]! : (found.find((part) => part !== "") ?? fallback));
   };
 }
 

@@ -237,6 +237,11 @@ export const errorCatalogue = {
     when: "A task needs something of the model that it cannot give: log-likelihoods, written answers, a chat template.",
     remedy: "Choose other tasks, or reach the model in another way, as the message says.",
   },
+  sandbox_unavailable: {
+    kind: "environment",
+    when: "A task runs programs that the model wrote, and no sandbox for them can be made.",
+    remedy: "Run it on Linux with user namespaces, util-linux and python3, or leave the task out.",
+  },
   unknown_task: {
     kind: "caller",
     when: "An evaluation task is not known.",

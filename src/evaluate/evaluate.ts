@@ -1,12 +1,15 @@
+import { MillraceError } from "../base/errors.ts";
 import { type Progress, silentProgress } from "../base/progress.ts";
 import { version } from "../base/version.ts";
 import type { EvaluationRecord, EvaluationSample } from "../records/evaluation.ts";
+import type { CodeRunner } from "./code/code-runner.ts";
 import { type PreparedTask, prepareTask } from "./prepare-task.ts";
 import { type PromptSettings, plainPrompts } from "./prompts/build-prompt.ts";
 import type { LanguageModel, ModelResponse } from "./requests/model-request.ts";
 import { sendAll } from "./requests/request-pool.ts";
 import { aggregateSamples, describeRun } from "./results.ts";
 import { makeSamples } from "./sample.ts";
+import { isProgramTask } from "./task.ts";
 import { TaskData } from "./task-data.ts";
 import { expandTasks } from "./task-registry.ts";
 import { type PerTask, settingFor } from "./task-settings.ts";
@@ -23,6 +26,8 @@ export interface EvaluationOptions {
   readonly dataDir?: string | null;
   readonly prompts?: PromptSettings;
   readonly model: LanguageModel;
+  /** Runs programs that the model writes; without it, tasks that need them are refused. */
+  readonly codeRunner?: CodeRunner | null;
   /** Requests in flight; default 64. */
   readonly concurrency?: number;
   /** Resamples behind the standard error of perplexities; default lm-eval's 100,000. */
@@ -53,6 +58,7 @@ export async function evaluateTasks(options: EvaluationOptions): Promise<Evaluat
     setting === undefined ? null : settingFor(setting, name);
   const prepared = tasks.map((task) => {
     const { name } = task;
+    if (isProgramTask(task) && !options.codeRunner) throw needsCodeRunner(name);
     const settings = {
       split: of(options.splits, name),
       limit: of(options.limits, name),
@@ -85,6 +91,14 @@ export async function evaluateTasks(options: EvaluationOptions): Promise<Evaluat
   };
 }
 
+function needsCodeRunner(task: string): MillraceError {
+  return new MillraceError(
+    "evaluation_unsupported",
+    `Task ${task} runs programs that the model writes, and that was not allowed. Say --allow-code-execution; they run in a sandbox without network, with limits on time, memory and files.`,
+    { param: "--allow-code-execution" },
+  );
+}
+
 async function runTask(prepared: PreparedTask, options: EvaluationOptions): Promise<EvaluationSample[]> {
   const { task, documents } = prepared;
   const progress = options.progress ?? silentProgress;
@@ -93,7 +107,12 @@ async function runTask(prepared: PreparedTask, options: EvaluationOptions): Prom
   const responses: ModelResponse[][] = documents.map(() => []);
   const waiting = documents.map((document) => document.requests.length);
   const samples: EvaluationSample[] = [];
+  const made: Promise<void>[] = [];
   let numDone = 0;
+  const collect = async (owner: number): Promise<void> => {
+    const given = { responses: responses[owner]!, codeRunner: options.codeRunner ?? null };
+    samples.push(...(await makeSamples(task, owner, documents[owner]!, given)));
+  };
   progress.start(`evaluate ${task.name}`, requests.length);
   await sendAll(requests, longestFirst(documents), {
     concurrency: options.concurrency ?? defaults.concurrency,
@@ -102,12 +121,12 @@ async function runTask(prepared: PreparedTask, options: EvaluationOptions): Prom
       const { owner, place } = owners[index]!;
       responses[owner]![place] = response;
       waiting[owner]! -= 1;
-      if (waiting[owner] === 0)
-        samples.push(...makeSamples(task, owner, documents[owner]!, responses[owner]!));
+      if (waiting[owner] === 0) made.push(collect(owner));
       numDone += 1;
       progress.update(numDone, runningScore(prepared, samples));
     },
   });
+  await Promise.all(made);
   progress.finish(`${task.name}: ${runningScore(prepared, samples)}`);
   return samples.toSorted((a, b) => a.doc_id - b.doc_id);
 }

@@ -16,6 +16,7 @@ import type {
 import type {
   ChoiceQuestion,
   GenerationTask,
+  ProgramTask,
   PromptParts,
   Question,
   Shot,
@@ -62,7 +63,7 @@ export function prepareTask(
 ): PreparedTask {
   const all = data.questions(task, settings.split);
   const shotsOf = createShotSource(task, settings.numFewshot, {
-    questions: (split) => data.questions(task, split) as Question[],
+    questions: (split) => data.shotsOfSplit(task, split),
     listed: () => data.shots(task),
   });
   const documents = all.slice(0, settings.limit ?? undefined).map((question): PreparedDocument => {
@@ -131,7 +132,7 @@ function askQuestion(
 }
 
 function askForText(
-  task: GenerationTask,
+  task: GenerationTask | ProgramTask,
   question: { readonly text: string },
   shots: readonly Shot[],
   { prompts, model }: Asking,
@@ -147,7 +148,10 @@ function askForText(
   };
 }
 
-function generationLimits({ generation }: GenerationTask, parts: PromptParts): GenerationLimits {
+function generationLimits(
+  { generation }: GenerationTask | ProgramTask,
+  parts: PromptParts,
+): GenerationLimits {
   const isGreedy = generation.do_sample === false || generation.temperature === undefined;
   return {
     until: generation.until ?? [parts.fewshotDelimiter ?? defaultDelimiters.fewshot],

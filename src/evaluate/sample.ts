@@ -1,18 +1,27 @@
 import { createHash } from "node:crypto";
+import { invariant } from "../base/invariant.ts";
 import type { EvaluationSample } from "../records/evaluation.ts";
+import type { CodeRunner } from "./code/code-runner.ts";
 import { applyFilters, noFilter } from "./filters/filter.ts";
 import type { Score, Scores } from "./metrics/metric.ts";
 import type { PreparedDocument } from "./prepare-task.ts";
 import type { Answer, Likelihood, ModelResponse } from "./requests/model-request.ts";
-import type { ChoiceQuestion, Question, Task, TextQuestion } from "./task.ts";
+import {
+  type ChoiceQuestion,
+  isProgramTask,
+  type ProgramTask,
+  type Question,
+  type Task,
+  type TextQuestion,
+} from "./task.ts";
 
 /** The records of one document: one, or one for each filter of a task that has them. */
-export function makeSamples(
+export async function makeSamples(
   task: Task,
   index: number,
   document: PreparedDocument,
-  responses: readonly ModelResponse[],
-): EvaluationSample[] {
+  { responses, codeRunner }: Responses,
+): Promise<EvaluationSample[]> {
   if (task.kind !== "generate_until") {
     const { filtered, scores } = scoreLikelihoods(task, document, responses as Likelihood[]);
     return [
@@ -21,11 +30,34 @@ export function makeSamples(
   }
   const question = document.question as Question;
   const answers = (responses as Answer[]).map(({ text }) => text);
-  return task.filters.map((pipeline) => {
+  const samples: EvaluationSample[] = [];
+  for (const pipeline of task.filters) {
     const filtered = answers.map((answer) => applyFilters(pipeline, answer, question));
-    const scores = task.score(question, filtered[0]!);
-    return sampleOf({ task, index, document, filter: pipeline.name, responses: answers, filtered, scores });
-  });
+    const scores = isProgramTask(task)
+      ? await scoreProgram(task, question, filtered[0]!, codeRunner)
+      : task.score(question, filtered[0]!);
+    samples.push(
+      sampleOf({ task, index, document, filter: pipeline.name, responses: answers, filtered, scores }),
+    );
+  }
+  return samples;
+}
+
+/** What the model gave for one document, and where programs among it run. */
+export interface Responses {
+  readonly responses: readonly ModelResponse[];
+  readonly codeRunner: CodeRunner | null;
+}
+
+async function scoreProgram(
+  task: ProgramTask,
+  question: Question,
+  answer: string,
+  codeRunner: CodeRunner | null,
+): Promise<Scores> {
+  invariant(codeRunner !== null, "programs are only asked for where they can run");
+  const { hasPassed } = await codeRunner.run(task.programOf(question, answer));
+  return { [task.metrics[0]!.name]: hasPassed ? 1 : 0 };
 }
 
 type LikelihoodRecord = readonly [logLikelihood: number, isGreedy: boolean] | number;

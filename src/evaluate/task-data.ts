@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { gunzipSync } from "node:zlib";
 import { MillraceError } from "../base/errors.ts";
 import { badRow, parseJsonLines, type Row } from "./row-reader.ts";
-import type { Shot, Task } from "./task.ts";
+import type { Question, Shot, Task } from "./task.ts";
 
 /** Folder of the tasks that come with Millrace; two up from src/evaluate and dist/evaluate alike. */
 const embeddedFolder = fileURLToPath(new URL("../../models/pebble/task/", import.meta.url));
@@ -40,6 +40,13 @@ export class TaskData {
       );
     }
     return questions;
+  }
+
+  /** The rows of a split as shots, with the row that each was. Errors as for `questions`. */
+  shotsOfSplit(task: Task, split: string): Question[] {
+    const { readShot } = task;
+    if (readShot === undefined) return this.questions(task, split) as Question[];
+    return this.questions(task, split).map(({ doc }) => ({ doc, ...readShot(doc, `task ${task.name}`) }));
   }
 
   /** The shots that a task keeps in a file of their own; none where it does not. Errors as for `questions`. */

@@ -2,9 +2,11 @@ import { MillraceError } from "../base/errors.ts";
 import type { Task, TaskGroup } from "./task.ts";
 import { arcChallenge, arcEasy } from "./tasks/arc.ts";
 import { bbhGroups, bbhTasks } from "./tasks/bbh.ts";
+import { humaneval, mbpp } from "./tasks/code.ts";
 import { gsm8k, gsm8kCot, gsm8kCotZeroshot } from "./tasks/gsm8k.ts";
 import { hellaswag } from "./tasks/hellaswag.ts";
 import { lambadaOpenai } from "./tasks/lambada.ts";
+import { mathGroups, mathTasks } from "./tasks/math.ts";
 import { mmluGroups, mmluTasks } from "./tasks/mmlu.ts";
 import { pebble, pebbleText } from "./tasks/pebble.ts";
 import { boolq, openbookqa, piqa, sciq } from "./tasks/simple-choices.ts";
@@ -31,11 +33,14 @@ export const tasks: readonly Task[] = [
   gsm8k,
   gsm8kCot,
   gsm8kCotZeroshot,
+  ...mathTasks,
+  humaneval,
+  mbpp,
   ...mmluTasks,
   ...bbhTasks,
 ];
 
-export const groups: readonly TaskGroup[] = [...mmluGroups, ...bbhGroups];
+export const groups: readonly TaskGroup[] = [...mmluGroups, ...mathGroups, ...bbhGroups];
 
 const tasksByName = new Map(tasks.map((task) => [task.name, task]));
 const groupsByName = new Map(groups.map((group) => [group.name, group]));

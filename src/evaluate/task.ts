@@ -94,6 +94,8 @@ interface TaskBase {
   readonly fewshot: Fewshot;
   readonly prompt?: PromptParts;
   readonly metrics: readonly MetricDefinition[];
+  /** How a row reads as a shot, where that differs from the question. */
+  readonly readShot?: (row: Row, where: string) => Shot;
 }
 
 /** Scored by the log-likelihood of each answer after the question. */
@@ -120,14 +122,27 @@ export interface RollingTask extends TaskBase {
   readonly score: (question: TextQuestion, logLikelihood: number) => Scores;
 }
 
-/** Scored by what the model writes. */
-export interface GenerationTask extends TaskBase {
+interface WritingTask extends TaskBase {
   readonly kind: "generate_until";
   readonly readRow: (row: Row, where: string) => Question;
   readonly generation: GenerationSettings;
   /** Each gives a row of results of its own. */
   readonly filters: readonly FilterPipeline[];
+}
+
+/** Scored by what the model writes. */
+export interface GenerationTask extends WritingTask {
   readonly score: (question: Question, answer: string) => Scores;
+}
+
+/** Scored by whether the program that the model writes passes its tests; the only metric is 0 or 1. */
+export interface ProgramTask extends WritingTask {
+  /** The whole Python program to run. */
+  readonly programOf: (question: Question, answer: string) => string;
+}
+
+export function isProgramTask(task: Task): task is ProgramTask {
+  return "programOf" in task;
 }
 
 /** lm-eval's `generation_kwargs`, in its order and words. */
@@ -141,7 +156,7 @@ export interface GenerationSettings {
   readonly top_p?: number;
 }
 
-export type Task = ChoiceTask | LikelihoodTask | RollingTask | GenerationTask;
+export type Task = ChoiceTask | LikelihoodTask | RollingTask | GenerationTask | ProgramTask;
 
 /** Several tasks, or groups of them, reported together. */
 export interface TaskGroup {

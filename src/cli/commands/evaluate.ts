@@ -7,6 +7,7 @@ import { type Component, field, type Values } from "../../config/component.ts";
 import { engineSettings, sourceSettings } from "../../config/engine-settings.ts";
 import { textList } from "../../config/value-schemas.ts";
 import { checkTasks, type TaskChoice } from "../../evaluate/check-tasks.ts";
+import { createSandbox } from "../../evaluate/code/sandbox.ts";
 import { evaluateTasks } from "../../evaluate/evaluate.ts";
 import { type PromptSettings, plainPrompts } from "../../evaluate/prompts/build-prompt.ts";
 import { groups as allGroups, tasks as allTasks } from "../../evaluate/task-registry.ts";
@@ -80,6 +81,11 @@ const own = {
     z.string().optional(),
     "system message, or text before everything",
   ),
+  allowCodeExecution: field(
+    "--allow-code-execution",
+    z.boolean().default(false),
+    "let tasks run the programs that the model writes, in a sandbox",
+  ),
   out: field("--out <folder>", z.string().optional(), "write evaluation.json and the samples here"),
   json: field("--json", z.boolean().default(false), "print the results as JSON"),
 } satisfies Component;
@@ -122,6 +128,7 @@ async function runEvaluate(
   }
   checkTasks(choice);
   if (out !== undefined) checkOutputFolder(out);
+  const codeRunner = server.allowCodeExecution ? await createSandbox() : null;
   const interrupt = listenForInterrupt();
   try {
     const engine = readSettings(command, engineSettings);
@@ -130,6 +137,7 @@ async function runEvaluate(
       const record = await evaluateTasks({
         ...choice,
         prompts: promptSettingsOf(server),
+        codeRunner,
         model: opened.model,
         modelName: opened.name,
         modelArgs: opened.modelArgs,

@@ -111,7 +111,7 @@ async function runTask(prepared: PreparedTask, options: EvaluationOptions): Prom
   let numDone = 0;
   const collect = async (owner: number): Promise<void> => {
     const given = { responses: responses[owner]!, codeRunner: options.codeRunner ?? null };
-    samples.push(...(await makeSamples(task, owner, documents[owner]!, given)));
+    samples.push(...(await makeSamples(prepared, owner, given)));
   };
   progress.start(`evaluate ${task.name}`, requests.length);
   await sendAll(requests, longestFirst(documents), {

@@ -16,12 +16,12 @@ import type {
 import type {
   ChoiceQuestion,
   GenerationTask,
-  ProgramTask,
   PromptParts,
   Question,
   Shot,
   Task,
   TextQuestion,
+  WritingTask,
 } from "./task.ts";
 import type { TaskData } from "./task-data.ts";
 
@@ -44,6 +44,8 @@ export interface PreparedTask {
   /** Before any limit. */
   readonly numDocuments: number;
   readonly documents: readonly PreparedDocument[];
+  /** Scores a written answer; null for tasks that are scored otherwise. */
+  readonly scoreAnswer: GenerationTask["score"] | null;
 }
 
 export interface TaskSettings {
@@ -80,7 +82,13 @@ export function prepareTask(
     numShots: numShots(task, settings.numFewshot),
     numDocuments: all.length,
     documents,
+    scoreAnswer: loadScore(task, data),
   };
+}
+
+function loadScore(task: Task, data: TaskData): GenerationTask["score"] | null {
+  if ("loadScore" in task) return task.loadScore((path) => data.support(task, path));
+  return task.kind === "generate_until" && "score" in task ? task.score : null;
 }
 
 /** A request, with the generation settings as the task's definition has them. */
@@ -132,7 +140,7 @@ function askQuestion(
 }
 
 function askForText(
-  task: GenerationTask | ProgramTask,
+  task: WritingTask,
   question: { readonly text: string },
   shots: readonly Shot[],
   { prompts, model }: Asking,
@@ -148,10 +156,7 @@ function askForText(
   };
 }
 
-function generationLimits(
-  { generation }: GenerationTask | ProgramTask,
-  parts: PromptParts,
-): GenerationLimits {
+function generationLimits({ generation }: WritingTask, parts: PromptParts): GenerationLimits {
   const isGreedy = generation.do_sample === false || generation.temperature === undefined;
   return {
     until: generation.until ?? [parts.fewshotDelimiter ?? defaultDelimiters.fewshot],

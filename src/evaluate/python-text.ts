@@ -52,3 +52,13 @@ export function numCodePoints(text: string): number {
   for (const _ of text) count += 1;
   return count;
 }
+
+/** `str.isupper()`: some letter has a case, and none is small or in title case. */
+export function isUpper(text: string): boolean {
+  return /\p{Uppercase}/u.test(text) && !/[\p{Lowercase}\p{Lt}]/u.test(text);
+}
+
+/** `str.islower()` */
+export function isLower(text: string): boolean {
+  return /\p{Lowercase}/u.test(text) && !/[\p{Uppercase}\p{Lt}]/u.test(text);
+}

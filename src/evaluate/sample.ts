@@ -4,7 +4,7 @@ import type { EvaluationSample } from "../records/evaluation.ts";
 import type { CodeRunner } from "./code/code-runner.ts";
 import { applyFilters, noFilter } from "./filters/filter.ts";
 import type { Score, Scores } from "./metrics/metric.ts";
-import type { PreparedDocument } from "./prepare-task.ts";
+import type { PreparedDocument, PreparedTask } from "./prepare-task.ts";
 import type { Answer, Likelihood, ModelResponse } from "./requests/model-request.ts";
 import {
   type ChoiceQuestion,
@@ -17,11 +17,11 @@ import {
 
 /** The records of one document: one, or one for each filter of a task that has them. */
 export async function makeSamples(
-  task: Task,
+  { task, documents, scoreAnswer }: PreparedTask,
   index: number,
-  document: PreparedDocument,
   { responses, codeRunner }: Responses,
 ): Promise<EvaluationSample[]> {
+  const document = documents[index]!;
   if (task.kind !== "generate_until") {
     const { filtered, scores } = scoreLikelihoods(task, document, responses as Likelihood[]);
     return [
@@ -35,7 +35,7 @@ export async function makeSamples(
     const filtered = answers.map((answer) => applyFilters(pipeline, answer, question));
     const scores = isProgramTask(task)
       ? await scoreProgram(task, question, filtered[0]!, codeRunner)
-      : task.score(question, filtered[0]!);
+      : scoreAnswer!(question, filtered[0]!);
     samples.push(
       sampleOf({ task, index, document, filter: pipeline.name, responses: answers, filtered, scores }),
     );
@@ -121,7 +121,7 @@ function copyOf(response: LikelihoodRecord | string): string | number | [number,
 }
 
 function mutableScore(score: Score): EvaluationSample["metrics"][string] {
-  return typeof score === "number" ? score : [score[0], score[1]];
+  return typeof score === "number" ? score : ([...score] as [number, number] | boolean[]);
 }
 
 /** A text as it is, chat messages as JSON. */

@@ -56,6 +56,11 @@ export class TaskData {
     return fewshot.read(text, file);
   }
 
+  /** The text of a file that a task needs besides its rows. Errors as for `questions`. */
+  support({ name, files }: Task, path: string): string {
+    return this.#read(name, files.root, [path]).text;
+  }
+
   #rowsOf(task: Task, split: string): { readonly file: string; readonly rows: readonly Row[] } {
     const { root, splits, parse = parseJsonLines } = task.files;
     const candidates = splits[split];

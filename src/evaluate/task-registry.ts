@@ -1,10 +1,12 @@
 import { MillraceError } from "../base/errors.ts";
 import type { Task, TaskGroup } from "./task.ts";
 import { arcChallenge, arcEasy } from "./tasks/arc.ts";
+import { arcChallengeChat } from "./tasks/arc-chat.ts";
 import { bbhGroups, bbhTasks } from "./tasks/bbh.ts";
 import { humaneval, mbpp } from "./tasks/code.ts";
 import { gsm8k, gsm8kCot, gsm8kCotZeroshot } from "./tasks/gsm8k.ts";
 import { hellaswag } from "./tasks/hellaswag.ts";
+import { ifeval } from "./tasks/ifeval.ts";
 import { lambadaOpenai } from "./tasks/lambada.ts";
 import { mathGroups, mathTasks } from "./tasks/math.ts";
 import { mmluGroups, mmluTasks } from "./tasks/mmlu.ts";
@@ -20,6 +22,7 @@ export const tasks: readonly Task[] = [
   pebbleText,
   arcEasy,
   arcChallenge,
+  arcChallengeChat,
   hellaswag,
   winogrande,
   piqa,
@@ -34,6 +37,7 @@ export const tasks: readonly Task[] = [
   gsm8kCot,
   gsm8kCotZeroshot,
   ...mathTasks,
+  ifeval,
   humaneval,
   mbpp,
   ...mmluTasks,

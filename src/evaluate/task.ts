@@ -122,7 +122,8 @@ export interface RollingTask extends TaskBase {
   readonly score: (question: TextQuestion, logLikelihood: number) => Scores;
 }
 
-interface WritingTask extends TaskBase {
+/** A task whose answers are written. */
+export interface WritingTask extends TaskBase {
   readonly kind: "generate_until";
   readonly readRow: (row: Row, where: string) => Question;
   readonly generation: GenerationSettings;
@@ -133,6 +134,12 @@ interface WritingTask extends TaskBase {
 /** Scored by what the model writes. */
 export interface GenerationTask extends WritingTask {
   readonly score: (question: Question, answer: string) => Scores;
+}
+
+/** Scored by what the model writes, with knowledge that lies in files beside the data. */
+export interface SupportedTask extends WritingTask {
+  /** `read`: the text of a file by its path below the data folder. */
+  readonly loadScore: (read: (path: string) => string) => GenerationTask["score"];
 }
 
 /** Scored by whether the program that the model writes passes its tests; the only metric is 0 or 1. */
@@ -156,7 +163,7 @@ export interface GenerationSettings {
   readonly top_p?: number;
 }
 
-export type Task = ChoiceTask | LikelihoodTask | RollingTask | GenerationTask | ProgramTask;
+export type Task = ChoiceTask | LikelihoodTask | RollingTask | GenerationTask | SupportedTask | ProgramTask;
 
 /** Several tasks, or groups of them, reported together. */
 export interface TaskGroup {

@@ -16,8 +16,11 @@ export const evaluationSampleSchema = z.object({
   filtered_resps: z.array(response),
   /** "none" where the task filters nothing. */
   filter: z.string(),
-  /** Numbers; perplexities as [log-likelihood, weight]. */
-  metrics: z.record(z.string(), z.union([z.number(), z.tuple([z.number(), z.number()])])),
+  /** Numbers; perplexities as [log-likelihood, weight]; verdicts on the parts of a document as booleans. */
+  metrics: z.record(
+    z.string(),
+    z.union([z.number(), z.tuple([z.number(), z.number()]), z.array(z.boolean())]),
+  ),
   doc_hash: z.string(),
   prompt_hash: z.string(),
   target_hash: z.string(),

@@ -1,8 +1,8 @@
 import { mean, standardError, sum } from "../statistics.ts";
 import { bootstrapError } from "./bootstrap.ts";
 
-/** A value of one document: a number, or [log-likelihood, weight]. */
-export type Score = number | readonly [logLikelihood: number, weight: number];
+/** A value of one document: a number, [log-likelihood, weight], or a verdict on each part of it. */
+export type Score = number | readonly [logLikelihood: number, weight: number] | readonly boolean[];
 
 /** Values of one document by metric. */
 export type Scores = Readonly<Record<string, Score>>;
@@ -31,6 +31,16 @@ const perplexityOfNumbers: Aggregation = {
   standardError: (scores, numResamples) =>
     bootstrapError(scores as number[], (value) => Math.exp(-value), numResamples),
 };
+
+const meanOfVerdicts: Aggregation = {
+  value: (scores) => mean((scores as boolean[][]).flat().map(Number)),
+  standardError: () => null,
+};
+
+/** Mean over the verdicts of all documents together. */
+export function shareOfVerdicts(name: string): MetricDefinition {
+  return { name, higherIsBetter: true, aggregation: meanOfVerdicts };
+}
 
 /** Mean over documents, higher is better. */
 export function share(name: string): MetricDefinition {

@@ -8,6 +8,7 @@ const shiftSize = 397;
 export class PythonRandom {
   readonly #state = new Uint32Array(stateSize);
   #next = stateSize;
+  #nextGauss: number | null = null;
 
   /** `seed`: a whole number of at most 32 bits. */
   constructor(seed: number) {
@@ -19,6 +20,19 @@ export class PythonRandom {
     const high = this.#word() >>> 5;
     const low = this.#word() >>> 6;
     return (high * 67108864 + low) / 9007199254740992;
+  }
+
+  /** `gauss(0, 1)`: Box and Muller's method, two values a time. */
+  gauss(): number {
+    if (this.#nextGauss !== null) {
+      const kept = this.#nextGauss;
+      this.#nextGauss = null;
+      return kept;
+    }
+    const angle = this.random() * 2 * Math.PI;
+    const radius = Math.sqrt(-2 * Math.log(1 - this.random()));
+    this.#nextGauss = Math.sin(angle) * radius;
+    return Math.cos(angle) * radius;
   }
 
   /** `_randbelow(n)`: the top bits of a word, drawn again while they reach n. */

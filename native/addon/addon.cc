@@ -156,8 +156,11 @@ napi_value endStep(const Args& args) {
   return nullptr;
 }
 
+/** (context, table, ids or null for the batch's token ids) */
 napi_value embed(const Args& args) {
-  return makeInteger(args.env(), contextOf(args).embed(args.integer(1)));
+  Context& context = contextOf(args);
+  const int32_t* ids = args.isNull(2) ? nullptr : args.ints(2, context.batch().numTokens).data;
+  return makeInteger(args.env(), context.embed(args.integer(1), ids));
 }
 
 /** (context, x, weight, eps, form) */
@@ -166,10 +169,23 @@ napi_value rmsNorm(const Args& args) {
   return makeInteger(args.env(), out);
 }
 
-/** (context, x, weight, bias, residual, siluMul) */
+/** (context, x, weight, bias, eps, form) */
+napi_value layerNorm(const Args& args) {
+  const int64_t out =
+      contextOf(args).layerNorm(args.integer(1), args.integer(2), args.integer(3), args.number(4), formOf(args, 5));
+  return makeInteger(args.env(), out);
+}
+
+Gate gateOf(const Args& args, size_t index) {
+  const int64_t gate = args.integer(index);
+  check(gate >= 0 && gate <= 2, "a gate is not known");
+  return static_cast<Gate>(gate);
+}
+
+/** (context, x, weight, bias, residual, gate) */
 napi_value linear(const Args& args) {
   const int64_t out = contextOf(args).linear(args.integer(1), args.integer(2), args.integer(3), args.integer(4),
-                                             args.flag(5));
+                                             gateOf(args, 5));
   return makeInteger(args.env(), out);
 }
 
@@ -184,27 +200,70 @@ napi_value addScaled(const Args& args) {
   return nullptr;
 }
 
-napi_value siluMul(const Args& args) {
-  return makeInteger(args.env(), contextOf(args).siluMul(args.integer(1)));
-}
-
-/** (context, qkv, rope, cache, layer, numHeads) */
-napi_value ropeAndCache(const Args& args) {
-  contextOf(args).ropeAndCache(args.integer(1), args.integer(2), args.integer(3), args.integer(4), args.integer(5));
+/** (context, x, factor) */
+napi_value scale(const Args& args) {
+  contextOf(args).scale(args.integer(1), args.number(2));
   return nullptr;
 }
 
-/** (context, qkv, cache, layer, numHeads, scale, slidingWindow, softCap, form) */
+/** (context, x, cap) */
+napi_value softCap(const Args& args) {
+  contextOf(args).softCap(args.integer(1), args.number(2));
+  return nullptr;
+}
+
+/** (context, x) */
+napi_value gelu(const Args& args) {
+  contextOf(args).gelu(args.integer(1));
+  return nullptr;
+}
+
+/** (context, x, gate) */
+napi_value gate(const Args& args) {
+  return makeInteger(args.env(), contextOf(args).gate(args.integer(1), gateOf(args, 2)));
+}
+
+/** (context, qkv, cache, layer, numHeads, rope, qNorm, kNorm, normEps), the handles after numHeads -1 for none */
+napi_value ropeAndCache(const Args& args) {
+  const RopeRequest request{args.integer(4), args.integer(5), args.integer(6), args.integer(7), args.number(8)};
+  contextOf(args).ropeAndCache(args.integer(1), args.integer(2), args.integer(3), request);
+  return nullptr;
+}
+
+/** (context, qkv, cache, layer, numHeads, scale, slidingWindow, softCap, isCausal, form) */
 napi_value pagedAttention(const Args& args) {
-  const AttentionRequest request{args.integer(4), args.number(5), args.integer(6), args.number(7), formOf(args, 8)};
+  const AttentionRequest request{args.integer(4), args.number(5), args.integer(6),
+                                 args.number(7),  args.flag(8),   formOf(args, 9)};
   const int64_t out = contextOf(args).pagedAttention(args.integer(1), args.integer(2), args.integer(3), request);
   return makeInteger(args.env(), out);
 }
 
-/** (context, x, indices, count) */
+/** (context, x, indices, count, first) */
 napi_value gatherRows(const Args& args) {
   const int64_t count = args.integer(3);
-  return makeInteger(args.env(), contextOf(args).gatherRows(args.integer(1), args.ints(2, count).data, count));
+  const int64_t first = args.integer(4);
+  const int32_t* indices = args.ints(2, first + count).data + first;
+  return makeInteger(args.env(), contextOf(args).gatherRows(args.integer(1), indices, count));
+}
+
+/** (context, logits, topK, normalize, starts, rows, weights) */
+napi_value moeRoute(const Args& args) {
+  Context& context = contextOf(args);
+  const Activations& logits = context.tensor(args.integer(1));
+  const int64_t topK = args.integer(2);
+  const int64_t numPlaces = logits.rows * topK;
+  context.moeRoute(args.integer(1), {topK, args.flag(3), args.ints(4, logits.cols + 1).data,
+                                     args.ints(5, numPlaces).data, args.floats(6, numPlaces).data});
+  return nullptr;
+}
+
+/** (context, x, y, rows, weights, first, count) */
+napi_value addRows(const Args& args) {
+  const int64_t first = args.integer(5);
+  const int64_t count = args.integer(6);
+  contextOf(args).addRows(args.integer(1), args.integer(2), args.ints(3, first + count).data + first,
+                          args.floats(4, first + count).data + first, count);
+  return nullptr;
 }
 
 /** (context, logits, numRows, the columns of SamplingBatch in its order, then those of SamplingOutput) */
@@ -246,7 +305,7 @@ napi_value sample(const Args& args) {
   return nullptr;
 }
 
-/** (context, hidden, head, targets, logprobs, argmax, topK, topIds, topLogprobs) */
+/** (context, hidden, head, targets, logprobs, argmax, topK, topIds, topLogprobs, softCap) */
 napi_value scoreTargets(const Args& args) {
   ScoreColumns c{};
   const Span<int32_t> targets = args.ints(3);
@@ -258,7 +317,7 @@ napi_value scoreTargets(const Args& args) {
   c.topK = args.integer(6);
   c.topIds = args.ints(7, c.numTargets * c.topK).data;
   c.topLogprobs = args.floats(8, c.numTargets * c.topK).data;
-  contextOf(args).scoreTargets(args.integer(1), args.integer(2), c);
+  contextOf(args).scoreTargets(args.integer(1), args.integer(2), args.number(9), c);
   return nullptr;
 }
 
@@ -310,7 +369,10 @@ NAPI_MODULE_INIT() {
       method<beginStep>("beginStep"),         method<endStep>("endStep"),
       method<embed>("embed"),                 method<rmsNorm>("rmsNorm"),
       method<linear>("linear"),               method<convert>("convert"),
-      method<addScaled>("addScaled"),         method<siluMul>("siluMul"),
+      method<layerNorm>("layerNorm"),         method<addScaled>("addScaled"),
+      method<scale>("scale"),                 method<softCap>("softCap"),
+      method<gelu>("gelu"),                   method<gate>("gate"),
+      method<moeRoute>("moeRoute"),           method<addRows>("addRows"),
       method<ropeAndCache>("ropeAndCache"),   method<pagedAttention>("pagedAttention"),
       method<gatherRows>("gatherRows"),       method<sample>("sample"),
       method<scoreTargets>("scoreTargets"),   method<read>("read"),

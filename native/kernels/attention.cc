@@ -69,7 +69,7 @@ Range rangeOf(const AttentionJob& job, const AttentionTile& tile, int64_t partit
   const int64_t start = partition * span;
   const int64_t last = tile.firstToken + tile.numQueries - 1;
   const int64_t from = std::max<int64_t>(lowestVisible(job, tile.firstToken) - start, 0);
-  const int64_t to = std::min<int64_t>(job.positions[last] + 1 - start, span);
+  const int64_t to = std::min<int64_t>(job.ends[last] - start, span);
   return {start, from, to, partition * job.partitionBlocks};
 }
 
@@ -267,7 +267,7 @@ void attendAs(const AttentionJob& job, const AttentionTile& tile, int64_t partit
   for (int64_t row = 0; row < rows; ++row) {
     const int64_t token = tile.firstToken + row / group;
     const int64_t low = lowestVisible(job, token) - range.start;
-    const int64_t high = job.positions[token] + 1 - range.start;
+    const int64_t high = job.ends[token] - range.start;
     softmaxRow(job, range, low, high, scratch.scores + row * scoreStride, state.maxima[row], state.sums[row]);
   }
   if constexpr (dtype == KvDtype::INT8) scaleWeights(tile, job.kv, range, scratch.scores, rows, scoreStride);

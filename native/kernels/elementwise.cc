@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "kernels/rows.h"
+#include "vector/gates.h"
 #include "vector/v16.h"
 
 namespace millrace::MILLRACE_ISA {
@@ -27,6 +28,34 @@ void rmsNormRow(const float* x, const float* weight, int64_t cols, float eps, fl
   }
 }
 
+namespace {
+
+/** Sum of term(vector of sixteen columns) over a row, in one order. */
+template <class Term>
+MILLRACE_INLINE float sumColumns(int64_t cols, Term&& term) {
+  V16 sums = zero();
+  for (int64_t col = 0; col < cols; col += 16) sums = add(sums, term(col, cols - col));
+  return reduceAdd(sums);
+}
+
+}  // namespace
+
+void layerNormRow(const float* x, const float* weight, const float* bias, int64_t cols, float eps, float* out) {
+  const float count = static_cast<float>(cols);
+  const float mean = sumColumns(cols, [&](int64_t col, int64_t left) { return loadFirst(x + col, left); }) / count;
+  const float total = sumColumns(cols, [&](int64_t col, int64_t left) {
+    // Lanes beyond the row are zero, not minus the mean.
+    const V16 centred = keepRange(sub(loadFirst(x + col, left), splat(mean)), 0, left < 16 ? static_cast<int>(left) : 16, zero());
+    return mul(centred, centred);
+  });
+  const V16 scale = splat(1.0f / std::sqrt(total / count + eps));
+  for (int64_t col = 0; col < cols; col += 16) {
+    const int64_t left = cols - col;
+    const V16 normed = mul(sub(loadFirst(x + col, left), splat(mean)), scale);
+    storeFirst(out + col, fma(normed, loadFirst(weight + col, left), loadFirst(bias + col, left)), left);
+  }
+}
+
 void addScaledRow(float* x, const float* y, float scale, int64_t cols) {
   for (int64_t col = 0; col < cols; col += 16) {
     const int64_t left = cols - col;
@@ -41,12 +70,32 @@ void addRow(float* x, const float* y, int64_t cols) {
   }
 }
 
-void siluMulRow(const float* first, const float* second, float* out, int64_t cols) {
+void gateRow(const float* first, const float* second, Gate gate, float* out, int64_t cols) {
   for (int64_t col = 0; col < cols; col += 16) {
     const int64_t left = cols - col;
     const V16 x = loadFirst(first + col, left);
-    const V16 silu = div(x, add(splat(1.0f), exp(sub(zero(), x))));
-    storeFirst(out + col, mul(silu, loadFirst(second + col, left)), left);
+    storeFirst(out + col, mul(gate == Gate::Silu ? silu(x) : geluTanh(x), loadFirst(second + col, left)), left);
+  }
+}
+
+void geluRow(float* x, int64_t cols) {
+  for (int64_t col = 0; col < cols; col += 16) {
+    const int64_t left = cols - col;
+    storeFirst(x + col, geluErf(loadFirst(x + col, left)), left);
+  }
+}
+
+void scaleRow(float* x, float factor, int64_t cols) {
+  for (int64_t col = 0; col < cols; col += 16) {
+    const int64_t left = cols - col;
+    storeFirst(x + col, mul(loadFirst(x + col, left), splat(factor)), left);
+  }
+}
+
+void softCapRow(float* x, float cap, int64_t cols) {
+  for (int64_t col = 0; col < cols; col += 16) {
+    const int64_t left = cols - col;
+    storeFirst(x + col, mul(splat(cap), tanh(div(loadFirst(x + col, left), splat(cap)))), left);
   }
 }
 
@@ -63,6 +112,11 @@ void rotateHead(float* head, const float* cos, const float* sin, int64_t half) {
     storeFirst(head + i, fnma(b, s, mul(a, c)), left);
     storeFirst(head + half + i, fma(a, s, mul(b, c)), left);
   }
+}
+
+/** Norms each run of `width` columns in place, all with the same weights. */
+void normRuns(float* x, const float* weight, int64_t cols, int64_t width, float eps) {
+  for (int64_t col = 0; col < cols; col += width) rmsNormRow(x + col, weight, width, eps, x + col);
 }
 
 /** Sixteen lanes in the cache's dtype. */
@@ -148,10 +202,14 @@ void ropeAndStoreToken(const RopeJob& job, int64_t token) {
   const float* cos = job.cos + position * half;
   const float* sin = job.sin + position * half;
   float* row = job.qkv + token * job.qkvStride;
-  for (int64_t head = 0; head < job.numHeads + job.kv.numKvHeads; ++head) {
+  float* k = row + job.numHeads * headDim;
+  if (job.qNorm != nullptr) {
+    normRuns(row, job.qNorm, job.numHeads * headDim, job.qNormWidth, job.normEps);
+    normRuns(k, job.kNorm, job.kv.numKvHeads * headDim, job.kNormWidth, job.normEps);
+  }
+  for (int64_t head = 0; half > 0 && head < job.numHeads + job.kv.numKvHeads; ++head) {
     rotateHead(row + head * headDim, cos, sin, half);
   }
-  const float* k = row + job.numHeads * headDim;
   const float* v = k + job.kv.numKvHeads * headDim;
   switch (job.kv.dtype) {
     case KvDtype::F32: return storeKv<KvDtype::F32>(job.kv, k, v, job.slots[token]);

@@ -34,15 +34,21 @@ struct KvLayer {
   int64_t dimStride;
 };
 
-/** Rotation and cache write of a step's tokens. */
+/** Norm, rotation and cache write of a step's tokens. */
 struct RopeJob {
   float* qkv;
   int64_t qkvStride;
   int64_t numHeads;
-  /** [maxPositions, rotaryDim / 2] */
+  /** [maxPositions, rotaryDim / 2]; null, with a width of 0, for no rotation. */
   const float* cos;
   const float* sin;
   int64_t rotaryDim;
+  /** RMS norms of q and k before the rotation, over runs of these widths; null for none. */
+  const float* qNorm;
+  const float* kNorm;
+  int64_t qNormWidth;
+  int64_t kNormWidth;
+  float normEps;
   const int32_t* positions;
   const int32_t* slots;
   KvLayer kv;
@@ -60,6 +66,8 @@ struct AttentionJob {
   float softCap;
   /** [tokens] */
   const int32_t* positions;
+  /** [tokens] how many positions of its sequence each token sees at most: up to its own, or all. */
+  const int32_t* ends;
   KvLayer kv;
   /** Blocks of one fixed partition of the KV range, and columns of scores that they make. */
   int64_t partitionBlocks;
@@ -111,8 +119,16 @@ struct KernelTable {
   void (*addScaledRow)(float* x, const float* y, float scale, int64_t cols);
   /** x += y */
   void (*addRow)(float* x, const float* y, int64_t cols);
-  /** out = silu(first) * second */
-  void (*siluMulRow)(const float* first, const float* second, float* out, int64_t cols);
+  /** (x - mean) / sqrt(variance + eps) * weight + bias, variance over `cols`. */
+  void (*layerNormRow)(const float* x, const float* weight, const float* bias, int64_t cols, float eps, float* out);
+  /** x *= factor */
+  void (*scaleRow)(float* x, float factor, int64_t cols);
+  /** x = cap * tanh(x / cap) */
+  void (*softCapRow)(float* x, float cap, int64_t cols);
+  /** x = gelu(x), by the error function */
+  void (*geluRow)(float* x, int64_t cols);
+  /** out = gate(first) * second */
+  void (*gateRow)(const float* first, const float* second, Gate gate, float* out, int64_t cols);
 
   void (*ropeAndStoreToken)(const RopeJob& job, int64_t token);
 

@@ -8,7 +8,11 @@ namespace millrace::MILLRACE_ISA {
 void rmsNormRow(const float* x, const float* weight, int64_t cols, float eps, float* out);
 void addScaledRow(float* x, const float* y, float scale, int64_t cols);
 void addRow(float* x, const float* y, int64_t cols);
-void siluMulRow(const float* first, const float* second, float* out, int64_t cols);
+void layerNormRow(const float* x, const float* weight, const float* bias, int64_t cols, float eps, float* out);
+void scaleRow(float* x, float factor, int64_t cols);
+void softCapRow(float* x, float cap, int64_t cols);
+void geluRow(float* x, int64_t cols);
+void gateRow(const float* first, const float* second, Gate gate, float* out, int64_t cols);
 void ropeAndStoreToken(const RopeJob& job, int64_t token);
 
 void loadQueries(const AttentionJob& job, const AttentionTile& tile, const AttentionScratch& scratch);

@@ -14,6 +14,9 @@ namespace millrace {
 /** Form of activations; the numbers are those of the TypeScript side. */
 enum class Form : int { F32 = 0, BF16 = 1, Int8Token = 2, Int8Block32 = 3 };
 
+/** What a paired linear does with its two halves: act(first) * second, or nothing. Numbers of the TypeScript side. */
+enum class Gate : int { None = 0, Silu = 1, Gelu = 2 };
+
 /** One matrix as it comes from a file, to be packed; pointers are only read during `pack`. */
 struct WeightPart {
   /** 0 dense, 1 integer. */
@@ -103,7 +106,7 @@ class PackedLinear {
   int64_t rows = 0;
   int64_t cols = 0;
   Form inputForm = Form::F32;
-  /** Rows of two equal parts interleaved for the silu-mul epilogue. */
+  /** Rows of two equal parts interleaved for a gate in the epilogue. */
   bool paired = false;
   /** Memory held. */
   size_t sizeBytes = 0;
@@ -115,10 +118,10 @@ struct LinearKernels {
       input form. */
   std::unique_ptr<PackedLinear> (*pack)(const WeightPart* parts, int numParts, Form inputForm, bool paired,
                                         ThreadPool& pool, std::string& error);
-  /** out[r, n] = x[r] . w[n], then bias, residual (null or == out), silu-mul, in that order; silu-mul is for paired
+  /** out[r, n] = x[r] . w[n], then bias, residual (null or == out), gate, in that order; a gate is for paired
       weights without residual and writes rows / 2 columns. A row of the result depends on its own row of x only. */
   void (*run)(const PackedLinear& weight, const Activations& x, float* out, int64_t outStride, const float* bias,
-              const float* residualInOut, bool siluMul, ThreadPool& pool);
+              const float* residualInOut, Gate gate, ThreadPool& pool);
   /** Row of the matrix as f32 [cols], exactly. Rows count parts in order, also when paired. */
   void (*unpackRow)(const PackedLinear& weight, int64_t row, float* out);
   /** Writes one f32 row [cols] into row `row` of dst in dst's form, padding included. */

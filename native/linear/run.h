@@ -4,6 +4,7 @@
 #include <cfloat>
 
 #include "linear/tile_family.h"
+#include "vector/gates.h"
 
 namespace millrace::MILLRACE_ISA {
 
@@ -14,7 +15,7 @@ struct Epilogue {
   int64_t outStride;
   const float* bias;
   const float* residual;
-  bool siluMul;
+  Gate gate;
 };
 
 V16 withBias(const Epilogue& epilogue, const float* block, int64_t col, int64_t count) {
@@ -22,12 +23,12 @@ V16 withBias(const Epilogue& epilogue, const float* block, int64_t col, int64_t 
   return epilogue.bias == nullptr ? y : add(y, loadFirst(epilogue.bias + col, count));
 }
 
-/** One row of a block of tiles, from `tile` on: bias, residual, silu-mul, then to memory. */
+/** One row of a block of tiles, from `tile` on: bias, residual, gate, then to memory. */
 void finishRow(const PackedMatrix& w, const Epilogue& epilogue, const float* block, int64_t row, int64_t tile,
                int64_t numTiles) {
   float* out = epilogue.out + row * epilogue.outStride;
   const int64_t partRows = w.partRows();
-  const int64_t step = epilogue.siluMul ? 2 : 1;
+  const int64_t step = epilogue.gate == Gate::None ? 1 : 2;
   for (int64_t i = 0; i < numTiles; i += step) {
     const int64_t inPart = (w.paired ? (tile + i) / 2 : tile + i) * lanesPerTile;
     const int64_t col = w.paired && (tile + i) % 2 == 1 ? inPart + partRows : inPart;
@@ -36,9 +37,9 @@ void finishRow(const PackedMatrix& w, const Epilogue& epilogue, const float* blo
     if (epilogue.residual != nullptr) {
       y = add(y, loadFirst(epilogue.residual + row * epilogue.outStride + col, count));
     }
-    if (epilogue.siluMul) {
+    if (epilogue.gate != Gate::None) {
       const V16 second = withBias(epilogue, block + 16 * (i + 1), col + partRows, count);
-      y = mul(div(y, add(splat(1.0f), exp(sub(zero(), y)))), second);
+      y = mul(epilogue.gate == Gate::Silu ? silu(y) : geluTanh(y), second);
     }
     storeFirst(out + col, y, count);
   }
@@ -109,12 +110,12 @@ void runBlock(const PackedMatrix& w, const Activations& x, const Epilogue& epilo
 }
 
 void runLinear(const PackedLinear& weight, const Activations& x, float* out, int64_t outStride, const float* bias,
-               const float* residual, bool siluMul, ThreadPool& pool) {
+               const float* residual, Gate gate, ThreadPool& pool) {
   const PackedMatrix& w = static_cast<const PackedMatrix&>(weight);
   if (x.rows == 0 || w.rows == 0) return;
   const bool codes = x.form == Form::Int8Token || x.form == Form::Int8Block32;
   const Cut cut = cutLinear(w, codes ? integerFamily(w) : floatFamily(w), x.rows, pool.size());
-  const Epilogue epilogue{out, outStride, bias, residual, siluMul};
+  const Epilogue epilogue{out, outStride, bias, residual, gate};
   const int64_t unitTasks = (cut.numUnits + cut.taskUnits - 1) / cut.taskUnits;
   const int64_t rowTasks = (cut.numRowBlocks + cut.taskBlocks - 1) / cut.taskBlocks;
   pool.parallelFor(unitTasks * rowTasks, [&](int64_t task, int) {

@@ -46,7 +46,7 @@ std::vector<TilePlan> planTiles(const AttentionJob& job, const Batch& batch) {
     const int32_t* table = batch.blockTables.data() + s * batch.blockTableStride;
     for (int64_t first = start; first < end; first += queries) {
       const int64_t count = std::min(queries, end - first);
-      const int64_t last = job.positions[first + count - 1] / span;
+      const int64_t last = (job.ends[first + count - 1] - 1) / span;
       const int64_t oldest = job.slidingWindow > 0 ? job.positions[first] + 1 - job.slidingWindow : 0;
       const int64_t from = std::max<int64_t>(oldest, 0) / span;
       for (int64_t head = 0; head < job.kv.numKvHeads; ++head) {
@@ -82,7 +82,8 @@ struct Workspace {
   }
 };
 
-void checkBatch(const Batch& batch, const KvCache& cache) {
+/** Checks what attention reads; `isCausal` false: every token sees its whole sequence. */
+void checkBatch(const Batch& batch, const KvCache& cache, bool isCausal) {
   const KvLayer& kv = cache.shape;
   for (int64_t s = 0; s < batch.numSeqs; ++s) {
     const int64_t start = batch.queryStarts[static_cast<size_t>(s)];
@@ -93,7 +94,10 @@ void checkBatch(const Batch& batch, const KvCache& cache) {
       const bool follows = t == start || batch.positions[static_cast<size_t>(t)] > batch.positions[static_cast<size_t>(t) - 1];
       check(follows && batch.positions[static_cast<size_t>(t)] >= 0, "positions of a sequence do not ascend");
     }
-    const int64_t numBlocks = batch.positions[static_cast<size_t>(end) - 1] / kv.blockSize + 1;
+    const int64_t last = batch.positions[static_cast<size_t>(end) - 1];
+    const int64_t length = isCausal ? last + 1 : batch.contextLengths[static_cast<size_t>(s)];
+    check(length > last, "a sequence is shorter than its positions");
+    const int64_t numBlocks = (length + kv.blockSize - 1) / kv.blockSize;
     check(numBlocks <= batch.blockTableStride, "a block table is too short for its sequence");
     for (int64_t b = 0; b < numBlocks; ++b) {
       const int32_t block = batch.blockTables[static_cast<size_t>(s * batch.blockTableStride + b)];
@@ -104,10 +108,13 @@ void checkBatch(const Batch& batch, const KvCache& cache) {
 
 }  // namespace
 
-void Context::ropeAndCache(int64_t qkv, int64_t ropeId, int64_t cacheId, int64_t layer, int64_t numHeads) {
+void Context::ropeAndCache(int64_t qkv, int64_t cacheId, int64_t layer, const RopeRequest& request) {
+  const int64_t numHeads = request.numHeads;
   float* values = floats(qkv, "rotation takes f32");
   const KvCache& kv = cache(cacheId, layer);
-  const RopeTable& rope = ropes_.at(static_cast<size_t>(ropeId));
+  const bool rotates = request.rope >= 0;
+  static const RopeTable noRope{};
+  const RopeTable& rope = rotates ? ropes_.at(static_cast<size_t>(request.rope)) : noRope;
   const int64_t numTokens = tensor(qkv).rows;
   check(numTokens == batch_.numTokens, "qkv has a row for each token of the batch");
   check(tensor(qkv).cols == (numHeads + 2 * kv.shape.numKvHeads) * kv.shape.headDim, "qkv has q, k and v");
@@ -116,16 +123,40 @@ void Context::ropeAndCache(int64_t qkv, int64_t ropeId, int64_t cacheId, int64_t
   for (int64_t t = 0; t < numTokens; ++t) {
     const int32_t position = batch_.positions[static_cast<size_t>(t)];
     const int32_t slot = batch_.slots[static_cast<size_t>(t)];
-    check(position >= 0 && position < rope.maxPositions, "a position is outside the rotation table");
+    check(position >= 0 && (!rotates || position < rope.maxPositions), "a position is outside the rotation table");
     check(slot >= 0 && slot < numSlots, "a slot is outside the KV cache");
   }
-  const RopeJob job{values,         tensor(qkv).cols,        numHeads,            rope.cos.data(), rope.sin.data(),
-                    rope.rotaryDim, batch_.positions.data(), batch_.slots.data(), kv.layer(layer)};
+  RopeJob job{};
+  job.qkv = values;
+  job.qkvStride = tensor(qkv).cols;
+  job.numHeads = numHeads;
+  job.cos = rope.cos.data();
+  job.sin = rope.sin.data();
+  job.rotaryDim = rope.rotaryDim;
+  job.positions = batch_.positions.data();
+  job.slots = batch_.slots.data();
+  job.kv = kv.layer(layer);
+  if (request.qNorm >= 0) setNorms(job, request);
   constexpr int64_t tokensPerTile = 8;
   pool_->parallelFor((numTokens + tokensPerTile - 1) / tokensPerTile, [&](int64_t tile, int) {
     const int64_t end = std::min(numTokens, (tile + 1) * tokensPerTile);
     for (int64_t t = tile * tokensPerTile; t < end; ++t) kernels_.ropeAndStoreToken(job, t);
   });
+}
+
+void Context::setNorms(RopeJob& job, const RopeRequest& request) const {
+  const std::vector<float>& q = vectors_.at(static_cast<size_t>(request.qNorm));
+  const std::vector<float>& k = vectors_.at(static_cast<size_t>(request.kNorm));
+  const auto divides = [](const std::vector<float>& norm, int64_t cols) {
+    return !norm.empty() && cols % static_cast<int64_t>(norm.size()) == 0;
+  };
+  check(divides(q, job.numHeads * job.kv.headDim) && divides(k, job.kv.numKvHeads * job.kv.headDim),
+        "the norms of q and k do not divide their columns");
+  job.qNorm = q.data();
+  job.kNorm = k.data();
+  job.qNormWidth = static_cast<int64_t>(q.size());
+  job.kNormWidth = static_cast<int64_t>(k.size());
+  job.normEps = request.normEps;
 }
 
 void Context::attend(const AttentionJob& job) {
@@ -184,16 +215,23 @@ int64_t Context::pagedAttention(int64_t qkv, int64_t cacheId, int64_t layer, con
   const KvCache& kv = cache(cacheId, layer);
   const int64_t rows = tensor(qkv).rows;
   check(rows == batch_.numTokens, "qkv has a row for each token of the batch");
-  checkBatch(batch_, kv);
+  checkBatch(batch_, kv, request.isCausal);
   check(batch_.numSeqs == 0 || batch_.queryStarts[static_cast<size_t>(batch_.numSeqs)] == rows, "query starts do not cover the tokens");
   const int64_t width = request.numHeads * kv.shape.headDim;
   const int64_t result = create(request.form, rows, width);
   Activations to = tensor(result);
   const Arena::Mark mark = arena_.mark();
+  int32_t* ends = arena_.allocateArray<int32_t>(rows);
+  for (int64_t s = 0; s < batch_.numSeqs; ++s) {
+    const size_t seq = static_cast<size_t>(s);
+    for (int64_t t = batch_.queryStarts[seq]; t < batch_.queryStarts[seq + 1]; ++t) {
+      ends[t] = request.isCausal ? batch_.positions[static_cast<size_t>(t)] + 1 : batch_.contextLengths[seq];
+    }
+  }
   float* out = request.form == Form::F32 ? static_cast<float*>(to.data) : arena_.allocateArray<float>(rows * width);
   const int64_t blocks = std::max<int64_t>(1, partitionColumns / kv.shape.tokenStride);
   AttentionJob job{values, tensor(qkv).cols, out, width, request.numHeads, request.scale, request.slidingWindow,
-                   request.softCap, batch_.positions.data(), kv.layer(layer), blocks, blocks * kv.shape.tokenStride};
+                   request.softCap, batch_.positions.data(), ends, kv.layer(layer), blocks, blocks * kv.shape.tokenStride};
   attend(job);
   if (request.form != Form::F32) {
     pool_->parallelFor((rows + 7) / 8, [&](int64_t tile, int) {

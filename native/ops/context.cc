@@ -83,26 +83,25 @@ void Context::releaseAfter(int64_t x) {
   arena_.release(tensors_.back().end);
 }
 
-int64_t Context::embed(int64_t table) {
+int64_t Context::embed(int64_t table, const int32_t* given) {
   const PackedLinear& packed = weight(table);
+  const int32_t* ids = given == nullptr ? batch_.tokenIds.data() : given;
   for (int64_t t = 0; t < batch_.numTokens; ++t) {
-    const int32_t id = batch_.tokenIds[static_cast<size_t>(t)];
-    check(id >= 0 && id < packed.rows, "a token id is outside the vocabulary");
+    check(ids[t] >= 0 && ids[t] < packed.rows, "an id is outside its embedding table");
   }
   const int64_t out = create(Form::F32, batch_.numTokens, packed.cols);
   float* values = static_cast<float*>(tensor(out).data);
   eachRow(*pool_, batch_.numTokens, [&](int64_t row) {
-    kernels_.linear->unpackRow(packed, batch_.tokenIds[static_cast<size_t>(row)], values + row * packed.cols);
+    kernels_.linear->unpackRow(packed, ids[row], values + row * packed.cols);
   });
   return out;
 }
 
-int64_t Context::rmsNorm(int64_t x, int64_t weight, float eps, Form form) {
+template <class Norm>
+int64_t Context::normRows(int64_t x, Form form, Norm&& norm) {
   const float* from = floats(x, "a norm takes f32");
   const int64_t rows = tensor(x).rows;
   const int64_t cols = tensor(x).cols;
-  const std::vector<float>& factors = vectors_.at(static_cast<size_t>(weight));
-  check(static_cast<int64_t>(factors.size()) == cols, "a norm has one weight for each column");
   const int64_t out = create(form, rows, cols);
   Activations to = tensor(out);
   const Arena::Mark mark = arena_.mark();
@@ -112,7 +111,7 @@ int64_t Context::rmsNorm(int64_t x, int64_t weight, float eps, Form form) {
     const int64_t end = std::min(rows, (tile + 1) * rowsPerTile);
     for (int64_t row = tile * rowsPerTile; row < end; ++row) {
       float* target = normed == nullptr ? static_cast<float*>(to.data) + row * cols : normed + thread * stride;
-      kernels_.rmsNormRow(from + row * cols, factors.data(), cols, eps, target);
+      norm(from + row * cols, target);
       if (normed != nullptr) kernels_.linear->quantizeRow(target, cols, to, row);
     }
   });
@@ -120,7 +119,27 @@ int64_t Context::rmsNorm(int64_t x, int64_t weight, float eps, Form form) {
   return out;
 }
 
-int64_t Context::linear(int64_t x, int64_t weightId, int64_t bias, int64_t residual, bool siluMul) {
+int64_t Context::rmsNorm(int64_t x, int64_t weight, float eps, Form form) {
+  const std::vector<float>& factors = vectors_.at(static_cast<size_t>(weight));
+  const int64_t cols = tensor(x).cols;
+  check(static_cast<int64_t>(factors.size()) == cols, "a norm has one weight for each column");
+  return normRows(x, form, [&](const float* from, float* to) {
+    kernels_.rmsNormRow(from, factors.data(), cols, eps, to);
+  });
+}
+
+int64_t Context::layerNorm(int64_t x, int64_t weight, int64_t bias, float eps, Form form) {
+  const std::vector<float>& factors = vectors_.at(static_cast<size_t>(weight));
+  const std::vector<float>& shifts = vectors_.at(static_cast<size_t>(bias));
+  const int64_t cols = tensor(x).cols;
+  check(static_cast<int64_t>(factors.size()) == cols && factors.size() == shifts.size(),
+        "a norm has one weight and one bias for each column");
+  return normRows(x, form, [&](const float* from, float* to) {
+    kernels_.layerNormRow(from, factors.data(), shifts.data(), cols, eps, to);
+  });
+}
+
+int64_t Context::linear(int64_t x, int64_t weightId, int64_t bias, int64_t residual, Gate gate) {
   const PackedLinear& packed = weight(weightId);
   const Activations input = tensor(x);
   check(input.form == packed.inputForm && input.cols == packed.cols, "a linear got an input of another form or width");
@@ -130,12 +149,12 @@ int64_t Context::linear(int64_t x, int64_t weightId, int64_t bias, int64_t resid
     check(static_cast<int64_t>(values.size()) == packed.rows, "a bias has one value for each output");
     biases = values.data();
   }
-  const int64_t cols = siluMul ? packed.rows / 2 : packed.rows;
+  const int64_t cols = gate == Gate::None ? packed.rows : packed.rows / 2;
   const int64_t out = residual >= 0 ? residual : create(Form::F32, input.rows, cols);
   float* values = floats(out, "a residual is f32");
   check(tensor(out).rows == input.rows && tensor(out).cols == cols, "a residual has the shape of the output");
   if (input.rows == 0) return out;
-  kernels_.linear->run(packed, input, values, cols, biases, residual >= 0 ? values : nullptr, siluMul, *pool_);
+  kernels_.linear->run(packed, input, values, cols, biases, residual >= 0 ? values : nullptr, gate, *pool_);
   return out;
 }
 
@@ -160,7 +179,25 @@ void Context::addScaled(int64_t x, int64_t y, float scale) {
   });
 }
 
-int64_t Context::siluMul(int64_t x) {
+void Context::scale(int64_t x, float factor) {
+  float* values = floats(x, "a scaling takes f32");
+  const int64_t cols = tensor(x).cols;
+  eachRow(*pool_, tensor(x).rows, [&](int64_t row) { kernels_.scaleRow(values + row * cols, factor, cols); });
+}
+
+void Context::softCap(int64_t x, float cap) {
+  float* values = floats(x, "a soft cap takes f32");
+  const int64_t cols = tensor(x).cols;
+  eachRow(*pool_, tensor(x).rows, [&](int64_t row) { kernels_.softCapRow(values + row * cols, cap, cols); });
+}
+
+void Context::gelu(int64_t x) {
+  float* values = floats(x, "an activation takes f32");
+  const int64_t cols = tensor(x).cols;
+  eachRow(*pool_, tensor(x).rows, [&](int64_t row) { kernels_.geluRow(values + row * cols, cols); });
+}
+
+int64_t Context::gate(int64_t x, Gate gate) {
   const float* from = floats(x, "an activation takes f32");
   const int64_t rows = tensor(x).rows;
   const int64_t width = tensor(x).cols / 2;
@@ -168,7 +205,7 @@ int64_t Context::siluMul(int64_t x) {
   float* to = static_cast<float*>(tensor(out).data);
   eachRow(*pool_, rows, [&](int64_t row) {
     const float* first = from + row * 2 * width;
-    kernels_.siluMulRow(first, first + width, to + row * width, width);
+    kernels_.gateRow(first, first + width, gate, to + row * width, width);
   });
   return out;
 }

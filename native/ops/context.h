@@ -87,7 +87,26 @@ struct AttentionRequest {
   float scale;
   int64_t slidingWindow;
   float softCap;
+  bool isCausal;
   Form form;
+};
+
+/** -1 for no rotation, and for no norms. */
+struct RopeRequest {
+  int64_t numHeads;
+  int64_t rope;
+  int64_t qNorm;
+  int64_t kNorm;
+  float normEps;
+};
+
+/** Columns of MoeRouting; sizes were checked by the caller. */
+struct RoutingColumns {
+  int64_t topK;
+  bool normalize;
+  int32_t* starts;
+  int32_t* rows;
+  float* weights;
 };
 
 /** Columns of SamplingBatch and SamplingOutput; sizes were checked by the caller. */
@@ -151,20 +170,30 @@ class Context {
   void endStep();
   Batch& batch() { return batch_; }
 
-  int64_t embed(int64_t table);
+  /** A row of the table for each id: the batch's token ids where `ids` is null. */
+  int64_t embed(int64_t table, const int32_t* ids);
   int64_t rmsNorm(int64_t x, int64_t weight, float eps, Form form);
+  int64_t layerNorm(int64_t x, int64_t weight, int64_t bias, float eps, Form form);
   /** `bias` and `residual` are -1 for none; returns the residual where there is one. */
-  int64_t linear(int64_t x, int64_t weight, int64_t bias, int64_t residual, bool siluMul);
+  int64_t linear(int64_t x, int64_t weight, int64_t bias, int64_t residual, Gate gate);
   int64_t convert(int64_t x, Form form);
   /** x += scale * y */
   void addScaled(int64_t x, int64_t y, float scale);
-  /** silu(first half of the columns) * second half. */
-  int64_t siluMul(int64_t x);
-  void ropeAndCache(int64_t qkv, int64_t rope, int64_t cache, int64_t layer, int64_t numHeads);
+  /** x *= factor */
+  void scale(int64_t x, float factor);
+  void softCap(int64_t x, float cap);
+  void gelu(int64_t x);
+  /** gate(first half of the columns) * second half. */
+  int64_t gate(int64_t x, Gate gate);
+  void ropeAndCache(int64_t qkv, int64_t cache, int64_t layer, const RopeRequest& request);
   int64_t pagedAttention(int64_t qkv, int64_t cache, int64_t layer, const AttentionRequest& request);
   int64_t gatherRows(int64_t x, const int32_t* indices, int64_t count);
+  void moeRoute(int64_t logits, const RoutingColumns& routing);
+  /** Row indices[i] of x += weights[i] * row i of y. */
+  void addRows(int64_t x, int64_t y, const int32_t* indices, const float* weights, int64_t count);
   void sample(int64_t logits, const SamplingColumns& columns);
-  void scoreTargets(int64_t hidden, int64_t head, const ScoreColumns& columns);
+  /** `softCap` 0 for none. */
+  void scoreTargets(int64_t hidden, int64_t head, float softCap, const ScoreColumns& columns);
   /** Forgets the tensors made after `x`. */
   void releaseAfter(int64_t x);
 
@@ -187,6 +216,10 @@ class Context {
   const KvCache& cache(int64_t id, int64_t layer) const;
   static size_t totalBytes(const std::vector<KvCache>& caches);
   void attend(const AttentionJob& job);
+  void setNorms(RopeJob& job, const RopeRequest& request) const;
+  /** Norms rows by `norm(from, to)` and writes them in `form`. */
+  template <class Norm>
+  int64_t normRows(int64_t x, Form form, Norm&& norm);
 
   const KernelTable& kernels_;
   std::unique_ptr<ThreadPool> pool_;

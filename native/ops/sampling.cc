@@ -136,7 +136,7 @@ void Context::sample(int64_t logitsId, const SamplingColumns& columns) {
   arena_.release(mark);
 }
 
-void Context::scoreTargets(int64_t hidden, int64_t head, const ScoreColumns& c) {
+void Context::scoreTargets(int64_t hidden, int64_t head, float softCap, const ScoreColumns& c) {
   const PackedLinear& packed = weight(head);
   const Activations x = tensor(hidden);
   const int64_t vocab = packed.rows;
@@ -153,7 +153,8 @@ void Context::scoreTargets(int64_t hidden, int64_t head, const ScoreColumns& c) 
   const int64_t topK = std::min(c.topK, vocab);
   for (int64_t first = 0; first < c.numTargets; first += rowsPerSlab) {
     const int64_t count = std::min(rowsPerSlab, c.numTargets - first);
-    kernels_.linear->run(packed, rowsFrom(x, first, count), logits, vocab, nullptr, nullptr, false, *pool_);
+    kernels_.linear->run(packed, rowsFrom(x, first, count), logits, vocab, nullptr, nullptr, Gate::None, *pool_);
+    if (softCap > 0) pool_->parallelFor(count, [&](int64_t row, int) { kernels_.softCapRow(logits + row * vocab, softCap, vocab); });
     statsOfRows(kernels_, *pool_, logits, count, vocab, parts, stats);
     pool_->parallelFor(count, [&](int64_t row, int) {
       const float* values = logits + row * vocab;

@@ -66,26 +66,43 @@ export interface NativeAddon {
     blockTableStride: number,
   ): void;
   endStep(context: NativeContext): void;
-  embed(context: NativeContext, table: number): number;
+  /** `ids` null for the batch's token ids. */
+  embed(context: NativeContext, table: number, ids: Int32Array | null): number;
   rmsNorm(context: NativeContext, x: number, weight: number, eps: number, form: number): number;
+  layerNorm(
+    context: NativeContext,
+    x: number,
+    weight: number,
+    bias: number,
+    eps: number,
+    form: number,
+  ): number;
+  /** `gate` as in `gateNumbers`; `bias` and `residual` -1 for none. */
   linear(
     context: NativeContext,
     x: number,
     weight: number,
     bias: number,
     residual: number,
-    siluMul: boolean,
+    gate: number,
   ): number;
   convert(context: NativeContext, x: number, form: number): number;
   addScaled(context: NativeContext, x: number, y: number, scale: number): void;
-  siluMul(context: NativeContext, x: number): number;
+  scale(context: NativeContext, x: number, factor: number): void;
+  softCap(context: NativeContext, x: number, cap: number): void;
+  gelu(context: NativeContext, x: number): void;
+  gate(context: NativeContext, x: number, gate: number): number;
+  /** `rope`, `qNorm` and `kNorm` are -1 for none. */
   ropeAndCache(
     context: NativeContext,
     qkv: number,
-    rope: number,
     cache: number,
     layer: number,
     numHeads: number,
+    rope: number,
+    qNorm: number,
+    kNorm: number,
+    normEps: number,
   ): void;
   pagedAttention(
     context: NativeContext,
@@ -96,9 +113,28 @@ export interface NativeAddon {
     scale: number,
     slidingWindow: number,
     softCap: number,
+    isCausal: boolean,
     form: number,
   ): number;
-  gatherRows(context: NativeContext, x: number, indices: Int32Array, count: number): number;
+  gatherRows(context: NativeContext, x: number, indices: Int32Array, count: number, first: number): number;
+  moeRoute(
+    context: NativeContext,
+    logits: number,
+    topK: number,
+    normalize: boolean,
+    starts: Int32Array,
+    rows: Int32Array,
+    weights: Float32Array,
+  ): void;
+  addRows(
+    context: NativeContext,
+    x: number,
+    y: number,
+    rows: Int32Array,
+    weights: Float32Array,
+    first: number,
+    count: number,
+  ): void;
   sample(
     context: NativeContext,
     logits: number,
@@ -136,6 +172,7 @@ export interface NativeAddon {
     topK: number,
     topIds: Int32Array,
     topLogprobs: Float32Array,
+    softCap: number,
   ): void;
   read(context: NativeContext, x: number, into: Float32Array): void;
   releaseAfter(context: NativeContext, x: number): void;

@@ -27,7 +27,7 @@ export interface LinearWeight {
   readonly inputForm: TensorForm;
   /** For people: "int4 g32 + min", "bf16", "int8 channel" … */
   readonly weightForm: string;
-  /** `paired`: rows of two equal parts interleaved for the `silu-mul` epilogue. */
+  /** `paired`: rows of two equal parts interleaved for a gated epilogue. */
   readonly layout: "rows" | "paired";
   /** Bytes that the packed form holds in memory. */
   readonly sizeBytes: number;
@@ -130,14 +130,29 @@ export interface LinearEpilogue {
   readonly delta?: { readonly a: LinearWeight; readonly b: LinearWeight; readonly scale: number };
   /** f32 [rows of x, out cols], added to in place; the linear then returns it. */
   readonly residual?: Tensor;
-  /** For `paired` weights: out[i] = silu(first[i]) · second[i]; halves the output width. */
-  readonly activation?: "silu-mul";
+  /** For `paired` weights; halves the output width. */
+  readonly activation?: GatedActivation;
 }
+
+/** out[i] = act(first[i]) · second[i], with act SiLU or the tanh form of GELU. */
+export type GatedActivation = "silu-mul" | "gelu-mul";
 
 export interface AttentionShape {
   readonly numHeads: number;
   readonly numKvHeads: number;
   readonly headDim: number;
+}
+
+/** RMS norms of q and k: over each head where a weight has headDim entries, over all heads where it has all of them. */
+export interface QkNorm {
+  readonly q: VectorWeight;
+  readonly k: VectorWeight;
+  readonly eps: number;
+}
+
+export interface RopeOptions extends AttentionShape {
+  /** Before the rotation. */
+  readonly qkNorm?: QkNorm | undefined;
 }
 
 export interface AttentionOptions extends AttentionShape {
@@ -147,6 +162,31 @@ export interface AttentionOptions extends AttentionShape {
   readonly slidingWindow?: number;
   /** softCap · tanh(score / softCap); 0 for none. */
   readonly softCap?: number;
+  /**
+   * Default true. False: each token sees its whole sequence of `contextLengths` tokens, all of them written to the
+   * cache before; without a sliding window.
+   */
+  readonly isCausal?: boolean;
+}
+
+export interface LayerNorm {
+  readonly weight: VectorWeight;
+  readonly bias: VectorWeight;
+  readonly eps: number;
+}
+
+/** Which tokens go to which expert of a mixture, and with what weight. Arrays may be longer than needed. */
+export interface MoeRouting {
+  /** Experts that each token goes to. */
+  readonly topK: number;
+  /** Weights are the softmax over all experts; true: over the chosen ones. */
+  readonly normalize: boolean;
+  /** [numExperts + 1] where each expert's places begin. */
+  readonly starts: Int32Array;
+  /** [numTokens · topK] tokens, ascending for each expert. */
+  readonly rows: Int32Array;
+  /** [numTokens · topK] */
+  readonly weights: Float32Array;
 }
 
 /**
@@ -264,21 +304,34 @@ export interface Ops {
   /** Resolves when queued work is done; returns undefined where the backend works eagerly (both CPU backends). */
   flush(): Promise<void> | undefined;
 
-  /** Rows of the step's token ids: f32 [numTokens, table.cols]. `table` may be the tied head. */
-  embed(table: LinearWeight): Tensor;
+  /** Rows of the step's token ids, or of `ids`: f32 [numTokens, table.cols]. `table` may be the tied head. */
+  embed(table: LinearWeight, ids?: Int32Array): Tensor;
   rmsNorm(x: Tensor, weight: VectorWeight, eps: number, as: TensorForm): Tensor;
-  /** x [T, K] in `weight.inputForm` → f32 [T, N] (N / 2 with silu-mul). */
+  layerNorm(x: Tensor, norm: LayerNorm, as: TensorForm): Tensor;
+  /** x [T, K] in `weight.inputForm` → f32 [T, N] (N / 2 with a gated activation). */
   linear(x: Tensor, weight: LinearWeight, epilogue?: LinearEpilogue): Tensor;
   /** Converts an f32 tensor. */
   convert(x: Tensor, as: TensorForm): Tensor;
-  /** Adds in place: x += y, both f32. */
-  addInto(x: Tensor, y: Tensor): void;
+  /** Adds in place: x += scale · y, both f32; scale is 1 by default. */
+  addInto(x: Tensor, y: Tensor, scale?: number): void;
+  /** Multiplies in place, f32. */
+  scale(x: Tensor, factor: number): void;
+  /** cap · tanh(x / cap) in place, f32. */
+  softCap(x: Tensor, cap: number): void;
+  /** x / 2 · (1 + erf(x / √2)) in place, f32. */
+  gelu(x: Tensor): void;
   /**
-   * Rotates (rotate-half convention) the q and k parts of qkv, f32 [T, (numHeads + 2 · numKvHeads) · headDim],
-   * in place, and writes k and v to the cache slots of the batch.
+   * Norms (where `options` says so) and rotates (rotate-half convention; not with a null table) the q and k parts of
+   * qkv, f32 [T, (numHeads + 2 · numKvHeads) · headDim], in place, and writes k and v to the cache slots of the batch.
    */
-  ropeAndCache(qkv: Tensor, rope: RopeTable, cache: KvCache, layer: number, shape: AttentionShape): void;
-  /** Causal attention of the batch's queries over the cache → [T, numHeads · headDim] in form `as`. */
+  ropeAndCache(
+    qkv: Tensor,
+    rope: RopeTable | null,
+    cache: KvCache,
+    layer: number,
+    options: RopeOptions,
+  ): void;
+  /** Attention of the batch's queries over the cache → [T, numHeads · headDim] in form `as`. */
   pagedAttention(
     qkv: Tensor,
     cache: KvCache,
@@ -286,16 +339,27 @@ export interface Ops {
     options: AttentionOptions,
     as: TensorForm,
   ): Tensor;
-  /** Copies rows of any form; indices [count]. */
-  gatherRows(x: Tensor, indices: Int32Array, count: number): Tensor;
+  /** Copies rows of any form: entries [first, first + count) of `indices`; first is 0 by default. */
+  gatherRows(x: Tensor, indices: Int32Array, count: number, first?: number): Tensor;
+  /** Fills `routing` from f32 logits [T, numExperts]: the highest topK of each row, ties to the lowest expert. */
+  moeRoute(logits: Tensor, routing: MoeRouting): void;
+  /** Adds in place: row rows[i] of x += weights[i] · (i-th row of y) over the places of `expert`; both f32. */
+  addExpertRows(x: Tensor, y: Tensor, routing: MoeRouting, expert: number): void;
 
   /** Draws one token for each row of f32 logits. */
   sample(logits: Tensor, batch: SamplingBatch, out: SamplingOutput): void;
   /**
    * Log-likelihoods of `targets[i]` under row i of head(hidden), in slabs of at most 64 rows, so that
-   * [tokens, vocabulary] never exists. `hidden` is in `head.inputForm`.
+   * [tokens, vocabulary] never exists. `hidden` is in `head.inputForm`. `softCap` caps the logits; 0, the default,
+   * for none.
    */
-  scoreTargets(hidden: Tensor, head: LinearWeight, targets: Int32Array, out: ScoreOutput): void;
+  scoreTargets(
+    hidden: Tensor,
+    head: LinearWeight,
+    targets: Int32Array,
+    out: ScoreOutput,
+    softCap?: number,
+  ): void;
   /**
    * Ends the life of every tensor made after `x`, so that a model of many layers needs the memory of one: a decoder
    * layer that works in place on `x` calls it at its end.

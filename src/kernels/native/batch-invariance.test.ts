@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { loadAddon } from "../addon.ts";
-import type { AttentionOptions, KvCache, KvDtype, Ops, RopeTable } from "../ops.ts";
+import type { AttentionOptions, KvCache, KvDtype, MoeRouting, Ops, RopeTable } from "../ops.ts";
 import { createNativeOps } from "./native-ops.ts";
 import {
   makeBatch,
@@ -131,6 +131,46 @@ describe.skipIf(addon === undefined).each(isas)("rows are independent on %s", (i
     for (const row of [0, 7, 8, 64]) {
       const one = withOps(isa, 1, (ops) => norm(ops, rows.slice(row * width, (row + 1) * width)));
       expect(bitsOf(one), `row ${row}`).toEqual(bitsOf(many.slice(row * width, (row + 1) * width)));
+    }
+  });
+
+  test("attention to whole sequences does not depend on strangers or threads", () => {
+    const rows = sequenceRows(1);
+    const mine = { start: 0, count: 300, blocks: blocks(0), rows };
+    const alone = withOps(isa, 1, (ops) => attend(setUp(ops, "f32"), [mine], { isCausal: false }));
+    const stranger = { start: 0, count: 70, blocks: blocks(20), rows: sequenceRows(2) };
+    const together = withOps(isa, 2, (ops) =>
+      attend(setUp(ops, "f32"), [stranger, mine], { isCausal: false }),
+    );
+    expect(bitsOf(together.slice(70 * (alone.length / 300)))).toEqual(bitsOf(alone));
+  });
+
+  test("routing and expert sums of a token do not depend on the number of tokens or threads", () => {
+    const numExperts = 9;
+    const rows = randomFloats(65 * numExperts, 6, 3);
+    const mix = (ops: Ops, some: Float32Array): Float32Array =>
+      runOnRows(ops, some, numExperts, (x) => {
+        const places = (some.length / numExperts) * 2;
+        const routing: MoeRouting = {
+          topK: 2,
+          normalize: false,
+          starts: new Int32Array(numExperts + 1),
+          rows: new Int32Array(places),
+          weights: new Float32Array(places),
+        };
+        ops.moeRoute(x, routing);
+        for (let expert = 0; expert < numExperts; expert += 1) {
+          const first = routing.starts[expert]!;
+          const own = ops.gatherRows(x, routing.rows, routing.starts[expert + 1]! - first, first);
+          ops.addExpertRows(x, own, routing, expert);
+        }
+        return x;
+      });
+    const many = withOps(isa, 2, (ops) => mix(ops, rows));
+    for (const row of [0, 8, 64]) {
+      const range = [row * numExperts, (row + 1) * numExperts] as const;
+      const one = withOps(isa, 1, (ops) => mix(ops, rows.slice(...range)));
+      expect(bitsOf(one), `row ${row}`).toEqual(bitsOf(many.slice(...range)));
     }
   });
 

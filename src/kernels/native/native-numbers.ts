@@ -1,7 +1,7 @@
 import { invariant } from "../../base/invariant.ts";
 import type { FloatDtype, Weight } from "../../base/weights.ts";
 import type { NativePart } from "../addon.ts";
-import type { KvDtype, TensorForm } from "../ops.ts";
+import type { GatedActivation, KvDtype, TensorForm } from "../ops.ts";
 
 /** Numbers of `enum class Form` in native/linear/linear.h. */
 export const formNumbers: Readonly<Record<TensorForm, number>> = {
@@ -10,6 +10,9 @@ export const formNumbers: Readonly<Record<TensorForm, number>> = {
   "int8-token": 2,
   "int8-block32": 3,
 };
+
+/** Numbers of `enum class Gate` in native/linear/linear.h; 0 is none. */
+export const gateNumbers: Readonly<Record<GatedActivation, number>> = { "silu-mul": 1, "gelu-mul": 2 };
 
 /** Numbers of `enum class KvDtype` in native/kernels/kernel_table.h. */
 export const kvDtypeNumbers: Readonly<Record<KvDtype, number>> = { f32: 0, f16: 1, bf16: 2, int8: 3 };

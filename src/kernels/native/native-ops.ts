@@ -8,12 +8,15 @@ import type {
   KvCacheShape,
   KvHost,
   KvMoves,
+  LayerNorm,
   LinearEpilogue,
   LinearWeight,
+  MoeRouting,
   Ops,
   OpsMemory,
   PackOptions,
   RaggedBatch,
+  RopeOptions,
   RopeTable,
   SamplingBatch,
   SamplingOutput,
@@ -22,7 +25,7 @@ import type {
   TensorForm,
   VectorWeight,
 } from "../ops.ts";
-import { formNumbers, kvDtypeNumbers, toNativePart } from "./native-numbers.ts";
+import { formNumbers, gateNumbers, kvDtypeNumbers, toNativePart } from "./native-numbers.ts";
 
 /** Makes the backend in C++. `isa` is one of `addon.listIsas()`; `numThreads` counts the calling thread. */
 export function createNativeOps(
@@ -158,9 +161,9 @@ class NativeOps implements Ops {
     return undefined;
   }
 
-  embed(table: LinearWeight): Tensor {
+  embed(table: LinearWeight, ids?: Int32Array): Tensor {
     this.#checkOwned(table, table.name);
-    const id = this.#addon.embed(this.#context, table.id);
+    const id = this.#addon.embed(this.#context, table.id, ids ?? null);
     return { id, rows: this.#numTokens, cols: table.cols, form: "f32" };
   }
 
@@ -171,17 +174,26 @@ class NativeOps implements Ops {
     return { id, rows: x.rows, cols: x.cols, form: as };
   }
 
+  layerNorm(x: Tensor, { weight, bias, eps }: LayerNorm, as: TensorForm): Tensor {
+    for (const vector of [weight, bias]) {
+      this.#checkOwned(vector, "a norm weight");
+      invariant(vector.length === x.cols, `a norm of ${vector.length} columns meets a tensor of ${x.cols}`);
+    }
+    const id = this.#addon.layerNorm(this.#context, x.id, weight.id, bias.id, eps, formNumbers[as]);
+    return { id, rows: x.rows, cols: x.cols, form: as };
+  }
+
   linear(x: Tensor, weight: LinearWeight, epilogue: LinearEpilogue = {}): Tensor {
     this.#checkOwned(weight, weight.name);
     const { bias, delta, residual, activation } = epilogue;
     const isPaired = weight.layout === "paired";
     invariant(x.form === weight.inputForm, `${weight.name} takes ${weight.inputForm}, not ${x.form}`);
     invariant(x.cols === weight.cols, `${weight.name} takes ${weight.cols} columns, not ${x.cols}`);
-    invariant((activation === "silu-mul") === isPaired, "silu-mul goes with paired weights");
+    invariant((activation !== undefined) === isPaired, "a gated activation goes with paired weights");
     invariant(residual === undefined || !isPaired, "a residual goes without activation");
     if (delta !== undefined) return this.#linearWithDelta(x, weight, epilogue, delta);
-    const biasId = bias?.id ?? -1;
-    const id = this.#addon.linear(this.#context, x.id, weight.id, biasId, residual?.id ?? -1, isPaired);
+    const gate = activation === undefined ? 0 : gateNumbers[activation];
+    const id = this.#addon.linear(this.#context, x.id, weight.id, bias?.id ?? -1, residual?.id ?? -1, gate);
     if (residual !== undefined) return residual;
     return { id, rows: x.rows, cols: isPaired ? weight.rows / 2 : weight.rows, form: "f32" };
   }
@@ -192,7 +204,7 @@ class NativeOps implements Ops {
     epilogue: LinearEpilogue,
     delta: NonNullable<LinearEpilogue["delta"]>,
   ): Tensor {
-    const plain = this.#addon.linear(this.#context, x.id, weight.id, epilogue.bias?.id ?? -1, -1, false);
+    const plain = this.#addon.linear(this.#context, x.id, weight.id, epilogue.bias?.id ?? -1, -1, 0);
     const out: Tensor = { id: plain, rows: x.rows, cols: weight.rows, form: "f32" };
     const inner = this.linear(x, delta.a);
     const shift = this.linear(this.convert(inner, delta.b.inputForm), delta.b);
@@ -203,7 +215,7 @@ class NativeOps implements Ops {
       return epilogue.residual;
     }
     if (epilogue.activation === undefined) return out;
-    const id = this.#addon.siluMul(this.#context, out.id);
+    const id = this.#addon.gate(this.#context, out.id, gateNumbers[epilogue.activation]);
     return { id, rows: out.rows, cols: out.cols / 2, form: "f32" };
   }
 
@@ -212,15 +224,37 @@ class NativeOps implements Ops {
     return { id, rows: x.rows, cols: x.cols, form: as };
   }
 
-  addInto(x: Tensor, y: Tensor): void {
+  addInto(x: Tensor, y: Tensor, scale = 1): void {
     invariant(x.rows === y.rows && x.cols === y.cols, "tensors that are added have the same shape");
-    this.#addon.addScaled(this.#context, x.id, y.id, 1);
+    this.#addon.addScaled(this.#context, x.id, y.id, scale);
   }
 
-  ropeAndCache(qkv: Tensor, rope: RopeTable, cache: KvCache, layer: number, shape: AttentionShape): void {
-    this.#checkAttention(qkv, cache, shape);
-    this.#checkOwned(rope, "a rotation table");
-    this.#addon.ropeAndCache(this.#context, qkv.id, rope.id, cache.id, layer, shape.numHeads);
+  scale(x: Tensor, factor: number): void {
+    this.#addon.scale(this.#context, x.id, factor);
+  }
+
+  softCap(x: Tensor, cap: number): void {
+    invariant(cap > 0, "a soft cap is above 0");
+    this.#addon.softCap(this.#context, x.id, cap);
+  }
+
+  gelu(x: Tensor): void {
+    this.#addon.gelu(this.#context, x.id);
+  }
+
+  ropeAndCache(
+    qkv: Tensor,
+    rope: RopeTable | null,
+    cache: KvCache,
+    layer: number,
+    options: RopeOptions,
+  ): void {
+    this.#checkAttention(qkv, cache, options);
+    const { numHeads, qkNorm } = options;
+    if (rope !== null) this.#checkOwned(rope, "a rotation table");
+    if (qkNorm !== undefined) this.#checkOwned(qkNorm.q, "a norm of q");
+    const [q, k, eps] = qkNorm === undefined ? [-1, -1, 0] : [qkNorm.q.id, qkNorm.k.id, qkNorm.eps];
+    this.#addon.ropeAndCache(this.#context, qkv.id, cache.id, layer, numHeads, rope?.id ?? -1, q, k, eps);
   }
 
   pagedAttention(
@@ -231,6 +265,8 @@ class NativeOps implements Ops {
     as: TensorForm,
   ): Tensor {
     this.#checkAttention(qkv, cache, options);
+    const { isCausal = true, slidingWindow = 0 } = options;
+    invariant(isCausal || slidingWindow === 0, "attention to a whole sequence has no window");
     const id = this.#addon.pagedAttention(
       this.#context,
       qkv.id,
@@ -238,16 +274,27 @@ class NativeOps implements Ops {
       layer,
       options.numHeads,
       options.scale,
-      options.slidingWindow ?? 0,
+      slidingWindow,
       options.softCap ?? 0,
+      isCausal,
       formNumbers[as],
     );
     return { id, rows: qkv.rows, cols: options.numHeads * options.headDim, form: as };
   }
 
-  gatherRows(x: Tensor, indices: Int32Array, count: number): Tensor {
-    const id = this.#addon.gatherRows(this.#context, x.id, indices, count);
+  gatherRows(x: Tensor, indices: Int32Array, count: number, first = 0): Tensor {
+    const id = this.#addon.gatherRows(this.#context, x.id, indices, count, first);
     return { id, rows: count, cols: x.cols, form: x.form };
+  }
+
+  moeRoute(logits: Tensor, { topK, normalize, starts, rows, weights }: MoeRouting): void {
+    this.#addon.moeRoute(this.#context, logits.id, topK, normalize, starts, rows, weights);
+  }
+
+  addExpertRows(x: Tensor, y: Tensor, { starts, rows, weights }: MoeRouting, expert: number): void {
+    const first = starts[expert]!;
+    const count = starts[expert + 1]! - first;
+    this.#addon.addRows(this.#context, x.id, y.id, rows, weights, first, count);
   }
 
   sample(logits: Tensor, batch: SamplingBatch, out: SamplingOutput): void {
@@ -281,7 +328,7 @@ class NativeOps implements Ops {
     );
   }
 
-  scoreTargets(hidden: Tensor, head: LinearWeight, targets: Int32Array, out: ScoreOutput): void {
+  scoreTargets(hidden: Tensor, head: LinearWeight, targets: Int32Array, out: ScoreOutput, softCap = 0): void {
     this.#checkOwned(head, head.name);
     invariant(hidden.rows >= targets.length, "each target has a hidden row");
     this.#addon.scoreTargets(
@@ -294,6 +341,7 @@ class NativeOps implements Ops {
       out.topK,
       out.topIds,
       out.topLogprobs,
+      softCap,
     );
   }
 

@@ -1,5 +1,6 @@
 import { invariant } from "../../base/invariant.ts";
-import type { AttentionOptions, AttentionShape, RaggedBatch, RopeTable } from "../ops.ts";
+import type { AttentionOptions, RaggedBatch, RopeOptions, RopeTable, VectorWeight } from "../ops.ts";
+import { rmsNormRow } from "./reference-activations.ts";
 import { headNumber, loadHead, type ReferenceKvCache, storeHead } from "./reference-kv.ts";
 import { dot } from "./reference-linear.ts";
 import type { ReferenceTensor } from "./tensor-arena.ts";
@@ -9,15 +10,19 @@ export interface ReferenceRopeTable extends RopeTable {
   readonly sin: Float32Array;
 }
 
-/** Rotates q and k in place and writes k and v to the slots of the batch; each product and sum rounded to f32. */
+export interface ReferenceVector extends VectorWeight {
+  readonly values: Float32Array;
+}
+
+/** Norms and rotates q and k in place and writes k and v to the slots of the batch; each product and sum rounded to f32. */
 export function rotateAndStore(
   qkv: ReferenceTensor,
-  rope: ReferenceRopeTable,
+  rope: ReferenceRopeTable | null,
   target: { readonly cache: ReferenceKvCache; readonly layer: number },
   batch: RaggedBatch,
-  shape: AttentionShape,
+  options: RopeOptions,
 ): void {
-  const { numHeads, numKvHeads, headDim } = shape;
+  const { numHeads, numKvHeads, headDim } = options;
   const { cache, layer } = target;
   const keys = cache.keys[layer];
   const values = cache.values[layer];
@@ -27,21 +32,34 @@ export function rotateAndStore(
     const position = batch.positions[token]!;
     const slot = batch.slots[token]!;
     invariant(
-      position >= 0 && position < rope.maxPositions,
+      position >= 0 && (rope === null || position < rope.maxPositions),
       `position ${position} is outside the rope table`,
     );
     invariant(slot >= 0 && slot < numSlots, `slot ${slot} is outside the KV cache`);
     const start = token * qkv.cols;
-    for (let head = 0; head < numHeads + numKvHeads; head += 1) {
-      rotate(qkv.values, start + head * headDim, rope, position);
-    }
     const keyStart = start + numHeads * headDim;
     const valueStart = keyStart + numKvHeads * headDim;
+    if (options.qkNorm !== undefined) {
+      const { q, k, eps } = options.qkNorm;
+      normRuns(qkv.values.subarray(start, keyStart), q, eps);
+      normRuns(qkv.values.subarray(keyStart, valueStart), k, eps);
+    }
+    for (let head = 0; rope !== null && head < numHeads + numKvHeads; head += 1) {
+      rotate(qkv.values, start + head * headDim, rope, position);
+    }
     for (let head = 0; head < numKvHeads; head += 1) {
       const at = headNumber(cache, slot, head);
       storeHead(qkv.values.subarray(keyStart + head * headDim), keys, at, cache);
       storeHead(qkv.values.subarray(valueStart + head * headDim), values, at, cache);
     }
+  }
+}
+
+function normRuns(values: Float32Array, norm: VectorWeight, eps: number): void {
+  invariant(values.length % norm.length === 0, "the norms of q and k divide their columns");
+  for (let at = 0; at < values.length; at += norm.length) {
+    const run = values.subarray(at, at + norm.length);
+    rmsNormRow(run, (norm as ReferenceVector).values, eps, run);
   }
 }
 
@@ -117,21 +135,23 @@ function gatherContext(
 function attendHead(
   { keys, values, query, scores }: HeadContext,
   position: number,
-  { headDim, scale, slidingWindow = 0, softCap = 0 }: AttentionOptions,
+  { headDim, scale, slidingWindow = 0, softCap = 0, isCausal = true }: AttentionOptions,
   out: Float32Array,
   at: number,
 ): void {
   invariant(position < scores.length, "a query lies beyond its sequence's context length");
+  invariant(isCausal || slidingWindow === 0, "attention to a whole sequence has no window");
   const first = slidingWindow > 0 ? Math.max(0, position + 1 - slidingWindow) : 0;
+  const last = isCausal ? position : scores.length - 1;
   let max = -Infinity;
-  for (let key = first; key <= position; key += 1) {
+  for (let key = first; key <= last; key += 1) {
     const score = dot(query, 0, keys, key * headDim, headDim) * scale;
     scores[key] = softCap > 0 ? softCap * Math.tanh(score / softCap) : score;
     max = Math.max(max, scores[key]!);
   }
   let sum = 0;
   query.fill(0);
-  for (let key = first; key <= position; key += 1) {
+  for (let key = first; key <= last; key += 1) {
     const weight = Math.exp(scores[key]! - max);
     sum += weight;
     for (let i = 0; i < headDim; i += 1) query[i]! += weight * values[key * headDim + i]!;

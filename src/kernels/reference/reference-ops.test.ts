@@ -196,6 +196,43 @@ describe("linear", () => {
     expect(out[1]).toBeCloseTo((-3 / (1 + Math.exp(3))) * 7, 5);
   });
 
+  // PyTorch 2.15 in f64: functional.gelu, gelu with approximate="tanh", layer_norm.
+  const points = [-6, -3, -1.5, -0.75, -0.1, 0, 0.1, 0.75, 1.5, 3, 6];
+  const geluOf = [
+    -5.919525869479969e-9, -0.00404969409489031, -0.10021080190328704, -0.16997051428265111,
+    -0.0460172162722971, 0, 0.053982783727702904, 0.5800294857173489, 1.399789198096713, 2.99595030590511,
+    5.999999994080474,
+  ];
+  const geluTanhOf = [
+    -8.43964897967453e-11, -0.0036373920817729943, -0.10042842301976707, -0.17003944483437966,
+    -0.04601724895456484, 0, 0.053982751045435165, 0.5799605551656203, 1.3995715769802328, 2.996362607918227,
+    5.9999999999156035,
+  ];
+
+  test("computes both forms of GELU as PyTorch does", () => {
+    ops.beginStep(batchOf(1));
+    const x = tensorOf(Float32Array.from(points), 1);
+    ops.gelu(x);
+    for (const [i, value] of valuesOf(x).entries()) expect(value).toBeCloseTo(geluOf[i]!, 7);
+    const columns = denseF32(Float32Array.from(points), points.length);
+    const ones = denseF32(new Float32Array(points.length).fill(1), points.length);
+    const weight = ops.packLinear([columns, ones], { name: "w", inputForm: "f32", layout: "paired" });
+    const gated = ops.linear(tensorOf(Float32Array.of(1), 1), weight, { activation: "gelu-mul" });
+    for (const [i, value] of valuesOf(gated).entries()) expect(value).toBeCloseTo(geluTanhOf[i]!, 6);
+  });
+
+  test("norms over mean and variance as PyTorch does", () => {
+    ops.beginStep(batchOf(1));
+    const norm = {
+      weight: ops.loadVector(Float32Array.of(1, 2, 3, 4)),
+      bias: ops.loadVector(Float32Array.of(0.5, 0, -1, 1)),
+      eps: 1e-5,
+    };
+    const out = valuesOf(ops.layerNorm(tensorOf(Float32Array.of(1, 2, 4, 9), 1), norm, "f32"));
+    const expected = [-0.4733280145068077, -1.297770686009077, -1, 7.488853430045385];
+    for (const [i, value] of out.entries()) expect(value).toBeCloseTo(expected[i]!, 5);
+  });
+
   test("refuses pairs that have no kernel, naming what would work", () => {
     const dense = denseF32(noise(64, 1), 2);
     expect(() => ops.packLinear([dense], { name: "w", inputForm: "int8-token" })).toThrow(

@@ -2,18 +2,20 @@ import { invariant } from "../../base/invariant.ts";
 import type { Weight } from "../../base/weights.ts";
 import type {
   AttentionOptions,
-  AttentionShape,
   KvCache,
   KvCacheShape,
   KvHost,
   KvMoves,
+  LayerNorm,
   LinearEpilogue,
   LinearWeight,
+  MoeRouting,
   Ops,
   OpsMemory,
   OpsOptions,
   PackOptions,
   RaggedBatch,
+  RopeOptions,
   RopeTable,
   SamplingBatch,
   SamplingOutput,
@@ -23,7 +25,14 @@ import type {
   VectorWeight,
 } from "../ops.ts";
 import { writeRow } from "./activation-forms.ts";
-import { attend, type ReferenceRopeTable, rotateAndStore } from "./reference-attention.ts";
+import { gateRows, geluErf, layerNormRow, rmsNormRow } from "./reference-activations.ts";
+import {
+  attend,
+  type ReferenceRopeTable,
+  type ReferenceVector,
+  rotateAndStore,
+} from "./reference-attention.ts";
+import { addWeightedRows, routeTokens } from "./reference-experts.ts";
 import {
   createReferenceKvCache,
   createReferenceKvHost,
@@ -36,10 +45,6 @@ import { multiply } from "./reference-linear.ts";
 import { sampleRows, scoreRows } from "./reference-sampling.ts";
 import { expandFloats, packReferenceWeight, type ReferenceWeight } from "./reference-weight.ts";
 import { type ReferenceTensor, TensorArena } from "./tensor-arena.ts";
-
-interface ReferenceVector extends VectorWeight {
-  readonly values: Float32Array;
-}
 
 /** Rows of logits that `scoreTargets` holds at a time. */
 const rowsPerSlab = 64;
@@ -120,13 +125,13 @@ class ReferenceOps implements Ops {
     return undefined;
   }
 
-  embed(table: LinearWeight): Tensor {
+  embed(table: LinearWeight, ids: Int32Array = this.#currentBatch().tokenIds): Tensor {
     const batch = this.#currentBatch();
     const weight = this.#weight(table);
     const out = this.#arena.create(batch.numTokens, table.cols, "f32");
     for (let token = 0; token < batch.numTokens; token += 1) {
-      const id = batch.tokenIds[token]!;
-      invariant(id >= 0 && id < table.rows, `token id ${id} is outside the vocabulary of ${table.rows}`);
+      const id = ids[token]!;
+      invariant(id >= 0 && id < table.rows, `id ${id} is outside an embedding table of ${table.rows}`);
       expandFloats(weight, id, rowOf(out, token));
     }
     return out;
@@ -139,11 +144,20 @@ class ReferenceOps implements Ops {
     const out = this.#arena.create(x.rows, x.cols, as);
     const normed = new Float32Array(x.cols);
     for (let row = 0; row < x.rows; row += 1) {
-      const values = rowOf(input, row);
-      let sum = 0;
-      for (let i = 0; i < x.cols; i += 1) sum += values[i]! * values[i]!;
-      const factor = Math.fround(1 / Math.sqrt(sum / x.cols + eps));
-      for (let i = 0; i < x.cols; i += 1) normed[i] = Math.fround(values[i]! * factor) * scales[i]!;
+      rmsNormRow(rowOf(input, row), scales, eps, normed);
+      writeRow(normed, out, row);
+    }
+    return out;
+  }
+
+  layerNorm(x: Tensor, { weight, bias, eps }: LayerNorm, as: TensorForm): Tensor {
+    const input = this.#arena.floats(x);
+    const norm = { weight: (weight as ReferenceVector).values, bias: (bias as ReferenceVector).values, eps };
+    invariant(weight.length === x.cols && bias.length === x.cols, "a norm has one weight for each column");
+    const out = this.#arena.create(x.rows, x.cols, as);
+    const normed = new Float32Array(x.cols);
+    for (let row = 0; row < x.rows; row += 1) {
+      layerNormRow(rowOf(input, row), norm, normed);
       writeRow(normed, out, row);
     }
     return out;
@@ -152,8 +166,8 @@ class ReferenceOps implements Ops {
   linear(x: Tensor, weight: LinearWeight, epilogue: LinearEpilogue = {}): Tensor {
     const { bias, delta, residual, activation } = epilogue;
     invariant(
-      (activation === "silu-mul") === (weight.layout === "paired"),
-      "silu-mul goes with paired weights",
+      (activation !== undefined) === (weight.layout === "paired"),
+      "a gated activation goes with paired weights",
     );
     invariant(residual === undefined || activation === undefined, "a residual goes without activation");
     const out = this.#product(x, weight);
@@ -163,7 +177,11 @@ class ReferenceOps implements Ops {
       this.addInto(residual, out);
       return residual;
     }
-    return activation === "silu-mul" ? this.#siluMul(out) : out;
+    if (activation === undefined) return out;
+    // First half of the columns is the gate: parts keep their order here, paired or not.
+    const gated = this.#arena.create(x.rows, out.cols / 2, "f32");
+    gateRows(out.values, gated.cols, activation, gated.values);
+    return gated;
   }
 
   convert(x: Tensor, as: TensorForm): Tensor {
@@ -173,17 +191,39 @@ class ReferenceOps implements Ops {
     return out;
   }
 
-  addInto(x: Tensor, y: Tensor): void {
+  addInto(x: Tensor, y: Tensor, scale = 1): void {
     invariant(x.rows === y.rows && x.cols === y.cols, "tensors that are added have the same shape");
     const into = this.#arena.floats(x).values;
     const values = this.#arena.floats(y).values;
-    for (let i = 0; i < into.length; i += 1) into[i]! += values[i]!;
+    const factor = Math.fround(scale);
+    for (let i = 0; i < into.length; i += 1) into[i]! += factor * values[i]!;
   }
 
-  ropeAndCache(qkv: Tensor, rope: RopeTable, cache: KvCache, layer: number, shape: AttentionShape): void {
-    invariant(qkv.cols === (shape.numHeads + 2 * shape.numKvHeads) * shape.headDim, "qkv has q, k and v");
+  scale(x: Tensor, factor: number): void {
+    this.#change(x, (value) => value * Math.fround(factor));
+  }
+
+  softCap(x: Tensor, cap: number): void {
+    invariant(cap > 0, "a soft cap is above 0");
+    this.#change(x, (value) => cap * Math.tanh(value / cap));
+  }
+
+  gelu(x: Tensor): void {
+    this.#change(x, geluErf);
+  }
+
+  ropeAndCache(
+    qkv: Tensor,
+    rope: RopeTable | null,
+    cache: KvCache,
+    layer: number,
+    options: RopeOptions,
+  ): void {
+    const { numHeads, numKvHeads, headDim } = options;
+    invariant(qkv.cols === (numHeads + 2 * numKvHeads) * headDim, "qkv has q, k and v");
     const target = { cache: this.#cache(cache), layer };
-    rotateAndStore(this.#arena.floats(qkv), rope as ReferenceRopeTable, target, this.#currentBatch(), shape);
+    const table = rope as ReferenceRopeTable | null;
+    rotateAndStore(this.#arena.floats(qkv), table, target, this.#currentBatch(), options);
   }
 
   pagedAttention(
@@ -199,11 +239,11 @@ class ReferenceOps implements Ops {
     return as === "f32" ? out : this.convert(out, as);
   }
 
-  gatherRows(x: Tensor, indices: Int32Array, count: number): Tensor {
+  gatherRows(x: Tensor, indices: Int32Array, count: number, first = 0): Tensor {
     const input = this.#arena.get(x);
     const out = this.#arena.create(count, x.cols, x.form);
     for (let row = 0; row < count; row += 1) {
-      const from = indices[row]!;
+      const from = indices[first + row]!;
       invariant(from >= 0 && from < x.rows, `row ${from} of ${x.rows} does not exist`);
       copyRow(input.values, from, out.values, row, x.rows);
       copyRow(input.codes, from, out.codes, row, x.rows);
@@ -212,12 +252,20 @@ class ReferenceOps implements Ops {
     return out;
   }
 
+  moeRoute(logits: Tensor, routing: MoeRouting): void {
+    routeTokens(this.#arena.floats(logits), routing);
+  }
+
+  addExpertRows(x: Tensor, y: Tensor, routing: MoeRouting, expert: number): void {
+    addWeightedRows(this.#arena.floats(x), this.#arena.floats(y), routing, expert);
+  }
+
   sample(logits: Tensor, batch: SamplingBatch, out: SamplingOutput): void {
     invariant(batch.numRows <= logits.rows, "each sampled row has logits");
     sampleRows(this.#arena.floats(logits).values, logits.cols, batch, out);
   }
 
-  scoreTargets(hidden: Tensor, head: LinearWeight, targets: Int32Array, out: ScoreOutput): void {
+  scoreTargets(hidden: Tensor, head: LinearWeight, targets: Int32Array, out: ScoreOutput, softCap = 0): void {
     const input = this.#arena.get(hidden);
     const weight = this.#weight(head);
     invariant(
@@ -232,6 +280,9 @@ class ReferenceOps implements Ops {
         "a target is outside the vocabulary",
       );
       multiply(input, { first, count: slab.length }, weight, logits);
+      for (let i = 0; softCap > 0 && i < slab.length * head.rows; i += 1) {
+        logits[i] = softCap * Math.tanh(logits[i]! / softCap);
+      }
       scoreRows(logits, head.rows, slab, first, out);
     }
   }
@@ -278,18 +329,10 @@ class ReferenceOps implements Ops {
     for (let i = 0; i < values.length; i += 1) out.values[i]! += Math.fround(delta.scale * values[i]!);
   }
 
-  /** First half of the columns is the gate: parts keep their order here, paired or not. */
-  #siluMul(x: ReferenceTensor): Tensor {
-    const width = x.cols / 2;
-    const out = this.#arena.create(x.rows, width, "f32");
-    for (let row = 0; row < x.rows; row += 1) {
-      for (let i = 0; i < width; i += 1) {
-        const gate = x.values[row * x.cols + i]!;
-        const silu = Math.fround(gate / (1 + Math.exp(-gate)));
-        out.values[row * width + i] = silu * x.values[row * x.cols + width + i]!;
-      }
-    }
-    return out;
+  /** Replaces each element of an f32 tensor. */
+  #change(x: Tensor, change: (value: number) => number): void {
+    const { values } = this.#arena.floats(x);
+    for (let i = 0; i < values.length; i += 1) values[i] = change(values[i]!);
   }
 
   #currentBatch(): RaggedBatch {

@@ -80,6 +80,7 @@ export function createContextModel({ vocabSize, numBlocks, blockSize }: ContextM
     hiddenSize: vocabSize,
     kvShape: { numLayers: 1, numKvHeads: 1, headDim: 1 },
     head: { id: 0 } as LinearWeight,
+    logitSoftCap: 0,
     forward: (batch) => tensor(forward(batch)),
     finalNorm: (hidden, rows, count) =>
       tensor(Array.from({ length: count }, (_, index) => values.get(hidden.id)![rows[index]!]!)),

@@ -82,7 +82,8 @@ export class ModelRunner {
     const { ops, model } = this.#parts;
     const output = this.#reserveScores(this.#maxTopK(plan));
     const normed = model.finalNorm(hidden, this.#scoreRows, this.#numScored);
-    ops.scoreTargets(normed, model.head, this.#scoreTargets.subarray(0, this.#numScored), output);
+    const targets = this.#scoreTargets.subarray(0, this.#numScored);
+    ops.scoreTargets(normed, model.head, targets, output, model.logitSoftCap);
     this.#collectScores(plan, output);
   }
 

@@ -31,11 +31,12 @@ describe("config.json", () => {
       maxPositionEmbeddings: 2048,
       rmsNormEps: 1e-6,
       hiddenAct: "silu",
-      rope: { theta: 10_000, scaling: null },
+      rope: { theta: 10_000, partialRotaryFactor: 1, scaling: null },
       slidingWindow: null,
       tieWordEmbeddings: false,
       attentionBias: false,
       mlpBias: false,
+      experts: null,
       bosTokenId: null,
       eosTokenIds: [],
       padTokenId: null,
@@ -76,6 +77,7 @@ describe("config.json", () => {
     });
     expect(parse({ ...llama, rope_parameters: { rope_type: "default", rope_theta: 5 } }).rope).toEqual({
       theta: 5,
+      partialRotaryFactor: 1,
       scaling: null,
     });
     const layered = {

@@ -1,4 +1,5 @@
 import { MillraceError } from "../base/errors.ts";
+import { ConfigReader, shown } from "./config-reader.ts";
 import { isJsonObject } from "./json-file.ts";
 
 /** Called with a model's architecture and the file that names it before anything else of it is read; may refuse it. */
@@ -31,6 +32,8 @@ export interface ModelConfig {
   readonly tieWordEmbeddings: boolean;
   readonly attentionBias: boolean;
   readonly mlpBias: boolean;
+  /** Mixture of experts in place of the feed-forward block, or null. */
+  readonly experts: ExpertConfig | null;
   readonly bosTokenId: number | null;
   readonly eosTokenIds: readonly number[];
   readonly padTokenId: number | null;
@@ -40,8 +43,17 @@ export interface ModelConfig {
   readonly json: Readonly<Record<string, unknown>>;
 }
 
+export interface ExpertConfig {
+  readonly numExperts: number;
+  /** Experts that each token goes to. */
+  readonly numPerToken: number;
+  readonly intermediateSize: number;
+}
+
 export interface RopeConfig {
   readonly theta: number;
+  /** Share of a head's columns that are rotated, the first ones; 1 for all. */
+  readonly partialRotaryFactor: number;
   /** Null for plain RoPE; else the type ("linear", "llama3", "yarn") with its parameters under transformers' names. */
   readonly scaling: Readonly<Record<string, unknown>> | null;
 }
@@ -61,6 +73,9 @@ const tiedByDefault: ReadonlySet<string> = new Set([
   "smollm3",
   "cohere",
 ]);
+
+/** Families that name a window and use it only where `use_sliding_window` says so. */
+const windowByFlag: ReadonlySet<string> = new Set(["qwen2", "qwen3", "qwen3_moe", "smollm3"]);
 
 /**
  * Reads config.json of transformers 4 (`rope_theta`, `rope_scaling`, `torch_dtype`) or 5 (`rope_parameters`,
@@ -83,7 +98,9 @@ export function parseModelConfig(
   const headDim = read.optionalCount("head_dim", limits.size) ?? hiddenSize / numHeads;
   if (!Number.isInteger(headDim)) read.fail("hidden_size", `a multiple of num_attention_heads (${numHeads})`);
   const modelType = read.text("model_type") ?? "";
-  const useWindow = json["use_sliding_window"] !== false;
+  const useWindow = windowByFlag.has(modelType)
+    ? (read.flag("use_sliding_window") ?? false)
+    : json["use_sliding_window"] !== false;
   return {
     architecture,
     modelType,
@@ -97,12 +114,13 @@ export function parseModelConfig(
     maxPositionEmbeddings:
       read.optionalCount("max_position_embeddings", limits.positions) ?? defaultPositions,
     rmsNormEps: read.positive("rms_norm_eps", 1e-6),
-    hiddenAct: read.text("hidden_act") ?? read.text("hidden_activation") ?? "silu",
+    hiddenAct: parseActivation(read, modelType),
     rope: parseRope(read, modelType),
     slidingWindow: useWindow ? (read.optionalCount("sliding_window", limits.positions) ?? null) : null,
     tieWordEmbeddings: read.flag("tie_word_embeddings") ?? tiedByDefault.has(modelType),
     attentionBias: read.flag("attention_bias") ?? false,
     mlpBias: read.flag("mlp_bias") ?? false,
+    experts: parseExperts(read),
     bosTokenId: read.tokenIds("bos_token_id")[0] ?? null,
     eosTokenIds: read.tokenIds("eos_token_id"),
     padTokenId: read.tokenIds("pad_token_id")[0] ?? null,
@@ -111,18 +129,42 @@ export function parseModelConfig(
   };
 }
 
+/** Gemma's first configurations name an activation that its code does not use. */
+function parseActivation(read: ConfigReader, modelType: string): string {
+  if (modelType.startsWith("gemma")) return read.text("hidden_activation") ?? "gelu_pytorch_tanh";
+  return read.text("hidden_act") ?? read.text("hidden_activation") ?? "silu";
+}
+
+/** transformers calls the number of experts `num_experts`, `num_local_experts` or both. */
+function parseExperts(read: ConfigReader): ExpertConfig | null {
+  const numExperts =
+    read.optionalCount("num_local_experts", limits.size) ?? read.optionalCount("num_experts", limits.size);
+  if (numExperts === undefined) return null;
+  return {
+    numExperts,
+    numPerToken: read.count("num_experts_per_tok", numExperts),
+    intermediateSize:
+      read.optionalCount("moe_intermediate_size", limits.size) ??
+      read.count("intermediate_size", limits.size),
+  };
+}
+
 /** transformers 5 keeps one object, or one for each layer type; the full-attention one is the model's main one. */
 function parseRope(read: ConfigReader, modelType: string): RopeConfig {
   const defaultTheta = modelType.startsWith("gemma3") || modelType.startsWith("mixtral") ? 1e6 : 10_000;
   const parameters = read.object("rope_parameters");
-  const main =
-    parameters === undefined ? undefined : (read.nested(parameters, "full_attention") ?? parameters);
+  const main = parameters === undefined ? undefined : (nested(parameters, "full_attention") ?? parameters);
   const scaling = main ?? read.object("rope_scaling");
   const theta =
     main?.["rope_theta"] === undefined
       ? read.positive("rope_theta", defaultTheta)
       : new ConfigReader(main, read.file).positive("rope_theta", defaultTheta);
-  if (scaling === undefined) return { theta, scaling: null };
+  const partialRotaryFactor =
+    (main && new ConfigReader(main, read.file).optionalPositive("partial_rotary_factor")) ??
+    read.positive("partial_rotary_factor", 1);
+  if (partialRotaryFactor > 1) read.fail("partial_rotary_factor", "a number above 0 and at most 1");
+  const plain: RopeConfig = { theta, partialRotaryFactor, scaling: null };
+  if (scaling === undefined) return plain;
   const type = scaling["rope_type"] ?? scaling["type"] ?? "default";
   if (typeof type !== "string") {
     throw new MillraceError(
@@ -130,87 +172,13 @@ function parseRope(read: ConfigReader, modelType: string): RopeConfig {
       `${read.file} has a rope type of ${shown(type)}; it must be a string such as "llama3". Correct it or fetch the file again.`,
     );
   }
-  if (type === "default") return { theta, scaling: null };
-  return { theta, scaling: { ...scaling, rope_type: type } };
+  if (type === "default") return plain;
+  return { ...plain, scaling: { ...scaling, rope_type: type } };
 }
 
-/** Checked access to the keys of config.json. */
-class ConfigReader {
-  readonly file: string;
-  readonly #json: Readonly<Record<string, unknown>>;
-
-  constructor(json: Readonly<Record<string, unknown>>, file: string) {
-    this.file = file;
-    this.#json = json;
-  }
-
-  fail(key: string, allowed: string): never {
-    throw new MillraceError(
-      "invalid_model_file",
-      `${this.file} has ${key} = ${shown(this.#json[key])}; it must be ${allowed}. Correct it or fetch the file again.`,
-    );
-  }
-
-  count(key: string, max: number): number {
-    return this.optionalCount(key, max) ?? this.fail(key, `a whole number from 1 to ${max}`);
-  }
-
-  optionalCount(key: string, max: number): number | undefined {
-    const value = this.#json[key] ?? undefined;
-    if (value === undefined) return undefined;
-    if (typeof value === "number" && Number.isInteger(value) && value >= 1 && value <= max) return value;
-    return this.fail(key, `a whole number from 1 to ${max}`);
-  }
-
-  positive(key: string, fallback: number): number {
-    const value = this.#json[key] ?? fallback;
-    if (typeof value === "number" && Number.isFinite(value) && value > 0) return value;
-    return this.fail(key, "a number above 0");
-  }
-
-  flag(key: string): boolean | undefined {
-    const value = this.#json[key] ?? undefined;
-    if (value === undefined || typeof value === "boolean") return value;
-    return this.fail(key, "true or false");
-  }
-
-  text(key: string): string | undefined {
-    const value = this.#json[key] ?? undefined;
-    if (value === undefined || typeof value === "string") return value;
-    return this.fail(key, "a string");
-  }
-
-  object(key: string): Readonly<Record<string, unknown>> | undefined {
-    const value = this.#json[key] ?? undefined;
-    if (value === undefined || isJsonObject(value)) return value;
-    return this.fail(key, "an object or null");
-  }
-
-  nested(
-    object: Readonly<Record<string, unknown>>,
-    key: string,
-  ): Readonly<Record<string, unknown>> | undefined {
-    return isJsonObject(object[key]) ? object[key] : undefined;
-  }
-
-  /** A token id, a list of them, or none. */
-  tokenIds(key: string): number[] {
-    const value = this.#json[key] ?? [];
-    const list: unknown[] = Array.isArray(value) ? value : [value];
-    const isId = (id: unknown): id is number => Number.isInteger(id) && (id as number) >= 0;
-    return list.every(isId) ? [...new Set(list)] : this.fail(key, "a token id, a list of token ids or null");
-  }
-
-  architecture(): string {
-    const value = this.#json["architectures"];
-    const first: unknown = Array.isArray(value) ? value[0] : undefined;
-    return typeof first === "string"
-      ? first
-      : this.fail("architectures", 'a list such as ["LlamaForCausalLM"]');
-  }
-}
-
-function shown(value: unknown): string {
-  const text = value === undefined ? "nothing" : JSON.stringify(value);
-  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
+function nested(
+  object: Readonly<Record<string, unknown>>,
+  key: string,
+): Readonly<Record<string, unknown>> | undefined {
+  return isJsonObject(object[key]) ? object[key] : undefined;
 }

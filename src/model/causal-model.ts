@@ -8,6 +8,8 @@ export interface CausalModel {
   readonly kvShape: Pick<KvCacheShape, "numLayers" | "numKvHeads" | "headDim">;
   /** The head; `scoreTargets` takes it with `finalNorm`'s output. */
   readonly head: LinearWeight;
+  /** softCap · tanh(logit / softCap), for `scoreTargets`; 0 for none. `logits` has applied it. */
+  readonly logitSoftCap: number;
   /**
    * Runs the layers over the batch given to `ops.beginStep` → f32 [numTokens, hiddenSize], before the final norm.
    * K and V of the batch are written to `cache`.

@@ -3,14 +3,13 @@ import type { Checkpoint } from "../formats/checkpoint.ts";
 import type { ModelConfig } from "../formats/model-config.ts";
 import type { Ops } from "../kernels/ops.ts";
 import type { CausalModel, PrecisionOptions } from "./causal-model.ts";
+import { rotaryDimOf } from "./layers/rope.ts";
 import { findBuilder } from "./registry.ts";
 import { WeightLoader } from "./weight-loader.ts";
 
 export interface LoadOptions extends PrecisionOptions {
   /** Positions that the rotation tables cover, in tokens; at most the model's own maximum. */
   readonly maxModelLen: number;
-  /** Called after each weight matrix with how many of how many are done. */
-  readonly onProgress?: (done: number, total: number) => void;
 }
 
 export interface LoadedModel {
@@ -34,12 +33,7 @@ export function loadModel(ops: Ops, checkpoint: Checkpoint, options: LoadOptions
   const build = findBuilder(config.architecture, checkpoint.path);
   checkConfig(config);
   checkLength(options.maxModelLen, config.maxPositionEmbeddings);
-  const total = config.numLayers * 7 + (config.tieWordEmbeddings ? 1 : 2);
-  let done = 0;
-  const loader = new WeightLoader(ops, checkpoint, options, () => {
-    done += 1;
-    options.onProgress?.(done, total);
-  });
+  const loader = new WeightLoader(ops, checkpoint, options);
   const model = build(loader, config, options.maxModelLen);
   return {
     model,
@@ -60,14 +54,14 @@ function checkConfig(config: ModelConfig): void {
   if (numHeads % numKvHeads !== 0) {
     throw badConfig(`${numHeads} heads and ${numKvHeads} KV heads`, "KV heads that divide the heads");
   }
-  if (headDim % 2 !== 0) throw badConfig(`headDim = ${headDim}`, "an even head width, as RoPE turns pairs");
-  if (!(config.rmsNormEps > 0)) throw badConfig(`rmsNormEps = ${config.rmsNormEps}`, "a number above 0");
-  if (config.hiddenAct !== "silu" && config.hiddenAct !== "swish") {
-    throw new MillraceError(
-      "unsupported_format",
-      `The model's activation function is ${JSON.stringify(config.hiddenAct)}; its family runs here with "silu" only. Use another model.`,
+  const rotaryDim = rotaryDimOf(config);
+  if (rotaryDim % 2 !== 0 || rotaryDim === 0) {
+    throw badConfig(
+      `headDim = ${headDim} of which ${rotaryDim} are rotated`,
+      "an even number of rotated columns, as RoPE turns pairs",
     );
   }
+  if (!(config.rmsNormEps > 0)) throw badConfig(`rmsNormEps = ${config.rmsNormEps}`, "a number above 0");
 }
 
 function badConfig(seen: string, allowed: string): MillraceError {

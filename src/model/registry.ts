@@ -1,17 +1,31 @@
 import { MillraceError } from "../base/errors.ts";
-import type { ModelConfig } from "../formats/model-config.ts";
-import type { CausalModel } from "./causal-model.ts";
-import { LlamaModel } from "./llama.ts";
-import type { WeightLoader } from "./weight-loader.ts";
+import { buildGemma2 } from "./families/gemma2.ts";
+import { buildGemma3 } from "./families/gemma3.ts";
+import { buildGranite } from "./families/granite.ts";
+import { buildLlama } from "./families/llama.ts";
+import { buildMixtral } from "./families/mixtral.ts";
+import { buildOlmo2 } from "./families/olmo2.ts";
+import { buildPhi3 } from "./families/phi3.ts";
+import { buildQwen2 } from "./families/qwen2.ts";
+import { buildQwen3 } from "./families/qwen3.ts";
+import { buildQwen3Moe } from "./families/qwen3-moe.ts";
+import { buildSmolLm3 } from "./families/smollm3.ts";
+import type { ModelBuilder } from "./model-builder.ts";
 
-/** Builds a model from its weights, with rotation tables for `maxModelLen` positions. */
-export type ModelBuilder = (loader: WeightLoader, config: ModelConfig, maxModelLen: number) => CausalModel;
-
-const buildLlama: ModelBuilder = (loader, config, maxModelLen) => new LlamaModel(loader, config, maxModelLen);
-
+/** By the name in `architectures` of config.json; GGUF names are mapped to these (formats/gguf/families.ts). */
 const builders: Readonly<Record<string, ModelBuilder>> = {
   LlamaForCausalLM: buildLlama,
   MistralForCausalLM: buildLlama,
+  Qwen2ForCausalLM: buildQwen2,
+  Qwen3ForCausalLM: buildQwen3,
+  Qwen3MoeForCausalLM: buildQwen3Moe,
+  MixtralForCausalLM: buildMixtral,
+  Gemma2ForCausalLM: buildGemma2,
+  Gemma3ForCausalLM: buildGemma3,
+  Phi3ForCausalLM: buildPhi3,
+  GraniteForCausalLM: buildGranite,
+  SmolLM3ForCausalLM: buildSmolLm3,
+  Olmo2ForCausalLM: buildOlmo2,
 };
 
 /** Architectures with a definition here, under their names in config.json. */

@@ -20,6 +20,23 @@ export function unifyWeights(weights: readonly Weight[], name: string): readonly
   return dtypes.size === 1 ? weights : weights.map((weight) => toDense(weight, "f32"));
 }
 
+/** Rows [first, first + count) as a view: nothing is copied. */
+export function sliceRows(weight: Weight, first: number, count: number): Weight {
+  const take = <A extends { subarray(from: number, to: number): A; readonly length: number }>(all: A): A => {
+    const perRow = all.length / weight.rows;
+    return all.subarray(first * perRow, (first + count) * perRow);
+  };
+  if (weight.kind === "dense") return { ...weight, rows: count, data: take(weight.data) };
+  const { codes, scales, minimums } = weight;
+  return {
+    ...weight,
+    rows: count,
+    codes: take(codes),
+    scales: take(scales),
+    minimums: minimums === null ? null : take(minimums),
+  };
+}
+
 function unifyIntegers(weights: readonly IntegerWeight[]): readonly IntegerWeight[] {
   const groupSize = weights.map((weight) => weight.groupSize).reduce(greatestDivisor);
   const hasMinimums = weights.some((weight) => weight.minimums !== null);

@@ -2,19 +2,28 @@ import { MillraceError } from "../base/errors.ts";
 import type { FloatDtype, Weight } from "../base/weights.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { toDense } from "../formats/dequantize.ts";
-import type { LinearWeight, Ops, VectorWeight } from "../kernels/ops.ts";
+import type { LinearWeight, Ops, TensorForm, VectorWeight } from "../kernels/ops.ts";
 import type { PrecisionOptions } from "./causal-model.ts";
 import { InputForms } from "./input-forms.ts";
-import { unifyWeights } from "./weight-forms.ts";
+import { sliceRows, unifyWeights } from "./weight-forms.ts";
 
 /** Modules of a checkpoint that become one packed linear. */
 export interface LinearSpec {
-  /** Stacked along the rows, each with its expected rows. */
-  readonly parts: readonly { readonly module: string; readonly rows: number }[];
+  /** Stacked along the rows. */
+  readonly parts: readonly LinearPart[];
   readonly cols: number;
   /** Name of the packed linear. */
   readonly name: string;
   readonly layout?: "rows" | "paired";
+  /** In place of what the choice of activations gives: routers run in f32. */
+  readonly inputForm?: TensorForm;
+}
+
+/** A stored matrix with its expected rows, or `rows` of its `total` rows from `first` on. */
+export interface LinearPart {
+  readonly module: string;
+  readonly rows: number;
+  readonly slice?: { readonly first: number; readonly total: number };
 }
 
 const floatDtypes: Readonly<Record<Exclude<PrecisionOptions["dtype"], "auto">, FloatDtype>> = {
@@ -31,28 +40,29 @@ export class WeightLoader {
   readonly weightForms: Set<string> = new Set();
   readonly #checkpoint: Checkpoint;
   readonly #dtype: PrecisionOptions["dtype"];
-  readonly #onModule: () => void;
 
-  constructor(ops: Ops, checkpoint: Checkpoint, options: PrecisionOptions, onModule: () => void) {
+  constructor(ops: Ops, checkpoint: Checkpoint, options: PrecisionOptions) {
     this.ops = ops;
     this.forms = new InputForms(options.activations);
     this.#checkpoint = checkpoint;
     this.#dtype = options.dtype;
-    this.#onModule = onModule;
   }
 
   /** Throws `tensor_missing`, `invalid_model_file`, or what `InputForms.choose` throws. */
   linear(spec: LinearSpec): LinearWeight {
-    const stored = spec.parts.map(({ module, rows }) => this.#matrix(module, rows, spec.cols));
+    const stored = spec.parts.map((part) => this.#matrix(part, spec.cols));
     const parts = unifyWeights(stored, spec.name);
-    const inputForm = this.forms.choose(parts[0]!, spec.name);
+    const inputForm = spec.inputForm ?? this.forms.choose(parts[0]!, spec.name);
     const packed = this.ops.packLinear(parts, { name: spec.name, inputForm, layout: spec.layout ?? "rows" });
     this.weightForms.add(packed.weightForm);
     return packed;
   }
 
-  vector(name: string, length: number): VectorWeight {
-    return this.ops.loadVector(this.#values(name, length));
+  /** (stored + offset) · scale; 0 and 1 by default. */
+  vector(name: string, length: number, offset = 0, scale = 1): VectorWeight {
+    const values = this.#values(name, length);
+    const isChanged = offset !== 0 || scale !== 1;
+    return this.ops.loadVector(isChanged ? values.map((x) => Math.fround(x + offset) * scale) : values);
   }
 
   /**
@@ -64,19 +74,23 @@ export class WeightLoader {
     if (!isRequired && !parts.some(({ module }) => isPresent(module))) return {};
     const values = new Float32Array(parts.reduce((sum, part) => sum + part.rows, 0));
     let at = 0;
-    for (const { module, rows } of parts) {
-      if (isRequired || isPresent(module)) values.set(this.#values(`${module}.bias`, rows), at);
+    for (const { module, rows, slice } of parts) {
+      if (isRequired || isPresent(module)) {
+        const stored = this.#values(`${module}.bias`, slice?.total ?? rows);
+        values.set(slice === undefined ? stored : stored.subarray(slice.first, slice.first + rows), at);
+      }
       at += rows;
     }
     return { bias: this.ops.loadVector(values) };
   }
 
-  #matrix(module: string, rows: number, cols: number): Weight {
-    const weight = this.#checkpoint.linear(module);
-    if (weight.rows !== rows || weight.cols !== cols) {
-      throw wrongShape(module, `[${weight.rows}, ${weight.cols}]`, `[${rows}, ${cols}]`);
+  #matrix({ module, rows, slice }: LinearPart, cols: number): Weight {
+    const whole = this.#checkpoint.linear(module);
+    const storedRows = slice?.total ?? rows;
+    if (whole.rows !== storedRows || whole.cols !== cols) {
+      throw wrongShape(module, `[${whole.rows}, ${whole.cols}]`, `[${storedRows}, ${cols}]`);
     }
-    this.#onModule();
+    const weight = slice === undefined ? whole : sliceRows(whole, slice.first, rows);
     return this.#dtype === "auto" ? weight : toDense(weight, floatDtypes[this.#dtype]);
   }
 

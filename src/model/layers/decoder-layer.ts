@@ -1,16 +1,18 @@
-import type { KvCache, Ops, Tensor, VectorWeight } from "../../kernels/ops.ts";
+import type { KvCache, Ops, Tensor, TensorForm, VectorWeight } from "../../kernels/ops.ts";
 import type { Attention } from "./attention.ts";
-import type { GatedMlp } from "./gated-mlp.ts";
+import type { Mlp } from "./gated-mlp.ts";
+import { inForm } from "./tensor-forms.ts";
 
 export interface DecoderLayerParts {
   readonly attention: Attention;
-  readonly mlp: GatedMlp;
-  readonly inputNorm: VectorWeight;
-  readonly postAttentionNorm: VectorWeight;
+  readonly mlp: Mlp;
+  /** RMS norms of what goes into each block; null for none (OLMo 2, which norms what comes out). */
+  readonly attentionNorm: VectorWeight | null;
+  readonly mlpNorm: VectorWeight | null;
   readonly eps: number;
 }
 
-/** One pre-norm decoder block of Llama (Touvron et al. 2023, section 2.2). */
+/** One decoder block: attention and a feed-forward block, each around the residual stream. */
 export class DecoderLayer {
   readonly #ops: Ops;
   readonly #parts: DecoderLayerParts;
@@ -22,9 +24,14 @@ export class DecoderLayer {
 
   /** @param x hidden states [numTokens, hiddenSize] f32, updated in place; tensors made after it end their life */
   forward(x: Tensor, cache: KvCache): void {
-    const { attention, mlp, inputNorm, postAttentionNorm, eps } = this.#parts;
-    attention.addTo(x, this.#ops.rmsNorm(x, inputNorm, eps, attention.qkv.inputForm), cache);
-    mlp.addTo(x, this.#ops.rmsNorm(x, postAttentionNorm, eps, mlp.gateUp.inputForm));
+    const { attention, mlp, attentionNorm, mlpNorm } = this.#parts;
+    attention.addTo(x, this.#enter(x, attentionNorm, attention.qkv.inputForm), cache);
+    mlp.addTo(x, this.#enter(x, mlpNorm, mlp.inputForm));
     this.#ops.releaseAfter(x);
+  }
+
+  #enter(x: Tensor, norm: VectorWeight | null, form: TensorForm): Tensor {
+    if (norm === null) return inForm(this.#ops, x, form);
+    return this.#ops.rmsNorm(x, norm, this.#parts.eps, form);
   }
 }

@@ -1,4 +1,5 @@
 import { MillraceError } from "../../base/errors.ts";
+import type { ModelConfig, RopeConfig } from "../../formats/model-config.ts";
 import type { Ops, RopeTable } from "../../kernels/ops.ts";
 
 export interface RopeOptions {
@@ -46,6 +47,23 @@ export function computeFrequencies(options: RopeOptions): RopeFrequencies {
     );
   }
   return scale(base, options, new ScalingReader(scaling));
+}
+
+/** Columns of a head that are rotated, the first ones (transformers: the whole part of the product). */
+export function rotaryDimOf({ headDim, rope }: ModelConfig): number {
+  return Math.trunc(headDim * rope.partialRotaryFactor);
+}
+
+/** The table of a model's rotation, or of another one with the same shape. */
+export function loadModelRope(
+  ops: Ops,
+  config: ModelConfig,
+  maxModelLen: number,
+  { theta, scaling }: Pick<RopeConfig, "theta" | "scaling"> = config.rope,
+): RopeTable {
+  const { maxPositionEmbeddings } = config;
+  const options = { theta, scaling, rotaryDim: rotaryDimOf(config), maxPositionEmbeddings };
+  return loadRopeTable(ops, options, maxModelLen);
 }
 
 /** Loads cos and sin of positions 0 … maxPositions − 1: angle, cosine and product each rounded to f32. */

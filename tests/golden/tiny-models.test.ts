@@ -17,11 +17,26 @@ interface Golden {
 /** bf16 weights are exact in f32: only the order of sums differs. */
 const tolerance = 1e-4;
 
-const models = ["llama", "llama3-rope", "llama-yarn", "mistral-window"];
+const families = [
+  "llama",
+  "llama3-rope",
+  "llama-yarn",
+  "mistral-window",
+  "qwen2",
+  "qwen3",
+  "gemma2",
+  "gemma3",
+  "phi3",
+  "granite",
+  "smollm3",
+  "olmo2",
+  "mixtral",
+  "qwen3-moe",
+];
 
-describeWithData("tiny Llama models against transformers in float32", () => {
+describeWithData("tiny models of every family against transformers in float32", () => {
   for (const backend of backends) {
-    describe.skipIf(!backend.isAvailable).each(models)(`${backend.name}: %s`, (name) => {
+    describe.skipIf(!backend.isAvailable).each(families)(`${backend.name}: %s`, (name) => {
       const folder = testData("models", "tiny", name);
       let ops: Ops;
       let loaded: LoadedModel;

@@ -22,6 +22,9 @@ export interface TensorInfo {
   readonly file: string;
 }
 
+/** A tensor by its Hugging Face name, with the shape that it has under that name. */
+export type NamedShape = Pick<TensorInfo, "name" | "shape">;
+
 /** What is needed to build a tokenizer, whichever file it came from. */
 export interface TokenizerSource {
   /** tokenizer.json as an object (rebuilt from GGUF metadata where there is no file). */
@@ -47,6 +50,11 @@ export interface Checkpoint {
   readonly sizeBytes: number;
   /** How the linears are stored, for people: "bf16", "compressed-tensors W4A16 g32", "GGUF Q4_1" … */
   readonly weightFormat: string;
+  /**
+   * Every tensor under its Hugging Face name ("model.layers.0.mlp.up_proj.weight"; packed parts of compressed linears
+   * as they are), or under the file's own where it has none.
+   */
+  named(): readonly NamedShape[];
   /** True when `linear(module)` or `vector(name)` would find something. */
   has(name: string): boolean;
   /** The matrix of a linear or an embedding, by module name without ".weight". Throws `tensor_missing`. */

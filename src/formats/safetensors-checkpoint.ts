@@ -36,6 +36,10 @@ export class SafetensorsCheckpoint implements Checkpoint {
     this.weightFormat = nameWeightFormat(json, this.#quantization, this.tensors);
   }
 
+  named(): readonly TensorInfo[] {
+    return this.tensors;
+  }
+
   has(name: string): boolean {
     return [name, `${name}.weight`, `${name}.weight_packed`].some((candidate) => this.#files.has(candidate));
   }

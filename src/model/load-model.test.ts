@@ -89,6 +89,7 @@ function checkpointOf({ config: changes = {}, linears, vectors = {} }: Faults = 
     tensors: [],
     sizeBytes: 0,
     weightFormat: "bf16",
+    named: () => [],
     has: (name) => Object.hasOwn(vectors, name),
     linear: (module) => {
       const shape = shapes[module.split(".").at(-1)!] ?? missing(module);

@@ -6,19 +6,39 @@ interface TensorEntry {
   readonly data_offsets: readonly [number, number];
 }
 
-/** All F32 tensors of a safetensors file, read without the code under test. */
-export function readFloatTensors(path: string): Map<string, Float32Array> {
+export interface StoredTensor {
+  readonly name: string;
+  readonly dtype: string;
+  readonly shape: readonly number[];
+  readonly data: Uint8Array;
+}
+
+/** All tensors of a safetensors file in the order of its header, read without the code under test. */
+export function readTensors(path: string): StoredTensor[] {
   const bytes = readFileSync(path);
   const headerSize = Number(bytes.readBigUInt64LE(0));
   const header = JSON.parse(bytes.toString("utf8", 8, 8 + headerSize)) as Record<string, TensorEntry>;
-  const tensors = new Map<string, Float32Array>();
-  for (const [name, entry] of Object.entries(header)) {
-    if (name === "__metadata__" || entry.dtype !== "F32") continue;
-    const [start, end] = entry.data_offsets;
-    const slice = bytes.subarray(8 + headerSize + start, 8 + headerSize + end);
-    tensors.set(name, new Float32Array(Uint8Array.from(slice).buffer));
-  }
-  return tensors;
+  return Object.entries(header)
+    .filter(([name]) => name !== "__metadata__")
+    .map(
+      ([
+        name,
+        {
+          dtype,
+          shape,
+          data_offsets: [start, end],
+        },
+      ]) => {
+        const data = Uint8Array.from(bytes.subarray(8 + headerSize + start, 8 + headerSize + end));
+        return { name, dtype, shape, data };
+      },
+    );
+}
+
+/** All F32 tensors of a safetensors file, read without the code under test. */
+export function readFloatTensors(path: string): Map<string, Float32Array> {
+  const floats = readTensors(path).filter(({ dtype }) => dtype === "F32");
+  return new Map(floats.map(({ name, data }) => [name, new Float32Array(data.buffer)]));
 }
 
 export function readJson<T>(path: string): T {

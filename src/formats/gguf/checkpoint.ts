@@ -1,13 +1,21 @@
 import { MillraceError } from "../../base/errors.ts";
 import type { Weight } from "../../base/weights.ts";
-import type { Checkpoint, FileMapper, OpenTools, TensorInfo, TokenizerSource } from "../checkpoint.ts";
+import type {
+  Checkpoint,
+  FileMapper,
+  NamedShape,
+  OpenTools,
+  TensorInfo,
+  TokenizerSource,
+} from "../checkpoint.ts";
 import { widenFloats } from "../dequantize.ts";
 import type { ModelConfig } from "../model-config.ts";
 import { floatDtypes } from "../stored-tensor.ts";
 import { readableTypes, readBlocks } from "./blocks.ts";
 import { readGgufModel } from "./config.ts";
+import type { GgufFamily } from "./families.ts";
 import { type GgufHeader, type GgufTensor, readGgufHeader } from "./header.ts";
-import { ggufName } from "./names.ts";
+import { GgufNames } from "./names.ts";
 import { unpermuteRows } from "./row-order.ts";
 import { readGgufTokenizer } from "./tokenizer.ts";
 
@@ -20,7 +28,8 @@ export class GgufCheckpoint implements Checkpoint {
   readonly sizeBytes: number;
   readonly weightFormat: string;
   readonly #header: GgufHeader;
-  readonly #isPermuted: boolean;
+  readonly #family: GgufFamily;
+  readonly #names: GgufNames;
   readonly #mapFile: FileMapper;
   #buffer: ArrayBuffer | null = null;
 
@@ -42,23 +51,38 @@ export class GgufCheckpoint implements Checkpoint {
       : null;
     const model = readGgufModel(this.#header, ropeFactors, onArchitecture);
     this.config = model.config;
-    this.#isPermuted = model.isPermuted;
+    this.#family = model.family;
+    this.#names = new GgufNames(model.family.modules);
     this.weightFormat = `GGUF ${mainLinearType(this.#header)}`;
   }
 
   has(name: string): boolean {
-    const mapped = ggufName(name);
-    if (mapped === undefined) return false;
-    return this.#header.tensors.has(mapped) || this.#header.tensors.has(`${mapped}.weight`);
+    const place = this.#names.find(name);
+    if (place === undefined) return false;
+    const tensor =
+      this.#header.tensors.get(place.tensor) ?? this.#header.tensors.get(`${place.tensor}.weight`);
+    return tensor !== undefined && (place.expert ?? 0) < (place.expert === undefined ? 1 : tensor.shape[0]!);
+  }
+
+  named(): NamedShape[] {
+    return this.tensors
+      .filter(({ name }) => name !== "rope_freqs.weight")
+      .flatMap(({ name, shape }) => {
+        const isStack = shape.length === 3;
+        const names = this.#names.namesOf(name, isStack ? shape[0]! : 0);
+        if (names.length === 0) return [{ name, shape }];
+        return names.map((own) => ({ name: own, shape: isStack ? shape.slice(1) : shape }));
+      });
   }
 
   linear(module: string): Weight {
     const isTiedHead = module === "lm_head" && this.config.tieWordEmbeddings && !this.has(module);
-    const tensor = this.#find(`${isTiedHead ? "model.embed_tokens" : module}.weight`);
-    const { shape, type } = tensor;
+    const { tensor, expert } = this.#find(`${isTiedHead ? "model.embed_tokens" : module}.weight`);
+    const { type } = tensor;
+    const shape = expert === undefined ? tensor.shape : tensor.shape.slice(1);
     if (shape.length !== 2) throw this.#unreadable(tensor, "a matrix");
     const [rows, cols] = shape as [number, number];
-    const stored = this.#bytes(tensor);
+    const stored = this.#matrixBytes(tensor, expert);
     const data = this.#needsRowOrder(module)
       ? unpermuteRows(stored, stored.length / rows, this.#headDim(tensor, rows))
       : stored;
@@ -68,9 +92,11 @@ export class GgufCheckpoint implements Checkpoint {
   }
 
   vector(name: string): Float32Array {
-    const tensor = this.#find(name);
+    const { tensor } = this.#find(name);
     if (tensor.shape.length !== 1) throw this.#unreadable(tensor, "a vector");
     const values = this.#floats(tensor.name);
+    const { normOffset } = this.#family;
+    if (normOffset !== 0 && name.endsWith("norm.weight")) return values.map((x) => x - normOffset);
     if (!this.#needsRowOrder(name.replace(/\.bias$/, ""))) return values;
     const bytes = new Uint8Array(values.buffer);
     return new Float32Array(
@@ -87,7 +113,7 @@ export class GgufCheckpoint implements Checkpoint {
   }
 
   #needsRowOrder(module: string): boolean {
-    return this.#isPermuted && /\.self_attn\.[qk]_proj$/.test(module);
+    return this.#family.isPermuted && /\.self_attn\.[qk]_proj$/.test(module);
   }
 
   #headDim(tensor: GgufTensor, rows: number): number {
@@ -99,14 +125,29 @@ export class GgufCheckpoint implements Checkpoint {
     );
   }
 
-  #find(name: string): GgufTensor {
-    const mapped = ggufName(name);
-    const tensor = mapped === undefined ? undefined : this.#header.tensors.get(mapped);
-    if (tensor !== undefined) return tensor;
+  #find(name: string): { readonly tensor: GgufTensor; readonly expert: number | undefined } {
+    const place = this.#names.find(name);
+    const tensor = place === undefined ? undefined : this.#header.tensors.get(place.tensor);
+    if (tensor !== undefined) return { tensor, expert: place?.expert };
     throw new MillraceError(
       "tensor_missing",
-      `${this.path} holds no tensor ${mapped ?? name}${mapped === undefined ? "" : ` (${name})`}. Fetch the file again or convert the model again.`,
+      `${this.path} holds no tensor ${place?.tensor ?? name}${place === undefined ? "" : ` (${name})`}. Fetch the file again or convert the model again.`,
     );
+  }
+
+  /** All of a matrix, or one of a stack. */
+  #matrixBytes(tensor: GgufTensor, expert: number | undefined): Uint8Array {
+    const bytes = this.#bytes(tensor);
+    if (expert === undefined) return bytes;
+    const numExperts = tensor.shape[0]!;
+    if (expert >= numExperts) {
+      throw new MillraceError(
+        "invalid_model_file",
+        `${tensor.name} holds ${numExperts} experts; the model's configuration asks for number ${expert}. Fetch the file again.`,
+      );
+    }
+    const each = bytes.length / numExperts;
+    return bytes.subarray(expert * each, (expert + 1) * each);
   }
 
   #floats(name: string): Float32Array {
@@ -139,7 +180,7 @@ export class GgufCheckpoint implements Checkpoint {
 function mainLinearType(header: GgufHeader): string {
   const bytes = new Map<string, number>();
   for (const { name, shape, type, sizeBytes } of header.tensors.values()) {
-    if (name.startsWith("blk.") && shape.length === 2)
+    if (name.startsWith("blk.") && shape.length >= 2)
       bytes.set(type.name, (bytes.get(type.name) ?? 0) + sizeBytes);
   }
   return [...bytes].toSorted((a, b) => b[1] - a[1])[0]?.[0] ?? "without layers";

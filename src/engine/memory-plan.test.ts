@@ -22,6 +22,7 @@ const config = {
   headDim: 64,
   vocabSize: 49152,
   tieWordEmbeddings: true,
+  experts: null,
 } as ModelConfig;
 
 const input: MemoryPlanInput = {
@@ -135,10 +136,18 @@ test("estimates weights from the header", () => {
   expect(estimateWeightBytes(config, 1000, "bfloat16")).toBe(2 * (134_515_008 - 61 * 576));
 });
 
+test("counts every expert of a mixture", () => {
+  const experts = { numExperts: 8, numPerToken: 2, intermediateSize: 1000 };
+  const mixture = { ...config, experts };
+  const difference = estimateWeightBytes(mixture, 0, "bfloat16") - estimateWeightBytes(config, 0, "bfloat16");
+  const dense = 3 * 576 * 1536;
+  expect(difference).toBe(2 * 30 * (8 * (3 * 576 * 1000 + 576) - dense));
+});
+
 test("estimates activations by the larger of a layer's tensors and the logits", () => {
   const slack = 16 * mib;
   const hidden = 4 * 2048 * 576;
-  const layer = 4 * 2048 * (2 * 576 + 15 * 64 + 2 * 9 * 64 + 2 * 1536);
+  const layer = 4 * 2048 * (6 * 576 + 15 * 64 + 2 * 9 * 64 + 2 * 1536);
   expect(estimateActivationBytes(config, { maxNumBatchedTokens: 2048, maxNumSeqs: 1 })).toBe(
     hidden + layer + slack,
   );

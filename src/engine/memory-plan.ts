@@ -139,7 +139,12 @@ export function estimateWeightBytes(
   if (dtype === "auto") return fileBytes;
   const { hiddenSize, numHeads, numKvHeads, headDim } = config;
   const attention = 2 * hiddenSize * headDim * (numHeads + numKvHeads);
-  const perLayer = attention + 3 * hiddenSize * config.intermediateSize;
+  const { experts } = config;
+  const mlp =
+    experts === null
+      ? 3 * hiddenSize * config.intermediateSize
+      : experts.numExperts * hiddenSize * (3 * experts.intermediateSize + 1);
+  const perLayer = attention + mlp;
   const embeddings = config.vocabSize * hiddenSize * (config.tieWordEmbeddings ? 1 : 2);
   return (embeddings + config.numLayers * perLayer) * (dtype === "float32" ? 4 : 2);
 }
@@ -149,7 +154,8 @@ const activationSlackBytes = 16 * 1024 ** 2;
 
 /**
  * Bytes of the largest step: hidden states, and either one decoder layer's tensors (two norms, qkv, attention before and
- * after its conversion, the gated product before and after) or the logits of all sequences.
+ * after its conversion, the gated product before and after, and what both blocks give before and after a norm, which
+ * only some families keep; with experts also the rows of the one that gets most) or the logits of all sequences.
  */
 export function estimateActivationBytes(
   config: ModelConfig,
@@ -157,8 +163,10 @@ export function estimateActivationBytes(
 ): number {
   const { hiddenSize, intermediateSize, numHeads, numKvHeads, headDim, vocabSize } = config;
   const numLogitRows = Math.min(limits.maxNumSeqs, limits.maxNumBatchedTokens);
+  const numHidden = config.experts === null ? 6 : 8;
+  const width = Math.max(intermediateSize, config.experts?.intermediateSize ?? 0);
   const layer =
-    2 * hiddenSize + (numHeads + 2 * numKvHeads) * headDim + 2 * numHeads * headDim + 2 * intermediateSize;
+    numHidden * hiddenSize + (numHeads + 2 * numKvHeads) * headDim + 2 * numHeads * headDim + 2 * width;
   const layerBytes = 4 * limits.maxNumBatchedTokens * layer;
   const headBytes = 4 * (numLogitRows * vocabSize + limits.maxNumBatchedTokens * hiddenSize);
   const hiddenBytes = 4 * limits.maxNumBatchedTokens * hiddenSize;

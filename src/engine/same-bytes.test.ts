@@ -96,6 +96,19 @@ async function alone(client: EngineClient): Promise<unknown[]> {
 const score = (client: EngineClient): Promise<unknown> =>
   client.score({ tokenIds: requests[7]!.promptTokenIds, start: 1, topK: 4 });
 
+/** The laws that hang on kernels and layers, in one test: cheap enough for every family. */
+async function expectSameBytes(variant: Partial<EngineOptions>): Promise<void> {
+  const expected = await withEngine({ ...variant, numThreads: 1 }, alone);
+  expect(await withEngine({ ...variant, numThreads: 2 }, together)).toEqual(expected);
+  for (const chunk of [1, 7, 33]) {
+    const options = { ...variant, maxNumSeqs: 1, maxNumBatchedTokens: chunk };
+    const chunked = await withEngine(options, (client) => answer(client, 7));
+    expect(chunked, `chunks of ${chunk}`).toEqual(expected[7]);
+  }
+  const scored = await withEngine(variant, score);
+  expect(await withEngine({ ...variant, longPrefillTokenThreshold: 7 }, score)).toEqual(scored);
+}
+
 function laws(variant: Partial<EngineOptions>): void {
   test("alone and in a batch", async () => {
     const expected = await withEngine(variant, alone);
@@ -160,4 +173,27 @@ describe.each(variants(randomWeights))(
 describe.skipIf(!hasTestData).each(variants(storedWeights))(
   `same request, same bytes (%s)${missingDataMark}`,
   (_, variant) => laws(variant),
+);
+
+const families = [
+  "mistral-window",
+  "qwen2",
+  "qwen3",
+  "gemma2",
+  "gemma3",
+  "phi3",
+  "granite",
+  "smollm3",
+  "olmo2",
+  "mixtral",
+  "qwen3-moe",
+];
+
+describe.skipIf(!hasTestData).each(kernels)(
+  `same request, same bytes in every family (%o)${missingDataMark}`,
+  (kernel) => {
+    test.each(families)("%s, alone, together, chunked and scored, on one thread and two", async (family) => {
+      await expectSameBytes({ ...kernel, modelPath: testData("models", "tiny", family) });
+    });
+  },
 );

@@ -60,6 +60,26 @@ describe("errors", () => {
     });
   }
 
+  test.each([
+    ["", {}, "The body is empty. Send one JSON object."],
+    [
+      "--x",
+      { "content-type": "multipart/form-data; boundary=x" },
+      "It is a form, as its content-type says. Send one JSON object.",
+    ],
+    ["{", { "content-type": "application/json; charset=utf-8" }, "The body is not valid JSON: "],
+    [
+      Uint8Array.of(123, 34, 0xe9, 34, 125),
+      {},
+      "The body has bytes that are not UTF-8. Send one JSON object.",
+    ],
+  ])("a body that cannot be read says why: %j", async (body, headers, says) => {
+    const { app } = createApp();
+    const error = await errorOf(await app.request("/v1/completions", { method: "POST", body, headers }));
+    expect(error).toMatchObject({ code: 400, reason: "malformed_json" });
+    expect(error["message"]).toContain(says);
+  });
+
   test("a body above the limit is 413, with and without a content-length", async () => {
     const { app } = createApp({ maxBodyBytes: 100 });
     const text = JSON.stringify({ prompt: "x".repeat(200) });
@@ -105,6 +125,21 @@ describe("errors", () => {
     expect(error).toMatchObject({ code: 500, type: "InternalServerError" });
     expect(error["message"]).not.toContain("secret");
     expect(lines).toEqual(["secret /path"]);
+  });
+
+  test("a stream that ends with an expected error is no fault for the log", async () => {
+    const lines: string[] = [];
+    const logger: Logger = { debug() {}, info() {}, warn() {}, error: (line) => void lines.push(line) };
+    const fail = (code: "deadline_exceeded" | "engine_failed") => (_: unknown, index: number) =>
+      index === 1 ? new MillraceError(code, "late") : undefined;
+    for (const code of ["deadline_exceeded", "engine_failed"] as const) {
+      const fake = createServedFake({ ...replying("abc"), fail: fail(code) });
+      const app = createServerApp(new ServerContext({ models: [fake.model], logger }));
+      const body = JSON.stringify({ prompt: "p", stream: true });
+      const response = await app.request("/v1/completions", { method: "POST", body });
+      expect(await response.text()).toContain(code);
+    }
+    expect(lines).toEqual(["A stream failed."]);
   });
 });
 

@@ -44,7 +44,12 @@ const routes: readonly Route[] = [
 /** Method and path of every usual route, such as `GET /v1/models/{id}`. */
 export const endpoints: readonly string[] = routes
   .filter(({ isDev }) => isDev !== true)
-  .map(({ method, path }) => `${method} ${path.replace(/:(\w+)\{.*/, "{$1}")}`);
+  .map(({ method, path }) => `${method} ${shownPath(path)}`);
+
+/** `/v1/models/:id{.+}` → `/v1/models/{id}`. */
+function shownPath(path: string): string {
+  return path.replace(/:(\w+)\{.*/, "{$1}");
+}
 
 /** The HTTP routes over one context; hand `fetch` to any host, or `request` to a test. */
 export function createServerApp(context: ServerContext): Hono<ServerEnv> {
@@ -63,7 +68,7 @@ export function createServerApp(context: ServerContext): Hono<ServerEnv> {
       const response = await answer(c, context, route);
       context.metrics.countHttp(
         route.method,
-        route.path,
+        shownPath(route.path),
         response === RESPONSE_ALREADY_SENT ? 200 : response.status,
       );
       return response;
@@ -99,7 +104,7 @@ function refuse(c: HttpContext, context: ServerContext, error: unknown): Respons
 function refuseMethod(c: HttpContext, context: ServerContext, route: Route): Response {
   const error = new MillraceError(
     "method_not_allowed",
-    `The path ${route.path} does not take ${shorten(c.req.method)}. Use ${route.method}.`,
+    `The path ${shownPath(route.path)} does not take ${shorten(c.req.method)}. Use ${route.method}.`,
   );
   const response = refuse(c, context, error);
   response.headers.set("allow", route.method);

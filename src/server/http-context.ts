@@ -1,6 +1,7 @@
+import { isUtf8 } from "node:buffer";
 import type { ServerResponse } from "node:http";
 import type { Context } from "hono";
-import { isMillraceError, MillraceError } from "../base/errors.ts";
+import { isMillraceError, MillraceError, messageOf } from "../base/errors.ts";
 import { formatBytes } from "../base/units.ts";
 
 /** What node-server passes along with a request; absent under `app.request()`. */
@@ -63,14 +64,7 @@ export async function readJsonObject(c: HttpContext, maxBytes: number): Promise<
   try {
     body = JSON.parse(text);
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new MillraceError(
-      "malformed_json",
-      `The body is not valid JSON: ${reason}. Send one JSON object.`,
-      {
-        cause: error,
-      },
-    );
+    throw malformed(c, text === "" ? "is empty" : `is not valid JSON: ${messageOf(error)}`, error);
   }
   if (typeof body !== "object" || body === null || Array.isArray(body)) {
     const kind = body === null ? "null" : Array.isArray(body) ? "a list" : `a ${typeof body}`;
@@ -93,7 +87,16 @@ async function readText(c: HttpContext, maxBytes: number): Promise<string> {
     if (size > maxBytes) throw tooLarge(maxBytes);
     chunks.push(bytes);
   }
-  return Buffer.concat(chunks, size).toString("utf8");
+  const bytes = Buffer.concat(chunks, size);
+  // A replacement character in its place would be another text than the one that was sent.
+  if (!isUtf8(bytes)) throw malformed(c, "has bytes that are not UTF-8");
+  return bytes.toString("utf8");
+}
+
+function malformed(c: HttpContext, fault: string, cause?: unknown): MillraceError {
+  const type = c.req.header("content-type") ?? "";
+  const hint = /^multipart\//i.test(type) ? " It is a form, as its content-type says." : "";
+  return new MillraceError("malformed_json", `The body ${fault}.${hint} Send one JSON object.`, { cause });
 }
 
 function tooLarge(maxBytes: number): MillraceError {

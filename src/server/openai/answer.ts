@@ -128,7 +128,7 @@ export async function deliver(
       await forms.stream(signal, sink);
     } catch (error) {
       if (!sink.isOpen) throw error;
-      if (httpStatusOf(error) >= 500) context.logger.error("A stream failed.", faultFields(error));
+      if (httpStatusOf(error) === 500) context.logger.error("A stream failed.", faultFields(error));
       sink.send(JSON.stringify(errorBody(error)));
     }
     sink.send("[DONE]");

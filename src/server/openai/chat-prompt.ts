@@ -65,13 +65,16 @@ function readVariables(body: TemplateBody): Readonly<Record<string, unknown>> {
 /** Text parts of one message are joined by line ends, as vLLM does for templates that take a text. */
 function toChatMessage(message: MessageBody, index: number): ChatMessage {
   const { content, ...rest } = message;
-  const text =
-    typeof content === "string"
-      ? content
-      : content === null || content === undefined
-        ? null
-        : joinParts(content, index);
-  return { ...rest, ...readToolCalls(rest, index), content: text };
+  const calls = readToolCalls(rest, index);
+  return { ...rest, ...calls, content: readContent(content, Object.keys(calls).length > 0, index) };
+}
+
+/** Only a message that calls tools may go without a text. */
+function readContent(content: MessageBody["content"], hasCalls: boolean, index: number): string | null {
+  if (typeof content === "string") return content;
+  if (content !== null && content !== undefined) return joinParts(content, index);
+  if (hasCalls) return null;
+  throw invalidField(`messages[${index}].content`, content, "a text or a list of content parts");
 }
 
 const textTypes: readonly unknown[] = ["text", "input_text", "output_text"];

@@ -52,6 +52,8 @@ function readLimit(body: ChatBody): OutputLimit {
   const isNew = typeof body.max_completion_tokens === "number";
   const maxTokens = body.max_completion_tokens ?? body.max_tokens ?? null;
   if (maxTokens === null) return { maxTokens, param: null };
+  const isOne = !isNew || maxTokens === (body.max_tokens ?? maxTokens);
+  demand(isOne, "max_tokens", body.max_tokens, `left out, or equal to max_completion_tokens (${maxTokens})`);
   return { maxTokens, param: isNew ? "max_completion_tokens" : "max_tokens" };
 }
 

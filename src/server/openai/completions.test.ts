@@ -260,6 +260,7 @@ describe("fields", () => {
     ["prompt", { prompt: "a".repeat(2046) }],
     ["prompt[1]", { prompt: ["a", "a".repeat(2048)], max_tokens: 2 }],
     ["prompt", { prompt: "a".repeat(10_000) }],
+    ["prompt[1]", { prompt: ["a", "\udc00"] }],
   ];
   for (const [param, body] of cases) {
     test(`refuses ${JSON.stringify(body).slice(0, 60)} and names ${param}`, async () => {

@@ -54,7 +54,7 @@ function readPrompt(
 
 /**
  * Token ids of a text, however many. A text that cannot fit by its length alone is refused before it is tokenised,
- * which would hold up every other request. Errors: `context_length_exceeded`.
+ * which would hold up every other request. Errors: `context_length_exceeded`; `invalid_request` for half a character.
  */
 export function encodeText(
   text: string,
@@ -74,6 +74,13 @@ export function encodeText(
       );
     }
   }
+  const broken = text.search(/\p{Surrogate}/u);
+  demand(
+    broken === -1,
+    param,
+    text,
+    `a text of whole characters (at ${broken} stands half a surrogate pair)`,
+  );
   return model.tokenizer.encode(text, { addSpecialTokens });
 }
 

@@ -16,8 +16,9 @@ export async function handleTokenize(c: HttpContext, context: ServerContext): Pr
   const hasPrompt = prompt !== null && prompt !== undefined;
   const hasMessages = messages !== null && messages !== undefined;
   if (hasPrompt === hasMessages) {
-    throw new MillraceError("invalid_request", "Give either prompt or messages, and not both.", {
-      param: "prompt",
+    const seen = hasPrompt ? "both prompt and messages" : "neither prompt nor messages";
+    throw new MillraceError("invalid_request", `The request has ${seen}; it takes one of them.`, {
+      param: hasPrompt ? "messages" : "prompt",
     });
   }
   const tokens = hasMessages

@@ -39,7 +39,7 @@ export interface TokenOptions extends Partial<SamplingParams> {
   readonly scheduling?: RequestScheduling;
   /** Whether to tell the request's life when it ends. */
   readonly explain?: boolean;
-  /** Names the request in `recentSteps`; unique among open requests. Default: a random one. */
+  /** Names the request in `recentSteps` and `recentRequests`; unique among open requests. Default: a random one. */
   readonly requestId?: string;
 }
 
@@ -166,6 +166,11 @@ export class Engine implements AsyncDisposable {
   /** The newest steps, oldest first: who took part, who joined and left, how long it took. */
   recentSteps(): Promise<readonly StepTrace[]> {
     return this.client.recentSteps();
+  }
+
+  /** The lives of the requests and scores that ended last, oldest first, whether they asked or not. */
+  recentRequests(): Promise<readonly RequestTrace[]> {
+    return this.client.recentRequests();
   }
 
   resetPrefixCache(): void {

@@ -35,7 +35,7 @@ export const serverSettings = {
   devEndpoints: field(
     "--dev-endpoints",
     z.boolean().default(false),
-    "add POST /reset_prefix_cache and GET /debug/steps, which concern all clients",
+    "add POST /reset_prefix_cache, GET /debug/steps and GET /debug/requests, which concern all clients",
   ),
   shutdownTimeout: field(
     "--shutdown-timeout <seconds>",

@@ -29,7 +29,12 @@ function serve(engine: Engine): void {
     else if (command.kind === "score") engine.score(command.handle, command.request);
     else if (command.kind === "abort") engine.abort(command.handle);
     else if (command.kind === "reset") engine.resetPrefixCache();
-    else if (command.kind === "recent") report({ kind: "recent", steps: engine.recentSteps() });
+    else if (command.kind === "recent") {
+      report({
+        kind: "recent",
+        items: command.what === "steps" ? engine.recentSteps() : engine.recentRequests(),
+      });
+    }
     // With its port closed the thread has nothing left to wait for, and ends.
     else void engine.close().finally(() => port.close());
   });

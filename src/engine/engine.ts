@@ -1,9 +1,15 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { sharedNow } from "../base/clock.ts";
-import { MillraceError, messageOf } from "../base/errors.ts";
+import { messageOf } from "../base/errors.ts";
 import { invariant } from "../base/invariant.ts";
 import type { Ops } from "../kernels/ops.ts";
-import type { EngineInfo, GenerateRequest, ScoreRequest, StepTrace } from "../protocol/engine-client.ts";
+import type {
+  EngineInfo,
+  GenerateRequest,
+  RequestTrace,
+  ScoreRequest,
+  StepTrace,
+} from "../protocol/engine-client.ts";
 import { maxLogprobs } from "../protocol/sampling-params.ts";
 import { type AdmissionLimits, checkGenerateRequest, checkScoreRequest } from "./admission.ts";
 import { AdmissionControl, type Arrival } from "./admission-control.ts";
@@ -14,7 +20,8 @@ import type { EngineParts } from "./engine-parts.ts";
 import { EngineCounters } from "./engine-stats.ts";
 import type { KvManager } from "./kv-manager.ts";
 import { ModelRunner } from "./model-runner.ts";
-import { type EngineSink, emptyMessage, type StepMessage } from "./open-requests.ts";
+import { type EngineSink, emptyMessage, engineClosed, type StepMessage } from "./open-requests.ts";
+import { engineStopped, stepFailed } from "./request-faults.ts";
 import { RequestTraces } from "./request-trace.ts";
 import { Sampler } from "./sampler.ts";
 import { Scheduler, type StepPlan } from "./scheduler.ts";
@@ -141,6 +148,11 @@ export class Engine implements EngineSink {
     return this.#traces.recentSteps();
   }
 
+  /** The lives of the requests that ended last, oldest first. */
+  recentRequests(): readonly RequestTrace[] {
+    return this.#traces.recentRequests();
+  }
+
   /** One iteration: choose tokens, run the model on them, draw, publish. Never throws for one bad request. */
   async step(): Promise<void> {
     this.#readInbox();
@@ -164,7 +176,7 @@ export class Engine implements EngineSink {
     this.#isClosed = true;
     for (const handle of this.#rows.keys()) this.abort(handle);
     for (const { kind, handle } of this.#inbox) if (kind !== "abort") this.abort(handle);
-    this.#end ??= new MillraceError("engine_closed", "The engine is closed. Start a new one.");
+    this.#end ??= engineClosed();
     await this.#loop;
     this.#ops.close();
   }
@@ -282,8 +294,9 @@ export class Engine implements EngineSink {
   #abort(handle: number): void {
     const row = this.#rows.get(handle);
     if (row === undefined) return;
-    if (this.#table.kind[row] === sequenceKinds.score) this.#results.fail(handle, aborted());
+    if (this.#table.kind[row] === sequenceKinds.score) this.#results.fail(handle, engineClosed());
     else this.#results.abort(row);
+    this.#table.traces.end(row, "abort");
     this.counters.add("numAborted", 1);
     this.#release(row);
   }
@@ -295,6 +308,7 @@ export class Engine implements EngineSink {
         const row = this.#expired[index]!;
         const error = this.#admission.deadlineError(row, this.#table.numOutputTokens(row));
         this.counters.add("numExpired", 1);
+        this.#table.traces.end(row, "deadline");
         this.#results.fail(this.#table.handles[row]!, error);
         this.#release(row);
       }
@@ -318,11 +332,7 @@ export class Engine implements EngineSink {
   }
 
   #failStep(plan: StepPlan, cause: unknown): void {
-    const error = new MillraceError(
-      "engine_failed",
-      `A step failed: ${messageOf(cause)}. The requests in it have ended; others go on. Report this with the log.`,
-      { cause },
-    );
+    const error = stepFailed(cause);
     this.#results.ended.length = 0;
     this.#kv.distrustHost();
     for (let index = 0; index < plan.numSeqs; index += 1) {
@@ -336,6 +346,7 @@ export class Engine implements EngineSink {
   #fail(row: number, error: Error): void {
     this.#kv.distrust(row);
     this.counters.add("numFailed", 1);
+    this.#table.traces.end(row, "error");
     this.#results.fail(this.#table.handles[row]!, error);
     this.#release(row);
   }
@@ -366,11 +377,7 @@ export class Engine implements EngineSink {
 
   /** A fault outside the model: the books may be wrong, so nothing more is taken. */
   #break(cause: unknown): void {
-    const error = new MillraceError(
-      "engine_failed",
-      `The engine stopped: ${messageOf(cause)}. Restart it and report this with the log.`,
-      { cause },
-    );
+    const error = engineStopped(cause);
     this.#end = error;
     this.counters.set("retryAfterSeconds", 0);
     const message = this.#results.take();
@@ -390,11 +397,4 @@ export class Engine implements EngineSink {
 
 function asError(error: unknown): Error {
   return error instanceof Error ? error : new Error(messageOf(error));
-}
-
-function aborted(): MillraceError {
-  return new MillraceError(
-    "engine_closed",
-    "The engine was closed before this score was complete. Start a new one.",
-  );
 }

@@ -13,6 +13,7 @@ export function createInProcessClient(engine: Engine): EngineClient {
     abort: (requestId) => open.abort(requestId),
     stats: () => Promise.resolve(engine.counters.read()),
     recentSteps: () => Promise.resolve(engine.recentSteps()),
+    recentRequests: () => Promise.resolve(engine.recentRequests()),
     resetPrefixCache: () => engine.resetPrefixCache(),
     close: async () => {
       await engine.close();

@@ -1,8 +1,13 @@
 import { MillraceError } from "../base/errors.ts";
 import { onAbort } from "../base/on-abort.ts";
-import type { EngineOutput, GenerateRequest, ScoreRequest, ScoreResult } from "../protocol/engine-client.ts";
+import type {
+  EngineOutput,
+  GenerateRequest,
+  RequestTrace,
+  ScoreRequest,
+  ScoreResult,
+} from "../protocol/engine-client.ts";
 import { OutputQueue } from "./output-queue.ts";
-import type { EngineTrace } from "./request-trace.ts";
 import { emptyScore } from "./score-table.ts";
 import { readStep, type StepRecords } from "./step-record.ts";
 
@@ -21,7 +26,7 @@ export interface StepMessage {
   /** Of requests whose first token comes with this message: milliseconds from arrival to first step. */
   readonly starts: readonly { readonly handle: number; readonly queuedMs: number }[];
   /** Of requests that end with this message and asked for it. */
-  readonly traces: readonly { readonly handle: number; readonly trace: EngineTrace }[];
+  readonly traces: readonly { readonly handle: number; readonly trace: RequestTrace }[];
 }
 
 export const emptyMessage: StepMessage = {

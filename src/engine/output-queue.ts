@@ -1,5 +1,4 @@
 import type { EngineOutput, FinishReason, RequestTrace } from "../protocol/engine-client.ts";
-import type { EngineTrace } from "./request-trace.ts";
 import type { StepRecord } from "./step-record.ts";
 import { TokenBuffer } from "./token-buffer.ts";
 
@@ -18,7 +17,7 @@ export class OutputQueue implements AsyncIterableIterator<EngineOutput> {
   #stopReason: number | null = null;
   #numCachedTokens = 0;
   #queuedMs: number | null = null;
-  #trace: EngineTrace | null = null;
+  #trace: RequestTrace | null = null;
   #error: Error | null = null;
   #isEnded = false;
   #waiting: PromiseWithReject | null = null;
@@ -55,7 +54,7 @@ export class OutputQueue implements AsyncIterableIterator<EngineOutput> {
   }
 
   /** What the last output is to tell of the request's life. */
-  explain(trace: EngineTrace): void {
+  explain(trace: RequestTrace): void {
     this.#trace = trace;
   }
 
@@ -117,14 +116,8 @@ export class OutputQueue implements AsyncIterableIterator<EngineOutput> {
       stopReason: this.#stopReason,
       numCachedTokens: this.#numCachedTokens,
       ...(queuedMs === null ? {} : { queuedMs }),
-      ...(trace === null ? {} : { trace: { ...trace, endedBy: this.#endedBy() } }),
+      ...(trace === null ? {} : { trace }),
     };
-  }
-
-  #endedBy(): RequestTrace["endedBy"] {
-    if (this.#finishReason === "length") return "max_tokens";
-    if (this.#finishReason === "stop") return this.#stopReason === null ? "end_token" : "stop_token";
-    return "abort";
   }
 }
 

@@ -1,4 +1,4 @@
-import { MillraceError } from "../base/errors.ts";
+import { MillraceError, messageOf } from "../base/errors.ts";
 
 /** The error of a field whose value is not allowed. `message` says value, what is allowed and what to do. */
 export function invalidRequest(param: string, message: string): MillraceError {
@@ -32,5 +32,23 @@ export function notFinite(): MillraceError {
     "model_not_finite",
     "The model gave a logit that is not a number. Other requests go on. Check the weights with `millrace inspect`, " +
       "or run with --activations f32.",
+  );
+}
+
+/** The error of the requests whose step threw. */
+export function stepFailed(cause: unknown): MillraceError {
+  return new MillraceError(
+    "engine_failed",
+    `A step failed: ${messageOf(cause)}. The requests in it have ended; others go on. Report this with the log.`,
+    { cause },
+  );
+}
+
+/** The error of all requests when the engine's own books may be wrong. */
+export function engineStopped(cause: unknown): MillraceError {
+  return new MillraceError(
+    "engine_failed",
+    `The engine stopped: ${messageOf(cause)}. Restart it and report this with the log.`,
+    { cause },
   );
 }

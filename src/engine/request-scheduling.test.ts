@@ -280,6 +280,13 @@ test("a deadline ends who waits for another's prefix", async () => {
   const { bench, codes } = await follow({}, 5 * stepMs, () => {});
   expect(codes).toEqual(["ok", "deadline_exceeded", "ok"]);
   expect(bench.started).toEqual(["leader", "second"]);
+  const [late] = await bench.client.recentRequests();
+  expect(late).toMatchObject({
+    requestId: "first",
+    endedBy: "deadline",
+    firstStepMs: null,
+    endMs: 5 * stepMs,
+  });
   expect(await bench.client.stats()).toMatchObject({ numRunning: 0, numWaiting: 0, numFreeBlocks: 64 });
   bench.engine.checkInvariants();
 });

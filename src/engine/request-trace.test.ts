@@ -1,7 +1,13 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { type Bench, startContextEngine, vocabSize } from "../../tests/context-engine.ts";
-import type { EngineClient, EngineOutput, RequestTrace } from "../protocol/engine-client.ts";
+import { type Bench, eos, greedy, startContextEngine, vocabSize } from "../../tests/context-engine.ts";
+import { MillraceError } from "../base/errors.ts";
+import type {
+  EngineClient,
+  EngineOutput,
+  RequestScheduling,
+  RequestTrace,
+} from "../protocol/engine-client.ts";
 import { defaultSampling } from "../protocol/sampling-params.ts";
 import { StepHistory } from "./step-history.ts";
 
@@ -102,6 +108,45 @@ test("recent steps say who took part, joined and left", async () => {
     { requestId: "long", numTokens: 6 },
     { requestId: "short", numTokens: 5 },
   ]);
+});
+
+test("tells afterwards how every request ended, whether it asked or not, of the newest 256", async () => {
+  const { client, context } = start(64, 64);
+  context.poison.add(16);
+  const ask = async (requestId: string, more: object, scheduling: RequestScheduling = {}): Promise<void> => {
+    const sampling = { ...defaultSampling, temperature: 0, ignoreEos: true, maxTokens: 2, ...more };
+    const promptTokenIds = requestId === "poisoned" ? [3, 16] : prompt(6);
+    const request = { requestId, promptTokenIds, sampling, scheduling };
+    try {
+      for await (const output of client.generate(request)) expect(output.requestId).toBe(requestId);
+    } catch (error) {
+      expect(error).toBeInstanceOf(MillraceError);
+    }
+  };
+  const first = greedy(prompt(6), 1)[0]!;
+  const aborted = ask("aborted", {});
+  client.abort("aborted");
+  await aborted;
+  await ask("long enough", {});
+  await ask("stopped", { stopTokenIds: [first] });
+  await ask("ended", { ignoreEos: false, logitBias: new Map([[eos, 100]]) });
+  await client.score({ tokenIds: [1, 2, 3], start: 1, topK: 0 });
+  await ask("poisoned", {});
+  // Refused, so it has no life to tell of.
+  await ask("late", { maxTokens: 50 }, { deadlineMs: 0.001 });
+  const recent = await client.recentRequests();
+  expect(recent.map(({ requestId, endedBy }) => [requestId, endedBy])).toEqual([
+    ["aborted", "abort"],
+    ["long enough", "max_tokens"],
+    ["stopped", "stop_token"],
+    ["ended", "end_token"],
+    [expect.stringMatching(/^score-\d+$/), "scored"],
+    ["poisoned", "error"],
+  ]);
+  expect(recent[1]).toMatchObject({ numSteps: 2, numChunks: 1, numChunkTokens: 6, numPromptTokens: 6 });
+  for (let index = 0; index < 300; index += 1) await ask(`r${index}`, { maxTokens: 1 });
+  const names = (await client.recentRequests()).map(({ requestId }) => requestId);
+  expect(names).toEqual(Array.from({ length: 256 }, (_, index) => `r${index + 44}`));
 });
 
 test("keeps the newest steps only, and the oldest of them still knows who joined", () => {

@@ -5,8 +5,8 @@ import type { StepPlan } from "./scheduler.ts";
 import { type SequenceTable, sequenceKinds } from "./sequence-table.ts";
 import { StepHistory } from "./step-history.ts";
 
-/** What the engine knows of a request's life; which rule ended it is told by its last output. */
-export type EngineTrace = Omit<RequestTrace, "endedBy">;
+/** Ended requests whose traces are kept. */
+const maxRecent = 256;
 
 const hitEndNames = ["complete", "diverged", "unknown"] as const satisfies readonly PrefixHitEnd[];
 
@@ -24,11 +24,14 @@ export interface RequestTracesParts {
 
 /**
  * Writes down what happens to every open request, in columns of the sequence table, and keeps the newest steps. Costs
- * some numbers per sequence and step, so it is always done; a trace is made only for requests that ask for one.
+ * some numbers per sequence and step, and an object when a request ends, so it is always done.
  */
 export class RequestTraces {
   readonly #parts: RequestTracesParts;
   readonly #history: StepHistory;
+  /** Written round and round. */
+  readonly #recent: RequestTrace[] = [];
+  #numEnded = 0;
   readonly #isAsked: Uint8Array;
   readonly #requestIds: string[];
   /** [maxNumSeqs] known tokens, and guesses among the planned ones, of each sequence of the step. */
@@ -105,22 +108,32 @@ export class RequestTraces {
     }
   }
 
-  /** The trace of a row that is about to be closed; null where its request did not ask. */
-  close(row: number): EngineTrace | null {
+  /** The trace of a row that has ended and is about to be closed; null where its request did not ask. */
+  close(row: number): RequestTrace | null {
+    const trace = this.#read(row);
+    this.#recent[this.#numEnded % maxRecent] = trace;
+    this.#numEnded += 1;
     this.#requestIds[row] = "";
-    return this.#isAsked[row] === 1 ? this.#read(row) : null;
+    return this.#isAsked[row] === 1 ? trace : null;
+  }
+
+  /** Of the requests that ended last, oldest first. */
+  recentRequests(): RequestTrace[] {
+    const oldest = this.#numEnded % maxRecent;
+    return [...this.#recent.slice(oldest), ...this.#recent.slice(0, oldest)];
   }
 
   recentSteps(): StepTrace[] {
     return this.#history.read();
   }
 
-  #read(row: number): EngineTrace {
+  #read(row: number): RequestTrace {
     const { table, now } = this.#parts;
     const { traces } = table;
     const arrivalMs = traces.arrivalMs[row]!;
     const sinceArrival = (ms: number): number | null => (Number.isNaN(ms) ? null : ms - arrivalMs);
     return {
+      requestId: this.#requestIds[row]!,
       arrivalMs,
       firstStepMs: sinceArrival(traces.firstStepMs[row]!),
       firstTokenMs: sinceArrival(traces.firstTokenMs[row]!),
@@ -138,6 +151,7 @@ export class RequestTraces {
       numRecomputedTokens: traces.numRecomputedTokens[row]!,
       numDraftTokens: traces.numDraftTokens[row]!,
       numAcceptedTokens: traces.numAcceptedTokens[row]!,
+      endedBy: traces.endOf(row),
     };
   }
 

@@ -1,15 +1,15 @@
 import { maxLogprobs } from "../protocol/sampling-params.ts";
+import type { RequestEnd, RequestTrace } from "../protocol/engine-client.ts";
 import type { EngineCounters } from "./engine-stats.ts";
 import type { ModelRunner } from "./model-runner.ts";
 import type { StepMessage } from "./open-requests.ts";
 import { notFinite } from "./request-faults.ts";
-import type { EngineTrace } from "./request-trace.ts";
 import type { Sampler } from "./sampler.ts";
 import type { StepPlan } from "./scheduler.ts";
 import type { ScoreTable } from "./score-table.ts";
 import { type SequenceTable, sequenceKinds } from "./sequence-table.ts";
 import type { Acceptance } from "./speculation/acceptance.ts";
-import { type DrawnLogprobs, endedByAbort, StepWriter } from "./step-record.ts";
+import { type DrawnLogprobs, endedByAbort, type StepEnd, StepWriter } from "./step-record.ts";
 import type { StopRules } from "./stop-rules.ts";
 
 /** A sequence that ends with this step, and the error that ended it, if one did. */
@@ -86,6 +86,7 @@ export class StepResults {
       }
       counters.add("promptTokens", table.numPromptTokens[row]!);
       this.#scores.push({ handle: table.handles[row]!, result });
+      table.traces.end(row, "scored");
       this.ended.push({ row, error: null });
     }
   }
@@ -107,7 +108,7 @@ export class StepResults {
   }
 
   /** What a request that ends is to be told of its life; it travels with the end. */
-  explain(handle: number, trace: EngineTrace): void {
+  explain(handle: number, trace: RequestTrace): void {
     this.#traces.push({ handle, trace });
   }
 
@@ -140,8 +141,10 @@ export class StepResults {
     const end = stopRules.endOf(row, tokenId);
     const logprobs = this.#drawnLogprobs(row, index);
     this.#writer.token(table.handles[row]!, tokenId, table.numCached[row]!, end, logprobs);
-    if (end.finishReason !== null) this.ended.push({ row, error: null });
-    return end.finishReason === null;
+    if (end.finishReason === null) return true;
+    table.traces.end(row, ruleOf(end));
+    this.ended.push({ row, error: null });
+    return false;
   }
 
   #drawnLogprobs(row: number, index: number): DrawnLogprobs | null {
@@ -155,4 +158,9 @@ export class StepResults {
     drawn.topStart = index * maxLogprobs;
     return drawn;
   }
+}
+
+function ruleOf({ finishReason, stopId }: StepEnd): RequestEnd {
+  if (finishReason === "length") return "max_tokens";
+  return stopId === -1 ? "end_token" : "stop_token";
 }

@@ -1,3 +1,15 @@
+import type { RequestEnd } from "../protocol/engine-client.ts";
+
+const requestEnds: readonly RequestEnd[] = [
+  "end_token",
+  "stop_token",
+  "max_tokens",
+  "scored",
+  "abort",
+  "deadline",
+  "error",
+];
+
 /** What is counted of each open sequence's life, a column each; all 0 or NaN when a row is opened. */
 export class TraceColumns {
   readonly numPreemptions: Int32Array;
@@ -10,6 +22,8 @@ export class TraceColumns {
   readonly numChunkTokens: Int32Array;
   readonly numDraftTokens: Int32Array;
   readonly numAcceptedTokens: Int32Array;
+  /** Place in `requestEnds`. */
+  readonly #ends: Uint8Array;
   /** Milliseconds since 1970; NaN as long as it has not happened. */
   readonly arrivalMs: Float64Array;
   readonly firstStepMs: Float64Array;
@@ -26,6 +40,7 @@ export class TraceColumns {
     this.numChunkTokens = new Int32Array(capacity);
     this.numDraftTokens = new Int32Array(capacity);
     this.numAcceptedTokens = new Int32Array(capacity);
+    this.#ends = new Uint8Array(capacity);
     this.arrivalMs = new Float64Array(capacity);
     this.firstStepMs = new Float64Array(capacity);
     this.firstTokenMs = new Float64Array(capacity);
@@ -45,6 +60,15 @@ export class TraceColumns {
     this.arrivalMs[row] = Number.NaN;
     this.firstStepMs[row] = Number.NaN;
     this.firstTokenMs[row] = Number.NaN;
+  }
+
+  end(row: number, by: RequestEnd): void {
+    this.#ends[row] = requestEnds.indexOf(by);
+  }
+
+  /** What ended a row; only after `end`. */
+  endOf(row: number): RequestEnd {
+    return requestEnds[this.#ends[row]!]!;
   }
 
   /** Blocks of a preempted sequence were moved to the host tier. */

@@ -106,6 +106,10 @@ test("hands on scheduling, traces, recent steps and a reset of the prefix cache"
   expect((await run("reset", {})).trace).toMatchObject({ numCachedTokens: 0 });
   const names = (await client.recentSteps()).flatMap(({ joined }) => joined);
   expect(names.slice(-4)).toEqual(["cold", "warm", "salted", "reset"]);
+  const ended = await client.recentRequests();
+  expect(ended.slice(-4).map(({ requestId, endedBy }) => `${requestId} ${endedBy}`)).toEqual(
+    ["cold", "warm", "salted", "reset"].map((name) => `${name} max_tokens`),
+  );
 });
 
 test("a signal ends a score on the other side", async () => {

@@ -1,10 +1,17 @@
 import { Worker } from "node:worker_threads";
 import { fromWire, MillraceError, messageOf } from "../base/errors.ts";
-import type { EngineClient, EngineInfo, StepTrace } from "../protocol/engine-client.ts";
+import type { EngineClient, EngineInfo } from "../protocol/engine-client.ts";
 import type { EngineOptions } from "./engine-options.ts";
 import { counterBytes, EngineCounters } from "./engine-stats.ts";
 import { type EngineSink, engineClosed, OpenRequests } from "./open-requests.ts";
-import { fromWireStep, type WorkerCommand, type WorkerReport, type WorkerStart } from "./worker-messages.ts";
+import {
+  fromWireStep,
+  type Recent,
+  type RecentKind,
+  type WorkerCommand,
+  type WorkerReport,
+  type WorkerStart,
+} from "./worker-messages.ts";
 
 /**
  * Starts an engine in a thread of its own and resolves when it has loaded; rejects with the load's own error. If the
@@ -42,7 +49,7 @@ function loaded(worker: Worker): Promise<EngineInfo> {
 
 function connect(worker: Worker, info: EngineInfo, counters: EngineCounters): EngineClient {
   const open = new OpenRequests(commandSink(worker));
-  /** About recent steps, answered in order. */
+  /** About recent steps and requests, answered in order. */
   const questions: Question[] = [];
   let isClosing = false;
   let hasExited = false;
@@ -61,21 +68,23 @@ function connect(worker: Worker, info: EngineInfo, counters: EngineCounters): En
   worker.on("error", (cause) => open.failAll(workerDied("", cause)));
   worker.on("message", (report: WorkerReport) => {
     if (report.kind === "step") open.receive(fromWireStep(report));
-    else if (report.kind === "recent") questions.shift()?.resolve(report.steps);
+    else if (report.kind === "recent") questions.shift()?.resolve(report.items);
   });
+  const askRecent = async <Kind extends RecentKind>(what: Kind): Promise<Recent[Kind]> => {
+    if (hasExited) throw engineClosed();
+    return new Promise((resolve, reject) => {
+      questions.push({ resolve: (items) => resolve(items as Recent[Kind]), reject });
+      post(worker, { kind: "recent", what });
+    });
+  };
   return {
     info,
     generate: (request) => open.generate(request),
     score: (request, signal) => open.score(request, signal),
     abort: (requestId) => open.abort(requestId),
     stats: () => Promise.resolve(counters.read()),
-    recentSteps: () => {
-      if (hasExited) return Promise.reject(engineClosed());
-      return new Promise((resolve, reject) => {
-        questions.push({ resolve, reject });
-        post(worker, { kind: "recent" });
-      });
-    },
+    recentSteps: () => askRecent("steps"),
+    recentRequests: () => askRecent("requests"),
     resetPrefixCache: () => post(worker, { kind: "reset" }),
     close: async () => {
       if (!isClosing && !hasExited) post(worker, { kind: "close" });
@@ -86,7 +95,7 @@ function connect(worker: Worker, info: EngineInfo, counters: EngineCounters): En
 }
 
 interface Question {
-  readonly resolve: (steps: readonly StepTrace[]) => void;
+  readonly resolve: (items: Recent[RecentKind]) => void;
   readonly reject: (error: Error) => void;
 }
 

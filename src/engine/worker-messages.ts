@@ -2,6 +2,7 @@ import { fromWire, toWire, type WireError } from "../base/errors.ts";
 import type {
   EngineInfo,
   GenerateRequest,
+  RequestTrace,
   ScoreRequest,
   ScoreResult,
   StepTrace,
@@ -17,13 +18,21 @@ export interface WorkerStart {
   readonly counters: SharedArrayBuffer;
 }
 
+/** What can be asked of the newest steps and requests. */
+export interface Recent {
+  readonly steps: readonly StepTrace[];
+  readonly requests: readonly RequestTrace[];
+}
+
+export type RecentKind = keyof Recent;
+
 /** To the engine's thread. */
 export type WorkerCommand =
   | { readonly kind: "generate"; readonly handle: number; readonly request: GenerateRequest }
   | { readonly kind: "score"; readonly handle: number; readonly request: ScoreRequest }
   | { readonly kind: "abort"; readonly handle: number }
   | { readonly kind: "reset" }
-  | { readonly kind: "recent" }
+  | { readonly kind: "recent"; readonly what: RecentKind }
   | { readonly kind: "close" };
 
 interface WireStep {
@@ -39,7 +48,7 @@ interface WireStep {
 export type WorkerReport =
   | { readonly kind: "ready"; readonly info: EngineInfo }
   | { readonly kind: "refused"; readonly error: WireError }
-  | { readonly kind: "recent"; readonly steps: readonly StepTrace[] }
+  | { readonly kind: "recent"; readonly items: Recent[RecentKind] }
   | WireStep;
 
 /** A step's message as plain data, with the buffers that move instead of being copied. */

@@ -48,6 +48,8 @@ export type PrefixHitEnd =
 
 /** The life of one request, for the question why it was slow. Times are milliseconds since its arrival. */
 export interface RequestTrace {
+  /** The request's own; scores are named `score-` and a number. */
+  readonly requestId: string;
   /** Milliseconds since 1970. */
   readonly arrivalMs: number;
   /** When its first step began; null if it never ran. */
@@ -73,9 +75,21 @@ export interface RequestTrace {
   /** Guessed tokens that were verified, and those that were right. */
   readonly numDraftTokens: number;
   readonly numAcceptedTokens: number;
-  /** The rule that ended it; a stop string is found with the text. */
-  readonly endedBy: "end_token" | "stop_token" | "stop_string" | "max_tokens" | "abort";
+  readonly endedBy: RequestEnd;
 }
+
+/** What ended a request. */
+export type RequestEnd =
+  | "end_token"
+  | "stop_token"
+  /** Found with the text: the engine itself sees an abort. */
+  | "stop_string"
+  | "max_tokens"
+  /** A score that is complete. */
+  | "scored"
+  | "abort"
+  | "deadline"
+  | "error";
 
 /** One step of the engine, as it was. */
 export interface StepTrace {
@@ -232,6 +246,8 @@ export interface EngineClient extends Scorer {
   stats(): Promise<EngineStats>;
   /** The newest steps, oldest first; at most 256. */
   recentSteps(): Promise<readonly StepTrace[]>;
+  /** The lives of the requests and scores that ended last, oldest first; at most 256. */
+  recentRequests(): Promise<readonly RequestTrace[]>;
   /** Forgets what the prefix cache holds; requests that run keep what they use. */
   resetPrefixCache(): void;
   /** Aborts what is open and frees everything. */

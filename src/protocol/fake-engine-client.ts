@@ -240,6 +240,10 @@ class ScriptedClient implements FakeEngineClient {
     return Promise.resolve([]);
   }
 
+  recentRequests(): Promise<readonly RequestTrace[]> {
+    return Promise.resolve([]);
+  }
+
   resetPrefixCache(): void {
     this.numCacheResets += 1;
   }
@@ -295,6 +299,7 @@ function explained(
   const nothing = { numPreemptions: 0, numSwaps: 0, numSwappedBlocks: 0 };
   return {
     trace: {
+      requestId: request.requestId,
       arrivalMs: 0,
       firstStepMs: 0,
       firstTokenMs: 1,

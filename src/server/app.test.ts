@@ -158,7 +158,19 @@ describe("dev endpoints", () => {
     const step = { index: 0, beginMs: 1, durationMs: 2, numTokens: 3, active: [], joined: ["a"], left: [] };
     client.recentSteps = () => Promise.resolve([step]);
     const steps = await app.request("/debug/steps", { headers });
-    expect(await steps.json()).toEqual({ data: [{ model: "fake", steps: [step] }] });
+    const shown = {
+      index: 0,
+      begin_ms: 1,
+      duration_ms: 2,
+      num_tokens: 3,
+      active: [],
+      joined: ["a"],
+      left: [],
+    };
+    expect(await steps.json()).toEqual({ data: [{ model: "fake", steps: [shown] }] });
+    const requests = await app.request("/debug/requests", { headers });
+    expect(await requests.json()).toEqual({ data: [{ model: "fake", requests: [] }] });
+    expect((await app.request("/debug/requests")).status).toBe(401);
   });
 });
 

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import { Hono } from "hono";
 import { httpStatusOf, MillraceError } from "../base/errors.ts";
-import { handleResetPrefixCache, handleSteps } from "./dev-routes.ts";
+import { handleRequests, handleResetPrefixCache, handleSteps } from "./dev-routes.ts";
 import { handleHealth, handleLive, handleMetrics, handleReady, handleVersion } from "./health.ts";
 import type { HttpContext, ServerEnv } from "./http-context.ts";
 import { handleChat } from "./openai/chat.ts";
@@ -39,6 +39,7 @@ const routes: readonly Route[] = [
   { method: "GET", path: "/metrics", handler: handleMetrics, isOpen: true },
   { method: "POST", path: "/reset_prefix_cache", handler: handleResetPrefixCache, isDev: true },
   { method: "GET", path: "/debug/steps", handler: handleSteps, isDev: true },
+  { method: "GET", path: "/debug/requests", handler: handleRequests, isDev: true },
 ];
 
 /** Method and path of every usual route, such as `GET /v1/models/{id}`. */

@@ -1,5 +1,7 @@
 import { type HttpContext, jsonResponse } from "./http-context.ts";
+import type { ServedModel } from "./served-model.ts";
 import type { ServerContext } from "./server-context.ts";
+import { snakeCased } from "./snake-case.ts";
 
 /** `POST /reset_prefix_cache`, as vLLM has it: all models forget what their prefix caches hold. */
 export function handleResetPrefixCache(c: HttpContext, context: ServerContext): Response {
@@ -8,10 +10,21 @@ export function handleResetPrefixCache(c: HttpContext, context: ServerContext): 
 }
 
 /** `GET /debug/steps`: the newest steps of each model, oldest first, with the ids of the requests in them. */
-export async function handleSteps(c: HttpContext, context: ServerContext): Promise<Response> {
+export function handleSteps(c: HttpContext, context: ServerContext): Promise<Response> {
+  return ofEachModel(c, context, async ({ client }) => ({ steps: await client.recentSteps() }));
+}
+
+/** `GET /debug/requests`: the lives of the requests that ended last, oldest first, of each model. */
+export function handleRequests(c: HttpContext, context: ServerContext): Promise<Response> {
+  return ofEachModel(c, context, async ({ client }) => ({ requests: await client.recentRequests() }));
+}
+
+async function ofEachModel(
+  c: HttpContext,
+  context: ServerContext,
+  read: (model: ServedModel) => Promise<object>,
+): Promise<Response> {
   const { models } = context.registry();
-  const data = await Promise.all(
-    models.map(async ({ id, client }) => ({ model: id, steps: await client.recentSteps() })),
-  );
-  return jsonResponse(c, { data });
+  const data = await Promise.all(models.map(async (model) => ({ model: model.id, ...(await read(model)) })));
+  return jsonResponse(c, snakeCased({ data }));
 }

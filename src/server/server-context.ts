@@ -23,7 +23,7 @@ export interface ServerOptions {
   readonly unhealthyAfterMs?: number;
   /** Time between log lines about throughput; default 10,000. */
   readonly statsIntervalMs?: number;
-  /** Whether to have `POST /reset_prefix_cache` and `GET /debug/steps`; default false. */
+  /** Whether to have `POST /reset_prefix_cache`, `GET /debug/steps` and `GET /debug/requests`; default false. */
   readonly hasDevEndpoints?: boolean;
   readonly clock?: Clock;
 }

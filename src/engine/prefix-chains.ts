@@ -10,6 +10,8 @@ export class PrefixChains {
   readonly #index: PrefixIndex;
   /** By row: root key, then the keys of its full blocks as far as they were needed. */
   readonly #keys: string[][];
+  /** By row: the first block that was missing when it was last asked for; the next question goes on from there. */
+  readonly #firstMissing: Int32Array;
   /** Keys of announced blocks, and the row that will compute them. */
   readonly #pending = new Map<string, number>();
 
@@ -17,6 +19,7 @@ export class PrefixChains {
     this.#table = table;
     this.#index = index;
     this.#keys = Array.from({ length: table.capacity }, () => []);
+    this.#firstMissing = new Int32Array(table.capacity);
   }
 
   /** Blocks that are announced and not yet computed. */
@@ -26,6 +29,7 @@ export class PrefixChains {
 
   open(row: number, extras: PrefixExtras): void {
     this.#keys[row] = [this.#index.rootKey(extras)];
+    this.#firstMissing[row] = 0;
   }
 
   close(row: number): void {
@@ -41,15 +45,20 @@ export class PrefixChains {
     return keys[index + 1]!;
   }
 
-  /** Whether another row is just computing the first block that this one would have to compute. */
+  /**
+   * Whether another row is just computing the first block that this one would have to compute. Asked in each step for
+   * each row that waits, so a row looks at each block once. One that is gone again by the time it starts is computed.
+   */
   mustWait(row: number): boolean {
     if (this.#pending.size === 0) return false;
     const { blockSize, numSkippable, numBlocks } = this.#table;
     const ids = this.#table.tokenIds(row);
-    for (let index = numBlocks[row]!; (index + 1) * blockSize <= numSkippable[row]!; index += 1) {
+    let index = Math.max(numBlocks[row]!, this.#firstMissing[row]!);
+    for (; (index + 1) * blockSize <= numSkippable[row]!; index += 1) {
       const key = this.keyOf(row, index);
-      if (this.#index.find(key, ids, index * blockSize) === -1)
-        return (this.#pending.get(key) ?? row) !== row;
+      if (this.#index.find(key, ids, index * blockSize) !== -1) continue;
+      this.#firstMissing[row] = index;
+      return (this.#pending.get(key) ?? row) !== row;
     }
     return false;
   }
@@ -71,6 +80,7 @@ export class PrefixChains {
 
   /** Nobody waits any more for what this row has not computed of its blocks from `first` on. */
   withdraw(row: number, first: number): void {
+    this.#firstMissing[row] = 0;
     if (this.#pending.size === 0) return;
     const keys = this.#keys[row]!;
     for (let index = first + 1; index < keys.length; index += 1) this.settle(row, keys[index]!);

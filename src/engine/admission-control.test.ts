@@ -89,9 +89,12 @@ test("one tenant's cap refuses that tenant with 429 and leaves others alone", ()
   expect(error.code).toBe("tenant_queue_full");
   expect(httpStatusOf(error)).toBe(429);
   expect(error.retryAfterSeconds).toBe(1);
+  expect(error.message).toContain('1 requests of tenant "a" wait already; a tenant may have 1.');
   gate.open(1, { tenant: "b" });
   gate.open(1);
-  expect(refusal(() => gate.check(1, { tenant: "" })).code).toBe("tenant_queue_full");
+  expect(refusal(() => gate.check(1, { tenant: "" })).message).toContain(
+    "1 requests without a tenant wait already",
+  );
 });
 
 test("a deadline that the work ahead does not leave room for is refused at once, with 503", () => {

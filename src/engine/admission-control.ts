@@ -145,7 +145,8 @@ export class AdmissionControl {
     if (numWaiting < most) return;
     throw new MillraceError(
       "tenant_queue_full",
-      `${formatCount(numWaiting)} requests of tenant "${name}" wait already; a tenant may have ${formatCount(most)}. ` +
+      `${formatCount(numWaiting)} requests ${name === "" ? "without a tenant" : `of tenant "${name}"`} wait already; a ` +
+        `tenant may have ${formatCount(most)}. ` +
         "Try again later, or start with a larger --max-num-queued-reqs-per-tenant.",
       { param: "tenant", retryAfterSeconds: this.retryAfterSeconds(load) },
     );

@@ -29,7 +29,9 @@ test("the guide's example runs as it stands", async () => {
     writeFileSync(file, blocks[0]!);
     const { stdout } = await promisify(execFile)(process.execPath, [file], { cwd: root });
     expect(stdout).toMatch(/promptTokens: \d+/);
-    expect(stdout).toMatch(/(complete|diverged|unknown) (max_tokens|end_token)\n\d+ tokens scored\nscored\n$/);
+    expect(stdout).toMatch(
+      /(complete|diverged|unknown) (max_tokens|end_token)\n\d+ tokens scored\nscored\n$/,
+    );
   } finally {
     rmSync(folder, { recursive: true });
   }

@@ -13,6 +13,7 @@ interface EngineState {
 export function countState(counters: EngineCounters, { admission, scheduler, kv }: EngineState): void {
   counters.set("numRunning", scheduler.numRunning);
   counters.set("numWaiting", scheduler.numWaiting);
+  counters.set("numDeferred", admission.queue.numAside);
   counters.set("numWaitingTokens", admission.queue.numWaitingTokens);
   counters.set("retryAfterSeconds", admission.isFull(scheduler) ? admission.retryAfterSeconds(scheduler) : 0);
   counters.set("numFreeBlocks", kv.numFree);

@@ -30,6 +30,7 @@ const fields = {
   numFailed: 24,
   numWaitingTokens: 25,
   retryAfterSeconds: 26,
+  numDeferred: 27,
 } as const;
 
 type Field = keyof typeof fields;
@@ -62,6 +63,7 @@ export class EngineCounters {
     return {
       numRunning: this.get("numRunning"),
       numWaiting: this.get("numWaiting"),
+      numDeferred: this.get("numDeferred"),
       numWaitingTokens: this.get("numWaitingTokens"),
       retryAfterSeconds: this.get("retryAfterSeconds"),
       numFreeBlocks: this.get("numFreeBlocks"),

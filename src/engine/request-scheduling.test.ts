@@ -260,7 +260,7 @@ test("who waits for another's prefix counts as waiting: in the figures and in ev
     });
     expect(codes).toEqual(["ok", "ok", "ok"]);
     const retryAfterSeconds = maxNumQueuedTokens === 80 ? 1 : 0;
-    expect(stats).toMatchObject({ numWaiting: 2, numWaitingTokens: 80, retryAfterSeconds });
+    expect(stats).toMatchObject({ numWaiting: 2, numDeferred: 2, numWaitingTokens: 80, retryAfterSeconds });
     const ends =
       maxNumQueuedTokens === 120 ? ["ok", "engine_overloaded"] : ["engine_overloaded", "engine_overloaded"];
     expect(await Promise.all(answers)).toEqual(["tenant_queue_full", ...ends]);

@@ -43,6 +43,11 @@ export class WaitingQueue implements SchedulingPolicy {
     return this.#policy.numWaiting + this.#aside.length;
   }
 
+  /** Those of them that were set aside. */
+  get numAside(): number {
+    return this.#aside.length;
+  }
+
   /** Prompt tokens of all waiting rows. */
   get numWaitingTokens(): number {
     return this.#numWaitingTokens;

@@ -166,6 +166,8 @@ export interface Scorer {
 export interface EngineStats {
   readonly numRunning: number;
   readonly numWaiting: number;
+  /** Of the waiting ones: those that wait for another to compute a prefix that they share. */
+  readonly numDeferred: number;
   /** Prompt tokens of the waiting ones. */
   readonly numWaitingTokens: number;
   /** While the queue takes nothing more: seconds after which a request is likely to get in. Else 0. */

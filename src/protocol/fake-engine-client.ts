@@ -208,6 +208,7 @@ class ScriptedClient implements FakeEngineClient {
     return Promise.resolve({
       numRunning,
       numWaiting: this.#open.size - numRunning,
+      numDeferred: 0,
       numWaitingTokens: 0,
       retryAfterSeconds: 0,
       numFreeBlocks: Math.max(0, this.info.numTotalBlocks - numRunning),

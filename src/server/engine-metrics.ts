@@ -58,6 +58,7 @@ const gauges: readonly (readonly [string, string, (stats: EngineStats) => number
 export class EngineMetrics {
   readonly #totals: readonly (readonly [Total, Counter])[];
   readonly #gauges: readonly (readonly [(stats: EngineStats) => number, Gauge])[];
+  readonly #waitingByReason: Gauge;
   readonly #cacheConfig: Gauge;
   readonly #memory: Gauge;
   /** Totals as they were when they were last added to the counters. */
@@ -73,6 +74,12 @@ export class EngineMetrics {
       read,
       new Gauge({ name, help, labelNames: [...labelNames], registers }),
     ]);
+    this.#waitingByReason = new Gauge({
+      name: "vllm:num_requests_waiting_by_reason",
+      help: "Sequences waiting to run: for a place, or deferred until another has computed their prefix.",
+      labelNames: [...labelNames, "reason"],
+      registers,
+    });
     this.#cacheConfig = new Gauge({
       name: "vllm:cache_config_info",
       help: "Size and form of the KV cache.",
@@ -98,6 +105,9 @@ export class EngineMetrics {
     const labels = labelsOf(model);
     const seen = this.#seen.get(model.id);
     for (const [read, gauge] of this.#gauges) gauge.set(labels, read(stats));
+    const { numWaiting, numDeferred } = stats;
+    this.#waitingByReason.set({ ...labels, reason: "capacity" }, Math.max(0, numWaiting - numDeferred));
+    this.#waitingByReason.set({ ...labels, reason: "deferred" }, numDeferred);
     for (const [field, counter] of this.#totals)
       counter.inc(labels, Math.max(0, stats[field] - (seen?.[field] ?? 0)));
     this.#seen.set(model.id, stats);

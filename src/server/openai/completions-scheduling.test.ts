@@ -28,7 +28,7 @@ describe("scheduling and traces", () => {
   });
 
   test("a full queue refuses with the seconds to wait, before any text is read", async () => {
-    const stats = { numWaiting: 4096, numWaitingTokens: 12_345, retryAfterSeconds: 7 };
+    const stats = { numWaiting: 4096, numDeferred: 96, numWaitingTokens: 12_345, retryAfterSeconds: 7 };
     const { model, client } = createServedFake({ stats });
     const encode = vi.spyOn(model.tokenizer, "encode");
     const context = new ServerContext({ models: [model] });
@@ -50,6 +50,8 @@ describe("scheduling and traces", () => {
     const metrics = await context.metrics.expose();
     expect(metrics).toMatch(/^millrace:request_errors_total\{.*reason="engine_overloaded"\} 2$/m);
     expect(metrics).toMatch(/^millrace:num_waiting_tokens\{.*\} 12345$/m);
+    expect(metrics).toMatch(/^vllm:num_requests_waiting_by_reason\{.*reason="capacity"\} 4000$/m);
+    expect(metrics).toMatch(/^vllm:num_requests_waiting_by_reason\{.*reason="deferred"\} 96$/m);
   });
 
   test("more answers than the queue ever takes are refused with numbers, not put off", async () => {

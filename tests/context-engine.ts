@@ -38,6 +38,7 @@ export function startContextEngine(setup: Setup = {}): Bench {
     maxNumSeqs,
     maxNumBatchedTokens,
     maxNumQueuedRequests: setup.admission?.maxNumQueuedRequests ?? 1000,
+    maxNumQueuedTokens: setup.admission?.maxNumQueuedTokens ?? 0,
     numTotalBlocks: numBlocks,
     blockSize: 4,
     kvDtype: "f32",

@@ -97,6 +97,7 @@ function assemble(assembly: Assembly, backendNotes: readonly string[], timer: Ph
     maxNumSeqs: options.maxNumSeqs,
     maxNumBatchedTokens: options.maxNumBatchedTokens,
     maxNumQueuedRequests: maxQueuedOfOne(options),
+    maxNumQueuedTokens: options.maxNumQueuedTokens ?? 0,
     numTotalBlocks: kv.numBlocks,
     blockSize,
     kvDtype: dtype,

@@ -218,6 +218,8 @@ export interface EngineInfo {
   readonly maxNumBatchedTokens: number;
   /** Most requests of one sender that may wait: of more that come together, some are refused. */
   readonly maxNumQueuedRequests: number;
+  /** Most prompt tokens that may wait, but for a single request; 0 for no cap. */
+  readonly maxNumQueuedTokens: number;
   readonly numTotalBlocks: number;
   readonly blockSize: number;
   readonly kvDtype: string;

@@ -62,6 +62,7 @@ const defaultInfo: EngineInfo = {
   maxNumSeqs: 128,
   maxNumBatchedTokens: 2048,
   maxNumQueuedRequests: 4096,
+  maxNumQueuedTokens: 0,
   numTotalBlocks: 1024,
   blockSize: 32,
   kvDtype: "f32",

@@ -68,6 +68,13 @@ describe("scheduling and traces", () => {
     );
     expect(await refused({ prompt: ["a", "b", "c", "d", "e"] })).toMatchObject({ param: "prompt" });
     expect((await post(fake, { prompt: ["a", "b"], n: 2, max_tokens: 1 })).status).toBe(200);
+    const tokens = createServedFake({ info: { maxNumQueuedTokens: 8 } });
+    const body = { prompt: ["abc", "def"], max_tokens: 1 };
+    const tooMany = (await complete(tokens, { ...body, prompt: ["abc", "defg"] })).error;
+    expect(tooMany).toMatchObject({ param: "prompt", code: 400 });
+    expect(tooMany?.message).toContain("with 9 prompt tokens in all; the queue takes 8. Split it");
+    expect((await post(tokens, body)).status).toBe(200);
+    expect((await post(tokens, { ...body, prompt: "longer than that" })).status).toBe(200);
   });
 
   test("all parts of a request have one arrival, from which its deadline counts", async () => {

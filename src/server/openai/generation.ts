@@ -115,20 +115,31 @@ function planRequest<B extends SamplingBody, C extends object>(
   for (const prompt of prompts) checkContext(prompt, limit, model);
   const maxTokens = limit.maxTokens ?? model.client.info.maxModelLen - prompts[0]!.tokenIds.length;
   const plan = planSequences(body, model, maxTokens, logprobs);
-  checkNumSequences(prompts.length, plan.n, model);
+  checkQueueable(prompts, plan.n, model);
   return { body, model, prompts, plan, promptLogprobs: readPromptLogprobs(body), delivery: deliveryOf(body) };
 }
 
 /** Refuses what the queue could never take whole: to try again later would not help. */
-function checkNumSequences(numPrompts: number, n: number, { client }: ServedModel): void {
-  const most = Math.min(maxSequences, client.info.maxNumQueuedRequests);
-  if (numPrompts * n <= most) return;
-  const longer = "start with a longer queue (--max-num-queued-reqs, --max-num-queued-reqs-per-tenant)";
+function checkQueueable(prompts: readonly Prompt[], n: number, { client }: ServedModel): void {
+  const { maxNumQueuedRequests, maxNumQueuedTokens } = client.info;
+  const most = Math.min(maxSequences, maxNumQueuedRequests);
+  const numAnswers = prompts.length * n;
+  const asked = `The request asks for ${numAnswers} answers, ${n} to each of ${prompts.length} prompts`;
+  const param = prompts.length > most ? "prompt" : "n";
+  if (numAnswers > most) {
+    const longer = ", or start with a longer queue (--max-num-queued-reqs, --max-num-queued-reqs-per-tenant)";
+    const advice = `Split it${most < maxSequences ? longer : ""}.`;
+    const message = `${asked}; this server takes at most ${most} together. ${advice}`;
+    throw new MillraceError("invalid_request", message, { param });
+  }
+  let numTokens = 0;
+  for (const { tokenIds } of prompts) numTokens += n * tokenIds.length;
+  if (maxNumQueuedTokens === 0 || numAnswers === 1 || numTokens <= maxNumQueuedTokens) return;
   throw new MillraceError(
     "invalid_request",
-    `The request asks for ${numPrompts * n} answers, ${n} to each of ${numPrompts} prompts; this server takes at most ` +
-      `${most} together. Split it${most < maxSequences ? `, or ${longer}` : ""}.`,
-    { param: numPrompts > most ? "prompt" : "n" },
+    `${asked}, with ${numTokens} prompt tokens in all; the queue takes ${maxNumQueuedTokens}. Split it, or start with a ` +
+      "larger --max-num-queued-tokens.",
+    { param: n > 1 ? "n" : "prompt" },
   );
 }
 

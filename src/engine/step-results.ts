@@ -1,5 +1,5 @@
-import { maxLogprobs } from "../protocol/sampling-params.ts";
 import type { RequestEnd, RequestTrace } from "../protocol/engine-client.ts";
+import { maxLogprobs } from "../protocol/sampling-params.ts";
 import type { EngineCounters } from "./engine-stats.ts";
 import type { ModelRunner } from "./model-runner.ts";
 import type { StepMessage } from "./open-requests.ts";

@@ -35,6 +35,8 @@ describe("speculation", () => {
 
 test("a draft that breaks costs its guesses only: every request is answered as without", async () => {
   const emitWarning = vi.spyOn(process, "emitWarning").mockImplementation(() => {});
+  // The clock stands still: a guess costs nothing, so one is tried.
+  vi.spyOn(performance, "now").mockReturnValue(1000);
   const settings = { maxTokens: 12, temperature: 0 };
   const plain = startContextEngine();
   const expected = [];

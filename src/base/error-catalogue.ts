@@ -175,6 +175,11 @@ export const errorCatalogue = {
     when: "Weights and KV cache would not fit into the free memory.",
     remedy: "Use the flag named in the message.",
   },
+  nothing_to_compare: {
+    kind: "caller",
+    when: "Two evaluations have no document in common.",
+    remedy: "Evaluate both with the same --tasks, --split and --data.",
+  },
   // Command line and environment
   invalid_option: {
     kind: "caller",

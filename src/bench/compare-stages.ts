@@ -1,6 +1,6 @@
 import type { BenchStage, StageSlice } from "../records/bench.ts";
 import type { SpeedRow } from "../records/comparison.ts";
-import { type RatioInterval, ratioInterval } from "./ratio-interval.ts";
+import { type RatioInterval, ratioInterval, relativeSpread } from "./ratio-interval.ts";
 
 interface SpeedMetric {
   readonly name: SpeedRow["metric"];
@@ -43,6 +43,8 @@ function compareMetric(metric: SpeedMetric, base: BenchStage, compressed: BenchS
     metric: metric.name,
     base: a,
     compressed: b,
+    baseSpread: relativeSpread(before!),
+    compressedSpread: relativeSpread(after!),
     ratio,
     ratioLow: interval?.low ?? null,
     ratioHigh: interval?.high ?? null,

@@ -1,11 +1,10 @@
 import { setMaxListeners } from "node:events";
-import os from "node:os";
 import { isMillraceError, MillraceError } from "../base/errors.ts";
 import type { Progress } from "../base/progress.ts";
-import { version } from "../base/version.ts";
 import { createConnectionPool } from "../client/completion-stream.ts";
 import { type Endpoint, firstModelOf, tokenizeRemotely } from "../client/endpoint.ts";
 import type { BenchRecord, BenchStage, RequestRecord } from "../records/bench.ts";
+import { startOrigin } from "../records/origin.ts";
 import { runStage } from "./closed-loop.ts";
 import { type BenchTarget, measureRequest } from "./measure-request.ts";
 import { relativeSpread } from "./ratio-interval.ts";
@@ -30,6 +29,8 @@ export interface SweepOptions {
    * number of words is calibrated on the warm-up.
    */
   readonly vocabSize: number | null;
+  /** The server's backend, instruction set and threads, where they are known. */
+  readonly kernels?: string | null;
   readonly progress: Progress;
   readonly signal?: AbortSignal | undefined;
   /** Receives the raw records of each stage as soon as it ends, so that a later fault loses nothing. */
@@ -50,7 +51,7 @@ export async function runSweep(options: SweepOptions): Promise<BenchRecord> {
   let workload = createWorkload({ ...options, prompts: await choosePrompts(options, model) });
   const pool = createConnectionPool(Math.max(...options.concurrencies) + 1);
   const target: BenchTarget = { endpoint, model, pool };
-  const startedAt = new Date().toISOString();
+  const finishOrigin = startOrigin(options.kernels ?? null);
   const stages: BenchStage[] = [];
   try {
     workload = await warmUp(target, workload, options);
@@ -79,11 +80,9 @@ export async function runSweep(options: SweepOptions): Promise<BenchRecord> {
   }
   return {
     kind: "bench",
-    version,
-    startedAt,
+    origin: finishOrigin(),
     url: endpoint.url,
     model,
-    machine: `${os.cpus()[0]?.model ?? "unknown"}, ${os.availableParallelism()} cores`,
     workload: {
       inputTokens: options.inputTokens,
       outputTokens: options.outputTokens,

@@ -3,6 +3,7 @@ import { startEngineWorker } from "../engine/worker-client.ts";
 import { TokenModel } from "../evaluate/requests/token-model.ts";
 import type { TaskModel } from "../flow/flow-plan.ts";
 import { createEngineCompleter } from "../text/engine-completer.ts";
+import { kernelsText } from "./kernels-text.ts";
 import { engineOptionsOf, openModel, openTokenizer } from "./model-source.ts";
 
 /** Opens a model in a worker to answer tasks. */
@@ -30,6 +31,7 @@ export async function openLocalModel(
       backend: info.backend,
       isa: info.isa,
     },
+    kernels: kernelsText(info),
     close: () => client.close(),
   };
 }

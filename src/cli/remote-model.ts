@@ -52,6 +52,7 @@ export async function openCompletionsModel(
       completer: createHttpCompleter(channel, name),
     }),
     modelArgs: { base_url: remote.endpoint.url, model: name, max_length: context },
+    kernels: null,
     close: () => channel.close(),
   };
 }
@@ -64,6 +65,7 @@ export async function openChatModel(remote: RemoteModel): Promise<NamedTaskModel
     name,
     model: new ChatModel(createHttpChatCompleter(channel, name), context),
     modelArgs: { base_url: remote.endpoint.url, model: name, max_length: context, chat: true },
+    kernels: null,
     close: () => channel.close(),
   };
 }

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { MillraceError } from "../base/errors.ts";
 import { version } from "../base/version.ts";
-import type { EndpointLauncher, MemoryPlan } from "../protocol/endpoint-launcher.ts";
+import type { EndpointLauncher, MemoryPlan, ProcessMemory } from "../protocol/endpoint-launcher.ts";
 
 /** Line of `millrace serve` that names its address; the launcher waits for it. */
 export const listeningLine = "Listening on";
@@ -21,7 +21,6 @@ export class ServerLauncher implements EndpointLauncher {
   #child: ChildProcess | null = null;
   #url = "";
   #startedMs = 0;
-  #peakBytes: number | null = null;
   readonly #log: string[] = [];
 
   readonly #signal: AbortSignal;
@@ -64,18 +63,22 @@ export class ServerLauncher implements EndpointLauncher {
     throw this.#failure(`was not ready after ${readyTimeoutMs / 1000} s`);
   }
 
-  /** From Linux's VmHWM; null elsewhere. */
-  peakMemoryBytes(): number | null {
+  /** From Linux's VmRSS and VmHWM; null elsewhere, and when the process is gone. */
+  processMemory(): ProcessMemory | null {
     const pid = this.#child?.pid;
-    if (process.platform !== "linux" || pid === undefined) return this.#peakBytes;
+    if (process.platform !== "linux" || pid === undefined) return null;
     try {
-      const kib = /^VmHWM:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
-      if (kib !== undefined) this.#peakBytes = Number(kib) * 1024;
+      const status = readFileSync(`/proc/${pid}/status`, "utf8");
+      const bytes = (name: string): number | null => {
+        const kib = new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(status)?.[1];
+        return kib === undefined ? null : Number(kib) * 1024;
+      };
+      const [nowBytes, peakBytes] = [bytes("VmRSS"), bytes("VmHWM")];
+      return nowBytes === null || peakBytes === null ? null : { nowBytes, peakBytes };
     } catch (error) {
-      // The process is gone: the last figure stands.
       if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+      return null;
     }
-    return this.#peakBytes;
   }
 
   /** From the gauge `millrace:memory_plan_bytes` of `GET /metrics`. */

@@ -1,4 +1,6 @@
 import { MillraceError } from "../base/errors.ts";
+import { createShotSource } from "./prompts/shots.ts";
+import type { Question } from "./task.ts";
 import { TaskData } from "./task-data.ts";
 import { expandTasks } from "./task-registry.ts";
 import { type PerTask, settingFor } from "./task-settings.ts";
@@ -13,17 +15,31 @@ export interface TaskChoice {
 }
 
 /**
- * Reads every data file of the chosen tasks and throws it away, so that a wrong name or a damaged file is told before
- * a model is loaded. Throws `unknown_task`, `invalid_option`, `file_not_found`, `invalid_data_file`.
+ * Reads every data file of the chosen tasks, those of shots and those that come with Millrace too, so that a wrong
+ * name or a damaged file is told before a model is loaded. Gives the sha256 of each file. Throws `unknown_task`,
+ * `invalid_option`, `file_not_found`, `invalid_data_file`.
  */
-export function checkTasks({ tasks, limits, splits, numFewshot, dataDir }: TaskChoice): void {
+export function checkTasks({
+  tasks,
+  limits,
+  splits,
+  numFewshot,
+  dataDir,
+}: TaskChoice): Record<string, string> {
   const known = expandTasks(tasks).tasks;
   const names = known.map(({ name }) => name);
   checkNames("--limit", limits, names);
   checkNames("--split", splits, names);
   checkNames("--num-fewshot", numFewshot, names);
   const data = new TaskData(dataDir);
-  for (const task of known) data.questions(task, settingFor(splits, task.name));
+  for (const task of known) {
+    data.questions(task, settingFor(splits, task.name));
+    createShotSource(task, settingFor(numFewshot, task.name), {
+      questions: (split) => data.questions(task, split) as Question[],
+      listed: () => data.shots(task),
+    });
+  }
+  return data.hashes();
 }
 
 /** A setting for a task that does not run has no effect; its writer thinks that it has. */

@@ -1,7 +1,7 @@
 import { MillraceError } from "../base/errors.ts";
 import { type Progress, silentProgress } from "../base/progress.ts";
-import { version } from "../base/version.ts";
 import type { EvaluationRecord, EvaluationSample } from "../records/evaluation.ts";
+import { startOrigin } from "../records/origin.ts";
 import type { CodeRunner } from "./code/code-runner.ts";
 import { type PreparedTask, prepareTask } from "./prepare-task.ts";
 import { type PromptSettings, plainPrompts } from "./prompts/build-prompt.ts";
@@ -35,6 +35,8 @@ export interface EvaluationOptions {
   /** For the record: the model's name and how it ran. */
   readonly modelName?: string;
   readonly modelArgs?: Readonly<Record<string, unknown>>;
+  /** Backend, instruction set and threads that compute, where they are known. */
+  readonly kernels?: string | null;
   readonly progress?: Progress;
   readonly signal?: AbortSignal;
 }
@@ -49,8 +51,7 @@ const defaults = { concurrency: 64, bootstrapIterations: 100_000 } as const;
  * `evaluation_unsupported`, what the model throws, and the signal's reason.
  */
 export async function evaluateTasks(options: EvaluationOptions): Promise<EvaluationRecord> {
-  const started = performance.now();
-  const date = Date.now() / 1000;
+  const finishOrigin = startOrigin(options.kernels ?? null);
   const { tasks, groups } = expandTasks(options.tasks);
   const data = new TaskData(options.dataDir ?? null);
   const prompts = options.prompts ?? plainPrompts;
@@ -70,10 +71,11 @@ export async function evaluateTasks(options: EvaluationOptions): Promise<Evaluat
   const samples: Record<string, EvaluationSample[]> = {};
   for (const entry of prepared) samples[entry.task.name] = await runTask(entry, options);
   const numResamples = options.bootstrapIterations ?? defaults.bootstrapIterations;
+  const origin = finishOrigin();
   return {
     kind: "evaluation",
     formatVersion: 2,
-    millraceVersion: version,
+    origin,
     ...describeRun(prepared, groups, { samples, numResamples }),
     config: {
       model: options.modelName ?? "",
@@ -84,9 +86,9 @@ export async function evaluateTasks(options: EvaluationOptions): Promise<Evaluat
       fewshot_as_multiturn: prompts.hasShotTurns,
       system_instruction: prompts.systemInstruction,
     },
-    date,
+    date: Date.parse(origin.startedAt) / 1000,
     max_length: options.model.maxLength,
-    total_evaluation_time_seconds: ((performance.now() - started) / 1000).toFixed(3),
+    total_evaluation_time_seconds: (origin.durationMs / 1000).toFixed(3),
     samples,
   };
 }

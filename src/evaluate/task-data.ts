@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -13,10 +14,16 @@ const embeddedFolder = fileURLToPath(new URL("../../models/pebble/task/", import
 export class TaskData {
   readonly #dataDir: string | null;
   readonly #rows = new Map<string, { readonly file: string; readonly rows: readonly Row[] }>();
+  readonly #hashes = new Map<string, string>();
 
   /** `dataDir`: the folder given with `--data`, or null. */
   constructor(dataDir: string | null) {
     this.#dataDir = dataDir;
+  }
+
+  /** sha256 of each file that was read so far, by its root and its path below it. */
+  hashes(): Record<string, string> {
+    return Object.fromEntries(this.#hashes);
   }
 
   /**
@@ -96,7 +103,9 @@ export class TaskData {
     for (const candidate of candidates.flatMap((name) => [name, `${name}.gz`])) {
       const file = path.join(folder, candidate);
       const bytes = readIfThere(file);
-      if (bytes !== null) return { text: decode(bytes, file), file };
+      if (bytes === null) continue;
+      this.#hashes.set(`${root}/${candidate}`, createHash("sha256").update(bytes).digest("hex"));
+      return { text: decode(bytes, file), file };
     }
     throw new MillraceError(
       "file_not_found",

@@ -1,8 +1,10 @@
+import { MillraceError } from "../base/errors.ts";
+import { noFilter } from "../evaluate/filters/filter.ts";
 import type { MetricDefinition, Score } from "../evaluate/metrics/metric.ts";
 import { filterNames } from "../evaluate/results.ts";
 import { bootstrapInterval, mcnemarExact } from "../evaluate/statistics.ts";
 import { findTask } from "../evaluate/task-registry.ts";
-import type { AccuracyRow } from "../records/comparison.ts";
+import type { AccuracyRow, Flips, UnpairedDocuments } from "../records/comparison.ts";
 import type { EvaluationRecord, EvaluationSample } from "../records/evaluation.ts";
 
 /** Fewer documents than this say nothing by resampling. */
@@ -11,44 +13,95 @@ const minForInterval = 10;
 /** Behind the standard error of perplexities. */
 const numResamples = 1000;
 
-/** Every metric of every task that both runs have, paired by document. */
-export function compareAccuracy(base: EvaluationRecord, compressed: EvaluationRecord): AccuracyRow[] {
-  return Object.keys(base.samples).flatMap((task) => {
-    const pairs = pairSamples(base.samples[task] ?? [], compressed.samples[task] ?? []);
-    if (pairs.length === 0) return [];
-    const definition = findTask(task);
-    return filterNames(definition).flatMap((filter) => {
-      const own = pairs.filter(([sample]) => sample.filter === filter);
-      return own.length === 0 ? [] : definition.metrics.map((metric) => compareMetric(task, metric, own));
-    });
-  });
+export interface AccuracyComparison {
+  /** Every metric of every task, over the documents that both runs have. */
+  readonly accuracy: AccuracyRow[];
+  /** One entry for each task with documents that only one run has. */
+  readonly unpaired: UnpairedDocuments[];
+}
+
+/**
+ * Compares two evaluations document by document. What has no counterpart is named, never dropped in silence.
+ * Throws `nothing_to_compare` when no document pairs, and `unknown_task`.
+ */
+export function compareAccuracy(base: EvaluationRecord, compressed: EvaluationRecord): AccuracyComparison {
+  const tasks = [...new Set([...Object.keys(base.samples), ...Object.keys(compressed.samples)])];
+  const paired = tasks.map((task) => ({
+    task,
+    ...pairSamples(base.samples[task] ?? [], compressed.samples[task] ?? []),
+  }));
+  if (paired.every(({ pairs }) => pairs.length === 0)) throw nothingPairs(base, compressed);
+  return {
+    accuracy: paired.flatMap(({ task, pairs }) => (pairs.length === 0 ? [] : compareTask(task, pairs))),
+    unpaired: paired.flatMap(({ task, onlyBase, onlyCompressed }) =>
+      onlyBase.length + onlyCompressed.length === 0 ? [] : [{ task, onlyBase, onlyCompressed }],
+    ),
+  };
 }
 
 type SamplePair = readonly [EvaluationSample, EvaluationSample];
 
-/** Pairs by document number and prompt; documents that only one run has are left out. */
+interface PairedSamples extends Omit<UnpairedDocuments, "task"> {
+  readonly pairs: readonly SamplePair[];
+}
+
+/** Pairs by document number, filter, prompt and right answer. */
 function pairSamples(
   base: readonly EvaluationSample[],
   compressed: readonly EvaluationSample[],
-): SamplePair[] {
+): PairedSamples {
+  const keyOf = (sample: EvaluationSample): string =>
+    `${sample.doc_id} ${sample.filter} ${sample.prompt_hash} ${sample.target_hash}`;
   const others = new Map(compressed.map((sample) => [keyOf(sample), sample]));
-  return base.flatMap((sample): SamplePair[] => {
+  const pairs: SamplePair[] = [];
+  const onlyBase = new Set<number>();
+  for (const sample of base) {
     const other = others.get(keyOf(sample));
-    return other === undefined ? [] : [[sample, other]];
+    if (other === undefined) onlyBase.add(sample.doc_id);
+    else pairs.push([sample, other]);
+  }
+  const found = new Set(pairs.map(([, other]) => other));
+  const onlyCompressed = new Set(
+    compressed.filter((sample) => !found.has(sample)).map((sample) => sample.doc_id),
+  );
+  return { pairs, onlyBase: [...onlyBase], onlyCompressed: [...onlyCompressed] };
+}
+
+function nothingPairs(base: EvaluationRecord, compressed: EvaluationRecord): MillraceError {
+  const describe = ({ samples }: EvaluationRecord): string =>
+    Object.entries(samples)
+      .map(([task, rows]) => `${task} with ${new Set(rows.map((row) => row.doc_id)).size}`)
+      .join(", ") || "nothing";
+  return new MillraceError(
+    "nothing_to_compare",
+    `No document of one evaluation is in the other: base has ${describe(base)}, compressed has ${describe(compressed)} documents. Documents pair by task, number, prompt and right answer. Evaluate both with the same --tasks, --split and --data.`,
+  );
+}
+
+/** Every metric behind every filter, as the results name them: `acc`, `exact_match,strict-match`. */
+function compareTask(task: string, pairs: readonly SamplePair[]): AccuracyRow[] {
+  const definition = findTask(task);
+  return filterNames(definition).flatMap((filter) => {
+    const own = pairs.filter(([sample]) => sample.filter === filter);
+    if (own.length === 0) return [];
+    return definition.metrics.map((metric) => {
+      const name = filter === noFilter.name ? metric.name : `${metric.name},${filter}`;
+      return { task, metric: name, ...compareMetric(metric, own) };
+    });
   });
 }
 
-function keyOf({ doc_id: id, filter, prompt_hash: prompt }: EvaluationSample): string {
-  return `${id} ${filter} ${prompt}`;
-}
-
-function compareMetric(task: string, metric: MetricDefinition, pairs: readonly SamplePair[]): AccuracyRow {
+function compareMetric(
+  metric: MetricDefinition,
+  pairs: readonly SamplePair[],
+): Omit<AccuracyRow, "task" | "metric"> {
+  const { aggregation } = metric;
   const values = (side: 0 | 1): Score[] => pairs.map((pair) => pair[side].metrics[metric.name]!);
   const [base, compressed] = [values(0), values(1)];
   const recoveryOf = (rows: Int32Array | null): number | null => {
-    const pick = (side: typeof base): typeof base =>
+    const pick = (side: readonly Score[]): readonly Score[] =>
       rows === null ? side : Array.from(rows, (row) => side[row]!);
-    const [a, b] = [metric.aggregation.value(pick(base)), metric.aggregation.value(pick(compressed))];
+    const [a, b] = [aggregation.value(pick(base)), aggregation.value(pick(compressed))];
     const [numerator, denominator] = metric.higherIsBetter ? [b, a] : [a, b];
     return denominator === 0 ? null : numerator / denominator;
   };
@@ -62,31 +115,30 @@ function compareMetric(task: string, metric: MetricDefinition, pairs: readonly S
       })
     : null;
   const interval = isDefined ? resampled : null;
+  const flips = flipsOf(metric, pairs);
   return {
-    task,
-    metric: metric.name,
     higherIsBetter: metric.higherIsBetter,
     numDocuments: pairs.length,
-    base: metric.aggregation.value(base),
-    baseStderr: metric.aggregation.standardError(base, numResamples),
-    compressed: metric.aggregation.value(compressed),
-    compressedStderr: metric.aggregation.standardError(compressed, numResamples),
+    base: aggregation.value(base),
+    baseStderr: aggregation.standardError(base, numResamples),
+    compressed: aggregation.value(compressed),
+    compressedStderr: aggregation.standardError(compressed, numResamples),
     recovery: recoveryOf(null),
     recoveryLow: interval?.low ?? null,
     recoveryHigh: interval?.high ?? null,
-    ...flips(base, compressed),
+    flips,
+    pValue: flips === null ? null : mcnemarExact(flips.lost.length, flips.gained.length),
   };
 }
 
 /** Answers that only one side got right; null where answers are not right or wrong. */
-function flips(
-  base: readonly Score[],
-  compressed: readonly Score[],
-): Pick<AccuracyRow, "lost" | "gained" | "pValue"> {
-  if (![...base, ...compressed].every((value) => value === 0 || value === 1)) {
-    return { lost: null, gained: null, pValue: null };
-  }
-  const lost = base.filter((value, index) => value === 1 && compressed[index] === 0).length;
-  const gained = base.filter((value, index) => value === 0 && compressed[index] === 1).length;
-  return { lost, gained, pValue: mcnemarExact(lost, gained) };
+function flipsOf({ name }: MetricDefinition, pairs: readonly SamplePair[]): Flips | null {
+  const isBinary = (sample: EvaluationSample): boolean =>
+    sample.metrics[name] === 0 || sample.metrics[name] === 1;
+  if (!pairs.every((pair) => pair.every(isBinary))) return null;
+  const where = (before: 0 | 1, after: 0 | 1): number[] =>
+    pairs
+      .filter(([base, compressed]) => base.metrics[name] === before && compressed.metrics[name] === after)
+      .map(([base]) => base.doc_id);
+  return { lost: where(1, 0), gained: where(0, 1) };
 }

@@ -1,12 +1,12 @@
 import { createHash } from "node:crypto";
 import { readdirSync, statSync } from "node:fs";
 import path from "node:path";
-import { version } from "../base/version.ts";
+import { describeProgram } from "../records/origin.ts";
 
-/** Hash of everything that a step's result depends on; a changed input, setting or version gives another. */
+/** Hash of everything that a step's result depends on; a changed input, setting, machine or build gives another. */
 export function fingerprintOf(inputs: Readonly<Record<string, unknown>>): string {
   return createHash("sha256")
-    .update(JSON.stringify({ version, ...inputs }))
+    .update(JSON.stringify({ ...describeProgram(), ...inputs }))
     .digest("hex")
     .slice(0, 16);
 }
@@ -19,17 +19,6 @@ export function describeFiles(modelPath: string): string[] {
     .sort()
     .flatMap((name) => {
       const entry = statSync(path.join(modelPath, name));
-      return entry.isFile() ? [`${name} ${entry.size} ${entry.mtimeMs}`] : [];
-    });
-}
-
-/** The same of every file below a folder of task data; nothing where there is none. */
-export function describeData(dataDir: string | null): string[] {
-  if (dataDir === null) return [];
-  return readdirSync(dataDir, { recursive: true, encoding: "utf8" })
-    .sort()
-    .flatMap((name) => {
-      const entry = statSync(path.join(dataDir, name));
       return entry.isFile() ? [`${name} ${entry.size} ${entry.mtimeMs}`] : [];
     });
 }

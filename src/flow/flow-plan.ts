@@ -27,7 +27,7 @@ export interface FlowPlan {
   readonly inputTokens: number;
   readonly outputTokens: number;
   readonly outPath: string;
-  /** Processor, backend, instruction set and threads: results of other kernels are not kept. */
+  /** Backend, instruction set and threads: results of other kernels are not kept. */
   readonly kernels: string;
 }
 
@@ -47,6 +47,8 @@ export interface TaskModel {
   readonly model: LanguageModel;
   /** How it runs, for the record. */
   readonly modelArgs: Readonly<Record<string, unknown>>;
+  /** Backend, instruction set and threads; null where they are not known. */
+  readonly kernels: string | null;
   readonly close: () => Promise<void>;
 }
 

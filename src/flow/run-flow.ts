@@ -5,14 +5,16 @@ import { writeFileAtomically } from "../base/write-file.ts";
 import { compareStages } from "../bench/compare-stages.ts";
 import { checkTasks } from "../evaluate/check-tasks.ts";
 import { evaluateTasks } from "../evaluate/evaluate.ts";
-import { findFinishedResult, quantize } from "../quantize/quantize.ts";
-import type { ComparisonRecord, ServingRecord } from "../records/comparison.ts";
+import { findEarlierResult, quantize } from "../quantize/quantize.ts";
+import type { ComparisonRecord, Measurement, ServingRecord } from "../records/comparison.ts";
 import type { EvaluationRecord } from "../records/evaluation.ts";
+import type { Origin } from "../records/origin.ts";
 import type { QuantizationManifest } from "../records/quantization-manifest.ts";
 import { renderHtml } from "../report/html.ts";
 import { renderMarkdown } from "../report/markdown.ts";
+import { verdictOf } from "../report/verdict.ts";
 import { compareAccuracy } from "./compare-accuracy.ts";
-import { describeData, describeFiles, fingerprintOf } from "./fingerprint.ts";
+import { describeFiles, fingerprintOf } from "./fingerprint.ts";
 import type { FlowPlan, FlowTools, Side } from "./flow-plan.ts";
 import { serveAndLoad } from "./serve-and-load.ts";
 import { readEvaluation, writeEvaluation } from "./step-files.ts";
@@ -26,7 +28,6 @@ import { StepNumbers, type StepReport } from "./step-progress.ts";
  */
 export async function runFlow(plan: FlowPlan, tools: FlowTools): Promise<ComparisonRecord> {
   try {
-    checkTasks(plan);
     return await runSteps(plan, tools);
   } catch (error) {
     // Ctrl-C reaches the server that is under load as well; what breaks by that is no news.
@@ -36,6 +37,7 @@ export async function runFlow(plan: FlowPlan, tools: FlowTools): Promise<Compari
 }
 
 async function runSteps(plan: FlowPlan, tools: FlowTools): Promise<ComparisonRecord> {
+  const taskFiles = checkTasks(plan);
   const compressedPath = path.join(plan.outPath, "compressed", "model");
   const steps = new StepNumbers(plan.tasks.length === 0 ? 3 : 5, tools);
   const { manifest, facts } = await quantizeStep(plan, tools, {
@@ -61,7 +63,7 @@ async function runSteps(plan: FlowPlan, tools: FlowTools): Promise<ComparisonRec
   const scores: EvaluationRecord[] = [];
   if (plan.tasks.length > 0) {
     for (const side of [base, compressed]) {
-      scores.push(await evaluateStep(plan, tools, { side, report: steps.next(side.which) }));
+      scores.push(await evaluateStep(plan, tools, { side, report: steps.next(side.which), taskFiles }));
     }
   }
   const servings: ServingRecord[] = [];
@@ -97,17 +99,18 @@ async function quantizeStep(
     const facts = { vocabSize: config.vocabSize, sizeBytes, weightFormat };
     const { scheme, groupSize, dtype } = plan;
     const wanted = { scheme, groupSize, dtype, outPath };
-    const finished = await findFinishedResult(checkpoint, wanted);
-    if (finished !== null) {
+    const earlier = await findEarlierResult(checkpoint, wanted);
+    if (earlier?.isCurrent === true) {
       report.keep(outPath);
-      return { manifest: finished, facts };
+      return { manifest: earlier.manifest, facts };
     }
-    return { manifest: await quantize(checkpoint, wanted, report.progress), facts };
+    const replaceEarlier = earlier !== null;
+    return { manifest: await quantize(checkpoint, { ...wanted, replaceEarlier }, report.progress), facts };
   } catch (error) {
     if (error instanceof MillraceError && error.code === "output_exists") {
       throw new MillraceError(
         "output_exists",
-        `${plan.outPath} holds the flow of another model, scheme or version. Choose another --out, or remove it.`,
+        `${plan.outPath} holds the flow of another model or scheme, or of an older version. Choose another --out, or remove it.`,
         { cause: error },
       );
     }
@@ -117,10 +120,17 @@ async function quantizeStep(
   }
 }
 
+interface EvaluateStep {
+  readonly side: Side;
+  readonly report: StepReport;
+  /** sha256 of each file that the tasks read. */
+  readonly taskFiles: Readonly<Record<string, string>>;
+}
+
 async function evaluateStep(
   plan: FlowPlan,
   tools: FlowTools,
-  { side, report }: { readonly side: Side; readonly report: StepReport },
+  { side, report, taskFiles }: EvaluateStep,
 ): Promise<EvaluationRecord> {
   const fingerprint = fingerprintOf({
     step: "evaluation",
@@ -131,7 +141,7 @@ async function evaluateStep(
     limits: [plan.limits.forAll, ...plan.limits.byTask],
     splits: [plan.splits.forAll, ...plan.splits.byTask],
     shots: [plan.numFewshot.forAll, ...plan.numFewshot.byTask],
-    data: describeData(plan.dataDir),
+    taskFiles,
   });
   const earlier = readEvaluation(side.folder, fingerprint);
   if (earlier !== null) {
@@ -149,6 +159,7 @@ async function evaluateStep(
       model: opened.model,
       modelName: side.name,
       modelArgs: opened.modelArgs,
+      kernels: opened.kernels,
       progress: report.progress,
       signal: tools.signal,
     });
@@ -175,11 +186,14 @@ function compose(plan: FlowPlan, results: FlowResults): ComparisonRecord {
     .reduce((sum, file) => sum + file.sizeBytes, 0);
   const baseWeights =
     plan.dtype === "auto" ? facts.weightFormat : `${facts.weightFormat} run as ${plan.dtype}`;
-  return {
-    kind: "comparison",
+  const accuracy =
+    baseScores === null || compressedScores === null
+      ? { accuracy: [], unpaired: [] }
+      : compareAccuracy(baseScores, compressedScores);
+  const comparison = {
     version,
-    createdAt: new Date().toISOString(),
-    machine: results.baseServing.bench.machine,
+    writtenAt: new Date().toISOString(),
+    measurements: measurementsOf(results),
     scheme: plan.scheme,
     base: {
       name: plan.modelName,
@@ -193,11 +207,28 @@ function compose(plan: FlowPlan, results: FlowResults): ComparisonRecord {
       sizeBytes: weightBytes,
       serving: results.compressedServing,
     },
-    accuracy:
-      baseScores === null || compressedScores === null ? [] : compareAccuracy(baseScores, compressedScores),
+    ...accuracy,
     speed: compareStages(results.baseServing.bench.stages, results.compressedServing.bench.stages),
     notes: [...manifest.notes],
   };
+  return { kind: "comparison", verdict: verdictOf(comparison), ...comparison };
+}
+
+/** Every part with its own time, machine and build: kept parts are older than the report. */
+function measurementsOf(results: FlowResults): Measurement[] {
+  const { manifest, baseScores, compressedScores, baseServing, compressedServing } = results;
+  const entry = (
+    part: Measurement["part"],
+    side: Measurement["side"],
+    origin: Origin | undefined,
+  ): Measurement[] => (origin === undefined ? [] : [{ part, side, ...origin }]);
+  return [
+    ...entry("quantisation", "compressed", manifest.origin),
+    ...entry("accuracy", "base", baseScores?.origin),
+    ...entry("accuracy", "compressed", compressedScores?.origin),
+    ...entry("serving and load", "base", baseServing.bench.origin),
+    ...entry("serving and load", "compressed", compressedServing.bench.origin),
+  ];
 }
 
 /** Writes comparison.json, comparison.md and comparison.html into a folder. */

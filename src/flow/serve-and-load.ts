@@ -66,6 +66,7 @@ async function measure(
 ): Promise<Omit<ServingRecord, "kind" | "fingerprint">> {
   const { url } = await launcher.start();
   const readyMs = await launcher.ready();
+  const readyMemoryBytes = launcher.processMemory()?.nowBytes ?? null;
   const bench = await runSweep({
     endpoint: { url },
     model: null,
@@ -78,6 +79,7 @@ async function measure(
     numWarmup,
     seed: loadSeed,
     vocabSize: side.vocabSize,
+    kernels: plan.kernels,
     progress: report.progress,
     signal: tools.signal,
     onStage: (stage, records) => writeRequests(side.folder, stage, records),
@@ -86,7 +88,8 @@ async function measure(
   return {
     server: await launcher.version(),
     readyMs,
-    peakMemoryBytes: launcher.peakMemoryBytes(),
+    readyMemoryBytes,
+    peakMemoryBytes: launcher.processMemory()?.peakBytes ?? null,
     memoryPlan: await launcher.memoryPlan(),
     bench,
   };

@@ -1,9 +1,10 @@
-import { mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import type { EvaluationRecord, EvaluationSample } from "../records/evaluation.ts";
-import { describeData, fingerprintOf } from "./fingerprint.ts";
+import { evaluationOf, sampleOf } from "../../tests/made-up-evaluation.ts";
+import { checkTasks } from "../evaluate/check-tasks.ts";
 import { readEvaluation, writeEvaluation } from "./step-files.ts";
 
 let folder = "";
@@ -12,46 +13,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
-const sample = (docId: number): EvaluationSample => ({
-  doc_id: docId,
-  doc: {},
-  target: "0",
-  arguments: [],
-  resps: [],
-  filtered_resps: [],
-  filter: "none",
-  doc_hash: "a",
-  prompt_hash: `p${docId}`,
-  target_hash: "t",
-  metrics: { acc: 1 },
-});
-
-const record: EvaluationRecord = {
-  kind: "evaluation",
-  formatVersion: 2,
-  millraceVersion: "0",
-  results: { pebble: { "acc,none": 1 } },
-  groups: {},
-  group_subtasks: {},
-  configs: {},
-  versions: {},
-  "n-shot": {},
-  higher_is_better: {},
-  "n-samples": { pebble: { original: 9, effective: 3 } },
-  config: {
-    model: "m",
-    model_args: {},
-    limit: null,
-    bootstrap_iters: 1000,
-    apply_chat_template: false,
-    fewshot_as_multiturn: false,
-    system_instruction: null,
-  },
-  date: 0,
-  max_length: 8,
-  total_evaluation_time_seconds: "1",
-  samples: { pebble: [sample(0), sample(1), sample(2)] },
-};
+const record = evaluationOf({ pebble: [0, 1, 2].map((id) => sampleOf(id, { acc: 1 })) });
 
 test("keeps an evaluation that is whole, and only for the same inputs", () => {
   writeEvaluation(folder, record, "same");
@@ -69,12 +31,37 @@ test("does not keep one whose samples are cut or damaged", () => {
   expect(readEvaluation(folder, "same")).toBeNull();
 });
 
-test("task data that changed give another fingerprint", () => {
-  const file = path.join(folder, "arc.jsonl");
-  writeFileSync(file, "one");
-  const before = fingerprintOf({ data: describeData(folder) });
-  expect(fingerprintOf({ data: describeData(folder) })).toBe(before);
-  writeFileSync(file, "two");
-  utimesSync(file, 1, 1);
-  expect(fingerprintOf({ data: describeData(folder) })).not.toBe(before);
+test("keeps the time, the machine and the build of the measurement", () => {
+  writeEvaluation(folder, record, "same");
+  expect(readEvaluation(folder, "same")?.origin).toEqual(record.origin);
+  expect(record.origin.kernels).toBe("native avx2, 2 threads");
+});
+
+test("task files count by what they hold, embedded ones and those of shots too", () => {
+  mkdirSync(path.join(folder, "arc"));
+  const write = (split: string, text: string): void => {
+    const file = path.join(folder, "arc", `ARC-Easy-${split}.jsonl`);
+    writeFileSync(file, JSON.stringify({ query: text, choices: ["a", "b"], gold: 0 }));
+    utimesSync(file, 1, 1);
+  };
+  const none = { forAll: null, byTask: new Map<string, never>() };
+  const hashes = (): Record<string, string> =>
+    checkTasks({
+      tasks: ["pebble", "arc_easy"],
+      limits: none,
+      splits: none,
+      numFewshot: { forAll: null, byTask: new Map([["arc_easy", 1]]) },
+      dataDir: folder,
+    });
+  for (const split of ["test", "train"]) write(split, "one");
+  const before = hashes();
+  expect(hashes()).toEqual(before);
+  write("test", "two");
+  const after = hashes();
+  expect(after["data/arc/ARC-Easy-test.jsonl"]).not.toBe(before["data/arc/ARC-Easy-test.jsonl"]);
+  write("train", "two");
+  expect(hashes()["data/arc/ARC-Easy-train.jsonl"]).not.toBe(after["data/arc/ARC-Easy-train.jsonl"]);
+  const embedded = new URL("../../models/pebble/task/test.jsonl", import.meta.url);
+  const hash = createHash("sha256").update(readFileSync(embedded)).digest("hex");
+  expect(before["embedded/test.jsonl"]).toBe(hash);
 });

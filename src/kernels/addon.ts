@@ -1,5 +1,5 @@
 import { createRequire } from "node:module";
-import { fileURLToPath } from "node:url";
+import { addonPath } from "../base/addon-path.ts";
 import { messageOf } from "../base/errors.ts";
 
 /** A native context: threads, weights, caches and the arena of one `Ops`. */
@@ -186,9 +186,6 @@ export interface LoadedAddon {
   /** Why there is no addon; empty when there is one. */
   readonly reason: string;
 }
-
-/** From src/kernels as from dist/kernels. */
-const addonPath: string = fileURLToPath(new URL("../../build/native/millrace.node", import.meta.url));
 
 /** Loads the compiled kernels, or says why they cannot be had. Node keeps the module, so that this is cheap. */
 export function loadAddon(): LoadedAddon {

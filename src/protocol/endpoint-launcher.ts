@@ -1,8 +1,15 @@
-/** Bytes that a server sets aside when it starts. */
+/** Bytes that a server's engine allocates when it starts. */
 export interface MemoryPlan {
   readonly weights: number;
   readonly kvCache: number;
   readonly activations: number;
+}
+
+/** Resident bytes of a process. */
+export interface ProcessMemory {
+  readonly nowBytes: number;
+  /** Highest since its start. */
+  readonly peakBytes: number;
 }
 
 /** A server that the flow starts, measures and stops: ours, or any OpenAI-compatible one. */
@@ -13,9 +20,9 @@ export interface EndpointLauncher {
   start(): Promise<{ readonly url: string; readonly pid: number }>;
   /** Resolves with the milliseconds from start until it answered ready; rejects when it died or took too long. */
   ready(): Promise<number>;
-  /** Peak resident bytes of the process tree so far; null where unknown. */
-  peakMemoryBytes(): number | null;
-  /** What it set aside at start; null where it does not tell. */
+  /** Of the running process; null where unknown. */
+  processMemory(): ProcessMemory | null;
+  /** What its engine allocated at start; null where it does not tell. */
   memoryPlan(): Promise<MemoryPlan | null>;
   /** Why it ended by itself, with its last words; null while it runs. */
   failure(): Error | null;

@@ -23,6 +23,21 @@ describe("openOutputFolder", () => {
     expect(readdirSync(folder).toSorted()).toEqual(["empty", "link", "new"]);
   });
 
+  it("replaces an earlier folder only when told so, and only when the new one is whole", () => {
+    const place = path.join(folder, "taken");
+    mkdirSync(place);
+    writeFileSync(path.join(place, "old"), "");
+    const given = openOutputFolder(place, { replaceEarlier: true });
+    given.discard();
+    expect(readdirSync(place)).toEqual(["old"]);
+    const opened = openOutputFolder(place, { replaceEarlier: true });
+    writeFileSync(path.join(opened.partialPath, "new"), "");
+    expect(readdirSync(place)).toEqual(["old"]);
+    opened.commit();
+    expect(readdirSync(place)).toEqual(["new"]);
+    expect(readdirSync(folder)).toEqual(["taken"]);
+  });
+
   it("leaves nothing when it is discarded", () => {
     const opened = openOutputFolder(path.join(folder, "new"));
     writeFileSync(path.join(opened.partialPath, "x"), "");

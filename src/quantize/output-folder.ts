@@ -24,11 +24,15 @@ export interface OutputFolder {
 }
 
 /**
- * Prepares `<outPath>.partial`. What an interrupted run left there is removed; anything else is not touched.
+ * Prepares `<outPath>.partial`. What an interrupted run left there is removed; anything else is not touched, but for
+ * the finished folder where `replaceEarlier` says so: it gives way to the new one.
  * Throws `output_exists`, `output_unwritable` or `disk_full`.
  */
-export function openOutputFolder(outPath: string): OutputFolder {
-  const target = checkTarget(outPath);
+export function openOutputFolder(
+  outPath: string,
+  { replaceEarlier = false }: { readonly replaceEarlier?: boolean | undefined } = {},
+): OutputFolder {
+  const target = checkTarget(outPath, replaceEarlier);
   const partialPath = `${target}.partial`;
   return asWriteFaults(outPath, () => {
     if (existsSync(partialPath)) {
@@ -42,20 +46,23 @@ export function openOutputFolder(outPath: string): OutputFolder {
       partialPath,
       commit: () =>
         asWriteFaults(outPath, () => {
-          rmSync(path.join(partialPath, marker));
+          if (replaceEarlier) rmSync(target, { recursive: true, force: true });
           renameSync(partialPath, target);
+          // Last, so that a run that ends before the rename leaves what the next one may remove.
+          rmSync(path.join(target, marker));
         }),
       discard: () => rmSync(partialPath, { recursive: true, force: true }),
     };
   });
 }
 
-/** The folder's own path, links resolved; refuses what the finished folder cannot take the place of. */
-function checkTarget(outPath: string): string {
+/** The folder's own path, links resolved; refuses what the finished folder cannot, or may not, take the place of. */
+function checkTarget(outPath: string, mayHoldFiles: boolean): string {
   if (!existsSync(outPath)) return path.resolve(outPath);
   const target = realpathSync(outPath);
   const stats = statSync(target);
-  if (!stats.isDirectory() || readdirSync(target).length > 0) throw outputExists(outPath, "something else");
+  if (!stats.isDirectory() || (!mayHoldFiles && readdirSync(target).length > 0))
+    throw outputExists(outPath, "something else");
   if (stats.dev !== statSync(path.dirname(target)).dev) {
     throw unwritable(outPath, "it is a mount point, which no finished folder can replace");
   }

@@ -18,6 +18,8 @@ export interface QuantizePlan {
   readonly dtype: "auto" | "float32" | "bfloat16" | "float16";
   /** Folder to make. */
   readonly outPath: string;
+  /** Whether what the folder holds gives way once the new result is whole; without, a folder in use is refused. */
+  readonly replaceEarlier?: boolean;
 }
 
 /** A plan checked against a model: everything that can be known before the first weight is read. */

@@ -3,12 +3,12 @@ import path from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { MillraceError } from "../base/errors.ts";
 import { type Progress, silentProgress } from "../base/progress.ts";
-import { version } from "../base/version.ts";
 import type { FloatDtype, Weight } from "../base/weights.ts";
 import { toWriteFault } from "../base/write-file.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { dequantize, narrowFloats, toDense, widenFloats } from "../formats/dequantize.ts";
 import { createSafetensors, type SafetensorsWriter, totalBytes } from "../formats/safetensors-writer.ts";
+import { describeProgram, startOrigin } from "../records/origin.ts";
 import {
   type QuantizationManifest,
   quantizationManifestName,
@@ -36,10 +36,10 @@ export async function quantize(
   plan: QuantizePlan,
   progress: Progress = silentProgress,
 ): Promise<QuantizationManifest> {
-  const startedAt = new Date();
-  const started = performance.now();
+  // Rounding is done in TypeScript, the same on every machine: no kernels.
+  const finishOrigin = startOrigin(null);
   const resolved = resolvePlan(checkpoint, plan);
-  const folder = openOutputFolder(plan.outPath);
+  const folder = openOutputFolder(plan.outPath, { replaceEarlier: plan.replaceEarlier });
   try {
     const weightsPath = path.join(folder.partialPath, "model.safetensors");
     checkFreeSpace(folder.partialPath, totalBytes(resolved.tensors));
@@ -63,8 +63,7 @@ export async function quantize(
       sizeBytes: weights.sizeBytes,
       files: [weights],
       notes: [...resolved.notes, ...(note === null ? [] : [note])],
-      startedAt: startedAt.toISOString(),
-      durationMs: Math.round(performance.now() - started),
+      origin: finishOrigin(),
     };
     writeJson(path.join(folder.partialPath, quantizationManifestName), manifest);
     folder.commit();
@@ -75,27 +74,27 @@ export async function quantize(
   }
 }
 
-/**
- * The manifest of a finished result of the same plan on the same model at `plan.outPath`, or null. A caller may then
- * keep it instead of quantising again.
- */
-export async function findFinishedResult(
+/** What lies at `plan.outPath` from the same plan on the same model. */
+export interface EarlierResult {
+  readonly manifest: QuantizationManifest;
+  /** Whether it is whole and this very build made it. If not, make it again with `replaceEarlier`. */
+  readonly isCurrent: boolean;
+}
+
+/** The earlier result of the same plan on the same model, or null. A current one may be kept. */
+export async function findEarlierResult(
   checkpoint: Checkpoint,
   plan: QuantizePlan,
-): Promise<QuantizationManifest | null> {
+): Promise<EarlierResult | null> {
   const manifest = readQuantizationManifest(plan.outPath);
-  if (manifest === null || !isWhole(plan.outPath, manifest)) return null;
+  if (manifest === null) return null;
   const expected = await describeRun(checkpoint, plan, resolvePlan(checkpoint, plan));
-  const { scheme, groupSize, dtype, source, millraceVersion } = manifest;
-  const seen = { scheme, groupSize, dtype, source, millraceVersion };
-  const wanted = {
-    scheme: expected.scheme,
-    groupSize: expected.groupSize,
-    dtype: expected.dtype,
-    source: expected.source,
-    millraceVersion: expected.millraceVersion,
-  };
-  return JSON.stringify(sortKeys(seen)) === JSON.stringify(sortKeys(wanted)) ? manifest : null;
+  const recipe = ({ scheme, groupSize, dtype, source }: RunDescription): string =>
+    JSON.stringify(sortKeys({ scheme, groupSize, dtype, source }));
+  if (recipe(manifest) !== recipe(expected)) return null;
+  const { version, build } = describeProgram();
+  const isOfThisBuild = manifest.origin.version === version && manifest.origin.build === build;
+  return { manifest, isCurrent: isOfThisBuild && isWhole(plan.outPath, manifest) };
 }
 
 /** Whether every file that the manifest names is there in its size. */
@@ -128,7 +127,6 @@ type RunDescription = Pick<
   QuantizationManifest,
   | "kind"
   | "formatVersion"
-  | "millraceVersion"
   | "source"
   | "scheme"
   | "method"
@@ -152,7 +150,6 @@ async function describeRun(
   return {
     kind: "quantization",
     formatVersion: 1,
-    millraceVersion: version,
     source: {
       name: path.basename(path.resolve(checkpoint.path)),
       format: checkpoint.format,

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { originSchema } from "./origin.ts";
 
 /** One request as the load generator saw it. Times are milliseconds since the stage began. */
 export const requestRecordSchema = z.object({
@@ -78,11 +79,10 @@ export type BenchStage = z.infer<typeof stageSchema>;
 
 export const benchRecordSchema = z.object({
   kind: z.literal("bench"),
-  version: z.string(),
-  startedAt: z.string(),
+  /** Of the load; its machine is the client's. */
+  origin: originSchema,
   url: z.string(),
   model: z.string(),
-  machine: z.string(),
   workload: z.object({
     inputTokens: z.number().int(),
     outputTokens: z.number().int(),

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { benchRecordSchema } from "./bench.ts";
+import { originSchema } from "./origin.ts";
 
 /** How one model was served while it was load-tested. */
 export const servingRecordSchema = z.object({
@@ -9,13 +10,32 @@ export const servingRecordSchema = z.object({
   server: z.string(),
   /** From start of the process to the first ready answer. */
   readyMs: z.number(),
-  /** Highest resident size of the server's process; null where the system does not tell. */
+  /** Resident size of the server's process, ready and before the first request; null where the system does not tell. */
+  readyMemoryBytes: z.number().nullable(),
+  /** Highest resident size of the process from its start to the end of the load. */
   peakMemoryBytes: z.number().nullable(),
-  /** What the server set aside at start, in bytes; null where it does not tell. */
+  /** What the server's engine allocated, in bytes, as it counts; null where it does not tell. */
   memoryPlan: z.object({ weights: z.number(), kvCache: z.number(), activations: z.number() }).nullable(),
   bench: benchRecordSchema,
 });
 export type ServingRecord = z.infer<typeof servingRecordSchema>;
+
+/** Documents whose answer is right on one side only, by `doc_id`. */
+export const flipsSchema = z.object({
+  /** The base is right, the compressed model wrong. */
+  lost: z.array(z.int()),
+  /** The base is wrong, the compressed model right. */
+  gained: z.array(z.int()),
+});
+export type Flips = z.infer<typeof flipsSchema>;
+
+/** Documents of a task that one run has and the other has not, by `doc_id`; no figure contains them. */
+export const unpairedSchema = z.object({
+  task: z.string(),
+  onlyBase: z.array(z.int()),
+  onlyCompressed: z.array(z.int()),
+});
+export type UnpairedDocuments = z.infer<typeof unpairedSchema>;
 
 /** One task's metric of both models, over the same documents. */
 export const accuracyRowSchema = z.object({
@@ -32,9 +52,8 @@ export const accuracyRowSchema = z.object({
   /** 95 % paired bootstrap interval of the recovery over documents; null with fewer than 10 documents. */
   recoveryLow: z.number().nullable(),
   recoveryHigh: z.number().nullable(),
-  /** Documents that only the base, or only the compressed model, got right; null for metrics without right and wrong. */
-  lost: z.number().int().nullable(),
-  gained: z.number().int().nullable(),
+  /** Flips; null for metrics without right and wrong. */
+  flips: flipsSchema.nullable(),
   /** McNemar's exact two-sided test. */
   pValue: z.number().nullable(),
 });
@@ -46,6 +65,9 @@ export const speedRowSchema = z.object({
   metric: z.enum(["outputTokensPerSecond", "ttftMs", "tpotMs", "e2eMs"]),
   base: z.number(),
   compressed: z.number(),
+  /** Half the 95 % interval of each side's figure, as a share of it; null when its stage has fewer than two slices. */
+  baseSpread: z.number().nullable(),
+  compressedSpread: z.number().nullable(),
   /** compressed / base. */
   ratio: z.number(),
   /** 95 % interval of the ratio; null when a stage has fewer than two slices. */
@@ -67,15 +89,26 @@ export const variantSchema = z.object({
 });
 export type Variant = z.infer<typeof variantSchema>;
 
+/** When and where one part of a comparison was measured; parts that were kept keep theirs. */
+export const measurementSchema = originSchema.extend({
+  part: z.enum(["quantisation", "accuracy", "serving and load"]),
+  side: z.enum(["base", "compressed"]),
+});
+export type Measurement = z.infer<typeof measurementSchema>;
+
 export const comparisonSchema = z.object({
   kind: z.literal("comparison"),
+  /** Sentences that sum it up: quality, size and memory, speed. */
+  verdict: z.array(z.string()),
+  /** Version of Millrace that wrote this, and when; what was measured bears its own in `measurements`. */
   version: z.string(),
-  createdAt: z.string(),
-  machine: z.string(),
+  writtenAt: z.string(),
+  measurements: z.array(measurementSchema),
   scheme: z.string(),
   base: variantSchema,
   compressed: variantSchema,
   accuracy: z.array(accuracyRowSchema),
+  unpaired: z.array(unpairedSchema),
   speed: z.array(speedRowSchema),
   notes: z.array(z.string()),
 });

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { originSchema } from "./origin.ts";
 
 const metricValue = z.union([z.number(), z.literal("N/A")]);
 
@@ -30,7 +31,7 @@ export const evaluationSampleSchema = z.object({
 export const evaluationResultsSchema = z.object({
   kind: z.literal("evaluation"),
   formatVersion: z.literal(2),
-  millraceVersion: z.string(),
+  origin: originSchema,
   /** Task → {"alias", "sample_len", "acc,none", "acc_stderr,none", …}. */
   results: z.record(z.string(), z.record(z.string(), z.union([metricValue, z.string()]))),
   /** The entries of `results` that are groups. */

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { originSchema } from "./origin.ts";
 
 /** Written beside the weights of every model that `millrace quantize` makes. */
 export const quantizationManifestName = "millrace-manifest.json";
@@ -9,7 +10,7 @@ const fileHash = z.object({ name: z.string(), sizeBytes: z.int().nonnegative(), 
 export const quantizationManifestSchema = z.object({
   kind: z.literal("quantization"),
   formatVersion: z.literal(1),
-  millraceVersion: z.string(),
+  origin: originSchema,
   source: z.object({
     /** Last part of the path, for people. */
     name: z.string(),
@@ -36,8 +37,6 @@ export const quantizationManifestSchema = z.object({
   sizeBytes: z.int().nonnegative(),
   files: z.array(fileHash),
   notes: z.array(z.string()),
-  startedAt: z.string(),
-  durationMs: z.number().nonnegative(),
 });
 
 export type QuantizationManifest = z.infer<typeof quantizationManifestSchema>;

@@ -1,92 +1,82 @@
-/** One line of a plot. */
-export interface Series {
-  readonly label: string;
-  /** Points by rising x. */
-  readonly points: readonly (readonly [x: number, y: number])[];
-  /** CSS class that colours it. */
-  readonly className: string;
+import { chooseAxis, placeOn } from "./axis.ts";
+import { escapeXml, sidesLegend, svgFigure, svgLine, svgText } from "./svg.ts";
+
+export interface PlotPoint {
+  readonly x: number;
+  readonly y: number;
+  /** Ends of the interval around y; null where there is none. */
+  readonly interval: readonly [low: number, high: number] | null;
 }
 
-export interface PlotOptions {
+export interface LinePlot {
   readonly title: string;
   readonly xLabel: string;
+  /** With its unit. */
   readonly yLabel: string;
-  readonly series: readonly Series[];
+  /** Points by rising x. */
+  readonly base: readonly PlotPoint[];
+  readonly compressed: readonly PlotPoint[];
 }
 
-const width = 460;
-const height = 296;
-const margin = { left: 62, right: 16, top: 50, bottom: 46 };
+const size = { width: 380, height: 270 };
+const area = { left: 62, right: size.width - 14, top: 48, bottom: size.height - 44 };
 
-/** A line plot as SVG, y from 0, x positions evenly spaced by value rank (concurrencies double). */
-export function renderLinePlot(options: PlotOptions): string {
-  const xs = [...new Set(options.series.flatMap((series) => series.points.map(([x]) => x)))].sort(
-    (a, b) => a - b,
-  );
-  const top = niceCeiling(
-    Math.max(0, ...options.series.flatMap((series) => series.points.map(([, y]) => y))),
-  );
-  const plotWidth = width - margin.left - margin.right;
-  const plotHeight = height - margin.top - margin.bottom;
+/** Both sides as lines with their intervals, y from 0, x positions evenly spaced by rank (concurrencies double). */
+export function renderLinePlot(plot: LinePlot): string {
+  const points = [...plot.base, ...plot.compressed];
+  const xs = [...new Set(points.map(({ x }) => x))].sort((a, b) => a - b);
+  const axis = chooseAxis(0, Math.max(...points.map(({ y, interval }) => interval?.[1] ?? y)));
+  const yAt = placeOn(axis, area.bottom, area.top);
+  const inner = [area.left + 14, area.right - 14] as const;
   const xAt = (x: number): number =>
-    margin.left + (xs.length === 1 ? plotWidth / 2 : (xs.indexOf(x) / (xs.length - 1)) * plotWidth);
-  const yAt = (y: number): number => margin.top + plotHeight * (1 - y / top);
-  const parts = [
-    `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${escapeXml(options.title)}">`,
-    `<text class="title" x="${margin.left}" y="18">${escapeXml(options.title)}</text>`,
-  ];
-  for (let tick = 0; tick <= 4; tick += 1) {
-    const value = (top * tick) / 4;
-    const y = yAt(value).toFixed(1);
-    parts.push(`<line class="grid" x1="${margin.left}" x2="${width - margin.right}" y1="${y}" y2="${y}"/>`);
-    parts.push(`<text class="tick end" x="${margin.left - 6}" y="${y}" dy="4">${shortNumber(value)}</text>`);
-  }
-  for (const x of xs) {
-    parts.push(
-      `<text class="tick middle" x="${xAt(x).toFixed(1)}" y="${height - margin.bottom + 16}">${x}</text>`,
-    );
-  }
-  parts.push(
-    `<text class="tick middle" x="${margin.left + plotWidth / 2}" y="${height - 8}">${escapeXml(options.xLabel)}</text>`,
-    `<text class="tick middle" transform="translate(14 ${margin.top + plotHeight / 2}) rotate(-90)">${escapeXml(options.yLabel)}</text>`,
-  );
-  options.series.forEach((series, index) => {
-    parts.push(...renderSeries(series, xAt, yAt));
-    const legendX = margin.left + 90 * index;
-    parts.push(
-      `<text class="legend ${series.className}" x="${legendX}" y="37">● ${escapeXml(series.label)}</text>`,
-    );
-  });
-  return [...parts, "</svg>"].join("\n");
+    xs.length === 1
+      ? (inner[0] + inner[1]) / 2
+      : inner[0] + (xs.indexOf(x) / (xs.length - 1)) * (inner[1] - inner[0]);
+  const middle = (area.left + area.right) / 2;
+  return svgFigure({ ...size, title: plot.title }, [
+    ...sidesLegend(area.left, 36),
+    ...axis.ticks.flatMap(({ value, text }) => [
+      svgLine("grid", [area.left, yAt(value)], [area.right, yAt(value)]),
+      svgText(text, { x: area.left - 6, y: yAt(value) + 4, className: "tick end" }),
+    ]),
+    ...xs.map((x) => svgText(String(x), { x: xAt(x), y: area.bottom + 17, className: "tick middle" })),
+    svgText(plot.xLabel, { x: middle, y: size.height - 8, className: "label middle" }),
+    svgText(plot.yLabel, {
+      x: 14,
+      y: (area.top + area.bottom) / 2,
+      className: "label middle",
+      isUpright: true,
+    }),
+    ...(["base", "compressed"] as const).flatMap((side) => renderSeries(side, plot[side], { xAt, yAt })),
+  ]);
 }
 
-function renderSeries(series: Series, xAt: (x: number) => number, yAt: (y: number) => number): string[] {
-  const points = series.points.map(([x, y]) => `${xAt(x).toFixed(1)},${yAt(y).toFixed(1)}`);
+interface Scale {
+  readonly xAt: (x: number) => number;
+  readonly yAt: (y: number) => number;
+}
+
+function renderSeries(
+  side: "base" | "compressed",
+  points: readonly PlotPoint[],
+  { xAt, yAt }: Scale,
+): string[] {
+  // Whiskers of both sides at one x stand beside each other.
+  const aside = side === "base" ? -2 : 2;
+  const path = points.map(({ x, y }) => `${xAt(x).toFixed(1)},${yAt(y).toFixed(1)}`).join(" ");
   return [
-    `<polyline class="line ${series.className}" points="${points.join(" ")}"/>`,
-    ...series.points.map(
-      ([x, y]) =>
-        `<circle class="dot ${series.className}" cx="${xAt(x).toFixed(1)}" cy="${yAt(y).toFixed(1)}" r="3.5"><title>${escapeXml(`${series.label}: ${shortNumber(y)} at ${x}`)}</title></circle>`,
-    ),
+    `<polyline class="line ${side}" points="${path}"/>`,
+    ...points.flatMap(({ x, y, interval }) => [
+      ...(interval === null
+        ? []
+        : [
+            svgLine(
+              `whisker ${side}`,
+              [xAt(x) + aside, yAt(interval[0])],
+              [xAt(x) + aside, yAt(interval[1])],
+            ),
+          ]),
+      `<circle class="dot ${side}" cx="${xAt(x).toFixed(1)}" cy="${yAt(y).toFixed(1)}" r="3.5"><title>${escapeXml(`${side}: ${y.toPrecision(4)} at ${x}`)}</title></circle>`,
+    ]),
   ];
-}
-
-/** The next of 1, 2, 2.5, 5 × a power of ten. */
-function niceCeiling(value: number): number {
-  if (value <= 0) return 1;
-  const power = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 2.5, 5, 10].map((step) => step * power).find((candidate) => candidate >= value) ?? 10 * power;
-}
-
-function shortNumber(value: number): string {
-  if (value === 0) return "0";
-  return value >= 100 ? value.toFixed(0) : value.toPrecision(3).replace(/\.?0+$/, "");
-}
-
-export function escapeXml(text: string): string {
-  return text
-    .replaceAll("&", "&amp;")
-    .replaceAll("<", "&lt;")
-    .replaceAll(">", "&gt;")
-    .replaceAll('"', "&quot;");
 }

@@ -1,12 +1,16 @@
 import type { ComparisonRecord } from "../records/comparison.ts";
-import { type ReportTable, reportTables } from "./tables.ts";
+import { provenanceLine } from "./provenance.ts";
+import type { ReportTable } from "./report-table.ts";
+import { reportTables } from "./tables.ts";
 
 /** The comparison as Markdown. */
 export function renderMarkdown(record: ComparisonRecord): string {
   return [
     `# ${record.base.name}: ${record.scheme} against base`,
     "",
-    `Millrace ${record.version}, ${record.createdAt}, ${record.machine}.`,
+    ...record.verdict.map((sentence) => `- ${sentence}`),
+    "",
+    provenanceLine(record),
     "",
     ...reportTables(record).flatMap(renderTable),
     ...(record.notes.length === 0 ? [] : ["## Notes", "", ...record.notes.map((note) => `- ${note}`), ""]),

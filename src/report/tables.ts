@@ -1,26 +1,21 @@
 import { formatBytes, formatDuration } from "../base/units.ts";
 import type { BenchStage, Distribution } from "../records/bench.ts";
-import type { AccuracyRow, ComparisonRecord, SpeedRow } from "../records/comparison.ts";
+import type { ComparisonRecord, SpeedRow } from "../records/comparison.ts";
+import { accuracyTable } from "./accuracy.ts";
+import { provenanceTable } from "./provenance.ts";
+import { type ReportTable, ratioText } from "./report-table.ts";
 
-/** A table as data; Markdown and HTML draw it. */
-export interface ReportTable {
-  readonly title: string;
-  /** Paragraphs below it: what the figures mean and how they were taken. */
-  readonly captions: readonly string[];
-  readonly header: readonly string[];
-  /** Columns of words; the others hold figures and stand to the right. */
-  readonly textColumns: readonly number[];
-  readonly rows: readonly (readonly string[])[];
-}
-
-/** A p-value below this counts as a difference; above it the difference is undetermined. */
-const significance = 0.05;
-
+/** All tables of the report, in order. */
 export function reportTables(record: ComparisonRecord): ReportTable[] {
-  return [summaryTable(record), accuracyTable(record.accuracy), ...loadTables(record)];
+  return [
+    sizeTable(record),
+    ...(record.accuracy.length === 0 ? [] : [accuracyTable(record.accuracy, record.unpaired)]),
+    ...loadTables(record),
+    provenanceTable(record.measurements),
+  ];
 }
 
-function summaryTable(record: ComparisonRecord): ReportTable {
+function sizeTable(record: ComparisonRecord): ReportTable {
   const { base, compressed } = record;
   const rows = [
     ["weights", base.weights, compressed.weights, "", ""],
@@ -28,23 +23,27 @@ function summaryTable(record: ComparisonRecord): ReportTable {
   ];
   if (base.serving !== null && compressed.serving !== null) {
     const [a, b] = [base.serving, compressed.serving];
+    const [before, after] = [a.memoryPlan, b.memoryPlan];
     rows.push(
+      bytesRow("server process, peak under load", [a.peakMemoryBytes, b.peakMemoryBytes], once),
+      bytesRow("server process, ready and idle", [a.readyMemoryBytes, b.readyMemoryBytes], once),
+      bytesRow("weights in memory", [before?.weights, after?.weights], counted),
+      bytesRow("KV cache pool, reserved", [before?.kvCache, after?.kvCache], counted),
+      bytesRow("activation buffers", [before?.activations, after?.activations], counted),
       [
         "ready after",
         formatDuration(a.readyMs),
         formatDuration(b.readyMs),
-        ratio(b.readyMs, a.readyMs),
+        ratioText(b.readyMs, a.readyMs),
         once,
       ],
-      bytesRow("peak memory while serving", [a.peakMemoryBytes, b.peakMemoryBytes], once),
-      bytesRow("KV cache set aside", [a.memoryPlan?.kvCache, b.memoryPlan?.kvCache], "planned at start"),
     );
   }
   return {
     title: "Size and memory",
     captions: [
-      "Ratio = compressed / base. A figure that was measured once has no interval.",
-      "Peak memory is the server process's highest resident size. Pages of the KV cache count in it only once a request has touched them, so a longer or busier load raises the peak, up to what is set aside.",
+      "Ratio = compressed / base. What was measured once has no interval.",
+      "The process is measured from outside: its resident size when it is ready and before the first request, and the highest from its start to the end of the load. Weights, KV cache pool and activation buffers are what the engine allocated, as the server counts; the rest of the process is Node itself and the server's own memory. Pages of the pool count in the process only once a request has touched them, so a longer or busier load raises the peak, up to the whole pool.",
     ],
     header: ["", "base", "compressed", "ratio", "how sure"],
     textColumns: [0, 4],
@@ -53,58 +52,13 @@ function summaryTable(record: ComparisonRecord): ReportTable {
 }
 
 const once = "measured once";
+const counted = "counted by the server";
 
 type Pair = readonly [base: number | null | undefined, compressed: number | null | undefined];
 
 function bytesRow(label: string, [base, compressed]: Pair, certainty: string): string[] {
   const text = (bytes: number | null | undefined): string => (bytes == null ? "unknown" : formatBytes(bytes));
-  return [label, text(base), text(compressed), ratio(compressed, base), certainty];
-}
-
-/** Every metric of both models with recovery, interval and verdict. */
-export function accuracyTable(rows: readonly AccuracyRow[]): ReportTable {
-  return {
-    title: "Accuracy",
-    captions: [
-      "Same documents for both. Recovery = compressed / base (inverted where lower is better) with a 95 % paired bootstrap interval. p is McNemar's exact test on answers that flipped; at 0.05 and above the difference is undetermined.",
-    ],
-    textColumns: [0, 1, 7],
-    header: ["task", "metric", "documents", "base", "compressed", "recovery", "lost / gained", "verdict"],
-    rows: rows.map((row) => [
-      row.task,
-      `${row.metric}\u00a0${row.higherIsBetter ? "↑" : "↓"}`,
-      String(row.numDocuments),
-      withError(row.base, row.baseStderr),
-      withError(row.compressed, row.compressedStderr),
-      recoveryText(row),
-      row.lost === null ? "–" : `${row.lost} / ${row.gained}`,
-      verdictOf(row),
-    ]),
-  };
-}
-
-function withError(value: number, stderr: number | null): string {
-  return stderr === null ? value.toPrecision(4) : `${value.toFixed(4)} ± ${stderr.toFixed(4)}`;
-}
-
-function recoveryText(row: AccuracyRow): string {
-  if (row.recovery === null) return "–";
-  const percent = (value: number): string => `${(100 * value).toFixed(1)} %`;
-  if (row.recoveryLow === null || row.recoveryHigh === null) return percent(row.recovery);
-  const bound = (value: number): string => (100 * value).toFixed(1);
-  return `${percent(row.recovery)} (${bound(row.recoveryLow)} to ${bound(row.recoveryHigh)})`;
-}
-
-function verdictOf(row: AccuracyRow): string {
-  if (row.pValue !== null) {
-    if (row.pValue >= significance) return `undetermined (p = ${row.pValue.toFixed(3)})`;
-    const better = (row.gained ?? 0) > (row.lost ?? 0);
-    return `${better ? "better" : "worse"} (p = ${row.pValue.toPrecision(2)})`;
-  }
-  const { recoveryLow: low, recoveryHigh: high } = row;
-  if (low === null || high === null) return "too few documents";
-  if (high < 1) return "worse";
-  return low > 1 ? "better" : "undetermined";
+  return [label, text(base), text(compressed), ratioText(compressed, base), certainty];
 }
 
 function loadTables(record: ComparisonRecord): ReportTable[] {
@@ -121,7 +75,7 @@ function loadTables(record: ComparisonRecord): ReportTable[] {
 type StagePair = readonly [BenchStage, BenchStage];
 
 const intervalNote =
-  "The interval is 95 % (Welch's t on the logarithms of the stage's slices, each of whole rounds of its users); the verdict claims a difference only where it leaves out 1. It knows the spread inside these runs, not between runs or machines, and each row stands alone: of 20 rows without any difference, one is called different by chance.";
+  "± is half the 95 % interval of a figure, from the spread inside its stage. The interval of the ratio is 95 % (Welch's t on the logarithms of the stage's slices, each of whole rounds of its users); the verdict claims a difference only where it leaves out 1. It knows the spread inside these runs, not between runs or machines, and each row stands alone: of 20 rows without any difference, one is called different by chance.";
 
 function throughputTable(record: ComparisonRecord, pairs: readonly StagePair[]): ReportTable {
   return {
@@ -139,9 +93,9 @@ function throughputTable(record: ComparisonRecord, pairs: readonly StagePair[]):
       );
       return [
         String(a.concurrency),
-        a.outputTokensPerSecond.toFixed(1),
-        b.outputTokensPerSecond.toFixed(1),
-        ratio(b.outputTokensPerSecond, a.outputTokensPerSecond),
+        withSpread(a.outputTokensPerSecond.toFixed(1), row?.baseSpread),
+        withSpread(b.outputTokensPerSecond.toFixed(1), row?.compressedSpread),
+        ratioText(b.outputTokensPerSecond, a.outputTokensPerSecond),
         ...(row === undefined ? ["–", "–"] : [intervalText(row), row.verdict]),
         `${a.numRequests} / ${b.numRequests}`,
         `${a.numErrors} / ${b.numErrors}`,
@@ -161,6 +115,11 @@ function promptNote(record: ComparisonRecord, pairs: readonly StagePair[]): stri
       : (means.reduce((a, b) => a + b, 0) / means.length).toFixed(1);
   });
   return `Prompts: ${workload.inputTokens} tokens asked for, ${counted.join(" and ")} counted by the servers of base and compressed; ${workload.outputTokens} output tokens asked for.`;
+}
+
+/** A figure with half its 95 % interval, in per cent of it. */
+function withSpread(figure: string, spread: number | null | undefined): string {
+  return spread == null ? figure : `${figure} ± ${(100 * spread).toFixed(spread < 0.1 ? 1 : 0)} %`;
 }
 
 function intervalText(row: SpeedRow): string {
@@ -188,9 +147,9 @@ function latencyRatioTable(speed: readonly SpeedRow[]): ReportTable {
         [
           String(row.concurrency),
           latencyLabels[row.metric],
-          milliseconds(row.base),
-          milliseconds(row.compressed),
-          ratio(row.compressed, row.base),
+          withSpread(milliseconds(row.base), row.baseSpread),
+          withSpread(milliseconds(row.compressed), row.compressedSpread),
+          ratioText(row.compressed, row.base),
           intervalText(row),
           row.verdict,
         ],
@@ -244,9 +203,4 @@ function distributionCells(distribution: Distribution | null): string[] {
 
 function milliseconds(value: number): string {
   return value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0);
-}
-
-function ratio(numerator: number | null | undefined, denominator: number | null | undefined): string {
-  if (numerator == null || denominator == null || denominator === 0) return "–";
-  return `${(numerator / denominator).toFixed(2)} ×`;
 }

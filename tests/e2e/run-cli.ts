@@ -30,8 +30,8 @@ export interface ServeProcess {
 
 const running = new Set<ChildProcess>();
 
-function spawnCli(args: readonly string[]): ChildProcess {
-  const child = spawn(process.execPath, [main, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+function spawnCli(args: readonly string[], program: string = main): ChildProcess {
+  const child = spawn(process.execPath, [program, ...args], { stdio: ["ignore", "pipe", "pipe"] });
   running.add(child);
   child.once("exit", () => running.delete(child));
   return child;
@@ -55,7 +55,10 @@ export interface CliProcess {
 
 /** Starts the command line as a user does. */
 export function startCli(...args: string[]): CliProcess {
-  const child = spawnCli(args);
+  return follow(spawnCli(args));
+}
+
+function follow(child: ChildProcess): CliProcess {
   const stdout = collect(child.stdout!);
   const log = collect(child.stderr!);
   const end = once(child, "close").then(() => ({
@@ -78,6 +81,11 @@ export function startCli(...args: string[]): CliProcess {
 /** Runs the command line as a user does and waits for its end. */
 export function runCli(...args: string[]): Promise<CliRun> {
   return startCli(...args).end;
+}
+
+/** Runs the command line of another build: the file `dist/cli/main.js` of its folder. */
+export function runCliOf(program: string, ...args: string[]): Promise<CliRun> {
+  return follow(spawnCli(args, program)).end;
 }
 
 /** Starts `millrace serve` and waits for the line with its address. */

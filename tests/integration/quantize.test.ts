@@ -18,7 +18,7 @@ import { dequantize } from "../../src/formats/dequantize.ts";
 import { openCheckpoint } from "../../src/formats/open-checkpoint.ts";
 import { readSafetensorsHeader } from "../../src/formats/safetensors.ts";
 import type { QuantizePlan } from "../../src/quantize/plan.ts";
-import { findFinishedResult, quantize } from "../../src/quantize/quantize.ts";
+import { findEarlierResult, quantize } from "../../src/quantize/quantize.ts";
 import { quantizationManifestSchema } from "../../src/records/quantization-manifest.ts";
 import { describeWithData, testData } from "../test-data.ts";
 
@@ -118,9 +118,27 @@ describeWithData("quantize", () => {
     expect(hashOf(path.join(folder, "again", "model.safetensors"))).toBe(
       hashOf(path.join(folder, "out", "model.safetensors")),
     );
-    expect(await findFinishedResult(base, plan)).toMatchObject({ scheme: "w4a16", groupSize: 32 });
-    expect(await findFinishedResult(base, planOf({ scheme: "w3a16" }))).toBeNull();
-    expect(await findFinishedResult(base, planOf({ outPath: path.join(folder, "none") }))).toBeNull();
+    expect(await findEarlierResult(base, plan)).toMatchObject({
+      manifest: { scheme: "w4a16", groupSize: 32 },
+      isCurrent: true,
+    });
+    expect(await findEarlierResult(base, planOf({ scheme: "w3a16" }))).toBeNull();
+    expect(await findEarlierResult(base, planOf({ outPath: path.join(folder, "none") }))).toBeNull();
+  });
+
+  it("makes a result again that another build made, or that is not whole", async () => {
+    base = openCheckpoint(baseFolder);
+    const plan = planOf();
+    await quantize(base, plan);
+    const manifestFile = path.join(plan.outPath, "millrace-manifest.json");
+    const manifest = JSON.parse(readFileSync(manifestFile, "utf8")) as { origin: { build: string } };
+    manifest.origin.build = "another";
+    writeFileSync(manifestFile, JSON.stringify(manifest));
+    expect(await findEarlierResult(base, plan)).toMatchObject({ isCurrent: false });
+    await quantize(base, { ...plan, replaceEarlier: true });
+    expect(await findEarlierResult(base, plan)).toMatchObject({ isCurrent: true });
+    rmSync(path.join(plan.outPath, "model.safetensors"));
+    expect(await findEarlierResult(base, plan)).toMatchObject({ isCurrent: false });
   });
 
   it("chooses the largest group that fits every linear and says so", async () => {

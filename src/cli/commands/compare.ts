@@ -7,8 +7,9 @@ import { compareAccuracy } from "../../flow/compare-accuracy.ts";
 import { writeComparison } from "../../flow/run-flow.ts";
 import { readEvaluation, readJsonFile } from "../../flow/step-files.ts";
 import { comparisonSchema } from "../../records/comparison.ts";
+import { accuracyTable, unpairedNotes } from "../../report/accuracy.ts";
 import { renderMarkdown } from "../../report/markdown.ts";
-import { accuracyTable } from "../../report/tables.ts";
+import { qualityVerdict } from "../../report/verdict.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { formatTable, printLine } from "../terminal.ts";
 
@@ -19,7 +20,7 @@ const own = {
 const examples = `
 With one folder: the folder of a flow; its reports are written again from its records and printed.
 With two folders: those of \`millrace evaluate --out\`; their accuracy is compared document by document,
-the first as base.
+the first as base. Documents that only one of them has are named and count in no figure.
 
 Examples:
   millrace compare out/model-w8a8
@@ -48,13 +49,16 @@ function runCompare(base: string, compressed: string | undefined, _options: unkn
     printLine(json ? JSON.stringify(record, null, 2) : renderMarkdown(record));
     return;
   }
-  const rows = compareAccuracy(readScores(base), readScores(compressed));
+  const { accuracy, unpaired } = compareAccuracy(readScores(base), readScores(compressed));
+  const verdict = qualityVerdict(accuracy, unpaired);
   if (json) {
-    printLine(JSON.stringify(rows, null, 2));
+    printLine(JSON.stringify({ verdict, accuracy, unpaired }, null, 2));
     return;
   }
-  const table = accuracyTable(rows);
+  const table = accuracyTable(accuracy, unpaired);
+  printLine(verdict);
   printLine(formatTable(table.header, table.rows));
+  for (const note of unpairedNotes(unpaired)) printLine(note);
 }
 
 function readScores(folder: string): NonNullable<ReturnType<typeof readEvaluation>> {

@@ -141,6 +141,7 @@ async function runEvaluate(
         model: opened.model,
         modelName: opened.name,
         modelArgs: opened.modelArgs,
+        kernels: opened.kernels,
         progress: new TerminalProgress(),
         signal: interrupt.signal,
       });

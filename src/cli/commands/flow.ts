@@ -1,4 +1,3 @@
-import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { Command } from "commander";
@@ -12,6 +11,7 @@ import { runFlow } from "../../flow/run-flow.ts";
 import { nativeStatus } from "../../kernels/create-ops.ts";
 import { renderMarkdown } from "../../report/markdown.ts";
 import { listenForInterrupt } from "../interrupt.ts";
+import { kernelsText } from "../kernels-text.ts";
 import { openLocalModel } from "../local-model.ts";
 import { createTextLogger } from "../log.ts";
 import { modelNameOf, openModel, openTokenizer } from "../model-source.ts";
@@ -87,11 +87,15 @@ async function runFlowCommand(given: string | undefined, _options: unknown, comm
   }
 }
 
-/** What a measurement depends on besides the files: a result of other kernels is measured again. */
+/** What engines started here compute with, as long as no flag says otherwise. */
 function describeKernels(): string {
   const { available, isas, numThreads } = nativeStatus();
-  const isa = process.env["MILLRACE_ISA"] ?? isas[0] ?? "";
-  return `${os.cpus()[0]?.model ?? "unknown"}, ${available ? `native ${isa}` : "reference"}, ${numThreads} threads`;
+  const { isa } = engineDefaults("auto");
+  return kernelsText({
+    backend: available ? "native" : "reference",
+    isa: isa === "auto" ? (isas[0] ?? "") : isa,
+    numThreads,
+  });
 }
 
 function chooseTasks(model: string | undefined, tasks: readonly string[] | undefined): readonly string[] {

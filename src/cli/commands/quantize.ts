@@ -77,7 +77,7 @@ async function runQuantize(modelPath: string, _options: unknown, command: Comman
     printLine(
       `relative error  mean ${mean.toPrecision(3)}, worst ${Math.max(...errors).toPrecision(3)} over ${errors.length} linears`,
     );
-    printLine(`time            ${formatDuration(manifest.durationMs)}`);
+    printLine(`time            ${formatDuration(manifest.origin.durationMs)}`);
   } finally {
     checkpoint.close();
   }

@@ -1,0 +1,98 @@
+import { formatBytes } from "../base/units.ts";
+import type { AccuracyRow, ComparisonRecord, SpeedRow, UnpairedDocuments } from "../records/comparison.ts";
+import { accuracyVerdict } from "./accuracy.ts";
+import { ratioText } from "./report-table.ts";
+
+/** With more tasks than this, those without a difference are counted, not named. */
+const maxNamedTasks = 4;
+
+/** The comparison in three sentences: what the compression costs in quality, what it gives in size and in speed. */
+export function verdictOf(
+  record: Pick<ComparisonRecord, "accuracy" | "unpaired" | "base" | "compressed" | "speed">,
+): string[] {
+  return [qualityVerdict(record.accuracy, record.unpaired), sizeVerdict(record), speedVerdict(record.speed)];
+}
+
+/** Quality by the first metric of each task, with its interval; what lies inside the noise is called undetermined. */
+export function qualityVerdict(
+  accuracy: readonly AccuracyRow[],
+  unpaired: readonly UnpairedDocuments[],
+): string {
+  const rows = accuracy.filter((row, index) => accuracy.findIndex(({ task }) => task === row.task) === index);
+  if (rows.length === 0) return "Quality: not measured.";
+  const decided = rows.filter((row) => ["worse", "better"].includes(accuracyVerdict(row)));
+  const named = rows.length <= maxNamedTasks ? rows : decided;
+  const numOthers = rows.length - named.length;
+  const parts = [
+    ...named.map(taskText),
+    ...(numOthers === 0 ? [] : [`${decided.length === 0 ? "all" : "the other"} ${numOthers} undetermined`]),
+  ];
+  const numUnpaired = unpaired.reduce(
+    (sum, entry) => sum + entry.onlyBase.length + entry.onlyCompressed.length,
+    0,
+  );
+  const rest =
+    numUnpaired === 0 ? "" : ` ${numUnpaired} documents have no counterpart and count in no figure.`;
+  return `Quality: ${qualityLead(rows)}: ${parts.join("; ")}.${rest}`;
+}
+
+function qualityLead(rows: readonly AccuracyRow[]): string {
+  const verdicts = rows.map(accuracyVerdict);
+  const count = (verdict: string): number => verdicts.filter((entry) => entry === verdict).length;
+  const [worse, better] = [count("worse"), count("better")];
+  const of = `of ${rows.length} ${rows.length === 1 ? "task" : "tasks"}`;
+  if (worse > 0)
+    return `the compression costs quality in ${worse} ${of}${better > 0 ? ` and gains it in ${better}` : ""}`;
+  if (better > 0) return `the compressed model is better in ${better} ${of}`;
+  return "undetermined, any cost is inside the noise of these documents";
+}
+
+/** `wikitext word_perplexity 25.13 → 25.60, 98.2 % kept (95 % interval 97.5 to 98.9), worse`. */
+function taskText(row: AccuracyRow): string {
+  const figure = (value: number): string => value.toPrecision(4);
+  const percent = (share: number): string => (100 * share).toFixed(1);
+  const kept = row.recovery === null ? "" : `, ${percent(row.recovery)} % kept`;
+  const interval =
+    row.recoveryLow === null || row.recoveryHigh === null
+      ? ""
+      : ` (95 % interval ${percent(row.recoveryLow)} to ${percent(row.recoveryHigh)})`;
+  const flips =
+    row.flips === null ? "" : `, ${row.flips.lost.length} answers lost and ${row.flips.gained.length} gained`;
+  return `${row.task} ${row.metric} ${figure(row.base)} → ${figure(row.compressed)}${kept}${interval}${flips}, ${accuracyVerdict(row)}`;
+}
+
+function sizeVerdict({ base, compressed }: Pick<ComparisonRecord, "base" | "compressed">): string {
+  const change = (after: number, before: number): string =>
+    `${formatBytes(after)} instead of ${formatBytes(before)} (${ratioText(after, before)})`;
+  const parts = [`${change(compressed.sizeBytes, base.sizeBytes)} on disk`];
+  const [a, b] = [base.serving, compressed.serving];
+  if (a?.memoryPlan != null && b?.memoryPlan != null) {
+    parts.push(`${change(b.memoryPlan.weights, a.memoryPlan.weights)} of weights in memory`);
+  }
+  if (a?.peakMemoryBytes != null && b?.peakMemoryBytes != null) {
+    parts.push(
+      `${change(b.peakMemoryBytes, a.peakMemoryBytes)} for the whole server process at its peak, measured once`,
+    );
+  }
+  return `Size and memory: ${parts.join("; ")}.`;
+}
+
+function speedVerdict(speed: readonly SpeedRow[]): string {
+  const rows = speed
+    .filter((row) => row.metric === "outputTokensPerSecond")
+    .toSorted((a, b) => a.concurrency - b.concurrency);
+  if (rows.length === 0) return "Speed: not measured.";
+  const ends = rows.length === 1 ? rows : [rows[0]!, rows.at(-1)!];
+  const parts = ends.map((row) => {
+    const interval =
+      row.ratioLow === null || row.ratioHigh === null
+        ? ""
+        : `, 95 % interval ${row.ratioLow.toFixed(2)} to ${row.ratioHigh.toFixed(2)}`;
+    return `${rate(row.compressed)} instead of ${rate(row.base)} output tokens/s with ${row.concurrency} in flight (${ratioText(row.compressed, row.base)}${interval}), ${row.verdict}`;
+  });
+  return `Speed: ${parts.join("; ")}.`;
+}
+
+function rate(tokensPerSecond: number): string {
+  return tokensPerSecond.toFixed(tokensPerSecond < 100 ? 1 : 0);
+}

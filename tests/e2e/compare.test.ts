@@ -1,0 +1,40 @@
+import path from "node:path";
+import { afterAll, expect, test } from "vitest";
+import { writeEvaluation } from "../../src/flow/step-files.ts";
+import { evaluationOf, sampleOf } from "../made-up-evaluation.ts";
+import { makeFolder, removeFolders, runCli } from "./run-cli.ts";
+
+afterAll(removeFolders);
+
+/** An evaluation of pebble with these documents, each right or wrong. */
+function evaluationFolder(answers: Readonly<Record<number, 0 | 1>>): string {
+  const folder = path.join(makeFolder(), "scores");
+  const samples = Object.entries(answers).map(([id, acc]) => sampleOf(Number(id), { acc, acc_norm: acc }));
+  writeEvaluation(folder, evaluationOf({ pebble: samples }));
+  return folder;
+}
+
+test("names what has no counterpart, in the text and in the JSON", async () => {
+  const base = evaluationFolder({ 0: 1, 1: 1, 2: 0, 3: 1 });
+  const compressed = evaluationFolder({ 1: 0, 2: 0, 3: 1, 8: 1, 9: 1 });
+  const text = await runCli("compare", base, compressed);
+  expect(text, text.stderr).toMatchObject({ exitCode: 0 });
+  expect(text.stdout).toContain("3 documents have no counterpart");
+  expect(text.stdout).toContain("pebble: 1 document is only in the base and count in no figure (doc_id 0).");
+  expect(text.stdout).toContain("pebble: 2 documents are only in the compressed model");
+  const json = await runCli("compare", base, compressed, "--json");
+  expect(JSON.parse(json.stdout)).toMatchObject({
+    unpaired: [{ task: "pebble", onlyBase: [0], onlyCompressed: [8, 9] }],
+    accuracy: [
+      { metric: "acc", numDocuments: 3, flips: { lost: [1], gained: [] } },
+      { metric: "acc_norm", numDocuments: 3, flips: { lost: [1], gained: [] } },
+    ],
+  });
+});
+
+test("refuses two evaluations without a common document", async () => {
+  const run = await runCli("compare", evaluationFolder({ 0: 1 }), evaluationFolder({ 5: 1 }));
+  expect(run).toMatchObject({ exitCode: 2, stdout: "" });
+  expect(run.stderr).toContain("[nothing_to_compare]");
+  expect(run.stderr).toContain("pebble with 1");
+});

@@ -1,0 +1,51 @@
+import type { EvaluationRecord, EvaluationSample } from "../src/records/evaluation.ts";
+import { startOrigin } from "../src/records/origin.ts";
+
+/** One document with its scores; its prompt and answer are its own. */
+export function sampleOf(docId: number, metrics: EvaluationSample["metrics"]): EvaluationSample {
+  return {
+    doc_id: docId,
+    doc: {},
+    target: "0",
+    arguments: [],
+    resps: [],
+    filtered_resps: [],
+    filter: "none",
+    metrics,
+    doc_hash: `d${docId}`,
+    prompt_hash: `p${docId}`,
+    target_hash: `t${docId}`,
+  };
+}
+
+/** A whole evaluation of these samples. */
+export function evaluationOf(samples: Record<string, EvaluationSample[]>): EvaluationRecord {
+  const perTask = <T>(value: (rows: readonly EvaluationSample[]) => T): Record<string, T> =>
+    Object.fromEntries(Object.entries(samples).map(([task, rows]) => [task, value(rows)]));
+  return {
+    kind: "evaluation",
+    formatVersion: 2,
+    origin: startOrigin("native avx2, 2 threads")(),
+    results: perTask(() => ({ "acc,none": 1 })),
+    groups: {},
+    group_subtasks: {},
+    configs: {},
+    versions: {},
+    "n-shot": {},
+    higher_is_better: {},
+    "n-samples": perTask((rows) => ({ original: 9, effective: rows.length })),
+    config: {
+      model: "m",
+      model_args: {},
+      limit: null,
+      bootstrap_iters: 1000,
+      apply_chat_template: false,
+      fewshot_as_multiturn: false,
+      system_instruction: null,
+    },
+    date: 0,
+    max_length: 8,
+    total_evaluation_time_seconds: "1",
+    samples,
+  };
+}

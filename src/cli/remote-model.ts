@@ -20,7 +20,7 @@ export interface RemoteModel {
   readonly maxModelLen: number | null;
 }
 
-interface NamedTaskModel extends TaskModel {
+export interface NamedTaskModel extends TaskModel {
   readonly name: string;
 }
 

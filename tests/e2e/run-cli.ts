@@ -48,6 +48,8 @@ export interface CliProcess {
   readonly log: () => string;
   /** Sends SIGINT to it alone. */
   readonly interrupt: () => void;
+  /** Sends SIGKILL. */
+  readonly kill: () => void;
   /** Resolves when it wrote a line to stderr that fits, rejects when it ends without one. */
   readonly says: (line: RegExp) => Promise<void>;
   readonly end: Promise<CliRun>;
@@ -75,7 +77,7 @@ function follow(child: ChildProcess): CliProcess {
       child.stderr!.on("data", look);
       child.once("close", () => reject(new Error(`it never said ${line}:\n${log()}`)));
     });
-  return { log, says, interrupt: () => child.kill("SIGINT"), end };
+  return { log, says, interrupt: () => child.kill("SIGINT"), kill: () => child.kill("SIGKILL"), end };
 }
 
 /** Runs the command line as a user does and waits for its end. */

@@ -10,9 +10,11 @@ import { checkTasks, type TaskChoice } from "../../evaluate/check-tasks.ts";
 import { createSandbox } from "../../evaluate/code/sandbox.ts";
 import { evaluateTasks } from "../../evaluate/evaluate.ts";
 import { type PromptSettings, plainPrompts } from "../../evaluate/prompts/build-prompt.ts";
+import { Journal, remember } from "../../evaluate/requests/journal.ts";
+import type { LanguageModel } from "../../evaluate/requests/model-request.ts";
 import { groups as allGroups, tasks as allTasks } from "../../evaluate/task-registry.ts";
 import { parseLimits, parseNumFewshot, parseSplits } from "../../evaluate/task-settings.ts";
-import type { TaskModel } from "../../flow/flow-plan.ts";
+import { describeFiles } from "../../flow/fingerprint.ts";
 import { writeEvaluation } from "../../flow/step-files.ts";
 import { loadTokenizerSource } from "../../formats/tokenizer-source.ts";
 import type { EvaluationRecord } from "../../records/evaluation.ts";
@@ -22,9 +24,9 @@ import { listenForInterrupt } from "../interrupt.ts";
 import { openLocalModel } from "../local-model.ts";
 import { modelNameOf, openModel, openTokenizer } from "../model-source.ts";
 import { checkOutputFolder } from "../output-folder.ts";
-import { openChatModel, openCompletionsModel } from "../remote-model.ts";
+import { type NamedTaskModel, openChatModel, openCompletionsModel } from "../remote-model.ts";
 import { addSettings, readSettings } from "../settings.ts";
-import { formatTable, printLine, TerminalProgress } from "../terminal.ts";
+import { formatTable, printLine, printNote, TerminalProgress } from "../terminal.ts";
 
 /** Settings that say what is evaluated; the flow takes them too. */
 export const taskSettings = {
@@ -80,6 +82,11 @@ const own = {
     "--system-instruction <text>",
     z.string().optional(),
     "system message, or text before everything",
+  ),
+  journal: field(
+    "--journal <file>",
+    z.string().optional(),
+    "keep every answer here as it comes; the same command goes on from it after a break",
   ),
   allowCodeExecution: field(
     "--allow-code-execution",
@@ -138,7 +145,7 @@ async function runEvaluate(
         ...choice,
         prompts: promptSettingsOf(server),
         codeRunner,
-        model: opened.model,
+        model: server.journal === undefined ? opened.model : rememberIn(server.journal, opened, modelPath),
         modelName: opened.name,
         modelArgs: opened.modelArgs,
         kernels: opened.kernels,
@@ -153,6 +160,19 @@ async function runEvaluate(
   } finally {
     interrupt.release();
   }
+}
+
+/** What is already answered stands in the journal, by model and settings. */
+function rememberIn(
+  file: string,
+  { name, model, modelArgs }: NamedTaskModel,
+  modelPath: string | undefined,
+): LanguageModel {
+  const journal = new Journal(path.resolve(file));
+  const files = modelPath === undefined ? [] : describeFiles(modelPath);
+  if (journal.size > 0)
+    printNote(`${file} holds ${journal.size} answers; those of this model are not asked again.`);
+  return remember(model, journal, JSON.stringify([name, modelArgs, files]));
 }
 
 function printTasks(): void {
@@ -193,7 +213,7 @@ async function openTaskModel(
   modelPath: string | undefined,
   server: Pick<Values<typeof own>, "url" | "servedModel" | "apiKey" | "chat">,
   { engine, source }: LocalSettings,
-): Promise<TaskModel & { readonly name: string }> {
+): Promise<NamedTaskModel> {
   if (server.url === undefined) {
     return { ...(await openLocalModel(modelPath!, engine, source)), name: modelNameOf(modelPath!) };
   }

@@ -1,7 +1,4 @@
-import type { StepPlan } from "../scheduler.ts";
-import { ContiguousCache } from "./contiguous-cache.ts";
-import { clearPlan, commitPlan, createPlan, planRow } from "./row-plan.ts";
-import { type BaselineParts, noTotals, type ServingPolicy, type ServingTotals } from "./serving-policy.ts";
+import { type BaselineParts, BaselineServing } from "./baseline-serving.ts";
 
 /**
  * Serving batch by batch, as before continuous batching: a batch is formed of those that wait, its prompts are computed,
@@ -12,86 +9,61 @@ import { type BaselineParts, noTotals, type ServingPolicy, type ServingTotals } 
  * A batch is formed when `maxNumSeqs` requests wait, or as many as the KV cache holds, or when no more come; with a
  * timeout (dynamic batching) also when the first of them has waited so long. Static batching has none.
  */
-export class BatchServing implements ServingPolicy {
-  readonly totals: ServingTotals = noTotals;
-  wakeMs: number = Number.POSITIVE_INFINITY;
-  readonly #parts: BaselineParts;
+export class BatchServing extends BaselineServing {
   readonly #timeoutMs: number;
-  readonly #cache: ContiguousCache;
-  readonly #plan: StepPlan;
   /** [rows] when each came. */
   readonly #sinceMs: Float64Array;
-  /** All rows of the batch; those that have ended stay listed, as −1, until the last one ends. */
+  /** Rows of the batch that have not ended. */
   readonly #batch: number[] = [];
-  #numRunning = 0;
   #numHeld = 0;
   #numWaitingTokens = 0;
 
   /** @param timeoutMs Infinity for static batching */
   constructor(parts: BaselineParts, timeoutMs: number) {
-    this.#parts = parts;
+    super(parts);
     this.#timeoutMs = timeoutMs;
-    this.#cache = new ContiguousCache(parts.numCacheTokens, parts.table);
-    this.#plan = createPlan(parts.limits);
     this.#sinceMs = new Float64Array(parts.table.capacity);
   }
 
   get numRunning(): number {
-    return this.#numRunning;
-  }
-
-  get numWaiting(): number {
-    return this.#parts.queue.numWaiting;
+    return this.#batch.length;
   }
 
   get numHeldTokens(): number {
     return this.#numHeld;
   }
 
-  add(row: number, nowMs: number): void {
+  override add(row: number, nowMs: number): void {
     this.#sinceMs[row] = nowMs;
-    this.#numWaitingTokens += this.#cache.needOf(row);
-    this.#parts.queue.enqueue(row);
+    this.#numWaitingTokens += this.cache.needOf(row);
+    super.add(row, nowMs);
   }
 
-  schedule(nowMs: number, nextArrivalMs: number): StepPlan {
-    clearPlan(this.#plan);
+  protected fillPlan(nowMs: number, nextArrivalMs: number): void {
     this.wakeMs = Number.POSITIVE_INFINITY;
-    if (this.#numRunning === 0) this.#formBatch(nowMs, nextArrivalMs);
-    this.#planPrompts();
-    if (this.#plan.numSeqs === 0) this.#planDraws();
-    return this.#plan;
+    if (this.#batch.length === 0) this.#formBatch(nowMs, nextArrivalMs);
+    // The prompts of the batch come first, all of them.
+    const { numComputed, numPromptTokens } = this.table;
+    for (const row of this.#batch) if (numComputed[row]! < numPromptTokens[row]!) this.planRow(row);
+    if (this.plan.numSeqs === 0) for (const row of this.#batch) this.planRow(row);
   }
 
-  takeMoves(): number {
-    return 0;
-  }
-
-  commit(plan: StepPlan): void {
-    commitPlan(plan, this.#parts.table);
-    for (let index = 0; index < plan.numSeqs; index += 1)
-      this.#parts.queue.charge(plan.rows[index]!, plan.numNewTokens[index]!);
-  }
-
-  remove(row: number): void {
+  protected leave(row: number): boolean {
     const at = this.#batch.indexOf(row);
     if (at === -1) {
-      this.#parts.queue.remove(row);
-      this.#numWaitingTokens -= this.#cache.needOf(row);
-    } else {
-      this.#batch[at] = -1;
-      this.#numRunning -= 1;
-      if (this.#numRunning === 0) this.#endBatch();
+      this.#numWaitingTokens -= this.cache.needOf(row);
+      return false;
     }
-    this.#cache.release(row);
-    this.#parts.table.close(row);
+    this.#batch.splice(at, 1);
+    if (this.#batch.length === 0) this.#numHeld = 0;
+    return true;
   }
 
   #formBatch(nowMs: number, nextArrivalMs: number): void {
-    const { queue, limits } = this.#parts;
+    const { queue, limits, cache } = this;
     const first = queue.peek();
     if (first === -1) return;
-    const isFull = queue.numWaiting >= limits.maxNumSeqs || this.#numWaitingTokens >= this.#cache.numTokens;
+    const isFull = queue.numWaiting >= limits.maxNumSeqs || this.#numWaitingTokens >= cache.numTokens;
     const dueMs = this.#sinceMs[first]! + this.#timeoutMs;
     if (!isFull && nowMs < dueMs && nextArrivalMs < Number.POSITIVE_INFINITY) {
       this.wakeMs = dueMs;
@@ -99,30 +71,11 @@ export class BatchServing implements ServingPolicy {
     }
     while (this.#batch.length < limits.maxNumSeqs) {
       const row = queue.peek();
-      if (row === -1 || !this.#cache.tryReserve(row)) break;
+      if (row === -1 || !cache.tryReserve(row)) break;
       queue.remove(row);
-      this.#numWaitingTokens -= this.#cache.needOf(row);
+      this.#numWaitingTokens -= cache.needOf(row);
       this.#batch.push(row);
     }
-    this.#numRunning = this.#batch.length;
-    this.#numHeld = this.#cache.numHeld;
-  }
-
-  /** The prompts of the batch come first, all of them. */
-  #planPrompts(): void {
-    const { table, limits } = this.#parts;
-    for (const row of this.#batch)
-      if (row !== -1 && table.numComputed[row]! < table.numPromptTokens[row]!)
-        planRow(this.#plan, row, table, limits);
-  }
-
-  #planDraws(): void {
-    for (const row of this.#batch)
-      if (row !== -1) planRow(this.#plan, row, this.#parts.table, this.#parts.limits);
-  }
-
-  #endBatch(): void {
-    this.#batch.length = 0;
-    this.#numHeld = 0;
+    this.#numHeld = cache.numHeld;
   }
 }

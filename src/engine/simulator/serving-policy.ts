@@ -1,6 +1,4 @@
-import type { SchedulerLimits, StepPlan } from "../scheduler.ts";
-import type { SchedulingPolicy } from "../scheduling-policy.ts";
-import type { SequenceTable } from "../sequence-table.ts";
+import type { StepPlan } from "../scheduler.ts";
 
 /** Totals of what a policy did; 0 for what it does not know. */
 export interface ServingTotals {
@@ -39,21 +37,3 @@ export interface ServingPolicy {
   /** Ends a sequence, waiting or running, and gives its row back. */
   remove(row: number): void;
 }
-
-/** What the baselines are made of. */
-export interface BaselineParts {
-  readonly limits: SchedulerLimits;
-  readonly table: SequenceTable;
-  readonly queue: SchedulingPolicy;
-  /** Tokens that the KV cache holds. */
-  readonly numCacheTokens: number;
-}
-
-/** None of what only the paged policy counts. */
-export const noTotals: ServingTotals = {
-  numPreemptions: 0,
-  numLostTokens: 0,
-  numSwappedBlocks: 0,
-  numQueriedTokens: 0,
-  numHitTokens: 0,
-};

@@ -19,20 +19,18 @@ const costs: StepCostsFile = {
   kind: "step-costs",
   version: 1,
   model: "m",
-  isa: "avx2",
-  numThreads: 1,
-  activations: "f32",
-  kvDtype: "f16",
+  measured: "by hand",
   maxModelLen: 2048,
   blockSize: 32,
   blockBytes: 65_536,
   numKvBlocks: 100,
   costs: {
     fixedMs: 1,
-    perPrefillTokenMs: 1,
-    perSequenceMs: 1,
-    perContextTokenMs: 0,
+    tokens: [{ above: 0, perUnitMs: 1 }],
+    perSequenceMs: 0,
+    context: [{ above: 0, perUnitMs: 0 }],
     perPrefillPairMs: 0,
+    requestMs: 0,
   },
   meanError: 0,
   maxError: 0,
@@ -69,6 +67,14 @@ test("sizes come from the calibration where no flag gives them, and bound the co
   expect(contextOf(usual!, costs)).toBe(2048);
   expect(simulationSettingsOf(small!, costs, targets)).toMatchObject({ numBlocks: 4, numHostBlocks: 16 });
   expect(contextOf(small!, costs)).toBe(128);
+});
+
+test("where a block's bytes are not known, sizes in bytes are refused and counts are not", () => {
+  const unknown = { ...costs, blockBytes: null };
+  const settingsOf = (text: string): unknown => simulationSettingsOf(read([], [text])[0]!, unknown, targets);
+  expect(settingsOf("a=--num-kv-blocks 4")).toMatchObject({ numBlocks: 4, numHostBlocks: 0 });
+  expect(() => settingsOf("a=--kv-cache-memory-bytes 1MiB")).toThrow('--kv-cache-memory-bytes of "a"');
+  expect(() => settingsOf("a=--swap-space 1MiB")).toThrow('--swap-space of "a"');
 });
 
 test("a configuration without name, with an unknown flag or a wrong value is refused by name", () => {

@@ -148,9 +148,10 @@ export function simulationSettingsOf(
     limits: { maxNumSeqs, maxNumBatchedTokens, longPrefillTokenThreshold },
     victims,
     blockSize: costs.blockSize,
-    blockBytes: costs.blockBytes,
+    // Where it is not known, nothing is moved.
+    blockBytes: costs.blockBytes ?? 1,
     numBlocks: numBlocksOf({ name, settings }, costs),
-    numHostBlocks: Math.floor((settings.swapSpace ?? 0) / costs.blockBytes),
+    numHostBlocks: numHostBlocksOf({ name, settings }, costs),
     isPrefixCaching: settings.prefixCaching === "on",
     batchTimeoutMs: settings.batchTimeout,
     admission: {
@@ -178,13 +179,29 @@ function numBlocksOf({ name, settings }: Configuration, costs: StepCostsFile): n
     );
   }
   if (kvCacheMemory === undefined) return numKvBlocks ?? costs.numKvBlocks;
-  const numBlocks = Math.floor(kvCacheMemory / costs.blockBytes);
+  const blockBytes = blockBytesOf(name, "--kv-cache-memory-bytes", costs);
+  const numBlocks = Math.floor(kvCacheMemory / blockBytes);
   if (numBlocks > 0) return numBlocks;
   throw new MillraceError(
     "invalid_option",
     `--kv-cache-memory-bytes of "${name}" is ${formatCount(kvCacheMemory)} bytes; a KV block of this model takes ` +
-      `${formatCount(costs.blockBytes)}. Give more.`,
+      `${formatCount(blockBytes)}. Give more.`,
     { param: "--kv-cache-memory-bytes" },
+  );
+}
+
+function numHostBlocksOf({ name, settings }: Configuration, costs: StepCostsFile): number {
+  const { swapSpace = 0 } = settings;
+  return swapSpace === 0 ? 0 : Math.floor(swapSpace / blockBytesOf(name, "--swap-space", costs));
+}
+
+function blockBytesOf(name: string, flag: string, { blockBytes }: StepCostsFile): number {
+  if (blockBytes !== null) return blockBytes;
+  throw new MillraceError(
+    "invalid_option",
+    `${flag} of "${name}" is given in bytes, but step costs from a load test do not say how many a KV block takes. ` +
+      "Give --num-kv-blocks instead, or costs from --calibrate.",
+    { param: flag },
   );
 }
 

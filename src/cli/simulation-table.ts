@@ -1,5 +1,6 @@
 import { formatBytes, formatCount } from "../base/units.ts";
 import type { SimulationResult } from "../engine/simulator/simulation-record.ts";
+import type { CostPiece } from "../engine/simulator/step-cost-model.ts";
 import type { SampleSummary } from "../engine/simulator/weighted-samples.ts";
 import type { StepCostsFile } from "./step-costs-file.ts";
 import { formatTable } from "./terminal.ts";
@@ -79,17 +80,24 @@ function percent(part: number, whole: number): string {
 
 /** What a calibration found, for people. */
 export function costLines(file: StepCostsFile): string[] {
-  const { costs, steps, meanError, maxError } = file;
+  const { costs, steps, meanError, maxError, blockBytes } = file;
   const microseconds = (ms: number): string => `${(ms * 1000).toPrecision(3)} µs`;
+  const line = (label: string, ms: number): string => `  ${label.padEnd(34)}${microseconds(ms)}`;
+  const pieceLines = (label: string, pieces: readonly CostPiece[]): string[] =>
+    pieces.map(({ above, perUnitMs }) =>
+      line(above === 0 ? label : `${label} above ${formatCount(above)}`, perUnitMs),
+    );
+  const block = blockBytes === null ? "" : `, ${formatBytes(blockBytes)} each`;
   return [
-    `Step costs of ${file.model} on ${file.isa}, ${file.numThreads} threads, activations ${file.activations}, KV ${file.kvDtype}:`,
-    `  each step           ${microseconds(costs.fixedMs)}`,
-    `  prefill token       ${microseconds(costs.perPrefillTokenMs)}`,
-    `  drawing sequence    ${microseconds(costs.perSequenceMs)}`,
-    `  its context token   ${microseconds(costs.perContextTokenMs)}`,
-    `  prefill pair        ${microseconds(costs.perPrefillPairMs)}`,
-    `Residual over ${steps.length} shapes of steps: mean ${percent(meanError, 1)} %, largest ${percent(maxError, 1)} %.`,
-    `KV cache by default: ${formatCount(file.numKvBlocks)} blocks of ${file.blockSize} tokens, ` +
-      `${formatBytes(file.blockBytes)} each; context ${formatCount(file.maxModelLen)} tokens.`,
+    `Step costs of ${file.model}: ${file.measured}.`,
+    line("each step", costs.fixedMs),
+    ...pieceLines("token of a step", costs.tokens),
+    line("sequence that draws", costs.perSequenceMs),
+    ...pieceLines("its context token", costs.context),
+    line("prefill pair", costs.perPrefillPairMs),
+    line("request, outside of steps", costs.requestMs),
+    `Residual over ${steps.length} kinds of steps: mean ${percent(meanError, 1)} %, largest ${percent(maxError, 1)} %.`,
+    `KV cache by default: ${formatCount(file.numKvBlocks)} blocks of ${file.blockSize} tokens${block}; ` +
+      `context ${formatCount(file.maxModelLen)} tokens.`,
   ];
 }

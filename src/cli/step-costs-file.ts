@@ -1,40 +1,45 @@
 import { readFileSync } from "node:fs";
 import { z } from "zod";
 import { MillraceError, messageOf } from "../base/errors.ts";
-import type { EngineOptions } from "../engine/engine-options.ts";
-import { loadEngine } from "../engine/load-engine.ts";
-import { measureSteps } from "../engine/simulator/calibrate.ts";
-import { fitStepCosts } from "../engine/simulator/step-cost-model.ts";
+import { addToShape, emptyShape, stepMs } from "../engine/simulator/step-cost-model.ts";
 
 const cost = z.number().min(0);
 const count = z.number().int().min(1);
+
+/** Pieces of a cost; each begins where the one before ends. */
+const pieces = z
+  .array(z.object({ above: z.number().min(0), perUnitMs: cost }))
+  .min(1)
+  .refine((list) => list.every(({ above }, index) => index === 0 || above > list[index - 1]!.above), {
+    message: "pieces must begin one above the other",
+  })
+  .readonly();
 
 /** What a calibration found: costs of steps, and the sizes that a simulation of the same model needs. */
 const stepCostsSchema = z.object({
   kind: z.literal("step-costs"),
   version: z.literal(1),
   model: z.string(),
-  /** Machine and precision for which the costs hold. */
-  isa: z.string(),
-  numThreads: count,
-  activations: z.string(),
-  kvDtype: z.string(),
+  /** How and on what the times were measured, for people: the costs hold for nothing else. */
+  measured: z.string(),
   maxModelLen: count,
   blockSize: count,
-  /** K and V of all layers of one block. */
-  blockBytes: count,
-  /** Blocks that the engine took without being told a size. */
+  /** K and V of all layers of one block; null where it is not known, as from a load test. */
+  blockBytes: count.nullable(),
+  /** Blocks of the KV cache that was measured. */
   numKvBlocks: count,
   costs: z.object({
     fixedMs: cost,
-    perPrefillTokenMs: cost,
+    tokens: pieces,
     perSequenceMs: cost,
-    perContextTokenMs: cost,
+    context: pieces,
     perPrefillPairMs: cost,
+    requestMs: cost,
   }),
   /** Of the fit on its own steps: mean and largest |predicted − measured| / measured. */
   meanError: cost,
   maxError: cost,
+  /** What the costs were fitted to. */
   steps: z.array(
     z.object({
       shape: z.object({
@@ -44,12 +49,13 @@ const stepCostsSchema = z.object({
         numPrefillPairs: z.number(),
       }),
       timeMs: z.number(),
+      isRequest: z.boolean(),
     }),
   ),
 });
 export type StepCostsFile = z.infer<typeof stepCostsSchema>;
 
-/** Reads what `--calibrate --out` wrote. Errors: `file_not_found`, `invalid_data_file`. */
+/** Reads what `--out` wrote. Errors: `file_not_found`, `invalid_data_file`. */
 export function readStepCosts(file: string): StepCostsFile {
   let text: string;
   try {
@@ -62,17 +68,13 @@ export function readStepCosts(file: string): StepCostsFile {
     );
   }
   const parsed = stepCostsSchema.safeParse(parseJson(text));
-  if (!parsed.success || parsed.data.costs.fixedMs + parsed.data.costs.perSequenceMs === 0) {
-    const problem = parsed.error?.issues[0];
-    const place =
-      problem === undefined ? "a step costs nothing" : `${problem.path.join(".")}: ${problem.message}`;
-    throw new MillraceError(
-      "invalid_data_file",
-      `${file} holds no step costs of this version (${place}). Make it anew with millrace simulate --calibrate MODEL --out ${file}.`,
-      { param: "--costs" },
-    );
-  }
-  return parsed.data;
+  const problem = parsed.success ? faultOf(parsed.data) : textOf(parsed.error.issues[0]!);
+  if (problem === null) return parsed.data!;
+  throw new MillraceError(
+    "invalid_data_file",
+    `${file} holds no step costs of this version (${problem}). Make it anew with millrace simulate --calibrate MODEL --out ${file}.`,
+    { param: "--costs" },
+  );
 }
 
 /** Undefined for what is no JSON. */
@@ -84,35 +86,13 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** Runs the real engine in process on a grid of step shapes and fits the costs. */
-export async function calibrate(
-  model: string,
-  options: EngineOptions,
-  budgetMs: number,
-): Promise<StepCostsFile> {
-  const engine = await loadEngine(options);
-  try {
-    const { info } = engine;
-    const steps = await measureSteps(engine, budgetMs);
-    const fit = fitStepCosts(steps);
-    return {
-      kind: "step-costs",
-      version: 1,
-      model,
-      isa: info.isa,
-      numThreads: info.numThreads,
-      activations: info.activations,
-      kvDtype: info.kvDtype,
-      maxModelLen: info.maxModelLen,
-      blockSize: info.blockSize,
-      blockBytes: Math.round(info.memory.kvCache / info.numTotalBlocks),
-      numKvBlocks: info.numTotalBlocks,
-      costs: fit.model,
-      meanError: fit.meanError,
-      maxError: fit.maxError,
-      steps,
-    };
-  } finally {
-    await engine.close();
-  }
+function textOf({ path, message }: z.core.$ZodIssue): string {
+  return path.length === 0 ? message : `${path.join(".")}: ${message}`;
+}
+
+/** Time must go on in every step. */
+function faultOf({ costs }: StepCostsFile): string | null {
+  const smallest = emptyShape();
+  addToShape(smallest, 0, 1, 1);
+  return stepMs(costs, smallest) > 0 ? null : "a step of one token costs nothing";
 }

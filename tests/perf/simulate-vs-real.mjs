@@ -1,136 +1,253 @@
-// Replays the beginning of a trace through the real engine, in process and with its arrival times, and through the
-// simulator with costs measured just before on the same engine; prints both and the ratio of their medians. Ends with
-// exit code 1 where the median TTFT or ITL is more than 15 % off.
+// Replays a part of a trace through the real thing and through `millrace simulate`, several times and at several loads, and
+// prints how far the simulated medians of TTFT and ITL are off. Ends with exit code 1 where the middle one of the
+// rounds is more than 15 % off.
 //
-//   node tests/perf/simulate-vs-real.mjs TRACE [--model models/pebble/model] [--seconds 60] [--speed 1]
+//   node tests/perf/simulate-vs-real.mjs TRACE [--against server|engine] [--model models/pebble/model]
+//     [--from 600] [--seconds 60] [--speeds 0.25,1] [--rounds 3] [--keep FOLDER]
 //
-// Takes --seconds of real time and as long again at most for the calibration. Needs an otherwise idle machine.
-import { readFileSync } from "node:fs";
+// server: `millrace serve` as a process of its own, requests over HTTP by the client of `millrace bench`; step costs from
+//         three runs of `millrace bench` (--calibrate-from).
+// engine: in process; step costs by --calibrate.
+//
+// Costs are measured once, before, on requests of their own; nothing of a replay goes into them. Takes rounds × loads ×
+// seconds and about a minute more. A round in which other processes took more than 5 % of the machine does not count.
+// Linux only.
+import { execFile } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
+import { parseArgs, promisify } from "node:util";
+import { measureRequest } from "../../dist/bench/measure-request.js";
+import { ServerLauncher } from "../../dist/cli/server-launcher.js";
+import { createConnectionPool } from "../../dist/client/completion-stream.js";
 import { defaultEngineOptions } from "../../dist/engine/engine-options.js";
 import { createInProcessClient } from "../../dist/engine/in-process-client.js";
 import { loadEngine } from "../../dist/engine/load-engine.js";
-import { measureSteps } from "../../dist/engine/simulator/calibrate.js";
 import { selectRequests } from "../../dist/engine/simulator/select-requests.js";
-import { simulate } from "../../dist/engine/simulator/simulate.js";
-import { fitStepCosts } from "../../dist/engine/simulator/step-cost-model.js";
 import { parseTrace } from "../../dist/engine/simulator/trace.js";
 import { WeightedSamples } from "../../dist/engine/simulator/weighted-samples.js";
 import { defaultSampling } from "../../dist/protocol/sampling-params.js";
+import { watchOthers } from "./machine-load.mjs";
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
+const main = path.join(root, "dist/cli/main.js");
 const maxError = 0.15;
-const calibrationMs = 20_000;
+const maxOthers = 0.05;
+const points = ["p50", "p90", "p99"];
+/** Loads of the server's calibration: prompt lengths, and how many requests are in flight. */
+const calibrationRuns = [
+  { inputTokens: 32, concurrency: "1,2,4,8,16,32" },
+  { inputTokens: 512, concurrency: "1,2,4,16" },
+  { inputTokens: 1536, concurrency: "1,4,16" },
+];
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
+    against: { type: "string", default: "server" },
     model: { type: "string", default: path.join(root, "models/pebble/model") },
+    from: { type: "string", default: "600" },
     seconds: { type: "string", default: "60" },
-    speed: { type: "string", default: "1" },
+    speeds: { type: "string", default: "0.25,1" },
+    rounds: { type: "string", default: "3" },
+    keep: { type: "string" },
   },
 });
 const [trace] = positionals;
-if (trace === undefined) {
+if (trace === undefined || !["server", "engine"].includes(values.against)) {
   console.error("usage: simulate-vs-real.mjs TRACE (see the head of this file)");
   process.exit(2);
 }
-const speed = Number(values.speed);
+const speeds = values.speeds.split(",").map(Number);
+const folder = values.keep ?? mkdtempSync(path.join(os.tmpdir(), "millrace-simulate-"));
+mkdirSync(folder, { recursive: true });
 
-/** Random ids, so that no two prompts share a beginning: the trace says nothing of shared ones. */
-function randomPrompt(length, vocabSize) {
-  return Int32Array.from({ length }, () => Math.floor(Math.random() * vocabSize));
-}
+const sleepUntil = (ms) => new Promise((resolve) => setTimeout(resolve, Math.max(0, ms - performance.now())));
 
-async function replayOne(client, request, index, startMs, record) {
-  const arrivalMs = startMs + request.arrivalMs;
-  await new Promise((resolve) => setTimeout(resolve, Math.max(0, arrivalMs - performance.now())));
-  const outputs = client.generate({
-    requestId: `r${index}`,
-    promptTokenIds: request.promptTokenIds,
-    sampling: { ...defaultSampling, maxTokens: request.numOutputTokens, temperature: 0, ignoreEos: true },
+async function millrace(...args) {
+  const { stdout } = await promisify(execFile)(process.execPath, [main, ...args], {
+    maxBuffer: 2 ** 26,
   });
-  let lastMs = 0;
-  for await (const output of outputs) {
-    const nowMs = performance.now();
-    if (output.newTokenIds.length === 0) continue;
-    if (lastMs === 0) record.ttft.add(nowMs - arrivalMs, 1);
-    else record.itl.add(nowMs - lastMs, 1);
-    lastMs = nowMs;
-  }
-  record.e2e.add(lastMs - arrivalMs, 1);
+  return stdout;
 }
 
-async function replay(client, requests) {
-  const record = { ttft: new WeightedSamples(), itl: new WeightedSamples(), e2e: new WeightedSamples() };
-  const prompts = requests.map((request) => ({
-    ...request,
-    promptTokenIds: randomPrompt(request.numPromptTokens, client.info.vocabSize),
-  }));
-  const startMs = performance.now();
-  await Promise.all(prompts.map((request, index) => replayOne(client, request, index, startMs, record)));
-  return { ttftMs: record.ttft.summary(), itlMs: record.itl.summary(), e2eMs: record.e2e.summary() };
+/** The lines of the trace from a time on, as a file of their own. */
+function writeSlice(fromSeconds) {
+  const [header, ...lines] = readFileSync(trace, "utf8").trim().split(/\r?\n/);
+  const millisecondsOf = (line) => Date.parse(`${line.split(",")[0].slice(0, 23).replace(" ", "T")}Z`);
+  const fromMs = millisecondsOf(lines[0]) + fromSeconds * 1000;
+  const file = path.join(folder, "slice.csv");
+  writeFileSync(file, [header, ...lines.filter((line) => millisecondsOf(line) >= fromMs)].join("\n"));
+  return file;
 }
 
-function settingsOf(info, costs) {
-  const { maxNumSeqs, maxNumBatchedTokens, blockSize, numTotalBlocks: numBlocks } = info;
-  const limits = { maxNumSeqs, maxNumBatchedTokens };
-  return {
-    serving: "continuous",
-    limits: { ...limits, longPrefillTokenThreshold: 0 },
-    victims: "lifo",
-    blockSize,
-    blockBytes: info.memory.kvCache / numBlocks,
-    numBlocks,
-    numHostBlocks: 0,
-    isPrefixCaching: true,
-    batchTimeoutMs: 0,
-    admission: {
-      ...limits,
-      schedulingPolicy: "fcfs",
-      tenantWeights: new Map(),
-      usesPriority: false,
-      maxNumQueuedRequests: 4096,
-      maxNumQueuedTokens: 0,
-      maxNumQueuedRequestsPerTenant: 0,
-    },
-    targets: { ttftMs: 1000, tpotMs: 100, e2eMs: Number.POSITIVE_INFINITY },
-    costs,
+/** Random ids beyond the special ones, so that no two prompts share a beginning: the trace says nothing of shared ones. */
+function randomPrompt(length, vocabSize) {
+  const low = Math.min(200, Math.floor(vocabSize / 4));
+  return Array.from({ length }, () => low + Math.floor(Math.random() * (vocabSize - low)));
+}
+
+/** The engine in this process. */
+async function openEngine() {
+  const engine = await loadEngine(defaultEngineOptions(values.model));
+  const client = createInProcessClient(engine);
+  const send = async (request, index) => {
+    const sentMs = performance.now();
+    const tokenMs = [];
+    for await (const output of client.generate({
+      requestId: `${index}`,
+      promptTokenIds: Int32Array.from(request.prompt),
+      sampling: { ...defaultSampling, maxTokens: request.numOutputTokens, temperature: 0, ignoreEos: true },
+    })) {
+      if (output.newTokenIds.length > 0) tokenMs.push(performance.now());
+    }
+    return { sentMs, tokenMs, isMerged: tokenMs.map(() => false) };
   };
+  const { vocabSize, maxModelLen } = engine.info;
+  const calibrate = (out) =>
+    millrace("simulate", "--calibrate", values.model, "--calibration-time", "30", "--out", out);
+  return { vocabSize, maxModelLen, pids: [], send, calibrate, close: () => client.close() };
 }
 
-const engine = await loadEngine(defaultEngineOptions(values.model));
-const selection = selectRequests(parseTrace(readFileSync(trace, "utf8"), trace), {
-  maxTokens: engine.info.maxModelLen,
-  durationMs: Number(values.seconds) * 1000 * speed,
-  speed,
-  askedTokens: null,
-});
-const { requests, numTooLong, numEmpty } = selection;
-console.log(`${requests.length} requests; left out: ${numTooLong} too long, ${numEmpty} empty`);
+/** A server as a process of its own. */
+async function openServer() {
+  const launcher = new ServerLauncher([values.model], new AbortController().signal);
+  const { url, pid } = await launcher.start();
+  await launcher.ready();
+  const [{ id, max_model_len: maxModelLen }] = (await (await fetch(`${url}/v1/models`)).json()).data;
+  const metrics = await (await fetch(`${url}/metrics`)).text();
+  const numBlocks = /^vllm:cache_config_info\{.*num_gpu_blocks="(\d+)"/m.exec(metrics)[1];
+  const pool = createConnectionPool(1024);
+  const target = { endpoint: { url }, model: id, pool };
+  const send = async ({ prompt, numOutputTokens }, index) => {
+    const plan = { index, prompt, outputTokens: numOutputTokens, originMs: 0 };
+    const { sentMs, chunkMs, coalesced, error } = await measureRequest(target, plan);
+    if (error !== null) throw new Error(error);
+    return { sentMs, tokenMs: chunkMs, isMerged: coalesced };
+  };
+  const calibrate = async (out) => {
+    const runs = [];
+    for (const { inputTokens, concurrency } of calibrationRuns) {
+      const run = path.join(folder, `bench-${inputTokens}`);
+      const load = ["--input-tokens", `${inputTokens}`, "--concurrency", concurrency, "--warmup", "40"];
+      await millrace("bench", url, ...load, "--out", run);
+      runs.push("--calibrate-from", run);
+    }
+    const sizes = ["--max-model-len", `${maxModelLen}`, "--num-kv-blocks", numBlocks];
+    return millrace("simulate", ...runs, ...sizes, "--out", out);
+  };
+  const close = async () => {
+    await pool.destroy();
+    await launcher.stop();
+  };
+  const { vocab_size: vocabSize } = JSON.parse(readFileSync(path.join(values.model, "config.json"), "utf8"));
+  return { vocabSize, maxModelLen, pids: [pid], send, calibrate, close };
+}
 
-const fit = fitStepCosts(await measureSteps(engine, calibrationMs));
+/** Sends requests at their times; samples of TTFT and ITL. Tokens that came in one read have no gap. */
+async function replay(target, requests) {
+  const ttft = new WeightedSamples();
+  const itl = new WeightedSamples();
+  const prepared = requests.map((request) => ({
+    ...request,
+    prompt: randomPrompt(request.numPromptTokens, target.vocabSize),
+  }));
+  const startMs = performance.now() + 100;
+  const watch = watchOthers(target.pids);
+  const late = await Promise.all(
+    prepared.map(async (request, index) => {
+      const plannedMs = startMs + request.arrivalMs;
+      await sleepUntil(plannedMs);
+      const { sentMs, tokenMs, isMerged } = await target.send(request, index);
+      ttft.add(tokenMs[0] - plannedMs, 1);
+      for (const [at, ms] of tokenMs.entries()) if (at > 0 && !isMerged[at]) itl.add(ms - tokenMs[at - 1], 1);
+      return sentMs - plannedMs;
+    }),
+  );
+  const lateMs = late.toSorted((a, b) => a - b)[late.length >> 1];
+  return { ttftMs: ttft.summary(), itlMs: itl.summary(), lateMs, others: watch() };
+}
+
+async function simulated(slice, costs, speed) {
+  const load = ["--duration", `${Number(values.seconds) * speed}`, "--speed", `${speed}`];
+  const text = await millrace(
+    "simulate",
+    slice,
+    "--costs",
+    costs,
+    "--serving",
+    "continuous",
+    "--json",
+    ...load,
+  );
+  const record = JSON.parse(text);
+  return { ...record.configurations[0].result, trace: record.trace };
+}
+
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
-console.log("costs", fit.model, `residual: mean ${percent(fit.meanError)}, largest ${percent(fit.maxError)}`);
+const signed = (share) => `${share < 0 ? "−" : "+"}${percent(Math.abs(share))}`;
 
-const client = createInProcessClient(engine);
-const real = await replay(client, requests);
-await client.close();
-const started = performance.now();
-const simulated = simulate(requests, settingsOf(engine.info, fit.model));
-console.log(`simulated in ${((performance.now() - started) / 1000).toFixed(2)} s`);
-console.log(`busy in the simulation: ${percent(simulated.busyMs / simulated.durationMs)}`);
-
-let isClose = true;
-for (const name of ["ttftMs", "itlMs", "e2eMs"]) {
-  for (const point of ["p50", "p90", "p99"]) {
-    const ratio = simulated[name][point] / real[name][point];
-    const pair = `real ${real[name][point].toFixed(2)}, simulated ${simulated[name][point].toFixed(2)}`;
-    console.log(`${name} ${point}: ${pair}, ratio ${ratio.toFixed(3)}`);
-    if (point === "p50" && name !== "e2eMs" && Math.abs(ratio - 1) > maxError) isClose = false;
+/** One load, several rounds; the errors of the medians over the rounds that count. */
+async function compare(target, slice, costs, speed) {
+  const { requests } = selectRequests(parseTrace(readFileSync(slice, "utf8"), slice), {
+    maxTokens: target.maxModelLen,
+    durationMs: Number(values.seconds) * 1000 * speed,
+    speed,
+    askedTokens: null,
+  });
+  const foreseen = await simulated(slice, costs, speed);
+  const { numTooLong, numEmpty } = foreseen.trace;
+  console.log(
+    `\nspeed ${speed}: ${requests.length} requests; left out: ${numTooLong} too long, ${numEmpty} empty; busy ` +
+      `${percent(foreseen.busyMs / foreseen.durationMs)}, ${foreseen.meanSequences.toFixed(1)} sequences in a step`,
+  );
+  const errors = { ttftMs: [], itlMs: [] };
+  for (let round = 0; round < Number(values.rounds); round += 1) {
+    const real = await replay(target, requests);
+    const isUndisturbed = real.others <= maxOthers;
+    const cells = Object.keys(errors).flatMap((name) =>
+      points.map((point) => {
+        const error = foreseen[name][point] / real[name][point] - 1;
+        if (point === "p50" && isUndisturbed) errors[name].push(error);
+        return `${name} ${point} ${foreseen[name][point].toFixed(2)} for ${real[name][point].toFixed(2)} (${signed(error)})`;
+      }),
+    );
+    const state = isUndisturbed ? "" : ", does not count";
+    console.log(
+      `  others ${percent(real.others)}${state}, sent ${real.lateMs.toFixed(2)} ms late: ${cells.join("; ")}`,
+    );
   }
+  return Object.entries(errors).map(([name, list]) => verdict(`speed ${speed} ${name} p50`, list));
 }
-console.log(isClose ? "within 15 %" : "more than 15 % off");
+
+function verdict(label, errors) {
+  if (errors.length === 0) {
+    console.log(`${label}: no round was undisturbed`);
+    return false;
+  }
+  const sorted = errors.toSorted((a, b) => a - b);
+  const middle = sorted[sorted.length >> 1];
+  console.log(
+    `${label}: ${signed(middle)}, from ${signed(sorted[0])} to ${signed(sorted.at(-1))} over ${sorted.length} rounds`,
+  );
+  return Math.abs(middle) <= maxError;
+}
+
+const slice = writeSlice(Number(values.from));
+const costs = path.join(folder, "costs.json");
+const target = values.against === "engine" ? await openEngine() : await openServer();
+let verdicts = [];
+try {
+  const watch = watchOthers(target.pids);
+  process.stdout.write(await target.calibrate(costs));
+  // The calibration's own processes count as others here.
+  console.log(`Others and the calibration itself: ${percent(watch())} of the machine.`);
+  for (const speed of speeds) verdicts = [...verdicts, ...(await compare(target, slice, costs, speed))];
+} finally {
+  await target.close();
+  if (values.keep === undefined) rmSync(folder, { recursive: true, force: true });
+}
+const isClose = verdicts.every(Boolean);
+console.log(isClose ? "\nwithin 15 %" : "\nmore than 15 % off");
 process.exitCode = isClose ? 0 : 1;

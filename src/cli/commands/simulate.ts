@@ -4,7 +4,7 @@ import { z } from "zod";
 import { MillraceError } from "../../base/errors.ts";
 import { formatCount, formatDuration } from "../../base/units.ts";
 import { writeFileAtomically } from "../../base/write-file.ts";
-import { type Component, field, resolveComponent } from "../../config/component.ts";
+import { type Component, field, resolveComponent, type Values } from "../../config/component.ts";
 import { engineSettings, precisionSettings, schedulerSettings } from "../../config/engine-settings.ts";
 import { integer, real } from "../../config/value-schemas.ts";
 import type { EngineOptions } from "../../engine/engine-options.ts";
@@ -22,7 +22,9 @@ import {
   simulationSettingsOf,
 } from "../simulation-settings.ts";
 import { costLines, type NamedResult, simulationTable } from "../simulation-table.ts";
-import { calibrate, readStepCosts, type StepCostsFile } from "../step-costs-file.ts";
+import { readStepCosts, type StepCostsFile } from "../step-costs-file.ts";
+import { blindSpots, type ServerSizes, stepCostsFromBench } from "../step-costs-from-bench.ts";
+import { stepCostsFromEngine } from "../step-costs-from-engine.ts";
 import { printLine, printNote } from "../terminal.ts";
 
 const targetNames = { ttft: "ttftMs", tpot: "tpotMs", e2e: "e2eMs" } as const;
@@ -72,16 +74,22 @@ const own = {
 } satisfies Component;
 
 const costSettings = {
-  costs: field("--costs <file>", z.string().optional(), "step costs from --calibrate --out"),
+  costs: field("--costs <file>", z.string().optional(), "step costs that --out wrote"),
   calibrate: field(
     "--calibrate <model>",
     z.string().optional(),
-    "measure the steps of this model here and now, in its own engine",
+    "measure the steps of this model here and now, in its own engine without a server",
   ),
-  out: field("--out <file>", z.string().optional(), "where --calibrate writes the costs"),
+  calibrateFrom: field(
+    "--calibrate-from <folder>",
+    z.array(z.string()).default([]),
+    "find the step costs of a server in what millrace bench --out wrote of it; may be repeated. Needs the server's " +
+      "--max-model-len and --num-kv-blocks",
+  ),
+  out: field("--out <file>", z.string().optional(), "where the step costs are written"),
   calibrationTime: field(
     "--calibration-time <seconds>",
-    integer(1, 3600).default(10),
+    integer(1, 3600).default(20),
     "about how long --calibrate measures; large shapes are left out where they take longer",
   ),
 } satisfies Component;
@@ -100,6 +108,7 @@ Flags under "Configuration" hold for every configuration; those inside --config 
 
 Examples:
   millrace simulate --calibrate ./model --out costs.json
+  millrace simulate --calibrate-from ./load --max-model-len 2k --num-kv-blocks 8192 --out costs.json
   millrace simulate trace.csv --costs costs.json
   millrace simulate trace.csv --costs costs.json --speed 4 --kv-cache-memory-bytes 64MiB
   millrace simulate trace.csv --costs costs.json --config "now=" --config "small steps=--max-num-batched-tokens 256"`;
@@ -144,53 +153,81 @@ async function runSimulate(trace: string | undefined, _options: unknown, command
   else printResults(selection, results, file, performance.now() - startMs);
 }
 
+/** Mean residual above which costs are not to be trusted. */
+const maxMeanError = 0.25;
+
+type CostSettings = Values<typeof costSettings>;
+
 function checkSources(
   trace: string | undefined,
-  {
-    costs,
-    calibrate: model,
-    out,
-  }: { costs?: string | undefined; calibrate?: string | undefined; out?: string | undefined },
+  { costs, calibrate, calibrateFrom, out }: CostSettings,
 ): void {
+  const sources = [
+    ...(costs === undefined ? [] : ["--costs"]),
+    ...(calibrate === undefined ? [] : ["--calibrate"]),
+    ...(calibrateFrom.length === 0 ? [] : ["--calibrate-from"]),
+  ];
   const refuse = (message: string, param: string): never => {
     throw new MillraceError("invalid_option", message, { param });
   };
-  if ((costs === undefined) === (model === undefined)) {
-    const seen =
-      costs === undefined
-        ? "Neither --costs nor --calibrate is given"
-        : "--costs and --calibrate are both given";
+  if (sources.length !== 1) {
+    const seen = sources.length === 0 ? "None of them is given" : `Here are ${sources.join(" and ")}`;
     refuse(
-      `${seen}; a simulation needs the step costs of one model. Give --costs FILE, or --calibrate MODEL.`,
+      "A simulation needs the step costs of one model: --costs FILE, --calibrate MODEL or --calibrate-from FOLDER. " +
+        `${seen}. Give one.`,
       "--costs",
     );
   }
-  if (out !== undefined && model === undefined)
-    refuse(
-      "--out is given without --calibrate, which is what it keeps. Give both, or leave --out out.",
-      "--out",
-    );
-  if (trace === undefined && model === undefined)
-    refuse("There is no trace to simulate. Give a file, or --calibrate MODEL alone to measure.", "trace");
+  if (costs === undefined) return;
+  if (out !== undefined)
+    refuse("--out is given with --costs, which is such a file already. Leave one of them out.", "--out");
+  if (trace === undefined) refuse("There is no trace to simulate with --costs. Give a file.", "trace");
 }
 
-async function costsOf(
-  command: Command,
-  { costs, calibrate: model, out, calibrationTime }: ReturnType<typeof readSettings<typeof costSettings>>,
-): Promise<StepCostsFile> {
-  if (model === undefined) return readStepCosts(costs!);
-  const precision = readSettings(command, enginePrecision);
-  printNote(`Measuring steps of ${model} (about ${calibrationTime} s at most)`);
-  const file = await calibrate(model, calibrationOptions(model, precision), calibrationTime * 1000);
-  if (out !== undefined) writeFileAtomically(out, `${JSON.stringify(file, null, 2)}\n`);
+async function costsOf(command: Command, settings: CostSettings): Promise<StepCostsFile> {
+  if (settings.costs !== undefined) return readStepCosts(settings.costs);
+  const file = await measureCosts(command, settings);
+  if (file.meanError > maxMeanError)
+    printNote(
+      `The steps are ${Math.round(100 * file.meanError)} % off their costs on average: something else used the machine. Measure again.`,
+    );
+  if (settings.out !== undefined) writeFileAtomically(settings.out, `${JSON.stringify(file, null, 2)}\n`);
   return file;
 }
 
+async function measureCosts(
+  command: Command,
+  { calibrate: model, calibrateFrom: folders, calibrationTime }: CostSettings,
+): Promise<StepCostsFile> {
+  if (model === undefined) {
+    const file = stepCostsFromBench(folders, serverSizes(command));
+    for (const spot of blindSpots(file)) printNote(spot);
+    return file;
+  }
+  printNote(`Measuring steps of ${model} (about ${calibrationTime} s at most)`);
+  const options = calibrationOptions(model, readSettings(command, enginePrecision));
+  return stepCostsFromEngine(model, options, calibrationTime * 1000);
+}
+
+/** What the records of a load test do not tell of the server. */
+function serverSizes(command: Command): ServerSizes {
+  const { maxModelLen, numKvBlocks, maxNumBatchedTokens } = readSettings(command, configurationSettings);
+  if (typeof maxModelLen === "number" && numKvBlocks !== undefined)
+    return { maxModelLen, numKvBlocks, maxNumBatchedTokens };
+  const [missing, place] =
+    typeof maxModelLen === "number"
+      ? ["--num-kv-blocks", "num_gpu_blocks of vllm:cache_config_info at its /metrics"]
+      : ["--max-model-len", "max_model_len at its /v1/models"];
+  throw new MillraceError(
+    "invalid_option",
+    `--calibrate-from is given without ${missing}, a number that the records of a load test do not hold. Give what the ` +
+      `server had: ${place}.`,
+    { param: missing },
+  );
+}
+
 /** The defaults of `serve`, so that the KV cache found is the one that serve would take. */
-function calibrationOptions(
-  model: string,
-  precision: ReturnType<typeof readSettings<typeof enginePrecision>>,
-): EngineOptions {
+function calibrationOptions(model: string, precision: Values<typeof enginePrecision>): EngineOptions {
   return engineOptionsOf(model, { ...resolveComponent(engineSettings, {}, {}), ...precision });
 }
 
@@ -237,14 +274,13 @@ function printResults(
   file: StepCostsFile,
   timeMs: number,
 ): void {
-  const { model, isa, numThreads } = file;
   const leftOut = [
     ...(numTooLong === 0 ? [] : [`${formatCount(numTooLong)} too long for the smallest configuration`]),
     ...(numEmpty === 0 ? [] : [`${formatCount(numEmpty)} without prompt or output`]),
   ];
   printLine(
     `${formatCount(requests.length)} requests over ${formatDuration(requests.at(-1)!.arrivalMs)}` +
-      `${leftOut.length === 0 ? "" : `; left out: ${leftOut.join(", ")}`}. Costs of ${model} on ${isa}, ${numThreads} threads.`,
+      `${leftOut.length === 0 ? "" : `; left out: ${leftOut.join(", ")}`}. Costs of ${file.model}: ${file.measured}.`,
   );
   printLine("");
   printLine(simulationTable(results));

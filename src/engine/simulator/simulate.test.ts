@@ -11,10 +11,11 @@ const servings: readonly ServingName[] = ["continuous", "contiguous", "dynamic",
 /** A step takes 1 ms, a prefill token 0.1 ms, a drawing sequence 0.5 ms. */
 const costs: StepCostModel = {
   fixedMs: 1,
-  perPrefillTokenMs: 0.1,
-  perSequenceMs: 0.5,
-  perContextTokenMs: 0,
+  tokens: [{ above: 0, perUnitMs: 0.1 }],
+  perSequenceMs: 0.4,
+  context: [{ above: 0, perUnitMs: 0 }],
   perPrefillPairMs: 0,
+  requestMs: 0,
 };
 
 interface Knobs {
@@ -27,6 +28,7 @@ interface Knobs {
   readonly maxNumQueuedRequests?: number;
   readonly batchTimeoutMs?: number;
   readonly isPrefixCaching?: boolean;
+  readonly costs?: StepCostModel;
 }
 
 function settings(knobs: Knobs = {}): SimulationSettings {
@@ -52,7 +54,7 @@ function settings(knobs: Knobs = {}): SimulationSettings {
       maxNumQueuedRequestsPerTenant: 0,
     },
     targets: { ttftMs: 10, tpotMs: 5, e2eMs: Infinity },
-    costs,
+    costs: knobs.costs ?? costs,
   };
 }
 
@@ -203,6 +205,15 @@ describe("figures of a run", () => {
     const result = simulate([request(), request({ arrivalMs: 100 })], settings());
     expect(result.durationMs).toBeCloseTo(105.5, 9);
     expect(result.busyMs).toBeCloseTo(11, 9);
+  });
+
+  test("what a request takes outside of steps comes before its first token, and no step waits for it", () => {
+    const late = settings({ costs: { ...costs, requestMs: 4 } });
+    const result = simulate([request(), request({ arrivalMs: 1 })], late);
+    // The engine hears of the second at 5, in the first one's first step, which ends at 6.5; both draw at 9.5.
+    expect(result.ttftMs!.p50).toBeCloseTo((6.5 + 8.5) / 2, 9);
+    expect(result.ttftMs!.max).toBeCloseTo(8.5, 9);
+    expect(result.busyMs).toBeCloseTo(result.durationMs - 4, 9);
   });
 
   test("a shared prefix is computed once for all", () => {

@@ -8,7 +8,7 @@ import { createServing, type ServingSettings } from "./create-serving.ts";
 import { ownToken, PromptMaker } from "./prompt-maker.ts";
 import type { ServingPolicy } from "./serving-policy.ts";
 import { type GoodputTargets, SimulationRecord, type SimulationResult } from "./simulation-record.ts";
-import { measureShape, type StepCostModel, type StepShape, stepMs } from "./step-cost-model.ts";
+import { emptyShape, measureShape, type StepCostModel, type StepShape, stepMs } from "./step-cost-model.ts";
 import type { TraceRequest } from "./trace.ts";
 
 /** One configuration of a simulated engine. */
@@ -47,12 +47,7 @@ class SimulatedEngine {
   readonly #serving: ServingPolicy;
   readonly #prompts = new PromptMaker();
   readonly #record: SimulationRecord;
-  readonly #shape: StepShape = {
-    numPrefillTokens: 0,
-    numSequences: 0,
-    numContextTokens: 0,
-    numPrefillPairs: 0,
-  };
+  readonly #shape: StepShape = emptyShape();
   readonly #expired = new Int32Array(16);
   /** Rows that drew their last token in this step. */
   readonly #ended: number[] = [];
@@ -89,21 +84,23 @@ class SimulatedEngine {
     return this.#record.result(this.#serving.totals);
   }
 
+  /** When the engine hears of the next request. */
   #nextArrivalMs(): number {
-    return this.#requests[this.#nextRequest]?.arrivalMs ?? Number.POSITIVE_INFINITY;
+    const next = this.#requests[this.#nextRequest];
+    return next === undefined ? Number.POSITIVE_INFINITY : next.arrivalMs + this.#settings.costs.requestMs;
   }
 
   /** What has come while the last step ran is admitted before the next one, as the engine does. */
   #admitArrived(): void {
     while (this.#nextArrivalMs() <= this.#nowMs) {
-      this.#admit(this.#nextRequest);
+      this.#admit(this.#nextRequest, this.#nextArrivalMs());
       this.#nextRequest += 1;
     }
   }
 
-  #admit(index: number): void {
+  #admit(index: number, arrivalMs: number): void {
     const request = this.#requests[index]!;
-    const { numPromptTokens, scheduling, arrivalMs } = request;
+    const { numPromptTokens, scheduling } = request;
     const arrival: Arrival = { numPromptTokens, scheduling, arrivalMs };
     try {
       this.#admission.check(arrival, this.#serving, this.#nowMs);

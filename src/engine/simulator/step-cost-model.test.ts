@@ -1,18 +1,8 @@
-import fc from "fast-check";
 import { expect, test } from "vitest";
-import { solveNonNegative } from "./least-squares.ts";
-import { addToShape, fitStepCosts, type StepCostModel, type StepShape, stepMs } from "./step-cost-model.ts";
-
-const model: StepCostModel = {
-  fixedMs: 0.4,
-  perPrefillTokenMs: 0.031,
-  perSequenceMs: 0.05,
-  perContextTokenMs: 0.0002,
-  perPrefillPairMs: 0.000_004,
-};
+import { addToShape, emptyShape, type StepShape, stepMs } from "./step-cost-model.ts";
 
 function shapeOf(parts: readonly (readonly [first: number, count: number, target: number])[]): StepShape {
-  const shape = { numPrefillTokens: 0, numSequences: 0, numContextTokens: 0, numPrefillPairs: 0 };
+  const shape = emptyShape();
   for (const [first, count, target] of parts) addToShape(shape, first, count, target);
   return shape;
 }
@@ -39,46 +29,24 @@ test("a shape counts the token that draws as a sequence and pairs every other wi
   });
 });
 
-test("a fit finds the costs that the steps were made with", () => {
-  const shapes = [
-    ...[1, 4, 16, 64].flatMap((count) =>
-      [32, 500].map((length) => shapeOf(Array.from({ length: count }, () => [length - 1, 1, length]))),
-    ),
-    ...[8, 64, 512, 1024].map((count) => shapeOf([[0, count, count]])),
-    shapeOf([
-      [0, 300, 300],
-      [99, 1, 100],
-    ]),
-  ];
-  const fit = fitStepCosts(shapes.map((shape) => ({ shape, timeMs: stepMs(model, shape) })));
-  for (const [name, cost] of Object.entries(model))
-    expect(fit.model[name as keyof StepCostModel] / cost).toBeCloseTo(1, 6);
-  expect(fit.maxError).toBeLessThan(1e-6);
-});
-
-test("least squares keeps the bound and meets the conditions of its minimum", () => {
-  const number = fc.integer({ min: -9, max: 9 });
-  const problems = fc.integer({ min: 1, max: 4 }).chain((columns) =>
-    fc.record({
-      rows: fc.array(fc.array(number, { minLength: columns, maxLength: columns }), {
-        minLength: 1,
-        maxLength: 8,
-      }),
-      seed: fc.array(number, { minLength: 8, maxLength: 8 }),
-    }),
-  );
-  fc.assert(
-    fc.property(problems, ({ rows, seed }) => {
-      const b = rows.map((_, index) => seed[index]!);
-      const x = solveNonNegative(rows, b);
-      const residual = rows.map((row, i) => row.reduce((sum, term, j) => sum + term * x[j]!, 0) - b[i]!);
-      // Karush, Kuhn and Tucker: the gradient is 0 where x is above 0, and never negative.
-      for (const [column, value] of x.entries()) {
-        const gradient = rows.reduce((sum, row, i) => sum + row[column]! * residual[i]!, 0);
-        expect(value).toBeGreaterThanOrEqual(0);
-        expect(gradient).toBeGreaterThan(-1e-6);
-        if (value > 0) expect(Math.abs(gradient)).toBeLessThan(1e-6);
-      }
-    }),
-  );
+test("each piece of a cost holds up to where the next begins", () => {
+  const model = {
+    fixedMs: 2,
+    tokens: [
+      { above: 1, perUnitMs: 0.5 },
+      { above: 4, perUnitMs: 0.25 },
+    ],
+    perSequenceMs: 0,
+    context: [
+      { above: 0, perUnitMs: 0 },
+      { above: 100, perUnitMs: 0.125 },
+    ],
+    perPrefillPairMs: 0,
+    requestMs: 64,
+  };
+  const costOf = (numPrefillTokens: number, numContextTokens: number): number =>
+    stepMs(model, { ...emptyShape(), numPrefillTokens, numSequences: 1, numContextTokens });
+  expect(costOf(0, 1)).toBe(2);
+  expect(costOf(3, 100)).toBe(2 + 3 * 0.5);
+  expect(costOf(7, 116)).toBe(2 + 3 * 0.5 + 4 * 0.25 + 16 * 0.125);
 });

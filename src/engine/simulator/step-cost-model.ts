@@ -1,6 +1,5 @@
 import type { StepPlan } from "../scheduler.ts";
 import type { SequenceTable } from "../sequence-table.ts";
-import { solveNonNegative } from "./least-squares.ts";
 
 /**
  * What a step is made of, as far as its time depends on it. The token after which a sequence draws counts as a
@@ -16,29 +15,26 @@ export interface StepShape {
   numPrefillPairs: number;
 }
 
-/** Milliseconds of a step by what it is made of. */
+/** What a unit costs beyond a number of them, up to where the next piece begins. */
+export interface CostPiece {
+  readonly above: number;
+  readonly perUnitMs: number;
+}
+
+/** Milliseconds by what a step is made of. Pieces are sorted by where they begin. */
 export interface StepCostModel {
   /** Every step: the weights are read once, the batch is built. */
   readonly fixedMs: number;
-  readonly perPrefillTokenMs: number;
+  /** Tokens of the step, prefill and drawing alike: linear layers. Kernels differ by how many there are. */
+  readonly tokens: readonly CostPiece[];
+  /** Beside its token, for a sequence that draws: the head, the sampler, its answer's way out. */
   readonly perSequenceMs: number;
-  /** Attention of the sequences that draw. */
-  readonly perContextTokenMs: number;
+  /** Attention of the sequences that draw, by context tokens: K and V come from caches as long as they fit. */
+  readonly context: readonly CostPiece[];
   /** Attention of prefill. */
   readonly perPrefillPairMs: number;
-}
-
-/** A step that was run and timed. */
-export interface MeasuredStep {
-  readonly shape: Readonly<StepShape>;
-  readonly timeMs: number;
-}
-
-export interface StepCostFit {
-  readonly model: StepCostModel;
-  /** Mean and largest of |predicted − measured| / measured. */
-  readonly meanError: number;
-  readonly maxError: number;
+  /** Outside of steps, for each request: what its way to the engine and its first token's way back take. */
+  readonly requestMs: number;
 }
 
 /** The shape of a planned step, before it is committed. Fills `into`. */
@@ -54,6 +50,10 @@ export function measureShape(plan: StepPlan, table: SequenceTable, into: StepSha
   }
 }
 
+export function emptyShape(): StepShape {
+  return { numPrefillTokens: 0, numSequences: 0, numContextTokens: 0, numPrefillPairs: 0 };
+}
+
 /** Adds `count` tokens of a sequence from position `first` on; it draws if they reach `target`. */
 export function addToShape(shape: StepShape, first: number, count: number, target: number): void {
   const isDrawing = first + count === target;
@@ -65,41 +65,29 @@ export function addToShape(shape: StepShape, first: number, count: number, targe
   shape.numContextTokens += target;
 }
 
+/** Tokens that a step computes. */
+export function numTokensOf(shape: Readonly<StepShape>): number {
+  return shape.numPrefillTokens + shape.numSequences;
+}
+
 export function stepMs(model: StepCostModel, shape: Readonly<StepShape>): number {
   return (
     model.fixedMs +
-    model.perPrefillTokenMs * shape.numPrefillTokens +
+    sumPieces(model.tokens, numTokensOf(shape)) +
     model.perSequenceMs * shape.numSequences +
-    model.perContextTokenMs * shape.numContextTokens +
+    sumPieces(model.context, shape.numContextTokens) +
     model.perPrefillPairMs * shape.numPrefillPairs
   );
 }
 
-/**
- * Fits a model to measured steps by least squares of the relative error, so that a step of one token counts as much as
- * one of two thousand; no cost is below 0.
- */
-export function fitStepCosts(steps: readonly MeasuredStep[]): StepCostFit {
-  const rows = steps.map(({ shape, timeMs }) =>
-    [1, shape.numPrefillTokens, shape.numSequences, shape.numContextTokens, shape.numPrefillPairs].map(
-      (term) => term / timeMs,
-    ),
-  );
-  const costs = solveNonNegative(
-    rows,
-    steps.map(() => 1),
-  );
-  const model: StepCostModel = {
-    fixedMs: costs[0]!,
-    perPrefillTokenMs: costs[1]!,
-    perSequenceMs: costs[2]!,
-    perContextTokenMs: costs[3]!,
-    perPrefillPairMs: costs[4]!,
-  };
-  const errors = steps.map(({ shape, timeMs }) => Math.abs(stepMs(model, shape) / timeMs - 1));
-  return {
-    model,
-    meanError: errors.reduce((sum, error) => sum + error, 0) / errors.length,
-    maxError: Math.max(...errors),
-  };
+function sumPieces(pieces: readonly CostPiece[], count: number): number {
+  let sum = 0;
+  for (let index = 0; index < pieces.length; index += 1)
+    sum += pieces[index]!.perUnitMs * unitsIn(count, pieces[index]!.above, pieces[index + 1]?.above);
+  return sum;
+}
+
+/** How many of `count` units lie above `above` and not above `next`. */
+export function unitsIn(count: number, above: number, next: number = Number.POSITIVE_INFINITY): number {
+  return Math.max(0, Math.min(count, next) - above);
 }

@@ -3,14 +3,14 @@
 // rounds is more than 15 % off.
 //
 //   node tests/perf/simulate-vs-real.mjs TRACE [--against server|engine] [--model models/pebble/model]
-//     [--from 600] [--seconds 60] [--speeds 0.25,1] [--rounds 3] [--keep FOLDER]
+//     [--from 600] [--seconds 60] [--speeds 0.25,1] [--rounds 3] [--costs FILE] [--keep FOLDER]
 //
 // server: `millrace serve` as a process of its own, requests over HTTP by the client of `millrace bench`; step costs from
 //         three runs of `millrace bench` (--calibrate-from).
 // engine: in process; step costs by --calibrate.
 //
-// Costs are measured once, before, on requests of their own; nothing of a replay goes into them. Takes rounds × loads ×
-// seconds and about a minute more. A round in which other processes took more than 5 % of the machine does not count.
+// Costs are measured once, before, on requests of their own, or taken from a file of an earlier run (--keep FOLDER leaves
+// FOLDER/costs.json); nothing of a replay goes into them. Takes rounds × loads × seconds and about a minute more. A round in which other processes took more than 5 % of the machine does not count.
 // Linux only.
 import { execFile } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -51,6 +51,7 @@ const { values, positionals } = parseArgs({
     seconds: { type: "string", default: "60" },
     speeds: { type: "string", default: "0.25,1" },
     rounds: { type: "string", default: "3" },
+    costs: { type: "string" },
     keep: { type: "string" },
   },
 });
@@ -235,14 +236,11 @@ function verdict(label, errors) {
 }
 
 const slice = writeSlice(Number(values.from));
-const costs = path.join(folder, "costs.json");
+const costs = values.costs ?? path.join(folder, "costs.json");
 const target = values.against === "engine" ? await openEngine() : await openServer();
 let verdicts = [];
 try {
-  const watch = watchOthers(target.pids);
-  process.stdout.write(await target.calibrate(costs));
-  // The calibration's own processes count as others here.
-  console.log(`Others and the calibration itself: ${percent(watch())} of the machine.`);
+  if (values.costs === undefined) process.stdout.write(await target.calibrate(costs));
   for (const speed of speeds) verdicts = [...verdicts, ...(await compare(target, slice, costs, speed))];
 } finally {
   await target.close();

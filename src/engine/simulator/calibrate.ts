@@ -62,7 +62,11 @@ function scenesFor(engine: Engine): Scene[] {
     contextLengths.map((numPromptTokens) => ({ numSequences, numPromptTokens, numJoining: 0 })),
   );
   const joins = joinedCounts.flatMap((numSequences) =>
-    joiningLengths.map((numJoining) => ({ numSequences, numPromptTokens: 64, numJoining })),
+    joiningLengths.map((numJoining) => ({
+      numSequences,
+      numPromptTokens: numSequences === 0 ? 0 : 64,
+      numJoining,
+    })),
   );
   const blocksFor = (numTokens: number): number => Math.ceil(numTokens / blockSize);
   const fits = ({ numSequences, numPromptTokens, numJoining }: Scene): boolean => {

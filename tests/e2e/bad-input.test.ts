@@ -180,13 +180,13 @@ describe("values that a flag does not take", () => {
       "an unknown task",
       ["flow", "--tasks", "nope", "--out", "OUT"],
       "unknown_task",
-      ['"nope"', "pebble", "Choose"],
+      ['"nope"', "tasks and groups", "millrace evaluate --tasks list"],
     ],
     [
       "an unknown task to evaluate",
       ["evaluate", pebble, "--tasks", "nope"],
       "unknown_task",
-      ['"nope"', "pebble", "Choose"],
+      ['"nope"', "tasks and groups", "millrace evaluate --tasks list"],
     ],
     [
       "a port that is no number",

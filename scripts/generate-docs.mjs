@@ -33,8 +33,8 @@ function errorsPage() {
   ].join("\n");
 }
 
-function commandsPage() {
-  const program = createProgram();
+async function commandsPage() {
+  const program = await createProgram();
   program.configureHelp({ helpWidth: 110 });
   const parts = [
     "# Commands",
@@ -52,7 +52,10 @@ function commandsPage() {
   return parts.join("\n");
 }
 
-const pages = { "docs/reference/errors.md": errorsPage(), "docs/reference/commands.md": commandsPage() };
+const pages = {
+  "docs/reference/errors.md": errorsPage(),
+  "docs/reference/commands.md": await commandsPage(),
+};
 let stale = 0;
 for (const [file, text] of Object.entries(pages)) {
   const target = path.join(root, file);

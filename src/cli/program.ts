@@ -1,17 +1,5 @@
 import { Command } from "commander";
 import { version } from "../base/version.ts";
-import { benchCommand } from "./commands/bench.ts";
-import { chatCommand } from "./commands/chat.ts";
-import { compareCommand } from "./commands/compare.ts";
-import { completeCommand } from "./commands/complete.ts";
-import { doctorCommand } from "./commands/doctor.ts";
-import { evaluateCommand } from "./commands/evaluate.ts";
-import { flowCommand } from "./commands/flow.ts";
-import { inspectCommand } from "./commands/inspect.ts";
-import { logitsCommand } from "./commands/logits.ts";
-import { quantizeCommand } from "./commands/quantize.ts";
-import { serveCommand } from "./commands/serve.ts";
-import { simulateCommand } from "./commands/simulate.ts";
 
 const summary =
   "Compress, evaluate, serve and load-test language models on ordinary CPUs, and say in numbers what each choice costs.";
@@ -28,25 +16,32 @@ function writeUsageError(command: string): (text: string, write: (text: string) 
   };
 }
 
-/** The whole command line. Nothing runs until `parseAsync`. */
-export function createProgram(): Command {
+/** In the order of the help page. A command brings half the project along, so one is imported only when it is needed. */
+const commands: Readonly<Record<string, () => Promise<Command>>> = {
+  flow: async () => (await import("./commands/flow.ts")).flowCommand(),
+  serve: async () => (await import("./commands/serve.ts")).serveCommand(),
+  chat: async () => (await import("./commands/chat.ts")).chatCommand(),
+  complete: async () => (await import("./commands/complete.ts")).completeCommand(),
+  quantize: async () => (await import("./commands/quantize.ts")).quantizeCommand(),
+  evaluate: async () => (await import("./commands/evaluate.ts")).evaluateCommand(),
+  bench: async () => (await import("./commands/bench.ts")).benchCommand(),
+  compare: async () => (await import("./commands/compare.ts")).compareCommand(),
+  simulate: async () => (await import("./commands/simulate.ts")).simulateCommand(),
+  inspect: async () => (await import("./commands/inspect.ts")).inspectCommand(),
+  logits: async () => (await import("./commands/logits.ts")).logitsCommand(),
+  doctor: async () => (await import("./commands/doctor.ts")).doctorCommand(),
+};
+
+/**
+ * The command line, with the command `name` alone if there is one so called, else with all of them. Nothing runs until
+ * `parseAsync`.
+ */
+export async function createProgram(name?: string): Promise<Command> {
   const program = new Command("millrace").description(summary).version(version).exitOverride();
   program.configureOutput({ outputError: writeUsageError("millrace") });
-  const commands = [
-    flowCommand(),
-    serveCommand(),
-    chatCommand(),
-    completeCommand(),
-    quantizeCommand(),
-    evaluateCommand(),
-    benchCommand(),
-    compareCommand(),
-    simulateCommand(),
-    inspectCommand(),
-    logitsCommand(),
-    doctorCommand(),
-  ];
-  for (const command of commands) {
+  const isOne = name !== undefined && Object.hasOwn(commands, name);
+  for (const create of isOne ? [commands[name]!] : Object.values(commands)) {
+    const command = await create();
     command.exitOverride().configureOutput({ outputError: writeUsageError(`millrace ${command.name()}`) });
     program.addCommand(command);
   }

@@ -1,15 +1,18 @@
 import { Command } from "commander";
 import type { Logger } from "../../base/logger.ts";
 import { formatBytes, formatDuration } from "../../base/units.ts";
+import type { Values } from "../../config/component.ts";
 import { engineSettings, sourceSettings } from "../../config/engine-settings.ts";
 import { serverSettings } from "../../config/server-settings.ts";
+import type { EngineOptions } from "../../engine/engine-options.ts";
 import { planEngine } from "../../engine/engine-plan.ts";
 import { startEngineWorker } from "../../engine/worker-client.ts";
-import type { TokenizerSource } from "../../formats/checkpoint.ts";
+import type { Checkpoint, TokenizerSource } from "../../formats/checkpoint.ts";
 import type { EngineClient } from "../../protocol/engine-client.ts";
 import { endpoints } from "../../server/app.ts";
 import type { GenerationDefaults } from "../../server/served-model.ts";
 import { type RunningServer, startServer } from "../../server/start-server.ts";
+import type { Tokenizer } from "../../tokenizer/tokenizer.ts";
 import { createTextLogger } from "../log.ts";
 import { engineOptionsOf, modelNameOf, openModel, openTokenizer } from "../model-source.ts";
 import { listeningLine } from "../server-launcher.ts";
@@ -50,12 +53,11 @@ export function serveCommand(): Command {
 async function runServe(modelPath: string, _options: unknown, command: Command): Promise<void> {
   const settings = readSettings(command, serverSettings);
   const engine = readSettings(command, engineSettings);
+  const tokenizerSettings = readSettings(command, sourceSettings);
   const logger = createTextLogger(settings.logLevel);
   const checkpoint = openModel(modelPath);
-  const { tokenizer, source } = openTokenizer(checkpoint, readSettings(command, sourceSettings));
   const engineOptions = engineOptionsOf(modelPath, engine);
   const plan = planEngine(engineOptions, checkpoint);
-  checkpoint.close();
   const server = await startServer({
     host: settings.host,
     port: settings.port,
@@ -68,13 +70,13 @@ async function runServe(modelPath: string, _options: unknown, command: Command):
   });
   logger.info(`${listeningLine} ${server.url}`);
   for (const line of plan.lines) logger.info(line);
-  let client: EngineClient;
-  try {
-    client = await startEngineWorker(engineOptions);
-  } catch (error) {
-    await server.close();
-    throw error;
-  }
+  const { client, tokenizer, source } = await load(engineOptions, checkpoint, tokenizerSettings).catch(
+    async (error: unknown) => {
+      await server.close();
+      throw error;
+    },
+  );
+  checkpoint.close();
   logStart(logger, client);
   const generationDefaults = settings.generationConfig === "none" ? {} : generationDefaultsOf(source);
   if (Object.keys(generationDefaults).length > 0) {
@@ -92,6 +94,29 @@ async function runServe(modelPath: string, _options: unknown, command: Command):
   server.setReady([{ id, client, tokenizer, created: Math.floor(Date.now() / 1000), generationDefaults }]);
   logger.info(`Ready: ${id}`);
   await untilStopped(server, client, settings.shutdownTimeout * 1000, logger);
+}
+
+interface Loaded {
+  readonly client: EngineClient;
+  readonly tokenizer: Tokenizer;
+  readonly source: TokenizerSource;
+}
+
+/** The engine loads in its worker while this thread makes the tokenizer. */
+async function load(
+  options: EngineOptions,
+  checkpoint: Checkpoint,
+  given: Values<typeof sourceSettings>,
+): Promise<Loaded> {
+  const loading = startEngineWorker(options);
+  try {
+    const made = openTokenizer(checkpoint, given);
+    return { client: await loading, ...made };
+  } catch (error) {
+    const client = await loading.catch(() => null);
+    await client?.close();
+    throw error;
+  }
 }
 
 function logStart(logger: Logger, client: EngineClient): void {

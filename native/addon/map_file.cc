@@ -48,4 +48,13 @@ napi_value mapFile(const Args& args) {
   return result;
 }
 
+napi_value dropPages(const Args& args) {
+  void* data = nullptr;
+  size_t length = 0;
+  Args::require(napi_get_arraybuffer_info(args.env(), args.value(0), &data, &length));
+  // Advice only: where it is refused the pages stay.
+  if (length > 0) (void)madvise(data, length, MADV_DONTNEED);
+  return nullptr;
+}
+
 }  // namespace millrace

@@ -9,4 +9,7 @@ namespace millrace {
     collected. An empty file gives 0. */
 napi_value mapFile(const Args& args);
 
+/** (mapping): gives back the memory of its pages, which are read again when touched. Of mapFile's buffers only. */
+napi_value dropPages(const Args& args);
+
 }  // namespace millrace

@@ -17,6 +17,9 @@ enum class Form : int { F32 = 0, BF16 = 1, Int8Token = 2, Int8Block32 = 3 };
 /** What a paired linear does with its two halves: act(first) * second, or nothing. Numbers of the TypeScript side. */
 enum class Gate : int { None = 0, Silu = 1, Gelu = 2 };
 
+/** Formats of GGUF files that are packed from their own blocks; the numbers are those of the TypeScript side. */
+enum class BlockType : int { None = 0, Q4_0 = 1, Q4_1 = 2, Q8_0 = 3, Q6K = 4 };
+
 /** One matrix as it comes from a file, to be packed; pointers are only read during `pack`. */
 struct WeightPart {
   /** 0 dense, 1 integer. */
@@ -30,13 +33,19 @@ struct WeightPart {
   int64_t groupSize;
   int64_t rows;
   int64_t cols;
-  /** Dense elements, or codes ([rows, cols] int8; [rows, cols / 2] with element 2i in the low nibble). May be
-      unaligned. */
+  /** Dense elements, or codes ([rows, cols] int8; [rows, cols / 2] with element 2i in the low nibble), or blocks with
+      codes, scales and minimums in them. May be unaligned. */
   const uint8_t* data;
-  /** [rows, cols / groupSize] */
+  /** [rows, cols / groupSize]; null beside blocks. */
   const float* scales;
   /** [rows, cols / groupSize] or null. */
   const float* minimums;
+  BlockType blockType;
+  /** 0, or the height d of the heads whose rows the blocks have in adjacent pairs: row 2b + a of a head there is row
+      a * d / 2 + b of the matrix. */
+  int64_t pairedHeadDim;
+
+  bool hasMinimums() const { return minimums != nullptr || blockType == BlockType::Q4_1; }
 };
 
 /** A matrix of activations over memory of somebody else. */

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "linear/bits.h"
+#include "linear/blocks.h"
 #include "linear/packed.h"
 #include "linear/plan.h"
 
@@ -14,10 +15,10 @@ namespace {
 
 constexpr size_t hugePageBytes = size_t{2} << 20;
 
-uint32_t loadUnit(const uint8_t* from, int64_t bytes) {
-  uint32_t unit = 0;
-  std::memcpy(&unit, from, static_cast<size_t>(bytes < 4 ? bytes : 4));
-  return unit;
+uint32_t loadWord(const uint8_t* from) {
+  uint32_t word;
+  std::memcpy(&word, from, 4);
+  return word;
 }
 
 /** Nibbles 0…7 of a row to bytes of (0,4), (1,5), (2,6), (3,7). */
@@ -52,40 +53,94 @@ Codes partCodes(const WeightPart& part) {
   return part.bits == 8 ? Codes::Int8 : Codes::Int4;
 }
 
+/** Room for the codes of a row on their way into the matrix. */
+struct RowRoom {
+  std::vector<uint8_t> read;
+  std::vector<uint8_t> wide;
+};
+
+/** Bytes of a row in the part's own codes. */
+const uint8_t* partRow(SourceRow source, RowRoom& room) {
+  const WeightPart& part = *source.part;
+  const int64_t bytes = sourceRowBytes(partCodes(part), part.cols);
+  if (part.blockType == BlockType::None) return part.data + source.row * bytes;
+  room.read.resize(static_cast<size_t>(bytes));
+  readBlockCodes(part.blockType, blockRow(part, source.row), part.cols, room.read.data());
+  return room.read.data();
+}
+
 /** Bytes of a row in the matrix's codes; widened into `room` where the part holds another. */
-const uint8_t* rowBytes(const PackedMatrix& matrix, SourceRow source, std::vector<uint8_t>& room) {
+const uint8_t* rowBytes(const PackedMatrix& matrix, SourceRow source, RowRoom& room) {
   const WeightPart& part = *source.part;
   const Codes codes = partCodes(part);
-  const uint8_t* from = part.data + source.row * sourceRowBytes(codes, part.cols);
+  const uint8_t* from = partRow(source, room);
   if (codes == matrix.codes) return from;
-  room.resize(static_cast<size_t>(sourceRowBytes(matrix.codes, part.cols)));
+  room.wide.resize(static_cast<size_t>(sourceRowBytes(matrix.codes, part.cols)));
   for (int64_t col = 0; col < part.cols; ++col) {
     if (codes == Codes::Int4) {
       const int code = from[col / 2] >> (col % 2 * 4) & 15;
-      room[static_cast<size_t>(col)] = static_cast<uint8_t>(part.minimums != nullptr ? code : code - 8);
+      room.wide[static_cast<size_t>(col)] = static_cast<uint8_t>(part.hasMinimums() ? code : code - 8);
     } else {
-      uint16_t half;
-      std::memcpy(&half, from + 2 * col, 2);
+      const uint16_t half = halfAt(from + 2 * col);
       const float value = codes == Codes::F16 ? widenF16(half) : widenBf16(half);
-      std::memcpy(room.data() + 4 * col, &value, 4);
+      std::memcpy(room.wide.data() + 4 * col, &value, 4);
     }
   }
-  return room.data();
+  return room.wide.data();
 }
 
-void interleaveUnits(const PackedMatrix& matrix, const uint8_t* const* rows, int64_t bytes, uint32_t* to) {
+uint32_t packWord(Codes codes, uint32_t word) {
+  return codes == Codes::Int8 ? word ^ 0x80808080 : codes == Codes::Int4 ? interleaveNibbles(word) : word;
+}
+
+/** One row of `bytes` bytes to its lane of a tile, zeros behind its end; null for a lane without a row. */
+void interleaveUnits(const PackedMatrix& matrix, const uint8_t* row, int64_t bytes, uint32_t* to) {
   const int64_t units = matrix.tileBytes / 64;
-  const int64_t whole = bytes / 4;
-  for (int64_t unit = 0; unit < units; ++unit) {
-    for (int64_t lane = 0; lane < lanesPerTile; ++lane) {
-      uint32_t value = 0;
-      if (rows[lane] != nullptr && unit * 4 < bytes) {
-        value = loadUnit(rows[lane] + unit * 4, unit < whole ? 4 : bytes - whole * 4);
-      }
-      if (matrix.codes == Codes::Int8) value ^= 0x80808080;
-      if (matrix.codes == Codes::Int4) value = interleaveNibbles(value);
-      to[unit * lanesPerTile + lane] = value;
+  const int64_t whole = row == nullptr ? 0 : bytes / 4;
+  for (int64_t unit = 0; unit < whole; ++unit) {
+    to[unit * lanesPerTile] = packWord(matrix.codes, loadWord(row + unit * 4));
+  }
+  for (int64_t unit = whole; unit < units; ++unit) {
+    uint32_t rest = 0;
+    if (row != nullptr && unit == whole) std::memcpy(&rest, row + unit * 4, static_cast<size_t>(bytes % 4));
+    to[unit * lanesPerTile] = packWord(matrix.codes, rest);
+  }
+}
+
+/** A row of Q4_0 or Q4_1 to its lane: byte j of a block holds columns j and j + 16. */
+void interleaveQ4(BlockType type, const uint8_t* row, int64_t cols, uint32_t* to) {
+  constexpr uint32_t low = 0x0f0f0f0f;
+  constexpr uint32_t high = 0xf0f0f0f0;
+  for (int64_t block = 0; block < cols / 32; ++block, to += 4 * lanesPerTile) {
+    const uint8_t* from = row + block * bytesPerBlock(type) + blockCodesAt(type);
+    const uint32_t words[4] = {loadWord(from), loadWord(from + 4), loadWord(from + 8), loadWord(from + 12)};
+    for (int pair = 0; pair < 2; ++pair) {
+      const uint32_t first = words[2 * pair];
+      const uint32_t second = words[2 * pair + 1];
+      to[pair * lanesPerTile] = (first & low) | (second & low) << 4;
+      to[(pair + 2) * lanesPerTile] = (first & high) >> 4 | (second & high);
     }
+  }
+}
+
+/** A row of Q8_0 to its lane. */
+void interleaveQ8(const uint8_t* row, int64_t cols, uint32_t* to) {
+  for (int64_t block = 0; block < cols / 32; ++block, to += 8 * lanesPerTile) {
+    const uint8_t* from = row + block * bytesPerBlock(BlockType::Q8_0) + blockCodesAt(BlockType::Q8_0);
+    for (int64_t unit = 0; unit < 8; ++unit) to[unit * lanesPerTile] = loadWord(from + 4 * unit) ^ 0x80808080;
+  }
+}
+
+/** Codes of one lane of a tile. */
+void packLane(const PackedMatrix& matrix, SourceRow source, RowRoom& room, uint32_t* to) {
+  const WeightPart& part = *source.part;
+  const bool isOwn = partCodes(part) == matrix.codes && hasF16Scales(part.blockType);
+  if (isOwn && matrix.codes == Codes::Int4) {
+    interleaveQ4(part.blockType, blockRow(part, source.row), part.cols, to);
+  } else if (isOwn) {
+    interleaveQ8(blockRow(part, source.row), part.cols, to);
+  } else {
+    interleaveUnits(matrix, rowBytes(matrix, source, room), sourceRowBytes(matrix.codes, matrix.cols), to);
   }
 }
 
@@ -109,40 +164,73 @@ void storeScale(const PackedMatrix& matrix, uint8_t* base, int64_t index, float 
   std::memcpy(base + index * 2, &half, 2);
 }
 
-void packScales(const PackedMatrix& matrix, const WeightPart* parts, int64_t tile) {
-  const int64_t groups = matrix.numGroups();
-  const int64_t minimums = matrix.hasMinimums ? matrix.minimums - matrix.scales : 0;
-  for (int64_t lane = 0; lane < lanesPerTile; ++lane) {
-    const int64_t row = matrix.sourceRow(tile, lane);
-    for (int64_t group = 0; group < groups; ++group) {
-      float scale = 0;
-      float minimum = 0;
-      if (row >= 0) {
-        const SourceRow source = findRow(parts, row);
-        const WeightPart& part = *source.part;
-        const int64_t at =
-            source.row * (part.cols / part.groupSize) + group * matrix.groupSize / part.groupSize;
-        scale = part.scales[at];
-        if (part.minimums != nullptr) minimum = part.minimums[at];
-      }
-      const int64_t index = (tile * groups + group) * lanesPerTile + lane;
-      storeScale(matrix, matrix.scaleBytes.data(), index, scale);
-      if (matrix.hasMinimums) storeScale(matrix, matrix.scaleBytes.data() + minimums, index, minimum);
-    }
+/** Scales and minimums of one lane, from the f32 arrays or the blocks of its part. */
+void packLaneScales(const PackedMatrix& matrix, SourceRow source, int64_t index) {
+  const WeightPart& part = *source.part;
+  const bool isBlocks = part.blockType != BlockType::None;
+  const uint8_t* row = isBlocks ? blockRow(part, source.row) : nullptr;
+  const int64_t first = source.row * (part.cols / part.groupSize);
+  uint8_t* scales = matrix.scaleBytes.data();
+  uint8_t* minimums = matrix.hasMinimums ? scales + (matrix.minimums - matrix.scales) : nullptr;
+  for (int64_t group = 0; group < matrix.numGroups(); ++group, index += lanesPerTile) {
+    const int64_t at = group * matrix.groupSize / part.groupSize;
+    storeScale(matrix, scales, index, isBlocks ? blockScale(part.blockType, row, at) : part.scales[first + at]);
+    if (minimums == nullptr) continue;
+    float minimum = 0;
+    if (isBlocks && part.hasMinimums()) minimum = widenF16(blockMinimumBits(row, at));
+    else if (part.minimums != nullptr) minimum = part.minimums[first + at];
+    storeScale(matrix, minimums, index, minimum);
+  }
+}
+
+/** As `packLaneScales` where blocks and matrix both have f16: the bits are moved. */
+void moveLaneScales(const PackedMatrix& matrix, SourceRow source, int64_t index) {
+  const WeightPart& part = *source.part;
+  const uint8_t* row = blockRow(part, source.row);
+  uint16_t* scales = reinterpret_cast<uint16_t*>(matrix.scaleBytes.data());
+  uint16_t* minimums = matrix.hasMinimums ? scales + (matrix.minimums - matrix.scales) / 2 : nullptr;
+  for (int64_t group = 0; group < matrix.numGroups(); ++group, index += lanesPerTile) {
+    const int64_t block = group * matrix.groupSize / part.groupSize;
+    scales[index] = blockScaleBits(part.blockType, row, block);
+    if (minimums != nullptr) minimums[index] = part.hasMinimums() ? blockMinimumBits(row, block) : uint16_t{0};
+  }
+}
+
+void clearLaneScales(const PackedMatrix& matrix, int64_t index) {
+  const int64_t minimums = matrix.minimums - matrix.scales;
+  for (int64_t group = 0; group < matrix.numGroups(); ++group, index += lanesPerTile) {
+    storeScale(matrix, matrix.scaleBytes.data(), index, 0);
+    if (matrix.hasMinimums) storeScale(matrix, matrix.scaleBytes.data() + minimums, index, 0);
   }
 }
 
 void packTile(const PackedMatrix& matrix, const WeightPart* parts, int64_t tile) {
-  std::vector<uint8_t> rooms[lanesPerTile];
-  const uint8_t* rows[lanesPerTile];
+  RowRoom rooms[lanesPerTile];
+  SourceRow sources[lanesPerTile];
   for (int64_t lane = 0; lane < lanesPerTile; ++lane) {
     const int64_t row = matrix.sourceRow(tile, lane);
-    rows[lane] = row < 0 ? nullptr : rowBytes(matrix, findRow(parts, row), rooms[lane]);
+    sources[lane] = row < 0 ? SourceRow{nullptr, 0} : findRow(parts, row);
   }
   uint8_t* to = matrix.codeBytes.data() + tile * matrix.tileBytes;
-  if (matrix.codes == Codes::F16) interleaveHalves(matrix, rows, to);
-  else interleaveUnits(matrix, rows, sourceRowBytes(matrix.codes, matrix.cols), reinterpret_cast<uint32_t*>(to));
-  if (matrix.isInteger()) packScales(matrix, parts, tile);
+  if (matrix.codes == Codes::F16) {
+    const uint8_t* rows[lanesPerTile];
+    for (int64_t lane = 0; lane < lanesPerTile; ++lane) {
+      rows[lane] = sources[lane].part == nullptr ? nullptr : rowBytes(matrix, sources[lane], rooms[lane]);
+    }
+    interleaveHalves(matrix, rows, to);
+    return;
+  }
+  for (int64_t lane = 0; lane < lanesPerTile; ++lane) {
+    uint32_t* units = reinterpret_cast<uint32_t*>(to) + lane;
+    if (sources[lane].part == nullptr) interleaveUnits(matrix, nullptr, 0, units);
+    else packLane(matrix, sources[lane], rooms[0], units);
+    if (!matrix.isInteger()) continue;
+    const int64_t index = tile * matrix.numGroups() * lanesPerTile + lane;
+    if (sources[lane].part == nullptr) clearLaneScales(matrix, index);
+    else if (matrix.scaleType == ScaleType::F16 && hasF16Scales(sources[lane].part->blockType))
+      moveLaneScales(matrix, sources[lane], index);
+    else packLaneScales(matrix, sources[lane], index);
+  }
 }
 
 float scaleAt(const PackedMatrix& matrix, const uint8_t* base, int64_t index) {

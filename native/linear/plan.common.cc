@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "linear/bits.h"
+#include "linear/blocks.h"
 
 namespace millrace {
 
@@ -71,9 +72,9 @@ bool joinParts(const WeightPart* parts, int numParts, PackedMatrix& matrix, std:
       if (codesOf(part) != matrix.codes) matrix.codes = Codes::F32;
       continue;
     }
-    matrix.hasMinimums = matrix.hasMinimums || part.minimums != nullptr;
+    matrix.hasMinimums = matrix.hasMinimums || part.hasMinimums();
     // 4-bit codes mean code - 8 or code; a mixture needs 8 bits to hold both.
-    const bool sameZero = part.bits == 8 || (part.minimums != nullptr) == (first.minimums != nullptr);
+    const bool sameZero = part.bits == 8 || part.hasMinimums() == first.hasMinimums();
     if (codesOf(part) != matrix.codes || !sameZero) matrix.codes = Codes::Int8;
     matrix.groupSize = std::gcd(matrix.groupSize, part.groupSize);
   }
@@ -89,6 +90,12 @@ ScaleType narrowestScales(const WeightPart* parts, int numParts) {
   bool bf16 = true;
   uint16_t ignored;
   for (int i = 0; i < numParts && (f16 || bf16); ++i) {
+    if (parts[i].blockType != BlockType::None) {
+      // What a file calls f16 need not be looked at; a product fits neither.
+      f16 = f16 && hasF16Scales(parts[i].blockType);
+      bf16 = false;
+      continue;
+    }
     const int64_t count = parts[i].rows * (parts[i].cols / parts[i].groupSize);
     for (const float* values : {parts[i].scales, parts[i].minimums}) {
       for (int64_t j = 0; values != nullptr && j < count && (f16 || bf16); ++j) {

@@ -38,6 +38,19 @@ export interface IntegerWeight {
   readonly minimums: Float32Array | null;
   /** What the file says of activations: dynamic int8 per token (W8A8, W4A8), or nothing. */
   readonly activations: "int8-token" | "unspecified";
+  /** The same matrix as the file has it. Kernels that read it so need neither codes nor scales, which then need not be made. */
+  readonly blocks?: WeightBlocks;
+}
+
+/** A matrix in blocks of a GGUF file, row by row (ggml's formats of the same names). May be a view of a mapped file: read only. */
+export interface WeightBlocks {
+  readonly type: "Q4_0" | "Q4_1" | "Q8_0" | "Q6_K";
+  readonly data: Uint8Array;
+  /**
+   * 0, or the height d of the heads whose rows the file has in adjacent pairs: its row 2b + a of a head is row
+   * a·(d/2) + b of the matrix (a ∈ {0, 1}, b < d/2).
+   */
+  readonly pairedHeadDim: number;
 }
 
 export type Weight = DenseWeight | IntegerWeight;

@@ -1,8 +1,15 @@
 import type { Weight } from "../base/weights.ts";
 import type { ArchitectureListener, ModelConfig } from "./model-config.ts";
 
-/** Maps a whole file read only. The kernels' addon gives a real mmap; without it the file is read. */
-export type FileMapper = (path: string) => ArrayBuffer;
+/** A whole file's bytes, read only. */
+export interface MappedFile {
+  readonly buffer: ArrayBuffer;
+  /** Gives back the memory of pages that were read; reading them again brings them back. */
+  dropPages(): void;
+}
+
+/** Maps a whole file. The kernels' addon gives a real mmap; without it the file is read. */
+export type FileMapper = (path: string) => MappedFile;
 
 /** What opening a checkpoint needs from outside. */
 export interface OpenTools {
@@ -63,5 +70,7 @@ export interface Checkpoint {
   vector(name: string): Float32Array;
   /** Null when the model comes without a tokenizer. */
   tokenizer(): TokenizerSource | null;
+  /** Gives back the memory of file pages that were read; what was handed out stays valid. */
+  dropPages(): void;
   close(): void;
 }

@@ -1,5 +1,6 @@
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { MillraceError, messageOf } from "../base/errors.ts";
+import type { MappedFile } from "./checkpoint.ts";
 
 /** 256 MiB. Node reads at most 2 GiB at once. */
 const maxReadBytes = 1 << 28;
@@ -35,10 +36,10 @@ export function openFile(path: string): OpenFile {
 }
 
 /** The default file mapper: reads the whole file into memory. Throws `file_not_found`. */
-export function readWholeFile(path: string): ArrayBuffer {
+export function readWholeFile(path: string): MappedFile {
   const file = openFile(path);
   try {
-    return file.read(0, file.sizeBytes).buffer;
+    return { buffer: file.read(0, file.sizeBytes).buffer, dropPages: () => {} };
   } finally {
     file.close();
   }

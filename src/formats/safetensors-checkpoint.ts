@@ -78,6 +78,10 @@ export class SafetensorsCheckpoint implements Checkpoint {
     return readTokenizerFolder(this.path);
   }
 
+  dropPages(): void {
+    this.#files.dropPages();
+  }
+
   close(): void {
     this.#files.close();
   }

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import path from "node:path";
 import { MillraceError } from "../base/errors.ts";
-import type { FileMapper, TensorInfo } from "./checkpoint.ts";
+import type { FileMapper, MappedFile, TensorInfo } from "./checkpoint.ts";
 import { isJsonObject, readJsonObject } from "./json-file.ts";
 import { readSafetensorsHeader, type SafetensorsEntry, type SafetensorsHeader } from "./safetensors.ts";
 import type { StoredTensor, TensorReader } from "./stored-tensor.ts";
@@ -15,7 +15,7 @@ export class SafetensorsFiles implements TensorReader {
     string,
     { readonly header: SafetensorsHeader; readonly entry: SafetensorsEntry }
   >;
-  readonly #buffers: Map<string, ArrayBuffer> = new Map();
+  readonly #files: Map<string, MappedFile> = new Map();
   readonly #mapFile: FileMapper;
 
   /** Throws `invalid_model_file` where two files hold a tensor of the same name. */
@@ -67,22 +67,27 @@ export class SafetensorsFiles implements TensorReader {
     return { name, dtype: entry.dtype, shape: entry.shape, data };
   }
 
+  dropPages(): void {
+    for (const file of this.#files.values()) file.dropPages();
+  }
+
   /** Forgets the mapped files; tensors handed out keep theirs alive. */
   close(): void {
-    this.#buffers.clear();
+    this.#files.clear();
   }
 
   #buffer(header: SafetensorsHeader): ArrayBuffer {
-    const known = this.#buffers.get(header.path);
-    if (known !== undefined) return known;
-    const buffer = this.#mapFile(header.path);
+    const known = this.#files.get(header.path);
+    if (known !== undefined) return known.buffer;
+    const file = this.#mapFile(header.path);
+    const { buffer } = file;
     if (buffer.byteLength !== header.fileSizeBytes) {
       throw new MillraceError(
         "invalid_model_file",
         `${header.path} had ${header.fileSizeBytes} bytes when its header was read and has ${buffer.byteLength} now. Do not change a model in use; start again.`,
       );
     }
-    this.#buffers.set(header.path, buffer);
+    this.#files.set(header.path, file);
     return buffer;
   }
 }

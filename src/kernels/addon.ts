@@ -11,6 +11,8 @@ export interface NativePart {
   readonly dtype: number;
   readonly bits: number;
   readonly groupSize: number;
+  readonly blockType: number;
+  readonly pairedHeadDim: number;
   readonly rows: number;
   readonly cols: number;
   readonly data: Uint8Array;
@@ -179,6 +181,8 @@ export interface NativeAddon {
   memory(context: NativeContext): [weights: number, kvCache: number, kvHost: number, arena: number];
   /** The mapping, or the number of the system's error; 0 for an empty or special file. */
   mapFile(path: string): ArrayBuffer | number;
+  /** Of a buffer from `mapFile` only: what was written to it is lost. */
+  dropPages(mapping: ArrayBuffer): void;
 }
 
 export interface LoadedAddon {

@@ -13,10 +13,21 @@ test("gives a file's bytes, and keeps the file as it is when the buffer is writt
     file,
     Uint8Array.from({ length: 10_001 }, (_, i) => i % 251),
   );
-  const bytes = new Uint8Array(mapFile(file));
+  const bytes = new Uint8Array(mapFile(file).buffer);
   expect(bytes).toEqual(Uint8Array.from({ length: 10_001 }, (_, i) => i % 251));
   bytes[0] = 99;
-  expect(new Uint8Array(mapFile(file))[0]).toBe(0);
+  expect(new Uint8Array(mapFile(file).buffer)[0]).toBe(0);
+});
+
+test("reads pages again that were dropped", () => {
+  const file = path.join(folder, "large");
+  const content = Uint8Array.from({ length: 1 << 20 }, (_, i) => i % 251);
+  writeFileSync(file, content);
+  const mapped = mapFile(file);
+  const bytes = new Uint8Array(mapped.buffer);
+  expect(bytes).toEqual(content);
+  mapped.dropPages();
+  expect(bytes).toEqual(content);
 });
 
 test("refuses an empty file", () => {

@@ -11,7 +11,11 @@ const readChunk = 1 << 26;
  *
  * @throws file_not_found when it cannot be opened or is a folder, invalid_model_file when it is empty
  */
-export function mapFile(path: string): ArrayBuffer {
+export function mapFile(path: string): {
+  readonly buffer: ArrayBuffer;
+  /** Gives back the memory of pages that were read; reading them again brings them back. */
+  dropPages(): void;
+} {
   // Opening here gives Node's own message for a missing file, and a size before anything is mapped.
   const file = openFile(path);
   try {
@@ -29,8 +33,11 @@ export function mapFile(path: string): ArrayBuffer {
         `${path} is empty (0 bytes); a model file has a header at least. Fetch it again.`,
       );
     }
-    const mapped = loadAddon().addon?.mapFile(path);
-    return mapped instanceof ArrayBuffer ? mapped : readWhole(file, size, path);
+    const { addon } = loadAddon();
+    const mapped = addon?.mapFile(path);
+    return mapped instanceof ArrayBuffer
+      ? { buffer: mapped, dropPages: () => addon?.dropPages(mapped) }
+      : { buffer: readWhole(file, size, path), dropPages: () => {} };
   } finally {
     closeSync(file);
   }

@@ -97,6 +97,7 @@ function checkpointOf({ config: changes = {}, linears, vectors = {} }: Faults = 
     },
     vector: (name) => vectors[name] ?? (name.includes("norm") ? new Float32Array(32).fill(1) : missing(name)),
     tokenizer: () => null,
+    dropPages: () => undefined,
     close: () => undefined,
   };
 }

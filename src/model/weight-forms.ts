@@ -38,6 +38,8 @@ export function sliceRows(weight: Weight, first: number, count: number): Weight 
 }
 
 function unifyIntegers(weights: readonly IntegerWeight[]): readonly IntegerWeight[] {
+  const type = weights[0]?.blocks?.type;
+  if (type !== undefined && weights.every(({ blocks }) => blocks?.type === type)) return weights;
   const groupSize = weights.map((weight) => weight.groupSize).reduce(greatestDivisor);
   const hasMinimums = weights.some((weight) => weight.minimums !== null);
   const bits = weights.some((weight) => weight.bits !== 4 || (weight.minimums !== null) !== hasMinimums)
@@ -46,7 +48,9 @@ function unifyIntegers(weights: readonly IntegerWeight[]): readonly IntegerWeigh
   const isToken = weights.every((weight) => weight.activations === "int8-token");
   const activations = isToken ? "int8-token" : "unspecified";
   return weights.map((weight) => ({
-    ...weight,
+    kind: "integer",
+    rows: weight.rows,
+    cols: weight.cols,
     bits,
     groupSize,
     codes: bits === weight.bits ? weight.codes : widenCodes(weight),

@@ -55,6 +55,8 @@ export class WeightLoader {
     const inputForm = spec.inputForm ?? this.forms.choose(parts[0]!, spec.name);
     const packed = this.ops.packLinear(parts, { name: spec.name, inputForm, layout: spec.layout ?? "rows" });
     this.weightForms.add(packed.weightForm);
+    // The packed form has all of it: else a model would be in memory twice while it loads.
+    this.#checkpoint.dropPages();
     return packed;
   }
 

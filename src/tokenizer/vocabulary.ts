@@ -26,7 +26,7 @@ export function readVocabulary(json: Json): Vocabulary {
     );
   }
   const texts: (string | undefined)[] = [];
-  const ids = new Map<string, number>();
+  const addedIds = new Map<string, number>();
   const added = new Map<number, boolean>();
   const note = (text: string, id: unknown): number => {
     if (typeof id !== "number" || !Number.isInteger(id) || id < 0 || id > maxTokenId) {
@@ -35,21 +35,23 @@ export function readVocabulary(json: Json): Vocabulary {
       );
     }
     texts[id] = text;
-    ids.set(text, id);
     return id;
   };
-  for (const [text, id] of Object.entries(asObject(model["vocab"], "model.vocab"))) note(text, id);
+  const vocab = asObject(model["vocab"], "model.vocab");
+  for (const text in vocab) note(text, vocab[text]);
   const list = json["added_tokens"] ?? [];
   if (!Array.isArray(list)) throw damaged("has added_tokens that are not a list");
   for (const item of list as unknown[]) {
     const token = asObject(item, "an entry of added_tokens");
     if (typeof token["content"] !== "string") throw damaged("has an added token without content");
-    added.set(note(token["content"], token["id"]), token["special"] === true);
+    const id = note(token["content"], token["id"]);
+    added.set(id, token["special"] === true);
+    addedIds.set(token["content"], id);
   }
   return {
     size: texts.length,
     textOf: (id) => texts[id],
-    idOf: (text) => ids.get(text),
+    idOf: (text) => addedIds.get(text) ?? (Object.hasOwn(vocab, text) ? (vocab[text] as number) : undefined),
     isAdded: (id) => added.has(id),
     isSpecial: (id) => added.get(id) === true,
   };

@@ -1,16 +1,26 @@
 import { f16ToF32 } from "../../base/half.ts";
-import type { IntegerWeight, Weight } from "../../base/weights.ts";
+import type { IntegerWeight, Weight, WeightBlocks } from "../../base/weights.ts";
+import { unpermuteRows } from "./row-order.ts";
 
-/** A tensor's raw rows, in the order wanted. */
+/** A tensor's raw rows, in the file's order. */
 export interface RawMatrix {
   readonly type: string;
   readonly rows: number;
   readonly cols: number;
   readonly data: Uint8Array;
+  /** See `WeightBlocks`; 0 where left out. */
+  readonly pairedHeadDim?: number;
 }
 
-/** Codes and scales before they become a weight. */
-type Groups = Pick<IntegerWeight, "bits" | "groupSize" | "codes" | "scales" | "minimums">;
+type Groups = Pick<IntegerWeight, "codes" | "scales" | "minimums">;
+
+interface BlockType {
+  readonly bits: 8 | 4;
+  readonly groupSize: number;
+  readonly hasMinimums: boolean;
+  /** Over all blocks of a tensor in one flat loop: some 1 ns a weight. */
+  readonly read: (data: Uint8Array, count: number) => Groups;
+}
 
 const floats: Readonly<Partial<Record<string, "f32" | "f16" | "bf16">>> = {
   F32: "f32",
@@ -18,24 +28,75 @@ const floats: Readonly<Partial<Record<string, "f32" | "f16" | "bf16">>> = {
   BF16: "bf16",
 };
 
-/** Readers of block types, each over all blocks of a tensor in one flat loop: some 1 ns a weight. */
-const readers: Readonly<Partial<Record<string, (data: Uint8Array, count: number) => Groups>>> = {
-  Q8_0: readQ8Zero,
-  Q4_0: (data, count) => readQ4(data, count, false),
-  Q4_1: (data, count) => readQ4(data, count, true),
-  Q6_K: readQ6K,
+const blockTypes: Readonly<Record<WeightBlocks["type"], BlockType>> = {
+  Q8_0: { bits: 8, groupSize: 32, hasMinimums: false, read: readQ8Zero },
+  Q4_0: { bits: 4, groupSize: 32, hasMinimums: false, read: (data, count) => readQ4(data, count, false) },
+  Q4_1: { bits: 4, groupSize: 32, hasMinimums: true, read: (data, count) => readQ4(data, count, true) },
+  Q6_K: { bits: 8, groupSize: 16, hasMinimums: false, read: readQ6K },
 };
 
 /** The tensor types that become weights. */
-export const readableTypes: readonly string[] = [...Object.keys(floats), ...Object.keys(readers)];
+export const readableTypes: readonly string[] = [...Object.keys(floats), ...Object.keys(blockTypes)];
 
 /** A matrix as a weight, integers and scales unchanged; undefined for a type that is not read. */
 export function readBlocks(matrix: RawMatrix): Weight | undefined {
-  const { type, rows, cols, data } = matrix;
+  const { type, rows, cols, data, pairedHeadDim = 0 } = matrix;
   const dtype = floats[type];
-  if (dtype !== undefined) return { kind: "dense", rows, cols, dtype, data };
-  const groups = readers[type]?.(data, rows * cols);
-  return groups && { kind: "integer", rows, cols, ...groups, activations: "unspecified" };
+  if (dtype !== undefined) {
+    return { kind: "dense", rows, cols, dtype, data: inOrder(data, data.length / rows, pairedHeadDim) };
+  }
+  if (!isBlockType(type)) return undefined;
+  return new BlockWeight(rows, cols, { type, data, pairedHeadDim });
+}
+
+function isBlockType(type: string): type is WeightBlocks["type"] {
+  return Object.hasOwn(blockTypes, type);
+}
+
+function inOrder(data: Uint8Array, rowBytes: number, pairedHeadDim: number): Uint8Array {
+  return pairedHeadDim === 0 ? data : unpermuteRows(data, rowBytes, pairedHeadDim);
+}
+
+/** Codes, scales and minimums are made when one of them is first asked for: kernels that know the blocks never do. */
+class BlockWeight implements IntegerWeight {
+  readonly kind = "integer";
+  readonly activations = "unspecified";
+  readonly rows: number;
+  readonly cols: number;
+  readonly bits: 8 | 4;
+  readonly groupSize: number;
+  readonly blocks: WeightBlocks;
+  #groups: Groups | null = null;
+
+  constructor(rows: number, cols: number, blocks: WeightBlocks) {
+    const { bits, groupSize } = blockTypes[blocks.type];
+    this.rows = rows;
+    this.cols = cols;
+    this.bits = bits;
+    this.groupSize = groupSize;
+    this.blocks = blocks;
+  }
+
+  get codes(): Uint8Array {
+    return this.#read().codes;
+  }
+
+  get scales(): Float32Array {
+    return this.#read().scales;
+  }
+
+  get minimums(): Float32Array | null {
+    return blockTypes[this.blocks.type].hasMinimums ? this.#read().minimums : null;
+  }
+
+  #read(): Groups {
+    const { type, data, pairedHeadDim } = this.blocks;
+    this.#groups ??= blockTypes[type].read(
+      inOrder(data, data.length / this.rows, pairedHeadDim),
+      this.rows * this.cols,
+    );
+    return this.#groups;
+  }
 }
 
 /** Values of a block of Q8_0, Q4_0 and Q4_1 (ggml: QK8_0, QK4_0, QK4_1). */
@@ -55,7 +116,7 @@ function readQ8Zero(data: Uint8Array, count: number): Groups {
     from += 2;
     for (const end = from + blockSize; from < end; from += 1, to += 1) codes[to] = data[from]!;
   }
-  return { bits: 8, groupSize: blockSize, codes, scales, minimums: null };
+  return { codes, scales, minimums: null };
 }
 
 /**
@@ -82,7 +143,7 @@ function readQ4(data: Uint8Array, count: number, hasMinimum: boolean): Groups {
     }
     to += 8;
   }
-  return { bits: 4, groupSize: blockSize, codes, scales, minimums };
+  return { codes, scales, minimums };
 }
 
 /**
@@ -112,5 +173,5 @@ function readQ6K(data: Uint8Array, count: number): Groups {
       }
     }
   }
-  return { bits: 8, groupSize: 16, codes, scales, minimums: null };
+  return { codes, scales, minimums: null };
 }

@@ -3,6 +3,7 @@ import type { Weight } from "../../base/weights.ts";
 import type {
   Checkpoint,
   FileMapper,
+  MappedFile,
   NamedShape,
   OpenTools,
   TensorInfo,
@@ -31,7 +32,7 @@ export class GgufCheckpoint implements Checkpoint {
   readonly #family: GgufFamily;
   readonly #names: GgufNames;
   readonly #mapFile: FileMapper;
-  #buffer: ArrayBuffer | null = null;
+  #file: MappedFile | null = null;
 
   /** Throws `file_not_found`, `invalid_model_file`, `unsupported_format` or `unsupported_architecture`. */
   constructor(path: string, { mapFile, onArchitecture }: OpenTools) {
@@ -82,11 +83,9 @@ export class GgufCheckpoint implements Checkpoint {
     const shape = expert === undefined ? tensor.shape : tensor.shape.slice(1);
     if (shape.length !== 2) throw this.#unreadable(tensor, "a matrix");
     const [rows, cols] = shape as [number, number];
-    const stored = this.#matrixBytes(tensor, expert);
-    const data = this.#needsRowOrder(module)
-      ? unpermuteRows(stored, stored.length / rows, this.#headDim(tensor, rows))
-      : stored;
-    const weight = readBlocks({ type: type.name, rows, cols, data });
+    const data = this.#matrixBytes(tensor, expert);
+    const pairedHeadDim = this.#needsRowOrder(module) ? this.#headDim(tensor, rows) : 0;
+    const weight = readBlocks({ type: type.name, rows, cols, data, pairedHeadDim });
     if (weight === undefined) throw this.#unreadable(tensor, `a tensor of type ${readableTypes.join(", ")}`);
     return weight;
   }
@@ -108,8 +107,12 @@ export class GgufCheckpoint implements Checkpoint {
     return readGgufTokenizer(this.#header);
   }
 
+  dropPages(): void {
+    this.#file?.dropPages();
+  }
+
   close(): void {
-    this.#buffer = null;
+    this.#file = null;
   }
 
   #needsRowOrder(module: string): boolean {
@@ -158,14 +161,15 @@ export class GgufCheckpoint implements Checkpoint {
   }
 
   #bytes(tensor: GgufTensor): Uint8Array {
-    this.#buffer ??= this.#mapFile(this.path);
-    if (this.#buffer.byteLength !== this.sizeBytes) {
+    this.#file ??= this.#mapFile(this.path);
+    const { buffer } = this.#file;
+    if (buffer.byteLength !== this.sizeBytes) {
       throw new MillraceError(
         "invalid_model_file",
-        `${this.path} had ${this.sizeBytes} bytes when its header was read and has ${this.#buffer.byteLength} now. Do not change a model in use; start again.`,
+        `${this.path} had ${this.sizeBytes} bytes when its header was read and has ${buffer.byteLength} now. Do not change a model in use; start again.`,
       );
     }
-    return new Uint8Array(this.#buffer, tensor.offset, tensor.sizeBytes);
+    return new Uint8Array(buffer, tensor.offset, tensor.sizeBytes);
   }
 
   #unreadable(tensor: GgufTensor, wanted: string): MillraceError {

@@ -10,8 +10,7 @@ const maxStringBytes = 1 << 26;
 /** Reads a GGUF header front to back through a window, so that the weights behind it stay on disk. */
 export class GgufCursor {
   readonly #file: OpenFile;
-  readonly #decoder: InstanceType<typeof TextDecoder> = new TextDecoder("utf-8", { ignoreBOM: true });
-  #window: Uint8Array<ArrayBuffer> = new Uint8Array(0);
+  #window: Buffer<ArrayBuffer> = Buffer.alloc(0);
   /** File offset of the window's first byte. */
   #windowStart = 0;
   #position = 0;
@@ -31,21 +30,23 @@ export class GgufCursor {
   /** A view of the next `length` bytes, valid until the next call. */
   view(length: number): DataView {
     const at = this.#take(length);
-    return new DataView(this.#window.buffer, at, length);
+    return new DataView(this.#window.buffer, this.#window.byteOffset + at, length);
   }
 
   /** A copy of the next `length` bytes. */
   bytes(length: number): Uint8Array<ArrayBuffer> {
     const at = this.#take(length);
-    return this.#window.slice(at, at + length);
+    return new Uint8Array(this.#window.subarray(at, at + length));
   }
 
   u32(): number {
-    return this.view(4).getUint32(0, true);
+    const at = this.#take(4);
+    return this.#window.readUInt32LE(at);
   }
 
   u64(): number {
-    const value = Number(this.view(8).getBigUint64(0, true));
+    const at = this.#take(8);
+    const value = this.#window.readUInt32LE(at) + this.#window.readUInt32LE(at + 4) * 2 ** 32;
     if (!Number.isSafeInteger(value)) throw this.damaged(`has a number ${value} where a size is expected`);
     return value;
   }
@@ -62,11 +63,24 @@ export class GgufCursor {
   }
 
   string(): string {
+    const length = this.#stringLength();
+    const at = this.#take(length);
+    return this.#window.toString("utf8", at, at + length);
+  }
+
+  /** The next `count` strings as the file has them, each behind its length of 8 bytes: checked, but not decoded. */
+  encodedStrings(count: number): Buffer {
+    const start = this.#position;
+    for (let i = 0; i < count; i += 1) this.#take(this.#stringLength());
+    const { buffer, byteOffset, length } = this.#file.read(start, this.#position - start);
+    return Buffer.from(buffer, byteOffset, length);
+  }
+
+  #stringLength(): number {
     const length = this.u64();
     if (length > maxStringBytes)
       throw this.damaged(`has a string of ${length} bytes; at most ${maxStringBytes} are allowed`);
-    const at = this.#take(length);
-    return this.#decoder.decode(this.#window.subarray(at, at + length));
+    return length;
   }
 
   damaged(what: string): MillraceError {
@@ -85,7 +99,12 @@ export class GgufCursor {
       );
     }
     if (end > this.#windowStart + this.#window.length) {
-      this.#window = this.#file.read(this.#position, Math.max(length, windowBytes));
+      const {
+        buffer,
+        byteOffset,
+        length: size,
+      } = this.#file.read(this.#position, Math.max(length, windowBytes));
+      this.#window = Buffer.from(buffer, byteOffset, size);
       this.#windowStart = this.#position;
     }
     const at = this.#position - this.#windowStart;

@@ -10,6 +10,7 @@ import { describeWithData, testData } from "../../../tests/test-data.ts";
 import { isMillraceError } from "../../base/errors.ts";
 import { openCheckpoint } from "../open-checkpoint.ts";
 import { readGgufHeader } from "./header.ts";
+import { GgufStrings } from "./metadata.ts";
 import { llama3Factors } from "./rope-factors.ts";
 import { readGgufTokenizer } from "./tokenizer.ts";
 
@@ -57,10 +58,10 @@ describeWithData("a GGUF header", () => {
         header.tensors.size,
         header.metadata.size,
       ]);
-      const ours = [...header.metadata].map(([key, value]) => [
-        key,
-        ArrayBuffer.isView(value) ? [...(value as Int32Array)] : value,
-      ]);
+      const ours = [...header.metadata].map(([key, value]) => {
+        if (value instanceof GgufStrings) return [key, value.read()];
+        return [key, ArrayBuffer.isView(value) ? [...(value as Int32Array)] : value];
+      });
       expect(Object.fromEntries(ours)).toEqual(metadata);
       const dataStart = Math.min(...[...header.tensors.values()].map((tensor) => tensor.offset));
       expect(

@@ -81,9 +81,8 @@ function alignmentOf(metadata: GgufMetadata, cursor: GgufCursor): number {
   const alignment = metadata.get("general.alignment") ?? defaultAlignment;
   if (typeof alignment === "number" && alignment >= 8 && Number.isInteger(Math.log2(alignment)))
     return alignment;
-  throw cursor.damaged(
-    `has a general.alignment of ${String(alignment).slice(0, 40)}; it must be a power of two from 8`,
-  );
+  const seen = typeof alignment === "object" ? "a list" : String(alignment).slice(0, 40);
+  throw cursor.damaged(`has a general.alignment of ${seen}; it must be a power of two from 8`);
 }
 
 function readTensors(

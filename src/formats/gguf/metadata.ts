@@ -15,14 +15,29 @@ export type GgufNumbers =
   | BigUint64Array;
 
 /** A value of GGUF metadata. 64-bit integers are numbers where exact, else bigints. */
-export type GgufValue =
-  | number
-  | bigint
-  | boolean
-  | string
-  | GgufNumbers
-  | readonly string[]
-  | readonly GgufValue[];
+export type GgufValue = number | bigint | boolean | string | GgufNumbers | GgufStrings | readonly GgufValue[];
+
+/** A list of strings, kept as the file has it: only who builds a tokenizer wants a hundred thousand of them decoded. */
+export class GgufStrings {
+  readonly #encoded: Buffer;
+  readonly #count: number;
+
+  constructor(encoded: Buffer, count: number) {
+    this.#encoded = encoded;
+    this.#count = count;
+  }
+
+  read(): string[] {
+    const strings: string[] = [];
+    for (let at = 0; strings.length < this.#count; ) {
+      // The upper half is 0: the reader has checked the lengths.
+      const end = at + 8 + this.#encoded.readUInt32LE(at);
+      strings.push(this.#encoded.toString("utf8", at + 8, end));
+      at = end;
+    }
+    return strings;
+  }
+}
 
 export type GgufMetadata = ReadonlyMap<string, GgufValue>;
 
@@ -78,7 +93,7 @@ function readArray(cursor: GgufCursor, depth: number): GgufValue {
   // A string has at least its length, a nested array its type and count: no count can ask for more than the file holds.
   const count = cursor.count(scalar?.bytes ?? (type === 8 ? 8 : 12), "arrays");
   if (scalar !== undefined) return scalar.array(cursor.bytes(count * scalar.bytes));
-  if (type === 8) return readEach(count, () => cursor.string());
+  if (type === 8) return new GgufStrings(cursor.encodedStrings(count), count);
   if (type === 9) return readEach(count, () => readArray(cursor, depth + 1));
   throw cursor.damaged(`has a metadata array of type ${type}; the format has types 0 to 12`);
 }
@@ -122,9 +137,7 @@ export class GgufKeys {
   strings(key: string): readonly string[] | undefined {
     const value = this.#metadata.get(key);
     if (value === undefined) return undefined;
-    const isList =
-      Array.isArray(value) && (value as readonly unknown[]).every((item) => typeof item === "string");
-    return isList ? (value as readonly string[]) : this.#fail(key, "a list of strings");
+    return value instanceof GgufStrings ? value.read() : this.#fail(key, "a list of strings");
   }
 
   numbers(key: string): ArrayLike<number> | undefined {

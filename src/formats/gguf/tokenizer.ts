@@ -117,10 +117,14 @@ function bpeModel(parts: Record<string, unknown>): Record<string, unknown> {
 
 /** Token text → id. Padding rows that converters add (type 5) are no tokens. */
 function vocabOf({ tokens, types, path }: Vocabulary): Record<string, number> {
-  const entries: [string, number][] = [];
-  for (const [id, token] of tokens.entries()) if (types[id] !== tokenType.unused) entries.push([token, id]);
-  const vocab = Object.fromEntries(entries);
-  if (Object.keys(vocab).length !== entries.length) throw damaged(path, "a vocabulary with a repeated token");
+  // Without a prototype, so that no token is taken for an inherited property.
+  const vocab = Object.create(null) as Record<string, number>;
+  for (let id = 0; id < tokens.length; id += 1) {
+    const token = tokens[id]!;
+    if (types[id] === tokenType.unused) continue;
+    if (token in vocab) throw damaged(path, "a vocabulary with a repeated token");
+    vocab[token] = id;
+  }
   return vocab;
 }
 
@@ -162,20 +166,15 @@ function specialToken({ keys, tokens, path }: Vocabulary, name: string): Special
 
 function assemble(vocabulary: Vocabulary, parts: Record<string, unknown>, addsBos: boolean): TokenizerSource {
   const { keys, tokens, types } = vocabulary;
-  const added = [...tokens.entries()]
-    .filter(
-      ([id]) =>
-        types[id] === tokenType.control || types[id] === tokenType.user || types[id] === tokenType.unknown,
-    )
-    .map(([id, content]) => ({
-      id,
-      content,
-      single_word: false,
-      lstrip: false,
-      rstrip: false,
-      normalized: false,
-      special: types[id] !== tokenType.user,
-    }));
+  const isAdded = (type: number | undefined): boolean =>
+    type === tokenType.control || type === tokenType.user || type === tokenType.unknown;
+  const added: object[] = [];
+  for (let id = 0; id < tokens.length; id += 1) {
+    if (!isAdded(types[id])) continue;
+    const special = types[id] !== tokenType.user;
+    const own = { single_word: false, lstrip: false, rstrip: false, normalized: false, special };
+    added.push({ id, content: tokens[id], ...own });
+  }
   const textOf = (name: string): string | null => specialToken(vocabulary, name)?.content ?? null;
   const ends = ["eos", "eot", "eom"].flatMap((name) => specialToken(vocabulary, name)?.id ?? []);
   const chatTemplate = keys.text("tokenizer.chat_template") ?? null;

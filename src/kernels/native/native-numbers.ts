@@ -1,5 +1,5 @@
 import { invariant } from "../../base/invariant.ts";
-import type { FloatDtype, Weight } from "../../base/weights.ts";
+import type { FloatDtype, Weight, WeightBlocks } from "../../base/weights.ts";
 import type { NativePart } from "../addon.ts";
 import type { GatedActivation, KvDtype, TensorForm } from "../ops.ts";
 
@@ -19,24 +19,29 @@ export const kvDtypeNumbers: Readonly<Record<KvDtype, number>> = { f32: 0, f16: 
 
 const floatDtypeNumbers: Readonly<Record<FloatDtype, number>> = { f32: 0, f16: 1, bf16: 2 };
 
+/** Numbers of `enum class BlockType` in native/linear/linear.h, where 0 is none. */
+const blockTypeNumbers: Readonly<Record<WeightBlocks["type"], number>> = {
+  Q4_0: 1,
+  Q4_1: 2,
+  Q8_0: 3,
+  Q6_K: 4,
+};
+
 /** A weight as the addon reads it; nothing is copied. */
 export function toNativePart(weight: Weight): NativePart {
   const { rows, cols } = weight;
+  const own = { rows, cols, bits: 0, groupSize: 0, dtype: 0, blockType: 0, pairedHeadDim: 0 };
   if (weight.kind === "dense") {
     const dtype = floatDtypeNumbers[weight.dtype];
-    return {
-      kind: 0,
-      dtype,
-      bits: 0,
-      groupSize: 0,
-      rows,
-      cols,
-      data: weight.data,
-      scales: null,
-      minimums: null,
-    };
+    return { ...own, kind: 0, dtype, data: weight.data, scales: null, minimums: null };
   }
-  const { bits, groupSize, scales, minimums } = weight;
+  const { bits, groupSize, blocks } = weight;
   invariant(cols % groupSize === 0, `groups of ${groupSize} do not divide ${cols} columns`);
-  return { kind: 1, dtype: 0, bits, groupSize, rows, cols, data: weight.codes, scales, minimums };
+  if (blocks !== undefined) {
+    const { data, pairedHeadDim } = blocks;
+    const blockType = blockTypeNumbers[blocks.type];
+    return { ...own, kind: 1, bits, groupSize, blockType, pairedHeadDim, data, scales: null, minimums: null };
+  }
+  const { codes, scales, minimums } = weight;
+  return { ...own, kind: 1, bits, groupSize, data: codes, scales, minimums };
 }

@@ -5,7 +5,7 @@ import type { DenseWeight, IntegerWeight, Weight } from "../../base/weights.ts";
 import type { LinearWeight, PackOptions, TensorForm } from "../ops.ts";
 
 type DensePart = Omit<DenseWeight, "data"> & { readonly elements: Float32Array | Uint16Array };
-type IntegerPart = Omit<IntegerWeight, "codes"> & { readonly codes: Int8Array | Uint8Array };
+type IntegerPart = Omit<IntegerWeight, "codes" | "blocks"> & { readonly codes: Int8Array | Uint8Array };
 
 /** A weight as the reference backend keeps it: copies of the parts in their stored form, rows in given order. */
 export interface ReferenceWeight extends LinearWeight {
@@ -84,12 +84,18 @@ function copyPart(part: Weight): DensePart | IntegerPart {
     return { ...rest, elements };
   }
   const numGroups = (part.rows * part.cols) / part.groupSize;
+  const { kind, rows, cols, bits, groupSize, activations } = part;
   invariant(part.scales.length === numGroups, "an integer weight has one scale for each group");
-  invariant(part.codes.length === (part.rows * part.cols * part.bits) / 8, "an integer weight has all codes");
+  invariant(part.codes.length === (rows * cols * bits) / 8, "an integer weight has all codes");
   const codes = part.codes.slice();
   return {
-    ...part,
-    codes: part.bits === 8 ? new Int8Array(codes.buffer) : codes,
+    kind,
+    rows,
+    cols,
+    bits,
+    groupSize,
+    activations,
+    codes: bits === 8 ? new Int8Array(codes.buffer) : codes,
     scales: part.scales.slice(),
     minimums: part.minimums?.slice() ?? null,
   };

@@ -26,6 +26,8 @@ export class DecoderLayer {
   forward(x: Tensor, cache: KvCache): void {
     const { attention, mlp, attentionNorm, mlpNorm } = this.#parts;
     attention.addTo(x, this.#enter(x, attentionNorm, attention.qkv.inputForm), cache);
+    // Each block finds the memory of the one before, which is still in the processor's cache.
+    this.#ops.releaseAfter(x);
     mlp.addTo(x, this.#enter(x, mlpNorm, mlp.inputForm));
     this.#ops.releaseAfter(x);
   }

@@ -1,17 +1,39 @@
 #include "runtime/thread_pool.h"
 
 #include <algorithm>
+#include <chrono>
 
 #include "runtime/float_state.h"
+#include "runtime/park.h"
 
 namespace millrace {
 
 namespace {
 
-// About 100 microseconds: longer than the gap between two operations of a step, short beside a scheduler's slice.
-constexpr int maxSpins = 2500;
-// A caller that waits this long for a helper gives its core away: the helper may have been descheduled.
-constexpr int spinsBeforeYield = 4000;
+using Clock = std::chrono::steady_clock;
+
+// Longer than the gap between two operations of a step, short beside a scheduler's slice.
+constexpr std::chrono::microseconds helperSpin{100};
+// Longer than a tile. A helper that takes more has probably lost its core to another process; then the caller sleeps,
+// because a spinning thread uses up the share of the processor that it will want when the helper is back.
+constexpr std::chrono::microseconds callerSpin{50};
+// Looks between two readings of the clock. Most waits end within the first ones and never read it.
+constexpr int looksPerReading = 32;
+
+/** Spins until `isDone()`; false when it took much longer than `most`. */
+template <class F>
+bool spinUntil(std::chrono::microseconds most, F&& isDone) {
+  Clock::time_point end{};
+  for (;;) {
+    for (int look = 0; look < looksPerReading; ++look) {
+      if (isDone()) return true;
+      pauseCore();
+    }
+    const Clock::time_point now = Clock::now();
+    if (end == Clock::time_point{}) end = now + most;
+    else if (now >= end) return false;
+  }
+}
 
 }  // namespace
 
@@ -23,8 +45,8 @@ ThreadPool::ThreadPool(int numThreads) {
 
 ThreadPool::~ThreadPool() {
   closing_.store(true);
-  wakeEpoch_.fetch_add(1);
-  wakeEpoch_.notify_all();
+  numParked_.store(static_cast<int>(helpers_.size()));
+  wakeHelpers();
   for (std::thread& helper : helpers_) helper.join();
 }
 
@@ -38,9 +60,11 @@ void ThreadPool::endStep() {
 }
 
 void ThreadPool::wakeHelpers() {
+  // The count goes to 0 at once: a helper that takes long to come is called once, not by every loop in between.
   if (numParked_.load() == 0) return;
+  numParked_.store(0);
   wakeEpoch_.fetch_add(1);
-  wakeEpoch_.notify_all();
+  unpark(wakeEpoch_, static_cast<int>(helpers_.size()));
 }
 
 void ThreadPool::run(int64_t numTiles, TileFunction function, void* context) {
@@ -48,24 +72,29 @@ void ThreadPool::run(int64_t numTiles, TileFunction function, void* context) {
   const FlushDenormals guard;
   if (helpers_.empty() || numTiles == 1) {
     for (int64_t tile = 0; tile < numTiles; ++tile) function(context, tile, 0);
-  } else {
-    function_ = function;
-    context_ = context;
-    numTiles_ = numTiles;
-    numDone_.store(0, std::memory_order_relaxed);
-    const uint64_t loop = (ticket_.load(std::memory_order_relaxed) >> 32) + 1;
-    ticket_.store((loop << 32) | static_cast<uint32_t>(numTiles));
-    wakeHelpers();
-    workOn(0);
-    for (int spins = 0; numDone_.load(std::memory_order_acquire) != numTiles; ++spins) {
-      if (spins < spinsBeforeYield) pauseCore();
-      else std::this_thread::yield();
-    }
+    return;
   }
+  function_ = function;
+  context_ = context;
+  numTiles_ = numTiles;
+  numOpen_.store(static_cast<uint32_t>(numTiles), std::memory_order_relaxed);
+  const uint64_t loop = (ticket_.load(std::memory_order_relaxed) >> 32) + 1;
+  ticket_.store((loop << 32) | static_cast<uint32_t>(numTiles));
+  wakeHelpers();
+  workOn(0);
+  waitForHelpers();
+}
+
+/** All tiles are claimed; those of helpers may not be done. */
+void ThreadPool::waitForHelpers() {
+  if (spinUntil(callerSpin, [this] { return numOpen_.load(std::memory_order_acquire) == 0; })) return;
+  isCallerParked_.store(true);
+  for (uint32_t open = numOpen_.load(); open != 0; open = numOpen_.load()) park(numOpen_, open);
+  isCallerParked_.store(false);
 }
 
 void ThreadPool::workOn(int thread) {
-  int64_t done = 0;
+  uint32_t done = 0;
   uint64_t ticket = ticket_.load(std::memory_order_acquire);
   while (static_cast<uint32_t>(ticket) != 0) {
     if (!ticket_.compare_exchange_weak(ticket, ticket - 1, std::memory_order_acq_rel)) continue;
@@ -74,26 +103,24 @@ void ThreadPool::workOn(int thread) {
     ticket = ticket_.load(std::memory_order_acquire);
     // Only the last tiles of this very loop can follow: the caller waits for ours before it starts another.
   }
-  if (done > 0) numDone_.fetch_add(done, std::memory_order_release);
+  if (done == 0) return;
+  numOpen_.fetch_sub(done);
+  if (thread > 0 && isCallerParked_.load()) unpark(numOpen_, 1);
 }
 
 void ThreadPool::helperLoop(int thread) {
   flushDenormals();
-  int spins = 0;
+  const auto hasWork = [this] { return hasTiles() || closing_.load(std::memory_order_relaxed); };
+  const auto isOver = [&] { return hasWork() || !inStep_.load(std::memory_order_relaxed); };
   while (!closing_.load(std::memory_order_relaxed)) {
     if (hasTiles()) {
       workOn(thread);
-      spins = 0;
-    } else if (inStep_.load(std::memory_order_relaxed) && spins < maxSpins) {
-      ++spins;
-      pauseCore();
-    } else {
-      const uint32_t epoch = wakeEpoch_.load();
-      numParked_.fetch_add(1);
-      if (!hasTiles() && !closing_.load()) wakeEpoch_.wait(epoch);
-      numParked_.fetch_sub(1);
-      spins = 0;
+      continue;
     }
+    if (inStep_.load(std::memory_order_relaxed) && spinUntil(helperSpin, isOver)) continue;
+    const uint32_t epoch = wakeEpoch_.load();
+    numParked_.fetch_add(1);
+    if (!hasWork()) park(wakeEpoch_, epoch);
   }
 }
 

@@ -14,7 +14,8 @@ namespace millrace {
  * A fixed set of threads that share out the tiles of one loop at a time. The calling thread is thread 0.
  *
  * Helpers spin for a bounded time between `beginStep` and `endStep`, because the next loop is microseconds away,
- * and park otherwise: an idle pool uses no processor time. Only one thread may call at a time; which thread that is
+ * and park otherwise: an idle pool uses no processor time. A loop never waits for a helper to come: the caller takes
+ * all tiles that nobody has claimed. It waits for claimed ones only, spinning for a short time, then asleep. Only one thread may call at a time; which thread that is
  * may change between steps. Nothing is global, so that a pool can be shared by several owners later.
  *
  * Flush-to-zero and denormals-are-zero are set on every thread while it works and on the caller only within a loop, so
@@ -53,6 +54,7 @@ class ThreadPool {
   using TileFunction = void (*)(void* context, int64_t tile, int thread);
 
   void run(int64_t numTiles, TileFunction function, void* context);
+  void waitForHelpers();
   void helperLoop(int thread);
   void workOn(int thread);
   bool hasTiles() const { return static_cast<uint32_t>(ticket_.load()) != 0; }
@@ -63,12 +65,16 @@ class ThreadPool {
   // High word: number of the loop. Low word: tiles not yet claimed. A claimed tile keeps its loop alive, so
   // the fields of the loop below are read only after a claim.
   alignas(64) std::atomic<uint64_t> ticket_{0};
-  alignas(64) std::atomic<int64_t> numDone_{0};
+  /** Tiles that are not done. */
+  alignas(64) std::atomic<uint32_t> numOpen_{0};
+  std::atomic<bool> isCallerParked_{false};
   alignas(64) TileFunction function_ = nullptr;
   void* context_ = nullptr;
   int64_t numTiles_ = 0;
 
+  /** Changes when parked helpers are called. */
   alignas(64) std::atomic<uint32_t> wakeEpoch_{0};
+  /** Helpers that have parked since they were last called, at least. */
   std::atomic<int> numParked_{0};
   std::atomic<bool> inStep_{false};
   std::atomic<bool> closing_{false};

@@ -8,6 +8,13 @@ test("gives −1 when nothing is free", () => {
   pool.check();
 });
 
+test("tells a free block from a held one", () => {
+  const pool = new BlockPool(2);
+  const block = pool.take();
+  expect(() => pool.checkFree(block)).toThrow("free with 1 holders");
+  pool.checkFree(1 - block);
+});
+
 test("reuses a block that nobody can hit first, and of the others the one freed first", () => {
   const pool = new BlockPool(4);
   for (let count = 0; count < 4; count += 1) pool.take();

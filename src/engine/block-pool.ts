@@ -61,19 +61,22 @@ export class BlockPool {
     this.#linkAfter(mayBeHit ? last : this.numBlocks, block);
   }
 
+  /** A free block has no holder, and its neighbours in the list link to it. */
+  checkFree(block: number): void {
+    const refCount = this.#refCounts[block]!;
+    invariant(refCount === 0, `block ${block} is free with ${refCount} holders`);
+    const [next, previous] = [this.#next[block]!, this.#previous[block]!];
+    const isLinked = this.#previous[next] === block && this.#next[previous] === block;
+    invariant(isLinked, `the neighbours of block ${block} do not link back`);
+  }
+
   /** Walks the whole free list and checks the invariant; linear in the number of blocks. */
   check(): void {
     let numLinked = 0;
-    let previous = this.numBlocks;
     for (let block = this.#next[this.numBlocks]!; block !== this.numBlocks; block = this.#next[block]!) {
-      invariant(
-        this.#refCounts[block] === 0,
-        `block ${block} is free with ${this.#refCounts[block]} holders`,
-      );
-      invariant(this.#previous[block] === previous, `block ${block} does not link back to ${previous}`);
+      this.checkFree(block);
       numLinked += 1;
       invariant(numLinked <= this.numBlocks, "the free list has a cycle");
-      previous = block;
     }
     invariant(numLinked === this.#numFree, `${numLinked} free blocks are linked, ${this.#numFree} counted`);
     let numHeld = 0;

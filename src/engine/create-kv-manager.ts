@@ -1,23 +1,23 @@
 import { BlockPool } from "./block-pool.ts";
-import type { EngineParts } from "./engine-parts.ts";
 import { HostTier } from "./host-tier.ts";
-import { KvManager, type PreemptionCosts } from "./kv-manager.ts";
+import { KvManager, type KvManagerParts } from "./kv-manager.ts";
+import { PrefixCache, type PrefixCacheParts } from "./prefix-cache.ts";
 import { PrefixIndex } from "./prefix-index.ts";
-import type { SequenceTable } from "./sequence-table.ts";
 
-type KvParts = Pick<EngineParts, "ops" | "cache" | "host" | "isPrefixCaching" | "isPrefixChecking">;
+export interface KvSettings extends Pick<PrefixCacheParts, "isSharing" | "compare"> {
+  readonly numBlocks: number;
+  /** Tokens. */
+  readonly blockSize: number;
+  readonly numHostBlocks: number;
+}
 
-/** The books of a KV cache and its host tier, with the kernels' comparison where hits are to be checked. */
-export function createKvManager(parts: KvParts, table: SequenceTable, costs: PreemptionCosts): KvManager {
-  const { ops, cache, host } = parts;
-  const { numBlocks, blockSize } = cache;
-  return new KvManager({
-    table,
-    pool: new BlockPool(numBlocks),
-    index: new PrefixIndex(numBlocks, blockSize),
-    host: new HostTier(host?.numBlocks ?? 0, blockSize),
-    costs,
-    isSharing: parts.isPrefixCaching,
-    ...(parts.isPrefixChecking ? { compare: (a, b) => ops.equalKv(cache, a, b, blockSize) } : {}),
-  });
+/** The books of a KV cache and its host tier. */
+export function createKvManager(
+  settings: KvSettings,
+  parts: Pick<KvManagerParts, "table" | "costs" | "counters">,
+): KvManager {
+  const { numBlocks, blockSize, numHostBlocks } = settings;
+  const prefixes = new PrefixCache({ ...settings, ...parts, index: new PrefixIndex(numBlocks, blockSize) });
+  const pool = new BlockPool(numBlocks);
+  return new KvManager({ ...parts, pool, prefixes, host: new HostTier(numHostBlocks, blockSize) });
 }

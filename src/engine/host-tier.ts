@@ -22,10 +22,6 @@ export class HostTier {
     return this.#rows.size;
   }
 
-  get numFree(): number {
-    return this.#free.length;
-  }
-
   rows(): number[] {
     return [...this.#rows.keys()];
   }

@@ -1,9 +1,10 @@
 import { invariant } from "../base/invariant.ts";
 import type { BlockPool } from "./block-pool.ts";
+import type { EngineCounters } from "./engine-stats.ts";
 import type { HostTier } from "./host-tier.ts";
 import { KvMoveList } from "./kv-move-list.ts";
-import { PrefixChains } from "./prefix-chains.ts";
-import type { PrefixExtras, PrefixIndex } from "./prefix-index.ts";
+import type { PrefixCache } from "./prefix-cache.ts";
+import type { PrefixExtras } from "./prefix-index.ts";
 import type { SequenceTable } from "./sequence-table.ts";
 
 /** What it takes to bring back what a preempted sequence loses, in seconds: measured by the engine, fixed in tests. */
@@ -13,26 +14,13 @@ export interface PreemptionCosts {
   swap(numBlocks: number): number;
 }
 
-/** Why a request's prefix hit ended where it did. */
-export const hitEnds = {
-  /** Everything but what has to be computed came from the cache. */
-  complete: 0,
-  /** Other texts with this prefix are known, none goes on like this one. */
-  diverged: 1,
-  /** Nothing is known beyond the hit: never computed, or its blocks have been reused. */
-  unknown: 2,
-} as const;
-
 export interface KvManagerParts {
   readonly table: SequenceTable;
   readonly pool: BlockPool;
-  readonly index: PrefixIndex;
+  readonly prefixes: PrefixCache;
   readonly host: HostTier;
   readonly costs: PreemptionCosts;
-  /** False: no request uses what another computed. */
-  readonly isSharing: boolean;
-  /** Computes hits anew and compares; `compare` says whether two blocks hold the same bytes. */
-  readonly compare?: (blockA: number, blockB: number) => boolean;
+  readonly counters: EngineCounters;
 }
 
 /**
@@ -42,36 +30,23 @@ export interface KvManagerParts {
  * sequence right after its content was listed to be copied.
  */
 export class KvManager {
-  readonly moves: KvMoveList;
-  /** How far and why a row's hit went, see `hitEnds`. */
-  readonly hitEnds: Uint8Array;
-  numQueriedTokens = 0;
-  numHitTokens = 0;
-  numSwappedBlocks = 0;
-  numLostTokens = 0;
-  /** Blocks that were computed twice with different results: must stay 0. */
-  numMismatches = 0;
-  readonly #parts: KvManagerParts;
+  readonly moves: KvMoveList = new KvMoveList();
+  readonly prefixes: PrefixCache;
   readonly #table: SequenceTable;
   readonly #pool: BlockPool;
-  readonly #index: PrefixIndex;
   readonly #host: HostTier;
-  readonly #chains: PrefixChains;
-  readonly #numPublished: Int32Array;
+  readonly #costs: PreemptionCosts;
+  readonly #counters: EngineCounters;
   /** Rows that were preempted and still hold blocks, longest ago first. */
   readonly #holders: number[] = [];
 
   constructor(parts: KvManagerParts) {
-    const { table } = parts;
-    this.#parts = parts;
-    this.#table = table;
+    this.#table = parts.table;
     this.#pool = parts.pool;
-    this.#index = parts.index;
+    this.prefixes = parts.prefixes;
     this.#host = parts.host;
-    this.moves = new KvMoveList();
-    this.hitEnds = new Uint8Array(table.capacity);
-    this.#chains = new PrefixChains(table, parts.index);
-    this.#numPublished = new Int32Array(table.capacity);
+    this.#costs = parts.costs;
+    this.#counters = parts.counters;
   }
 
   get numFree(): number {
@@ -85,15 +60,7 @@ export class KvManager {
 
   /** A new sequence, with nothing computed. Only sequences with equal extras share. */
   admit(row: number, extras: PrefixExtras): void {
-    const own = this.#parts.isSharing ? extras : { ...extras, request: String(this.#table.handles[row]) };
-    this.#chains.open(row, own);
-    this.#numPublished[row] = 0;
-    this.hitEnds[row] = hitEnds.unknown;
-  }
-
-  /** Whether another sequence is just computing what this one needs next: then it is cheaper to wait. */
-  mustWait(row: number): boolean {
-    return this.#chains.mustWait(row);
+    this.prefixes.open(row, extras);
   }
 
   /**
@@ -105,7 +72,7 @@ export class KvManager {
       this.#host.numBlocks(row) > 0 ? this.#swapIn(row, reserve) : this.#placeByHits(row, reserve);
     if (!isPlaced) return false;
     this.#forgetHolder(row);
-    this.#announce(row);
+    this.prefixes.announce(row);
     return true;
   }
 
@@ -141,26 +108,16 @@ export class KvManager {
 
   /** Takes tail blocks from a running sequence until `numFree` are free, or it has none. It waits from now on. */
   preempt(row: number, numFree: number): void {
-    this.#chains.withdraw(row, this.#numPublished[row]!);
+    this.prefixes.withdraw(row);
     this.#giveUpTail(row, numFree);
     if (this.#table.numBlocks[row]! > 0) this.#holders.push(row);
-  }
-
-  /** Makes the blocks known that have become full, once their tokens are computed. */
-  publish(row: number): void {
-    const { blockSize, numComputed, numTokens, numPromptTokens } = this.#table;
-    const known = Math.min(numComputed[row]!, numTokens[row]!);
-    let block = this.#numPublished[row]!;
-    for (; (block + 1) * blockSize <= known; block += 1) this.#publishFull(row, block);
-    this.#numPublished[row] = block;
-    // The prompt's last, partial block serves others that begin alike while this one goes on.
-    if (known === numPromptTokens[row]) this.#publishTail(row, known);
   }
 
   /** Ends a sequence: it gives everything back, tail first, so that a prefix outlives what follows it. */
   release(row: number): void {
     const table = this.#table;
-    this.#chains.withdraw(row, this.#numPublished[row]!);
+    const { isSharing } = this.prefixes;
+    this.prefixes.withdraw(row);
     this.#forgetHolder(row);
     this.#host.release(row);
     const known = Math.min(
@@ -168,27 +125,26 @@ export class KvManager {
       table.numTokens[row]!,
       table.numBlocks[row]! * table.blockSize,
     );
-    if (this.#parts.isSharing) this.#publishTail(row, known);
+    if (isSharing) this.prefixes.publishTail(row, known);
     const blocks = table.blockTable(row);
     for (let index = table.numBlocks[row]! - 1; index >= 0; index -= 1) {
-      if (!this.#parts.isSharing && this.#pool.refCount(blocks[index]!) === 1)
-        this.#index.remove(blocks[index]!);
+      if (!isSharing && this.#pool.refCount(blocks[index]!) === 1) this.prefixes.forget(blocks[index]!);
       this.#releaseBlock(blocks[index]!);
     }
     table.numBlocks[row] = 0;
-    this.#chains.close(row);
+    this.prefixes.close(row);
   }
 
   /** Forgets all content that could be hit. Sequences that run keep their blocks. */
   reset(): void {
-    for (let block = 0; block < this.#pool.numBlocks; block += 1) this.#index.remove(block);
+    for (let block = 0; block < this.#pool.numBlocks; block += 1) this.prefixes.forget(block);
   }
 
   /** The content of a row's own blocks is not to be trusted: its step failed. */
   distrust(row: number): void {
     const blocks = this.#table.blockTable(row);
     for (let index = 0; index < this.#table.numBlocks[row]!; index += 1) {
-      if (this.#pool.refCount(blocks[index]!) === 1) this.#index.remove(blocks[index]!);
+      if (this.#pool.refCount(blocks[index]!) === 1) this.prefixes.forget(blocks[index]!);
     }
     this.#table.numComputed[row] = 0;
   }
@@ -203,15 +159,28 @@ export class KvManager {
     this.moves.clear();
   }
 
+  /** Walks everything; linear in the number of blocks. For tests. */
   check(): void {
     this.#pool.check();
-    this.#index.check();
+    this.prefixes.check();
     this.#host.check();
     for (const row of this.#holders) invariant(this.#table.numBlocks[row]! > 0, `row ${row} holds nothing`);
   }
 
-  get isIdle(): boolean {
-    return this.#chains.numPending + this.#holders.length + this.#host.numRows === 0;
+  /**
+   * What must hold while no sequence is open: by the counts, all is given back and no index has entries too many; and
+   * the entries of `count` blocks from `first` on agree with each other. Linear in `count` only.
+   */
+  checkIdle(first: number, count: number): void {
+    invariant(this.#pool.numFree === this.#pool.numBlocks, "idle, but blocks are held");
+    const numKept = this.prefixes.numPending + this.#holders.length + this.#host.numRows;
+    invariant(numKept === 0, "idle, but something is kept for sequences");
+    this.#host.check();
+    this.prefixes.checkCounts();
+    for (let block = first; block < first + count; block += 1) {
+      this.#pool.checkFree(block);
+      this.prefixes.checkBlock(block);
+    }
   }
 
   #swapIn(row: number, reserve: number): boolean {
@@ -225,18 +194,18 @@ export class KvManager {
 
   #placeByHits(row: number, reserve: number): boolean {
     const table = this.#table;
+    const prefixes = this.prefixes;
     const { blockSize } = table;
-    const ids = table.tokenIds(row);
     const needed = table.blocksFor(table.numTarget[row]!);
     const held = table.numBlocks[row]!;
-    const limit = this.#table.numSkippable[row]!;
+    const limit = table.numSkippable[row]!;
     const blocks = table.reserveBlocks(row, needed);
     let end = held;
     let numIdle = 0;
     // A row that kept blocks whose tokens are not all computed goes on from where it was.
-    const mayHit = this.#parts.compare === undefined && table.numComputed[row] === held * blockSize;
+    const mayHit = prefixes.isHitting && table.numComputed[row] === held * blockSize;
     for (; mayHit && (end + 1) * blockSize <= limit; end += 1) {
-      const block = this.#index.find(this.#chains.keyOf(row, end), ids, end * blockSize);
+      const block = prefixes.findFull(row, end);
       if (block === -1) break;
       blocks[end] = block;
       if (this.#pool.refCount(block) === 0) numIdle += 1;
@@ -244,42 +213,18 @@ export class KvManager {
     if (needed - end + numIdle + reserve > this.#pool.numFree) return false;
     for (let index = held; index < end; index += 1) this.#pool.retain(blocks[index]!);
     table.numBlocks[row] = end;
-    const source = mayHit ? this.#findPartial(row, end, limit) : -1;
+    const source = mayHit ? prefixes.findPartial(row, end, limit) : -1;
     this.#takeFresh(row, needed - end);
     if (mayHit) {
       table.numComputed[row] = end * blockSize;
-      this.#numPublished[row] = end;
+      prefixes.setPublished(row, end);
     }
-    if (source !== -1) this.#copyPartial(row, end, source);
-    this.#countHit(row, limit);
+    if (source !== -1) {
+      this.moves.copy(source, blocks[end]!, prefixes.numMatched);
+      table.numComputed[row]! += prefixes.numMatched;
+    }
+    prefixes.countHit(row, limit);
     return true;
-  }
-
-  #findPartial(row: number, block: number, limit: number): number {
-    const start = block * this.#table.blockSize;
-    const end = Math.min(limit, start + this.#table.blockSize);
-    if (end <= start) return -1;
-    return this.#index.findPartial(this.#chains.keyOf(row, block - 1), this.#table.tokenIds(row), start, end);
-  }
-
-  #copyPartial(row: number, index: number, source: number): void {
-    const numTokens = this.#index.matchedTokens;
-    this.moves.copy(source, this.#table.blockTable(row)[index]!, numTokens);
-    this.#table.numComputed[row] = index * this.#table.blockSize + numTokens;
-  }
-
-  #countHit(row: number, limit: number): void {
-    const table = this.#table;
-    if (table.isStarted[row] === 1) return;
-    table.isStarted[row] = 1;
-    const hit = table.numComputed[row]!;
-    table.numCached[row] = hit;
-    table.numServed[row] = hit;
-    this.numQueriedTokens += table.numPromptTokens[row]!;
-    this.numHitTokens += hit;
-    const parent = this.#chains.keyOf(row, Math.floor(hit / table.blockSize) - 1);
-    if (hit === limit) this.hitEnds[row] = hitEnds.complete;
-    else this.hitEnds[row] = this.#index.hasChild(parent) ? hitEnds.diverged : hitEnds.unknown;
   }
 
   #takeFresh(row: number, count: number): void {
@@ -288,7 +233,7 @@ export class KvManager {
     for (let index = held; index < held + count; index += 1) {
       const block = this.#pool.take();
       invariant(block !== -1, "blocks vanished between count and allocation");
-      this.#index.remove(block);
+      this.prefixes.forget(block);
       blocks[index] = block;
     }
     this.#table.numBlocks[row] = held + count;
@@ -310,67 +255,32 @@ export class KvManager {
     const numLost = Math.max(0, table.numComputed[row]! - kept * blockSize);
     const isSwapped = this.#swapOut(row, kept, used, numLost);
     if (!isSwapped && numLost > 0) {
-      this.#publishTail(row, Math.min(table.numComputed[row]!, held * blockSize));
+      this.prefixes.publishTail(row, Math.min(table.numComputed[row]!, held * blockSize));
       table.numComputed[row] = kept * blockSize;
-      this.numLostTokens += numLost;
+      this.#counters.add("numRecomputedTokens", numLost);
       table.traces.countRecompute(row, numLost);
     }
     for (let index = held - 1; index >= kept; index -= 1) this.#releaseBlock(blocks[index]!);
     table.numBlocks[row] = kept;
-    this.#numPublished[row] = Math.min(this.#numPublished[row]!, kept);
+    this.prefixes.truncate(row, kept);
   }
 
   /** Lists blocks[kept … used) to be saved; false when computing them again is cheaper or the tier has no room. */
   #swapOut(row: number, kept: number, used: number, numLost: number): boolean {
     const count = used - kept;
-    const { costs } = this.#parts;
-    const isWorth = count > 0 && costs.swap(count) < costs.recompute(numLost);
+    const isWorth = count > 0 && this.#costs.swap(count) < this.#costs.recompute(numLost);
     if (!isWorth || !this.#host.save(row, this.#table.blockTable(row), kept, count, this.moves)) {
       // What lies behind a gap is of no use.
       if (numLost > 0) this.#host.release(row);
       return false;
     }
-    this.numSwappedBlocks += count;
+    this.#counters.add("numSwappedBlocks", count);
     this.#table.traces.countSwap(row, count);
     return true;
   }
 
   #releaseBlock(block: number): void {
-    this.#pool.release(block, this.#index.numTokens(block) > 0);
-  }
-
-  #publishFull(row: number, index: number): void {
-    const table = this.#table;
-    const key = this.#chains.keyOf(row, index);
-    const block = table.blockTable(row)[index]!;
-    this.#chains.settle(row, key);
-    const isNew = this.#index.addFull(
-      block,
-      this.#chains.keyOf(row, index - 1),
-      key,
-      table.tokenIds(row),
-      index * table.blockSize,
-    );
-    if (isNew || this.#parts.compare === undefined) return;
-    const known = this.#index.blockOf(key);
-    if (known !== block && !this.#parts.compare(known, block)) this.numMismatches += 1;
-  }
-
-  /** Enters the block that holds the last of the first `known` tokens, if they do not fill it. */
-  #publishTail(row: number, known: number): void {
-    const { blockSize } = this.#table;
-    const index = Math.floor(known / blockSize);
-    const count = known - index * blockSize;
-    if (count === 0) return;
-    const block = this.#table.blockTable(row)[index]!;
-    if (this.#index.numTokens(block) >= count) return;
-    const ids = this.#table.tokenIds(row);
-    this.#index.addPartial(block, this.#chains.keyOf(row, index - 1), ids, index * blockSize, count);
-  }
-
-  /** Others that need the same blocks can wait for this row from now on. */
-  #announce(row: number): void {
-    if (this.#parts.isSharing && this.#parts.compare === undefined) this.#chains.announce(row);
+    this.#pool.release(block, this.prefixes.isKnown(block));
   }
 
   #forgetHolder(row: number): void {

@@ -32,6 +32,7 @@ export class PrefixIndex {
   readonly #nextSibling: Int32Array;
   readonly #previousSibling: Int32Array;
   readonly #scratch: Uint8Array;
+  #numIndexed = 0;
   /** Length of the last partial match. */
   matchedTokens = 0;
 
@@ -124,6 +125,7 @@ export class PrefixIndex {
     const numLeft = this.#numChildren.get(parent)! - 1;
     if (numLeft === 0) this.#numChildren.delete(parent);
     else this.#numChildren.set(parent, numLeft);
+    this.#numIndexed -= 1;
     this.#numTokens[block] = 0;
     this.#keys[block] = null;
     this.#parents[block] = null;
@@ -134,22 +136,58 @@ export class PrefixIndex {
     return this.#blocks.get(key) ?? -1;
   }
 
-  /** Walks everything; linear in the number of blocks. For tests and the idle check. */
+  /** Each key, list and prefix is that of an indexed block: there are never more of them. */
+  checkCounts(): void {
+    const most = this.#numIndexed;
+    const isBounded = this.#blocks.size <= most && this.#firstChild.size <= most;
+    invariant(
+      isBounded && this.#numChildren.size <= this.#firstChild.size,
+      "the prefix index has entries of no block",
+    );
+  }
+
+  /** A block that is indexed is found under its key, and stands in the list of its parent and first token. */
+  checkBlock(block: number): void {
+    const key = this.#keys[block]!;
+    const parent = this.#parents[block]!;
+    const isIndexed = this.#numTokens[block]! > 0;
+    invariant(
+      isIndexed === (parent !== null),
+      `block ${block} is indexed without a parent, or has only that`,
+    );
+    invariant(
+      key === null || (isIndexed && this.#blocks.get(key) === block),
+      `block ${block} has another key`,
+    );
+    if (!isIndexed) return;
+    const [next, previous] = [this.#nextSibling[block]!, this.#previousSibling[block]!];
+    const before = previous === -1 ? this.#firstChild.get(this.#listOf(block)) : this.#nextSibling[previous];
+    invariant(before === block, `block ${block} is not in the list of its parent`);
+    invariant(next === -1 || this.#previousSibling[next] === block, `block ${next} does not link back`);
+    invariant(this.#numChildren.has(parent!), `the parent of block ${block} has no children`);
+  }
+
+  /** Walks everything; linear in the number of blocks. */
   check(): void {
+    this.checkCounts();
     let numListed = 0;
     for (const [list, first] of this.#firstChild) {
-      let previous = -1;
       for (let block = first; block !== -1; block = this.#nextSibling[block]!) {
         invariant(this.#listOf(block) === list, `block ${block} is listed under another parent`);
-        invariant(this.#previousSibling[block] === previous, `block ${block} does not link back`);
-        previous = block;
         numListed += 1;
         invariant(numListed <= this.#numTokens.length, "the list of children has a cycle");
       }
     }
     let numIndexed = 0;
-    for (const count of this.#numTokens) if (count > 0) numIndexed += 1;
+    for (let block = 0; block < this.#numTokens.length; block += 1) {
+      this.checkBlock(block);
+      if (this.#numTokens[block]! > 0) numIndexed += 1;
+    }
     invariant(numIndexed === numListed, `${numIndexed} blocks are indexed, ${numListed} are listed`);
+    invariant(
+      numIndexed === this.#numIndexed,
+      `${numIndexed} blocks are indexed, ${this.#numIndexed} counted`,
+    );
     for (const [key, block] of this.#blocks)
       invariant(this.#keys[block] === key, `block ${block} has another key`);
   }
@@ -157,6 +195,7 @@ export class PrefixIndex {
   #enter(block: number, parent: string, ids: Int32Array, start: number, count: number): void {
     const at = block * this.#blockSize;
     for (let offset = 0; offset < count; offset += 1) this.#tokens[at + offset] = ids[start + offset]!;
+    this.#numIndexed += 1;
     this.#numTokens[block] = count;
     this.#parents[block] = parent;
     const list = this.#listOf(block);

@@ -1,6 +1,6 @@
 import type { PrefixHitEnd, RequestTrace, StepTrace } from "../protocol/engine-client.ts";
 import type { EngineCounters } from "./engine-stats.ts";
-import { hitEnds } from "./kv-manager.ts";
+import { hitEnds } from "./prefix-cache.ts";
 import type { StepPlan } from "./scheduler.ts";
 import { type SequenceTable, sequenceKinds } from "./sequence-table.ts";
 import { StepHistory } from "./step-history.ts";
@@ -13,7 +13,7 @@ const hitEndNames = ["complete", "diverged", "unknown"] as const satisfies reado
 export interface RequestTracesParts {
   readonly table: SequenceTable;
   readonly counters: EngineCounters;
-  /** See `KvManager.hitEnds`. */
+  /** See `PrefixCache.hitEnds`. */
   readonly hitEnds: Uint8Array;
   /** Told of each request's first token, with the time from its arrival to its first step. */
   readonly results: { start(handle: number, queuedMs: number): void };

@@ -1,5 +1,7 @@
 import { invariant } from "../base/invariant.ts";
+import type { EngineCounters } from "./engine-stats.ts";
 import type { KvManager } from "./kv-manager.ts";
+import type { PrefixCache } from "./prefix-cache.ts";
 import { type SequenceTable, sequenceKinds } from "./sequence-table.ts";
 import type { VictimPolicy } from "./victim-policy.ts";
 import type { WaitingQueue } from "./waiting-queue.ts";
@@ -29,6 +31,7 @@ export interface SchedulerParts {
   readonly kv: KvManager;
   readonly queue: WaitingQueue;
   readonly victims: VictimPolicy;
+  readonly counters: EngineCounters;
 }
 
 /**
@@ -42,6 +45,8 @@ export class Scheduler {
   readonly limits: SchedulerLimits;
   readonly #table: SequenceTable;
   readonly #kv: KvManager;
+  readonly #prefixes: PrefixCache;
+  readonly #counters: EngineCounters;
   readonly #queue: WaitingQueue;
   readonly #victims: VictimPolicy;
   readonly #running: Int32Array;
@@ -49,7 +54,6 @@ export class Scheduler {
   readonly #mustFollow: (row: number) => boolean;
   readonly #plan: StepPlan;
   #numRunning = 0;
-  #numPreemptions = 0;
 
   constructor(parts: SchedulerParts) {
     const { limits, table } = parts;
@@ -57,7 +61,9 @@ export class Scheduler {
     this.limits = limits;
     this.#table = table;
     this.#kv = parts.kv;
-    this.#mustFollow = (row) => parts.kv.mustWait(row);
+    this.#prefixes = parts.kv.prefixes;
+    this.#counters = parts.counters;
+    this.#mustFollow = (row) => this.#prefixes.mustWait(row);
     this.#queue = parts.queue;
     this.#victims = parts.victims;
     this.#running = new Int32Array(limits.maxNumSeqs);
@@ -76,11 +82,6 @@ export class Scheduler {
 
   get numWaiting(): number {
     return this.#queue.numWaiting;
-  }
-
-  /** Sequences that were preempted since the start. */
-  get numPreemptions(): number {
-    return this.#numPreemptions;
   }
 
   /** A new sequence waits for its first step. The caller has checked that it fits into the empty pool. */
@@ -114,7 +115,7 @@ export class Scheduler {
       const drawn = numTokens[row]! - 1;
       const reached = numComputed[row]! + count;
       numComputed[row] = kind[row] === sequenceKinds.score ? reached : Math.min(reached, drawn);
-      this.#kv.publish(row);
+      this.#prefixes.publish(row);
       this.#charge(row);
     }
   }
@@ -138,7 +139,7 @@ export class Scheduler {
 
   /** Plans the running sequences; false when one had to be preempted. */
   #planRunning(plan: StepPlan): boolean {
-    const numPreemptionsBefore = this.#numPreemptions;
+    const numPreemptionsBefore = this.#counters.get("numPreemptions");
     let index = 0;
     while (index < this.#numRunning && plan.numTokens < this.limits.maxNumBatchedTokens) {
       const row = this.#running[index]!;
@@ -147,7 +148,7 @@ export class Scheduler {
       addToPlan(plan, row, this.#tokensFor(row, plan));
       index += 1;
     }
-    return this.#numPreemptions === numPreemptionsBefore;
+    return this.#counters.get("numPreemptions") === numPreemptionsBefore;
   }
 
   /**
@@ -213,7 +214,7 @@ export class Scheduler {
     this.#kv.preempt(row, numFree);
     this.#queue.requeue(row);
     this.#table.traces.numPreemptions[row]! += 1;
-    this.#numPreemptions += 1;
+    this.#counters.add("numPreemptions", 1);
   }
 
   #stopRunning(index: number): void {

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { kvMoveKinds } from "../kernels/ops.ts";
 import { BlockPool } from "./block-pool.ts";
+import { EngineCounters } from "./engine-stats.ts";
 import { HostTier } from "./host-tier.ts";
 import { KvManager, type PreemptionCosts } from "./kv-manager.ts";
 import { createPolicy } from "./policies/create-policy.ts";
+import { PrefixCache } from "./prefix-cache.ts";
 import { PrefixIndex } from "./prefix-index.ts";
 import { Scheduler, type SchedulerLimits, type StepPlan } from "./scheduler.ts";
 import type { SchedulingPolicyName } from "./scheduling-policy.ts";
@@ -50,9 +52,8 @@ export interface History {
   readonly steps: PlannedStep[];
   readonly finished: number[];
   readonly outputs: Map<number, number[]>;
-  readonly numPreemptions: number;
   readonly numComputedTokens: number;
-  readonly kv: KvManager;
+  readonly counters: EngineCounters;
 }
 
 /** Tokens of the little model: it draws one that depends on everything before it. */
@@ -92,6 +93,7 @@ export function outputAlone(arrival: Arrival): number[] {
 class WorldRun {
   readonly #world: World;
   readonly #table: SequenceTable;
+  readonly #counters = new EngineCounters();
   readonly #pool: BlockPool;
   readonly #kv: KvManager;
   readonly #scheduler: Scheduler;
@@ -116,20 +118,17 @@ class WorldRun {
       recompute: () => (world.prefersSwap ? 1 : 0),
       swap: () => (world.prefersSwap ? 0 : 1),
     };
-    this.#kv = new KvManager({
-      table,
-      pool: this.#pool,
-      index: new PrefixIndex(numBlocks, blockSize),
-      host: new HostTier(numHostBlocks, blockSize),
-      costs,
-      isSharing,
-    });
+    const counters = this.#counters;
+    const index = new PrefixIndex(numBlocks, blockSize);
+    const prefixes = new PrefixCache({ table, index, isSharing, counters });
+    const host = new HostTier(numHostBlocks, blockSize);
+    this.#kv = new KvManager({ table, pool: this.#pool, prefixes, host, costs, counters });
     const priorities = new Int32Array(table.capacity);
     this.#tenants = new TenantTable(table.capacity, new Map());
     const policy = createPolicy(world.policy ?? "fcfs", priorities, this.#tenants);
     this.#queue = new WaitingQueue(policy, this.#tenants, table.numPromptTokens);
     const victims = createVictimPolicy(world.victims, { priorities, numBlocks: table.numBlocks });
-    this.#scheduler = new Scheduler({ limits, table, kv: this.#kv, queue: this.#queue, victims });
+    this.#scheduler = new Scheduler({ limits, table, kv: this.#kv, queue: this.#queue, victims, counters });
     this.#cache = new Uint32Array(numBlocks * blockSize);
     this.#host = new Uint32Array(numHostBlocks * blockSize);
   }
@@ -143,18 +142,16 @@ class WorldRun {
       // Whoever is open and does not run waits, whatever it waits for.
       assert.equal(this.#scheduler.numRunning + this.#queue.numWaiting, this.#rows.size);
     }
-    assert.equal(this.#pool.numFree, this.#pool.numBlocks);
     assert.equal(this.#table.numOpen, 0);
     assert.equal(this.#scheduler.numRunning + this.#scheduler.numWaiting, 0);
     assert.equal(this.#queue.numWaitingTokens, 0);
-    assert(this.#kv.isIdle, "idle, but something is kept");
+    this.#kv.checkIdle(0, this.#world.numBlocks);
     return {
       steps: this.#steps,
       finished: this.#finished,
       outputs: this.#outputs,
-      numPreemptions: this.#scheduler.numPreemptions,
       numComputedTokens: this.#numComputedTokens,
-      kv: this.#kv,
+      counters: this.#counters,
     };
   }
 

@@ -1,8 +1,7 @@
 import type { AdmissionControl } from "../admission-control.ts";
-import { BlockPool } from "../block-pool.ts";
-import { HostTier } from "../host-tier.ts";
-import { KvManager, type PreemptionCosts } from "../kv-manager.ts";
-import { PrefixIndex } from "../prefix-index.ts";
+import { createKvManager } from "../create-kv-manager.ts";
+import { EngineCounters } from "../engine-stats.ts";
+import type { PreemptionCosts } from "../kv-manager.ts";
 import { Scheduler, type SchedulerLimits } from "../scheduler.ts";
 import type { SequenceTable } from "../sequence-table.ts";
 import { createVictimPolicy, type VictimPolicyName } from "../victim-policy.ts";
@@ -57,16 +56,11 @@ function createPaged(
   admission: AdmissionControl,
   costs: PreemptionCosts,
 ): PagedServing {
-  const { limits, numBlocks, blockSize, numHostBlocks, isPrefixCaching } = settings;
+  const { limits, isPrefixCaching } = settings;
   const { queue, priorities } = admission;
-  const kv = new KvManager({
-    table,
-    pool: new BlockPool(numBlocks),
-    index: new PrefixIndex(numBlocks, blockSize),
-    host: new HostTier(numHostBlocks, blockSize),
-    costs,
-    isSharing: isPrefixCaching,
-  });
+  const counters = new EngineCounters();
+  const kv = createKvManager({ ...settings, isSharing: isPrefixCaching }, { table, costs, counters });
   const victims = createVictimPolicy(settings.victims, { priorities, numBlocks: table.numBlocks });
-  return new PagedServing(new Scheduler({ limits, table, kv, queue, victims }), kv, settings);
+  const scheduler = new Scheduler({ limits, table, kv, queue, victims, counters });
+  return new PagedServing({ ...settings, scheduler, kv, counters });
 }

@@ -1,21 +1,33 @@
 import { kvMoveKinds } from "../../kernels/ops.ts";
+import type { EngineCounters } from "../engine-stats.ts";
 import type { KvManager } from "../kv-manager.ts";
 import type { Scheduler, StepPlan } from "../scheduler.ts";
 import type { ServingPolicy, ServingTotals } from "./serving-policy.ts";
+
+interface PagedServingParts {
+  readonly scheduler: Scheduler;
+  readonly kv: KvManager;
+  /** Those of scheduler and KV manager. */
+  readonly counters: EngineCounters;
+  readonly numBlocks: number;
+  readonly blockSize: number;
+}
 
 /** The engine's own scheduler and KV manager: continuous batching, paged KV, prefix cache, preemption. */
 export class PagedServing implements ServingPolicy {
   readonly wakeMs: number = Number.POSITIVE_INFINITY;
   readonly #scheduler: Scheduler;
   readonly #kv: KvManager;
+  readonly #counters: EngineCounters;
   readonly #numBlocks: number;
   readonly #blockSize: number;
 
-  constructor(scheduler: Scheduler, kv: KvManager, cache: { numBlocks: number; blockSize: number }) {
-    this.#scheduler = scheduler;
-    this.#kv = kv;
-    this.#numBlocks = cache.numBlocks;
-    this.#blockSize = cache.blockSize;
+  constructor(parts: PagedServingParts) {
+    this.#scheduler = parts.scheduler;
+    this.#kv = parts.kv;
+    this.#counters = parts.counters;
+    this.#numBlocks = parts.numBlocks;
+    this.#blockSize = parts.blockSize;
   }
 
   get numRunning(): number {
@@ -31,9 +43,14 @@ export class PagedServing implements ServingPolicy {
   }
 
   get totals(): ServingTotals {
-    const { numLostTokens, numSwappedBlocks, numQueriedTokens, numHitTokens } = this.#kv;
-    const { numPreemptions } = this.#scheduler;
-    return { numPreemptions, numLostTokens, numSwappedBlocks, numQueriedTokens, numHitTokens };
+    const counters = this.#counters;
+    return {
+      numPreemptions: counters.get("numPreemptions"),
+      numLostTokens: counters.get("numRecomputedTokens"),
+      numSwappedBlocks: counters.get("numSwappedBlocks"),
+      numQueriedTokens: counters.get("prefixCacheQueries"),
+      numHitTokens: counters.get("prefixCacheHits"),
+    };
   }
 
   add(row: number): void {

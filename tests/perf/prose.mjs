@@ -1,5 +1,5 @@
 // Token ids of the repository's own prose, as prompts of real text for any model.
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { openCheckpoint } from "../../dist/formats/open-checkpoint.js";
@@ -20,8 +20,13 @@ export function openTokenizer(modelPath) {
 
 /** At least `count` token ids of prose. */
 export function proseTokens(tokenizer, count) {
-  const prose = readFileSync(path.join(root, "ARCHITECTURE.md"), "utf8");
-  const ids = Array.from(tokenizer.encode(prose));
+  const guides = readdirSync(path.join(root, "docs/guide")).toSorted();
+  const files = ["ARCHITECTURE.md", ...guides.map((name) => `docs/guide/${name}`)];
+  const ids = [];
+  for (const file of files) {
+    if (ids.length >= count) break;
+    ids.push(...tokenizer.encode(readFileSync(path.join(root, file), "utf8")));
+  }
   if (ids.length < count) throw new Error(`the prose has ${ids.length} tokens, ${count} are wanted`);
   return ids;
 }

@@ -61,7 +61,7 @@ function refusal(run: () => void): MillraceError {
 test("a full queue refuses with 503 and the seconds to wait", () => {
   const gate = new Gate();
   for (let count = 0; count < 3; count += 1) gate.open(100);
-  gate.control.estimate.observeStep(100, 4000);
+  gate.control.estimate.stepTimes.observe(100, 4000);
   const error = refusal(() => gate.check(1));
   expect(error.code).toBe("engine_overloaded");
   expect(httpStatusOf(error)).toBe(503);
@@ -99,7 +99,7 @@ test("one tenant's cap refuses that tenant with 429 and leaves others alone", ()
 
 test("a deadline that the work ahead does not leave room for is refused at once, with 503", () => {
   const gate = new Gate();
-  gate.control.estimate.observeStep(100, 1000);
+  gate.control.estimate.stepTimes.observe(100, 1000);
   gate.open(100);
   gate.open(100);
   expect(() => gate.check(100, { deadlineMs: 3000 })).not.toThrow();
@@ -118,14 +118,14 @@ test("time already spent before admission counts against the deadline", () => {
 
 test("only what is sure to start earlier stands ahead: by priority, or of one's own tenant", () => {
   const byPriority = new Gate({ schedulingPolicy: "priority", usesPriority: true });
-  byPriority.control.estimate.observeStep(100, 1000);
+  byPriority.control.estimate.stepTimes.observe(100, 1000);
   byPriority.open(100, { priority: 1 });
   byPriority.open(100, { priority: 1 });
   expect(() => byPriority.check(100, { priority: 0, deadlineMs: 1500 })).not.toThrow();
   expect(() => byPriority.check(100, { priority: 1, deadlineMs: 1500 })).toThrow("3.0 s away");
 
   const fair = new Gate({ schedulingPolicy: "fair" });
-  fair.control.estimate.observeStep(100, 1000);
+  fair.control.estimate.stepTimes.observe(100, 1000);
   fair.open(100, { tenant: "a" });
   fair.open(100, { tenant: "a" });
   expect(() => fair.check(100, { tenant: "b", deadlineMs: 1500 })).not.toThrow();
@@ -136,7 +136,7 @@ test("a request that waits for another's prefix fills the queue and stands ahead
   const caps = { maxNumQueuedRequests: 2, maxNumQueuedTokens: 150, maxNumQueuedRequestsPerTenant: 2 };
   for (const [name, cap] of Object.entries(caps)) {
     const gate = new Gate({ maxNumQueuedRequests: 5, [name]: cap });
-    gate.control.estimate.observeStep(100, 1000);
+    gate.control.estimate.stepTimes.observe(100, 1000);
     gate.open(100);
     gate.control.queue.setAside(gate.open(50));
     const error = refusal(() => gate.check(1));
@@ -144,7 +144,7 @@ test("a request that waits for another's prefix fills the queue and stands ahead
     expect(error.retryAfterSeconds).toBe(1);
   }
   const gate = new Gate();
-  gate.control.estimate.observeStep(100, 1000);
+  gate.control.estimate.stepTimes.observe(100, 1000);
   gate.open(100);
   gate.control.queue.setAside(gate.open(100));
   expect(() => gate.check(100, { deadlineMs: 2500 })).toThrow("3.0 s away");
@@ -152,7 +152,7 @@ test("a request that waits for another's prefix fills the queue and stands ahead
 
 test("when all places are taken, a deadline must leave time for one to become free", () => {
   const gate = new Gate();
-  gate.control.estimate.observeStep(1, 10);
+  gate.control.estimate.stepTimes.observe(1, 10);
   gate.control.estimate.observeEnd(1, 0, 200);
   gate.open(1);
   gate.open(1);

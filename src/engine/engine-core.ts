@@ -25,7 +25,6 @@ export interface EngineCore {
   readonly admission: AdmissionControl;
   readonly kv: KvManager;
   readonly scheduler: Scheduler;
-  readonly costs: StepCosts;
   readonly sampler: Sampler;
   readonly stopRules: StopRules;
   readonly scores: ScoreTable;
@@ -44,7 +43,7 @@ export function createEngineCore(parts: EngineParts): EngineCore {
   // Waiting ones are bounded by the queue; running ones, and preempted ones that wait again, by maxNumSeqs.
   const table = new SequenceTable(parts.admission.maxNumQueuedRequests + maxNumSeqs, blockSize);
   const admission = new AdmissionControl(parts.admission, table.capacity);
-  const costs = new StepCosts(cache.sizeBytes / cache.numBlocks);
+  const costs = new StepCosts(cache.sizeBytes / cache.numBlocks, admission.estimate.stepTimes);
   const kv = createKvManager(kvSettingsOf(parts), { table, costs, counters });
   const { queue, priorities, estimate } = admission;
   const victims = createVictimPolicy(parts.victims, { priorities, numBlocks: table.numBlocks });
@@ -64,7 +63,7 @@ export function createEngineCore(parts: EngineParts): EngineCore {
   const traces = new RequestTraces({ table, counters, hitEnds, results, maxNumSeqs, now: sharedNow });
   counters.set("numTotalBlocks", cache.numBlocks);
   counters.set("blockSize", blockSize);
-  const books = { counters, table, admission, kv, scheduler, costs, traces };
+  const books = { counters, table, admission, kv, scheduler, traces };
   return { ...books, sampler, stopRules, scores, runner, speculator, results };
 }
 

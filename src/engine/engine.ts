@@ -153,13 +153,12 @@ export class Engine implements EngineSink {
   }
 
   async #run(plan: StepPlan): Promise<void> {
-    const { scheduler, runner, results, traces, costs, admission } = this.#core;
+    const { scheduler, runner, results, traces, admission } = this.#core;
     traces.beginStep(plan);
     const beginMs = performance.now();
     await runner.run(plan);
     const timeMs = performance.now() - beginMs;
-    costs.observeStep(plan.numTokens, timeMs / 1000);
-    admission.estimate.observeStep(plan.numTokens, timeMs);
+    admission.estimate.stepTimes.observe(plan.numTokens, timeMs);
     results.collectTokens();
     traces.endStep(plan);
     scheduler.commit(plan);

@@ -1,4 +1,5 @@
 import type { PreemptionCosts } from "./kv-manager.ts";
+import type { StepTimes } from "./step-times.ts";
 
 /** Bytes a second at which one thread copies memory that is not in its caches: a low figure for server CPUs. */
 const copyBytesPerSecond = 4e9;
@@ -6,25 +7,21 @@ const copyBytesPerSecond = 4e9;
 const assumedTokensPerSecond = 300;
 /** Steps with fewer tokens say how fast decoding is, not how fast lost tokens would be computed again. */
 const minPrefillTokens = 32;
-const newShare = 0.2;
 
 /** Estimates from the steps so far what a preemption would cost. */
 export class StepCosts implements PreemptionCosts {
   readonly #secondsPerBlock: number;
-  #secondsPerToken = 1 / assumedTokensPerSecond;
+  readonly #stepTimes: StepTimes;
 
   /** @param blockBytes K and V of all layers of one block */
-  constructor(blockBytes: number) {
+  constructor(blockBytes: number, stepTimes: StepTimes) {
     this.#secondsPerBlock = (2 * blockBytes) / copyBytesPerSecond;
-  }
-
-  observeStep(numTokens: number, seconds: number): void {
-    if (numTokens < minPrefillTokens) return;
-    this.#secondsPerToken += newShare * (seconds / numTokens - this.#secondsPerToken);
+    this.#stepTimes = stepTimes;
   }
 
   recompute(numTokens: number): number {
-    return numTokens * this.#secondsPerToken;
+    const msPerToken = this.#stepTimes.msPerToken(minPrefillTokens);
+    return numTokens * (msPerToken === 0 ? 1 / assumedTokensPerSecond : msPerToken / 1000);
   }
 
   swap(numBlocks: number): number {

@@ -11,43 +11,26 @@ function timeOf(numTokens: number): number {
 
 test("knows nothing before the first step, and then never refuses by it", () => {
   const estimate = new WaitEstimate(1024);
-  expect(estimate.stepMs(100)).toBe(0);
   expect(estimate.secondsFor({ numPromptTokens: 100_000, numEnds: 50, numRunning: 8 })).toBe(0);
 });
 
 test("single tokens say little of large steps: one prefill is not a thousand decodes", () => {
   const estimate = new WaitEstimate(1024);
-  estimate.observeStep(1000, timeOf(1000));
-  for (let step = 0; step < 10_000; step += 1) estimate.observeStep(1, timeOf(1));
+  estimate.stepTimes.observe(1000, timeOf(1000));
+  for (let step = 0; step < 10_000; step += 1) estimate.stepTimes.observe(1, timeOf(1));
   const seconds = estimate.secondsFor({ ...nothing, numPromptTokens: 1000 });
   expect(seconds).toBeCloseTo(timeOf(1000) / 1000, 6);
 });
 
-test("finds the time of any step between those seen, when cost is linear", () => {
-  fc.assert(
-    fc.property(fc.integer({ min: 1, max: 1000 }), (numTokens) => {
-      const estimate = new WaitEstimate(1024);
-      for (const seen of [1, 30, 1000]) estimate.observeStep(seen, timeOf(seen));
-      expect(estimate.stepMs(numTokens)).toBeCloseTo(timeOf(numTokens), 6);
-    }),
-  );
-});
-
-test("a step larger than any seen counts as long as the largest seen, not longer", () => {
-  const estimate = new WaitEstimate(1024);
-  estimate.observeStep(4, 10);
-  expect(estimate.stepMs(800)).toBe(10);
-});
-
 test("prompts take as many steps as the token budget makes of them", () => {
   const estimate = new WaitEstimate(100);
-  estimate.observeStep(100, 50);
+  estimate.stepTimes.observe(100, 50);
   expect(estimate.secondsFor({ ...nothing, numPromptTokens: 1000 })).toBeCloseTo(0.5, 9);
 });
 
 test("a taken place becomes free at the pace at which running sequences end", () => {
   const estimate = new WaitEstimate(100);
-  estimate.observeStep(4, 10);
+  estimate.stepTimes.observe(4, 10);
   estimate.observeEnd(20, 0, 80);
   // Four sequences draw four tokens per step; one end per 80 tokens is one per 20 steps.
   const seconds = estimate.secondsFor({ numPromptTokens: 0, numEnds: 3, numRunning: 4 });
@@ -56,16 +39,9 @@ test("a taken place becomes free at the pace at which running sequences end", ()
 
 test("tokens that the prefix cache is used to have are not counted", () => {
   const estimate = new WaitEstimate(100);
-  estimate.observeStep(100, 50);
+  estimate.stepTimes.observe(100, 50);
   estimate.observeEnd(200, 150, 1);
   expect(estimate.secondsFor({ ...nothing, numPromptTokens: 1600 })).toBeCloseTo(0.2, 9);
-});
-
-test("follows when steps become slower", () => {
-  const estimate = new WaitEstimate(100);
-  estimate.observeStep(64, 10);
-  for (let step = 0; step < 200; step += 1) estimate.observeStep(64, 30);
-  expect(estimate.stepMs(64)).toBeCloseTo(30, 3);
 });
 
 test("more work never takes less time", () => {
@@ -74,7 +50,7 @@ test("more work never takes less time", () => {
   fc.assert(
     fc.property(sizes, work, fc.nat(2000), (seen, some, more) => {
       const estimate = new WaitEstimate(512);
-      for (const numTokens of seen) estimate.observeStep(numTokens, timeOf(numTokens));
+      for (const numTokens of seen) estimate.stepTimes.observe(numTokens, timeOf(numTokens));
       estimate.observeEnd(10, 0, 16);
       const larger = { ...some, numPromptTokens: some.numPromptTokens + more };
       expect(estimate.secondsFor(larger)).toBeGreaterThanOrEqual(estimate.secondsFor(some) * (1 - 1e-9));

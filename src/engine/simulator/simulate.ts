@@ -60,7 +60,7 @@ class SimulatedEngine {
     this.#settings = settings;
     this.#table = new SequenceTable(admission.maxNumQueuedRequests + limits.maxNumSeqs, blockSize);
     this.#admission = new AdmissionControl(admission, this.#table.capacity);
-    this.#costs = new StepCosts(blockBytes);
+    this.#costs = new StepCosts(blockBytes, this.#admission.estimate.stepTimes);
     this.#serving = createServing(settings, this.#table, this.#admission, this.#costs);
     const arrivals = Float64Array.from(requests, ({ arrivalMs }) => arrivalMs);
     this.#record = new SimulationRecord(arrivals, settings.targets);
@@ -131,8 +131,7 @@ class SimulatedEngine {
     const swapMs = (this.#serving.takeMoves() / 2) * this.#costs.swap(1) * 1000;
     const timeMs = stepMs(this.#settings.costs, this.#shape) + swapMs;
     this.#nowMs += timeMs;
-    this.#costs.observeStep(plan.numTokens, timeMs / 1000);
-    this.#admission.estimate.observeStep(plan.numTokens, timeMs);
+    this.#admission.estimate.stepTimes.observe(plan.numTokens, timeMs);
     const numCacheTokens = this.#settings.numBlocks * this.#settings.blockSize;
     this.#record.step(this.#nowMs, {
       timeMs,

@@ -70,10 +70,10 @@ export class Speculator {
   /** What a guess costs to make and to verify, as a part of the step's time per sequence; measured steps tell. */
   #costPerGuess(numSeqs: number): number {
     const { estimate } = this.#parts;
-    const plainMs = estimate.stepMs(numSeqs);
+    const plainMs = estimate.stepTimes.stepMs(numSeqs);
     const more = numSeqs * this.acceptance.maxDrafts;
     if (plainMs === 0) return 0;
-    const guessMs = Math.max(0, estimate.stepMs(numSeqs + more) - plainMs) / more;
+    const guessMs = Math.max(0, estimate.stepTimes.stepMs(numSeqs + more) - plainMs) / more;
     return (guessMs + this.#proposeMs) / (plainMs / numSeqs);
   }
 }

@@ -1,0 +1,68 @@
+import { DecayingMean } from "./decaying-mean.ts";
+
+/** The last thirty or so steps of a size count. */
+const newWeight = 1 / 16;
+/** Steps are sorted by size: class c holds 2^c … 2^(c + 1) − 1 tokens. */
+const numClasses = 24;
+
+/**
+ * How long steps take, from those seen so far. A step costs a fixed part (the weights stream through once) and a part
+ * per token, so tokens per second say little without the size of the step: one token may take as long as fifty. So the
+ * mean time is kept per size class and read by interpolation.
+ */
+export class StepTimes {
+  /** [classes] mean tokens and milliseconds of the steps seen. */
+  readonly #tokens: DecayingMean = new DecayingMean(newWeight, numClasses);
+  readonly #timesMs: DecayingMean = new DecayingMean(newWeight, numClasses);
+
+  /** A step computed `numTokens` tokens in `timeMs` milliseconds. */
+  observe(numTokens: number, timeMs: number): void {
+    if (numTokens < 1) return;
+    const index = classOf(numTokens);
+    this.#tokens.observe(numTokens, index);
+    this.#timesMs.observe(timeMs, index);
+  }
+
+  /** Steps seen that were about as large. */
+  numSeen(numTokens: number): number {
+    return this.#tokens.numSeen(classOf(numTokens));
+  }
+
+  /**
+   * Milliseconds that a step of so many tokens takes; 0 before the first step. A step larger than any seen counts as
+   * long as the largest seen: never longer than what was measured gives reason for.
+   */
+  stepMs(numTokens: number): number {
+    let below = -1;
+    for (let index = 0; index < numClasses; index += 1) {
+      const tokens = this.#tokens.get(index);
+      if (tokens === 0) continue;
+      if (tokens >= numTokens) return this.#between(below, index, numTokens);
+      below = index;
+    }
+    return below === -1 ? 0 : this.#timesMs.get(below);
+  }
+
+  /** Milliseconds per token in the largest steps seen, those of `minTokens` and more; 0 if there was none. */
+  msPerToken(minTokens: number): number {
+    for (let index = numClasses - 1; index >= 0; index -= 1) {
+      const tokens = this.#tokens.get(index);
+      if (tokens >= minTokens) return this.#timesMs.get(index) / tokens;
+    }
+    return 0;
+  }
+
+  /** On the line between two classes; below the smallest, that class's time in proportion to its tokens. */
+  #between(below: number, above: number, numTokens: number): number {
+    const timeMs = this.#timesMs.get(above);
+    const tokens = this.#tokens.get(above);
+    if (below === -1) return (timeMs * numTokens) / tokens;
+    const lowTokens = this.#tokens.get(below);
+    const lowMs = this.#timesMs.get(below);
+    return lowMs + ((timeMs - lowMs) * (numTokens - lowTokens)) / (tokens - lowTokens);
+  }
+}
+
+function classOf(numTokens: number): number {
+  return Math.min(numClasses - 1, 31 - Math.clz32(numTokens));
+}

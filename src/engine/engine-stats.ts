@@ -1,5 +1,5 @@
 import { sharedNow } from "../base/clock.ts";
-import type { EngineStats } from "../protocol/engine-client.ts";
+import { type EngineStats, maxSpecTokens } from "../protocol/engine-client.ts";
 
 /** Where each number stands in the shared array. */
 const fields = {
@@ -33,6 +33,11 @@ const fields = {
   numDeferred: 27,
 } as const;
 
+/** Behind the fields: guesses verified, and right ones, by position. */
+const draftedAt = Object.keys(fields).length;
+const acceptedAt = draftedAt + maxSpecTokens;
+const numCounters = acceptedAt + maxSpecTokens;
+
 type Field = keyof typeof fields;
 
 /**
@@ -52,6 +57,17 @@ export class EngineCounters {
 
   add(field: Field, amount: number): void {
     this.values[fields[field]]! += amount;
+  }
+
+  /** A sequence's `numDrafts` guesses were verified; the first `numAccepted` were right. */
+  addDrafts(numDrafts: number, numAccepted: number): void {
+    this.add("numDrafts", 1);
+    this.add("numDraftTokens", numDrafts);
+    this.add("numAcceptedTokens", numAccepted);
+    for (let position = 0; position < numDrafts; position += 1) {
+      this.values[draftedAt + position]! += 1;
+      if (position < numAccepted) this.values[acceptedAt + position]! += 1;
+    }
   }
 
   get(field: Field): number {
@@ -87,9 +103,11 @@ export class EngineCounters {
       numDrafts: this.get("numDrafts"),
       numDraftTokens: this.get("numDraftTokens"),
       numAcceptedTokens: this.get("numAcceptedTokens"),
+      numDraftTokensPerPos: Array.from(this.values.subarray(draftedAt, acceptedAt)),
+      numAcceptedTokensPerPos: Array.from(this.values.subarray(acceptedAt, numCounters)),
       lastStepAgeMs: isBusy ? Math.max(0, sharedNow() - this.get("lastStepEndMs")) : 0,
     };
   }
 }
 
-export const counterBytes: number = Object.keys(fields).length * Float64Array.BYTES_PER_ELEMENT;
+export const counterBytes: number = numCounters * Float64Array.BYTES_PER_ELEMENT;

@@ -102,9 +102,7 @@ export class RequestTraces {
       const numAccepted = Math.max(0, numDrawn - 1);
       traces.numDraftTokens[row]! += numDrafts;
       traces.numAcceptedTokens[row]! += numAccepted;
-      counters.add("numDrafts", 1);
-      counters.add("numDraftTokens", numDrafts);
-      counters.add("numAcceptedTokens", numAccepted);
+      counters.addDrafts(numDrafts, numAccepted);
     }
   }
 

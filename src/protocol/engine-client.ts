@@ -163,6 +163,9 @@ export interface Scorer {
   score(request: ScoreRequest, signal?: AbortSignal): Promise<ScoreResult>;
 }
 
+/** Most guesses for a sequence in one step. */
+export const maxSpecTokens = 16;
+
 export interface EngineStats {
   readonly numRunning: number;
   readonly numWaiting: number;
@@ -203,6 +206,9 @@ export interface EngineStats {
   readonly numDrafts: number;
   readonly numDraftTokens: number;
   readonly numAcceptedTokens: number;
+  /** [maxSpecTokens] the same tokens by position: the first guess of a step, the second, … */
+  readonly numDraftTokensPerPos: readonly number[];
+  readonly numAcceptedTokensPerPos: readonly number[];
   /** Milliseconds since the last step ended; 0 while idle. Health is judged by it. */
   readonly lastStepAgeMs: number;
 }

@@ -233,6 +233,8 @@ class ScriptedClient implements FakeEngineClient {
       numDrafts: 0,
       numDraftTokens: 0,
       numAcceptedTokens: 0,
+      numDraftTokensPerPos: [],
+      numAcceptedTokensPerPos: [],
       lastStepAgeMs: 0,
       ...this.#script.stats,
     });

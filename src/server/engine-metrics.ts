@@ -38,6 +38,24 @@ const totals: readonly (readonly [Total, string, string])[] = [
   ["numExpired", "millrace:expired_total", "Sequences and scores whose deadline passed."],
 ];
 
+type TotalPerPos = {
+  [Key in keyof EngineStats]: EngineStats[Key] extends readonly number[] ? Key : never;
+}[keyof EngineStats];
+
+/** Totals with a label `position`: 0 for the first guess of a step. */
+const totalsPerPos: readonly (readonly [TotalPerPos, string, string])[] = [
+  [
+    "numDraftTokensPerPos",
+    "millrace:spec_decode_num_draft_tokens_per_pos_total",
+    "Guessed tokens that were verified, by position.",
+  ],
+  [
+    "numAcceptedTokensPerPos",
+    "vllm:spec_decode_num_accepted_tokens_per_pos_total",
+    "Guessed tokens that were right, by position.",
+  ],
+];
+
 const gauges: readonly (readonly [string, string, (stats: EngineStats) => number])[] = [
   ["vllm:num_requests_running", "Sequences in the running batch.", (stats) => stats.numRunning],
   ["vllm:num_requests_waiting", "Sequences waiting to run.", (stats) => stats.numWaiting],
@@ -57,6 +75,7 @@ const gauges: readonly (readonly [string, string, (stats: EngineStats) => number
 /** What the engines know of themselves, read when the metrics are. */
 export class EngineMetrics {
   readonly #totals: readonly (readonly [Total, Counter])[];
+  readonly #totalsPerPos: readonly (readonly [TotalPerPos, Counter])[];
   readonly #gauges: readonly (readonly [(stats: EngineStats) => number, Gauge])[];
   readonly #waitingByReason: Gauge;
   readonly #cacheConfig: Gauge;
@@ -69,6 +88,10 @@ export class EngineMetrics {
     this.#totals = totals.map(([field, name, help]) => [
       field,
       new Counter({ name, help, labelNames: [...labelNames], registers }),
+    ]);
+    this.#totalsPerPos = totalsPerPos.map(([field, name, help]) => [
+      field,
+      new Counter({ name, help, labelNames: [...labelNames, "position"], registers }),
     ]);
     this.#gauges = gauges.map(([name, help, read]) => [
       read,
@@ -110,6 +133,13 @@ export class EngineMetrics {
     this.#waitingByReason.set({ ...labels, reason: "deferred" }, numDeferred);
     for (const [field, counter] of this.#totals)
       counter.inc(labels, Math.max(0, stats[field] - (seen?.[field] ?? 0)));
+    for (const [field, counter] of this.#totalsPerPos) {
+      for (const [position, total] of stats[field].entries()) {
+        const added = total - (seen?.[field][position] ?? 0);
+        // Positions at which nothing was ever guessed are not shown.
+        if (added > 0) counter.inc({ ...labels, position }, added);
+      }
+    }
     this.#seen.set(model.id, stats);
     const { blockSize, numTotalBlocks, kvDtype, memory } = model.client.info;
     const cache = { block_size: blockSize, num_gpu_blocks: numTotalBlocks, cache_dtype: kvDtype };

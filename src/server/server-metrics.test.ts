@@ -71,6 +71,8 @@ test("shows the engine's totals as counters that never fall, and its gauges", as
     numSwapped: 1,
     numDraftTokens: 9,
     numAcceptedTokens: 6,
+    numDraftTokensPerPos: [5, 4, 0],
+    numAcceptedTokensPerPos: [5, 1, 0],
   };
   client.stats = () => Promise.resolve(first);
   let text = await scrape();
@@ -79,12 +81,19 @@ test("shows the engine's totals as counters that never fall, and its gauges", as
   expect(sumOf(text, "vllm:num_preemptions_total")).toBe(2);
   expect(sumOf(text, "vllm:num_requests_swapped")).toBe(1);
   expect(sumOf(text, "vllm:spec_decode_num_accepted_tokens_total")).toBe(6);
+  const acceptedAt = (position: number): number =>
+    sumOf(text, "vllm:spec_decode_num_accepted_tokens_per_pos_total", `position="${position}"`);
+  expect([acceptedAt(0), acceptedAt(1)]).toEqual([5, 1]);
+  expect(sumOf(text, "millrace:spec_decode_num_draft_tokens_per_pos_total", 'position="1"')).toBe(4);
+  expect(text).not.toContain('position="2"');
   text = await scrape();
   expect(sumOf(text, "vllm:prefix_cache_queries_total")).toBe(100);
-  client.stats = () => Promise.resolve({ ...first, prefixCacheQueries: 130, numSwapped: 0 });
+  const later = { prefixCacheQueries: 130, numSwapped: 0, numAcceptedTokensPerPos: [7, 1, 0] };
+  client.stats = () => Promise.resolve({ ...first, ...later });
   text = await scrape();
   expect(sumOf(text, "vllm:prefix_cache_queries_total")).toBe(130);
   expect(sumOf(text, "vllm:num_requests_swapped")).toBe(0);
+  expect([acceptedAt(0), acceptedAt(1)]).toEqual([7, 1]);
 });
 
 test("splits a sequence's time into waiting, prefill and decode", async () => {

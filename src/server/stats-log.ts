@@ -2,6 +2,7 @@ import type { Clock } from "../base/clock.ts";
 import type { Logger } from "../base/logger.ts";
 import type { EngineStats } from "../protocol/engine-client.ts";
 import type { EngineProbe } from "./engine-probe.ts";
+import { speculationAdvice, speculationLine } from "./speculation-log.ts";
 
 interface Watched {
   readonly probe: EngineProbe;
@@ -54,12 +55,24 @@ export class StatsLog {
       const isOpen = after.stats.numRunning + after.stats.numWaiting > 0;
       if (!isOpen && after.stats.numSteps === before.stats.numSteps) continue;
       isBusy = true;
-      this.#logger.info(statsLine(index, before.stats, after.stats, (after.at - before.at) / 1000));
-      const advice = preemptionAdvice(index, before.stats, after.stats);
-      if (advice !== null) this.#logger.warn(advice);
+      this.#write(index, before.stats, after.stats, (after.at - before.at) / 1000);
     }
     if (!isBusy) this.stop();
   }
+
+  #write(index: number, before: EngineStats, after: EngineStats, seconds: number): void {
+    this.#logger.info(statsLine(index, before, after, seconds));
+    const preemption = preemptionAdvice(index, before, after);
+    if (preemption !== null) this.#logger.warn(preemption);
+    const guesses = speculationLine(before, after, seconds);
+    if (guesses !== null) this.#logger.info(`${engineName(index)}: ${guesses}`);
+    const advice = speculationAdvice(before, after);
+    if (advice !== null) this.#logger.info(`${engineName(index)}: ${advice}`);
+  }
+}
+
+function engineName(index: number): string {
+  return `Engine ${String(index).padStart(3, "0")}`;
 }
 
 /** The line itself, with the words that scripts look for. */
@@ -70,7 +83,7 @@ export function statsLine(index: number, before: EngineStats, after: EngineStats
   const queries = after.prefixCacheQueries - before.prefixCacheQueries;
   const hitRate = queries === 0 ? 0 : (100 * (after.prefixCacheHits - before.prefixCacheHits)) / queries;
   return (
-    `Engine ${String(index).padStart(3, "0")}: ` +
+    `${engineName(index)}: ` +
     `Avg prompt throughput: ${rate(after.promptTokens, before.promptTokens)} tokens/s, ` +
     `Avg generation throughput: ${rate(after.generationTokens, before.generationTokens)} tokens/s, ` +
     `Running: ${after.numRunning} reqs, Waiting: ${after.numWaiting} reqs, KV cache usage: ${usage.toFixed(1)}%, ` +
@@ -87,7 +100,7 @@ export function preemptionAdvice(index: number, before: EngineStats, after: Engi
   const numRecomputed = since("numRecomputedTokens");
   const keep = numRecomputed > 0 ? "; a larger --swap-space lets them wait without computing again" : "";
   return (
-    `Engine ${String(index).padStart(3, "0")}: the KV cache was too small for what ran: ` +
+    `${engineName(index)}: the KV cache was too small for what ran: ` +
     `${numPreemptions} preemptions, ${since("numSwappedBlocks")} blocks swapped out, ` +
     `${numRecomputed} tokens to compute again. ` +
     `Raise --kv-cache-memory-bytes or lower --max-num-seqs${keep}.`

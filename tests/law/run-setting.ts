@@ -157,9 +157,13 @@ async function visit(
 const nextTurn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
 
 function difference(after: EngineStats, before: EngineStats): EngineStats {
+  const since = (value: number | readonly number[], earlier: number | readonly number[]): unknown =>
+    typeof value === "number"
+      ? value - (earlier as number)
+      : value.map((each, index) => each - (earlier as readonly number[])[index]!);
   const entries = Object.entries(after).map(([name, value]) => [
     name,
-    value - before[name as keyof EngineStats],
+    since(value, before[name as keyof EngineStats]),
   ]);
   return Object.fromEntries(entries) as EngineStats;
 }

@@ -1,5 +1,6 @@
 import type { AdmissionSettings } from "../src/engine/admission-control.ts";
 import { Engine } from "../src/engine/engine.ts";
+import type { EngineParts } from "../src/engine/engine-parts.ts";
 import { createInProcessClient } from "../src/engine/in-process-client.ts";
 import type { VictimPolicyName } from "../src/engine/victim-policy.ts";
 import type { EngineClient, EngineInfo, EngineOutput } from "../src/protocol/engine-client.ts";
@@ -8,6 +9,7 @@ import { type ContextModel, contextLogits, createContextModel } from "./context-
 
 export const vocabSize = 17;
 export const eos = 0;
+const maxModelLen = 64;
 
 export interface Setup {
   readonly numBlocks?: number;
@@ -18,6 +20,11 @@ export interface Setup {
   readonly victims?: VictimPolicyName;
   readonly isPrefixCaching?: boolean;
   readonly speculation?: "ngram" | "draft";
+  /** Guesses in every step, whether they pay or not; default true: what pays here depends on the machine. */
+  readonly isGuessingAlways?: boolean;
+  readonly maxDrafts?: number;
+  /** Longest context of the draft model; default the model's. */
+  readonly maxDraftLen?: number;
 }
 
 export interface Bench {
@@ -33,7 +40,7 @@ export function startContextEngine(setup: Setup = {}): Bench {
   const info: EngineInfo = {
     architecture: "ContextModel",
     vocabSize,
-    maxModelLen: 64,
+    maxModelLen,
     maxPositions: 128,
     maxNumSeqs,
     maxNumBatchedTokens,
@@ -73,13 +80,17 @@ export function startContextEngine(setup: Setup = {}): Bench {
     victims: setup.victims ?? "lifo",
     isPrefixCaching: setup.isPrefixCaching ?? true,
     isPrefixChecking: false,
-    speculation:
-      setup.speculation === undefined
-        ? null
-        : { numTokens: 3, draft: setup.speculation === "draft" ? context.draft : null },
+    speculation: speculationOf(setup, context),
     seed: 7,
   });
   return { client: createInProcessClient(engine), engine, context };
+}
+
+function speculationOf(setup: Setup, context: ContextModel): EngineParts["speculation"] {
+  const { speculation, isGuessingAlways = true, maxDrafts = 3, maxDraftLen = maxModelLen } = setup;
+  if (speculation === undefined) return null;
+  const draft = speculation === "draft" ? { ...context.draft, maxModelLen: maxDraftLen } : null;
+  return { numTokens: maxDrafts, isAdaptive: !isGuessingAlways, draft };
 }
 
 let nextId = 0;

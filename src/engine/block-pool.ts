@@ -9,6 +9,8 @@ import { invariant } from "../base/invariant.ts";
  */
 export class BlockPool {
   readonly numBlocks: number;
+  /** [numBlocks] how often each was taken, modulo 2^32: what was noted of a block's content holds as long as this stands. */
+  readonly numUses: Uint32Array;
   readonly #refCounts: Int32Array;
   /** Links by block; entry `numBlocks` is the sentinel that closes the ring. */
   readonly #next: Int32Array;
@@ -18,6 +20,7 @@ export class BlockPool {
   constructor(numBlocks: number) {
     invariant(Number.isInteger(numBlocks) && numBlocks > 0, `a pool of ${numBlocks} blocks`);
     this.numBlocks = numBlocks;
+    this.numUses = new Uint32Array(numBlocks);
     this.#refCounts = new Int32Array(numBlocks);
     this.#next = new Int32Array(numBlocks + 1);
     this.#previous = new Int32Array(numBlocks + 1);
@@ -42,6 +45,7 @@ export class BlockPool {
     const block = this.#next[this.numBlocks]!;
     this.#unlink(block);
     this.#refCounts[block] = 1;
+    this.numUses[block]! += 1;
     return block;
   }
 

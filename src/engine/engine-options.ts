@@ -6,6 +6,8 @@ export interface SpeculationOptions {
   /** Most guesses per sequence and step. */
   readonly numTokens: number;
   readonly draftPath: string | null;
+  /** Fewer guesses, or none, where they do not pay; default true. False is for tests and measurements. */
+  readonly isAdaptive?: boolean;
 }
 
 /** Everything that starts an engine; plain data, so that it can cross to the engine's thread. */

@@ -3,6 +3,7 @@ import type { CausalModel } from "../model/causal-model.ts";
 import type { EngineInfo } from "../protocol/engine-client.ts";
 import type { AdmissionSettings } from "./admission-control.ts";
 import type { EngineCounters } from "./engine-stats.ts";
+import type { DraftModel } from "./speculation/draft-model-proposer.ts";
 import type { VictimPolicyName } from "./victim-policy.ts";
 
 /** What an engine is made of. */
@@ -23,8 +24,9 @@ export interface EngineParts {
   /** Guesses to make per step and sequence, by a smaller model or, without one, from the text so far; null for none. */
   readonly speculation: {
     readonly numTokens: number;
-    /** Its cache has as many blocks, of the same size, as the target's. */
-    readonly draft: { readonly model: CausalModel; readonly cache: KvCache } | null;
+    /** See `SpeculationOptions`. */
+    readonly isAdaptive: boolean;
+    readonly draft: DraftModel | null;
   } | null;
   /** Seed of the seeds for requests that bring none; null = the system's random source. */
   readonly seed: number | null;

@@ -5,7 +5,13 @@ import { freeMemoryBytes } from "../kernels/free-memory.ts";
 import type { KvDtype } from "../kernels/ops.ts";
 import type { EngineOptions } from "./engine-options.ts";
 import type { KvPlan, KvTokenShape } from "./kv-plan.ts";
-import { estimateActivationBytes, estimateWeightBytes, type MemoryPlan, planMemory } from "./memory-plan.ts";
+import {
+  type DraftSizes,
+  estimateActivationBytes,
+  estimateWeightBytes,
+  type MemoryPlan,
+  planMemory,
+} from "./memory-plan.ts";
 
 export const defaultBlockSize = 32;
 
@@ -15,14 +21,15 @@ export interface EnginePlan extends MemoryPlan {
 }
 
 /**
- * What an engine will take, from the file's header alone: nothing is loaded and nothing allocated. `lines` are for
- * printing before `loadEngine`.
+ * What an engine will take, from the headers of its files alone: nothing is loaded and nothing allocated. `lines` are
+ * for printing before `loadEngine`. The draft model is the one that `openDraft` gives.
  *
  * Errors: `invalid_option` and `out_of_memory`, with numbers and the flag that would make it fit.
  */
 export function planEngine(
   options: EngineOptions,
   checkpoint: Checkpoint,
+  draft: Checkpoint | null,
   freeBytes: number = freeMemoryBytes(),
 ): EnginePlan {
   const { config } = checkpoint;
@@ -41,6 +48,7 @@ export function planEngine(
     shape: config,
     dtype: kvDtypeOf(options, isExact),
     modelMaxLen: config.maxPositionEmbeddings,
+    draft: draftSizes(options, draft),
   });
   return { ...plan, freeBytes };
 }
@@ -54,14 +62,17 @@ export interface LoadedSizes {
   readonly dtype: KvDtype;
   /** Longest context that there are rotation tables for. */
   readonly modelMaxLen: number;
+  readonly draft: DraftSizes | null;
 }
 
 /** The plan again, with sizes that are no estimates any more. */
 export function planLoaded(options: EngineOptions, checkpoint: Checkpoint, sizes: LoadedSizes): MemoryPlan {
+  const numDrafts = options.speculation?.numTokens ?? 0;
+  const activationBytes = estimateActivationBytes(checkpoint.config, { ...options, numDrafts });
   return planMemory({
     ...sizes,
     utilization: options.memoryUtilization ?? null,
-    activationBytes: estimateActivationBytes(checkpoint.config, options),
+    activationBytes: Math.max(activationBytes, sizes.draft?.activationBytes ?? 0),
     maxNumBatchedTokens: options.maxNumBatchedTokens,
     swapSpaceBytes: options.swapSpaceBytes ?? 0,
     weightDtype: options.dtype,
@@ -71,6 +82,17 @@ export function planLoaded(options: EngineOptions, checkpoint: Checkpoint, sizes
     kvCacheMemoryBytes: options.kvCacheMemoryBytes,
     numKvBlocks: options.numKvBlocks ?? null,
   });
+}
+
+/** What a draft model will take. Its step comes after the model's own, in the same memory. */
+export function draftSizes(options: EngineOptions, draft: Checkpoint | null): DraftSizes | null {
+  if (draft === null) return null;
+  const { config, sizeBytes } = draft;
+  return {
+    shape: config,
+    weightBytes: estimateWeightBytes(config, sizeBytes, options.dtype),
+    activationBytes: estimateActivationBytes(config, { ...options, numDrafts: 0 }),
+  };
 }
 
 export function kvDtypeOf(options: EngineOptions, isExact: boolean): KvDtype {

@@ -102,6 +102,7 @@ export class Engine implements EngineSink {
       countState(this.#core);
     }
     this.#publish();
+    this.#propose(plan);
   }
 
   /** Aborts what is open, frees everything and releases the backend. */
@@ -159,12 +160,12 @@ export class Engine implements EngineSink {
     await runner.run(plan);
     const timeMs = performance.now() - beginMs;
     admission.estimate.stepTimes.observe(plan.numTokens, timeMs);
+    this.#speculator?.observe(plan, runner.numSampled, timeMs);
     results.collectTokens();
     traces.endStep(plan);
     scheduler.commit(plan);
     results.collectScores(plan);
     this.#sequences.endCompleted();
-    this.#propose(plan);
   }
 
   /** Guesses only save time: where making them fails, the engine goes on without. */

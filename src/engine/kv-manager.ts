@@ -53,6 +53,11 @@ export class KvManager {
     return this.#pool.numFree;
   }
 
+  /** See `BlockPool.numUses`. */
+  get numBlockUses(): Uint32Array {
+    return this.#pool.numUses;
+  }
+
   /** Rows whose content lies in the host tier, in part or whole. */
   get numSwappedRows(): number {
     return this.#host.numRows;

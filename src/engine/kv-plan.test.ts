@@ -11,6 +11,7 @@ const input: KvPlanInput = {
   availableBytes: 8 * gib,
   isFilling: false,
   shape: { numLayers: 30, numKvHeads: 3, headDim: 64 },
+  draftShape: null,
   dtype: "f16",
   blockSize: 32,
   askedMaxModelLen: null,

@@ -6,11 +6,13 @@ import type { KvCacheShape, KvDtype } from "../kernels/ops.ts";
 export type KvTokenShape = Pick<KvCacheShape, "numLayers" | "numKvHeads" | "headDim">;
 
 export interface KvPlanInput {
-  /** Bytes that the KV cache may take. */
+  /** Bytes that the KV cache may take, the draft's included. */
   readonly availableBytes: number;
   /** Take all of them, as far as sequences can use them, instead of the default share. */
   readonly isFilling: boolean;
   readonly shape: KvTokenShape;
+  /** The draft model's, which holds as many blocks of the same type; null without one. */
+  readonly draftShape: KvTokenShape | null;
   readonly dtype: KvDtype;
   readonly blockSize: number;
   /** Context length that the operator asked for; `auto`: the longest that fits; null: what the default share holds. */
@@ -27,6 +29,8 @@ export interface KvPlanInput {
 export interface KvPlan {
   readonly numBlocks: number;
   readonly sizeBytes: number;
+  /** What the draft model's cache takes beside it. */
+  readonly draftBytes: number;
   /** Longest context: one sequence of it always fits into the cache. */
   readonly maxModelLen: number;
   /** What the cache holds: "96 blocks of 32 tokens in f16, …". */
@@ -43,7 +47,10 @@ const defaultCapBytes = 4 * 1024 ** 3;
  * refused (`out_of_memory`) with the numbers and the flag that would make it fit.
  */
 export function planKvCache(input: KvPlanInput): KvPlan {
-  const blockBytes = kvBlockBytes(input.shape, input.dtype, input.blockSize);
+  const ownBytes = kvBlockBytes(input.shape, input.dtype, input.blockSize);
+  const draftBytes =
+    input.draftShape === null ? 0 : kvBlockBytes(input.draftShape, input.dtype, input.blockSize);
+  const blockBytes = ownBytes + draftBytes;
   const asked = typeof input.askedMaxModelLen === "number" ? input.askedMaxModelLen : null;
   const wantedLen = asked ?? input.modelMaxLen;
   const numBlocks = chooseNumBlocks(input, blockBytes, Math.ceil(wantedLen / input.blockSize));
@@ -56,7 +63,13 @@ export function planKvCache(input: KvPlanInput): KvPlan {
     `${formatCount(numBlocks)} blocks of ${input.blockSize} tokens in ${input.dtype}: ` +
     `${formatCount(roomTokens)} tokens, ${(roomTokens / maxModelLen).toFixed(1)} contexts of ` +
     `${formatCount(maxModelLen)} at once`;
-  return { numBlocks, sizeBytes: numBlocks * blockBytes, maxModelLen, contents };
+  return {
+    numBlocks,
+    sizeBytes: numBlocks * ownBytes,
+    draftBytes: numBlocks * draftBytes,
+    maxModelLen,
+    contents,
+  };
 }
 
 function chooseNumBlocks(input: KvPlanInput, blockBytes: number, blocksPerContext: number): number {
@@ -89,6 +102,7 @@ function contextDoesNotFit(input: KvPlanInput, blockBytes: number, wantedLen: nu
     kvCacheMemoryBytes === null
       ? `${formatBytes(roomBytes)} of memory are left for it`
       : `--kv-cache-memory-bytes gives ${formatBytes(kvCacheMemoryBytes)}`;
+  const ofDraft = input.draftShape === null ? "" : ", the draft's included";
   const numBlocks = Math.floor(roomBytes / blockBytes);
   const more =
     kvCacheMemoryBytes === null
@@ -100,7 +114,7 @@ function contextDoesNotFit(input: KvPlanInput, blockBytes: number, wantedLen: nu
       : `Start with --max-model-len ${numBlocks * blockSize} or less, or ${more}.`;
   return new MillraceError(
     "out_of_memory",
-    `A context of ${formatCount(wantedLen)} tokens needs ${formatBytes(neededBytes)} of KV cache; ${there}. ${remedy}`,
+    `A context of ${formatCount(wantedLen)} tokens needs ${formatBytes(neededBytes)} of KV cache${ofDraft}; ${there}. ${remedy}`,
     { param: "--max-model-len" },
   );
 }

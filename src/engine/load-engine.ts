@@ -7,7 +7,7 @@ import { mapFile } from "../kernels/map-file.ts";
 import type { Ops } from "../kernels/ops.ts";
 import { type LoadedModel, loadModel } from "../model/load-model.ts";
 import { requireArchitecture } from "../model/registry.ts";
-import type { EngineInfo } from "../protocol/engine-client.ts";
+import { type EngineInfo, maxSpecTokens } from "../protocol/engine-client.ts";
 import type { AdmissionSettings } from "./admission-control.ts";
 import { endTokenIds } from "./end-tokens.ts";
 import { Engine } from "./engine.ts";
@@ -15,13 +15,14 @@ import type { EngineOptions } from "./engine-options.ts";
 import {
   contextNotes,
   defaultBlockSize,
+  draftSizes,
   type EnginePlan,
   kvDtypeOf,
   planEngine,
   planLoaded,
 } from "./engine-plan.ts";
 import { EngineCounters } from "./engine-stats.ts";
-import { loadSpeculation } from "./speculation/load-speculation.ts";
+import { loadSpeculation, openDraft } from "./speculation/load-speculation.ts";
 import type { VictimPolicyName } from "./victim-policy.ts";
 
 export type { EngineOptions } from "./engine-options.ts";
@@ -39,10 +40,12 @@ export async function loadEngine(
   checkLimits(options);
   const timer = new PhaseTimer();
   const checkpoint = openCheckpoint(options.modelPath, { mapFile, onArchitecture: requireArchitecture });
-  timer.end("open");
+  let draft: Checkpoint | null = null;
   let ops: Ops | undefined;
   try {
-    const before = planEngine(options, checkpoint);
+    draft = openDraft(options, checkpoint);
+    timer.end("open");
+    const before = planEngine(options, checkpoint, draft);
     const backend = createOps({
       numThreads: options.numThreads,
       backend: options.backend,
@@ -53,12 +56,13 @@ export async function loadEngine(
     const { dtype, activations } = options;
     const loaded = loadModel(ops, checkpoint, { dtype, activations, maxModelLen: before.kv.maxModelLen });
     timer.end("pack");
-    const assembly = { options, checkpoint, ops, loaded, before, counters };
+    const assembly = { options, checkpoint, draft, ops, loaded, before, counters };
     return assemble(assembly, backend.notes, timer);
   } catch (error) {
     ops?.close();
     throw error;
   } finally {
+    draft?.close();
     checkpoint.close();
   }
 }
@@ -66,6 +70,7 @@ export async function loadEngine(
 interface Assembly {
   readonly options: EngineOptions;
   readonly checkpoint: Checkpoint;
+  readonly draft: Checkpoint | null;
   readonly ops: Ops;
   readonly loaded: LoadedModel;
   readonly before: EnginePlan;
@@ -73,7 +78,7 @@ interface Assembly {
 }
 
 function assemble(assembly: Assembly, backendNotes: readonly string[], timer: PhaseTimer): Engine {
-  const { options, checkpoint, ops, loaded, before, counters } = assembly;
+  const { options, checkpoint, draft, ops, loaded, before, counters } = assembly;
   const { model } = loaded;
   const blockSize = options.blockSize ?? defaultBlockSize;
   const dtype = kvDtypeOf(options, loaded.activations === "f32");
@@ -83,11 +88,12 @@ function assemble(assembly: Assembly, backendNotes: readonly string[], timer: Ph
     shape: model.kvShape,
     dtype,
     modelMaxLen: before.kv.maxModelLen,
+    draft: draftSizes(options, draft),
   });
   const cache = ops.createKvCache({ ...model.kvShape, numBlocks: kv.numBlocks, blockSize, dtype });
   const host = numHostBlocks === 0 ? null : ops.createKvHost(cache, numHostBlocks);
   timer.end("kv");
-  const speculation = loadSpeculation(options, { ops, checkpoint, cache, maxModelLen: kv.maxModelLen });
+  const speculation = loadSpeculation(options, draft, { ops, cache, maxModelLen: kv.maxModelLen });
   timer.end("draft");
   const info: EngineInfo = {
     architecture: checkpoint.config.architecture,
@@ -156,13 +162,21 @@ function admissionSettings(options: EngineOptions): AdmissionSettings {
   };
 }
 
-function checkLimits({ maxNumSeqs, maxNumBatchedTokens }: EngineOptions): void {
-  if (maxNumSeqs <= maxNumBatchedTokens) return;
+function checkLimits({ maxNumSeqs, maxNumBatchedTokens, speculation }: EngineOptions): void {
+  if (maxNumSeqs > maxNumBatchedTokens) {
+    throw new MillraceError(
+      "invalid_option",
+      `--max-num-batched-tokens is ${maxNumBatchedTokens}; a step must hold one token of each of --max-num-seqs ` +
+        `(${maxNumSeqs}) sequences. Raise the first or lower the second.`,
+      { param: "--max-num-batched-tokens" },
+    );
+  }
+  const numTokens = speculation?.numTokens ?? 1;
+  if (Number.isInteger(numTokens) && numTokens >= 1 && numTokens <= maxSpecTokens) return;
   throw new MillraceError(
     "invalid_option",
-    `--max-num-batched-tokens is ${maxNumBatchedTokens}; a step must hold one token of each of --max-num-seqs ` +
-      `(${maxNumSeqs}) sequences. Raise the first or lower the second.`,
-    { param: "--max-num-batched-tokens" },
+    `--spec-tokens is ${numTokens}; a step takes 1 to ${maxSpecTokens} guesses per sequence. Give a number in that range.`,
+    { param: "--spec-tokens" },
   );
 }
 

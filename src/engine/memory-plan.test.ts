@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import { isMillraceError } from "../base/errors.ts";
 import type { ModelConfig } from "../formats/model-config.ts";
 import {
+  type DraftSizes,
   estimateActivationBytes,
   estimateWeightBytes,
   type MemoryPlanInput,
@@ -29,6 +30,7 @@ const input: MemoryPlanInput = {
   freeBytes: 8 * gib,
   utilization: null,
   weightBytes: 257 * mib,
+  draft: null,
   activationBytes: 100 * mib,
   maxNumBatchedTokens: 2048,
   swapSpaceBytes: 0,
@@ -52,6 +54,46 @@ test("prints a table of all parts and their sum", () => {
     "  host tier         0 B  none: preempted sequences are computed again; see --swap-space",
     "  together     1.05 GiB",
   ]);
+});
+
+/** A third of the KV cache's width, a tenth of the weights. */
+const draft: DraftSizes = {
+  shape: { numLayers: 10, numKvHeads: 3, headDim: 64 },
+  weightBytes: 26 * mib,
+  activationBytes: 10 * mib,
+};
+
+test("counts a draft model's weights, and its KV cache of as many blocks", () => {
+  const plan = planMemory({ ...input, draft });
+  expect(plan.lines).toEqual([
+    "Memory plan: 8.00 GiB of memory are free",
+    "  weights       257 MiB  from the file's header",
+    "  KV cache      720 MiB  1,024 blocks of 32 tokens in f16: 32,768 tokens, 4.0 contexts of 8,192 at once",
+    "  draft        26.0 MiB  weights of --spec-model, from the file's header",
+    "  draft KV      240 MiB  1,024 blocks, those of the KV cache",
+    "  activations   100 MiB  a step of 2,048 tokens",
+    "  host tier         0 B  none: preempted sequences are computed again; see --swap-space",
+    "  together     1.31 GiB",
+  ]);
+  const asked = planMemory({ ...input, draft, kvCacheMemoryBytes: 100 * mib }).kv;
+  expect(asked.sizeBytes + asked.draftBytes).toBeLessThanOrEqual(100 * mib);
+  expect(asked.numBlocks).toBe(Math.floor((100 * mib) / (960 * 1024)));
+});
+
+test("refuses a draft that does not fit beside the model, with its size and the flag to leave out", () => {
+  const large = { ...draft, weightBytes: 8 * gib };
+  expect(() => planMemory({ ...input, draft: large })).toThrow(
+    "The weights need 257 MiB, and those of the draft 8.00 GiB; 8.00 GiB of memory are free. Free memory, or take a " +
+      "model quantised to fewer bits (`millrace quantize`), or without --spec-model.",
+  );
+  const tight = { ...draft, weightBytes: 8 * gib - 300 * mib };
+  expect(() => planMemory({ ...input, draft: tight })).toThrow(
+    "Weights of 257 MiB, 7.71 GiB of the draft, activations of 100 MiB and at least one KV block must fit",
+  );
+  const some = { ...input, draft, freeBytes: 600 * mib, askedMaxModelLen: 8192 };
+  expect(() => planMemory(some)).toThrow(
+    "A context of 8,192 tokens needs 240 MiB of KV cache, the draft's included; 217 MiB of memory are left for it.",
+  );
 });
 
 test("counts whole blocks of the host tier", () => {
@@ -80,6 +122,9 @@ test("never plans more than is free or allowed, whatever is asked; refusals name
           fc.integer({ min: 1, max: 8192 }),
         ),
         maxNumSeqs: fc.integer({ min: 1, max: 256 }),
+        draft: fc.option(
+          fc.record({ shape: fc.constant(draft.shape), weightBytes: size, activationBytes: size }),
+        ),
         dtype: fc.constantFrom("f32", "f16", "int8"),
       }),
       (some) => {
@@ -148,11 +193,13 @@ test("estimates activations by the larger of a layer's tensors and the logits", 
   const slack = 16 * mib;
   const hidden = 4 * 2048 * 576;
   const layer = 4 * 2048 * (6 * 576 + 15 * 64 + 2 * 9 * 64 + 2 * 1536);
-  expect(estimateActivationBytes(config, { maxNumBatchedTokens: 2048, maxNumSeqs: 1 })).toBe(
+  expect(estimateActivationBytes(config, { maxNumBatchedTokens: 2048, maxNumSeqs: 1, numDrafts: 0 })).toBe(
     hidden + layer + slack,
   );
   const logits = 4 * (256 * 49152 + 256 * 576);
-  expect(estimateActivationBytes(config, { maxNumBatchedTokens: 256, maxNumSeqs: 999 })).toBe(
+  expect(estimateActivationBytes(config, { maxNumBatchedTokens: 256, maxNumSeqs: 999, numDrafts: 0 })).toBe(
     4 * 256 * 576 + logits + slack,
   );
+  const guessing = { maxNumBatchedTokens: 2048, maxNumSeqs: 100, numDrafts: 4 };
+  expect(estimateActivationBytes(config, guessing)).toBe(hidden + 4 * (500 * 49152 + 2048 * 576) + slack);
 });

@@ -2,15 +2,23 @@ import { MillraceError } from "../base/errors.ts";
 import { formatBytes, formatCount } from "../base/units.ts";
 import type { ModelConfig } from "../formats/model-config.ts";
 import type { PrecisionOptions } from "../model/causal-model.ts";
-import { type KvPlan, type KvPlanInput, kvBlockBytes, planKvCache } from "./kv-plan.ts";
+import { type KvPlan, type KvPlanInput, type KvTokenShape, kvBlockBytes, planKvCache } from "./kv-plan.ts";
 
-export interface MemoryPlanInput extends Omit<KvPlanInput, "availableBytes" | "isFilling"> {
+/** What a draft model takes beside the model that it guesses for. */
+export interface DraftSizes {
+  readonly shape: KvTokenShape;
+  readonly weightBytes: number;
+  readonly activationBytes: number;
+}
+
+export interface MemoryPlanInput extends Omit<KvPlanInput, "availableBytes" | "isFilling" | "draftShape"> {
   /** What the system and its control groups still give. */
   readonly freeBytes: number;
   /** Share of `freeBytes` that everything together may take and the KV cache fills, 0 to 1; null: all, unfilled. */
   readonly utilization: number | null;
   readonly weightBytes: number;
-  /** Largest step. */
+  readonly draft: DraftSizes | null;
+  /** Largest step, of the model or of its draft. */
   readonly activationBytes: number;
   readonly maxNumBatchedTokens: number;
   /** Room for preempted sequences; 0 for none. */
@@ -29,32 +37,35 @@ export interface MemoryPlan {
 }
 
 /**
- * Shares out the free memory: weights, activations and host tier as they are, the KV cache from what is left. The sum
- * never exceeds the free memory, or the share of it that was asked for.
+ * Shares out the free memory: weights, activations and host tier as they are, the KV cache and the draft model's from
+ * what is left. The sum never exceeds the free memory, or the share of it that was asked for.
  *
  * Errors: `invalid_option` for two flags that size the same thing or a swap space below one block, `out_of_memory`.
  */
 export function planMemory(input: MemoryPlanInput): MemoryPlan {
-  const { utilization, freeBytes, weightBytes, activationBytes } = input;
+  const { utilization, freeBytes, weightBytes, activationBytes, draft } = input;
   checkFlags(input);
   const budget = utilization === null ? freeBytes : Math.floor(freeBytes * utilization);
   const limit = limitText(input, budget);
-  checkWeightsFit(weightBytes, budget, limit, input.weightDtype);
+  checkWeightsFit(input, budget, limit);
   const blockBytes = kvBlockBytes(input.shape, input.dtype, input.blockSize);
   const numHostBlocks = Math.floor(input.swapSpaceBytes / blockBytes);
   const hostBytes = numHostBlocks * blockBytes;
-  const fixedBytes = weightBytes + activationBytes + hostBytes;
+  const draftWeightBytes = draft?.weightBytes ?? 0;
+  const fixedBytes = weightBytes + draftWeightBytes + activationBytes + hostBytes;
   if (fixedBytes > budget) throw stepDoesNotFit(input, hostBytes, limit);
   const kv = planKvCache({
     ...input,
+    draftShape: draft?.shape ?? null,
     availableBytes: budget - fixedBytes,
     isFilling: utilization !== null,
   });
-  const totalBytes = fixedBytes + kv.sizeBytes;
+  const totalBytes = fixedBytes + kv.sizeBytes + kv.draftBytes;
   const lines = [
     `Memory plan: ${limit}`,
     row("weights", weightBytes, "from the file's header"),
     row("KV cache", kv.sizeBytes, kv.contents),
+    ...draftRows(draft, kv),
     row("activations", activationBytes, `a step of ${formatCount(input.maxNumBatchedTokens)} tokens`),
     row("host tier", hostBytes, hostText(numHostBlocks, input.blockSize)),
     row("together", totalBytes, ""),
@@ -64,6 +75,14 @@ export function planMemory(input: MemoryPlanInput): MemoryPlan {
 
 function row(name: string, bytes: number, text: string): string {
   return `  ${name.padEnd(12)}${formatBytes(bytes).padStart(9)}  ${text}`.trimEnd();
+}
+
+function draftRows(draft: DraftSizes | null, kv: KvPlan): string[] {
+  if (draft === null) return [];
+  return [
+    row("draft", draft.weightBytes, "weights of --spec-model, from the file's header"),
+    row("draft KV", kv.draftBytes, `${formatCount(kv.numBlocks)} blocks, those of the KV cache`),
+  ];
 }
 
 function hostText(numHostBlocks: number, blockSize: number): string {
@@ -98,36 +117,40 @@ function checkFlags(input: MemoryPlanInput): void {
 }
 
 function checkWeightsFit(
-  weightBytes: number,
+  { weightBytes, draft, weightDtype }: MemoryPlanInput,
   budget: number,
   limit: string,
-  weightDtype: PrecisionOptions["dtype"],
 ): void {
-  if (weightBytes <= budget) return;
-  const remedy =
+  const draftBytes = draft?.weightBytes ?? 0;
+  if (weightBytes + draftBytes <= budget) return;
+  const ofDraft = draft === null ? "" : `, and those of the draft ${formatBytes(draftBytes)}`;
+  const smaller =
     weightDtype === "auto"
-      ? "Free memory, or take a model quantised to fewer bits (`millrace quantize`)."
-      : "Free memory, or start with --dtype auto, which keeps the file's own types.";
+      ? "take a model quantised to fewer bits (`millrace quantize`)"
+      : "start with --dtype auto, which keeps the file's own types";
   throw new MillraceError(
     "out_of_memory",
-    `The weights need ${formatBytes(weightBytes)}; ${limit}. ${remedy}`,
-    {
-      param: "--dtype",
-    },
+    `The weights need ${formatBytes(weightBytes)}${ofDraft}; ${limit}. Free memory, or ${smaller}${withoutDraft(draft)}.`,
+    { param: weightBytes > budget ? "--dtype" : "--spec-model" },
   );
 }
 
 function stepDoesNotFit(input: MemoryPlanInput, hostBytes: number, limit: string): MillraceError {
-  const { weightBytes, activationBytes, maxNumBatchedTokens } = input;
+  const { weightBytes, activationBytes, maxNumBatchedTokens, draft } = input;
+  const ofDraft = draft === null ? "" : `, ${formatBytes(draft.weightBytes)} of the draft`;
   const host = hostBytes === 0 ? "" : `, ${formatBytes(hostBytes)} of --swap-space`;
   const remedy = hostBytes === 0 ? "" : ", or a smaller --swap-space";
   return new MillraceError(
     "out_of_memory",
-    `Weights of ${formatBytes(weightBytes)}, activations of ${formatBytes(activationBytes)}${host} and at least one KV ` +
-      `block must fit; ${limit}. Start with a smaller --max-num-batched-tokens than ${maxNumBatchedTokens}${remedy}, or ` +
-      "free memory.",
+    `Weights of ${formatBytes(weightBytes)}${ofDraft}, activations of ${formatBytes(activationBytes)}${host} and at least ` +
+      `one KV block must fit; ${limit}. Start with a smaller --max-num-batched-tokens than ${maxNumBatchedTokens}` +
+      `${remedy}${withoutDraft(draft)}, or free memory.`,
     { param: hostBytes === 0 ? "--max-num-batched-tokens" : "--swap-space" },
   );
+}
+
+function withoutDraft(draft: DraftSizes | null): string {
+  return draft === null ? "" : ", or without --spec-model";
 }
 
 /** Bytes that the packed weights will take, from headers alone: the file's own, or all parameters in `--dtype`. */
@@ -155,14 +178,15 @@ const activationSlackBytes = 16 * 1024 ** 2;
 /**
  * Bytes of the largest step: hidden states, and either one decoder layer's tensors (two norms, qkv, attention before and
  * after its conversion, the gated product before and after, and what both blocks give before and after a norm, which
- * only some families keep; with experts also the rows of the one that gets most) or the logits of all sequences.
+ * only some families keep; with experts also the rows of the one that gets most) or the logits of all sequences,
+ * with a row for each guess as well.
  */
 export function estimateActivationBytes(
   config: ModelConfig,
-  limits: { readonly maxNumBatchedTokens: number; readonly maxNumSeqs: number },
+  limits: { readonly maxNumBatchedTokens: number; readonly maxNumSeqs: number; readonly numDrafts: number },
 ): number {
   const { hiddenSize, intermediateSize, numHeads, numKvHeads, headDim, vocabSize } = config;
-  const numLogitRows = Math.min(limits.maxNumSeqs, limits.maxNumBatchedTokens);
+  const numLogitRows = Math.min(limits.maxNumSeqs * (1 + limits.numDrafts), limits.maxNumBatchedTokens);
   const numHidden = config.experts === null ? 6 : 8;
   const width = Math.max(intermediateSize, config.experts?.intermediateSize ?? 0);
   const layer =

@@ -8,7 +8,7 @@ import type { Sampler } from "./sampler.ts";
 import type { StepPlan } from "./scheduler.ts";
 import type { ScoreTable } from "./score-table.ts";
 import { type SequenceTable, sequenceKinds } from "./sequence-table.ts";
-import type { Acceptance } from "./speculation/acceptance.ts";
+import type { Speculator } from "./speculation/speculator.ts";
 import { type DrawnLogprobs, endedByAbort, type StepEnd, StepWriter } from "./step-record.ts";
 import type { StopRules } from "./stop-rules.ts";
 
@@ -25,8 +25,8 @@ interface StepResultsParts {
   readonly stopRules: StopRules;
   readonly scores: ScoreTable;
   readonly counters: EngineCounters;
-  /** Counts right guesses; null without speculation. */
-  readonly acceptance: Acceptance | null;
+  /** Told which guesses were right; null without speculation. */
+  readonly speculator: Pick<Speculator, "record"> | null;
 }
 
 /**
@@ -55,7 +55,7 @@ export class StepResults {
    * then it is what would have been drawn without guessing.
    */
   collectTokens(): void {
-    const { table, runner, sampler, acceptance } = this.#parts;
+    const { table, runner, sampler, speculator } = this.#parts;
     const { numSampled, sampledRows, sampledOffsets } = runner;
     for (let index = 0; index < numSampled; ) {
       const row = sampledRows[index]!;
@@ -67,7 +67,7 @@ export class StepResults {
         const isOpen = this.#collectToken(row, index + numRight);
         if (!isOpen || sampler.output.tokenIds[index + numRight] !== guess) break;
       }
-      if (numDrafts > 0) acceptance?.record(row, numDrafts, numRight);
+      if (numDrafts > 0) speculator?.record(row, numDrafts, numRight);
       index += numDrafts + 1;
     }
   }

@@ -14,13 +14,24 @@ export class StepTimes {
   /** [classes] mean tokens and milliseconds of the steps seen. */
   readonly #tokens: DecayingMean = new DecayingMean(newWeight, numClasses);
   readonly #timesMs: DecayingMean = new DecayingMean(newWeight, numClasses);
+  readonly #outlierFactor: number;
+
+  /**
+   * @param outlierFactor a time above so many times the mean of its class counts as that: a step that the machine held
+   * up says little of what steps cost. Default: every time counts as it is
+   */
+  constructor(outlierFactor: number = Number.POSITIVE_INFINITY) {
+    this.#outlierFactor = outlierFactor;
+  }
 
   /** A step computed `numTokens` tokens in `timeMs` milliseconds. */
   observe(numTokens: number, timeMs: number): void {
     if (numTokens < 1) return;
     const index = classOf(numTokens);
     this.#tokens.observe(numTokens, index);
-    this.#timesMs.observe(timeMs, index);
+    const isFirst = this.#timesMs.numSeen(index) === 0;
+    const most = isFirst ? timeMs : this.#outlierFactor * this.#timesMs.get(index);
+    this.#timesMs.observe(Math.min(timeMs, most), index);
   }
 
   /** Steps seen that were about as large. */

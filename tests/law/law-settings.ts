@@ -94,7 +94,12 @@ export function optionsFor(model: LawModel, setting: LawSetting): EngineOptions 
     speculation:
       speculation === "off"
         ? null
-        : { numTokens: maxDrafts, draftPath: speculation === "draft" ? model.draftPath : null },
+        : {
+            numTokens: maxDrafts,
+            draftPath: speculation === "draft" ? model.draftPath : null,
+            // Which guesses pay depends on the machine, so they are made whether they pay or not.
+            isAdaptive: false,
+          },
   };
 }
 

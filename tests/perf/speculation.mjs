@@ -1,18 +1,18 @@
 // What guessing ahead is worth: plain decoding against guesses from the text (n-gram) or from a draft model, on text
-// that repeats itself, on prose and on random tokens. Rounds are interleaved. Needs `npm run build` and
-// `npm run build:native`.
+// that repeats itself, on prose and on random tokens, one request at a time and several. Rounds are interleaved. Needs
+// `npm run build` and `npm run build:native`, and a quiet machine.
 //
 //   node tests/perf/speculation.mjs [--model models/pebble/model] [--draft models/pebble/draft | --ngram]
-//     [--tokens 128] [--rounds 5] [--sequences 1] [--guesses 4]
+//     [--texts repetitive,prose,random] [--sequences 1,4] [--tokens 128] [--rounds 9] [--guesses 4] [--fixed]
 //
-// Prints tokens per second, the ratio with its range, and the share of right guesses by place. Fails when an answer
-// differs from the plain one, or when random tokens are more than five per cent slower.
+// Prints tokens per second, the ratio of both with its quartiles and its range over the rounds, and the share of right
+// guesses by position. --fixed guesses in every step, whether it pays or not. Fails when an answer differs from the
+// plain one, or when guessing is more than five per cent slower in the median.
 import path from "node:path";
 import { parseArgs } from "node:util";
 import { defaultEngineOptions } from "../../dist/engine/engine-options.js";
 import { createInProcessClient } from "../../dist/engine/in-process-client.js";
 import { loadEngine } from "../../dist/engine/load-engine.js";
-import { Acceptance } from "../../dist/engine/speculation/acceptance.js";
 import { defaultSampling } from "../../dist/protocol/sampling-params.js";
 import { openTokenizer, proseTokens, root } from "./prose.mjs";
 
@@ -21,33 +21,25 @@ const { values: flags } = parseArgs({
     model: { type: "string", default: path.join(root, "models/pebble/model") },
     draft: { type: "string", default: path.join(root, "models/pebble/draft") },
     ngram: { type: "boolean", default: false },
+    texts: { type: "string", default: "repetitive,prose,random" },
+    sequences: { type: "string", default: "1,4" },
     tokens: { type: "string", default: "128" },
-    rounds: { type: "string", default: "5" },
-    sequences: { type: "string", default: "1" },
+    rounds: { type: "string", default: "9" },
     guesses: { type: "string", default: "4" },
+    fixed: { type: "boolean", default: false },
   },
 });
 const maxTokens = Number(flags.tokens);
-const numSequences = Number(flags.sequences);
 const numGuesses = Number(flags.guesses);
-const leastRatioOnRandom = 0.95;
-
-/** Guesses made and right ones by place, of all engines of this process. */
-const made = Array.from({ length: numGuesses }, () => 0);
-const right = Array.from({ length: numGuesses }, () => 0);
-const { value: record } = Object.getOwnPropertyDescriptor(Acceptance.prototype, "record");
-Acceptance.prototype.record = function count(row, numDrafts, numRight) {
-  for (let place = 0; place < numDrafts; place += 1) {
-    made[place] += 1;
-    if (place < numRight) right[place] += 1;
-  }
-  return record.call(this, row, numDrafts, numRight);
-};
+const numRounds = Number(flags.rounds);
+const leastRatio = 0.95;
+const promptLength = 96;
+/** Rounds of each kind that do not count: measured step times decide how much is guessed. */
+const numWarmRounds = 2;
 
 const tokenizer = openTokenizer(flags.model);
-const prose = proseTokens(tokenizer, 2000);
+const prose = proseTokens(tokenizer, 2 * promptLength);
 const { vocabSize } = tokenizer;
-const promptLength = 96;
 
 /** The same numbers in each run. */
 function randomIds(seed, count) {
@@ -58,26 +50,30 @@ function randomIds(seed, count) {
   });
 }
 
-/** Random tokens in, and nearly random ones out: nothing can be foreseen. */
+/** Tokens of the prose from any place on, round and round. */
+const proseFrom = (first, count) =>
+  Array.from({ length: count }, (_, at) => prose[(first + at) % prose.length]);
+
 const texts = {
   repetitive: {
     prompt: (index) => {
-      const line = prose.slice(index * 40, index * 40 + 16);
+      const line = proseFrom(index * 40, 16);
       return Array.from({ length: promptLength }, (_, at) => line[at % line.length]);
     },
     sampling: { temperature: 0 },
   },
   prose: {
-    prompt: (index) => prose.slice(index * promptLength, (index + 1) * promptLength),
+    prompt: (index) => proseFrom(index * promptLength, promptLength),
     sampling: { temperature: 0 },
   },
+  /** Random tokens in, and nearly random ones out: nothing can be foreseen. */
   random: {
     prompt: (index) => randomIds(index, promptLength),
     sampling: { temperature: 2 },
   },
 };
 
-async function open(speculation) {
+async function open(speculation, numSequences) {
   const options = {
     ...defaultEngineOptions(flags.model),
     maxModelLen: promptLength + maxTokens + 32,
@@ -107,7 +103,7 @@ async function answer(client, text, index, onFirst) {
 }
 
 /** Decoding alone is timed: from the last first token to the end. */
-async function decode(client, text) {
+async function decode(client, text, numSequences) {
   let firstMs = 0;
   const onFirst = () => {
     firstMs = performance.now();
@@ -118,45 +114,68 @@ async function decode(client, text) {
   return { answers, speed: (numSequences * (maxTokens - 1)) / seconds };
 }
 
-const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1];
+const quantile = (values, share) => {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.round(share * (sorted.length - 1))];
+};
 
-const plain = await open(null);
-const guessing = await open({ numTokens: numGuesses, draftPath: flags.ngram ? null : flags.draft });
+/** Share of right guesses by position between two readings of the engine's figures. */
+function shares(before, after) {
+  const parts = [];
+  for (const [position, total] of after.numDraftTokensPerPos.entries()) {
+    const numDrafted = total - before.numDraftTokensPerPos[position];
+    if (numDrafted === 0) break;
+    const numRight = after.numAcceptedTokensPerPos[position] - before.numAcceptedTokensPerPos[position];
+    parts.push(`${Math.round((100 * numRight) / numDrafted)} % of ${numDrafted}`);
+  }
+  return parts.length === 0 ? "none made" : parts.join(", ");
+}
+
 const faults = [];
-console.log(`${flags.model}, guesses by ${flags.ngram ? "n-gram" : flags.draft}, ${numSequences} at a time`);
-console.log("text        plain tok/s  guessing tok/s  ratio (range)            right guesses by place");
-for (const [name, text] of Object.entries(texts)) {
-  // One round of each that does not count: the measured step times decide how much is guessed.
-  await decode(plain, text);
-  await decode(guessing, text);
-  made.fill(0);
-  right.fill(0);
-  const rounds = [];
-  for (let round = 0; round < Number(flags.rounds); round += 1) {
+
+async function measure(name, numSequences, plain, guessing) {
+  const text = texts[name];
+  for (let round = 0; round < numWarmRounds; round += 1)
+    for (const client of [plain, guessing]) await decode(client, text, numSequences);
+  const before = await guessing.stats();
+  const ratios = [];
+  const speeds = { plain: [], guessing: [] };
+  for (let round = 0; round < numRounds; round += 1) {
     const results = {};
     const order = round % 2 === 0 ? ["plain", "guessing"] : ["guessing", "plain"];
-    for (const who of order) results[who] = await decode(who === "plain" ? plain : guessing, text);
-    rounds.push(results);
+    for (const who of order)
+      results[who] = await decode(who === "plain" ? plain : guessing, text, numSequences);
+    for (const who of order) speeds[who].push(results[who].speed);
+    ratios.push(results.guessing.speed / results.plain.speed);
     const isSame = results.plain.answers.every((tokens, index) => tokens === results.guessing.answers[index]);
-    if (!isSame) faults.push(`${name}, round ${round}: an answer differs from the plain one`);
+    if (!isSame)
+      faults.push(`${name}, ${numSequences} at a time, round ${round}: an answer differs from the plain one`);
   }
-  const ratios = rounds.map((results) => results.guessing.speed / results.plain.speed);
-  const ratio = median(ratios);
-  if (name === "random" && ratio < leastRatioOnRandom)
-    faults.push(`${name}: ${ratio.toFixed(3)} of plain speed`);
-  const speeds = ["plain", "guessing"].map((who) => median(rounds.map((results) => results[who].speed)));
-  const range = `${Math.min(...ratios).toFixed(2)} to ${Math.max(...ratios).toFixed(2)}`;
-  const places = made.map((count, place) =>
-    count === 0 ? "-" : `${Math.round((100 * right[place]) / count)} % of ${count}`,
-  );
-  console.log(
-    `${name.padEnd(11)} ${speeds[0].toFixed(1).padStart(11)} ${speeds[1].toFixed(1).padStart(15)}  ` +
-      `${ratio.toFixed(2)} (${range})`.padEnd(25) +
-      places.join(", "),
-  );
+  const [least, low, ratio, high, most] = [0, 0.25, 0.5, 0.75, 1].map((share) => quantile(ratios, share));
+  if (ratio < leastRatio && !flags.fixed)
+    faults.push(`${name}, ${numSequences} at a time: ${ratio.toFixed(3)} of plain speed`);
+  const cells = [
+    name.padEnd(11),
+    String(numSequences).padStart(9),
+    quantile(speeds.plain, 0.5).toFixed(1).padStart(12),
+    quantile(speeds.guessing, 0.5).toFixed(1).padStart(15),
+    `  ${ratio.toFixed(2)} (${low.toFixed(2)} to ${high.toFixed(2)}; ${least.toFixed(2)} to ${most.toFixed(2)})`,
+  ];
+  console.log(`${cells.join("").padEnd(82)}${shares(before, await guessing.stats())}`);
 }
-await plain.close();
-await guessing.close();
+
+console.log(`${flags.model}, guesses by ${flags.ngram ? "n-gram" : flags.draft}, ${numRounds} rounds`);
+console.log(
+  "text       sequences plain tok/s guessing tok/s  ratio (quartiles; range)          right guesses by position",
+);
+for (const numSequences of flags.sequences.split(",").map(Number)) {
+  const draftPath = flags.ngram ? null : flags.draft;
+  const plain = await open(null, numSequences);
+  const guessing = await open({ numTokens: numGuesses, draftPath, isAdaptive: !flags.fixed }, numSequences);
+  for (const name of flags.texts.split(",")) await measure(name, numSequences, plain, guessing);
+  await plain.close();
+  await guessing.close();
+}
 for (const fault of faults) console.log(fault);
 console.log(faults.length === 0 ? "answers are identical" : "FAILED");
 process.exit(faults.length === 0 ? 0 : 1);

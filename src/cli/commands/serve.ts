@@ -6,6 +6,7 @@ import { engineSettings, sourceSettings } from "../../config/engine-settings.ts"
 import { serverSettings } from "../../config/server-settings.ts";
 import type { EngineOptions } from "../../engine/engine-options.ts";
 import { planEngine } from "../../engine/engine-plan.ts";
+import { openDraft } from "../../engine/speculation/load-speculation.ts";
 import { startEngineWorker } from "../../engine/worker-client.ts";
 import type { Checkpoint, TokenizerSource } from "../../formats/checkpoint.ts";
 import type { EngineClient } from "../../protocol/engine-client.ts";
@@ -57,7 +58,9 @@ async function runServe(modelPath: string, _options: unknown, command: Command):
   const logger = createTextLogger(settings.logLevel);
   const checkpoint = openModel(modelPath);
   const engineOptions = engineOptionsOf(modelPath, engine);
-  const plan = planEngine(engineOptions, checkpoint);
+  const draft = openDraft(engineOptions, checkpoint);
+  const plan = planEngine(engineOptions, checkpoint, draft);
+  draft?.close();
   const server = await startServer({
     host: settings.host,
     port: settings.port,

@@ -1,35 +1,46 @@
 import { expect, test } from "vitest";
 import { Acceptance } from "./acceptance.ts";
 
-test("guesses as deep as it pays, and not at all where it never does", () => {
-  const acceptance = new Acceptance(2, 8);
-  acceptance.open(0);
-  acceptance.open(1);
+const capacity = 3;
+
+test("learns each row's share of right guesses, and foresees how many will be right", () => {
+  const acceptance = new Acceptance(capacity);
+  for (const row of [0, 1, 2]) acceptance.open(row);
   for (let step = 0; step < 40; step += 1) {
     acceptance.record(0, 8, 8);
-    acceptance.record(1, 1, 0);
+    acceptance.record(1, 8, 0);
+    acceptance.record(2, 1, step % 2);
   }
-  expect(acceptance.depth(0, 0.3)).toBe(8);
-  expect(acceptance.depth(1, 0.3)).toBe(0);
-  expect(acceptance.depth(0, 1)).toBe(0);
+  expect(acceptance.expectedRight(0, 8)).toBeGreaterThan(7.9);
+  expect(acceptance.expectedRight(1, 8)).toBeLessThan(0.02);
+  expect(acceptance.expectedRight(2, 1)).toBeCloseTo(0.5, 1);
+  expect(acceptance.expectedRight(2, 8)).toBeCloseTo(1, 0);
 });
 
-test("tries again now and then, in case the text has changed", () => {
-  const acceptance = new Acceptance(1, 4);
+test("goes as deep as each guess is likely enough", () => {
+  const acceptance = new Acceptance(capacity);
   acceptance.open(0);
-  for (let step = 0; step < 40; step += 1) acceptance.record(0, 1, 0);
-  const depths = Array.from({ length: 100 }, () => acceptance.depth(0, 0.5));
-  const numProbes = depths.filter((depth) => depth === 1).length;
-  expect(numProbes).toBeGreaterThan(1);
-  expect(numProbes).toBeLessThan(6);
-  expect(Math.max(...depths)).toBe(1);
+  // The rate that is assumed before anything was guessed.
+  expect(acceptance.depth(0, 0.7 ** 3 + 1e-9, 16)).toBe(2);
+  expect(acceptance.depth(0, 0.7 ** 3 - 1e-9, 16)).toBe(3);
+  expect(acceptance.depth(0, 0, 5)).toBe(5);
+  expect(acceptance.depth(0, 0.8, 5)).toBe(0);
 });
 
-test("counts guesses and right ones by place", () => {
-  const acceptance = new Acceptance(1, 3);
+test("counts no guess that follows a wrong one", () => {
+  const [one, other] = [new Acceptance(capacity), new Acceptance(capacity)];
+  for (const acceptance of [one, other]) acceptance.open(0);
+  one.record(0, 8, 2);
+  other.record(0, 3, 2);
+  expect(one.expectedRight(0, 4)).toBe(other.expectedRight(0, 4));
+});
+
+test("lets a new row begin where the others are", () => {
+  const acceptance = new Acceptance(capacity);
   acceptance.open(0);
-  acceptance.record(0, 3, 1);
-  acceptance.record(0, 2, 2);
-  expect([...acceptance.numDrafted]).toEqual([2, 2, 1]);
-  expect([...acceptance.numAccepted]).toEqual([2, 1, 0]);
+  for (let step = 0; step < 500; step += 1) acceptance.record(0, 4, 0);
+  acceptance.open(1);
+  expect(acceptance.expectedRight(1, 1)).toBeLessThan(0.01);
+  acceptance.record(1, 4, 4);
+  expect(acceptance.expectedRight(1, 1)).toBeGreaterThan(0.3);
 });

@@ -1,62 +1,51 @@
-/** A row's share of accepted guesses before any was made. */
+import { DecayingMean } from "../decaying-mean.ts";
+
+/** Share of right guesses before any was made: high, so that guessing is tried. */
 const assumedRate = 0.7;
-const newWeight = 0.1;
-/** After so many steps without a guess a row is given one again, to see whether its text has changed. */
-const stepsBetweenProbes = 24;
-/** A guess must pay by so much more than its measured cost. */
-const safety = 1.15;
+/** How far one guess moves the rate of its row, and that of all rows. */
+const rowWeight = 1 / 8;
+const overallWeight = 1 / 64;
+/** A new row begins with the rate of all rows, which counts like so many of its own guesses. */
+const numAssumedGuesses = 4;
 
 /**
- * Counts which guesses were right, and decides how many are worth making: a guess that stands at place i of a row with
- * acceptance rate a is right with probability about a^i, and saves one token of a step; it costs what one more token
- * makes the step longer. Depths change how fast tokens come, never which.
+ * Which share of the guesses is right, for each row and over all. A guess counts if those before it were right: after a
+ * wrong one nothing can be told. So a row with rate a has its guess at place i right with probability about a^i.
  */
 export class Acceptance {
-  readonly maxDrafts: number;
-  /** [maxDrafts] guesses made and accepted at each place, since the start. */
-  readonly numDrafted: Float64Array;
-  readonly numAccepted: Float64Array;
-  readonly #rates: Float32Array;
-  readonly #quietSteps: Int32Array;
+  readonly #rates: DecayingMean;
+  readonly #overall: DecayingMean = new DecayingMean(overallWeight);
 
-  constructor(capacity: number, maxDrafts: number) {
-    this.maxDrafts = maxDrafts;
-    this.numDrafted = new Float64Array(maxDrafts);
-    this.numAccepted = new Float64Array(maxDrafts);
-    this.#rates = new Float32Array(capacity);
-    this.#quietSteps = new Int32Array(capacity);
+  /** @param capacity rows of the sequence table */
+  constructor(capacity: number) {
+    this.#rates = new DecayingMean(rowWeight, capacity);
+    this.#overall.assume(assumedRate, numAssumedGuesses);
   }
 
   open(row: number): void {
-    this.#rates[row] = assumedRate;
-    this.#quietSteps[row] = 0;
+    this.#rates.assume(this.#overall.get(), numAssumedGuesses, row);
   }
 
   /** Of a row's `numDrafts` guesses the first `numRight` were what the model drew. */
   record(row: number, numDrafts: number, numRight: number): void {
-    for (let place = 0; place < numDrafts; place += 1) {
-      this.numDrafted[place]! += 1;
-      if (place < numRight) this.numAccepted[place]! += 1;
-      if (place <= numRight)
-        this.#rates[row]! += newWeight * ((place < numRight ? 1 : 0) - this.#rates[row]!);
+    for (let place = 0; place < Math.min(numDrafts, numRight + 1); place += 1) {
+      const isRight = place < numRight ? 1 : 0;
+      this.#rates.observe(isRight, row);
+      this.#overall.observe(isRight);
     }
   }
 
-  /**
-   * How many guesses to make for a row.
-   * @param cost what one more token adds to a step, as a part of what a step without guesses takes per sequence
-   */
-  depth(row: number, cost: number): number {
-    const rate = this.#rates[row]!;
+  /** How many of `numDrafts` guesses for a row are likely to be right. */
+  expectedRight(row: number, numDrafts: number): number {
+    const rate = this.#rates.get(row);
+    return rate > 0.999 ? numDrafts : (rate * (1 - rate ** numDrafts)) / (1 - rate);
+  }
+
+  /** How many guesses for a row are each right with a probability above `chance`, at most `most`. */
+  depth(row: number, chance: number, most: number): number {
+    const rate = this.#rates.get(row);
     let depth = 0;
-    for (let chance = rate; depth < this.maxDrafts && chance > cost * safety; chance *= rate) depth += 1;
-    if (depth > 0) {
-      this.#quietSteps[row] = 0;
-      return depth;
-    }
-    this.#quietSteps[row]! += 1;
-    if (this.#quietSteps[row]! < stepsBetweenProbes) return 0;
-    this.#quietSteps[row] = 0;
-    return 1;
+    for (let reached = rate; depth < most && reached > chance; reached *= rate) depth += 1;
+    return depth;
   }
 }

@@ -2,9 +2,11 @@ import type { EngineParts } from "../engine-parts.ts";
 import type { KvManager } from "../kv-manager.ts";
 import type { Sampler } from "../sampler.ts";
 import type { SequenceTable } from "../sequence-table.ts";
-import type { WaitEstimate } from "../wait-estimate.ts";
-import { Acceptance } from "./acceptance.ts";
+import { AdaptiveDepths } from "./adaptive-depths.ts";
+import { fixedDepths } from "./depth-policy.ts";
+import { DraftCoverage } from "./draft-coverage.ts";
 import { DraftModelProposer } from "./draft-model-proposer.ts";
+import type { DraftProposer } from "./draft-proposer.ts";
 import { NgramProposer } from "./ngram-proposer.ts";
 import { Speculator } from "./speculator.ts";
 
@@ -12,23 +14,27 @@ interface SpeculatorContext {
   readonly table: SequenceTable;
   readonly kv: KvManager;
   readonly sampler: Sampler;
-  readonly estimate: WaitEstimate;
 }
 
 /** The speculator that the engine's parts ask for, or null. */
 export function createSpeculator(parts: EngineParts, context: SpeculatorContext): Speculator | null {
-  const { speculation, ops, info } = parts;
-  if (speculation === null) return null;
-  const { table, sampler } = context;
-  const { maxNumSeqs, maxNumBatchedTokens, maxModelLen } = info;
-  const { numTokens, draft } = speculation;
-  const proposer =
+  if (parts.speculation === null) return null;
+  const { table, kv } = context;
+  const { maxNumSeqs } = parts.info;
+  const { numTokens: maxDrafts, draft, isAdaptive } = parts.speculation;
+  const proposer: DraftProposer =
     draft === null
-      ? new NgramProposer(table, numTokens)
-      : new DraftModelProposer(
-          { ops, ...draft, table, sampler, maxNumSeqs, maxNumBatchedTokens, maxModelLen },
-          numTokens,
-        );
-  const acceptance = new Acceptance(table.capacity, numTokens);
-  return new Speculator({ ...context, proposer, acceptance, maxNumSeqs });
+      ? new NgramProposer(table, maxDrafts)
+      : new DraftModelProposer({
+          ...context,
+          ops: parts.ops,
+          draft,
+          coverage: new DraftCoverage(table, kv.numBlockUses),
+          maxDrafts,
+          maxNumSeqs,
+          maxNumBatchedTokens: parts.info.maxNumBatchedTokens,
+          maxModelLen: parts.info.maxModelLen,
+        });
+  const policy = isAdaptive ? new AdaptiveDepths({ table, proposer, maxDrafts }) : fixedDepths;
+  return new Speculator({ table, kv, proposer, policy, maxDrafts, maxNumSeqs });
 }

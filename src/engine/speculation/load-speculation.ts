@@ -9,35 +9,45 @@ import { requireArchitecture } from "../../model/registry.ts";
 import type { EngineOptions } from "../engine-options.ts";
 import type { EngineParts } from "../engine-parts.ts";
 
+/**
+ * Opens the draft model that the options name, for the model in `target`; null where they name none.
+ *
+ * Errors: those of `openCheckpoint`, and `invalid_option` where the draft's vocabulary is another.
+ */
+export function openDraft(options: EngineOptions, target: Checkpoint): Checkpoint | null {
+  const draftPath = options.speculation?.draftPath ?? null;
+  if (draftPath === null) return null;
+  const draft = openCheckpoint(draftPath, { mapFile, onArchitecture: requireArchitecture });
+  try {
+    checkSameVocabulary(draft, target);
+    return draft;
+  } catch (error) {
+    draft.close();
+    throw error;
+  }
+}
+
 interface Target {
   readonly ops: Ops;
-  readonly checkpoint: Checkpoint;
   readonly cache: KvCache;
   readonly maxModelLen: number;
 }
 
-/**
- * What the options ask for in guesses: the draft model with a cache of its own, if they name one.
- *
- * Errors: those of `openCheckpoint` and `loadModel`, and `invalid_option` where the draft's vocabulary is another.
- */
-export function loadSpeculation(options: EngineOptions, target: Target): EngineParts["speculation"] {
-  const { speculation = null } = options;
+/** What the options ask for in guesses: the draft model with a cache of its own, if they name one. Errors: `loadModel`'s. */
+export function loadSpeculation(
+  options: EngineOptions,
+  draft: Checkpoint | null,
+  { ops, cache, maxModelLen }: Target,
+): EngineParts["speculation"] {
+  const { speculation = null, dtype, activations } = options;
   if (speculation === null) return null;
-  const { numTokens, draftPath } = speculation;
-  if (draftPath === null) return { numTokens, draft: null };
-  const checkpoint = openCheckpoint(draftPath, { mapFile, onArchitecture: requireArchitecture });
-  try {
-    checkSameVocabulary(checkpoint, target.checkpoint);
-    const { dtype, activations } = options;
-    const { maxModelLen, ops, cache } = target;
-    const { model } = loadModel(ops, checkpoint, { dtype, activations, maxModelLen });
-    const { numBlocks, blockSize } = cache;
-    const shape = { ...model.kvShape, numBlocks, blockSize, dtype: cache.dtype };
-    return { numTokens, draft: { model, cache: ops.createKvCache(shape) } };
-  } finally {
-    checkpoint.close();
-  }
+  const { numTokens, isAdaptive = true } = speculation;
+  if (draft === null) return { numTokens, isAdaptive, draft: null };
+  const draftLen = Math.min(maxModelLen, draft.config.maxPositionEmbeddings);
+  const { model } = loadModel(ops, draft, { dtype, activations, maxModelLen: draftLen });
+  const { numBlocks, blockSize } = cache;
+  const shape = { ...model.kvShape, numBlocks, blockSize, dtype: cache.dtype };
+  return { numTokens, isAdaptive, draft: { model, cache: ops.createKvCache(shape), maxModelLen: draftLen } };
 }
 
 /** A token id must mean the same to both. */

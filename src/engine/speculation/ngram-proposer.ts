@@ -1,3 +1,4 @@
+import { DecayingMean } from "../decaying-mean.ts";
 import type { SequenceTable } from "../sequence-table.ts";
 import type { DraftProposer } from "./draft-proposer.ts";
 
@@ -6,6 +7,7 @@ const longestMatch = 4;
 const shortestMatch = 2;
 /** Tokens that are searched, from the end: a longer search would cost more than it finds. */
 const maxSearched = 4096;
+const searchWeight = 1 / 64;
 
 /**
  * Prompt lookup (Saxena 2023; vLLM's `ngram`): where the last tokens stood before, the same ones may follow again. Takes
@@ -14,17 +16,29 @@ const maxSearched = 4096;
 export class NgramProposer implements DraftProposer {
   readonly #table: SequenceTable;
   readonly #drafts: Int32Array;
+  /** Milliseconds per search. */
+  readonly #searchMs: DecayingMean = new DecayingMean(searchWeight);
 
   constructor(table: SequenceTable, maxDrafts: number) {
     this.#table = table;
     this.#drafts = new Int32Array(maxDrafts);
   }
 
-  propose(rows: Int32Array, depths: Int32Array, count: number): void {
-    for (let index = 0; index < count; index += 1) this.#proposeFor(rows[index]!, depths[index]!);
+  proposeMs(numRows: number): number {
+    return numRows * this.#searchMs.get();
   }
 
-  forget(): void {
+  catchUpMs(): number {
+    return 0;
+  }
+
+  propose(rows: Int32Array, depths: Int32Array, count: number): void {
+    const beginMs = performance.now();
+    for (let index = 0; index < count; index += 1) this.#proposeFor(rows[index]!, depths[index]!);
+    this.#searchMs.observe((performance.now() - beginMs) / count);
+  }
+
+  accept(): void {
     // Nothing is kept: the tokens themselves are searched.
   }
 
@@ -32,10 +46,12 @@ export class NgramProposer implements DraftProposer {
     const length = this.#table.numTokens[row]!;
     const ids = this.#table.tokenIds(row);
     const place = findContinuation(ids, length);
-    const count = Math.min(depth, length - place);
-    if (place === -1 || count <= 0) return;
-    for (let index = 0; index < count; index += 1) this.#drafts[index] = ids[place + index]!;
-    this.#table.setDrafts(row, this.#drafts, count);
+    if (place === -1) return;
+    const drafts = this.#drafts;
+    // Where the text repeats itself in less than `depth` tokens, the guesses go on with guesses.
+    for (let index = 0; index < depth; index += 1)
+      drafts[index] = place + index < length ? ids[place + index]! : drafts[place + index - length]!;
+    this.#table.setDrafts(row, drafts, depth);
   }
 }
 

@@ -1,79 +1,102 @@
 import type { KvManager } from "../kv-manager.ts";
 import type { StepPlan } from "../scheduler.ts";
 import { type SequenceTable, sequenceKinds } from "../sequence-table.ts";
-import type { WaitEstimate } from "../wait-estimate.ts";
-import type { Acceptance } from "./acceptance.ts";
+import type { Candidates, DepthPolicy } from "./depth-policy.ts";
 import type { DraftProposer } from "./draft-proposer.ts";
 
-interface SpeculatorParts {
+export interface SpeculatorParts {
   readonly table: SequenceTable;
-  readonly kv: KvManager;
+  readonly kv: Pick<KvManager, "growFromFree">;
   readonly proposer: DraftProposer;
-  readonly acceptance: Acceptance;
-  readonly estimate: WaitEstimate;
+  readonly policy: DepthPolicy;
+  /** Most guesses per sequence and step. */
+  readonly maxDrafts: number;
   readonly maxNumSeqs: number;
 }
 
-const newWeight = 1 / 16;
-
-/** After a step, has guesses made for the sequences that decode, as many as are likely to pay. */
+/** After a step, has guesses made for the sequences that decode, as many as the policy says and free blocks allow. */
 export class Speculator {
-  readonly acceptance: Acceptance;
   readonly #parts: SpeculatorParts;
-  readonly #rows: Int32Array;
-  readonly #depths: Int32Array;
-  /** Mean milliseconds that the proposer takes per guess; 0 before the first. */
-  #proposeMs = 0;
+  readonly #candidates: Candidates;
 
   constructor(parts: SpeculatorParts) {
+    const { maxNumSeqs } = parts;
     this.#parts = parts;
-    this.acceptance = parts.acceptance;
-    this.#rows = new Int32Array(parts.maxNumSeqs);
-    this.#depths = new Int32Array(parts.maxNumSeqs);
+    this.#candidates = {
+      count: 0,
+      rows: new Int32Array(maxNumSeqs),
+      depths: new Int32Array(maxNumSeqs),
+      numDrawing: 0,
+    };
   }
 
   open(row: number): void {
-    this.acceptance.open(row);
-    this.#parts.proposer.forget(row);
+    this.#parts.policy.open(row);
+  }
+
+  /** The step of `plan` drew `numDraws` tokens. */
+  observe(plan: StepPlan, numDraws: number, timeMs: number): void {
+    this.#parts.policy.observe(plan, numDraws, timeMs);
+  }
+
+  /** Of a row's `numDrafts` guesses the first `numRight` were what the model drew; those and one more are known now. */
+  record(row: number, numDrafts: number, numRight: number): void {
+    const { policy, proposer } = this.#parts;
+    policy.record(row, numDrafts, numRight);
+    proposer.accept(row, numRight);
   }
 
   /** Guesses for the rows of the plan that are still open and have only their last token to compute. */
   propose(plan: StepPlan): void {
-    const { table, kv, proposer } = this.#parts;
-    const cost = this.#costPerGuess(plan.numSeqs);
-    let count = 0;
-    let numWanted = 0;
+    const { table, proposer, policy } = this.#parts;
+    const candidates = this.#candidates;
+    this.#collect(plan);
+    if (candidates.count === 0) return;
+    policy.choose(candidates);
+    this.#takeBlocks();
+    const { count, rows, depths } = candidates;
+    if (count === 0) return;
+    const beginMs = performance.now();
+    proposer.propose(rows, depths, count);
+    const proposeMs = performance.now() - beginMs;
+    let numDrafts = 0;
+    for (let index = 0; index < count; index += 1) numDrafts += table.numDrafts[rows[index]!]!;
+    policy.charge(numDrafts, proposeMs);
+  }
+
+  #collect(plan: StepPlan): void {
+    const { table, maxDrafts } = this.#parts;
+    const candidates = this.#candidates;
+    candidates.count = 0;
+    candidates.numDrawing = 0;
     for (let index = 0; index < plan.numSeqs; index += 1) {
       const row = plan.rows[index]!;
       if (table.handles[row] === -1 || table.kind[row] === sequenceKinds.score) continue;
       if (table.numComputed[row] !== table.numTokens[row]! - 1) continue;
+      candidates.numDrawing += 1;
+      // The last token that a row may draw needs no guess.
       const room = table.maxTokens[row]! - table.numOutputTokens(row) - 1;
-      let depth = Math.min(room, this.acceptance.depth(row, cost));
-      while (depth > 0 && !kv.growFromFree(row, table.numTokens[row]! + depth)) depth -= 1;
-      if (depth < 1) continue;
-      this.#rows[count] = row;
-      this.#depths[count] = depth;
-      numWanted += depth;
-      count += 1;
+      if (room < 1) continue;
+      candidates.rows[candidates.count] = row;
+      candidates.depths[candidates.count] = Math.min(room, maxDrafts);
+      candidates.count += 1;
     }
-    if (count === 0) return;
-    const beginMs = performance.now();
-    proposer.propose(this.#rows, this.#depths, count);
-    this.#observe((performance.now() - beginMs) / numWanted);
   }
 
-  #observe(timeMs: number): void {
-    const weight = this.#proposeMs === 0 ? 1 : newWeight;
-    this.#proposeMs += weight * (timeMs - this.#proposeMs);
-  }
-
-  /** What a guess costs to make and to verify, as a part of the step's time per sequence; measured steps tell. */
-  #costPerGuess(numSeqs: number): number {
-    const { estimate } = this.#parts;
-    const plainMs = estimate.stepTimes.stepMs(numSeqs);
-    const more = numSeqs * this.acceptance.maxDrafts;
-    if (plainMs === 0) return 0;
-    const guessMs = Math.max(0, estimate.stepTimes.stepMs(numSeqs + more) - plainMs) / more;
-    return (guessMs + this.#proposeMs) / (plainMs / numSeqs);
+  /** Keeps the candidates that get guesses, and fewer guesses where blocks are short. */
+  #takeBlocks(): void {
+    const { table, kv } = this.#parts;
+    const { count, rows, depths } = this.#candidates;
+    let kept = 0;
+    for (let index = 0; index < count; index += 1) {
+      const row = rows[index]!;
+      let depth = depths[index]!;
+      while (depth > 0 && !kv.growFromFree(row, table.numTokens[row]! + depth)) depth -= 1;
+      if (depth === 0) continue;
+      rows[kept] = row;
+      depths[kept] = depth;
+      kept += 1;
+    }
+    this.#candidates.count = kept;
   }
 }

@@ -1,0 +1,139 @@
+import type { StepPlan } from "../scheduler.ts";
+import type { SequenceTable } from "../sequence-table.ts";
+import { Acceptance } from "./acceptance.ts";
+import type { Candidates, DepthPolicy } from "./depth-policy.ts";
+import type { DraftProposer } from "./draft-proposer.ts";
+import { GuessCosts } from "./guess-costs.ts";
+import { ProbeSchedule } from "./probe-schedule.ts";
+
+export interface AdaptiveDepthsParts {
+  readonly table: SequenceTable;
+  readonly proposer: Pick<DraftProposer, "proposeMs" | "catchUpMs">;
+  /** Most guesses per sequence and step. */
+  readonly maxDrafts: number;
+}
+
+/** Guesses must be worth so much more than they cost. */
+const margin = 1.1;
+/** After so many steps with guesses comes one without, to measure again what that takes. */
+const stepsBetweenPlain = 64;
+
+/**
+ * As many guesses as pay by what was measured: a right one saves a sequence's share of a step without guesses; all of
+ * them cost what they make the step longer, and what it takes to make them. Where none pay none are made, but for rare
+ * probes.
+ */
+export class AdaptiveDepths implements DepthPolicy {
+  readonly #parts: AdaptiveDepthsParts;
+  readonly #acceptance: Acceptance;
+  readonly #probes: ProbeSchedule;
+  readonly #costs: GuessCosts = new GuessCosts();
+  /** Of the step that is chosen for: sequences that draw, and the milliseconds that a guess costs, and saves if right. */
+  #numDrawing = 0;
+  #guessMs = 0;
+  #savedMs = 0;
+  #numStepsWithGuesses = 0;
+  #numChoices = 0;
+
+  constructor(parts: AdaptiveDepthsParts) {
+    this.#parts = parts;
+    this.#acceptance = new Acceptance(parts.table.capacity);
+    this.#probes = new ProbeSchedule(parts.table.capacity);
+  }
+
+  open(row: number): void {
+    this.#acceptance.open(row);
+    this.#probes.open(row);
+  }
+
+  observe(plan: StepPlan, numDraws: number, timeMs: number): void {
+    this.#costs.observe(plan.numTokens, numDraws, plan.numSeqs, timeMs);
+    this.#numStepsWithGuesses = numDraws > plan.numSeqs ? this.#numStepsWithGuesses + 1 : 0;
+    this.#probes.passTime(timeMs);
+  }
+
+  record(row: number, numDrafts: number, numRight: number): void {
+    this.#acceptance.record(row, numDrafts, numRight);
+    this.#probes.record(row, numRight * this.#savedMs > numDrafts * this.#guessMs);
+    this.#probes.charge(-numRight * this.#savedMs);
+  }
+
+  choose(candidates: Candidates): void {
+    const { count, depths, numDrawing } = candidates;
+    const plainMs = this.#costs.plainMs(numDrawing);
+    this.#numDrawing = numDrawing;
+    this.#savedMs = plainMs / numDrawing;
+    this.#numChoices += 1;
+    if (plainMs === 0 || this.#numStepsWithGuesses >= stepsBetweenPlain) {
+      depths.fill(0, 0, count);
+      return;
+    }
+    this.#lowerDepths(candidates);
+    if (!this.#isWorth(candidates)) depths.fill(0, 0, count);
+    this.#addProbe(candidates);
+  }
+
+  charge(numDrafts: number, proposeMs: number): void {
+    this.#probes.charge(proposeMs + this.#costs.verifyMs(this.#numDrawing, numDrafts));
+  }
+
+  /** To what pays for each row, when all rows share what a full set of guesses costs. */
+  #lowerDepths({ count, rows, depths }: Candidates): void {
+    const { proposer, maxDrafts } = this.#parts;
+    this.#guessMs = this.#costMs(count, count * maxDrafts) / (count * maxDrafts);
+    const guessMs = margin * this.#guessMs;
+    for (let index = 0; index < count; index += 1) {
+      const row = rows[index]!;
+      const depth = this.#acceptance.depth(row, guessMs / this.#savedMs, depths[index]!);
+      const gainMs = this.#acceptance.expectedRight(row, depth) * this.#savedMs - depth * guessMs;
+      const numSteps = this.#room(row) / (1 + depth);
+      depths[index] = gainMs * numSteps < proposer.catchUpMs(row) ? 0 : depth;
+    }
+  }
+
+  /** Whether the chosen depths pay together. */
+  #isWorth({ count, rows, depths }: Candidates): boolean {
+    let numRight = 0;
+    let numDrafts = 0;
+    let numGuessing = 0;
+    for (let index = 0; index < count; index += 1) {
+      const depth = depths[index]!;
+      if (depth === 0) continue;
+      numRight += this.#acceptance.expectedRight(rows[index]!, depth);
+      numDrafts += depth;
+      numGuessing += 1;
+    }
+    return numDrafts > 0 && numRight * this.#savedMs > margin * this.#costMs(numGuessing, numDrafts);
+  }
+
+  /** What guesses cost that `numRows` rows get in equal parts. */
+  #costMs(numRows: number, numDrafts: number): number {
+    const proposeMs = this.#parts.proposer.proposeMs(numRows, numDrafts / numRows);
+    return this.#costs.verifyMs(this.#numDrawing, numDrafts) + proposeMs;
+  }
+
+  /**
+   * One row at a time, and none that could not win back what it takes to catch up with it. A probe is as deep as guesses
+   * would be: it is to tell what those cost as well.
+   */
+  #addProbe({ count, rows, depths }: Candidates): void {
+    const { proposer, maxDrafts } = this.#parts;
+    let isTaken = this.#probes.isInDebt;
+    for (let index = 0; index < count; index += 1) {
+      // Another row is first each time: one that is due and has nothing to guess is not to stand before the others.
+      const at = (index + this.#numChoices) % count;
+      const row = rows[at]!;
+      if (depths[at]! > 0 || !this.#probes.waitStep(row) || isTaken) continue;
+      const room = this.#room(row);
+      if (proposer.catchUpMs(row) > room * this.#savedMs) continue;
+      depths[at] = Math.min(maxDrafts, room);
+      isTaken = true;
+    }
+  }
+
+  /** Tokens that a row may still draw, but for the one that it draws without guesses. */
+  #room(row: number): number {
+    const { table } = this.#parts;
+    return table.maxTokens[row]! - table.numOutputTokens(row) - 1;
+  }
+}

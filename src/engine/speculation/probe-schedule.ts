@@ -1,0 +1,56 @@
+/** Steps without a guess until the first probe, and at most between two. */
+const firstInterval = 16;
+const longestInterval = 1024;
+/** Part of the engine's time that guessing may lose to find out whether it pays. */
+const lossShare = 0.02;
+
+/**
+ * When rows for which guessing does not pay are given guesses all the same, to see whether their text has changed. Two
+ * things keep that cheap: the steps between a row's probes double as long as they do not pay, and what guesses have
+ * cost more than they brought is a debt that only a small part of the time that passes pays off. While there is debt,
+ * nothing is probed.
+ */
+export class ProbeSchedule {
+  readonly #intervals: Int32Array;
+  /** [capacity] steps without a guess. */
+  readonly #quietSteps: Int32Array;
+  #debtMs = 0;
+
+  /** @param capacity rows of the sequence table */
+  constructor(capacity: number) {
+    this.#intervals = new Int32Array(capacity);
+    this.#quietSteps = new Int32Array(capacity);
+  }
+
+  get isInDebt(): boolean {
+    return this.#debtMs > 0;
+  }
+
+  open(row: number): void {
+    this.#intervals[row] = firstInterval;
+    this.#quietSteps[row] = 0;
+  }
+
+  /** Called for each step for which it does not pay to guess for the row; true where it is time to probe. */
+  waitStep(row: number): boolean {
+    this.#quietSteps[row]! += 1;
+    return this.#quietSteps[row]! > this.#intervals[row]!;
+  }
+
+  /** A row's guesses were verified. Where they saved more than they cost, the next ones come at once. */
+  record(row: number, hasPaid: boolean): void {
+    const interval = this.#intervals[row]!;
+    this.#intervals[row] = hasPaid ? firstInterval : Math.min(longestInterval, 2 * interval);
+    this.#quietSteps[row] = hasPaid ? firstInterval : 0;
+  }
+
+  /** What guesses cost, above 0, or brought, below 0, in milliseconds. */
+  charge(costMs: number): void {
+    this.#debtMs += costMs;
+  }
+
+  /** A step took so long. Gains are not saved up: they would pay for long losses later. */
+  passTime(timeMs: number): void {
+    this.#debtMs = Math.max(0, this.#debtMs - lossShare * timeMs);
+  }
+}

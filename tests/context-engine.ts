@@ -39,6 +39,7 @@ export function startContextEngine(setup: Setup = {}): Bench {
   const context = createContextModel({ vocabSize, numBlocks, blockSize: 4 });
   const info: EngineInfo = {
     architecture: "ContextModel",
+    embeddingSize: null,
     vocabSize,
     maxModelLen,
     maxPositions: 128,

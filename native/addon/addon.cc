@@ -184,11 +184,10 @@ napi_value rmsNorm(const Args& args) {
   return makeInteger(args.env(), out);
 }
 
-/** (context, x, weight, bias, eps, form) */
+/** (context, x, weight, bias, eps) */
 napi_value layerNorm(const Args& args) {
-  const int64_t out =
-      contextOf(args).layerNorm(args.integer(1), args.integer(2), args.integer(3), args.number(4), formOf(args, 5));
-  return makeInteger(args.env(), out);
+  contextOf(args).layerNorm(args.integer(1), args.integer(2), args.integer(3), args.number(4));
+  return nullptr;
 }
 
 Gate gateOf(const Args& args, size_t index) {

@@ -40,7 +40,7 @@ MILLRACE_INLINE float sumColumns(int64_t cols, Term&& term) {
 
 }  // namespace
 
-void layerNormRow(const float* x, const float* weight, const float* bias, int64_t cols, float eps, float* out) {
+void layerNormRow(float* x, const float* weight, const float* bias, int64_t cols, float eps) {
   const float count = static_cast<float>(cols);
   const float mean = sumColumns(cols, [&](int64_t col, int64_t left) { return loadFirst(x + col, left); }) / count;
   const float total = sumColumns(cols, [&](int64_t col, int64_t left) {
@@ -52,7 +52,7 @@ void layerNormRow(const float* x, const float* weight, const float* bias, int64_
   for (int64_t col = 0; col < cols; col += 16) {
     const int64_t left = cols - col;
     const V16 normed = mul(sub(loadFirst(x + col, left), splat(mean)), scale);
-    storeFirst(out + col, fma(normed, loadFirst(weight + col, left), loadFirst(bias + col, left)), left);
+    storeFirst(x + col, fma(normed, loadFirst(weight + col, left), loadFirst(bias + col, left)), left);
   }
 }
 

@@ -119,8 +119,8 @@ struct KernelTable {
   void (*addScaledRow)(float* x, const float* y, float scale, int64_t cols);
   /** x += y */
   void (*addRow)(float* x, const float* y, int64_t cols);
-  /** (x - mean) / sqrt(variance + eps) * weight + bias, variance over `cols`. */
-  void (*layerNormRow)(const float* x, const float* weight, const float* bias, int64_t cols, float eps, float* out);
+  /** x = (x - mean) / sqrt(variance + eps) * weight + bias */
+  void (*layerNormRow)(float* x, const float* weight, const float* bias, int64_t cols, float eps);
   /** x *= factor */
   void (*scaleRow)(float* x, float factor, int64_t cols);
   /** x = cap * tanh(x / cap) */

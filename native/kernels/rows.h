@@ -8,7 +8,7 @@ namespace millrace::MILLRACE_ISA {
 void rmsNormRow(const float* x, const float* weight, int64_t cols, float eps, float* out);
 void addScaledRow(float* x, const float* y, float scale, int64_t cols);
 void addRow(float* x, const float* y, int64_t cols);
-void layerNormRow(const float* x, const float* weight, const float* bias, int64_t cols, float eps, float* out);
+void layerNormRow(float* x, const float* weight, const float* bias, int64_t cols, float eps);
 void scaleRow(float* x, float factor, int64_t cols);
 void softCapRow(float* x, float cap, int64_t cols);
 void geluRow(float* x, int64_t cols);

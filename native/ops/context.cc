@@ -97,11 +97,12 @@ int64_t Context::embed(int64_t table, const int32_t* given) {
   return out;
 }
 
-template <class Norm>
-int64_t Context::normRows(int64_t x, Form form, Norm&& norm) {
+int64_t Context::rmsNorm(int64_t x, int64_t weight, float eps, Form form) {
   const float* from = floats(x, "a norm takes f32");
   const int64_t rows = tensor(x).rows;
   const int64_t cols = tensor(x).cols;
+  const std::vector<float>& factors = vectors_.at(static_cast<size_t>(weight));
+  check(static_cast<int64_t>(factors.size()) == cols, "a norm has one weight for each column");
   const int64_t out = create(form, rows, cols);
   Activations to = tensor(out);
   const Arena::Mark mark = arena_.mark();
@@ -111,7 +112,7 @@ int64_t Context::normRows(int64_t x, Form form, Norm&& norm) {
     const int64_t end = std::min(rows, (tile + 1) * rowsPerTile);
     for (int64_t row = tile * rowsPerTile; row < end; ++row) {
       float* target = normed == nullptr ? static_cast<float*>(to.data) + row * cols : normed + thread * stride;
-      norm(from + row * cols, target);
+      kernels_.rmsNormRow(from + row * cols, factors.data(), cols, eps, target);
       if (normed != nullptr) kernels_.linear->quantizeRow(target, cols, to, row);
     }
   });
@@ -119,23 +120,15 @@ int64_t Context::normRows(int64_t x, Form form, Norm&& norm) {
   return out;
 }
 
-int64_t Context::rmsNorm(int64_t x, int64_t weight, float eps, Form form) {
-  const std::vector<float>& factors = vectors_.at(static_cast<size_t>(weight));
-  const int64_t cols = tensor(x).cols;
-  check(static_cast<int64_t>(factors.size()) == cols, "a norm has one weight for each column");
-  return normRows(x, form, [&](const float* from, float* to) {
-    kernels_.rmsNormRow(from, factors.data(), cols, eps, to);
-  });
-}
-
-int64_t Context::layerNorm(int64_t x, int64_t weight, int64_t bias, float eps, Form form) {
+void Context::layerNorm(int64_t x, int64_t weight, int64_t bias, float eps) {
+  float* values = floats(x, "a norm takes f32");
   const std::vector<float>& factors = vectors_.at(static_cast<size_t>(weight));
   const std::vector<float>& shifts = vectors_.at(static_cast<size_t>(bias));
   const int64_t cols = tensor(x).cols;
   check(static_cast<int64_t>(factors.size()) == cols && factors.size() == shifts.size(),
         "a norm has one weight and one bias for each column");
-  return normRows(x, form, [&](const float* from, float* to) {
-    kernels_.layerNormRow(from, factors.data(), shifts.data(), cols, eps, to);
+  eachRow(*pool_, tensor(x).rows, [&](int64_t row) {
+    kernels_.layerNormRow(values + row * cols, factors.data(), shifts.data(), cols, eps);
   });
 }
 

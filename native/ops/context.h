@@ -173,7 +173,8 @@ class Context {
   /** A row of the table for each id: the batch's token ids where `ids` is null. */
   int64_t embed(int64_t table, const int32_t* ids);
   int64_t rmsNorm(int64_t x, int64_t weight, float eps, Form form);
-  int64_t layerNorm(int64_t x, int64_t weight, int64_t bias, float eps, Form form);
+  /** In place. */
+  void layerNorm(int64_t x, int64_t weight, int64_t bias, float eps);
   /** `bias` and `residual` are -1 for none; returns the residual where there is one. */
   int64_t linear(int64_t x, int64_t weight, int64_t bias, int64_t residual, Gate gate);
   int64_t convert(int64_t x, Form form);
@@ -217,9 +218,6 @@ class Context {
   static size_t totalBytes(const std::vector<KvCache>& caches);
   void attend(const AttentionJob& job);
   void setNorms(RopeJob& job, const RopeRequest& request) const;
-  /** Norms rows by `norm(from, to)` and writes them in `form`. */
-  template <class Norm>
-  int64_t normRows(int64_t x, Form form, Norm&& norm);
 
   const KernelTable& kernels_;
   std::unique_ptr<ThreadPool> pool_;

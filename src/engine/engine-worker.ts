@@ -1,10 +1,18 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { toWire } from "../base/errors.ts";
 import { invariant } from "../base/invariant.ts";
+import type { EmbeddingEngine } from "./embedding/embedding-engine.ts";
+import { isEmbeddingModel, loadEmbeddingEngine } from "./embedding/load-embedding-engine.ts";
 import type { Engine } from "./engine.ts";
 import { EngineCounters } from "./engine-stats.ts";
 import { loadEngine } from "./load-engine.ts";
-import { toWireStep, type WorkerCommand, type WorkerReport, type WorkerStart } from "./worker-messages.ts";
+import {
+  toWireEmbeddings,
+  toWireStep,
+  type WorkerCommand,
+  type WorkerReport,
+  type WorkerStart,
+} from "./worker-messages.ts";
 
 // The engine's own thread: loads the model, then obeys commands and posts one message per step.
 
@@ -13,7 +21,9 @@ const port = parentPort;
 const { options, counters } = workerData as WorkerStart;
 
 try {
-  serve(await loadEngine(options, new EngineCounters(counters)));
+  const figures = new EngineCounters(counters);
+  if (isEmbeddingModel(options.modelPath)) serveEmbeddings(loadEmbeddingEngine(options, figures));
+  else serve(await loadEngine(options, figures));
 } catch (error) {
   report({ kind: "refused", error: toWire(error) });
   port.close();
@@ -37,6 +47,19 @@ function serve(engine: Engine): void {
     }
     // With its port closed the thread has nothing left to wait for, and ends.
     else void engine.close().finally(() => port.close());
+  });
+  report({ kind: "ready", info: engine.info });
+}
+
+function serveEmbeddings(engine: EmbeddingEngine): void {
+  engine.connect((message) => {
+    const { report: step, transfer } = toWireEmbeddings(message);
+    port.postMessage(step, transfer);
+  });
+  port.on("message", (command: WorkerCommand) => {
+    if (command.kind === "embed") engine.embed(command.handle, command.request);
+    else if (command.kind === "abort") engine.abort(command.handle);
+    else if (command.kind === "close") void engine.close().finally(() => port.close());
   });
   report({ kind: "ready", info: engine.info });
 }

@@ -1,4 +1,5 @@
 import type { EngineClient } from "../protocol/engine-client.ts";
+import { noEmbeddings } from "./embedding/embedding-client.ts";
 import type { Engine } from "./engine.ts";
 import { engineClosed, OpenRequests } from "./open-requests.ts";
 
@@ -10,6 +11,7 @@ export function createInProcessClient(engine: Engine): EngineClient {
     info: engine.info,
     generate: (request) => open.generate(request),
     score: (request, signal) => open.score(request, signal),
+    embed: () => Promise.reject(noEmbeddings(engine.info.architecture)),
     abort: (requestId) => open.abort(requestId),
     stats: () => Promise.resolve(engine.counters.read()),
     recentSteps: () => Promise.resolve(engine.recentSteps()),

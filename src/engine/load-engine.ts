@@ -22,6 +22,7 @@ import {
   planLoaded,
 } from "./engine-plan.ts";
 import { EngineCounters } from "./engine-stats.ts";
+import type { KvPlan } from "./kv-plan.ts";
 import { loadSpeculation, openDraft } from "./speculation/load-speculation.ts";
 import type { VictimPolicyName } from "./victim-policy.ts";
 
@@ -97,6 +98,7 @@ function assemble(assembly: Assembly, backendNotes: readonly string[], timer: Ph
   timer.end("draft");
   const info: EngineInfo = {
     architecture: checkpoint.config.architecture,
+    embeddingSize: null,
     vocabSize: model.vocabSize,
     maxModelLen: kv.maxModelLen,
     maxPositions: checkpoint.config.maxPositionEmbeddings,
@@ -115,12 +117,7 @@ function assemble(assembly: Assembly, backendNotes: readonly string[], timer: Ph
     eosTokenIds: endTokenIds(checkpoint),
     memory: ops.memory(),
     loadTimesMs: timer.times(),
-    notes: [
-      ...backendNotes,
-      ...loaded.notes,
-      `KV cache: ${formatBytes(kv.sizeBytes)}, ${kv.contents}`,
-      ...contextNotes(options, checkpoint, kv),
-    ],
+    notes: [...backendNotes, ...loaded.notes, ...kvNotes(options, checkpoint, kv)],
   };
   return new Engine({
     ops,
@@ -137,6 +134,11 @@ function assemble(assembly: Assembly, backendNotes: readonly string[], timer: Ph
     speculation,
     counters,
   });
+}
+
+function kvNotes(options: EngineOptions, checkpoint: Checkpoint, kv: KvPlan): string[] {
+  const size = `KV cache: ${formatBytes(kv.sizeBytes)}, ${kv.contents}`;
+  return [size, ...contextNotes(options, checkpoint, kv)];
 }
 
 function victimPolicyOf(options: EngineOptions): VictimPolicyName {

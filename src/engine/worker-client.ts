@@ -1,10 +1,12 @@
 import { Worker } from "node:worker_threads";
 import { fromWire, MillraceError, messageOf } from "../base/errors.ts";
 import type { EngineClient, EngineInfo } from "../protocol/engine-client.ts";
+import { type EmbeddingSink, embeddingsOnly, noEmbeddings, OpenTexts } from "./embedding/embedding-client.ts";
 import type { EngineOptions } from "./engine-options.ts";
 import { counterBytes, EngineCounters } from "./engine-stats.ts";
 import { type EngineSink, engineClosed, OpenRequests } from "./open-requests.ts";
 import {
+  fromWireEmbeddings,
   fromWireStep,
   type Recent,
   type RecentKind,
@@ -49,6 +51,7 @@ function loaded(worker: Worker): Promise<EngineInfo> {
 
 function connect(worker: Worker, info: EngineInfo, counters: EngineCounters): EngineClient {
   const open = new OpenRequests(commandSink(worker));
+  const texts = new OpenTexts(textSink(worker));
   /** About recent steps and requests, answered in order. */
   const questions: Question[] = [];
   let isClosing = false;
@@ -61,13 +64,18 @@ function connect(worker: Worker, info: EngineInfo, counters: EngineCounters): En
       counters.set("retryAfterSeconds", 0);
       const failure = isClosing ? engineClosed() : workerDied("", new Error(`exit code ${code}`));
       open.failAll(failure);
+      texts.failAll(failure);
       for (const { reject } of questions.splice(0)) reject(failure);
       resolve();
     });
   });
-  worker.on("error", (cause) => open.failAll(workerDied("", cause)));
+  worker.on("error", (cause) => {
+    open.failAll(workerDied("", cause));
+    texts.failAll(workerDied("", cause));
+  });
   worker.on("message", (report: WorkerReport) => {
     if (report.kind === "step") open.receive(fromWireStep(report));
+    else if (report.kind === "embedded") texts.receive(fromWireEmbeddings(report));
     else if (report.kind === "recent") questions.shift()?.resolve(report.items);
   });
   const askRecent = async <Kind extends RecentKind>(what: Kind): Promise<Recent[Kind]> => {
@@ -77,8 +85,11 @@ function connect(worker: Worker, info: EngineInfo, counters: EngineCounters): En
       post(worker, { kind: "recent", what });
     });
   };
+  const isEmbedding = info.embeddingSize !== null;
   return {
     info,
+    embed: (request, signal) =>
+      isEmbedding ? texts.embed(request, signal) : Promise.reject(noEmbeddings(info.architecture)),
     generate: (request) => open.generate(request),
     score: (request, signal) => open.score(request, signal),
     abort: (requestId) => open.abort(requestId),
@@ -91,6 +102,7 @@ function connect(worker: Worker, info: EngineInfo, counters: EngineCounters): En
       isClosing = true;
       await exited;
     },
+    ...(isEmbedding ? embeddingsOnly(info.architecture, counters) : {}),
   };
 }
 
@@ -117,6 +129,16 @@ function commandSink(worker: Worker): EngineSink {
       const { start, topK, scheduling } = request;
       const own = { tokenIds, start, topK, ...(scheduling === undefined ? {} : { scheduling }) };
       post(worker, { kind: "score", handle, request: own }, [tokenIds.buffer]);
+    },
+    abort: (handle) => post(worker, { kind: "abort", handle }),
+  };
+}
+
+function textSink(worker: Worker): EmbeddingSink {
+  return {
+    embed: (handle, request) => {
+      const tokenIds = Int32Array.from(request.tokenIds);
+      post(worker, { kind: "embed", handle, request: { tokenIds } }, [tokenIds.buffer]);
     },
     abort: (handle) => post(worker, { kind: "abort", handle }),
   };

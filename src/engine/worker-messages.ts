@@ -1,5 +1,6 @@
 import { fromWire, toWire, type WireError } from "../base/errors.ts";
 import type {
+  EmbedRequest,
   EngineInfo,
   GenerateRequest,
   RequestTrace,
@@ -7,6 +8,7 @@ import type {
   ScoreResult,
   StepTrace,
 } from "../protocol/engine-client.ts";
+import type { EmbeddingMessage } from "./embedding/embedding-engine.ts";
 import type { EngineOptions } from "./engine-options.ts";
 import type { StepMessage } from "./open-requests.ts";
 import type { StepRecords } from "./step-record.ts";
@@ -30,6 +32,7 @@ export type RecentKind = keyof Recent;
 export type WorkerCommand =
   | { readonly kind: "generate"; readonly handle: number; readonly request: GenerateRequest }
   | { readonly kind: "score"; readonly handle: number; readonly request: ScoreRequest }
+  | { readonly kind: "embed"; readonly handle: number; readonly request: EmbedRequest }
   | { readonly kind: "abort"; readonly handle: number }
   | { readonly kind: "reset" }
   | { readonly kind: "recent"; readonly what: RecentKind }
@@ -44,12 +47,33 @@ interface WireStep {
   readonly traces: StepMessage["traces"];
 }
 
-/** From the engine's thread: `ready` or `refused` once, at most one `step` per step, one `recent` for each asked. */
+/** From the engine's thread: `ready` or `refused` once, at most one `step` or `embedded` per step, one `recent` for each asked. */
 export type WorkerReport =
   | { readonly kind: "ready"; readonly info: EngineInfo }
   | { readonly kind: "refused"; readonly error: WireError }
   | { readonly kind: "recent"; readonly items: Recent[RecentKind] }
-  | WireStep;
+  | WireStep
+  | WireEmbeddings;
+
+interface WireEmbeddings {
+  readonly kind: "embedded";
+  readonly vectors: EmbeddingMessage["vectors"];
+  readonly failures: readonly { readonly handle: number; readonly error: WireError }[];
+}
+
+/** As `toWireStep`, of an embedding engine. */
+export function toWireEmbeddings({ vectors, failures }: EmbeddingMessage): {
+  readonly report: WireEmbeddings;
+  readonly transfer: ArrayBuffer[];
+} {
+  const faults = failures.map(({ handle, error }) => ({ handle, error: toWire(error) }));
+  const transfer = vectors.map(({ vector }) => bufferOf(vector));
+  return { report: { kind: "embedded", vectors, failures: faults }, transfer };
+}
+
+export function fromWireEmbeddings({ vectors, failures }: WireEmbeddings): EmbeddingMessage {
+  return { vectors, failures: failures.map(({ handle, error }) => ({ handle, error: fromWire(error) })) };
+}
 
 /** A step's message as plain data, with the buffers that move instead of being copied. */
 export function toWireStep(message: StepMessage): {

@@ -173,7 +173,10 @@ function parseRope(read: ConfigReader, modelType: string): RopeConfig {
     );
   }
   if (type === "default") return plain;
-  return { ...plain, scaling: { ...scaling, rope_type: type } };
+  // Phi-3 keeps it beside the scaling, where transformers gives it precedence.
+  const original = read.optionalPositive("original_max_position_embeddings");
+  const context = original === undefined ? {} : { original_max_position_embeddings: original };
+  return { ...plain, scaling: { ...scaling, rope_type: type, ...context } };
 }
 
 function nested(

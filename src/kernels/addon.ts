@@ -71,14 +71,7 @@ export interface NativeAddon {
   /** `ids` null for the batch's token ids. */
   embed(context: NativeContext, table: number, ids: Int32Array | null): number;
   rmsNorm(context: NativeContext, x: number, weight: number, eps: number, form: number): number;
-  layerNorm(
-    context: NativeContext,
-    x: number,
-    weight: number,
-    bias: number,
-    eps: number,
-    form: number,
-  ): number;
+  layerNorm(context: NativeContext, x: number, weight: number, bias: number, eps: number): void;
   /** `gate` as in `gateNumbers`; `bias` and `residual` -1 for none. */
   linear(
     context: NativeContext,

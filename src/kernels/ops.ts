@@ -307,7 +307,8 @@ export interface Ops {
   /** Rows of the step's token ids, or of `ids`: f32 [numTokens, table.cols]. `table` may be the tied head. */
   embed(table: LinearWeight, ids?: Int32Array): Tensor;
   rmsNorm(x: Tensor, weight: VectorWeight, eps: number, as: TensorForm): Tensor;
-  layerNorm(x: Tensor, norm: LayerNorm, as: TensorForm): Tensor;
+  /** (x − mean) / √(variance + eps) · weight + bias over the columns, in place, f32. */
+  layerNorm(x: Tensor, norm: LayerNorm): void;
   /** x [T, K] in `weight.inputForm` → f32 [T, N] (N / 2 with a gated activation). */
   linear(x: Tensor, weight: LinearWeight, epilogue?: LinearEpilogue): Tensor;
   /** Converts an f32 tensor. */

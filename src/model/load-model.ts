@@ -3,8 +3,9 @@ import type { Checkpoint } from "../formats/checkpoint.ts";
 import type { ModelConfig } from "../formats/model-config.ts";
 import type { Ops } from "../kernels/ops.ts";
 import type { CausalModel, PrecisionOptions } from "./causal-model.ts";
+import type { EncoderModel } from "./encoder-model.ts";
 import { rotaryDimOf } from "./layers/rope.ts";
-import { findBuilder } from "./registry.ts";
+import { findBuilder, findEncoderBuilder } from "./registry.ts";
 import { WeightLoader } from "./weight-loader.ts";
 
 export interface LoadOptions extends PrecisionOptions {
@@ -12,8 +13,15 @@ export interface LoadOptions extends PrecisionOptions {
   readonly maxModelLen: number;
 }
 
-export interface LoadedModel {
+export interface LoadedModel extends LoadedForms {
   readonly model: CausalModel;
+}
+
+export interface LoadedEncoder extends LoadedForms {
+  readonly model: EncoderModel;
+}
+
+interface LoadedForms {
   /** What a person should know of the choices made: one line each. */
   readonly notes: string[];
   /** Forms in which linears take their input, such as "bf16" or "int8-block32 + f32". */
@@ -34,9 +42,19 @@ export function loadModel(ops: Ops, checkpoint: Checkpoint, options: LoadOptions
   checkConfig(config);
   checkLength(options.maxModelLen, config.maxPositionEmbeddings);
   const loader = new WeightLoader(ops, checkpoint, options);
-  const model = build(loader, config, options.maxModelLen);
+  return { model: build(loader, config, options.maxModelLen), ...formsOf(loader) };
+}
+
+/** As `loadModel`, for an encoder. */
+export function loadEncoder(ops: Ops, checkpoint: Checkpoint, options: PrecisionOptions): LoadedEncoder {
+  const { config } = checkpoint;
+  const build = findEncoderBuilder(config.architecture, checkpoint.path);
+  const loader = new WeightLoader(ops, checkpoint, options);
+  return { model: build(loader, config), ...formsOf(loader) };
+}
+
+function formsOf(loader: WeightLoader): LoadedForms {
   return {
-    model,
     notes: loader.forms.notes(),
     activations: loader.forms.describe(),
     dtype: [...loader.weightForms].join(", "),

@@ -157,6 +157,11 @@ export interface ScoreResult {
   readonly topLogprobs: Float32Array;
 }
 
+export interface EmbedRequest {
+  /** The whole text, special tokens included; at most `EngineInfo.maxModelLen`. */
+  readonly tokenIds: readonly number[] | Int32Array;
+}
+
 /** Log-likelihoods of token ids. What `evaluate/` knows of an engine. */
 export interface Scorer {
   /** @param signal ends the work, and rejects with its reason */
@@ -216,6 +221,8 @@ export interface EngineStats {
 /** What is served, as the engine sees it after loading. */
 export interface EngineInfo {
   readonly architecture: string;
+  /** Length of the vectors of an embedding model, which does nothing else; null for a language model. */
+  readonly embeddingSize: number | null;
   readonly vocabSize: number;
   /** Longest context here, in tokens, and the longest that the model was made for. */
   readonly maxModelLen: number;
@@ -251,6 +258,11 @@ export interface EngineClient extends Scorer {
   readonly info: EngineInfo;
   /** Yields outputs until one has a finishReason. Leaving the loop early aborts the request. */
   generate(request: GenerateRequest): AsyncIterable<EngineOutput>;
+  /**
+   * One vector for a text, [info.embeddingSize] f32, pooled and scaled as the model's files say. Rejects with
+   * `invalid_request` where the engine runs a language model. The signal gives a waiting text up.
+   */
+  embed(request: EmbedRequest, signal?: AbortSignal): Promise<Float32Array>;
   /** Ends an open request and frees its blocks; unknown ids are ignored. */
   abort(requestId: string): void;
   stats(): Promise<EngineStats>;

@@ -1,6 +1,7 @@
 import { MillraceError } from "../base/errors.ts";
 import { onAbort } from "../base/on-abort.ts";
 import type {
+  EmbedRequest,
   EngineClient,
   EngineInfo,
   EngineOutput,
@@ -56,6 +57,7 @@ export const fakeEosTokenId = 256;
 
 const defaultInfo: EngineInfo = {
   architecture: "FakeForCausalLM",
+  embeddingSize: null,
   vocabSize: 512,
   maxModelLen: 2048,
   maxPositions: 2048,
@@ -193,6 +195,15 @@ class ScriptedClient implements FakeEngineClient {
     } finally {
       ignore();
     }
+  }
+
+  /** Counts of the ids modulo the size, so that a test can tell texts apart. */
+  async embed({ tokenIds }: EmbedRequest): Promise<Float32Array> {
+    const { embeddingSize } = this.info;
+    if (embeddingSize === null) throw new MillraceError("invalid_request", "The fake makes no embeddings.");
+    const vector = new Float32Array(embeddingSize);
+    for (const id of tokenIds) vector[id % embeddingSize]! += 1;
+    return vector;
   }
 
   abort(requestId: string): void {

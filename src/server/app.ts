@@ -7,6 +7,7 @@ import { handleHealth, handleLive, handleMetrics, handleReady, handleVersion } f
 import type { HttpContext, ServerEnv } from "./http-context.ts";
 import { handleChat } from "./openai/chat.ts";
 import { handleCompletions } from "./openai/completions.ts";
+import { handleEmbeddings } from "./openai/embeddings.ts";
 import { errorResponse, faultFields } from "./openai/errors.ts";
 import { handleModel, handleModels } from "./openai/models.ts";
 import { handleDetokenize, handleTokenize } from "./openai/tokenize.ts";
@@ -28,6 +29,7 @@ interface Route {
 const routes: readonly Route[] = [
   { method: "POST", path: "/v1/chat/completions", handler: handleChat },
   { method: "POST", path: "/v1/completions", handler: handleCompletions },
+  { method: "POST", path: "/v1/embeddings", handler: handleEmbeddings },
   { method: "GET", path: "/v1/models", handler: handleModels },
   { method: "GET", path: "/v1/models/:id{.+}", handler: handleModel },
   { method: "POST", path: "/tokenize", handler: handleTokenize },

@@ -309,9 +309,9 @@ describe("a chat template", () => {
 
 describe("a tokenizer of another kind", () => {
   it("is refused by name", () => {
-    const json = { ...sentencePiece.tokenizerJson, model: { type: "WordPiece", vocab: {} } };
+    const json = { ...sentencePiece.tokenizerJson, model: { type: "Unigram", vocab: [] } };
     expect(() => createTokenizer({ ...sentencePiece, tokenizerJson: json })).toThrowError(
-      expect.objectContaining({ code: "unsupported_format", message: expect.stringContaining("WordPiece") }),
+      expect.objectContaining({ code: "unsupported_format", message: expect.stringContaining("Unigram") }),
     );
   });
 });

@@ -11,8 +11,9 @@ export interface TokenDecoding {
 }
 
 /**
- * Byte-level BPE, or SentencePiece pieces ("▁" for spaces, "<0x0A>" for bytes).
- * Throws `unsupported_format` for other decoders (WordPiece, CTC …).
+ * Byte-level BPE, SentencePiece pieces ("▁" for spaces, "<0x0A>" for bytes), or WordPiece ("##" joins to the word
+ * before; spaces before punctuation stay, as without the library's clean-up).
+ * Throws `unsupported_format` for other decoders (CTC …).
  */
 export function tokenDecoding(decoder: unknown): TokenDecoding {
   const parts = flatten(decoder);
@@ -30,9 +31,16 @@ export function tokenDecoding(decoder: unknown): TokenDecoding {
       stripsLeadingSpace: schemeStrips || (strip?.["start"] === 1 && strip["content"] === " "),
     };
   }
+  const wordPiece = parts.find((part) => part["type"] === "WordPiece");
+  if (wordPiece !== undefined) {
+    const prefix = typeof wordPiece["prefix"] === "string" ? wordPiece["prefix"] : "##";
+    const bytesOf = (token: string): Uint8Array =>
+      encoder.encode(token.startsWith(prefix) ? token.slice(prefix.length) : ` ${token}`);
+    return { bytesOf, stripsLeadingSpace: true };
+  }
   throw new MillraceError(
     "unsupported_format",
-    `The tokenizer's decoder is ${parts.map((part) => String(part["type"])).join(", ") || "none"}; ByteLevel, and ByteFallback or Metaspace are read. Use a model with a byte-level or SentencePiece BPE tokenizer.`,
+    `The tokenizer's decoder is ${parts.map((part) => String(part["type"])).join(", ") || "none"}; ByteLevel, ByteFallback or Metaspace, and WordPiece are read. Use a model with such a tokenizer.`,
   );
 }
 

@@ -19,10 +19,10 @@ export interface Vocabulary {
 export function readVocabulary(json: Json): Vocabulary {
   const model = asObject(json["model"], "model");
   const type = model["type"] ?? "BPE";
-  if (type !== "BPE") {
+  if (type !== "BPE" && type !== "WordPiece") {
     throw new MillraceError(
       "unsupported_format",
-      `The tokenizer is of type ${JSON.stringify(type)}; BPE is read. Use a model with a byte-level or SentencePiece BPE tokenizer.`,
+      `The tokenizer is of type ${JSON.stringify(type)}; BPE and WordPiece are read. Use a model with such a tokenizer.`,
     );
   }
   const texts: (string | undefined)[] = [];

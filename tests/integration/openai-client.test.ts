@@ -13,11 +13,18 @@ const fake: ServedFake = createServedFake({
   },
 });
 
+const vectors: ServedFake = createServedFake({ info: { embeddingSize: 3 } }, { id: "vectors" });
+
 let server: RunningServer;
 let openai: OpenAI;
 
 beforeAll(async () => {
-  server = await startServer({ host: "127.0.0.1", port: 0, models: [fake.model], apiKeys: ["key"] });
+  server = await startServer({
+    host: "127.0.0.1",
+    port: 0,
+    models: [fake.model, vectors.model],
+    apiKeys: ["key"],
+  });
   openai = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "key", maxRetries: 0 });
 });
 
@@ -28,8 +35,19 @@ const messages = [{ role: "user" as const, content: "Hi" }];
 describe("the official OpenAI client", () => {
   test("lists and retrieves models", async () => {
     const { data } = await openai.models.list();
-    expect(data.map((model) => model.id)).toEqual(["fake"]);
+    expect(data.map((model) => model.id)).toEqual(["fake", "vectors"]);
     expect(await openai.models.retrieve("fake")).toMatchObject({ object: "model" });
+  });
+
+  test("embeds texts, in the base64 that it asks for by itself and in numbers", async () => {
+    const request = { model: "vectors", input: ["a", "bb"] };
+    const { data, usage } = await openai.embeddings.create(request);
+    const plain = await openai.embeddings.create({ ...request, encoding_format: "float" });
+    expect(data.map(({ embedding }) => Array.from(embedding))).toEqual(
+      plain.data.map(({ embedding }) => embedding),
+    );
+    expect(data[1]!.embedding).toHaveLength(3);
+    expect(usage).toEqual({ prompt_tokens: 5, total_tokens: 5 });
   });
 
   test("completes a chat, whole and streamed, with the same text and usage", async () => {

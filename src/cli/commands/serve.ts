@@ -4,11 +4,13 @@ import { formatBytes, formatDuration } from "../../base/units.ts";
 import type { Values } from "../../config/component.ts";
 import { engineSettings, sourceSettings } from "../../config/engine-settings.ts";
 import { serverSettings } from "../../config/server-settings.ts";
+import { planEmbedding } from "../../engine/embedding/load-embedding-engine.ts";
 import type { EngineOptions } from "../../engine/engine-options.ts";
 import { planEngine } from "../../engine/engine-plan.ts";
 import { openDraft } from "../../engine/speculation/load-speculation.ts";
 import { startEngineWorker } from "../../engine/worker-client.ts";
 import type { Checkpoint, TokenizerSource } from "../../formats/checkpoint.ts";
+import { isEncoder } from "../../model/registry.ts";
 import type { EngineClient } from "../../protocol/engine-client.ts";
 import { endpoints } from "../../server/app.ts";
 import type { GenerationDefaults } from "../../server/served-model.ts";
@@ -51,6 +53,17 @@ export function serveCommand(): Command {
   return command.action(runServe);
 }
 
+/** What loading will set aside, for people. */
+function planLinesOf(options: EngineOptions, checkpoint: Checkpoint): readonly string[] {
+  if (isEncoder(checkpoint.config.architecture)) return planEmbedding(options, checkpoint);
+  const draft = openDraft(options, checkpoint);
+  try {
+    return planEngine(options, checkpoint, draft).lines;
+  } finally {
+    draft?.close();
+  }
+}
+
 async function runServe(modelPath: string, _options: unknown, command: Command): Promise<void> {
   const settings = readSettings(command, serverSettings);
   const engine = readSettings(command, engineSettings);
@@ -58,9 +71,7 @@ async function runServe(modelPath: string, _options: unknown, command: Command):
   const logger = createTextLogger(settings.logLevel);
   const checkpoint = openModel(modelPath);
   const engineOptions = engineOptionsOf(modelPath, engine);
-  const draft = openDraft(engineOptions, checkpoint);
-  const plan = planEngine(engineOptions, checkpoint, draft);
-  draft?.close();
+  const planLines = planLinesOf(engineOptions, checkpoint);
   const server = await startServer({
     host: settings.host,
     port: settings.port,
@@ -72,7 +83,7 @@ async function runServe(modelPath: string, _options: unknown, command: Command):
     logger,
   });
   logger.info(`${listeningLine} ${server.url}`);
-  for (const line of plan.lines) logger.info(line);
+  for (const line of planLines) logger.info(line);
   const { client, tokenizer, source } = await load(engineOptions, checkpoint, tokenizerSettings).catch(
     async (error: unknown) => {
       await server.close();

@@ -111,6 +111,13 @@ const families: Readonly<Partial<Record<string, GgufFamily>>> = {
       norm_topk_prob: true,
     }),
   },
+  gemma: {
+    ...gemma,
+    architecture: "GemmaForCausalLM",
+    modelType: "gemma",
+    modules: llama.modules,
+    ownKeys: () => ({ hidden_act: "gelu_pytorch_tanh", hidden_activation: "gelu_pytorch_tanh" }),
+  },
   gemma2: {
     ...gemma,
     architecture: "Gemma2ForCausalLM",

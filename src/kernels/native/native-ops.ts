@@ -174,13 +174,12 @@ class NativeOps implements Ops {
     return { id, rows: x.rows, cols: x.cols, form: as };
   }
 
-  layerNorm(x: Tensor, { weight, bias, eps }: LayerNorm, as: TensorForm): Tensor {
+  layerNorm(x: Tensor, { weight, bias, eps }: LayerNorm): void {
     for (const vector of [weight, bias]) {
       this.#checkOwned(vector, "a norm weight");
       invariant(vector.length === x.cols, `a norm of ${vector.length} columns meets a tensor of ${x.cols}`);
     }
-    const id = this.#addon.layerNorm(this.#context, x.id, weight.id, bias.id, eps, formNumbers[as]);
-    return { id, rows: x.rows, cols: x.cols, form: as };
+    this.#addon.layerNorm(this.#context, x.id, weight.id, bias.id, eps);
   }
 
   linear(x: Tensor, weight: LinearWeight, epilogue: LinearEpilogue = {}): Tensor {
@@ -253,8 +252,17 @@ class NativeOps implements Ops {
     const { numHeads, qkNorm } = options;
     if (rope !== null) this.#checkOwned(rope, "a rotation table");
     if (qkNorm !== undefined) this.#checkOwned(qkNorm.q, "a norm of q");
-    const [q, k, eps] = qkNorm === undefined ? [-1, -1, 0] : [qkNorm.q.id, qkNorm.k.id, qkNorm.eps];
-    this.#addon.ropeAndCache(this.#context, qkv.id, cache.id, layer, numHeads, rope?.id ?? -1, q, k, eps);
+    this.#addon.ropeAndCache(
+      this.#context,
+      qkv.id,
+      cache.id,
+      layer,
+      numHeads,
+      rope?.id ?? -1,
+      qkNorm?.q.id ?? -1,
+      qkNorm?.k.id ?? -1,
+      qkNorm?.eps ?? 0,
+    );
   }
 
   pagedAttention(

@@ -44,11 +44,10 @@ export function gateRows(
   }
 }
 
-/** (x − mean) / √(variance + eps) · weight + bias, sums in f64. */
+/** (x − mean) / √(variance + eps) · weight + bias in place, sums in f64. */
 export function layerNormRow(
   x: Float32Array,
   { weight, bias, eps }: { readonly weight: Float32Array; readonly bias: Float32Array; readonly eps: number },
-  out: Float32Array,
 ): void {
   let sum = 0;
   for (const value of x) sum += value;
@@ -56,7 +55,7 @@ export function layerNormRow(
   let squares = 0;
   for (const value of x) squares += (value - mean) ** 2;
   const factor = 1 / Math.sqrt(squares / x.length + eps);
-  for (let i = 0; i < x.length; i += 1) out[i] = (x[i]! - mean) * factor * weight[i]! + bias[i]!;
+  for (let i = 0; i < x.length; i += 1) x[i] = (x[i]! - mean) * factor * weight[i]! + bias[i]!;
 }
 
 /** x / √(mean square + eps) · weight, the quotient rounded to f32; `out` may be `x`. */

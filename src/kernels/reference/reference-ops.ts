@@ -150,17 +150,11 @@ class ReferenceOps implements Ops {
     return out;
   }
 
-  layerNorm(x: Tensor, { weight, bias, eps }: LayerNorm, as: TensorForm): Tensor {
+  layerNorm(x: Tensor, { weight, bias, eps }: LayerNorm): void {
     const input = this.#arena.floats(x);
     const norm = { weight: (weight as ReferenceVector).values, bias: (bias as ReferenceVector).values, eps };
     invariant(weight.length === x.cols && bias.length === x.cols, "a norm has one weight for each column");
-    const out = this.#arena.create(x.rows, x.cols, as);
-    const normed = new Float32Array(x.cols);
-    for (let row = 0; row < x.rows; row += 1) {
-      layerNormRow(rowOf(input, row), norm, normed);
-      writeRow(normed, out, row);
-    }
-    return out;
+    for (let row = 0; row < x.rows; row += 1) layerNormRow(rowOf(input, row), norm);
   }
 
   linear(x: Tensor, weight: LinearWeight, epilogue: LinearEpilogue = {}): Tensor {

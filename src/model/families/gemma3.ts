@@ -4,7 +4,7 @@ import { DecoderModel } from "../decoder-model.ts";
 import { loadModelRope } from "../layers/rope.ts";
 import { layerWindows } from "../layers/windows.ts";
 import type { ModelBuilder } from "../model-builder.ts";
-import { readConfig } from "../read-config.ts";
+import { maxInterval, readConfig } from "../read-config.ts";
 
 /**
  * Gemma 3, text only (`Gemma3ForCausalLM`; Gemma Team 2025): norms on q and k in place of the soft caps, five of six
@@ -18,8 +18,8 @@ export const buildGemma3: ModelBuilder = (loader, config, maxModelLen) => {
   const globalRope = loadModelRope(loader.ops, config, maxModelLen);
   const localRope = loadModelRope(loader.ops, config, maxModelLen, localRotation(config));
   const pattern =
-    read.optionalCount("sliding_window_pattern", config.numLayers) ??
-    read.optionalCount("_sliding_window_pattern", config.numLayers) ??
+    read.optionalCount("sliding_window_pattern", maxInterval) ??
+    read.optionalCount("_sliding_window_pattern", maxInterval) ??
     6;
   const windows = layerWindows(config, (layer) => (layer + 1) % pattern !== 0);
   const scale = read.positive("query_pre_attn_scalar", 256) ** -0.5;

@@ -1,3 +1,4 @@
+import { invariant } from "../../base/invariant.ts";
 import type { ExpertConfig } from "../../formats/model-config.ts";
 import type { LinearWeight, MoeRouting, Ops, Tensor } from "../../kernels/ops.ts";
 import type { WeightLoader } from "../weight-loader.ts";
@@ -24,7 +25,8 @@ export class MoeMlp implements Mlp {
 
   /** @param prefix module that holds `gate` (the router) and `experts.N` */
   constructor(loader: WeightLoader, prefix: string, config: MoeMlpConfig) {
-    const { hiddenSize, normalize } = config;
+    const { hiddenSize, normalize, residual } = config;
+    invariant(residual.norm === null && residual.scale === 1, "the sum of experts is added as it is");
     const { numExperts, numPerToken: topK, intermediateSize } = config.experts;
     const name = `${prefix}.gate`;
     this.#router = loader.linear({

@@ -50,13 +50,29 @@ describe("rotation frequencies", () => {
     expect(fixed.attentionFactor).toBe(1.5);
   });
 
+  test("follow longrope: the short factors up to the original length, the long ones beyond", () => {
+    const scaling = {
+      rope_type: "longrope",
+      short_factor: [1, 2, 3, 4],
+      long_factor: [5, 6, 7, 8],
+      original_max_position_embeddings: 16,
+    };
+    const options = withScaling(scaling);
+    const short = computeFrequencies({ ...options, maxModelLen: 16 });
+    expect(short.inverse[1]).toBeCloseTo(0.1 / 2, 7);
+    const long = computeFrequencies({ ...options, maxModelLen: 17 });
+    expect(long.inverse[3]).toBeCloseTo(0.001 / 8, 9);
+    expect(long.attentionFactor).toBeCloseTo(Math.sqrt(1 + Math.log(4) / Math.log(16)), 12);
+    expect(() => frequenciesOf({ ...scaling, long_factor: [1] })).toThrow(/long_factor = \[1\]/);
+  });
+
   test("take GGUF's divisors one by one", () => {
     const frequencies = frequenciesOf({ rope_type: "frequency-factors", factors: [1, 2, 4, 8] });
     expect(frequencies[2]).toBeCloseTo(0.0025, 8);
   });
 
   test("of an unknown kind are refused with the known ones, wrong parameters by name", () => {
-    expect(() => frequenciesOf({ rope_type: "longrope" })).toThrow(/"longrope"; known are .*yarn/);
+    expect(() => frequenciesOf({ rope_type: "dynamic" })).toThrow(/"dynamic"; known are .*yarn/);
     expect(() => frequenciesOf({ rope_type: "toString" })).toThrow(/known are/);
     expect(() => frequenciesOf({ rope_type: "linear", factor: "4" })).toThrow(/factor = "4"/);
     expect(() => frequenciesOf({ rope_type: "linear" })).toThrow(/factor = nothing/);

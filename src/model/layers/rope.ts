@@ -10,6 +10,8 @@ export interface RopeOptions {
   readonly scaling: Readonly<Record<string, unknown>> | null;
   /** Context length of the pre-trained model, where `scaling` does not say. */
   readonly maxPositionEmbeddings: number;
+  /** Longest context that is run; default `maxPositionEmbeddings`. LongRoPE picks its factors by it. */
+  readonly maxModelLen?: number;
 }
 
 export interface RopeFrequencies {
@@ -26,6 +28,8 @@ const scalings: Readonly<Record<string, Scale>> = {
   linear: scaleLinear,
   llama3: scaleLlama3,
   yarn: scaleYarn,
+  longrope: scaleLongRope,
+  su: scaleLongRope,
   "frequency-factors": scaleByFactors,
 };
 
@@ -68,7 +72,7 @@ export function loadModelRope(
 
 /** Loads cos and sin of positions 0 … maxPositions − 1: angle, cosine and product each rounded to f32. */
 export function loadRopeTable(ops: Ops, options: RopeOptions, maxPositions: number): RopeTable {
-  const { inverse, attentionFactor } = computeFrequencies(options);
+  const { inverse, attentionFactor } = computeFrequencies({ ...options, maxModelLen: maxPositions });
   const half = inverse.length;
   const cos = new Float32Array(maxPositions * half);
   const sin = new Float32Array(maxPositions * half);
@@ -145,6 +149,23 @@ function yarnTemperature(factor: number, scaling: ScalingReader): number {
   const mscaleAll = scaling.optional("mscale_all_dim");
   if (mscale !== undefined && mscaleAll !== undefined) return temperature(mscale) / temperature(mscaleAll);
   return temperature(1);
+}
+
+/**
+ * A divisor for each frequency, one list for contexts up to the original length and one beyond (Ding et al. 2024,
+ * "LongRoPE"). Why by the longest context and not by each text's length, as transformers does: a text that grows past
+ * the original length would change all its keys.
+ */
+function scaleLongRope(_base: Float32Array, options: RopeOptions, scaling: ScalingReader): RopeFrequencies {
+  const { theta, rotaryDim, maxPositionEmbeddings, maxModelLen = maxPositionEmbeddings } = options;
+  const context = scaling.positive("original_max_position_embeddings");
+  const factors = scaling.list(maxModelLen > context ? "long_factor" : "short_factor", rotaryDim / 2);
+  const inverse = Float32Array.from(factors, (factor, i) => {
+    return 1 / Math.fround(Math.fround(factor) * positionFrequency(theta, i, rotaryDim));
+  });
+  const factor = scaling.optional("factor") ?? maxPositionEmbeddings / context;
+  const growth = factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(context));
+  return { inverse, attentionFactor: scaling.optional("attention_factor") ?? growth };
 }
 
 /** GGUF's `rope_freqs.weight`: a divisor for each frequency. */

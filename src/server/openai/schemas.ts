@@ -158,6 +158,15 @@ export const chatSchema = z.looseObject({
   top_logprobs: between(0, maxLogprobs),
 });
 
+/** `POST /v1/embeddings`: `input` in the forms of a prompt. */
+export const embeddingsSchema = z.looseObject({
+  model: text,
+  input: promptSchema,
+  encoding_format: z.enum(["float", "base64"], "float or base64").nullish(),
+  dimensions: integer("from 1", 1),
+  user: text,
+});
+
 /** `POST /tokenize`: a prompt or messages. */
 export const tokenizeSchema = z.looseObject({
   model: text,

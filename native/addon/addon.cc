@@ -196,11 +196,10 @@ Gate gateOf(const Args& args, size_t index) {
   return static_cast<Gate>(gate);
 }
 
-/** (context, x, weight, bias, residual, gate) */
+/** (context, x, weight, bias, residual, gate, form) */
 napi_value linear(const Args& args) {
-  const int64_t out = contextOf(args).linear(args.integer(1), args.integer(2), args.integer(3), args.integer(4),
-                                             gateOf(args, 5));
-  return makeInteger(args.env(), out);
+  const LinearRequest request{args.integer(3), args.integer(4), gateOf(args, 5), formOf(args, 6)};
+  return makeInteger(args.env(), contextOf(args).linear(args.integer(1), args.integer(2), request));
 }
 
 napi_value convert(const Args& args) {

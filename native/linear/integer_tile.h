@@ -11,136 +11,200 @@ namespace millrace::MILLRACE_ISA {
 
 enum class Scaling { Token, Block32, Block16 };
 
-template <Codes codes, Scaling scaling, bool hasMinimums>
+template <Codes codes, Scaling scaling, bool hasMinimums, Storage storage>
 struct IntegerKernel {
   static constexpr bool perToken = scaling == Scaling::Token;
-  static constexpr int bytesPerColumn = codes == Codes::Int8 ? 16 : 8;
-  /** What the stored code of a zero weight is, as `addProducts` sees it. */
-  static constexpr int32_t zeroCode = codes == Codes::Int8 ? int8Bias : hasMinimums ? 0 : 8;
+  static constexpr bool isUnpacked = storage == Storage::Unpacked;
+  static constexpr int bytesPerColumn = codes == Codes::Int8 || isUnpacked ? 16 : 8;
+  /** The stored code of a zero weight, as `addProducts` sees it, is 2 to this power; or 0. */
+  static constexpr int zeroShift = codes == Codes::Int8 ? int8BiasShift : hasMinimums ? 0 : 3;
 
-  MILLRACE_INLINE static Ahead at(Ahead ahead, int64_t col) { return {ahead.from + col / 8 * ahead.step, ahead.step}; }
+  /** Where the operands are: rows of the job, one pointer for each tile. */
+  template <int tiles>
+  struct Sources {
+    const PackedMatrix& w;
+    const uint8_t* weights[tiles];
+    /** Unpacked: scales and minimums of the one tile, [groups][lane]; else the tile's first index among all. */
+    const float* scales;
+    const float* minimums;
+    int64_t scaleIndex[tiles];
+    const int8_t* x;
+    int64_t xStride;
+    /** Of the first row; the next row's are sideStride words on. */
+    const float* xScales;
+    const int32_t* sums;
+    const int32_t* halfSums;
+    const float* scaledSums;
+    int64_t sideStride;
+    Ahead ahead;
+  };
+
+  template <int tiles>
+  MILLRACE_INLINE static V16 scaleOf(const Sources<tiles>& from, int c, int64_t group) {
+    if constexpr (isUnpacked) return load(from.scales + group * lanesPerTile);
+    else return loadScales(from.w.scaleType, from.w.scales, from.scaleIndex[c] + group * lanesPerTile);
+  }
+
+  template <int tiles>
+  MILLRACE_INLINE static V16 minimumOf(const Sources<tiles>& from, int c, int64_t group) {
+    if constexpr (isUnpacked) return load(from.minimums + group * lanesPerTile);
+    else return loadScales(from.w.scaleType, from.w.minimums, from.scaleIndex[c] + group * lanesPerTile);
+  }
+
+  template <int columns, int rows, int tiles>
+  MILLRACE_INLINE static void addColumns(Ints (&acc)[rows][tiles], const Sources<tiles>& from, int64_t col) {
+    const Ahead ahead{from.ahead.from + col / 8 * from.ahead.step, from.ahead.step};
+    addProducts<codes, storage, columns / 8>(acc, from.weights, col * bytesPerColumn, from.x + col, from.xStride,
+                                             ahead);
+  }
 
   template <int rows, int tiles>
-  MILLRACE_INLINE static void addSpan(Ints (&acc)[rows][tiles], const uint8_t* const (&weights)[tiles],
-                                      int64_t start, int64_t span, const int8_t* x, int64_t stride, Ahead ahead) {
+  MILLRACE_INLINE static void addSpan(Ints (&acc)[rows][tiles], const Sources<tiles>& from, int64_t start,
+                                      int64_t span) {
     if constexpr (scaling == Scaling::Block32) {
-      addProducts<codes, 4>(acc, weights, start * bytesPerColumn, x + start, stride, at(ahead, start));
+      addColumns<32>(acc, from, start);
     } else if constexpr (scaling == Scaling::Block16) {
-      addProducts<codes, 2>(acc, weights, start * bytesPerColumn, x + start, stride, at(ahead, start));
+      addColumns<16>(acc, from, start);
     } else {
       int64_t col = start;
-      for (; col + 32 <= start + span; col += 32) {
-        addProducts<codes, 4>(acc, weights, col * bytesPerColumn, x + col, stride, at(ahead, col));
-      }
-      if (col < start + span) {
-        addProducts<codes, 2>(acc, weights, col * bytesPerColumn, x + col, stride, at(ahead, col));
-      }
+      for (; col + 32 <= start + span; col += 32) addColumns<32>(acc, from, col);
+      if (col < start + span) addColumns<16>(acc, from, col);
     }
+  }
+
+  /** Sum of the span's activation codes of row r. */
+  template <int tiles>
+  MILLRACE_INLINE static int32_t sumOf(const Sources<tiles>& from, int r, int64_t start, int64_t span) {
+    const int32_t* sums = from.sums + r * from.sideStride;
+    if constexpr (perToken) return sums[(start + span) / 16] - sums[start / 16];
+    if constexpr (scaling == Scaling::Block32) return sums[start / 32];
+    const int32_t first = from.halfSums[r * from.sideStride + start / 32];
+    return start % 32 == 0 ? first : sums[start / 32] - first;
   }
 
   /** Adds the span's exact sums, scaled, to the totals. */
   template <int rows, int tiles>
-  MILLRACE_INLINE static void scaleSpan(V16 (&total)[rows][tiles], const Ints (&acc)[rows][tiles],
-                                        const TileJob& job, const int64_t (&scaleIndex)[tiles], int64_t start,
-                                        int64_t end) {
-    const PackedMatrix& w = job.w;
-    const int64_t sumStride = sumsPerRow(job.x.form, job.x.cols);
-    const int64_t scaleStride = scalesPerRow(job.x.form, job.x.cols);
-    const float* xScales = job.x.scales + job.row * scaleStride + start / 32;
-    const int32_t* sums = job.x.sums + job.row * sumStride;
+  MILLRACE_INLINE static void addScaled(V16 (&total)[rows][tiles], const Ints (&acc)[rows][tiles],
+                                        const Sources<tiles>& from, int64_t group, int64_t start, int64_t span) {
 #pragma GCC unroll 4
     for (int c = 0; c < tiles; ++c) {
-      const V16 scale = loadScales(w.scaleType, w.scales, scaleIndex[c]);
+      const V16 scale = scaleOf(from, c, group);
 #pragma GCC unroll 8
       for (int r = 0; r < rows; ++r) {
-        V16 product = toFloat(acc[r][c]);
-        if constexpr (!perToken) product = mul(product, splat(xScales[r * scaleStride]));
+        Ints sum = acc[r][c];
+        if constexpr (zeroShift > 0) sum = subShifted<zeroShift>(sum, sumOf(from, r, start, span));
+        V16 product = toFloat(sum);
+        if constexpr (!perToken) product = mul(product, splat(from.xScales[r * from.sideStride + start / 32]));
         total[r][c] = fma(product, scale, total[r][c]);
-      }
-    }
-    if constexpr (hasMinimums) {
-#pragma GCC unroll 4
-      for (int c = 0; c < tiles; ++c) {
-        const V16 minimum = loadScales(w.scaleType, w.minimums, scaleIndex[c]);
-#pragma GCC unroll 8
-        for (int r = 0; r < rows; ++r) {
-          float sum = static_cast<float>(sums[r * sumStride + end / 16] - sums[r * sumStride + start / 16]);
-          if constexpr (!perToken) sum *= xScales[r * scaleStride];
-          total[r][c] = fma(splat(sum), minimum, total[r][c]);
-        }
       }
     }
   }
 
+  /** Adds the span's minimums times the sum of its activations to the totals. */
   template <int rows, int tiles>
-  static void run(const TileJob& job) {
+  MILLRACE_INLINE static void addMinimums(V16 (&total)[rows][tiles], const Sources<tiles>& from, int64_t group,
+                                          int64_t start, int64_t span) {
+#pragma GCC unroll 4
+    for (int c = 0; c < tiles; ++c) {
+      const V16 minimum = minimumOf(from, c, group);
+#pragma GCC unroll 8
+      for (int r = 0; r < rows; ++r) {
+        float sum;
+        if constexpr (scaling == Scaling::Block32) sum = from.scaledSums[r * from.sideStride + start / 32];
+        else sum = static_cast<float>(sumOf(from, r, start, span));
+        if constexpr (scaling == Scaling::Block16) sum *= from.xScales[r * from.sideStride + start / 32];
+        total[r][c] = fma(splat(sum), minimum, total[r][c]);
+      }
+    }
+  }
+
+  template <int tiles>
+  MILLRACE_INLINE static Sources<tiles> sourcesOf(const TileJob& job) {
+    static_assert(!isUnpacked || tiles == 1);
     const PackedMatrix& w = job.w;
-    const Activations& x = job.x;
-    const int8_t* codesOfX = static_cast<const int8_t*>(x.data) + job.row * x.rowStride;
-    const int64_t sumStride = sumsPerRow(x.form, x.cols);
-    const int32_t* sums = x.sums + job.row * sumStride;
-    const int64_t cols = w.paddedCols;
-    const int64_t group = w.groupSize == w.cols ? cols : w.groupSize;
-    const int64_t span = scaling == Scaling::Block32 ? 32 : scaling == Scaling::Block16 ? 16 : group;
-    const uint8_t* weights[tiles];
-    int64_t scaleIndex[tiles];
-    V16 total[rows][tiles];
+    const Activations x = rowsOf(job.x, job.row, 1);
+    Sources<tiles> from{w,        {},     nullptr,    nullptr,      {},           static_cast<const int8_t*>(x.data),
+                        x.rowStride, x.scales, x.sums, x.halfSums, x.scaledSums, x.sideStride, job.ahead};
 #pragma GCC unroll 4
     for (int c = 0; c < tiles; ++c) {
       const int64_t tile = job.tile + (c < job.numTiles ? c : job.numTiles - 1);
-      weights[c] = w.tileCodes(tile);
-      scaleIndex[c] = tile * w.numGroups() * lanesPerTile;
-#pragma GCC unroll 8
-      for (int r = 0; r < rows; ++r) total[r][c] = zero();
+      from.weights[c] = w.tileCodes(tile);
+      from.scaleIndex[c] = tile * w.numGroups() * lanesPerTile;
     }
-    int64_t left = group;
+    if constexpr (isUnpacked) {
+      from.weights[0] = job.unpacked;
+      from.scales = unpackedScales(w, job.unpacked);
+      from.minimums = from.scales + w.numGroups() * lanesPerTile;
+    }
+    return from;
+  }
+
+  template <int rows, int tiles>
+  static void run(const TileJob& job) {
+    const Sources<tiles> from = sourcesOf<tiles>(job);
+    const int64_t cols = job.w.paddedCols;
+    const int64_t width = job.w.groupSize == job.w.cols ? cols : job.w.groupSize;
+    const int64_t span = scaling == Scaling::Block32 ? 32 : scaling == Scaling::Block16 ? 16 : width;
+    V16 total[rows][tiles];
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; ++r) {
+#pragma GCC unroll 4
+      for (int c = 0; c < tiles; ++c) total[r][c] = zero();
+    }
+    int64_t left = width;
+    int64_t group = 0;
     for (int64_t start = 0; start < cols; start += span) {
       Ints acc[rows][tiles];
 #pragma GCC unroll 8
       for (int r = 0; r < rows; ++r) {
-        const int32_t sum = sums[r * sumStride + start / 16] - sums[r * sumStride + (start + span) / 16];
 #pragma GCC unroll 4
-        for (int c = 0; c < tiles; ++c) acc[r][c] = splatInt(zeroCode == 0 ? 0 : sum * zeroCode);
+        for (int c = 0; c < tiles; ++c) acc[r][c] = splatInt(0);
       }
-      addSpan(acc, weights, start, span, codesOfX, x.rowStride, job.ahead);
-      scaleSpan(total, acc, job, scaleIndex, start, start + span);
+      addSpan(acc, from, start, span);
+      addScaled(total, acc, from, group, start, span);
+      if constexpr (hasMinimums) addMinimums(total, from, group, start, span);
       left -= span;
       if (left == 0) {
-        left = group;
-#pragma GCC unroll 4
-        for (int c = 0; c < tiles; ++c) scaleIndex[c] += lanesPerTile;
+        left = width;
+        ++group;
       }
     }
 #pragma GCC unroll 8
     for (int r = 0; r < rows; ++r) {
 #pragma GCC unroll 4
       for (int c = 0; c < tiles; ++c) {
-        const V16 y = perToken ? mul(total[r][c], splat(x.scales[job.row + r])) : total[r][c];
+        const V16 y = perToken ? mul(total[r][c], splat(from.xScales[r * from.sideStride])) : total[r][c];
         store(job.out + r * job.outStride + 16 * c, y);
       }
     }
   }
 };
 
-/** Chooses among the families of one pair of tile sizes. */
-template <class Sizes, Codes codes, Scaling scaling>
-const TileFamily& familyWith(bool hasMinimums) {
-  static constexpr TileFamily plain = makeFamily<IntegerKernel<codes, scaling, false>, Sizes>();
-  static constexpr TileFamily withMinimums = makeFamily<IntegerKernel<codes, scaling, true>, Sizes>();
-  return hasMinimums ? withMinimums : plain;
+/** Chooses among the families of one kind of codes; `Sizes` says whether many rows read unpacked tiles. */
+template <class Sizes, Codes codes, Scaling scaling, bool hasMinimums>
+const TileFamily& familyWith() {
+  using Small = IntegerKernel<codes, scaling, hasMinimums, Storage::Packed>;
+  using Large = IntegerKernel<codes, scaling, hasMinimums, Sizes::largeStorage>;
+  static constexpr TileFamily family = makeFamily<Small, Sizes, Large>();
+  return family;
 }
 
-template <class Sizes, Codes codes>
-const TileFamily& familyOf(const PackedMatrix& w) {
-  if (w.inputForm == Form::Int8Token) return familyWith<Sizes, codes, Scaling::Token>(w.hasMinimums);
+template <class Sizes, Codes codes, bool hasMinimums>
+const TileFamily& integerFamilyOf(const PackedMatrix& w) {
+  if (w.inputForm == Form::Int8Token) return familyWith<Sizes, codes, Scaling::Token, hasMinimums>();
   const bool whole = w.groupSize == w.cols || w.groupSize % 32 == 0;
-  return whole ? familyWith<Sizes, codes, Scaling::Block32>(w.hasMinimums)
-               : familyWith<Sizes, codes, Scaling::Block16>(w.hasMinimums);
+  return whole ? familyWith<Sizes, codes, Scaling::Block32, hasMinimums>()
+               : familyWith<Sizes, codes, Scaling::Block16, hasMinimums>();
 }
 
-template <class Sizes>
+template <class Int8Sizes, class Int4Sizes>
 const TileFamily& chooseIntegerFamily(const PackedMatrix& w) {
-  return w.codes == Codes::Int8 ? familyOf<Sizes, Codes::Int8>(w) : familyOf<Sizes, Codes::Int4>(w);
+  if (w.codes == Codes::Int8) {
+    return w.hasMinimums ? integerFamilyOf<Int8Sizes, Codes::Int8, true>(w)
+                         : integerFamilyOf<Int8Sizes, Codes::Int8, false>(w);
+  }
+  return w.hasMinimums ? integerFamilyOf<Int4Sizes, Codes::Int4, true>(w)
+                       : integerFamilyOf<Int4Sizes, Codes::Int4, false>(w);
 }
 
 }  // namespace millrace::MILLRACE_ISA

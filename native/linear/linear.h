@@ -48,7 +48,8 @@ struct WeightPart {
   bool hasMinimums() const { return minimums != nullptr || blockType == BlockType::Q4_1; }
 };
 
-/** A matrix of activations over memory of somebody else. */
+/** A matrix of activations over memory of somebody else. The int8 forms carry numbers beside the codes, a run of words
+    for each row; the pointers below are those of row 0, and the next row's are `sideStride` words on. */
 struct Activations {
   Form form;
   int64_t rows;
@@ -57,11 +58,15 @@ struct Activations {
   void* data;
   /** Elements from one row to the next. Elements between cols and rowStride are zero. */
   int64_t rowStride;
-  /** Int8 forms: [rows] or [rows, cols / 32]. */
+  int64_t sideStride;
+  /** Int8 forms: one, or [cols / 32]. */
   float* scales;
-  /** Int8 forms: [rows, sumsPerRow] running sums of a row's codes: entry i is the sum of the columns below 16 i, so
-      that the sum over any group of a weight is one difference. */
+  /** Int8Token: running sums of the row's codes, entry i being the sum of the columns below 16 i, so that the sum over
+      any group of a weight is one difference. Int8Block32: [cols / 32] the sum of each block. */
   int32_t* sums;
+  /** Int8Block32: [cols / 32] the sum of the first 16 columns of each block, and the block's sum times its scale. */
+  int32_t* halfSums;
+  float* scaledSums;
 };
 
 constexpr int64_t roundUp(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
@@ -73,36 +78,48 @@ constexpr int64_t activationStride(Form form, int64_t cols) {
   return form == Form::F32 ? cols : roundUp(cols, 64 / bytesPerElement(form));
 }
 
-/** Scales of one row. */
-constexpr int64_t scalesPerRow(Form form, int64_t cols) {
-  return form == Form::Int8Token ? 1 : form == Form::Int8Block32 ? (cols + 31) / 32 : 0;
-}
+/** Blocks of an Int8Block32 row. */
+constexpr int64_t blocksPerRow(int64_t cols) { return (cols + 31) / 32; }
 
-/** Running sums of one row. */
-constexpr int64_t sumsPerRow(Form form, int64_t cols) {
-  return form == Form::Int8Token || form == Form::Int8Block32 ? roundUp(cols, 32) / 16 + 1 : 0;
+/** Words beside one row's codes; whole lines. */
+constexpr int64_t sideWords(Form form, int64_t cols) {
+  const int64_t blocks = blocksPerRow(cols);
+  return form == Form::Int8Token ? roundUp(2 + 2 * blocks, 16) : form == Form::Int8Block32 ? roundUp(4 * blocks, 16) : 0;
 }
 
 /** Bytes that `layActivations` needs, a multiple of 64. */
 constexpr size_t activationBytes(Form form, int64_t rows, int64_t cols) {
   const int64_t data = roundUp(rows * activationStride(form, cols) * bytesPerElement(form), 64);
-  const int64_t scales = roundUp(rows * scalesPerRow(form, cols) * 4, 64);
-  const int64_t sums = roundUp(rows * sumsPerRow(form, cols) * 4, 64);
-  return static_cast<size_t>(data + scales + sums);
+  return static_cast<size_t>(data + rows * sideWords(form, cols) * 4);
 }
 
 /** Lays a matrix over `buffer` (64-byte aligned, `activationBytes` long). Contents are not touched. */
 inline Activations layActivations(void* buffer, Form form, int64_t rows, int64_t cols) {
   const int64_t stride = activationStride(form, cols);
-  const int64_t data = roundUp(rows * stride * bytesPerElement(form), 64);
-  const int64_t scales = roundUp(rows * scalesPerRow(form, cols) * 4, 64);
-  uint8_t* bytes = static_cast<uint8_t*>(buffer);
-  Activations result{form, rows, cols, buffer, stride, nullptr, nullptr};
-  if (scales > 0) {
-    result.scales = reinterpret_cast<float*>(bytes + data);
-    result.sums = reinterpret_cast<int32_t*>(bytes + data + scales);
-  }
+  uint8_t* side = static_cast<uint8_t*>(buffer) + roundUp(rows * stride * bytesPerElement(form), 64);
+  Activations result{form, rows, cols, buffer, stride, sideWords(form, cols), nullptr, nullptr, nullptr, nullptr};
+  if (result.sideStride == 0) return result;
+  const int64_t blocks = blocksPerRow(cols);
+  result.scales = reinterpret_cast<float*>(side);
+  result.sums = reinterpret_cast<int32_t*>(side) + (form == Form::Int8Token ? 1 : blocks);
+  if (form == Form::Int8Token) return result;
+  result.halfSums = result.sums + blocks;
+  result.scaledSums = result.scales + 3 * blocks;
   return result;
+}
+
+/** Rows [first, first + count) of a matrix. */
+inline Activations rowsOf(const Activations& x, int64_t first, int64_t count) {
+  Activations view = x;
+  view.rows = count;
+  view.data = static_cast<uint8_t*>(x.data) + first * x.rowStride * bytesPerElement(x.form);
+  if (x.scales == nullptr) return view;
+  view.scales += first * x.sideStride;
+  view.sums += first * x.sideStride;
+  if (x.halfSums == nullptr) return view;
+  view.halfSums += first * x.sideStride;
+  view.scaledSums += first * x.sideStride;
+  return view;
 }
 
 /** A weight matrix [rows, cols] in the order that one instruction set's kernels read. */
@@ -119,6 +136,20 @@ class PackedLinear {
   bool paired = false;
   /** Memory held. */
   size_t sizeBytes = 0;
+  /** Memory that each thread needs while a linear runs, a multiple of 64; may be 0. */
+  size_t scratchBytes = 0;
+};
+
+/** What a linear does with its sums: bias, residual, gate, in that order, then the form of `to`. */
+struct LinearOutput {
+  /** [x.rows, columns], f32 or, with a gate, a form that `takesForm` knows. */
+  Activations to;
+  /** [weight.rows] or null. */
+  const float* bias;
+  /** Null, or the data of `to`, which is then f32. */
+  const float* residual;
+  /** For paired weights without residual; halves the columns. */
+  Gate gate;
 };
 
 /** The linear kernels of one instruction set. No function throws, but `pack` may run out of memory (bad_alloc). */
@@ -127,10 +158,12 @@ struct LinearKernels {
       input form. */
   std::unique_ptr<PackedLinear> (*pack)(const WeightPart* parts, int numParts, Form inputForm, bool paired,
                                         ThreadPool& pool, std::string& error);
-  /** out[r, n] = x[r] . w[n], then bias, residual (null or == out), gate, in that order; a gate is for paired
-      weights without residual and writes rows / 2 columns. A row of the result depends on its own row of x only. */
-  void (*run)(const PackedLinear& weight, const Activations& x, float* out, int64_t outStride, const float* bias,
-              const float* residualInOut, Gate gate, ThreadPool& pool);
+  /** to[r, n] = x[r] . w[n]. A row of the result depends on its own row of x only. `scratch` is 64-byte aligned and
+      holds weight.scratchBytes for each thread of the pool. */
+  void (*run)(const PackedLinear& weight, const Activations& x, const LinearOutput& output, uint8_t* scratch,
+              ThreadPool& pool);
+  /** Whether `run` can write this form itself. */
+  bool (*takesForm)(const PackedLinear& weight, Form form);
   /** Row of the matrix as f32 [cols], exactly. Rows count parts in order, also when paired. */
   void (*unpackRow)(const PackedLinear& weight, int64_t row, float* out);
   /** Writes one f32 row [cols] into row `row` of dst in dst's form, padding included. */

@@ -10,39 +10,78 @@ namespace millrace::MILLRACE_ISA {
 
 namespace {
 
-struct Epilogue {
-  float* out;
-  int64_t outStride;
-  const float* bias;
-  const float* residual;
-  Gate gate;
-};
-
-V16 withBias(const Epilogue& epilogue, const float* block, int64_t col, int64_t count) {
+V16 withBias(const LinearOutput& output, const float* block, int64_t col, int64_t count) {
   const V16 y = load(block);
-  return epilogue.bias == nullptr ? y : add(y, loadFirst(epilogue.bias + col, count));
+  return output.bias == nullptr ? y : add(y, loadFirst(output.bias + col, count));
 }
 
-/** One row of a block of tiles, from `tile` on: bias, residual, gate, then to memory. */
-void finishRow(const PackedMatrix& w, const Epilogue& epilogue, const float* block, int64_t row, int64_t tile,
+/** The gate of the sums of one tile and of its partner, with their biases. */
+V16 gated(const PackedMatrix& w, const LinearOutput& output, const float* block, int64_t col, int64_t count) {
+  const V16 first = withBias(output, block, col, count);
+  const V16 second = withBias(output, block + lanesPerTile, col + w.partRows(), count);
+  return mul(output.gate == Gate::Silu ? silu(first) : geluTanh(first), second);
+}
+
+/** One row of a block of tiles, from `tile` on, to memory. */
+void finishRow(const PackedMatrix& w, const LinearOutput& output, const float* block, int64_t row, int64_t tile,
                int64_t numTiles) {
-  float* out = epilogue.out + row * epilogue.outStride;
+  float* out = static_cast<float*>(output.to.data) + row * output.to.rowStride;
   const int64_t partRows = w.partRows();
-  const int64_t step = epilogue.gate == Gate::None ? 1 : 2;
+  const int64_t step = output.gate == Gate::None ? 1 : 2;
   for (int64_t i = 0; i < numTiles; i += step) {
     const int64_t inPart = (w.paired ? (tile + i) / 2 : tile + i) * lanesPerTile;
     const int64_t col = w.paired && (tile + i) % 2 == 1 ? inPart + partRows : inPart;
     const int64_t count = partRows - inPart < lanesPerTile ? partRows - inPart : lanesPerTile;
-    V16 y = withBias(epilogue, block + 16 * i, col, count);
-    if (epilogue.residual != nullptr) {
-      y = add(y, loadFirst(epilogue.residual + row * epilogue.outStride + col, count));
+    const float* sums = block + lanesPerTile * i;
+    if (output.gate != Gate::None) {
+      storeFirst(out + col, gated(w, output, sums, col, count), count);
+      continue;
     }
-    if (epilogue.gate != Gate::None) {
-      const V16 second = withBias(epilogue, block + 16 * (i + 1), col + partRows, count);
-      y = mul(epilogue.gate == Gate::Silu ? silu(y) : geluTanh(y), second);
-    }
+    V16 y = withBias(output, sums, col, count);
+    if (output.residual != nullptr) y = add(y, loadFirst(output.residual + row * output.to.rowStride + col, count));
     storeFirst(out + col, y, count);
   }
+}
+
+/** Largest magnitude of the lanes of `v`, or of `before`. */
+V16 largerOf(V16 before, V16 v) { return max(before, max(v, sub(zero(), v))); }
+
+/** Scale of codes whose largest magnitude is `largest`. Below the normal numbers a scale would be flushed to zero on
+    some threads' settings and not on others, so that it is 0, and so are the codes. */
+float scaleOfLargest(float largest) {
+  const float scale = largest / 127.0f;
+  return scale < FLT_MIN ? 0.0f : scale;
+}
+
+/** Half to even of v / scale; returns the sum of the codes. */
+int32_t storeScaled(int8_t* codes, V16 v, float scale) {
+  return storeCodes(codes, scale == 0 ? zero() : roundToEven(div(v, splat(scale))));
+}
+
+/** Writes block `block` of a row in the form Int8Block32. */
+void quantizeBlock(V16 first, V16 second, const Activations& to, int64_t row, int64_t block) {
+  int8_t* codes = static_cast<int8_t*>(to.data) + row * to.rowStride + block * 32;
+  const int64_t side = row * to.sideStride + block;
+  const float scale = scaleOfLargest(reduceMax(largerOf(largerOf(zero(), first), second)));
+  to.scales[side] = scale;
+  to.halfSums[side] = storeScaled(codes, first, scale);
+  to.sums[side] = to.halfSums[side] + storeScaled(codes + 16, second, scale);
+  to.scaledSums[side] = static_cast<float>(to.sums[side]) * scale;
+}
+
+/** Two pairs of tiles of one row, as one block of codes. */
+void finishBlocks(const PackedMatrix& w, const LinearOutput& output, const float* block, int64_t row, int64_t tile,
+                  int64_t numTiles) {
+  for (int64_t i = 0; i < numTiles; i += 4) {
+    const int64_t col = (tile + i) / 2 * lanesPerTile;
+    const float* sums = block + lanesPerTile * i;
+    const V16 first = gated(w, output, sums, col, lanesPerTile);
+    const V16 second = gated(w, output, sums + 2 * lanesPerTile, col + lanesPerTile, lanesPerTile);
+    quantizeBlock(first, second, output.to, row, col / 32);
+  }
+  if (tile + numTiles < w.numTiles) return;
+  int8_t* codes = static_cast<int8_t*>(output.to.data) + row * output.to.rowStride;
+  std::memset(codes + w.partRows(), 0, static_cast<size_t>(output.to.rowStride - w.partRows()));
 }
 
 /** Bytes of weights in flight that cover the latency of memory at its full rate. */
@@ -51,6 +90,7 @@ constexpr int64_t streamAheadBytes = 2048;
 /** How a linear is cut: `unitTiles` tiles of weights by blocks of rows. */
 struct Cut {
   const TileFunction* functions;
+  UnpackFunction unpack;
   /** How far ahead of its first tile a block of rows begins to prefetch, by how much the next block's begins later,
       and how fast it goes on. */
   int64_t aheadBytes;
@@ -65,12 +105,15 @@ struct Cut {
   int64_t taskBlocks;
 };
 
-Cut cutLinear(const PackedMatrix& w, const TileFamily& family, int64_t rows, int threads) {
+Cut cutLinear(const PackedMatrix& w, const TileFamily& family, const LinearOutput& output, int threads) {
   Cut cut;
+  const int64_t rows = output.to.rows;
   const bool isSmall = rows <= family.smallRows;
   cut.functions = isSmall ? family.small : family.large;
+  cut.unpack = isSmall ? nullptr : family.unpack;
   cut.kernelTiles = isSmall ? family.smallTiles : family.largeTiles;
-  cut.unitTiles = w.paired && cut.kernelTiles < 2 ? 2 : cut.kernelTiles;
+  const int64_t outputTiles = output.to.form != Form::F32 ? 4 : w.paired ? 2 : 1;
+  cut.unitTiles = cut.kernelTiles < outputTiles ? outputTiles : cut.kernelTiles;
   cut.numUnits = (w.numTiles + cut.unitTiles - 1) / cut.unitTiles;
   cut.numRowBlocks = isSmall ? 1 : (rows + family.largeRows - 1) / family.largeRows;
   // A few rows read straight on; more rows make several passes over a unit, each with its share of the next one.
@@ -91,78 +134,115 @@ Cut cutLinear(const PackedMatrix& w, const TileFamily& family, int64_t rows, int
   return cut;
 }
 
-void runBlock(const PackedMatrix& w, const Activations& x, const Epilogue& epilogue, const Cut& cut, int64_t unit,
-              int64_t block) {
-  alignas(64) float results[maxTileRows * maxTiles * lanesPerTile];
-  const int64_t outStride = cut.unitTiles * lanesPerTile;
-  const int64_t row = x.rows * block / cut.numRowBlocks;
-  const int64_t numRows = x.rows * (block + 1) / cut.numRowBlocks - row;
-  const int64_t tile = unit * cut.unitTiles;
-  const int64_t numTiles = w.numTiles - tile < cut.unitTiles ? w.numTiles - tile : cut.unitTiles;
-  for (int64_t i = 0; i < numTiles; i += cut.kernelTiles) {
-    const uint8_t* next = w.tileCodes(tile) + cut.aheadBytes + cut.aheadBlockBytes * block;
-    const Ahead ahead{next + i * w.tileBytes / cut.numRowBlocks, cut.aheadStep};
-    cut.functions[numRows]({w, x, row, tile + i, numTiles - i, results + i * lanesPerTile, outStride, ahead});
+/** One linear while it runs. */
+struct LinearRun {
+  const PackedMatrix& w;
+  const Activations& x;
+  const LinearOutput& output;
+  Cut cut;
+
+  void unpackUnit(int64_t unit, uint8_t* scratch) const {
+    const int64_t bytes = unpackedBytes(w);
+    const int64_t first = unit * cut.unitTiles;
+    for (int64_t i = 0; i < cut.unitTiles && first + i < w.numTiles; ++i) cut.unpack(w, first + i, scratch + i * bytes);
   }
-  for (int64_t r = 0; r < numRows; ++r) {
-    finishRow(w, epilogue, results + r * outStride, row + r, tile, numTiles);
+
+  void runBlock(int64_t unit, int64_t block, const uint8_t* scratch) const {
+    alignas(64) float results[maxTileRows * maxTiles * lanesPerTile];
+    const int64_t outStride = cut.unitTiles * lanesPerTile;
+    const int64_t row = x.rows * block / cut.numRowBlocks;
+    const int64_t numRows = x.rows * (block + 1) / cut.numRowBlocks - row;
+    const int64_t tile = unit * cut.unitTiles;
+    const int64_t numTiles = w.numTiles - tile < cut.unitTiles ? w.numTiles - tile : cut.unitTiles;
+    const int64_t bytes = cut.unpack == nullptr ? 0 : unpackedBytes(w);
+    for (int64_t i = 0; i < numTiles; i += cut.kernelTiles) {
+      const uint8_t* next = w.tileCodes(tile) + cut.aheadBytes + cut.aheadBlockBytes * block;
+      const Ahead ahead{next + i * w.tileBytes / cut.numRowBlocks, cut.aheadStep};
+      cut.functions[numRows]({w, x, row, tile + i, numTiles - i, results + i * lanesPerTile, outStride, ahead,
+                              scratch + i * bytes});
+    }
+    for (int64_t r = 0; r < numRows; ++r) {
+      const float* sums = results + r * outStride;
+      if (output.to.form == Form::F32) finishRow(w, output, sums, row + r, tile, numTiles);
+      else finishBlocks(w, output, sums, row + r, tile, numTiles);
+    }
   }
+};
+
+const TileFamily& familyOf(const PackedMatrix& w) {
+  const bool takesCodes = w.inputForm == Form::Int8Token || w.inputForm == Form::Int8Block32;
+  return takesCodes ? integerFamily(w) : floatFamily(w);
 }
 
-void runLinear(const PackedLinear& weight, const Activations& x, float* out, int64_t outStride, const float* bias,
-               const float* residual, Gate gate, ThreadPool& pool) {
+void runLinear(const PackedLinear& weight, const Activations& x, const LinearOutput& output, uint8_t* scratch,
+               ThreadPool& pool) {
   const PackedMatrix& w = static_cast<const PackedMatrix&>(weight);
   if (x.rows == 0 || w.rows == 0) return;
-  const bool codes = x.form == Form::Int8Token || x.form == Form::Int8Block32;
-  const Cut cut = cutLinear(w, codes ? integerFamily(w) : floatFamily(w), x.rows, pool.size());
-  const Epilogue epilogue{out, outStride, bias, residual, gate};
+  const LinearRun run{w, x, output, cutLinear(w, familyOf(w), output, pool.size())};
+  const Cut& cut = run.cut;
   const int64_t unitTasks = (cut.numUnits + cut.taskUnits - 1) / cut.taskUnits;
   const int64_t rowTasks = (cut.numRowBlocks + cut.taskBlocks - 1) / cut.taskBlocks;
-  pool.parallelFor(unitTasks * rowTasks, [&](int64_t task, int) {
+  pool.parallelFor(unitTasks * rowTasks, [&](int64_t task, int thread) {
     const int64_t unitStart = task / rowTasks * cut.taskUnits;
     const int64_t blockStart = task % rowTasks * cut.taskBlocks;
     const int64_t unitEnd = unitStart + cut.taskUnits < cut.numUnits ? unitStart + cut.taskUnits : cut.numUnits;
     const int64_t blockEnd =
         blockStart + cut.taskBlocks < cut.numRowBlocks ? blockStart + cut.taskBlocks : cut.numRowBlocks;
+    uint8_t* own = scratch + static_cast<size_t>(thread) * w.scratchBytes;
     // Weights outside, rows inside: a unit's weights stay in the cache while all rows pass.
     for (int64_t unit = unitStart; unit < unitEnd; ++unit) {
-      for (int64_t block = blockStart; block < blockEnd; ++block) runBlock(w, x, epilogue, cut, unit, block);
+      if (cut.unpack != nullptr) run.unpackUnit(unit, own);
+      for (int64_t block = blockStart; block < blockEnd; ++block) run.runBlock(unit, block, own);
     }
   });
 }
 
-/** Codes of columns [start, end) under one scale, half to even of x / scale, and their running sums. */
-float quantizeSpan(const float* x, int64_t start, int64_t end, int8_t* codes, int32_t* sums) {
+/** Packs, and says what this instruction set's kernels need to run it. */
+std::unique_ptr<PackedLinear> packFor(const WeightPart* parts, int numParts, Form inputForm, bool paired,
+                                      ThreadPool& pool, std::string& error) {
+  std::unique_ptr<PackedLinear> packed = packLinear(parts, numParts, inputForm, paired, pool, error);
+  if (packed == nullptr) return packed;
+  const PackedMatrix& w = static_cast<const PackedMatrix&>(*packed);
+  if (familyOf(w).unpack != nullptr) packed->scratchBytes = static_cast<size_t>(maxTiles * unpackedBytes(w));
+  return packed;
+}
+
+/** Blocks of codes are made where two pairs of tiles fill each. */
+bool takesForm(const PackedLinear& weight, Form form) {
+  const PackedMatrix& w = static_cast<const PackedMatrix&>(weight);
+  return form == Form::F32 || (form == Form::Int8Block32 && w.paired && w.partRows() % 32 == 0);
+}
+
+/** A row as codes under one scale, and their running sums. */
+void quantizeWholeRow(const float* x, int64_t cols, const Activations& to, int64_t row) {
+  int8_t* codes = static_cast<int8_t*>(to.data) + row * to.rowStride;
+  int32_t* sums = to.sums + row * to.sideStride;
   V16 largest = zero();
-  for (int64_t col = start; col < end; col += 16) {
-    const V16 v = loadFirst(x + col, end - col);
-    largest = max(largest, max(v, sub(zero(), v)));
+  for (int64_t col = 0; col < cols; col += 16) largest = largerOf(largest, loadFirst(x + col, cols - col));
+  const float scale = scaleOfLargest(reduceMax(largest));
+  to.scales[row * to.sideStride] = scale;
+  sums[0] = 0;
+  const int64_t blocks = blocksPerRow(cols);
+  for (int64_t i = 0; i < 2 * blocks; ++i) {
+    const int64_t left = cols - 16 * i;
+    const V16 v = left > 0 ? loadFirst(x + 16 * i, left) : zero();
+    sums[i + 1] = sums[i] + storeScaled(codes + 16 * i, v, scale);
   }
-  const float scale = reduceMax(largest) / 127.0f;
-  // Below the normal numbers a scale would be flushed to zero on some threads' settings and not on others.
-  const bool isZero = scale < FLT_MIN;
-  const V16 divisor = splat(isZero ? 1.0f : scale);
-  for (int64_t col = start; col < end; col += 16) {
-    const V16 v = isZero ? zero() : loadFirst(x + col, end - col);
-    sums[col / 16 + 1] = sums[col / 16] + storeCodes(codes + col, roundToEven(div(v, divisor)));
-  }
-  return isZero ? 0.0f : scale;
 }
 
 void quantizeCodes(const float* x, int64_t cols, const Activations& to, int64_t row) {
-  int8_t* codes = static_cast<int8_t*>(to.data) + row * to.rowStride;
-  float* scales = to.scales + row * scalesPerRow(to.form, cols);
-  int32_t* sums = to.sums + row * sumsPerRow(to.form, cols);
-  sums[0] = 0;
-  const int64_t width = to.form == Form::Int8Token ? cols : 32;
-  for (int64_t start = 0; start < cols; start += width) {
-    const int64_t end = start + width < cols ? start + width : cols;
-    *scales++ = quantizeSpan(x, start, end, codes, sums);
+  const int64_t blocks = blocksPerRow(cols);
+  if (to.form == Form::Int8Token) {
+    quantizeWholeRow(x, cols, to, row);
+  } else {
+    for (int64_t block = 0; block < blocks; ++block) {
+      const int64_t left = cols - 32 * block;
+      const V16 second = left > 16 ? loadFirst(x + 32 * block + 16, left - 16) : zero();
+      quantizeBlock(loadFirst(x + 32 * block, left), second, to, row, block);
+    }
   }
-  const int64_t written = roundUp(cols, 16);
-  std::memset(codes + written, 0, static_cast<size_t>(to.rowStride - written));
-  const int64_t last = sumsPerRow(to.form, cols) - 1;
-  if (written / 16 < last) sums[last] = sums[last - 1];
+  int8_t* codes = static_cast<int8_t*>(to.data) + row * to.rowStride;
+  std::memset(codes + 32 * blocks, 0, static_cast<size_t>(to.rowStride - 32 * blocks));
 }
 
 void quantizeRow(const float* x, int64_t cols, Activations& to, int64_t row) {

@@ -132,22 +132,40 @@ void Context::layerNorm(int64_t x, int64_t weight, int64_t bias, float eps) {
   });
 }
 
-int64_t Context::linear(int64_t x, int64_t weightId, int64_t bias, int64_t residual, Gate gate) {
+void Context::runLinear(const PackedLinear& packed, const Activations& x, const LinearOutput& output) {
+  const Arena::Mark mark = arena_.mark();
+  uint8_t* scratch = static_cast<uint8_t*>(arena_.allocate(packed.scratchBytes * static_cast<size_t>(pool_->size())));
+  kernels_.linear->run(packed, x, output, scratch, *pool_);
+  arena_.release(mark);
+}
+
+int64_t Context::linear(int64_t x, int64_t weightId, const LinearRequest& request) {
   const PackedLinear& packed = weight(weightId);
   const Activations input = tensor(x);
   check(input.form == packed.inputForm && input.cols == packed.cols, "a linear got an input of another form or width");
   const float* biases = nullptr;
-  if (bias >= 0) {
-    const std::vector<float>& values = vectors_.at(static_cast<size_t>(bias));
+  if (request.bias >= 0) {
+    const std::vector<float>& values = vectors_.at(static_cast<size_t>(request.bias));
     check(static_cast<int64_t>(values.size()) == packed.rows, "a bias has one value for each output");
     biases = values.data();
   }
-  const int64_t cols = gate == Gate::None ? packed.rows : packed.rows / 2;
-  const int64_t out = residual >= 0 ? residual : create(Form::F32, input.rows, cols);
-  float* values = floats(out, "a residual is f32");
-  check(tensor(out).rows == input.rows && tensor(out).cols == cols, "a residual has the shape of the output");
+  const bool hasResidual = request.residual >= 0;
+  check(request.form == Form::F32 || !hasResidual, "a residual is f32");
+  const int64_t cols = request.gate == Gate::None ? packed.rows : packed.rows / 2;
+  const int64_t out = hasResidual ? request.residual : create(request.form, input.rows, cols);
+  Activations to = tensor(out);
+  check(to.form == request.form && to.rows == input.rows && to.cols == cols, "a residual has the shape of the output");
   if (input.rows == 0) return out;
-  kernels_.linear->run(packed, input, values, cols, biases, residual >= 0 ? values : nullptr, gate, *pool_);
+  if (kernels_.linear->takesForm(packed, request.form)) {
+    const float* residual = hasResidual ? static_cast<const float*>(to.data) : nullptr;
+    runLinear(packed, input, {to, biases, residual, request.gate});
+    return out;
+  }
+  const Arena::Mark mark = arena_.mark();
+  float* values = arena_.allocateArray<float>(input.rows * cols);
+  runLinear(packed, input, {layActivations(values, Form::F32, input.rows, cols), biases, nullptr, request.gate});
+  eachRow(*pool_, input.rows, [&](int64_t row) { kernels_.linear->quantizeRow(values + row * cols, cols, to, row); });
+  arena_.release(mark);
   return out;
 }
 
@@ -209,14 +227,12 @@ int64_t Context::gatherRows(int64_t x, const int32_t* indices, int64_t count) {
   const int64_t out = create(from.form, count, from.cols);
   const Activations to = tensor(out);
   const size_t rowBytes = static_cast<size_t>(from.rowStride * bytesPerElement(from.form));
-  const int64_t numScales = scalesPerRow(from.form, from.cols);
-  const int64_t numSums = sumsPerRow(from.form, from.cols);
   for (int64_t i = 0; i < count; ++i) {
     const int64_t row = indices[i];
     std::memcpy(static_cast<uint8_t*>(to.data) + static_cast<size_t>(i) * rowBytes,
                 static_cast<const uint8_t*>(from.data) + static_cast<size_t>(row) * rowBytes, rowBytes);
-    if (numScales > 0) std::copy_n(from.scales + row * numScales, numScales, to.scales + i * numScales);
-    if (numSums > 0) std::copy_n(from.sums + row * numSums, numSums, to.sums + i * numSums);
+    if (from.sideStride == 0) continue;
+    std::copy_n(from.scales + row * from.sideStride, from.sideStride, to.scales + i * to.sideStride);
   }
   return out;
 }

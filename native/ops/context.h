@@ -100,6 +100,14 @@ struct RopeRequest {
   float normEps;
 };
 
+/** What a linear does with its sums; `bias` and `residual` are -1 for none. */
+struct LinearRequest {
+  int64_t bias;
+  int64_t residual;
+  Gate gate;
+  Form form;
+};
+
 /** Columns of MoeRouting; sizes were checked by the caller. */
 struct RoutingColumns {
   int64_t topK;
@@ -175,8 +183,8 @@ class Context {
   int64_t rmsNorm(int64_t x, int64_t weight, float eps, Form form);
   /** In place. */
   void layerNorm(int64_t x, int64_t weight, int64_t bias, float eps);
-  /** `bias` and `residual` are -1 for none; returns the residual where there is one. */
-  int64_t linear(int64_t x, int64_t weight, int64_t bias, int64_t residual, Gate gate);
+  /** Returns the residual where there is one. */
+  int64_t linear(int64_t x, int64_t weight, const LinearRequest& request);
   int64_t convert(int64_t x, Form form);
   /** x += scale * y */
   void addScaled(int64_t x, int64_t y, float scale);
@@ -218,6 +226,7 @@ class Context {
   static size_t totalBytes(const std::vector<KvCache>& caches);
   void attend(const AttentionJob& job);
   void setNorms(RopeJob& job, const RopeRequest& request) const;
+  void runLinear(const PackedLinear& packed, const Activations& x, const LinearOutput& output);
 
   const KernelTable& kernels_;
   std::unique_ptr<ThreadPool> pool_;

@@ -107,16 +107,6 @@ void sampleRow(const KernelTable& kernels, const SamplingColumns& c, int64_t row
   writeTop(kernels, raw, vocab, count, stats, c.topIds + row * c.maxLogprobs, c.topLogprobs + row * c.maxLogprobs);
 }
 
-/** Rows [first, first + count) of a matrix of activations. */
-Activations rowsFrom(const Activations& x, int64_t first, int64_t count) {
-  Activations view = x;
-  view.rows = count;
-  view.data = static_cast<uint8_t*>(x.data) + first * x.rowStride * bytesPerElement(x.form);
-  if (x.scales != nullptr) view.scales = x.scales + first * scalesPerRow(x.form, x.cols);
-  if (x.sums != nullptr) view.sums = x.sums + first * sumsPerRow(x.form, x.cols);
-  return view;
-}
-
 }  // namespace
 
 void Context::sample(int64_t logitsId, const SamplingColumns& columns) {
@@ -153,7 +143,8 @@ void Context::scoreTargets(int64_t hidden, int64_t head, float softCap, const Sc
   const int64_t topK = std::min(c.topK, vocab);
   for (int64_t first = 0; first < c.numTargets; first += rowsPerSlab) {
     const int64_t count = std::min(rowsPerSlab, c.numTargets - first);
-    kernels_.linear->run(packed, rowsFrom(x, first, count), logits, vocab, nullptr, nullptr, Gate::None, *pool_);
+    const Activations to = layActivations(logits, Form::F32, count, vocab);
+    runLinear(packed, rowsOf(x, first, count), {to, nullptr, nullptr, Gate::None});
     if (softCap > 0) pool_->parallelFor(count, [&](int64_t row, int) { kernels_.softCapRow(logits + row * vocab, softCap, vocab); });
     statsOfRows(kernels_, *pool_, logits, count, vocab, parts, stats);
     pool_->parallelFor(count, [&](int64_t row, int) {

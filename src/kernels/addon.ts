@@ -80,6 +80,7 @@ export interface NativeAddon {
     bias: number,
     residual: number,
     gate: number,
+    form: number,
   ): number;
   convert(context: NativeContext, x: number, form: number): number;
   addScaled(context: NativeContext, x: number, y: number, scale: number): void;

@@ -122,7 +122,7 @@ export interface PackOptions {
   readonly layout?: "rows" | "paired";
 }
 
-/** Done while the result is still in registers, in this order: bias, delta, residual, activation. */
+/** Done while the result is still in registers, in this order: bias, delta, residual, activation, form. */
 export interface LinearEpilogue {
   /** [weight.rows], in the order of the parts as they were packed, also for `paired`. */
   readonly bias?: VectorWeight;
@@ -132,6 +132,8 @@ export interface LinearEpilogue {
   readonly residual?: Tensor;
   /** For `paired` weights; halves the output width. */
   readonly activation?: GatedActivation;
+  /** Form of the result, written as `convert` would; f32 by default, and always with a residual. */
+  readonly as?: TensorForm;
 }
 
 /** out[i] = act(first[i]) · second[i], with act SiLU or the tanh form of GELU. */
@@ -309,7 +311,7 @@ export interface Ops {
   rmsNorm(x: Tensor, weight: VectorWeight, eps: number, as: TensorForm): Tensor;
   /** (x − mean) / √(variance + eps) · weight + bias over the columns, in place, f32. */
   layerNorm(x: Tensor, norm: LayerNorm): void;
-  /** x [T, K] in `weight.inputForm` → f32 [T, N] (N / 2 with a gated activation). */
+  /** x [T, K] in `weight.inputForm` → [T, N] (N / 2 with a gated activation) in f32 or `epilogue.as`. */
   linear(x: Tensor, weight: LinearWeight, epilogue?: LinearEpilogue): Tensor;
   /** Converts an f32 tensor. */
   convert(x: Tensor, as: TensorForm): Tensor;

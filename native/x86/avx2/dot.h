@@ -46,14 +46,24 @@ MILLRACE_INLINE int32_t storeCodes(int8_t* to, V16 a) {
   return _mm_cvtsi128_si32(four);
 }
 
-/** What has been added to an int8 weight code where `addProducts` uses it. */
-constexpr int32_t int8Bias = 0;
+/** An int8 weight code is used as it is, so nothing has to be taken off again. */
+constexpr int int8BiasShift = 0;
+
+/** a - (b << shift) */
+template <int shift>
+MILLRACE_INLINE Ints subShifted(Ints a, int32_t b) {
+  const __m256i shifted = _mm256_slli_epi32(_mm256_set1_epi32(b), shift);
+  return {_mm256_sub_epi32(a.lo, shifted), _mm256_sub_epi32(a.hi, shifted)};
+}
 
 MILLRACE_INLINE __m256i broadcast4(const int8_t* from) {
   int32_t bytes;
   std::memcpy(&bytes, from, 4);
   return _mm256_set1_epi32(bytes);
 }
+
+/** Keeps a sum in its register at this place: left alone, GCC first makes all products and holds them on the stack. */
+MILLRACE_INLINE void settle(Ints& sum) { asm("" : "+x"(sum.lo), "+x"(sum.hi)); }
 
 MILLRACE_INLINE __m256i addPairs(__m256i acc, __m256i words) {
   return _mm256_add_epi32(acc, _mm256_madd_epi16(words, _mm256_set1_epi16(1)));
@@ -63,13 +73,12 @@ template <int steps, int rows, int tiles>
 MILLRACE_INLINE void addInt8Products(Ints (&acc)[rows][tiles], const uint8_t* const (&weights)[tiles],
                                      int64_t offset, const int8_t* x, int64_t stride, Ahead ahead) {
   const __m256i top = _mm256_set1_epi8(-128);
-#pragma GCC unroll 2
+#pragma GCC unroll 8
   for (int step = 0; step < 2 * steps; ++step) {
     if (step % 2 == 0) prefetchStep<Codes::Int8>(ahead, step / 2);
 #pragma GCC unroll 4
     for (int c = 0; c < tiles; ++c) {
-      const uint8_t* from = weights[c] + offset + step * 64;
-      const Ints stored = loadUnits(from);
+      const Ints stored = loadUnits(weights[c] + offset + step * 64);
       const Ints w{_mm256_xor_si256(stored.lo, top), _mm256_xor_si256(stored.hi, top)};
       const Ints size{_mm256_abs_epi8(w.lo), _mm256_abs_epi8(w.hi)};
 #pragma GCC unroll 8
@@ -77,36 +86,45 @@ MILLRACE_INLINE void addInt8Products(Ints (&acc)[rows][tiles], const uint8_t* co
         const __m256i a = broadcast4(x + r * stride + step * 4);
         acc[r][c].lo = addPairs(acc[r][c].lo, _mm256_maddubs_epi16(size.lo, _mm256_sign_epi8(a, w.lo)));
         acc[r][c].hi = addPairs(acc[r][c].hi, _mm256_maddubs_epi16(size.hi, _mm256_sign_epi8(a, w.hi)));
+        settle(acc[r][c]);
       }
     }
   }
 }
 
-/** At most 4 steps: 8 sums of two products, each below 15 * 127 * 2, stay in 16 bits. */
-template <int steps, int rows, int tiles>
+/** Codes 0..15 of four columns of a tile: those of `half` of step `step`. */
+template <Storage storage>
+MILLRACE_INLINE Ints int4Codes(const uint8_t* from, int step, int half) {
+  if constexpr (storage == Storage::Unpacked) return loadUnits(from + step * 128 + half * 64);
+  const __m256i nibble = _mm256_set1_epi8(15);
+  Ints both = loadUnits(from + step * 64);
+  if (half == 1) both = {_mm256_srli_epi16(both.lo, 4), _mm256_srli_epi16(both.hi, 4)};
+  return {_mm256_and_si256(both.lo, nibble), _mm256_and_si256(both.hi, nibble)};
+}
+
+/** At most 4 steps: 8 sums of two products, each at most 15 * 127 * 2 = 3,810, stay within 16 bits (30,480). */
+template <Storage storage, int steps, int rows, int tiles>
 MILLRACE_INLINE void addInt4Products(Ints (&acc)[rows][tiles], const uint8_t* const (&weights)[tiles],
                                      int64_t offset, const int8_t* x, int64_t stride, Ahead ahead) {
   static_assert(steps <= 4);
-  const __m256i nibble = _mm256_set1_epi8(15);
   Ints words[rows][tiles];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int step = 0; step < steps; ++step) {
     prefetchStep<Codes::Int4>(ahead, step);
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; ++half) {
 #pragma GCC unroll 4
-    for (int c = 0; c < tiles; ++c) {
-      const uint8_t* from = weights[c] + offset + step * 64;
-      const Ints both = loadUnits(from);
-      const Ints even{_mm256_and_si256(both.lo, nibble), _mm256_and_si256(both.hi, nibble)};
-      const Ints odd{_mm256_and_si256(_mm256_srli_epi16(both.lo, 4), nibble),
-                     _mm256_and_si256(_mm256_srli_epi16(both.hi, 4), nibble)};
+      for (int c = 0; c < tiles; ++c) {
+        const Ints w = int4Codes<storage>(weights[c] + offset, step, half);
 #pragma GCC unroll 8
-      for (int r = 0; r < rows; ++r) {
-        const __m256i a = broadcast4(x + r * stride + step * 8);
-        const __m256i b = broadcast4(x + r * stride + step * 8 + 4);
-        const __m256i lo = _mm256_add_epi16(_mm256_maddubs_epi16(even.lo, a), _mm256_maddubs_epi16(odd.lo, b));
-        const __m256i hi = _mm256_add_epi16(_mm256_maddubs_epi16(even.hi, a), _mm256_maddubs_epi16(odd.hi, b));
-        words[r][c].lo = step == 0 ? lo : _mm256_add_epi16(words[r][c].lo, lo);
-        words[r][c].hi = step == 0 ? hi : _mm256_add_epi16(words[r][c].hi, hi);
+        for (int r = 0; r < rows; ++r) {
+          const __m256i a = broadcast4(x + r * stride + step * 8 + half * 4);
+          const Ints product{_mm256_maddubs_epi16(w.lo, a), _mm256_maddubs_epi16(w.hi, a)};
+          Ints& sum = words[r][c];
+          sum.lo = step + half == 0 ? product.lo : _mm256_add_epi16(sum.lo, product.lo);
+          sum.hi = step + half == 0 ? product.hi : _mm256_add_epi16(sum.hi, product.hi);
+          settle(sum);
+        }
       }
     }
   }
@@ -122,13 +140,17 @@ MILLRACE_INLINE void addInt4Products(Ints (&acc)[rows][tiles], const uint8_t* co
 
 /**
  * acc[r][c] += sum over 8 * steps columns of weight code (tile c) times activation code (row r).
- * `weights[c] + offset` is where the columns start in the packed tile and `ahead` what to prefetch meanwhile.
+ * `weights[c] + offset` is where the columns start in the tile and `ahead` what to prefetch meanwhile.
  */
-template <Codes codes, int steps, int rows, int tiles>
+template <Codes codes, Storage storage, int steps, int rows, int tiles>
 MILLRACE_INLINE void addProducts(Ints (&acc)[rows][tiles], const uint8_t* const (&weights)[tiles], int64_t offset,
                                  const int8_t* x, int64_t stride, Ahead ahead) {
-  if constexpr (codes == Codes::Int8) addInt8Products<steps>(acc, weights, offset, x, stride, ahead);
-  else addInt4Products<steps>(acc, weights, offset, x, stride, ahead);
+  if constexpr (codes == Codes::Int4) {
+    addInt4Products<storage, steps>(acc, weights, offset, x, stride, ahead);
+  } else {
+    static_assert(storage == Storage::Packed);
+    addInt8Products<steps>(acc, weights, offset, x, stride, ahead);
+  }
 }
 
 }  // namespace millrace::MILLRACE_ISA

@@ -29,8 +29,14 @@ MILLRACE_INLINE int32_t storeCodes(int8_t* to, V16 a) {
   return _mm512_reduce_add_epi32(codes);
 }
 
-/** What has been added to an int8 weight code where `addProducts` reads it. */
-constexpr int32_t int8Bias = 128;
+/** An int8 weight code is used as it is stored, 2 to this power too high. */
+constexpr int int8BiasShift = 7;
+
+/** a - (b << shift) */
+template <int shift>
+MILLRACE_INLINE Ints subShifted(Ints a, int32_t b) {
+  return {_mm512_sub_epi32(a.v, _mm512_slli_epi32(_mm512_set1_epi32(b), shift))};
+}
 
 MILLRACE_INLINE __m512i broadcast4(const int8_t* from) {
   int32_t bytes;
@@ -42,9 +48,10 @@ MILLRACE_INLINE __m512i broadcast4(const int8_t* from) {
  * acc[r][c] += sum over 8 * steps columns of weight code (tile c) times activation code (row r).
  * `weights[c] + offset` is where the columns start in the packed tile and `ahead` what to prefetch meanwhile.
  */
-template <Codes codes, int steps, int rows, int tiles>
+template <Codes codes, Storage storage, int steps, int rows, int tiles>
 MILLRACE_INLINE void addProducts(Ints (&acc)[rows][tiles], const uint8_t* const (&weights)[tiles], int64_t offset,
                                  const int8_t* x, int64_t stride, Ahead ahead) {
+  static_assert(storage == Storage::Packed);
   constexpr int stepBytes = codes == Codes::Int8 ? 128 : 64;
   // One row and tile alone would wait for its own last product; a second accumulator halves the wait.
   constexpr bool twice = rows * tiles <= 2;

@@ -7,8 +7,9 @@ namespace millrace {
 
 const LinearKernels& linearKernelsAvx512() {
   static const LinearKernels table = {
-      .pack = packLinear,
+      .pack = MILLRACE_ISA::packFor,
       .run = MILLRACE_ISA::runLinear,
+      .takesForm = MILLRACE_ISA::takesForm,
       .unpackRow = unpackRow,
       .quantizeRow = MILLRACE_ISA::quantizeRow,
   };

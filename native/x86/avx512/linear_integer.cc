@@ -12,10 +12,11 @@ struct Sizes {
   static constexpr int smallTiles = 1;
   static constexpr int largeRows = 6;
   static constexpr int largeTiles = 2;
+  static constexpr Storage largeStorage = Storage::Packed;
 };
 
 }  // namespace
 
-const TileFamily& integerFamily(const PackedMatrix& w) { return chooseIntegerFamily<Sizes>(w); }
+const TileFamily& integerFamily(const PackedMatrix& w) { return chooseIntegerFamily<Sizes, Sizes>(w); }
 
 }  // namespace millrace::MILLRACE_ISA

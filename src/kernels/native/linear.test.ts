@@ -229,7 +229,7 @@ describe.skipIf(!status.available)("native linear [needs the native kernels]", (
         for (const numThreads of [1, 3]) {
           withOps(isa, numThreads, (ops) => {
             const multiply = prepare(ops, run);
-            for (const numRows of [0, 1, 3, 7, 17, maxRows]) {
+            for (const numRows of [0, 1, 3, 5, 7, 17, maxRows]) {
               const some = multiply(numRows);
               const same = bytesOf(some).equals(bytesOf(all.subarray(0, some.length)));
               expect(same, `N ${rows}, K ${cols}, ${numRows} rows, ${numThreads} threads`).toBe(true);
@@ -314,6 +314,68 @@ describe.skipIf(!status.available)("native linear [needs the native kernels]", (
       for (let i = 0; i < actual.length; i += 1) {
         const expected = (first![i]! / (1 + Math.exp(-first![i]!))) * second![i]!;
         expect(Math.abs(actual[i]! - expected)).toBeLessThanOrEqual(1e-6 * Math.abs(expected) + 1e-30);
+      }
+    }
+  });
+
+  it.each(status.isas)("%s: a result in another form is the converted f32 result", (isa) => {
+    const cols = 64;
+    for (const half of [32, 50, 96, 160]) {
+      for (const form of ["int8-block32", "int8-token"] as const) {
+        if (form === "int8-block32" && half % 32 !== 0) continue;
+        const shape = { bits: 4, group: 32, hasMinimums: true, scales: "f16" } as const;
+        const parts = [integerWeight(shape, half, cols), integerWeight(shape, half, cols)];
+        const next = integerWeight({ bits: 8, group: 0, hasMinimums: false, scales: "f32" }, 17, half);
+        const run = (numRows: number, isFused: boolean): Float32Array =>
+          withOps(isa, 2, (ops) => {
+            const input = floatWeight(maxRows, cols, inputOf(cols));
+            const table = ops.packLinear([input], { name: "x", inputForm: "f32" });
+            const gateUp = ops.packLinear(parts, { name: "w", inputForm: "int8-block32", layout: "paired" });
+            const down = ops.packLinear([next], { name: "d", inputForm: form });
+            ops.beginStep(batchOf(numRows));
+            const x = ops.convert(ops.embed(table), "int8-block32");
+            const y = isFused
+              ? ops.linear(x, gateUp, { activation: "silu-mul", as: form })
+              : ops.convert(ops.linear(x, gateUp, { activation: "silu-mul" }), form);
+            const out = new Float32Array(numRows * 17);
+            ops.read(ops.linear(y, down), out);
+            ops.endStep();
+            return out;
+          });
+        for (const numRows of [1, 5, 17]) {
+          const label = `${half} columns as ${form}, ${numRows} rows`;
+          expect(bytesOf(run(numRows, true)).equals(bytesOf(run(numRows, false))), label).toBe(true);
+        }
+      }
+    }
+  });
+
+  it.each(status.isas)("%s: the largest codes of one sign do not overflow a sum", (isa) => {
+    const [rows, cols] = [17, 128];
+    for (const bits of [4, 8] as const) {
+      // 8 bits: 0x80 is -128 and 0x7f is 127; 4 bits: 0x00 is 0 or -8 and 0xff is 15 or 7.
+      for (const byte of bits === 8 ? [0x80, 0x7f] : [0x00, 0xff]) {
+        for (const hasMinimums of [false, true]) {
+          for (const form of ["int8-token", "int8-block32"] as const) {
+            const shape = { bits, group: 32, hasMinimums, scales: "f16" } as const;
+            const weight = {
+              ...integerWeight(shape, rows, cols),
+              codes: new Uint8Array((rows * cols * bits) / 8).fill(byte),
+            };
+            const input = new Float32Array(maxRows * cols).map((_, i) => (i < cols ? 1 : -1));
+            const run = { weight: weight as Weight, form, input };
+            const label = `int${bits} ${byte}, ${form}, minimums ${hasMinimums}`;
+            for (const numRows of [2, 8]) {
+              const actual = withOps(isa, 1, (ops) => multiplyRows(ops, run, numRows));
+              const expected = withOps("reference", 1, (ops) => multiplyRows(ops, run, numRows));
+              actual.forEach((y, i) => {
+                expect(Math.abs(y - expected[i]!), label).toBeLessThanOrEqual(
+                  1e-5 * Math.abs(expected[i]!) + 1e-4,
+                );
+              });
+            }
+          }
+        }
       }
     }
   });

@@ -4,6 +4,7 @@ import type { NativeAddon, NativeContext } from "../addon.ts";
 import type {
   AttentionOptions,
   AttentionShape,
+  GatedActivation,
   KvCache,
   KvCacheShape,
   KvHost,
@@ -184,17 +185,25 @@ class NativeOps implements Ops {
 
   linear(x: Tensor, weight: LinearWeight, epilogue: LinearEpilogue = {}): Tensor {
     this.#checkOwned(weight, weight.name);
-    const { bias, delta, residual, activation } = epilogue;
+    const { bias, delta, residual, activation, as = "f32" } = epilogue;
     const isPaired = weight.layout === "paired";
     invariant(x.form === weight.inputForm, `${weight.name} takes ${weight.inputForm}, not ${x.form}`);
     invariant(x.cols === weight.cols, `${weight.name} takes ${weight.cols} columns, not ${x.cols}`);
     invariant((activation !== undefined) === isPaired, "a gated activation goes with paired weights");
     invariant(residual === undefined || !isPaired, "a residual goes without activation");
+    invariant(residual === undefined || as === "f32", "a residual is f32");
     if (delta !== undefined) return this.#linearWithDelta(x, weight, epilogue, delta);
-    const gate = activation === undefined ? 0 : gateNumbers[activation];
-    const id = this.#addon.linear(this.#context, x.id, weight.id, bias?.id ?? -1, residual?.id ?? -1, gate);
+    const id = this.#addon.linear(
+      this.#context,
+      x.id,
+      weight.id,
+      bias?.id ?? -1,
+      residual?.id ?? -1,
+      activation === undefined ? 0 : gateNumbers[activation],
+      formNumbers[as],
+    );
     if (residual !== undefined) return residual;
-    return { id, rows: x.rows, cols: isPaired ? weight.rows / 2 : weight.rows, form: "f32" };
+    return { id, rows: x.rows, cols: isPaired ? weight.rows / 2 : weight.rows, form: as };
   }
 
   #linearWithDelta(
@@ -203,19 +212,25 @@ class NativeOps implements Ops {
     epilogue: LinearEpilogue,
     delta: NonNullable<LinearEpilogue["delta"]>,
   ): Tensor {
-    const plain = this.#addon.linear(this.#context, x.id, weight.id, epilogue.bias?.id ?? -1, -1, 0);
+    const { bias, residual, activation, as = "f32" } = epilogue;
+    const biasId = bias?.id ?? -1;
+    const plain = this.#addon.linear(this.#context, x.id, weight.id, biasId, -1, 0, formNumbers.f32);
     const out: Tensor = { id: plain, rows: x.rows, cols: weight.rows, form: "f32" };
-    const inner = this.linear(x, delta.a);
-    const shift = this.linear(this.convert(inner, delta.b.inputForm), delta.b);
+    const inner = this.linear(x, delta.a, { as: delta.b.inputForm });
+    const shift = this.linear(inner, delta.b);
     invariant(shift.cols === out.cols, "a low-rank delta has the shape of its linear");
     this.#addon.addScaled(this.#context, out.id, shift.id, delta.scale);
-    if (epilogue.residual !== undefined) {
-      this.addInto(epilogue.residual, out);
-      return epilogue.residual;
+    if (residual !== undefined) {
+      this.addInto(residual, out);
+      return residual;
     }
-    if (epilogue.activation === undefined) return out;
-    const id = this.#addon.gate(this.#context, out.id, gateNumbers[epilogue.activation]);
-    return { id, rows: out.rows, cols: out.cols / 2, form: "f32" };
+    const result = activation === undefined ? out : this.#gate(out, activation);
+    return as === "f32" ? result : this.convert(result, as);
+  }
+
+  #gate(x: Tensor, activation: GatedActivation): Tensor {
+    const id = this.#addon.gate(this.#context, x.id, gateNumbers[activation]);
+    return { id, rows: x.rows, cols: x.cols / 2, form: "f32" };
   }
 
   convert(x: Tensor, as: TensorForm): Tensor {

@@ -2,6 +2,7 @@ import { invariant } from "../../base/invariant.ts";
 import type { Weight } from "../../base/weights.ts";
 import type {
   AttentionOptions,
+  GatedActivation,
   KvCache,
   KvCacheShape,
   KvHost,
@@ -158,12 +159,13 @@ class ReferenceOps implements Ops {
   }
 
   linear(x: Tensor, weight: LinearWeight, epilogue: LinearEpilogue = {}): Tensor {
-    const { bias, delta, residual, activation } = epilogue;
+    const { bias, delta, residual, activation, as = "f32" } = epilogue;
     invariant(
       (activation !== undefined) === (weight.layout === "paired"),
       "a gated activation goes with paired weights",
     );
     invariant(residual === undefined || activation === undefined, "a residual goes without activation");
+    invariant(residual === undefined || as === "f32", "a residual is f32");
     const out = this.#product(x, weight);
     if (bias !== undefined) addBias(out, (bias as ReferenceVector).values);
     if (delta !== undefined) this.#addDelta(x, delta, out);
@@ -171,10 +173,14 @@ class ReferenceOps implements Ops {
       this.addInto(residual, out);
       return residual;
     }
-    if (activation === undefined) return out;
-    // First half of the columns is the gate: parts keep their order here, paired or not.
-    const gated = this.#arena.create(x.rows, out.cols / 2, "f32");
-    gateRows(out.values, gated.cols, activation, gated.values);
+    const result = activation === undefined ? out : this.#gate(out, activation);
+    return as === "f32" ? result : this.convert(result, as);
+  }
+
+  /** First half of the columns is the gate: parts keep their order here, paired or not. */
+  #gate(x: ReferenceTensor, activation: GatedActivation): ReferenceTensor {
+    const gated = this.#arena.create(x.rows, x.cols / 2, "f32");
+    gateRows(x.values, gated.cols, activation, gated.values);
     return gated;
   }
 

@@ -9,7 +9,6 @@ import type {
 } from "../../kernels/ops.ts";
 import type { LinearSpec, WeightLoader } from "../weight-loader.ts";
 import { OutputLinear, type ResidualOptions } from "./output-linear.ts";
-import { inForm } from "./tensor-forms.ts";
 
 /** The part of a decoder layer after attention. */
 export interface Mlp {
@@ -65,11 +64,12 @@ export class GatedMlp implements Mlp {
       parts: [{ module: name, rows: hiddenSize }],
     };
     this.#gateUp = loader.linear(gateUp);
+    this.#down = new OutputLinear(loader, downSpec, hasBias, config.residual);
     this.#gateUpEpilogue = {
       ...loader.bias(gateUp, hasBias),
       activation: findActivation(config.hiddenAct),
+      as: this.#down.inputForm,
     };
-    this.#down = new OutputLinear(loader, downSpec, hasBias, config.residual);
     this.#ops = loader.ops;
     this.inputForm = this.#gateUp.inputForm;
   }
@@ -84,8 +84,7 @@ export class GatedMlp implements Mlp {
   }
 
   #gated(x: Tensor): Tensor {
-    const gated = this.#ops.linear(x, this.#gateUp, this.#gateUpEpilogue);
-    return inForm(this.#ops, gated, this.#down.inputForm);
+    return this.#ops.linear(x, this.#gateUp, this.#gateUpEpilogue);
   }
 }
 

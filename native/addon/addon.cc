@@ -357,6 +357,14 @@ napi_value memory(const Args& args) {
                                 makeInteger(args.env(), static_cast<int64_t>(context.arenaBytes()))});
 }
 
+/** (context) → bytes read, int8, int4 and f32 operations per second */
+napi_value measureCeilings(const Args& args) {
+  const Ceilings found = contextOf(args).measureCeilings();
+  return makeArray(args.env(), {makeNumber(args.env(), found.readBytes), makeNumber(args.env(), found.int8Operations),
+                                makeNumber(args.env(), found.int4Operations),
+                                makeNumber(args.env(), found.f32Operations)});
+}
+
 /** () → names of the instruction sets that this processor and system offer, fastest first */
 napi_value listIsas(const Args& args) {
   std::vector<napi_value> names;
@@ -390,6 +398,7 @@ NAPI_MODULE_INIT() {
       method<gatherRows>("gatherRows"),       method<sample>("sample"),
       method<scoreTargets>("scoreTargets"),   method<read>("read"),
       method<releaseAfter>("releaseAfter"),   method<memory>("memory"),
+      method<measureCeilings>("measureCeilings"),
       method<listIsas>("listIsas"),           method<mapFile>("mapFile"),
       method<dropPages>("dropPages"),
   };

@@ -126,6 +126,12 @@ inline napi_value makeInteger(napi_env env, int64_t value) {
   return result;
 }
 
+inline napi_value makeNumber(napi_env env, double value) {
+  napi_value result = nullptr;
+  Args::require(napi_create_double(env, value, &result));
+  return result;
+}
+
 inline napi_value makeFlag(napi_env env, bool value) {
   napi_value result = nullptr;
   Args::require(napi_get_boolean(env, value, &result));

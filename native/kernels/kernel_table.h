@@ -156,6 +156,14 @@ struct KernelTable {
   int64_t (*countAhead)(const float* x, int64_t count, float value, int64_t index);
   /** The n highest, by falling value, ties to the lowest index; n <= count. */
   void (*topN)(const float* x, int64_t count, int64_t n, int32_t* ids, float* values);
+
+  // Ceilings of the machine.
+  /** Reads memory and nothing else. */
+  void (*readAll)(const uint8_t* from, int64_t bytes);
+  /** Multiply and add in registers; each returns how many operations that were. */
+  int64_t (*multiplyInt8)(int64_t loops);
+  int64_t (*multiplyInt4)(int64_t loops);
+  int64_t (*multiplyF32)(int64_t loops);
 };
 
 const KernelTable& kernelsAvx2();

@@ -29,6 +29,10 @@ KernelTable makeTable(const LinearKernels& linear) {
       .collectAtLeast = collectAtLeast,
       .countAhead = countAhead,
       .topN = topN,
+      .readAll = readAll,
+      .multiplyInt8 = multiplyInt8,
+      .multiplyInt4 = multiplyInt4,
+      .multiplyF32 = multiplyF32,
   };
 }
 

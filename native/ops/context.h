@@ -157,6 +157,14 @@ struct ScoreColumns {
   float* topLogprobs;
 };
 
+/** What the threads of a context can do at most, per second. */
+struct Ceilings {
+  double readBytes;
+  double int8Operations;
+  double int4Operations;
+  double f32Operations;
+};
+
 class Context {
  public:
   Context(const KernelTable& kernels, int numThreads);
@@ -211,6 +219,8 @@ class Context {
   size_t kvBytes() const { return totalBytes(caches_); }
   size_t kvHostBytes() const { return totalBytes(hosts_); }
   size_t arenaBytes() const { return arena_.sizeBytes(); }
+  /** Takes about half a second and up to a gibibyte; outside a step. */
+  Ceilings measureCeilings();
   /** Frees weights, caches and arena; only destruction is allowed after. */
   void close();
 

@@ -173,6 +173,9 @@ export interface NativeAddon {
   read(context: NativeContext, x: number, into: Float32Array): void;
   releaseAfter(context: NativeContext, x: number): void;
   memory(context: NativeContext): [weights: number, kvCache: number, kvHost: number, arena: number];
+  measureCeilings(
+    context: NativeContext,
+  ): [readBytes: number, int8Operations: number, int4Operations: number, f32Operations: number];
   /** The mapping, or the number of the system's error; 0 for an empty or special file. */
   mapFile(path: string): ArrayBuffer | number;
   /** Of a buffer from `mapFile` only: what was written to it is lost. */

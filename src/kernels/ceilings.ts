@@ -1,0 +1,36 @@
+import { MillraceError } from "../base/errors.ts";
+import { loadAddon } from "./addon.ts";
+
+/** What this machine can do at most with a number of threads, each per second, measured. */
+export interface Ceilings {
+  /** Bytes read from memory that is in no cache. */
+  readonly readBytes: number;
+  /** Multiplications and additions of int8 codes, summed in 32 bits, from registers. */
+  readonly int8Operations: number;
+  /** The same where one side has 4 bits, so that sums may stay narrow for a while. */
+  readonly int4Operations: number;
+  /** Multiplications and additions in f32, from registers. */
+  readonly f32Operations: number;
+}
+
+/**
+ * Measures the ceilings with the loops of one instruction set: half a second, up to a gibibyte of memory.
+ *
+ * @throws native_unavailable without the native kernels
+ */
+export function measureCeilings(isa: string, numThreads: number): Ceilings {
+  const { addon, reason } = loadAddon();
+  if (addon === undefined) {
+    throw new MillraceError(
+      "native_unavailable",
+      `The machine's ceilings are measured by the native kernels, but ${reason}. Run \`npx millrace doctor --build\`.`,
+    );
+  }
+  const context = addon.createContext(isa, numThreads);
+  try {
+    const [readBytes, int8Operations, int4Operations, f32Operations] = addon.measureCeilings(context);
+    return { readBytes, int8Operations, int4Operations, f32Operations };
+  } finally {
+    addon.close(context);
+  }
+}

@@ -29,6 +29,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   simulate: async () => (await import("./commands/simulate.ts")).simulateCommand(),
   inspect: async () => (await import("./commands/inspect.ts")).inspectCommand(),
   logits: async () => (await import("./commands/logits.ts")).logitsCommand(),
+  profile: async () => (await import("./commands/profile.ts")).profileCommand(),
   doctor: async () => (await import("./commands/doctor.ts")).doctorCommand(),
 };
 

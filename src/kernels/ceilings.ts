@@ -34,3 +34,16 @@ export function measureCeilings(isa: string, numThreads: number): Ceilings {
     addon.close(context);
   }
 }
+
+/** The least seconds for what an operation has to read and to multiply: the longer of the two (Williams et al. 2009). */
+export function secondsAtCeilings(
+  work: { readonly bytes: number; readonly operations: number; readonly unit: "int8" | "int4" | "f32" },
+  ceilings: Ceilings,
+): number {
+  const perSecond = {
+    int8: ceilings.int8Operations,
+    int4: ceilings.int4Operations,
+    f32: ceilings.f32Operations,
+  }[work.unit];
+  return Math.max(work.bytes / ceilings.readBytes, work.operations / perSecond);
+}

@@ -1,0 +1,121 @@
+import { Command } from "commander";
+import { z } from "zod";
+import { type Component, field } from "../../config/component.ts";
+import { precisionSettings } from "../../config/engine-settings.ts";
+import { integer, integerList } from "../../config/value-schemas.ts";
+import { profileSteps, type StepProfile, type StepShape } from "../../engine/profile/profile-step.ts";
+import { type Ceilings, measureCeilings } from "../../kernels/ceilings.ts";
+import { createOps } from "../../kernels/create-ops.ts";
+import { loadModel } from "../../model/load-model.ts";
+import { openModel } from "../model-source.ts";
+import { addSettings, readSettings } from "../settings.ts";
+import { printLine, printNote } from "../terminal.ts";
+
+const own = {
+  decode: field(
+    "--decode <list>",
+    integerList.prefault("1,8,32"),
+    "sequences of the decode steps, one token each",
+  ),
+  prefill: field("--prefill <list>", integerList.prefault("128,512"), "tokens of the prefill steps"),
+  context: field("--context <tokens>", integer(1).default(256), "context of each sequence of a decode step"),
+  repeats: field("--repeats <n>", integer(1, 1000).default(5), "steps of each shape; the fastest counts"),
+  json: field("--json", z.boolean().default(false), "print JSON"),
+} satisfies Component;
+
+const summary = "say where the time of a step goes, beside what this machine allows";
+
+const description = `${summary}
+
+Example:
+  millrace profile ./model --decode 1,32 --prefill 512
+
+Measures the machine first: bytes read from memory, and products of int8, int4 and f32 from registers, each per second.
+The roofline of an operation is the longer of its bytes and its operations at those ceilings; weights, and K and V, are
+read once. Needs the native kernels.`;
+
+export function profileCommand(): Command {
+  const command = new Command("profile")
+    .summary(summary)
+    .description(description)
+    .argument("<model>", "a model folder or a GGUF file");
+  addSettings(command, own);
+  addSettings(command, precisionSettings, "Precision and kernels:");
+  return command.action(runProfile);
+}
+
+function runProfile(modelPath: string, _options: unknown, command: Command): void {
+  const { decode, prefill, context, repeats, json } = readSettings(command, own);
+  const settings = readSettings(command, precisionSettings);
+  const { ops, notes } = createOps({
+    numThreads: settings.threads,
+    backend: "native",
+    ...(settings.isa === "auto" ? {} : { isa: settings.isa }),
+  });
+  const checkpoint = openModel(modelPath);
+  try {
+    for (const note of notes) printNote(note);
+    const ceilings = measureCeilings(ops.isa, ops.numThreads);
+    const shapes = [...decode.map((rows) => decodeShape(rows, context)), ...prefill.map(prefillShape)];
+    const maxModelLen = Math.max(context, ...prefill);
+    const steps = profileSteps({
+      ops,
+      ceilings,
+      shapes,
+      numRepeats: repeats,
+      load: (profiled) => {
+        const loaded = loadModel(profiled, checkpoint, { ...settings, maxModelLen });
+        for (const note of loaded.notes) printNote(note);
+        return { model: loaded.model, kvDtype: loaded.activations === "f32" ? "f32" : "f16" };
+      },
+    });
+    const { isa, numThreads } = ops;
+    const record = { kind: "profile", version: 1, isa, numThreads, ceilings, steps };
+    if (json) printLine(JSON.stringify(record, null, 2));
+    else printProfile(ceilings, steps);
+  } finally {
+    checkpoint.close();
+    ops.close();
+  }
+}
+
+function decodeShape(numSequences: number, contextLength: number): StepShape {
+  return { label: `decode, ${numSequences} rows`, numSequences, numTokens: 1, contextLength };
+}
+
+function prefillShape(numTokens: number): StepShape {
+  return { label: `prefill, ${numTokens} tokens`, numSequences: 1, numTokens, contextLength: numTokens };
+}
+
+function printProfile(ceilings: Ceilings, steps: readonly StepProfile[]): void {
+  const giga = (value: number): string => (value / 1e9).toFixed(0);
+  printLine(
+    `At most: ${(ceilings.readBytes / 1e9).toFixed(1)} GB/s read, ${giga(ceilings.int8Operations)} GOP/s int8, ` +
+      `${giga(ceilings.int4Operations)} GOP/s int4, ${giga(ceilings.f32Operations)} GFLOP/s f32`,
+  );
+  for (const step of steps) {
+    const { label, seconds, rooflineSeconds, numOperations } = step;
+    printLine("");
+    printLine(
+      `${label}, context ${step.contextLength}: ${ms(seconds)} ms, ${share(rooflineSeconds, seconds)} % of the roofline ` +
+        `(${ms(rooflineSeconds)} ms), ${numOperations} operations`,
+    );
+    printLine(
+      `${"".padEnd(20)}${["count", "ms", "% of step", "GB/s", "GOP/s", "% of roofline"].map((h) => h.padStart(14)).join("")}`,
+    );
+    for (const kind of step.kinds) {
+      const cells = [
+        kind.count === 0 ? "" : String(kind.count),
+        ms(kind.seconds),
+        share(kind.seconds, seconds),
+        kind.bytes === 0 ? "" : (kind.bytes / kind.seconds / 1e9).toFixed(1),
+        kind.operations === 0 ? "" : giga(kind.operations / kind.seconds),
+        kind.rooflineSeconds === 0 ? "" : share(kind.rooflineSeconds, kind.seconds),
+      ];
+      printLine(`${kind.kind.padEnd(20)}${cells.map((cell) => cell.padStart(14)).join("")}`);
+    }
+  }
+}
+
+const ms = (seconds: number): string => (seconds * 1000).toFixed(3);
+const share = (part: number, whole: number): string => ((100 * part) / whole).toFixed(0);

@@ -1,6 +1,7 @@
 import { invariant } from "../../base/invariant.ts";
 import type { Weight } from "../../base/weights.ts";
 import type { NativeAddon, NativeContext } from "../addon.ts";
+import { checkAttention } from "../check-attention.ts";
 import type {
   AttentionOptions,
   AttentionShape,
@@ -27,6 +28,7 @@ import type {
   VectorWeight,
 } from "../ops.ts";
 import { formNumbers, gateNumbers, kvDtypeNumbers, toNativePart } from "./native-numbers.ts";
+import { sampleRows } from "./native-sampling.ts";
 
 /** Makes the backend in C++. `isa` is one of `addon.listIsas()`; `numThreads` counts the calling thread. */
 export function createNativeOps(
@@ -322,33 +324,7 @@ class NativeOps implements Ops {
 
   sample(logits: Tensor, batch: SamplingBatch, out: SamplingOutput): void {
     invariant(batch.numRows <= logits.rows, "each sampled row has logits");
-    this.#addon.sample(
-      this.#context,
-      logits.id,
-      batch.numRows,
-      batch.temperature,
-      batch.topK,
-      batch.topP,
-      batch.minP,
-      batch.seeds,
-      batch.counters,
-      batch.biasStarts,
-      batch.biasIds,
-      batch.biasValues,
-      batch.penalties,
-      batch.historyRanges,
-      batch.historyIds,
-      batch.historyCounts,
-      batch.maskRows,
-      batch.allowed,
-      batch.numLogprobs,
-      out.tokenIds,
-      out.logprobs,
-      out.ranks,
-      out.maxLogprobs,
-      out.topIds,
-      out.topLogprobs,
-    );
+    sampleRows(this.#addon, this.#context, { logits, batch, out });
   }
 
   scoreTargets(hidden: Tensor, head: LinearWeight, targets: Int32Array, out: ScoreOutput, softCap = 0): void {
@@ -402,11 +378,6 @@ class NativeOps implements Ops {
   #checkAttention(qkv: Tensor, cache: KvCache, shape: AttentionShape): void {
     this.#checkOwned(cache, "a KV cache");
     invariant(this.#isInStep, "attention runs outside beginStep and endStep");
-    invariant(
-      shape.headDim === cache.headDim && shape.numKvHeads === cache.numKvHeads,
-      "attention and its KV cache differ in heads",
-    );
-    invariant(shape.numHeads % shape.numKvHeads === 0, "query heads are no multiple of KV heads");
-    invariant(qkv.cols === (shape.numHeads + 2 * shape.numKvHeads) * shape.headDim, "qkv has q, k and v");
+    checkAttention(qkv, cache, shape);
   }
 }

@@ -8,6 +8,7 @@ export interface GenerationDefaults {
   readonly topP?: number;
   readonly topK?: number;
   readonly minP?: number;
+  readonly repetitionPenalty?: number;
 }
 
 /** One model as the server offers it. */

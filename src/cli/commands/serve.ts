@@ -98,12 +98,6 @@ async function runServe(modelPath: string, _options: unknown, command: Command):
       `The model's own sampling defaults apply: ${JSON.stringify(generationDefaults)} (--generation-config none turns them off)`,
     );
   }
-  const repetition = source.generationConfig?.["repetition_penalty"];
-  if (repetition !== undefined && repetition !== 1) {
-    logger.warn(
-      `generation_config.json asks for repetition_penalty ${JSON.stringify(repetition)}; this version has no penalties and leaves it out`,
-    );
-  }
   const id = settings.servedModelName ?? modelNameOf(modelPath);
   server.setReady([{ id, client, tokenizer, created: Math.floor(Date.now() / 1000), generationDefaults }]);
   logger.info(`Ready: ${id}`);
@@ -148,18 +142,21 @@ function logStart(logger: Logger, client: EngineClient): void {
 function generationDefaultsOf(source: TokenizerSource): GenerationDefaults {
   const config = source.generationConfig ?? {};
   // Without do_sample the file asks for greedy decoding in transformers, but servers sample: only its values are taken.
-  const number = (key: string): number | undefined => {
+  const entries = Object.entries(generationFields).flatMap(([key, name]): [string, number][] => {
     const value = config[key];
-    return typeof value === "number" && Number.isFinite(value) ? value : undefined;
-  };
-  const [temperature, topP, topK, minP] = ["temperature", "top_p", "top_k", "min_p"].map(number);
-  return {
-    ...(temperature === undefined ? {} : { temperature }),
-    ...(topP === undefined ? {} : { topP }),
-    ...(topK === undefined ? {} : { topK }),
-    ...(minP === undefined ? {} : { minP }),
-  };
+    return typeof value === "number" && Number.isFinite(value) ? [[name, value]] : [];
+  });
+  return Object.fromEntries(entries);
 }
+
+/** Fields of generation_config.json that servers read. */
+const generationFields: Readonly<Record<string, keyof GenerationDefaults>> = {
+  temperature: "temperature",
+  top_p: "topP",
+  top_k: "topK",
+  min_p: "minP",
+  repetition_penalty: "repetitionPenalty",
+};
 
 /** Resolves when the server is closed after a signal: open requests are finished first, a second signal ends them. */
 function untilStopped(

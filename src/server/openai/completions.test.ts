@@ -229,7 +229,7 @@ describe("fields", () => {
     ["max_tokens", { max_tokens: 0 }],
     ["max_tokens", { max_tokens: 1.5 }],
     ["logprobs", { logprobs: 21 }],
-    ["stop", { stop: ["a", "b", "c", "d", "e"] }],
+    ["stop", { stop: Array.from({ length: 65 }, (_, i) => `s${i}`) }],
     ["stop[0]", { stop: [""] }],
     ["stop_token_ids[1]", { stop_token_ids: [1, 512] }],
     ["stop_token_ids[0]", { stop_token_ids: ["a"] }],

@@ -5,7 +5,8 @@ import { demand } from "./field-errors.ts";
 import type { SamplingBody } from "./schemas.ts";
 import { checkTokenIds, readTokenRules } from "./token-rules.ts";
 
-const maxStopStrings = 4;
+/** OpenAI takes 4; evaluation clients send more. */
+const maxStopStrings = 64;
 
 /** What a request asks of each of its sequences. */
 export interface SequencePlan {

@@ -23,6 +23,20 @@ describe("constraints and scores", () => {
     });
   });
 
+  test("takes the repetition penalty of the model's own config where the request names none", async () => {
+    const fake = createServedFake(replying("x"), { generationDefaults: { repetitionPenalty: 1.1 } });
+    await complete(fake, { prompt: "p" });
+    await complete(fake, { prompt: "p", repetition_penalty: 1 });
+    expect(fake.client.requests.map(({ sampling }) => sampling.repetitionPenalty)).toEqual([1.1, 1]);
+  });
+
+  test("takes the many stop texts of evaluation clients, within reason", async () => {
+    const fake = createServedFake(replying("x"));
+    const stops = Array.from({ length: 65 }, (_, i) => `stop ${i}`);
+    expect((await post(fake, { prompt: "p", stop: stops.slice(1) })).status).toBe(200);
+    expect((await post(fake, { prompt: "p", stop: stops })).status).toBe(400);
+  });
+
   test("gives each choice the log-probabilities of its prompt, null first", async () => {
     const fake = createServedFake(replying("xy"));
     const answer = await complete(fake, {

@@ -16,7 +16,10 @@ type TokenRules = Pick<
 /** Ranges and defaults are vLLM's. Errors: `invalid_request` naming the field. */
 export function readTokenRules(body: SamplingBody, model: ServedModel): TokenRules {
   return {
-    repetitionPenalty: body.repetition_penalty ?? defaultSampling.repetitionPenalty,
+    repetitionPenalty:
+      body.repetition_penalty ??
+      model.generationDefaults.repetitionPenalty ??
+      defaultSampling.repetitionPenalty,
     frequencyPenalty: body.frequency_penalty ?? defaultSampling.frequencyPenalty,
     presencePenalty: body.presence_penalty ?? defaultSampling.presencePenalty,
     allowedTokenIds: readAllowed(body.allowed_token_ids, model),

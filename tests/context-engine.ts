@@ -25,6 +25,8 @@ export interface Setup {
   readonly maxDrafts?: number;
   /** Longest context of the draft model; default the model's. */
   readonly maxDraftLen?: number;
+  /** Computes what the prefix cache knows anew and compares. */
+  readonly isPrefixChecking?: boolean;
 }
 
 export interface Bench {
@@ -35,21 +37,31 @@ export interface Bench {
 
 /** An engine over the context model, in process. */
 export function startContextEngine(setup: Setup = {}): Bench {
-  const { numBlocks = 64, maxNumSeqs = 8, maxNumBatchedTokens = 64 } = setup;
-  const context = createContextModel({ vocabSize, numBlocks, blockSize: 4 });
+  const context = createContextModel({ vocabSize, numBlocks: setup.numBlocks ?? 64, blockSize: 4 });
+  const engine = engineOver(context, setup, setup.speculation === "draft" ? context.draft : null);
+  return { client: createInProcessClient(engine), engine, context };
+}
+
+/** An engine over a model and its backend that the test can reach. */
+export function engineOver(
+  { ops, model, cache }: Pick<EngineParts, "ops" | "model" | "cache">,
+  setup: Omit<Setup, "numBlocks">,
+  draft: ContextModel["draft"] | null = null,
+): Engine {
+  const { maxNumSeqs = 8, maxNumBatchedTokens = 64 } = setup;
   const info: EngineInfo = {
     architecture: "ContextModel",
     embeddingSize: null,
-    vocabSize,
+    vocabSize: model.vocabSize,
     maxModelLen,
     maxPositions: 128,
     maxNumSeqs,
     maxNumBatchedTokens,
     maxNumQueuedRequests: setup.admission?.maxNumQueuedRequests ?? 1000,
     maxNumQueuedTokens: setup.admission?.maxNumQueuedTokens ?? 0,
-    numTotalBlocks: numBlocks,
-    blockSize: 4,
-    kvDtype: "f32",
+    numTotalBlocks: cache.numBlocks,
+    blockSize: cache.blockSize,
+    kvDtype: cache.dtype,
     backend: "fake",
     isa: "scalar",
     numThreads: 1,
@@ -60,10 +72,10 @@ export function startContextEngine(setup: Setup = {}): Bench {
     loadTimesMs: {},
     notes: [],
   };
-  const engine = new Engine({
-    ops: context.ops,
-    model: context.model,
-    cache: context.cache,
+  return new Engine({
+    ops,
+    model,
+    cache,
     info,
     host: null,
     longPrefillTokenThreshold: setup.longPrefillTokenThreshold ?? 0,
@@ -80,17 +92,16 @@ export function startContextEngine(setup: Setup = {}): Bench {
     },
     victims: setup.victims ?? "lifo",
     isPrefixCaching: setup.isPrefixCaching ?? true,
-    isPrefixChecking: false,
-    speculation: speculationOf(setup, context),
+    isPrefixChecking: setup.isPrefixChecking ?? false,
+    speculation: speculationOf(setup, draft),
     seed: 7,
   });
-  return { client: createInProcessClient(engine), engine, context };
 }
 
-function speculationOf(setup: Setup, context: ContextModel): EngineParts["speculation"] {
+function speculationOf(setup: Setup, model: ContextModel["draft"] | null): EngineParts["speculation"] {
   const { speculation, isGuessingAlways = true, maxDrafts = 3, maxDraftLen = maxModelLen } = setup;
   if (speculation === undefined) return null;
-  const draft = speculation === "draft" ? { ...context.draft, maxModelLen: maxDraftLen } : null;
+  const draft = model === null ? null : { ...model, maxModelLen: maxDraftLen };
   return { numTokens: maxDrafts, isAdaptive: !isGuessingAlways, draft };
 }
 

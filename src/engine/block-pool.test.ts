@@ -40,7 +40,7 @@ test("keeps a block until its last holder lets go, and takes it back out of the 
 
 test("behaves as a list and a count per block under any sequence of operations", () => {
   const operation = fc.record({
-    kind: fc.constantFrom("take", "retain", "release"),
+    kind: fc.constantFrom("take", "retain", "release", "touch"),
     pick: fc.nat(1000),
     mayBeHit: fc.boolean(),
   });
@@ -62,6 +62,9 @@ test("behaves as a list and a count per block under any sequence of operations",
             pool.retain(block);
             free = free.filter((other) => other !== block);
             counts[block]! += 1;
+          } else if (kind === "touch") {
+            pool.touch(block);
+            if (counts[block] === 0) free = [...free.filter((other) => other !== block), block];
           } else if (counts[block]! > 0) {
             pool.release(block, mayBeHit);
             counts[block]! -= 1;
@@ -73,6 +76,6 @@ test("behaves as a list and a count per block under any sequence of operations",
         }
       },
     ),
-    { numRuns: 300 },
+    { numRuns: 1000 },
   );
 });

@@ -74,6 +74,13 @@ export class BlockPool {
     invariant(isLinked, `the neighbours of block ${block} do not link back`);
   }
 
+  /** A block's content was just used: if it is free, it is reused last. */
+  touch(block: number): void {
+    if (this.#refCounts[block]! > 0) return;
+    this.#unlink(block);
+    this.#linkAfter(this.#previous[this.numBlocks]!, block);
+  }
+
   /** Walks the whole free list and checks the invariant; linear in the number of blocks. */
   check(): void {
     let numLinked = 0;

@@ -70,5 +70,5 @@ function kvSettingsOf({ ops, cache, host, isPrefixCaching, isPrefixChecking }: E
   const { numBlocks, blockSize } = cache;
   const settings = { numBlocks, blockSize, numHostBlocks: host?.numBlocks ?? 0, isSharing: isPrefixCaching };
   if (!isPrefixChecking) return settings;
-  return { ...settings, compare: (blockA, blockB) => ops.equalKv(cache, blockA, blockB, blockSize) };
+  return { ...settings, compare: (blockA, blockB, count) => ops.equalKv(cache, blockA, blockB, count) };
 }

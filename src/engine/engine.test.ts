@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { answerContent } from "../../tests/answer-content.ts";
 import {
   eos,
@@ -13,6 +13,8 @@ import { contextLogits, logSoftmax } from "../../tests/context-model.ts";
 import type { MillraceError } from "../base/errors.ts";
 import type { EngineClient, EngineOutput } from "../protocol/engine-client.ts";
 import { defaultSampling, type SamplingParams } from "../protocol/sampling-params.ts";
+import type { Engine } from "./engine.ts";
+import { IntegrityCheck } from "./integrity-check.ts";
 
 test("draws what the model says, alone and in a batch, under every chunk size", async () => {
   const expected = prompts.map((prompt) => greedy(prompt, 10));
@@ -264,6 +266,26 @@ test("after 200 mixed requests with a third aborted everything has come back", a
   expect((await client.stats()).numAborted).toBeGreaterThan(40);
 });
 
+test("checks its books whenever it falls idle, and takes nothing more when they do not agree", async () => {
+  const { client, engine } = startContextEngine();
+  const check = vi.spyOn(IntegrityCheck.prototype, "checkIdle");
+  onTestFinished(() => check.mockRestore());
+  for (let count = 1; count <= 3; count += 1) {
+    await Promise.all([generate(client, [1, 2]), generate(client, [3])]);
+    await ended(engine);
+    expect(check).toHaveBeenCalledTimes(count);
+  }
+  check.mockImplementationOnce(() => {
+    throw new Error("a block is missing");
+  });
+  expect((await generate(client, [1])).at(-1)!.finishReason).toBe("length");
+  await ended(engine);
+  await expect(generate(client, [1])).rejects.toMatchObject({
+    code: "engine_failed",
+    message: expect.stringContaining("a block is missing"),
+  });
+});
+
 test("closing aborts what is open and refuses what comes later", async () => {
   const { client, engine } = startContextEngine();
   const open = generate(client, [1, 2], { maxTokens: 60 });
@@ -276,6 +298,10 @@ test("closing aborts what is open and refuses what comes later", async () => {
   await expect(generate(client, [1])).rejects.toMatchObject({ code: "engine_closed" });
   engine.checkInvariants();
 });
+
+async function ended(engine: Engine): Promise<void> {
+  while (engine.counters.get("isBusy") === 1) await new Promise((resolve) => setImmediate(resolve));
+}
 
 async function idle(client: EngineClient): Promise<void> {
   while ((await client.stats()).numRunning > 0) await new Promise((resolve) => setImmediate(resolve));

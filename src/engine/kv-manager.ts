@@ -170,6 +170,16 @@ export class KvManager {
     this.prefixes.check();
     this.#host.check();
     for (const row of this.#holders) invariant(this.#table.numBlocks[row]! > 0, `row ${row} holds nothing`);
+    const numHolders = new Int32Array(this.#pool.numBlocks);
+    for (let row = 0; row < this.#table.capacity; row += 1) {
+      const blocks = this.#table.blockTable(row);
+      for (let index = 0; index < this.#table.numBlocks[row]!; index += 1) numHolders[blocks[index]!]! += 1;
+    }
+    for (const [block, count] of numHolders.entries())
+      invariant(
+        this.#pool.refCount(block) === count,
+        `block ${block} has ${count} holders, ${this.#pool.refCount(block)} counted`,
+      );
   }
 
   /**
@@ -219,6 +229,7 @@ export class KvManager {
     for (let index = held; index < end; index += 1) this.#pool.retain(blocks[index]!);
     table.numBlocks[row] = end;
     const source = mayHit ? prefixes.findPartial(row, end, limit) : -1;
+    if (source !== -1) this.#pool.touch(source);
     this.#takeFresh(row, needed - end);
     if (mayHit) {
       table.numComputed[row] = end * blockSize;

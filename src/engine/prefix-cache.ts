@@ -1,6 +1,7 @@
 import type { EngineCounters } from "./engine-stats.ts";
 import { PrefixChains } from "./prefix-chains.ts";
 import type { PrefixExtras, PrefixIndex } from "./prefix-index.ts";
+import { type BlockComparison, PrefixSelfCheck } from "./prefix-self-check.ts";
 import type { SequenceTable } from "./sequence-table.ts";
 
 /** Why a request's prefix hit ended where it did. */
@@ -19,8 +20,8 @@ export interface PrefixCacheParts {
   readonly counters: EngineCounters;
   /** False: no request uses what another computed. */
   readonly isSharing: boolean;
-  /** Computes hits anew and compares; says whether two blocks hold the same bytes. */
-  readonly compare?: (blockA: number, blockB: number) => boolean;
+  /** Given: what a request could use is computed anew and compared. */
+  readonly compare?: BlockComparison;
 }
 
 /**
@@ -38,6 +39,7 @@ export class PrefixCache {
   readonly #table: SequenceTable;
   readonly #index: PrefixIndex;
   readonly #chains: PrefixChains;
+  readonly #selfCheck: PrefixSelfCheck | null;
   /** Full blocks of a row that are known. */
   readonly #numPublished: Int32Array;
 
@@ -50,6 +52,10 @@ export class PrefixCache {
     this.#table = table;
     this.#index = index;
     this.#chains = new PrefixChains(table, index);
+    const chains = this.#chains;
+    const { counters } = parts;
+    this.#selfCheck =
+      compare === undefined ? null : new PrefixSelfCheck({ table, index, chains, counters, compare });
     this.#numPublished = new Int32Array(table.capacity);
   }
 
@@ -151,6 +157,7 @@ export class PrefixCache {
     if (count === 0) return;
     const block = this.#table.blockTable(row)[index]!;
     if (this.#index.numTokens(block) >= count) return;
+    this.#selfCheck?.check(row, index, count);
     const ids = this.#table.tokenIds(row);
     this.#index.addPartial(block, this.#chains.keyOf(row, index - 1), ids, index * blockSize, count);
   }
@@ -179,14 +186,11 @@ export class PrefixCache {
 
   #publishFull(row: number, index: number): void {
     const table = this.#table;
-    const { compare, counters } = this.#parts;
     const key = this.#chains.keyOf(row, index);
     const block = table.blockTable(row)[index]!;
     this.#chains.settle(row, key);
+    this.#selfCheck?.check(row, index, table.blockSize);
     const parent = this.#chains.keyOf(row, index - 1);
-    const isNew = this.#index.addFull(block, parent, key, table.tokenIds(row), index * table.blockSize);
-    if (isNew || compare === undefined) return;
-    const known = this.#index.blockOf(key);
-    if (known !== block && !compare(known, block)) counters.add("numPrefixMismatches", 1);
+    this.#index.addFull(block, parent, key, table.tokenIds(row), index * table.blockSize);
   }
 }

@@ -92,14 +92,13 @@ export class PrefixIndex {
     return this.#numChildren.has(parent);
   }
 
-  /** Enters a full block. False when another block holds the same content already: this one stays out. */
-  addFull(block: number, parent: string, key: string, ids: Int32Array, start: number): boolean {
-    if (this.#blocks.has(key)) return false;
+  /** Enters a full block, unless another block holds the same content already. */
+  addFull(block: number, parent: string, key: string, ids: Int32Array, start: number): void {
+    if (this.#blocks.has(key)) return;
     this.remove(block);
     this.#blocks.set(key, block);
     this.#keys[block] = key;
     this.#enter(block, parent, ids, start, this.#blockSize);
-    return true;
   }
 
   /** Enters, or extends, a block of which only the first `count` tokens may be hit. */
@@ -129,11 +128,6 @@ export class PrefixIndex {
     this.#numTokens[block] = 0;
     this.#keys[block] = null;
     this.#parents[block] = null;
-  }
-
-  /** The block under a key whatever its tokens, for the check of a block that was computed twice. */
-  blockOf(key: string): number {
-    return this.#blocks.get(key) ?? -1;
   }
 
   /** Each key, list and prefix is that of an indexed block: there are never more of them. */

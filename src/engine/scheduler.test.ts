@@ -8,6 +8,11 @@ const blockSize = 4;
 /** Random histories of each property. */
 const numRuns = 2000;
 
+const recomputing = { token: 0, block: 1 };
+const swapping = { token: 1, block: 0 };
+/** Swapping pays never, always, and where the tail holds more than a few tokens. */
+const costs = [recomputing, swapping, { token: 1, block: 2.5 }] as const;
+
 const prompts = fc.oneof(
   // Few texts with long common beginnings: what prefix caching is for.
   fc
@@ -24,6 +29,8 @@ const arrivals: fc.Arbitrary<Arrival> = fc
     abortStep: fc.option(fc.nat(60), { freq: 3 }),
     isScore: fc.nat(5),
     cacheSalt: fc.constantFrom(undefined, undefined, "blue"),
+    priority: fc.nat(2),
+    tenant: fc.constantFrom("gold", "tin"),
   })
   .map(({ isScore, cacheSalt, ...rest }) => ({
     ...rest,
@@ -41,9 +48,12 @@ const worlds: fc.Arbitrary<World> = fc
     spareBlocks: fc.nat(12),
     numHostBlocks: fc.constantFrom(0, 2, 30),
     isSharing: fc.boolean(),
-    victims: fc.constantFrom("lifo" as const, "fifo" as const, "size" as const),
-    prefersSwap: fc.boolean(),
+    policy: fc.constantFrom("fcfs" as const, "priority" as const, "fair" as const),
+    victims: fc.constantFrom("lifo" as const, "fifo" as const, "priority" as const, "size" as const),
+    costs: fc.constantFrom(...costs),
     numDrafts: fc.constantFrom(0, 0, 1, 3),
+    resetSteps: fc.array(fc.nat(60), { maxLength: 1 }),
+    isChecking: fc.nat(5).map((pick) => pick === 0),
     arrivals: fc.array(arrivals, { minLength: 1, maxLength: 12 }),
   })
   .map(({ maxNumSeqs, spareTokens, longPrefillTokenThreshold, spareBlocks, ...rest }) => {
@@ -74,8 +84,9 @@ function world(short: Short[], numBlocks: number, limits: Partial<SchedulerLimit
     numBlocks,
     numHostBlocks: 0,
     isSharing: true,
+    policy: "fcfs",
     victims: "lifo",
-    prefersSwap: false,
+    costs: recomputing,
     numDrafts: 0,
     arrivals: short.map(({ step = 0, promptTokens = 4, maxTokens = 4 }, index) => ({
       step,
@@ -86,11 +97,37 @@ function world(short: Short[], numBlocks: number, limits: Partial<SchedulerLimit
   };
 }
 
+/** A large sequence and the small ones that come all the time. */
+const streams = fc
+  .record({
+    large: fc.record({
+      promptTokens: fc.integer({ min: 20, max: 60 }),
+      maxTokens: fc.integer({ min: 5, max: 20 }),
+    }),
+    small: fc.record({
+      promptTokens: fc.integer({ min: 1, max: 6 }),
+      maxTokens: fc.integer({ min: 3, max: 20 }),
+    }),
+    maxNumSeqs: fc.integer({ min: 2, max: 5 }),
+    longPrefillTokenThreshold: fc.constantFrom(0, 1, 3),
+    spareBlocks: fc.nat(12),
+    numHostBlocks: fc.constantFrom(0, 30),
+    isSharing: fc.boolean(),
+    policy: fc.constantFrom("fcfs" as const, "fair" as const),
+    victims: fc.constantFrom("lifo" as const, "fifo" as const, "priority" as const, "size" as const),
+    costs: fc.constantFrom(...costs),
+  })
+  .map(({ maxNumSeqs, longPrefillTokenThreshold, ...rest }) => ({
+    ...rest,
+    limits: { maxNumSeqs, maxNumBatchedTokens: maxNumSeqs + 10, longPrefillTokenThreshold },
+  }));
+
 describe("scheduler laws", () => {
   test("every history keeps the budget, ends every sequence, returns every block and draws what each draws alone", () => {
     fc.assert(
       fc.property(worlds, (history) => {
-        const { finished, outputs } = runWorld(history);
+        const { finished, outputs, counters } = runWorld(history);
+        expect(counters.get("numPrefixMismatches")).toBe(0);
         for (const [sequence, arrival] of history.arrivals.entries()) {
           if (arrival.abortStep !== null) continue;
           expect(finished.filter((other) => other === sequence)).toEqual([sequence]);
@@ -114,7 +151,7 @@ describe("scheduler laws", () => {
     fc.assert(
       fc.property(worlds, (history) => {
         const started: number[] = [];
-        for (const { planned } of runWorld({ ...history, isSharing: false }).steps) {
+        for (const { planned } of runWorld({ ...history, isSharing: false, policy: "fcfs" }).steps) {
           for (const { sequence } of planned) if (!started.includes(sequence)) started.push(sequence);
         }
         expect(started).toEqual([...started].sort((a, b) => a - b));
@@ -159,11 +196,77 @@ describe("scheduler laws", () => {
     );
   });
 
-  test("the oldest open sequence is never preempted and never idle", () => {
+  test("by priority: nobody starts while one of a lower number, or of the same and older, has not started", () => {
+    fc.assert(
+      fc.property(worlds, (history) => {
+        const rank = (sequence: number): number => history.arrivals[sequence]!.priority! * 1000 + sequence;
+        const started = new Set<number>();
+        for (const { planned, open } of runWorld({ ...history, isSharing: false, policy: "priority" })
+          .steps) {
+          const fresh = planned.map(({ sequence }) => sequence).filter((sequence) => !started.has(sequence));
+          for (const sequence of fresh) started.add(sequence);
+          const passedOver = open.filter((sequence) => !started.has(sequence));
+          for (const sequence of fresh)
+            for (const other of passedOver)
+              assert(rank(sequence) < rank(other), `${sequence} before ${other}`);
+        }
+      }),
+      { numRuns: numRuns / 2 },
+    );
+  });
+
+  test("each step serves the oldest open sequence, and computes nothing of it twice from then on", () => {
+    fc.assert(
+      fc.property(worlds, (history) => {
+        const { steps } = runWorld({ ...history, isSharing: false, policy: "fcfs", victims: "lifo" });
+        let oldest = -1;
+        let next = 0;
+        for (const { planned, open } of steps.filter((step) => step.open.length > 0)) {
+          const mine = planned.find(({ sequence }) => sequence === Math.min(...open));
+          assert(mine !== undefined, `sequence ${Math.min(...open)} is the oldest and idle`);
+          // Guesses that were wrong are computed again.
+          if (mine.sequence === oldest && history.numDrafts === 0) assert.equal(mine.first, next);
+          oldest = mine.sequence;
+          next = mine.first + mine.count;
+        }
+      }),
+      { numRuns: numRuns / 2 },
+    );
+  });
+
+  test("nobody starves: one that is large ends beside an endless stream of small ones, whoever gives way", () => {
+    fc.assert(
+      fc.property(streams, ({ large, small, ...rest }) => {
+        const stepsOf = ({ promptTokens, maxTokens }: Required<Omit<Short, "step">>): number =>
+          Math.ceil(promptTokens / (rest.limits.longPrefillTokenThreshold || Infinity)) + maxTokens;
+        const newcomers = Array.from({ length: 120 }, (_, step) => ({ ...small, step }));
+        const { arrivals } = world([large, ...newcomers], 0);
+        const tenants = ["large", "small"];
+        const numBlocks = Math.ceil((large.promptTokens + large.maxTokens) / blockSize) + rest.spareBlocks;
+        const { finished } = runWorld({
+          ...world([], numBlocks),
+          ...rest,
+          arrivals: arrivals.map((arrival, index) => ({ ...arrival, tenant: tenants[Math.min(index, 1)]! })),
+        });
+        // As many as end while it runs its steps, twice over for what it loses and waits.
+        const beside = Math.ceil((2 * stepsOf(large)) / stepsOf(small)) + 1;
+        expect(finished.indexOf(0)).toBeLessThanOrEqual(rest.limits.maxNumSeqs * beside);
+      }),
+      { numRuns: numRuns / 20 },
+    );
+  });
+
+  test("the sequence that starts first is never preempted and never idle, hits and all", () => {
     fc.assert(
       fc.property(worlds, (history) => {
         const quiet = history.arrivals.map((a) => ({ ...a, abortStep: null }));
-        const { steps, finished } = runWorld({ ...history, victims: "lifo", numDrafts: 0, arrivals: quiet });
+        const { steps, finished } = runWorld({
+          ...history,
+          policy: "fcfs",
+          victims: "lifo",
+          numDrafts: 0,
+          arrivals: quiet,
+        });
         const [oldest] = steps.flatMap((step) => step.planned.map((p) => p.sequence));
         let next = 0;
         for (const { planned } of steps) {
@@ -228,8 +331,8 @@ describe("scheduler", () => {
       { promptTokens: 8, maxTokens: 13 },
       { promptTokens: 8, maxTokens: 13 },
     ];
-    const swapping = { ...world(sequences, 7), numHostBlocks: 8, prefersSwap: true };
-    const { numComputedTokens, counters } = runWorld(swapping);
+    const history = { ...world(sequences, 7), numHostBlocks: 8, costs: swapping };
+    const { numComputedTokens, counters } = runWorld(history);
     expect(counters.get("numPreemptions")).toBeGreaterThan(0);
     expect(counters.get("numSwappedBlocks")).toBeGreaterThan(0);
     expect(numComputedTokens).toBe(2 * (8 + 12));

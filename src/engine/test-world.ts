@@ -24,6 +24,7 @@ export interface Arrival {
   /** A score has no output; it wants the model's rows from this position on. */
   readonly scoreStart?: number;
   readonly cacheSalt?: string;
+  readonly priority?: number;
   readonly tenant?: string;
 }
 
@@ -34,18 +35,26 @@ export interface World {
   readonly numHostBlocks: number;
   readonly isSharing: boolean;
   readonly victims: VictimPolicyName;
-  /** Which is cheaper when a sequence is preempted. */
-  readonly prefersSwap: boolean;
+  /** What it costs to compute a lost token again, and to swap a block, when a sequence is preempted. */
+  readonly costs: { readonly token: number; readonly block: number };
   /** Guesses after each decoded token. */
   readonly numDrafts: number;
   readonly arrivals: readonly Arrival[];
   /** Default: `fcfs`. */
   readonly policy?: SchedulingPolicyName;
+  /** Steps before which the prefix cache is told to forget everything. */
+  readonly resetSteps?: readonly number[];
+  /** Hits are computed anew and compared. */
+  readonly isChecking?: boolean;
+  /** Step before which the content of all free blocks is spoilt, as a fault would. */
+  readonly spoilStep?: number;
 }
 
 export interface PlannedStep {
   readonly planned: { readonly sequence: number; readonly first: number; readonly count: number }[];
   readonly numRunning: number;
+  /** Sequences that had arrived and not ended when the step was planned. */
+  readonly open: readonly number[];
 }
 
 export interface History {
@@ -101,6 +110,7 @@ class WorldRun {
   readonly #queue: WaitingQueue;
   readonly #cache: Uint32Array;
   readonly #host: Uint32Array;
+  readonly #priorities: Int32Array;
   readonly #rows = new Map<number, number>();
   readonly #arrived = new Set<number>();
   readonly #steps: PlannedStep[] = [];
@@ -115,19 +125,23 @@ class WorldRun {
     this.#table = table;
     this.#pool = new BlockPool(numBlocks);
     const costs: PreemptionCosts = {
-      recompute: () => (world.prefersSwap ? 1 : 0),
-      swap: () => (world.prefersSwap ? 0 : 1),
+      recompute: (numTokens) => numTokens * world.costs.token,
+      swap: (count) => count * world.costs.block,
     };
     const counters = this.#counters;
     const index = new PrefixIndex(numBlocks, blockSize);
-    const prefixes = new PrefixCache({ table, index, isSharing, counters });
+    const comparison = world.isChecking === true ? { compare: this.#areEqual.bind(this) } : {};
+    const prefixes = new PrefixCache({ table, index, isSharing, counters, ...comparison });
     const host = new HostTier(numHostBlocks, blockSize);
     this.#kv = new KvManager({ table, pool: this.#pool, prefixes, host, costs, counters });
-    const priorities = new Int32Array(table.capacity);
-    this.#tenants = new TenantTable(table.capacity, new Map());
-    const policy = createPolicy(world.policy ?? "fcfs", priorities, this.#tenants);
+    this.#priorities = new Int32Array(table.capacity);
+    this.#tenants = new TenantTable(table.capacity, new Map([["gold", 4]]));
+    const policy = createPolicy(world.policy ?? "fcfs", this.#priorities, this.#tenants);
     this.#queue = new WaitingQueue(policy, this.#tenants, table.numPromptTokens);
-    const victims = createVictimPolicy(world.victims, { priorities, numBlocks: table.numBlocks });
+    const victims = createVictimPolicy(world.victims, {
+      priorities: this.#priorities,
+      numBlocks: table.numBlocks,
+    });
     this.#scheduler = new Scheduler({ limits, table, kv: this.#kv, queue: this.#queue, victims, counters });
     this.#cache = new Uint32Array(numBlocks * blockSize);
     this.#host = new Uint32Array(numHostBlocks * blockSize);
@@ -136,6 +150,8 @@ class WorldRun {
   run(): History {
     for (let step = 0; this.#arrived.size < this.#world.arrivals.length || this.#rows.size > 0; step += 1) {
       assert(step < 20_000, "the history does not end");
+      if (this.#world.resetSteps?.includes(step) === true) this.#kv.reset();
+      if (this.#world.spoilStep === step) this.#spoil();
       this.#arrive(step);
       this.#step();
       this.#kv.check();
@@ -167,11 +183,25 @@ class WorldRun {
       this.#kv.admit(opened, cacheSalt === undefined ? {} : { cacheSalt });
       this.#tenants.open(opened, arrival.tenant ?? "");
       this.#rows.set(sequence, opened);
+      this.#priorities[opened] = arrival.priority ?? 0;
       this.#scheduler.add(opened);
     }
   }
 
+  #spoil(): void {
+    for (let slot = 0; slot < this.#cache.length; slot += 1)
+      if (this.#pool.refCount(Math.floor(slot / this.#world.blockSize)) === 0) this.#cache[slot]! ^= 1;
+  }
+
+  #areEqual(blockA: number, blockB: number, numTokens: number): boolean {
+    const { blockSize } = this.#world;
+    const content = (block: number): Uint32Array =>
+      this.#cache.subarray(block * blockSize, block * blockSize + numTokens);
+    return content(blockA).every((state, index) => state === content(blockB)[index]);
+  }
+
   #step(): void {
+    const open = [...this.#rows.keys()];
     const plan = this.#scheduler.schedule();
     this.#checkPlan(plan);
     const planned = Array.from({ length: plan.numSeqs }, (_, index) => {
@@ -182,7 +212,7 @@ class WorldRun {
         count: plan.numNewTokens[index]!,
       };
     });
-    this.#steps.push({ planned, numRunning: this.#scheduler.numRunning });
+    this.#steps.push({ planned, numRunning: this.#scheduler.numRunning, open });
     this.#move();
     const drawn = planned.map((part, index) => this.#compute(plan.rows[index]!, part.first, part.count));
     for (const [index, tokens] of drawn.entries()) this.#collect(plan.rows[index]!, tokens);

@@ -5,7 +5,7 @@ import type { Logger } from "../base/logger.ts";
 import { checkBind } from "./api-keys.ts";
 import { createServerApp } from "./app.ts";
 import { ServerContext, type ServerOptions } from "./server-context.ts";
-import { preemptionAdvice, statsLine } from "./stats-log.ts";
+import { mismatchWarning, preemptionAdvice, statsLine } from "./stats-log.ts";
 
 function createApp(options: ServerOptions = {}) {
   const fake = createServedFake(replying("abc"));
@@ -344,5 +344,15 @@ describe("metrics", () => {
     const recomputed = { ...swapped, numRecomputedTokens: 900 };
     expect(preemptionAdvice(0, before, recomputed)).toContain("--swap-space");
     expect(preemptionAdvice(0, recomputed, recomputed)).toBeNull();
+  });
+
+  test("blocks that the check of the prefix cache finds wrong bring a warning", async () => {
+    const before = await createServedFake().client.stats();
+    expect(mismatchWarning(0, before, before)).toBeNull();
+    const after = { ...before, numPrefixMismatches: 2 };
+    expect(mismatchWarning(0, before, after)).toContain(
+      "found 2 blocks that are not what was computed again",
+    );
+    expect(mismatchWarning(0, after, after)).toBeNull();
   });
 });

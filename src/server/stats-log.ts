@@ -64,6 +64,8 @@ export class StatsLog {
     this.#logger.info(statsLine(index, before, after, seconds));
     const preemption = preemptionAdvice(index, before, after);
     if (preemption !== null) this.#logger.warn(preemption);
+    const fault = mismatchWarning(index, before, after);
+    if (fault !== null) this.#logger.warn(fault);
     const guesses = speculationLine(before, after, seconds);
     if (guesses !== null) this.#logger.info(`${engineName(index)}: ${guesses}`);
     const advice = speculationAdvice(before, after);
@@ -104,6 +106,17 @@ export function preemptionAdvice(index: number, before: EngineStats, after: Engi
     `${numPreemptions} preemptions, ${since("numSwappedBlocks")} blocks swapped out, ` +
     `${numRecomputed} tokens to compute again. ` +
     `Raise --kv-cache-memory-bytes or lower --max-num-seqs${keep}.`
+  );
+}
+
+/** What the self-check of the prefix cache found since the last line; null when nothing, as it must be. */
+export function mismatchWarning(index: number, before: EngineStats, after: EngineStats): string | null {
+  const numMismatches = after.numPrefixMismatches - before.numPrefixMismatches;
+  if (numMismatches === 0) return null;
+  return (
+    `${engineName(index)}: the check of the prefix cache found ${numMismatches} blocks that are not ` +
+    "what was computed again. Answers under --check-prefix-cache do not use them; others may have. Restart with " +
+    "--enable-prefix-caching off and report this with the log."
   );
 }
 

@@ -1,4 +1,5 @@
 import type { EngineOptions } from "../../src/engine/engine-options.ts";
+import { nativeStatus } from "../../src/kernels/create-ops.ts";
 import { repositoryPath, testData } from "../test-data.ts";
 import type { Row } from "./covering-array.ts";
 import { lawContext } from "./law-requests.ts";
@@ -37,6 +38,10 @@ const dimensions = {
   memory: ["roomy", "swap", "recompute"],
   threads: [1, 2],
 } as const;
+
+/** Instruction sets that this machine can run; where there are no native kernels, the backend that there is. */
+const { available, isas: nativeIsas } = nativeStatus();
+export const isas: readonly string[] = available ? nativeIsas : ["auto"];
 
 const guesses = { speculation: ["off", "ngram", "draft"] } as const;
 const kvDtypes = ["f16", "f32", "bf16", "int8"] as const;

@@ -86,7 +86,7 @@ describe("requests that cannot be answered", () => {
     ],
     [
       "an unknown path",
-      "/v1/embeddings",
+      "/v1/images/generations",
       "{}",
       { status: 404, reason: "route_not_found", param: null, says: /POST \/v1\/completions.* Use one/ },
     ],

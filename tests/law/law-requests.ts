@@ -10,7 +10,9 @@ export interface LawRequest {
 }
 
 /** Longest prompt and output together; a multiple of the block size. */
-export const lawContext = 96;
+export const lawContext = 288;
+/** Attention merges partitions of 256 tokens: one request grows across that border. */
+const longPromptTokens = 225;
 const growingTokens = 56;
 /** Not a multiple of the block size, so that hits end inside a block. */
 const sharedTokens = 37;
@@ -48,13 +50,18 @@ function samplings(vocabSize: number): Partial<SamplingParams>[] {
 }
 
 /**
- * 24 requests. The first four grow from short prompts, so that a small block pool must preempt some, and draw
- * from one token, so that guesses are right whatever the weights and they keep pace; eight begin alike; twelve have
- * nothing in common.
+ * 24 requests. The first is long; the next four grow from short prompts, so that a small block pool must preempt
+ * some, and draw from one token, so that guesses are right whatever the weights and they keep pace; eight begin alike;
+ * eleven have nothing in common.
  */
 export function lawRequests(vocabSize: number, maxTokens: number): LawRequest[] {
   const random = createRandom(vocabSize);
   const shared = idsFrom(random, sharedTokens, vocabSize);
+  const long = {
+    promptTokenIds: idsFrom(random, longPromptTokens, vocabSize),
+    sampling: { temperature: 1, topP: 0.95, logprobs: 5, maxTokens: growingTokens },
+    group: 0,
+  };
   const growing = [
     { temperature: 0, allowedTokenIds: [20] },
     { temperature: 1, allowedTokenIds: [21], logprobs: 2 },
@@ -66,7 +73,7 @@ export function lawRequests(vocabSize: number, maxTokens: number): LawRequest[] 
     group: 0,
   }));
   const kinds = samplings(vocabSize);
-  const others = Array.from({ length: 20 }, (_, index) => {
+  const others = Array.from({ length: 19 }, (_, index) => {
     const isSharing = index % 5 < 2;
     const own = idsFrom(random, isSharing ? 1 + index : 3 + index * 4, vocabSize);
     return {
@@ -75,7 +82,7 @@ export function lawRequests(vocabSize: number, maxTokens: number): LawRequest[] 
       group: isSharing ? 1 : 2 + index,
     };
   });
-  return [...growing, ...others].map(({ promptTokenIds, sampling, group }, index) => ({
+  return [long, ...growing, ...others].map(({ promptTokenIds, sampling, group }, index) => ({
     promptTokenIds,
     group,
     sampling: {

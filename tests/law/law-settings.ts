@@ -46,23 +46,24 @@ export const isas: readonly string[] = available ? nativeIsas : ["auto"];
 const guesses = { speculation: ["off", "ngram", "draft"] } as const;
 const kvDtypes = ["f16", "f32", "bf16", "int8"] as const;
 
-/** Dimensions in the order of the full product: settings of one engine load stand together. */
 export type LawDimensions = typeof dimensions &
-  typeof guesses & { readonly kvDtype: readonly ("f16" | "f32" | "bf16" | "int8")[] };
+  typeof guesses & { readonly isa: readonly string[]; readonly kvDtype: typeof kvDtypes };
 export type LawSetting = Row<LawDimensions>;
+/** What is part of the answer: a request is compared with itself under the same. */
+export type LawArithmetic = Pick<LawSetting, "isa" | "kvDtype">;
 
 export function lawDimensions(model: LawModel): LawDimensions {
   const speculation = model.draftPath === null ? guesses.speculation.slice(0, 2) : guesses.speculation;
-  return { kvDtype: kvDtypes, speculation, ...dimensions } as unknown as LawDimensions;
+  return { isa: isas, kvDtype: kvDtypes, speculation, ...dimensions } as unknown as LawDimensions;
 }
 
 export const blockSize = 16;
 const maxDrafts = 3;
-/** Fewer blocks than the growing requests need that run together, and at least one longest context. */
-const scarceBlocks: Readonly<Record<number, number>> = { 2: 6, 8: 10, 64: 11 };
+/** Fewer blocks than what runs together comes to need, and at least one longest context. */
+const scarceBlocks: Readonly<Record<number, number>> = { 2: 19, 8: 24, 64: 26 };
 
 /** The plainest way to run a request: one at a time, nothing shared, nothing guessed, one thread. */
-export function plainOptions(model: LawModel, kvDtype: LawSetting["kvDtype"]): EngineOptions {
+export function plainOptions(model: LawModel, { isa, kvDtype }: LawArithmetic): EngineOptions {
   return {
     modelPath: model.path,
     dtype: "auto",
@@ -70,12 +71,12 @@ export function plainOptions(model: LawModel, kvDtype: LawSetting["kvDtype"]): E
     kvCacheDtype: kvDtype,
     maxModelLen: lawContext,
     maxNumSeqs: 1,
-    maxNumBatchedTokens: 256,
+    maxNumBatchedTokens: 512,
     longPrefillTokenThreshold: 0,
     kvCacheMemoryBytes: null,
     numThreads: 1,
     backend: "auto",
-    isa: "auto",
+    isa,
     seed: 1,
     maxNumQueuedRequests: 256,
     enablePrefixCaching: false,
@@ -85,9 +86,9 @@ export function plainOptions(model: LawModel, kvDtype: LawSetting["kvDtype"]): E
 }
 
 export function optionsFor(model: LawModel, setting: LawSetting): EngineOptions {
-  const { batch, chunk, prefix, memory, speculation, threads, kvDtype } = setting;
+  const { batch, chunk, prefix, memory, speculation, threads } = setting;
   return {
-    ...plainOptions(model, kvDtype),
+    ...plainOptions(model, setting),
     maxNumSeqs: batch,
     // The step's own budget cuts prompts too: that is how 64 are reached.
     maxNumBatchedTokens: chunk === 64 ? 64 : 2048,
@@ -110,9 +111,9 @@ export function optionsFor(model: LawModel, setting: LawSetting): EngineOptions 
 
 /** As words, for messages and test names. */
 export function describeSetting(setting: LawSetting): string {
-  const { batch, chunk, prefix, memory, speculation, threads, kvDtype } = setting;
+  const { batch, chunk, prefix, memory, speculation, threads, kvDtype, isa } = setting;
   return (
-    `batch ${batch}, chunks ${chunk === 0 ? "whole" : `of ${chunk}`}, prefix ${prefix}, memory ${memory}, ` +
+    `${isa}, batch ${batch}, chunks ${chunk === 0 ? "whole" : `of ${chunk}`}, prefix ${prefix}, memory ${memory}, ` +
     `guesses ${speculation}, ${threads} thread${threads === 1 ? "" : "s"}, KV ${kvDtype}`
   );
 }

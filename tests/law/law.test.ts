@@ -1,12 +1,13 @@
-import { beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { hasTestData, missingDataMark } from "../test-data.ts";
 import type { Answer } from "./answer.ts";
-import { coveringArray, fullProduct } from "./covering-array.ts";
+import { coveringArray, createRandom, fullProduct, shuffled } from "./covering-array.ts";
 import { expectHappened } from "./expect-happened.ts";
+import { codeFingerprint, LawJournal } from "./journal.ts";
 import {
   describeSetting,
+  type LawArithmetic,
   type LawModel,
-  type LawSetting,
   lawDimensions,
   pebble,
   smollm2,
@@ -16,36 +17,72 @@ import { answersAlone, differences, runSetting } from "./run-setting.ts";
 // The law: same request, same bytes, whatever the batch, the chunks, the cache, preemption, guesses and threads.
 // By default settings that hold every pair of values; `npm run law` runs every combination.
 
-const isFull = process.env["MILLRACE_LAW"] === "full";
 const seed = Number(process.env["MILLRACE_LAW_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
+const journal =
+  process.env["MILLRACE_LAW"] === "full"
+    ? new LawJournal(process.env["MILLRACE_LAW_JOURNAL"]!, codeFingerprint())
+    : null;
+const endMs = performance.now() + 60_000 * Number(process.env["MILLRACE_LAW_MINUTES"] ?? Infinity);
 
 /** For machines that do other work meanwhile: nothing here takes a tenth of it on a quiet one. */
-const timeLimitMs = 600_000;
+const timeLimits = { timeout: 600_000 };
+
+/** What each request gives alone, computed once for each arithmetic that is asked for. */
+class AnswersAlone {
+  readonly #model: LawModel;
+  readonly #answers = new Map<string, Promise<Answer[]>>();
+
+  constructor(model: LawModel) {
+    this.#model = model;
+  }
+
+  under({ isa, kvDtype }: LawArithmetic): Promise<Answer[]> {
+    const key = `${isa} ${kvDtype}`;
+    const answers = this.#answers.get(key) ?? answersAlone(this.#model, { isa, kvDtype });
+    this.#answers.set(key, answers);
+    return answers;
+  }
+}
 
 function lawOf(model: LawModel): void {
   const dimensions = lawDimensions(model);
-  const settings = isFull ? fullProduct(dimensions) : coveringArray(dimensions, seed);
-  const alone = new Map<LawSetting["kvDtype"], Answer[]>();
+  // In an order of its own, the same in every process, so that any part of the whole is a fair sample of it.
+  const all =
+    journal === null ? coveringArray(dimensions, seed) : shuffled(fullProduct(dimensions), createRandom(1));
+  const cases = all
+    .map((setting, index) => [describeSetting(setting), setting, index] as const)
+    .filter(([words]) => journal === null || !journal.has(model.name, words));
+  const alone = new AnswersAlone(model);
 
-  beforeAll(async () => {
-    process.stdout.write(`${model.name}: ${settings.length} settings, MILLRACE_LAW_SEED=${seed}\n`);
-    for (const kvDtype of dimensions.kvDtype) alone.set(kvDtype, await answersAlone(model, kvDtype));
-  }, timeLimitMs);
-
-  test("the KV dtypes give answers of their own, so that each is compared with itself", () => {
-    const texts = [...alone.values()].map((answers) => JSON.stringify(answers.map((a) => a.logprobs)));
-    expect(new Set(texts).size).toBe(dimensions.kvDtype.length);
+  beforeAll(() => {
+    process.stdout.write(`${model.name}: ${cases.length} settings, MILLRACE_LAW_SEED=${seed}\n`);
+  });
+  afterAll(() => {
+    if (journal !== null) process.stdout.write(`${journal.progress(model.name, all.length)}\n`);
   });
 
-  test.each(settings.map((setting, index) => [describeSetting(setting), setting, index] as const))(
-    "%s",
-    async (_, setting, index) => {
-      const run = await runSetting(model, setting, seed + index);
-      expect(differences(alone.get(setting.kvDtype)!, run.answers), `seed ${seed}`).toEqual([]);
-      expectHappened(model, setting, run);
+  test.each(dimensions.isa)(
+    "on %s the KV dtypes give answers of their own, so that each is compared with itself",
+    timeLimits,
+    async (isa) => {
+      const texts = new Set<string>();
+      for (const kvDtype of dimensions.kvDtype)
+        texts.add(JSON.stringify((await alone.under({ isa, kvDtype })).map(({ logprobs }) => logprobs)));
+      expect(texts.size).toBe(dimensions.kvDtype.length);
     },
-    timeLimitMs,
   );
+
+  test.for(cases)("%s", timeLimits, async ([words, setting, offset], { skip }) => {
+    const beginMs = performance.now();
+    skip(beginMs > endMs, "the time is up");
+    const run = await runSetting(model, setting, seed + offset);
+    expect(differences(await alone.under(setting), run.answers), `seed ${seed}`).toEqual([]);
+    expectHappened(model, setting, run);
+    if (journal === null) return;
+    const seconds = (performance.now() - beginMs) / 1000;
+    journal.add({ model: model.name, setting: words, seed: seed + offset, seconds });
+    if (journal.numAdded % 50 === 0) process.stdout.write(`${journal.progress(model.name, all.length)}\n`);
+  });
 }
 
 describe("same request, same bytes: pebble", () => lawOf(pebble));

@@ -1,6 +1,31 @@
-// `npm run law`: every combination of settings on both models, instead of an array that holds every pair. Takes hours;
-// arguments go to vitest, such as `-t "pebble.*KV int8"` for a part.
-import { runTool } from "../../scripts/run-step.mjs";
+// `npm run law`: every combination of settings on both models, instead of an array that holds every pair. Takes hours,
+// in pieces if need be: what has passed stands in a journal and is not run again, as long as the code is the same.
+//
+//   npm run law -- --minutes 20            starts no setting after 20 minutes
+//   npm run law -- --journal FILE          default build/law-journal.jsonl
+//   npm run law -- -t "pebble.*KV int8"    other arguments go to vitest
+import path from "node:path";
+import { parseArgs } from "node:util";
+import { root, runTool } from "../../scripts/run-step.mjs";
 
+const { values, tokens } = parseArgs({
+  options: { minutes: { type: "string" }, journal: { type: "string" } },
+  strict: false,
+  tokens: true,
+});
+const minutes = values.minutes === undefined ? Number.POSITIVE_INFINITY : Number(values.minutes);
+if (!(minutes > 0)) {
+  process.stderr.write(`--minutes is "${values.minutes}"; give a number above 0.\n`);
+  process.exit(2);
+}
+const own = new Set();
+for (const { kind, name, index, inlineValue } of tokens) {
+  if (kind !== "option" || (name !== "minutes" && name !== "journal")) continue;
+  own.add(index);
+  if (!inlineValue) own.add(index + 1);
+}
+const rest = process.argv.slice(2).filter((_, index) => !own.has(index));
 process.env.MILLRACE_LAW = "full";
-process.exit(runTool("vitest", ["run", "tests/law/law.test.ts", ...process.argv.slice(2)]));
+process.env.MILLRACE_LAW_MINUTES = String(minutes);
+process.env.MILLRACE_LAW_JOURNAL = values.journal ?? path.join(root, "build", "law-journal.jsonl");
+process.exit(runTool("vitest", ["run", "--reporter=dot", "tests/law/law.test.ts", ...rest]));

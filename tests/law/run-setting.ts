@@ -5,7 +5,13 @@ import type { EngineClient, EngineStats } from "../../src/protocol/engine-client
 import { type Answer, answer, firstDifference } from "./answer.ts";
 import { createRandom, shuffled } from "./covering-array.ts";
 import { drawStranger, type LawRequest, lawRequests } from "./law-requests.ts";
-import { type LawModel, type LawSetting, optionsFor, plainOptions } from "./law-settings.ts";
+import {
+  type LawArithmetic,
+  type LawModel,
+  type LawSetting,
+  optionsFor,
+  plainOptions,
+} from "./law-settings.ts";
 
 /** What a run of all requests under one setting gave. */
 export interface SettingRun {
@@ -14,13 +20,46 @@ export interface SettingRun {
   readonly stats: EngineStats;
   readonly numThreads: number;
   readonly kvDtype: string;
+  readonly isa: string;
   readonly blockSize: number;
+  /** Most sequences that ran at a time. */
   readonly maxRunning: number;
+  /** Most that waited in the host tier, whenever a request had an output. */
+  readonly maxSwapped: number;
+}
+
+/** Steps of which the engine tells who took part are looked at before newer ones take their place. */
+const stepsPerLook = 100;
+
+/** Looks at an engine whenever a request has an output. */
+class RunWatch {
+  readonly #engine: Engine;
+  #lastLook = 0;
+  maxRunning = 0;
+  maxSwapped = 0;
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  look(): void {
+    const { counters } = this.#engine;
+    this.maxRunning = Math.max(this.maxRunning, counters.get("numRunning"));
+    this.maxSwapped = Math.max(this.maxSwapped, counters.get("numSwapped"));
+    if (counters.get("numSteps") >= this.#lastLook + stepsPerLook) this.lookAtSteps();
+  }
+
+  /** When there is an output, the counter of who runs is without those that the step has ended. */
+  lookAtSteps(): void {
+    this.#lastLook = this.#engine.counters.get("numSteps");
+    const steps = this.#engine.recentSteps();
+    this.maxRunning = Math.max(this.maxRunning, ...steps.map(({ active }) => active.length));
+  }
 }
 
 /** Each request alone: what every other run must give. */
-export async function answersAlone(model: LawModel, kvDtype: LawSetting["kvDtype"]): Promise<Answer[]> {
-  return withEngine(await loadEngine(plainOptions(model, kvDtype)), async (client) => {
+export async function answersAlone(model: LawModel, arithmetic: LawArithmetic): Promise<Answer[]> {
+  return withEngine(await loadEngine(plainOptions(model, arithmetic)), async (client) => {
     const answers: Answer[] = [];
     for (const [index, request] of lawRequests(client.info.vocabSize, model.maxTokens).entries())
       answers.push(await answer(client, `r${index}`, request));
@@ -35,20 +74,19 @@ export async function runSetting(model: LawModel, setting: LawSetting, seed: num
     const requests = lawRequests(client.info.vocabSize, model.maxTokens);
     await warm(client, requests, setting.prefix);
     const before = await client.stats();
-    let maxRunning = 0;
-    const watch = (): void => {
-      maxRunning = Math.max(maxRunning, engine.counters.get("numRunning"));
-    };
+    const watched = new RunWatch(engine);
     const answers = await runTogether({
       client,
       requests,
       seed,
-      numStrangers: Math.max(8, setting.batch),
-      watch,
+      numStrangers: 8 + setting.batch,
+      watch: () => watched.look(),
     });
+    watched.lookAtSteps();
+    const { maxRunning, maxSwapped } = watched;
     const stats = difference(await client.stats(), before);
-    const { numThreads, kvDtype, blockSize } = client.info;
-    return { answers, stats, numThreads, kvDtype, blockSize, maxRunning };
+    const { numThreads, kvDtype, isa, blockSize } = client.info;
+    return { answers, stats, numThreads, kvDtype, isa, blockSize, maxRunning, maxSwapped };
   });
 }
 
@@ -114,13 +152,14 @@ async function runTogether({ client, requests, seed, numStrangers, watch }: Crow
   const strangers = Array.from({ length: numStrangers }, (_, index) =>
     drawStranger(random, client.info.vocabSize, index),
   );
-  const perArrival = Math.ceil(numStrangers / order.length);
+  const numAtOnce = requests.filter(({ group }) => group === 0).length;
   for (const [place, index] of order.entries()) {
     const sent = answer(client, `r${index}`, requests[index]!, watch);
     open.push(sent.then((given) => void (answers[index] = given)));
-    // The growing requests come first and at once, so that they run together however few run at a time.
-    if (place < 4) continue;
-    for (const stranger of strangers.splice(0, perArrival)) open.push(visit(client, stranger, open.length));
+    // The long and the growing requests come first and at once, so that they run together however few run at a time.
+    // Others come one by one, and the last half with all strangers that are left: more than a batch holds.
+    if (place < numAtOnce || place >= order.length / 2) continue;
+    for (const stranger of strangers.splice(0, 1)) open.push(visit(client, stranger, open.length));
     for (let turns = Math.floor(random() * 3); turns > 0; turns -= 1) await nextTurn();
   }
   for (const stranger of strangers) open.push(visit(client, stranger, open.length));
@@ -128,7 +167,7 @@ async function runTogether({ client, requests, seed, numStrangers, watch }: Crow
   return answers;
 }
 
-/** The growing requests first, then the groups in a random order. */
+/** The long and the growing requests first, then the groups in a random order. */
 function arrivalOrder(requests: readonly LawRequest[], random: () => number): number[] {
   const groups = shuffled([...new Set(requests.map(({ group }) => group))], random);
   const ranked = [0, ...groups.filter((group) => group !== 0)];

@@ -15,6 +15,8 @@ export interface AdaptiveDepthsParts {
 
 /** Guesses must be worth so much more than they cost. */
 const margin = 1.1;
+/** What a draft model needs to catch up is paid at once, for a gain that is only expected: that must be so much more. */
+const catchUpMargin = 2;
 /** After so many steps with guesses comes one without, to measure again what that takes. */
 const stepsBetweenPlain = 64;
 
@@ -87,7 +89,7 @@ export class AdaptiveDepths implements DepthPolicy {
       const depth = this.#acceptance.depth(row, guessMs / this.#savedMs, depths[index]!);
       const gainMs = this.#acceptance.expectedRight(row, depth) * this.#savedMs - depth * guessMs;
       const numSteps = this.#room(row) / (1 + depth);
-      depths[index] = gainMs * numSteps < proposer.catchUpMs(row) ? 0 : depth;
+      depths[index] = gainMs * numSteps < catchUpMargin * proposer.catchUpMs(row) ? 0 : depth;
     }
   }
 

@@ -166,7 +166,7 @@ describe("adaptive depths", () => {
     );
   });
 
-  // Near break-even noise can mislead: of 12,000 made worlds one lost 7 per cent, the others less than five.
+  // Near break-even noise can mislead: of about 8,000 made worlds one lost 7 per cent, the others less than five.
   test("lose more than five per cent in no more than one world of a hundred, however often guesses are right", () => {
     const made = fc.sample(fc.tuple(worlds, fc.double({ min: 0, max: 1, noNaN: true })), 200);
     const speedUps = made.map(([some, rate]) => steadySpeedUp(some, rate)).toSorted((a, b) => a - b);

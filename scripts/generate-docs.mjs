@@ -1,6 +1,8 @@
-// Writes docs/reference/ from the catalogue and the command definitions; --check only compares.
+// Writes docs/reference/ from the catalogue and the command definitions, and docs/performance.md from the record beside
+// it; --check only compares.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import { performancePage } from "../tests/perf/performance-page.mjs";
 import { root } from "./run-step.mjs";
 
 const check = process.argv.includes("--check");
@@ -56,6 +58,10 @@ const pages = {
   "docs/reference/errors.md": errorsPage(),
   "docs/reference/commands.md": await commandsPage(),
 };
+const performanceRecord = path.join(root, "docs/performance.json");
+if (existsSync(performanceRecord)) {
+  pages["docs/performance.md"] = performancePage(JSON.parse(readFileSync(performanceRecord, "utf8")));
+}
 let stale = 0;
 for (const [file, text] of Object.entries(pages)) {
   const target = path.join(root, file);

@@ -1,13 +1,9 @@
 // What drawing tokens costs, as GB/s of logits read, beside the machine's memory speed. Needs `npm run build` and
 // `npm run build:native`. Usage: node tests/perf/sampling.bench.mjs [--threads 1,2] [--isa avx2] [--rows 1,8,64]
-import { spawnSync } from "node:child_process";
-import { mkdirSync } from "node:fs";
-import path from "node:path";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { measureCeilings } from "../../dist/kernels/ceilings.js";
 import { createOps, nativeStatus } from "../../dist/kernels/create-ops.js";
 
-const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
 const { values: flags } = parseArgs({
   options: {
     threads: { type: "string" },
@@ -119,15 +115,6 @@ function timeSample(ops, logits, batch) {
   return best / 1000;
 }
 
-function memorySpeed(threads) {
-  const program = path.join(root, "build", "perf", "ceiling");
-  mkdirSync(path.dirname(program), { recursive: true });
-  const source = path.join(root, "tests", "perf", "ceiling.cc");
-  const built = spawnSync("g++", ["-std=c++20", "-O2", "-march=native", "-pthread", source, "-o", program]);
-  if (built.status !== 0) throw new Error(`ceiling.cc does not compile:\n${built.stderr}`);
-  return spawnSync(program, [String(threads)], { encoding: "utf8" }).stdout.split(" ")[0];
-}
-
 const status = nativeStatus();
 if (!status.available) throw new Error(`The native kernels are not available: ${status.reason}`);
 const isa = flags.isa ?? status.isas[0];
@@ -135,8 +122,9 @@ const threadCounts = (flags.threads ?? String(status.numThreads)).split(",").map
 const rowCounts = flags.rows.split(",").map(Number);
 const mostRows = Math.max(...rowCounts);
 for (const numThreads of threadCounts) {
+  const memory = (measureCeilings(isa, numThreads).readBytes / 1e9).toFixed(1);
   console.log(
-    `\n${isa}, ${numThreads} threads. Memory gives ${memorySpeed(numThreads)} GB/s. Cells: GB/s of logits, us a row.`,
+    `\n${isa}, ${numThreads} threads. Memory gives ${memory} GB/s. Cells: GB/s of logits, us a row.`,
   );
   for (const vocab of vocabularies) {
     console.log(

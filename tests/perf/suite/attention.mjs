@@ -1,10 +1,6 @@
-// Prints what attention costs on this machine, beside the vector units' own ceiling.
-// Build first (`npm run build && npm run build:native`), then: node tests/perf/kernels.mjs [isa] [threads]
-import { createOps } from "../../dist/kernels/create-ops.js";
-
-const [isa, threads] = [process.argv[2] || undefined, Number(process.argv[3] ?? 0)];
-const { ops, notes } = createOps({ backend: "native", numThreads: threads, ...(isa ? { isa } : {}) });
-console.log(notes.join("\n"));
+// Speed of attention, and of rotation with the cache write, beside what the machine can do at most.
+import { secondsAtCeilings } from "../../../dist/kernels/ceilings.js";
+import { createOps } from "../../../dist/kernels/create-ops.js";
 
 /** Best of several runs, in seconds. */
 function bestTime(run, repeats = 30) {
@@ -46,7 +42,7 @@ function makeBatch(sequences) {
   return { batch, numBlocks: sequences.length * stride };
 }
 
-/** Normally distributed with deviation 2.5, like the logits of a language model. */
+/** Normally distributed with deviation 2.5. */
 function makeValues(count) {
   let state = 1;
   const uniform = () => (state = (state * 48271) % 2147483647) / 2147483647;
@@ -56,7 +52,7 @@ function makeValues(count) {
   );
 }
 
-function tableOf(rows, cols) {
+function tableOf(ops, rows, cols) {
   const values = makeValues(rows * cols);
   const data = new Uint8Array(values.buffer);
   return ops.packLinear([{ kind: "dense", dtype: "f32", rows, cols, data }], {
@@ -65,50 +61,54 @@ function tableOf(rows, cols) {
   });
 }
 
-function benchAttention(label, shape, sequences, dtype) {
+function benchAttention(ops, { label, shape, sequences, dtype }, ceilings) {
   const { batch, numBlocks } = makeBatch(sequences);
   const cols = (shape.numHeads + 2 * shape.numKvHeads) * shape.headDim;
-  const table = tableOf(1, cols);
+  const table = tableOf(ops, 1, cols);
   const longest = Math.max(...sequences.map((s) => s.start + s.count));
   const half = shape.headDim / 2;
-  const rope = ops.loadRope(
-    new Float32Array(longest * half).fill(1),
-    new Float32Array(longest * half),
-    shape.headDim,
-  );
+  const cos = new Float32Array(longest * half).fill(1);
+  const rope = ops.loadRope(cos, new Float32Array(longest * half), shape.headDim);
   const cache = ops.createKvCache({ ...shape, numLayers: 1, numBlocks, blockSize, dtype });
   const options = { ...shape, scale: shape.headDim ** -0.5 };
   ops.beginStep(batch);
   const qkv = ops.embed(table);
   ops.ropeAndCache(qkv, rope, cache, 0, shape);
   const seconds = bestTime(() => ops.pagedAttention(qkv, cache, 0, options, "int8-block32"));
-  const store = bestTime(() => ops.ropeAndCache(qkv, rope, cache, 0, shape));
+  const storeSeconds = bestTime(() => ops.ropeAndCache(qkv, rope, cache, 0, shape));
   ops.endStep();
   let pairs = 0;
   for (const s of sequences) for (let i = 0; i < s.count; i += 1) pairs += s.start + i + 1;
-  const gflops = (4 * pairs * shape.numHeads * shape.headDim) / seconds / 1e9;
-  const bytes =
-    sequences.reduce((sum, s) => sum + s.start + s.count, 0) * 2 * shape.numKvHeads * shape.headDim * 2;
-  console.log(
-    `${label.padEnd(44)} ${(seconds * 1e6).toFixed(0).padStart(8)} us  ${gflops.toFixed(1).padStart(6)} GFLOP/s  ` +
-      `${(bytes / seconds / 1e9).toFixed(1).padStart(5)} GB/s of KV   rope+store ${(store * 1e6).toFixed(0)} us`,
-  );
+  const operations = 4 * pairs * shape.numHeads * shape.headDim;
+  const elementBytes = { f32: 4, f16: 2, bf16: 2, int8: 1 }[dtype];
+  const cached = sequences.reduce((sum, s) => sum + s.start + s.count, 0);
+  const bytes = cached * 2 * shape.numKvHeads * shape.headDim * elementBytes;
+  const roofline = secondsAtCeilings({ bytes, operations, unit: "f32" }, ceilings) / seconds;
+  return { label, bytes, operations, seconds, storeSeconds, roofline };
 }
 
 const repeat = (count, sequence) => Array.from({ length: count }, () => sequence);
-const smol = { numHeads: 9, numKvHeads: 3, headDim: 64 };
-const plain = { numHeads: 16, numKvHeads: 16, headDim: 64 };
-const qwen = { numHeads: 14, numKvHeads: 2, headDim: 64 };
-for (const [name, shape] of [
-  ["9/3 heads", smol],
-  ["16/16 heads", plain],
-  ["14/2 heads", qwen],
-]) {
-  benchAttention(`decode 32 x 512, ${name}, f16`, shape, repeat(32, { start: 511, count: 1 }), "f16");
-  benchAttention(`decode 1 x 8191, ${name}, f16`, shape, [{ start: 8190, count: 1 }], "f16");
-  benchAttention(`prefill 512 at 0, ${name}, f16`, shape, [{ start: 0, count: 512 }], "f16");
-  benchAttention(`prefill 512 at 3584, ${name}, f16`, shape, [{ start: 3584, count: 512 }], "f16");
+const headShapes = [
+  ["9/3 heads", { numHeads: 9, numKvHeads: 3, headDim: 64 }],
+  ["32/8 heads", { numHeads: 32, numKvHeads: 8, headDim: 64 }],
+];
+const loads = [
+  ["decode 32 x 512", repeat(32, { start: 511, count: 1 })],
+  ["decode 1 x 8191", [{ start: 8190, count: 1 }]],
+  ["prefill 512 at 0", [{ start: 0, count: 512 }]],
+  ["prefill 512 at 3584", [{ start: 3584, count: 512 }]],
+];
+
+/** Every load at every pair of head counts and KV dtype: the best time, and the share of the roofline. */
+export function benchAttentions({ isa, numThreads, ceilings }) {
+  const { ops } = createOps({ backend: "native", isa, numThreads });
+  const results = headShapes.flatMap(([heads, shape]) =>
+    loads.flatMap(([load, sequences]) =>
+      ["f16", "int8"].map((dtype) =>
+        benchAttention(ops, { label: `${load}, ${heads}, ${dtype}`, shape, sequences, dtype }, ceilings),
+      ),
+    ),
+  );
+  ops.close();
+  return results;
 }
-benchAttention("decode 32 x 512, 9/3 heads, bf16", smol, repeat(32, { start: 511, count: 1 }), "bf16");
-benchAttention("decode 32 x 512, 9/3 heads, f32", smol, repeat(32, { start: 511, count: 1 }), "f32");
-ops.close();

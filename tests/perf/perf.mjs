@@ -1,0 +1,81 @@
+// `npm run perf`: the machine's ceilings, the kernels beside them, and Millrace's server beside others, in one record.
+//
+//   npm run perf -- [--model FILE] [--peer "llama.cpp=llama-server -m FILE -t 2 -np 32 -c 16384 --port {port}"]... \
+//     [--parts kernels,servers] [--concurrency 1,8,32] [--rounds 3] [--form int4] [--out docs/performance.json]
+//
+// Needs a quiet machine, `npm run build` and `npm run build:native`. Parts that are not run are kept from the record
+// that --out names. `node scripts/generate-docs.mjs` makes docs/performance.md of docs/performance.json.
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { version } from "../../dist/base/version.js";
+import { measureCeilings } from "../../dist/kernels/ceilings.js";
+import { nativeStatus } from "../../dist/kernels/create-ops.js";
+import { performancePage } from "./performance-page.mjs";
+import { benchAttentions } from "./suite/attention.mjs";
+import { benchLinears } from "./suite/linears.mjs";
+import { benchServers } from "./suite/servers.mjs";
+
+const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
+const { values: flags } = parseArgs({
+  options: {
+    model: { type: "string", default: path.join(root, "models/pebble/model") },
+    peer: { type: "string", multiple: true, default: [] },
+    parts: { type: "string", default: "kernels,servers" },
+    concurrency: { type: "string", default: "1,8,32" },
+    rounds: { type: "string", default: "3" },
+    vocab: { type: "string", default: "2000" },
+    serve: { type: "string", default: "--max-num-seqs 32 --max-model-len 1024" },
+    form: { type: "string", default: "" },
+    threads: { type: "string" },
+    out: { type: "string" },
+  },
+});
+
+const status = nativeStatus();
+if (!status.available) throw new Error(`The native kernels are not available: ${status.reason}`);
+const isa = status.isas[0];
+const numThreads = Number(flags.threads ?? status.numThreads);
+const parts = flags.parts.split(",");
+const before = flags.out && existsSync(flags.out) ? JSON.parse(readFileSync(flags.out, "utf8")) : {};
+const record = {
+  ...before,
+  kind: "performance",
+  version: 1,
+  millrace: version,
+  date: new Date().toISOString().slice(0, 10),
+  machine: `${os.cpus()[0]?.model ?? "unknown"}, ${numThreads} threads, ${isa}`,
+};
+
+if (parts.includes("kernels")) {
+  const ceilings = measureCeilings(isa, numThreads);
+  const linears = benchLinears({ isa, numThreads, ceilings, filter: flags.form });
+  const attention = benchAttentions({ isa, numThreads, ceilings });
+  // Measured again: what moved in between is the noise of the machine.
+  record.kernels = { ceilings, ceilingsAfter: measureCeilings(isa, numThreads), linears, attention };
+}
+if (parts.includes("servers")) {
+  const ours = `${process.execPath} ${root}/dist/cli/main.js serve ${flags.model} --port {port} ${flags.serve}`;
+  const peers = flags.peer.map((text) => {
+    const at = text.indexOf("=");
+    if (at < 1) throw new Error(`--peer ${text}: it takes NAME=COMMAND, with {port} in the command.`);
+    return { name: text.slice(0, at), command: text.slice(at + 1) };
+  });
+  const results = await benchServers({
+    servers: [{ name: "Millrace", command: ours }, ...peers],
+    concurrencies: flags.concurrency.split(",").map(Number),
+    numRounds: Number(flags.rounds),
+    vocabSize: Number(flags.vocab),
+    onRound: (round, name, stages) => {
+      const rates = stages.map((s) => `${s.concurrency}: ${s.outputTokensPerSecond.toFixed(1)}`).join(", ");
+      console.error(`round ${round + 1}, ${name}, output tokens/s by number in flight: ${rates}`);
+    },
+  });
+  // Commands hold paths of this machine, which are nobody's business in a record.
+  const servers = results.map(({ name, rounds }) => ({ name, rounds }));
+  record.servers = { model: path.basename(flags.model), inputTokens: 128, outputTokens: 64, servers };
+}
+if (flags.out) writeFileSync(flags.out, `${JSON.stringify(record, null, 1)}\n`);
+console.log(performancePage(record));

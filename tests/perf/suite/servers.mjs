@@ -1,0 +1,81 @@
+// Serves one model with each server in turn and loads all with the same prompts. One server runs at a time; rounds
+// alternate who goes first.
+import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { silentProgress } from "../../../dist/base/progress.js";
+import { runSweep } from "../../../dist/bench/sweep.js";
+
+function freePort() {
+  return new Promise((resolve) => {
+    const probe = createServer().listen(0, "127.0.0.1", () => {
+      const { port } = probe.address();
+      probe.close(() => resolve(port));
+    });
+  });
+}
+
+async function measure(commandFor, { concurrencies, vocabSize, seed }) {
+  const port = await freePort();
+  const started = performance.now();
+  const [program, ...args] = commandFor(port).split(" ").filter(Boolean);
+  const child = spawn(program, args, { stdio: "ignore" });
+  const gone = new Promise((resolve) => child.once("exit", resolve));
+  try {
+    const url = `http://127.0.0.1:${port}`;
+    while ((await fetch(`${url}/health`).catch(() => undefined))?.ok !== true) {
+      if (child.exitCode !== null) throw new Error(`${program} ended with ${child.exitCode}`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    const readyMs = performance.now() - started;
+    const record = await runSweep({
+      endpoint: { url },
+      model: null,
+      concurrencies,
+      requestsPerSeat: 2,
+      minRequests: 4,
+      minSeconds: 0,
+      inputTokens: 128,
+      outputTokens: 64,
+      numWarmup: 2,
+      seed,
+      vocabSize,
+      progress: silentProgress,
+    });
+    const peakKib = Number(/^VmHWM:\s+(\d+)/m.exec(readFileSync(`/proc/${child.pid}/status`, "utf8"))?.[1]);
+    return { readyMs, peakMib: peakKib / 1024, stages: record.stages };
+  } finally {
+    child.kill("SIGTERM");
+    await gone;
+  }
+}
+
+/**
+ * @param servers [{ name, command }], the first being ours; "{port}" stands for the port in a command
+ * @returns one entry a server: `rounds` of { readyMs, peakMib, stages }
+ */
+export async function benchServers({ servers, concurrencies, numRounds, vocabSize, onRound }) {
+  const results = servers.map(({ name, command }) => ({ name, command, rounds: [] }));
+  for (let round = 0; round < numRounds; round += 1) {
+    const order = round % 2 === 0 ? servers.keys() : [...servers.keys()].reverse();
+    for (const index of order) {
+      const { name, command } = servers[index];
+      const commandFor = (port) => command.replaceAll("{port}", String(port));
+      const { readyMs, peakMib, stages } = await measure(commandFor, {
+        concurrencies,
+        vocabSize,
+        seed: round,
+      });
+      const kept = stages.map((stage) => ({
+        concurrency: stage.concurrency,
+        outputTokensPerSecond: stage.outputTokensPerSecond,
+        ttftMs: stage.ttftMs.p50,
+        itlMs: stage.itlMs.p50,
+        numErrors: stage.numErrors,
+      }));
+      results[index].rounds[round] = { readyMs, peakMib, stages: kept };
+      onRound(round, name, kept);
+    }
+  }
+  return results;
+}

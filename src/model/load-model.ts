@@ -6,7 +6,7 @@ import type { CausalModel, PrecisionOptions } from "./causal-model.ts";
 import type { EncoderModel } from "./encoder-model.ts";
 import { rotaryDimOf } from "./layers/rope.ts";
 import { findBuilder, findEncoderBuilder } from "./registry.ts";
-import { WeightLoader } from "./weight-loader.ts";
+import { CheckpointLoader } from "./weight-loader.ts";
 
 export interface LoadOptions extends PrecisionOptions {
   /** Positions that the rotation tables cover, in tokens; at most the model's own maximum. */
@@ -41,7 +41,7 @@ export function loadModel(ops: Ops, checkpoint: Checkpoint, options: LoadOptions
   const build = findBuilder(config.architecture, checkpoint.path);
   checkConfig(config);
   checkLength(options.maxModelLen, config.maxPositionEmbeddings);
-  const loader = new WeightLoader(ops, checkpoint, options);
+  const loader = new CheckpointLoader(ops, checkpoint, options);
   return { model: build(loader, config, options.maxModelLen), ...formsOf(loader) };
 }
 
@@ -49,11 +49,11 @@ export function loadModel(ops: Ops, checkpoint: Checkpoint, options: LoadOptions
 export function loadEncoder(ops: Ops, checkpoint: Checkpoint, options: PrecisionOptions): LoadedEncoder {
   const { config } = checkpoint;
   const build = findEncoderBuilder(config.architecture, checkpoint.path);
-  const loader = new WeightLoader(ops, checkpoint, options);
+  const loader = new CheckpointLoader(ops, checkpoint, options);
   return { model: build(loader, config), ...formsOf(loader) };
 }
 
-function formsOf(loader: WeightLoader): LoadedForms {
+function formsOf(loader: CheckpointLoader): LoadedForms {
   return {
     notes: loader.forms.notes(),
     activations: loader.forms.describe(),

@@ -20,20 +20,25 @@ export function unifyWeights(weights: readonly Weight[], name: string): readonly
   return dtypes.size === 1 ? weights : weights.map((weight) => toDense(weight, "f32"));
 }
 
-/** Rows [first, first + count) as a view: nothing is copied. */
+/** Rows [first, first + count) as a view where the file's own rows are in order: nothing is copied. */
 export function sliceRows(weight: Weight, first: number, count: number): Weight {
+  if (first === 0 && count === weight.rows) return weight;
   const take = <A extends { subarray(from: number, to: number): A; readonly length: number }>(all: A): A => {
     const perRow = all.length / weight.rows;
     return all.subarray(first * perRow, (first + count) * perRow);
   };
   if (weight.kind === "dense") return { ...weight, rows: count, data: take(weight.data) };
-  const { codes, scales, minimums } = weight;
+  const { kind, cols, bits, groupSize, codes, scales, minimums, activations } = weight;
   return {
-    ...weight,
+    kind,
     rows: count,
+    cols,
+    bits,
+    groupSize,
     codes: take(codes),
     scales: take(scales),
     minimums: minimums === null ? null : take(minimums),
+    activations,
   };
 }
 

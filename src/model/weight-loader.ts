@@ -32,8 +32,21 @@ const floatDtypes: Readonly<Record<Exclude<PrecisionOptions["dtype"], "auto">, F
   float32: "f32",
 };
 
+/** Where a model's definition gets its weights from, by Hugging Face name and expected shape. */
+export interface WeightLoader {
+  readonly ops: Ops;
+  linear(spec: LinearSpec): LinearWeight;
+  /** (stored + offset) · scale; 0 and 1 by default. */
+  vector(name: string, length: number, offset?: number, scale?: number): VectorWeight;
+  /**
+   * The biases of a linear's parts as one vector, ready for its epilogue. Parts without one count as zeros, unless
+   * the configuration says that there is one.
+   */
+  bias(spec: LinearSpec, isRequired: boolean): { readonly bias?: VectorWeight };
+}
+
 /** Takes a checkpoint's weights to a backend under one choice of precision, checking every shape. */
-export class WeightLoader {
+export class CheckpointLoader implements WeightLoader {
   readonly ops: Ops;
   readonly forms: InputForms;
   /** Forms of the packed weights, for people. */
@@ -60,17 +73,14 @@ export class WeightLoader {
     return packed;
   }
 
-  /** (stored + offset) · scale; 0 and 1 by default. */
+  /** Throws `tensor_missing` or `invalid_model_file`. */
   vector(name: string, length: number, offset = 0, scale = 1): VectorWeight {
     const values = this.#values(name, length);
     const isChanged = offset !== 0 || scale !== 1;
     return this.ops.loadVector(isChanged ? values.map((x) => Math.fround(x + offset) * scale) : values);
   }
 
-  /**
-   * The biases of a linear's parts as one vector, ready for its epilogue. Parts without one count as zeros, unless
-   * the configuration says that there is one: then its absence is `tensor_missing`.
-   */
+  /** Throws `tensor_missing` for a bias that is required. */
   bias({ parts }: LinearSpec, isRequired: boolean): { readonly bias?: VectorWeight } {
     const isPresent = (module: string): boolean => this.#checkpoint.has(`${module}.bias`);
     if (!isRequired && !parts.some(({ module }) => isPresent(module))) return {};

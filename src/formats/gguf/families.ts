@@ -193,3 +193,13 @@ export function findGgufFamily(architecture: string | undefined, numExperts: num
   const hasExperts = Object.values(family.modules).includes("ffn_gate_inp");
   return hasExperts === numExperts > 0 ? family : undefined;
 }
+
+/** `general.architecture` and family of a model by its name in config.json, or undefined. */
+export function findGgufWriting(
+  architecture: string,
+): { readonly name: string; readonly family: GgufFamily } | undefined {
+  const wanted = architecture === "MistralForCausalLM" ? "LlamaForCausalLM" : architecture;
+  if (wanted === mixtral.architecture) return { name: "llama", family: mixtral };
+  const found = Object.entries(families).find(([, family]) => family?.architecture === wanted);
+  return found === undefined ? undefined : { name: found[0], family: found[1]! };
+}

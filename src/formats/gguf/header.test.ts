@@ -270,13 +270,16 @@ describe("RoPE divisors in a GGUF file", () => {
       .config.rope.scaling;
 
   it("of Llama 3 become its scaling, with the factor found again", () => {
-    expect(open(llama3Factors(16, 500_000, 32))).toEqual({
-      rope_type: "llama3",
-      rope_theta: 500_000,
+    const scaling = {
       factor: 32,
       low_freq_factor: 1,
       high_freq_factor: 4,
       original_max_position_embeddings: 8192,
+    };
+    expect(open(llama3Factors(16, 500_000, scaling))).toEqual({
+      rope_type: "llama3",
+      rope_theta: 500_000,
+      ...scaling,
     });
   });
 

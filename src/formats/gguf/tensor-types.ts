@@ -1,3 +1,5 @@
+import { invariant } from "../../base/invariant.ts";
+
 /** A ggml tensor type: `blockBytes` bytes hold `blockSize` values of a row. */
 export interface GgmlType {
   readonly name: string;
@@ -40,3 +42,14 @@ export const ggmlTypes: Readonly<Partial<Record<number, GgmlType>>> = {
   35: { name: "TQ2_0", blockSize: 256, blockBytes: 66 },
   39: { name: "MXFP4", blockSize: 32, blockBytes: 17 },
 };
+
+const numbers: ReadonlyMap<string, number> = new Map(
+  Object.entries(ggmlTypes).map(([number, type]) => [type!.name, Number(number)]),
+);
+
+/** The number of a type by name, such as 8 for "Q8_0". */
+export function ggmlTypeNumber(name: string): number {
+  const number = numbers.get(name);
+  invariant(number !== undefined, `${name} is a ggml type`);
+  return number;
+}

@@ -4,9 +4,7 @@ import type { GgufHeader } from "./header.ts";
 import { GgufKeys } from "./metadata.ts";
 import { type PreTokenizer, preTokenizers } from "./pre-tokenizers.ts";
 import { mergesFromScores } from "./sentencepiece-merges.ts";
-
-/** `tokenizer.ggml.token_type` values. */
-const tokenType = { unknown: 2, control: 3, user: 4, unused: 5 } as const;
+import { tokenType } from "./token-types.ts";
 
 interface Vocabulary {
   readonly keys: GgufKeys;

@@ -1,0 +1,88 @@
+import path from "node:path";
+import { Command } from "commander";
+import { z } from "zod";
+import { MillraceError } from "../../base/errors.ts";
+import { formatBytes } from "../../base/units.ts";
+import { type Component, field } from "../../config/component.ts";
+import { integer, oneOf } from "../../config/value-schemas.ts";
+import { DummyCheckpoint } from "../../convert/dummy-checkpoint.ts";
+import { convertDtypes } from "../../convert/plan.ts";
+import { convertToGguf } from "../../convert/to-gguf.ts";
+import type { Checkpoint } from "../../formats/checkpoint.ts";
+import { loadTokenizerSource } from "../../formats/tokenizer-source.ts";
+import { openModel } from "../model-source.ts";
+import { addSettings, readSettings } from "../settings.ts";
+import { printLine, printNote, TerminalProgress } from "../terminal.ts";
+
+const own = {
+  out: field("--out <path>", z.string(), "file to make; its name ends with .gguf"),
+  dtype: field(
+    "--dtype <type>",
+    oneOf(convertDtypes).default("auto"),
+    "what weights become: auto keeps them to the bit, the others round",
+  ),
+  loadFormat: field(
+    "--load-format <format>",
+    oneOf(["auto", "dummy"]).default("auto"),
+    "dummy makes the weights up from a config.json alone",
+  ),
+  seed: field("--seed <n>", integer(0, 2 ** 32 - 1).default(0), "of dummy weights"),
+  tokenizer: field(
+    "--tokenizer <path>",
+    z.string().optional(),
+    "tokenizer for a model without one: a folder, a tokenizer.json or a GGUF file",
+  ),
+  json: field("--json", z.boolean().default(false), "print what was written as JSON"),
+} satisfies Component;
+
+const summary = "write a model in another file format";
+
+const description = `${summary}
+
+Examples:
+  millrace convert ./model --out model.gguf
+  millrace convert ./model --out model-q8.gguf --dtype q8_0
+  millrace convert config.json --load-format dummy --out dummy.gguf --dtype q4_0 --tokenizer other.gguf
+
+Integers and scales are carried over unchanged where GGUF has a type for them; otherwise --dtype says what they become.
+With --dtype q4_0, embedding and head are Q8_0. Dummy weights have the right shapes and say nothing.`;
+
+export function convertCommand(): Command {
+  const command = new Command("convert")
+    .summary(summary)
+    .description(description)
+    .argument("<model>", "a model folder or a GGUF file; with --load-format dummy a config.json");
+  return addSettings(command, own).action(runConvert);
+}
+
+async function runConvert(modelPath: string, _options: unknown, command: Command): Promise<void> {
+  const { out, dtype, loadFormat, seed, tokenizer, json } = readSettings(command, own);
+  const outPath = path.resolve(out);
+  if (!outPath.endsWith(".gguf")) {
+    throw new MillraceError(
+      "invalid_option",
+      `--out is ${out}: it takes a file name that ends with .gguf. See --help.`,
+      { param: "--out" },
+    );
+  }
+  const given = tokenizer === undefined ? null : loadTokenizerSource(tokenizer);
+  const checkpoint: Checkpoint =
+    loadFormat === "dummy" ? new DummyCheckpoint(modelPath, seed) : openModel(modelPath);
+  try {
+    const result = await convertToGguf(
+      checkpoint,
+      { outPath, dtype, tokenizer: given },
+      new TerminalProgress(),
+    );
+    if (json) {
+      printLine(JSON.stringify(result, null, 2));
+      return;
+    }
+    for (const note of result.notes) printNote(note);
+    printLine(outPath);
+    printLine(`weights  ${checkpoint.weightFormat} → ${result.weightFormat}`);
+    printLine(`size     ${formatBytes(checkpoint.sizeBytes)} → ${formatBytes(result.sizeBytes)}`);
+  } finally {
+    checkpoint.close();
+  }
+}

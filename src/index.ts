@@ -13,6 +13,12 @@ export {
 } from "./embedded-engine.ts";
 export { defaultEngineOptions, type EngineOptions } from "./engine/engine-options.ts";
 export { startEngineWorker } from "./engine/worker-client.ts";
+export { regexFilter } from "./evaluate/filters/regex-filter.ts";
+export { scoreAcc, scoreAccAndNorm } from "./evaluate/metrics/choice-scores.ts";
+export { createExactMatch, type MatchOptions } from "./evaluate/metrics/exact-match.ts";
+export { type MetricDefinition, perplexity, type Scores, share } from "./evaluate/metrics/metric.ts";
+export type * from "./evaluate/task.ts";
+export { defineTask } from "./evaluate/user-tasks/define-task.ts";
 export { openCheckpoint } from "./formats/open-checkpoint.ts";
 export type * from "./protocol/engine-client.ts";
 export { defaultSampling, type SamplingParams } from "./protocol/sampling-params.ts";

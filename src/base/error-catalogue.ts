@@ -247,6 +247,12 @@ export const errorCatalogue = {
     when: "A task runs programs that the model wrote, and no sandbox for them can be made.",
     remedy: "Run it on Linux with user namespaces, util-linux and python3, or leave the task out.",
   },
+  invalid_task: {
+    kind: "caller",
+    when: "A task or group file has a key, a value or a function that cannot be used.",
+    remedy:
+      "Change the line that the message names; what needs code goes into a JavaScript or TypeScript module.",
+  },
   unknown_task: {
     kind: "caller",
     when: "An evaluation task is not known.",

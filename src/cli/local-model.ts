@@ -31,6 +31,7 @@ export async function openLocalModel(
       backend: info.backend,
       isa: info.isa,
     },
+    tokenizer,
     kernels: kernelsText(info),
     close: () => client.close(),
   };

@@ -22,6 +22,8 @@ export interface RemoteModel {
 
 export interface NamedTaskModel extends TaskModel {
   readonly name: string;
+  /** How it is reached, in lm-eval's words where it has one. */
+  readonly source: string;
 }
 
 /**
@@ -44,6 +46,8 @@ export async function openCompletionsModel(
   }
   return {
     name,
+    source: "local-completions",
+    tokenizer,
     model: new TokenModel({
       tokenizer,
       // A request holds one id more than this, and the server generates one token after it.
@@ -63,6 +67,8 @@ export async function openChatModel(remote: RemoteModel): Promise<NamedTaskModel
   const channel = new JsonChannel(remote.endpoint);
   return {
     name,
+    source: "local-chat-completions",
+    tokenizer: null,
     model: new ChatModel(createHttpChatCompleter(channel, name), context),
     modelArgs: { base_url: remote.endpoint.url, model: name, max_length: context, chat: true },
     kernels: null,

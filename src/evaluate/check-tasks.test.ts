@@ -3,6 +3,7 @@ import os from "node:os";
 import path from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { checkTasks, type TaskChoice } from "./check-tasks.ts";
+import { builtInTasks } from "./task-registry.ts";
 import { parseLimits, parseNumFewshot, parseSplits } from "./task-settings.ts";
 
 const folder = mkdtempSync(path.join(os.tmpdir(), "millrace-tasks-"));
@@ -12,6 +13,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 function choice(tasks: readonly string[], more: Partial<TaskChoice> = {}): TaskChoice {
   return {
     tasks,
+    registry: builtInTasks,
     limits: parseLimits(null),
     splits: parseSplits(null),
     numFewshot: parseNumFewshot(null),

@@ -2,12 +2,14 @@ import { MillraceError } from "../base/errors.ts";
 import { createShotSource } from "./prompts/shots.ts";
 import type { Question } from "./task.ts";
 import { TaskData } from "./task-data.ts";
-import { expandTasks } from "./task-registry.ts";
+import type { TaskRegistry } from "./task-registry.ts";
 import { type PerTask, settingFor } from "./task-settings.ts";
 
 /** What a user chose to evaluate. */
 export interface TaskChoice {
   readonly tasks: readonly string[];
+  /** Where the names are looked up. */
+  readonly registry: TaskRegistry;
   readonly limits: PerTask<number>;
   readonly splits: PerTask<string>;
   readonly numFewshot: PerTask<number>;
@@ -16,17 +18,18 @@ export interface TaskChoice {
 
 /**
  * Reads every data file of the chosen tasks, those of shots and those that come with Millrace too, so that a wrong
- * name or a damaged file is told before a model is loaded. Gives the sha256 of each file. Throws `unknown_task`,
+ * name or a damaged file is told before a model is loaded. Gives the sha256 of each file and of each definition. Throws `unknown_task`,
  * `invalid_option`, `file_not_found`, `invalid_data_file`.
  */
 export function checkTasks({
   tasks,
+  registry,
   limits,
   splits,
   numFewshot,
   dataDir,
 }: TaskChoice): Record<string, string> {
-  const known = expandTasks(tasks).tasks;
+  const known = registry.expand(tasks).tasks;
   const names = known.map(({ name }) => name);
   checkNames("--limit", limits, names);
   checkNames("--split", splits, names);
@@ -39,7 +42,10 @@ export function checkTasks({
       listed: () => data.shots(task),
     });
   }
-  return data.hashes();
+  const definitions = known.flatMap(({ name, definitionHash }) =>
+    definitionHash === undefined ? [] : [[`definition/${name}`, definitionHash]],
+  );
+  return { ...data.hashes(), ...Object.fromEntries(definitions) };
 }
 
 /** A setting for a task that does not run has no effect; its writer thinks that it has. */

@@ -4,11 +4,11 @@ import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createCharacterTokenizer } from "../../tests/character-tokenizer.ts";
 import type { ScoreRequest, Scorer } from "../protocol/engine-client.ts";
-import { evaluationRecordSchema } from "../records/evaluation.ts";
+import { evaluationResultsSchema } from "../records/evaluation.ts";
 import { evaluateTasks } from "./evaluate.ts";
 import type { LanguageModel } from "./requests/model-request.ts";
 import { TokenModel } from "./requests/token-model.ts";
-import { findTask } from "./task-registry.ts";
+import { builtInTasks } from "./task-registry.ts";
 import { parseLimits, parseSplits, settingFor } from "./task-settings.ts";
 import { arcEasy } from "./tasks/arc.ts";
 import { hellaswag } from "./tasks/hellaswag.ts";
@@ -133,8 +133,12 @@ describe("evaluateTasks", () => {
       model: modelOf(shortIsBest),
       modelName: "m",
     });
-    expect(evaluationRecordSchema.parse(JSON.parse(JSON.stringify(record)))).toEqual(record);
-    expect(record.config).toMatchObject({ model: "m", model_args: {}, limit: 2, bootstrap_iters: 100_000 });
+    const { samples: _samples, ...results } = record;
+    expect(evaluationResultsSchema.parse(JSON.parse(JSON.stringify(results)))).toEqual(results);
+    expect(record).toMatchObject({
+      model_name: "m",
+      config: { model: "millrace", model_args: {}, limit: 2, bootstrap_iters: 100_000 },
+    });
   });
 
   it.each([
@@ -180,7 +184,7 @@ describe("task settings", () => {
   });
 
   it("names the known tasks when one is unknown", () => {
-    expect(() => findTask("arc")).toThrow(/no task "arc".*arc_easy/);
+    expect(() => builtInTasks.find("arc")).toThrow(/no task "arc".*arc_easy/);
     expect(() => parseLimits("arc=3")).toThrow(expect.objectContaining({ code: "unknown_task" }));
   });
 });

@@ -2,21 +2,25 @@ import { MillraceError } from "../base/errors.ts";
 import { type Progress, silentProgress } from "../base/progress.ts";
 import type { EvaluationRecord, EvaluationSample } from "../records/evaluation.ts";
 import { startOrigin } from "../records/origin.ts";
+import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import type { CodeRunner } from "./code/code-runner.ts";
 import { type PreparedTask, prepareTask } from "./prepare-task.ts";
 import { type PromptSettings, plainPrompts } from "./prompts/build-prompt.ts";
 import type { LanguageModel, ModelResponse } from "./requests/model-request.ts";
 import { sendAll } from "./requests/request-pool.ts";
 import { aggregateSamples, describeRun } from "./results.ts";
+import { describeSettings } from "./run-settings.ts";
 import { makeSamples } from "./sample.ts";
 import { isProgramTask } from "./task.ts";
 import { TaskData } from "./task-data.ts";
-import { expandTasks } from "./task-registry.ts";
+import { builtInTasks, type TaskRegistry } from "./task-registry.ts";
 import { type PerTask, settingFor } from "./task-settings.ts";
 
 export interface EvaluationOptions {
   /** Tasks and groups. */
   readonly tasks: readonly string[];
+  /** Where their names are looked up; default: the built-in ones. */
+  readonly registry?: TaskRegistry;
   /** First documents only. */
   readonly limits?: PerTask<number>;
   readonly splits?: PerTask<string>;
@@ -32,9 +36,12 @@ export interface EvaluationOptions {
   readonly concurrency?: number;
   /** Resamples behind the standard error of perplexities; default lm-eval's 100,000. */
   readonly bootstrapIterations?: number;
-  /** For the record: the model's name and how it ran. */
+  /** For the record: the model's name, how it is reached and how it ran. */
   readonly modelName?: string;
+  readonly modelSource?: string;
   readonly modelArgs?: Readonly<Record<string, unknown>>;
+  /** Null where the model takes messages and its tokens are not known. */
+  readonly tokenizer?: Tokenizer | null;
   /** Backend, instruction set and threads that compute, where they are known. */
   readonly kernels?: string | null;
   readonly progress?: Progress;
@@ -52,7 +59,7 @@ const defaults = { concurrency: 64, bootstrapIterations: 100_000 } as const;
  */
 export async function evaluateTasks(options: EvaluationOptions): Promise<EvaluationRecord> {
   const finishOrigin = startOrigin(options.kernels ?? null);
-  const { tasks, groups } = expandTasks(options.tasks);
+  const { tasks, groups } = (options.registry ?? builtInTasks).expand(options.tasks);
   const data = new TaskData(options.dataDir ?? null);
   const prompts = options.prompts ?? plainPrompts;
   const of = <T>(setting: PerTask<T> | undefined, name: string): T | null =>
@@ -74,21 +81,11 @@ export async function evaluateTasks(options: EvaluationOptions): Promise<Evaluat
   const origin = finishOrigin();
   return {
     kind: "evaluation",
-    formatVersion: 2,
-    origin,
     ...describeRun(prepared, groups, { samples, numResamples }),
-    config: {
-      model: options.modelName ?? "",
-      model_args: { ...options.modelArgs },
-      limit: describeLimits(options.limits),
-      bootstrap_iters: numResamples,
-      apply_chat_template: prompts.isChat,
-      fewshot_as_multiturn: prompts.hasShotTurns,
-      system_instruction: prompts.systemInstruction,
-    },
+    ...describeSettings(options, numResamples),
+    origin,
     date: Date.parse(origin.startedAt) / 1000,
-    max_length: options.model.maxLength,
-    total_evaluation_time_seconds: (origin.durationMs / 1000).toFixed(3),
+    total_evaluation_time_seconds: String(origin.durationMs / 1000),
     samples,
   };
 }
@@ -151,10 +148,4 @@ function runningScore({ task }: PreparedTask, samples: readonly EvaluationSample
   if (samples.length === 0) return "";
   const [first] = aggregateSamples(task, samples);
   return first === undefined ? "" : `${first.metric.name} ${first.value.toFixed(4)}`;
-}
-
-function describeLimits(limits: PerTask<number> | undefined): number | string | null {
-  if (limits === undefined || limits.byTask.size === 0) return limits?.forAll ?? null;
-  const pairs = [...limits.byTask].map(([task, limit]) => `${task}=${limit}`);
-  return [...(limits.forAll === null ? [] : [String(limits.forAll)]), ...pairs].join(",");
 }

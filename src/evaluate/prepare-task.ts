@@ -121,15 +121,9 @@ function askQuestion(
     renderPrompt(buildPrompt(parts, shots, text, asking.prompts), parts, asking.model);
   const { answer } = question as Question;
   if (task.kind === "loglikelihood") {
-    return [
-      {
-        request: {
-          kind: "loglikelihood",
-          context: contextOf(question.text),
-          continuation: delimiter + answer,
-        },
-      },
-    ];
+    // No delimiter: the task's answer is the whole continuation.
+    const context = contextOf(question.text);
+    return [{ request: { kind: "loglikelihood", context, continuation: answer } }];
   }
   const { choices } = question as ChoiceQuestion;
   const context = contextOf(task.hasChoiceContexts === true ? "" : question.text);

@@ -1,11 +1,11 @@
-import { createHash } from "node:crypto";
 import { invariant } from "../base/invariant.ts";
-import type { EvaluationSample } from "../records/evaluation.ts";
+import type { EvaluationSample, SampleResponse, SampleScore } from "../records/evaluation.ts";
 import type { CodeRunner } from "./code/code-runner.ts";
 import { applyFilters, noFilter } from "./filters/filter.ts";
 import type { Score, Scores } from "./metrics/metric.ts";
 import type { PreparedDocument, PreparedTask } from "./prepare-task.ts";
 import type { Answer, Likelihood, ModelResponse } from "./requests/model-request.ts";
+import { sha256 } from "./sha256.ts";
 import {
   type ChoiceQuestion,
   isProgramTask,
@@ -60,13 +60,11 @@ async function scoreProgram(
   return { [task.metrics[0]!.name]: hasPassed ? 1 : 0 };
 }
 
-type LikelihoodRecord = readonly [logLikelihood: number, isGreedy: boolean] | number;
-
 function scoreLikelihoods(
   task: Exclude<Task, { kind: "generate_until" }>,
   { question }: PreparedDocument,
   likelihoods: readonly Likelihood[],
-): { readonly filtered: readonly LikelihoodRecord[]; readonly scores: Scores } {
+): { readonly filtered: readonly SampleResponse[]; readonly scores: Scores } {
   const pairs = likelihoods.map(({ logLikelihood, isGreedy }) => [logLikelihood, isGreedy] as const);
   if (task.kind === "multiple_choice") {
     return { filtered: pairs, scores: task.score(question as ChoiceQuestion, likelihoods) };
@@ -82,8 +80,8 @@ interface SampleParts {
   readonly index: number;
   readonly document: PreparedDocument;
   readonly filter: string;
-  readonly responses: readonly (LikelihoodRecord | string)[];
-  readonly filtered: readonly (LikelihoodRecord | string)[];
+  readonly responses: readonly SampleResponse[];
+  readonly filtered: readonly SampleResponse[];
   readonly scores: Scores;
 }
 
@@ -94,10 +92,10 @@ function sampleOf(parts: SampleParts): EvaluationSample {
     doc_id: parts.index,
     doc: question.doc,
     target,
-    arguments: parts.document.arguments.map((each) => [...each]),
+    arguments: parts.document.arguments,
     // One list for each request: a model may be asked several times for the same.
-    resps: parts.responses.map((response) => [copyOf(response)]),
-    filtered_resps: parts.filtered.map(copyOf),
+    resps: parts.responses.map((response) => [response]),
+    filtered_resps: parts.filtered,
     filter: parts.filter,
     metrics: Object.fromEntries(
       Object.entries(parts.scores).map(([name, score]) => [name, mutableScore(score)]),
@@ -109,6 +107,7 @@ function sampleOf(parts: SampleParts): EvaluationSample {
 }
 
 function targetOf(task: Task, question: PreparedDocument["question"]): string | number {
+  if ("target" in question && question.target !== undefined) return question.target;
   if (task.kind === "multiple_choice") {
     const { answer, gold } = question as ChoiceQuestion;
     return task.hasChoiceContexts === true ? answer : gold;
@@ -116,19 +115,11 @@ function targetOf(task: Task, question: PreparedDocument["question"]): string | 
   return task.kind === "loglikelihood_rolling" ? question.text : (question as Question).answer;
 }
 
-function copyOf(response: LikelihoodRecord | string): string | number | [number, boolean] {
-  return typeof response === "object" ? [response[0], response[1]] : response;
-}
-
-function mutableScore(score: Score): EvaluationSample["metrics"][string] {
+function mutableScore(score: Score): SampleScore {
   return typeof score === "number" ? score : ([...score] as [number, number] | boolean[]);
 }
 
 /** A text as it is, chat messages as JSON. */
 function textOf(prompt: unknown): string {
   return typeof prompt === "string" ? prompt : (JSON.stringify(prompt) ?? "");
-}
-
-function sha256(text: string): string {
-  return createHash("sha256").update(text).digest("hex");
 }

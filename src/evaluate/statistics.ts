@@ -71,7 +71,8 @@ export function bootstrapInterval(
   return { low: quantile(values, 0.025), high: quantile(values, 0.975) };
 }
 
-function quantile(sorted: readonly number[], share: number): number {
+/** Of ascending values, linear between two of them (the usual default, R's type 7). */
+export function quantile(sorted: ArrayLike<number>, share: number): number {
   const at = share * (sorted.length - 1);
   const below = Math.floor(at);
   const low = sorted[below] ?? NaN;

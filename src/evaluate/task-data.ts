@@ -32,7 +32,7 @@ export class TaskData {
    */
   questions<T extends Task>(task: T, split: string | null): ReturnType<T["readRow"]>[] {
     const wanted = split ?? task.files.defaultSplit;
-    const { file, rows } = this.#rowsOf(task, wanted);
+    const { file, rows } = this.rowsOf(task, wanted);
     const { select } = task.files;
     const questions: ReturnType<T["readRow"]>[] = [];
     for (const [index, row] of rows.entries()) {
@@ -68,7 +68,11 @@ export class TaskData {
     return this.#read(name, files.root, [path]).text;
   }
 
-  #rowsOf(task: Task, split: string): { readonly file: string; readonly rows: readonly Row[] } {
+  /** The rows of a split as they stand in its file. Errors as for `questions`. */
+  rowsOf(
+    task: Pick<Task, "name" | "files">,
+    split: string,
+  ): { readonly file: string; readonly rows: readonly Row[] } {
     const { root, splits, parse = parseJsonLines } = task.files;
     const candidates = splits[split];
     if (candidates === undefined) {
@@ -87,12 +91,17 @@ export class TaskData {
     return entry;
   }
 
+  #folderOf(root: Task["files"]["root"]): string | null {
+    if (root === "anywhere") return "";
+    return root === "embedded" ? embeddedFolder : this.#dataDir;
+  }
+
   #read(
     task: string,
     root: Task["files"]["root"],
     candidates: readonly string[],
   ): { readonly text: string; readonly file: string } {
-    const folder = root === "embedded" ? embeddedFolder : this.#dataDir;
+    const folder = this.#folderOf(root);
     if (folder === null) {
       throw new MillraceError(
         "invalid_option",
@@ -109,7 +118,7 @@ export class TaskData {
     }
     throw new MillraceError(
       "file_not_found",
-      `Task ${task} found none of ${candidates.join(", ")} in ${folder}. Put one there, or choose another --data or --split.`,
+      `Task ${task} found none of ${candidates.join(", ")}${folder === "" ? "" : ` in ${folder}`}. Put one there, or choose another --data or --split.`,
     );
   }
 }

@@ -17,7 +17,7 @@ import { wikitext } from "./tasks/wikitext.ts";
 import { winogrande } from "./tasks/winogrande.ts";
 
 /** Every task, in the order in which help lists them. */
-export const tasks: readonly Task[] = [
+const tasks: readonly Task[] = [
   pebble,
   pebbleText,
   arcEasy,
@@ -44,46 +44,67 @@ export const tasks: readonly Task[] = [
   ...bbhTasks,
 ];
 
-export const groups: readonly TaskGroup[] = [...mmluGroups, ...mathGroups, ...bbhGroups];
+const groups: readonly TaskGroup[] = [...mmluGroups, ...mathGroups, ...bbhGroups];
 
-const tasksByName = new Map(tasks.map((task) => [task.name, task]));
-const groupsByName = new Map(groups.map((group) => [group.name, group]));
-
-/** The task of a name. Throws `unknown_task`. */
-export function findTask(name: string): Task {
-  const task = tasksByName.get(name);
-  if (task !== undefined) return task;
-  throw unknownTask(name);
-}
-
-/** The tasks behind names of tasks and groups, each once, and the groups met, outer ones first. Throws `unknown_task`. */
-export function expandTasks(names: readonly string[]): {
+/** Tasks and groups by name. */
+export interface TaskRegistry {
+  /** In the order in which help lists them. */
   readonly tasks: readonly Task[];
   readonly groups: readonly TaskGroup[];
-} {
-  const foundTasks = new Set<Task>();
-  const foundGroups = new Set<TaskGroup>();
-  const expand = (name: string): void => {
-    const group = groupsByName.get(name);
-    if (group === undefined) {
-      foundTasks.add(findTask(name));
-    } else {
-      foundGroups.add(group);
-      for (const member of group.members) expand(member);
-    }
+  has(name: string): boolean;
+  /** The task of a name. Throws `unknown_task`. */
+  find(name: string): Task;
+  /** The tasks behind names of tasks and groups, each once, and the groups met, outer ones first. Throws `unknown_task`. */
+  expand(names: readonly string[]): {
+    readonly tasks: readonly Task[];
+    readonly groups: readonly TaskGroup[];
   };
-  for (const name of names) expand(name);
-  return { tasks: [...foundTasks], groups: [...foundGroups] };
 }
 
-function unknownTask(name: string): MillraceError {
-  const known = [...groupsByName.keys(), ...tasksByName.keys()];
+/** The built-in tasks with others beside them, of other names. */
+export function createTaskRegistry(
+  moreTasks: readonly Task[],
+  moreGroups: readonly TaskGroup[],
+): TaskRegistry {
+  const tasksByName = new Map([...tasks, ...moreTasks].map((task) => [task.name, task]));
+  const groupsByName = new Map([...groups, ...moreGroups].map((group) => [group.name, group]));
+  const find = (name: string): Task => {
+    const task = tasksByName.get(name);
+    if (task !== undefined) return task;
+    throw unknownTask(name, [...groupsByName.keys(), ...tasksByName.keys()]);
+  };
+  return {
+    tasks: [...tasksByName.values()],
+    groups: [...groupsByName.values()],
+    has: (name) => tasksByName.has(name) || groupsByName.has(name),
+    find,
+    expand: (names) => {
+      const foundTasks = new Set<Task>();
+      const foundGroups = new Set<TaskGroup>();
+      const expand = (name: string): void => {
+        const group = groupsByName.get(name);
+        if (group === undefined) {
+          foundTasks.add(find(name));
+        } else {
+          foundGroups.add(group);
+          for (const member of group.members) expand(member);
+        }
+      };
+      for (const name of names) expand(name);
+      return { tasks: [...foundTasks], groups: [...foundGroups] };
+    },
+  };
+}
+
+export const builtInTasks: TaskRegistry = createTaskRegistry([], []);
+
+function unknownTask(name: string, known: readonly string[]): MillraceError {
   const near = known.filter((each) => each.includes(name) || name.includes(each)).slice(0, 8);
   const listed =
     near.length > 0 ? `Near to it: ${near.join(", ")}` : `There are ${known.length} tasks and groups`;
   return new MillraceError(
     "unknown_task",
-    `There is no task "${name}". ${listed}. \`millrace evaluate --tasks list\` names all.`,
+    `There is no task "${name}". ${listed}. \`millrace evaluate --tasks list\` names all; a task of your own is named by its file, such as ./my-task.yaml.`,
     { param: "--tasks" },
   );
 }

@@ -1,5 +1,5 @@
 import { MillraceError } from "../base/errors.ts";
-import { expandTasks } from "./task-registry.ts";
+import { builtInTasks, type TaskRegistry } from "./task-registry.ts";
 
 /** A setting for all tasks, or for single ones. */
 export interface PerTask<T> {
@@ -12,31 +12,34 @@ export function settingFor<T>(setting: PerTask<T>, task: string): T | null {
 }
 
 /** `--limit 100` or `--limit wikitext=4,arc_easy=100`. Throws `invalid_option` or `unknown_task`. */
-export function parseLimits(text: string | null | undefined): PerTask<number> {
-  return parsePerTask(text, "--limit", "a number of documents above 0", (value) =>
-    /^\d+$/.test(value) && Number(value) > 0 ? Number(value) : undefined,
-  );
+export function parseLimits(text: string | null | undefined, registry = builtInTasks): PerTask<number> {
+  const read = (value: string): number | undefined =>
+    /^\d+$/.test(value) && Number(value) > 0 ? Number(value) : undefined;
+  return parsePerTask(text, { option: "--limit", allowed: "a number of documents above 0", read, registry });
 }
 
 /** `--split validation` or `--split arc_easy=validation`. Throws `invalid_option` or `unknown_task`. */
-export function parseSplits(text: string | null | undefined): PerTask<string> {
-  return parsePerTask(text, "--split", "the name of a split", (value) =>
-    /^\w+$/.test(value) ? value : undefined,
-  );
+export function parseSplits(text: string | null | undefined, registry = builtInTasks): PerTask<string> {
+  const read = (value: string): string | undefined => (/^\w+$/.test(value) ? value : undefined);
+  return parsePerTask(text, { option: "--split", allowed: "the name of a split", read, registry });
 }
 
 /** `--num-fewshot 5` or `--num-fewshot gsm8k=5,mmlu=0`. Throws `invalid_option` or `unknown_task`. */
-export function parseNumFewshot(text: string | null | undefined): PerTask<number> {
-  return parsePerTask(text, "--num-fewshot", "a number of shots", (value) =>
-    /^\d{1,4}$/.test(value) ? Number(value) : undefined,
-  );
+export function parseNumFewshot(text: string | null | undefined, registry = builtInTasks): PerTask<number> {
+  const read = (value: string): number | undefined => (/^\d{1,4}$/.test(value) ? Number(value) : undefined);
+  return parsePerTask(text, { option: "--num-fewshot", allowed: "a number of shots", read, registry });
+}
+
+interface PerTaskForm<T> {
+  readonly option: string;
+  readonly allowed: string;
+  readonly read: (value: string) => T | undefined;
+  readonly registry: TaskRegistry;
 }
 
 function parsePerTask<T>(
   text: string | null | undefined,
-  option: string,
-  allowed: string,
-  read: (value: string) => T | undefined,
+  { option, allowed, read, registry }: PerTaskForm<T>,
 ): PerTask<T> {
   let forAll: T | null = null;
   const byTask = new Map<string, T>();
@@ -51,7 +54,7 @@ function parsePerTask<T>(
       );
     }
     if (task === undefined) forAll = setting;
-    else for (const { name } of expandTasks([task.trim()]).tasks) byTask.set(name, setting);
+    else for (const { name } of registry.expand([task.trim()]).tasks) byTask.set(name, setting);
   }
   return { forAll, byTask };
 }

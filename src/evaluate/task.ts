@@ -13,6 +13,8 @@ export interface Shot {
 export interface Question extends Shot {
   /** The row as it stands in the file; kept in the sample record. */
   readonly doc: Row;
+  /** What the sample record calls right, where that is not the answer's text or index. */
+  readonly target?: string | number;
 }
 
 /** A question with its possible answers. */
@@ -34,8 +36,8 @@ export interface TextQuestion {
 
 /** Where a task's rows lie and how they are read. */
 export interface TaskFiles {
-  /** "data": the folder of `--data`; "embedded": comes with Millrace. */
-  readonly root: "data" | "embedded";
+  /** "data": the folder of `--data`; "embedded": comes with Millrace; "anywhere": the paths are whole. */
+  readonly root: "data" | "embedded" | "anywhere";
   /** Paths below the root for each split, the first that exists is taken, or the first with `.gz` after it. */
   readonly splits: Readonly<Record<string, readonly string[]>>;
   readonly defaultSplit: string;
@@ -88,8 +90,12 @@ export interface PromptParts {
 interface TaskBase {
   readonly name: string;
   /** lm-eval's version of the task; it changes when prompts or metrics do. */
-  readonly version: number;
+  readonly version: number | string;
+  /** What tables call it; default: the name. */
+  readonly alias?: string;
   readonly summary: string;
+  /** sha256 of a user's definition; a change of it is another task. */
+  readonly definitionHash?: string;
   readonly files: TaskFiles;
   readonly fewshot: Fewshot;
   readonly prompt?: PromptParts;
@@ -108,7 +114,7 @@ export interface ChoiceTask extends TaskBase {
   readonly hasChoiceContexts?: boolean;
 }
 
-/** Scored by the log-likelihood of the answer after the question. */
+/** Scored by the log-likelihood of the answer after the question, which brings the white space before it. */
 export interface LikelihoodTask extends TaskBase {
   readonly kind: "loglikelihood";
   readonly readRow: (row: Row, where: string) => Question;
@@ -168,6 +174,10 @@ export type Task = ChoiceTask | LikelihoodTask | RollingTask | GenerationTask | 
 /** Several tasks, or groups of them, reported together. */
 export interface TaskGroup {
   readonly name: string;
+  /** As lm-eval writes it in results. */
+  readonly version?: string;
+  /** What tables call it; default: the name. */
+  readonly alias?: string;
   readonly summary: string;
   readonly members: readonly string[];
   /** Metrics of which a common value is formed; none: the group only names its members. */

@@ -1,9 +1,8 @@
 import { MillraceError } from "../base/errors.ts";
 import { noFilter } from "../evaluate/filters/filter.ts";
 import type { MetricDefinition, Score } from "../evaluate/metrics/metric.ts";
-import { filterNames } from "../evaluate/results.ts";
+import { recordedMetrics } from "../evaluate/recorded-metrics.ts";
 import { bootstrapInterval, mcnemarExact } from "../evaluate/statistics.ts";
-import { findTask } from "../evaluate/task-registry.ts";
 import type { AccuracyRow, Flips, UnpairedDocuments } from "../records/comparison.ts";
 import type { EvaluationRecord, EvaluationSample } from "../records/evaluation.ts";
 
@@ -22,7 +21,7 @@ export interface AccuracyComparison {
 
 /**
  * Compares two evaluations document by document. What has no counterpart is named, never dropped in silence.
- * Throws `nothing_to_compare` when no document pairs, and `unknown_task`.
+ * Throws `nothing_to_compare` when no document pairs, and `evaluation_unsupported` for a metric of unknown kind.
  */
 export function compareAccuracy(base: EvaluationRecord, compressed: EvaluationRecord): AccuracyComparison {
   const tasks = [...new Set([...Object.keys(base.samples), ...Object.keys(compressed.samples)])];
@@ -32,7 +31,9 @@ export function compareAccuracy(base: EvaluationRecord, compressed: EvaluationRe
   }));
   if (paired.every(({ pairs }) => pairs.length === 0)) throw nothingPairs(base, compressed);
   return {
-    accuracy: paired.flatMap(({ task, pairs }) => (pairs.length === 0 ? [] : compareTask(task, pairs))),
+    accuracy: paired.flatMap(({ task, pairs }) =>
+      pairs.length === 0 ? [] : compareTask(task, pairs, recordedMetrics(base, task)),
+    ),
     unpaired: paired.flatMap(({ task, onlyBase, onlyCompressed }) =>
       onlyBase.length + onlyCompressed.length === 0 ? [] : [{ task, onlyBase, onlyCompressed }],
     ),
@@ -79,12 +80,15 @@ function nothingPairs(base: EvaluationRecord, compressed: EvaluationRecord): Mil
 }
 
 /** Every metric behind every filter, as the results name them: `acc`, `exact_match,strict-match`. */
-function compareTask(task: string, pairs: readonly SamplePair[]): AccuracyRow[] {
-  const definition = findTask(task);
-  return filterNames(definition).flatMap((filter) => {
+function compareTask(
+  task: string,
+  pairs: readonly SamplePair[],
+  metrics: readonly MetricDefinition[],
+): AccuracyRow[] {
+  const filters = [...new Set(pairs.map(([sample]) => sample.filter))];
+  return filters.flatMap((filter) => {
     const own = pairs.filter(([sample]) => sample.filter === filter);
-    if (own.length === 0) return [];
-    return definition.metrics.map((metric) => {
+    return metrics.map((metric) => {
       const name = filter === noFilter.name ? metric.name : `${metric.name},${filter}`;
       return { task, metric: name, ...compareMetric(metric, own) };
     });

@@ -1,10 +1,12 @@
 import type { Logger } from "../base/logger.ts";
 import type { Progress } from "../base/progress.ts";
 import type { LanguageModel } from "../evaluate/requests/model-request.ts";
+import type { TaskRegistry } from "../evaluate/task-registry.ts";
 import type { PerTask } from "../evaluate/task-settings.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import type { EndpointLauncher } from "../protocol/endpoint-launcher.ts";
 import type { SchemeName } from "../quantize/scheme.ts";
+import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 
 export type WeightDtype = "auto" | "bfloat16" | "float16" | "float32";
 
@@ -17,6 +19,7 @@ export interface FlowPlan {
   /** What the base's weights become; the compressed model runs as stored. */
   readonly dtype: WeightDtype;
   readonly tasks: readonly string[];
+  readonly registry: TaskRegistry;
   readonly limits: PerTask<number>;
   readonly splits: PerTask<string>;
   readonly numFewshot: PerTask<number>;
@@ -49,6 +52,8 @@ export interface TaskModel {
   readonly modelArgs: Readonly<Record<string, unknown>>;
   /** Backend, instruction set and threads; null where they are not known. */
   readonly kernels: string | null;
+  /** Null where the model takes messages and its tokens are not known. */
+  readonly tokenizer: Tokenizer | null;
   readonly close: () => Promise<void>;
 }
 

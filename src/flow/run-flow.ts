@@ -14,10 +14,11 @@ import { renderHtml } from "../report/html.ts";
 import { renderMarkdown } from "../report/markdown.ts";
 import { verdictOf } from "../report/verdict.ts";
 import { compareAccuracy } from "./compare-accuracy.ts";
+import { findEvaluation, writeEvaluation } from "./evaluation-files.ts";
 import { describeFiles, fingerprintOf } from "./fingerprint.ts";
 import type { FlowPlan, FlowTools, Side } from "./flow-plan.ts";
 import { serveAndLoad } from "./serve-and-load.ts";
-import { readEvaluation, writeEvaluation } from "./step-files.ts";
+
 import { StepNumbers, type StepReport } from "./step-progress.ts";
 
 /**
@@ -143,15 +144,16 @@ async function evaluateStep(
     shots: [plan.numFewshot.forAll, ...plan.numFewshot.byTask],
     taskFiles,
   });
-  const earlier = readEvaluation(side.folder, fingerprint);
+  const earlier = findEvaluation(side.folder, fingerprint);
   if (earlier !== null) {
-    report.keep(path.join(side.folder, "evaluation.json"));
-    return earlier;
+    report.keep(earlier.file);
+    return earlier.record;
   }
   const opened = await tools.openTaskModel(side.path, side.dtype);
   try {
     const record = await evaluateTasks({
       tasks: plan.tasks,
+      registry: plan.registry,
       limits: plan.limits,
       splits: plan.splits,
       dataDir: plan.dataDir,
@@ -159,6 +161,7 @@ async function evaluateStep(
       model: opened.model,
       modelName: side.name,
       modelArgs: opened.modelArgs,
+      tokenizer: opened.tokenizer,
       kernels: opened.kernels,
       progress: report.progress,
       signal: tools.signal,

@@ -6,7 +6,7 @@ import type { BenchStage, RequestRecord } from "../records/bench.ts";
 import { type ServingRecord, servingRecordSchema } from "../records/comparison.ts";
 import { describeFiles, fingerprintOf } from "./fingerprint.ts";
 import type { FlowPlan, FlowTools, Side } from "./flow-plan.ts";
-import { readJsonFile } from "./step-files.ts";
+import { readJsonFile } from "./json-files.ts";
 import type { StepReport } from "./step-progress.ts";
 
 /** Two requests warm code and caches; their figures are thrown away. */

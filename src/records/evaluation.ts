@@ -3,65 +3,100 @@ import { originSchema } from "./origin.ts";
 
 const metricValue = z.union([z.number(), z.literal("N/A")]);
 
-const response = z.union([z.string(), z.number(), z.tuple([z.number(), z.boolean()])]);
+/** Task or group → {"alias", "sample_len", "acc,none", "acc_stderr,none", …}. */
+const resultRows = z.record(
+  z.string(),
+  z.record(z.string(), z.union([metricValue, z.string(), z.record(z.string(), z.number())])),
+);
 
-/** One document and filter: what was asked, what the model gave, what came of it. */
-export const evaluationSampleSchema = z.object({
-  doc_id: z.int().nonnegative(),
-  doc: z.record(z.string(), z.unknown()),
-  target: z.union([z.number(), z.string()]),
-  /** [context, continuation] for each answer, [prompt, generation settings], or [text]. */
-  arguments: z.array(z.array(z.unknown())),
-  /** For each request its responses: [log-likelihood, is greedy], a log-likelihood, or a written answer. */
-  resps: z.array(z.array(response)),
-  filtered_resps: z.array(response),
-  /** "none" where the task filters nothing. */
-  filter: z.string(),
-  /** Numbers; perplexities as [log-likelihood, weight]; verdicts on the parts of a document as booleans. */
-  metrics: z.record(
-    z.string(),
-    z.union([z.number(), z.tuple([z.number(), z.number()]), z.array(z.boolean())]),
-  ),
-  doc_hash: z.string(),
-  prompt_hash: z.string(),
-  target_hash: z.string(),
+/** What a task's entry in `configs` says of one metric. */
+const metricConfig = z.looseObject({
+  metric: z.string(),
+  /** Name of the aggregation, or its Python source. */
+  aggregation: z.string().optional(),
+  higher_is_better: z.boolean().optional(),
 });
 
-/** The results file in lm-eval's shape, with a few keys of our own at the top. */
-export const evaluationResultsSchema = z.object({
-  kind: z.literal("evaluation"),
-  formatVersion: z.literal(2),
-  origin: originSchema,
-  /** Task → {"alias", "sample_len", "acc,none", "acc_stderr,none", …}. */
-  results: z.record(z.string(), z.record(z.string(), z.union([metricValue, z.string()]))),
-  /** The entries of `results` that are groups. */
-  groups: z.record(z.string(), z.record(z.string(), z.union([metricValue, z.string()]))),
+const taskConfig = z.looseObject({
+  task: z.string().optional(),
+  output_type: z.string(),
+  metric_list: z.array(metricConfig).optional(),
+});
+
+/**
+ * The results file of lm-eval (`results_TIME.json`, its EvaluationTracker), which it names in snake case. Its own tools
+ * read what we write, and what it writes is read here; `kind`, `origin` and `fingerprint` are ours.
+ */
+export const evaluationResultsSchema = z.looseObject({
+  kind: z.literal("evaluation").optional(),
+  /** Absent in files that lm-eval wrote. */
+  origin: originSchema.optional(),
+  results: resultRows,
+  /** The entries of `results` that are groups with figures of their own. */
+  groups: resultRows.optional(),
   group_subtasks: z.record(z.string(), z.array(z.string())),
-  configs: z.record(z.string(), z.record(z.string(), z.unknown())),
-  versions: z.record(z.string(), z.number()),
+  configs: z.record(z.string(), taskConfig),
+  versions: z.record(z.string(), z.union([z.number(), z.string(), z.null()])),
   "n-shot": z.record(z.string(), z.number()),
-  higher_is_better: z.record(z.string(), z.record(z.string(), z.boolean())),
+  higher_is_better: z.record(z.string(), z.record(z.string(), z.boolean().nullable())),
   "n-samples": z.record(z.string(), z.object({ original: z.int(), effective: z.int() })),
-  config: z.object({
+  config: z.looseObject({
+    /** How the model is reached. */
     model: z.string(),
-    model_args: z.record(z.string(), z.unknown()),
+    model_args: z.union([z.string(), z.record(z.string(), z.unknown()), z.null()]),
     limit: z.union([z.number(), z.string(), z.null()]),
-    bootstrap_iters: z.int(),
-    apply_chat_template: z.boolean(),
-    fewshot_as_multiturn: z.boolean(),
-    system_instruction: z.string().nullable(),
+    bootstrap_iters: z.int().nullable(),
+    gen_kwargs: z.unknown().optional(),
   }),
   /** Seconds since 1970. */
   date: z.number(),
-  max_length: z.int(),
+  max_length: z.int().nullable().optional(),
+  /** Task → sha256 over the hashes of its samples. */
+  task_hashes: z.record(z.string(), z.string()),
+  model_source: z.string(),
+  model_name: z.string(),
+  /** `model_name` as the name of a folder. */
+  model_name_sanitized: z.string(),
+  system_instruction: z.string().nullable(),
+  system_instruction_sha: z.string().nullable(),
+  fewshot_as_multiturn: z.boolean().nullable(),
+  chat_template: z.string().nullable(),
+  chat_template_sha: z.string().nullable(),
   total_evaluation_time_seconds: z.string(),
 });
+export type EvaluationResults = z.infer<typeof evaluationResultsSchema>;
+
+/** [log-likelihood, is greedy], a log-likelihood, or a written answer. */
+export type SampleResponse = readonly [logLikelihood: number, isGreedy: boolean] | number | string;
+
+/** A number, [log-likelihood, weight], or a verdict on each part of a document. */
+export const sampleScoreSchema = z.union([
+  z.number(),
+  z.tuple([z.number(), z.number()]),
+  z.array(z.boolean()),
+]);
+export type SampleScore = z.infer<typeof sampleScoreSchema>;
+
+/** One document and filter: what was asked, what the model gave, what came of it. */
+export interface EvaluationSample {
+  readonly doc_id: number;
+  /** The row as it stands in the data file. */
+  readonly doc: Readonly<Record<string, unknown>>;
+  readonly target: number | string;
+  /** [context, continuation] for each answer, [prompt, generation settings], or [text]. */
+  readonly arguments: readonly (readonly unknown[])[];
+  /** For each request its responses. */
+  readonly resps: readonly (readonly SampleResponse[])[];
+  readonly filtered_resps: readonly SampleResponse[];
+  /** "none" where the task filters nothing. */
+  readonly filter: string;
+  readonly metrics: Readonly<Record<string, SampleScore>>;
+  readonly doc_hash: string;
+  readonly prompt_hash: string;
+  readonly target_hash: string;
+}
 
 /** A whole run. On disk the samples lie in JSON lines beside the results. */
-export const evaluationRecordSchema = evaluationResultsSchema.extend({
-  samples: z.record(z.string(), z.array(evaluationSampleSchema)),
-});
-
-export type EvaluationSample = z.infer<typeof evaluationSampleSchema>;
-export type EvaluationResults = z.infer<typeof evaluationResultsSchema>;
-export type EvaluationRecord = z.infer<typeof evaluationRecordSchema>;
+export interface EvaluationRecord extends EvaluationResults {
+  readonly samples: Readonly<Record<string, readonly EvaluationSample[]>>;
+}

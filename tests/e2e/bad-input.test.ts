@@ -23,6 +23,7 @@ beforeAll(() => {
     writeFileSync(inFolder(name, "config.json"), JSON.stringify({ ...config, ...change }));
   }
   writeFileSync(inFolder("hostile.gguf"), hostileGguf());
+  writeFileSync(inFolder("python.yaml"), "task: mine\nprocess_docs: !function utils.clean\n");
   writeFileSync(inFolder("words.json"), "one, two");
   writeFileSync(inFolder("ids.json"), "[1, 2, 4000000]");
   writeFileSync(inFolder("good.json"), "[1, 2, 3]");
@@ -187,6 +188,12 @@ describe("values that a flag does not take", () => {
       ["evaluate", pebble, "--tasks", "nope"],
       "unknown_task",
       ['"nope"', "tasks and groups", "millrace evaluate --tasks list"],
+    ],
+    [
+      "a task file that wants Python",
+      ["evaluate", pebble, "--tasks", "python.yaml"],
+      "invalid_task",
+      ["python.yaml:2", "!function", "JavaScript or TypeScript module"],
     ],
     [
       "a port that is no number",

@@ -1,6 +1,6 @@
 import path from "node:path";
 import { afterAll, expect, test } from "vitest";
-import { writeEvaluation } from "../../src/flow/step-files.ts";
+import { writeEvaluation } from "../../src/flow/evaluation-files.ts";
 import { evaluationOf, sampleOf } from "../made-up-evaluation.ts";
 import { makeFolder, removeFolders, runCli } from "./run-cli.ts";
 

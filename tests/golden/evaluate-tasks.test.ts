@@ -90,8 +90,7 @@ function keepPairs(each: unknown): unknown {
 
 /** A group over the tasks of a run, given as a group of these tasks. */
 function expectEqualGroup(record: EvaluationRecord, group: string, run: string): void {
-  const { sample_count: _counts, ...wanted } = readJson("results-samples.json")[run]![group]!;
-  expect(record.groups[group]).toMatchObject(wanted);
+  expect(record.groups?.[group]).toMatchObject(readJson("results-samples.json")[run]![group]!);
 }
 
 const keyOf = (sample: { readonly doc_id: number; readonly filter: string }): string =>

@@ -4,8 +4,9 @@ import { z } from "zod";
 import { MillraceError } from "../../base/errors.ts";
 import { type Component, field } from "../../config/component.ts";
 import { compareAccuracy } from "../../flow/compare-accuracy.ts";
+import { readEvaluation } from "../../flow/evaluation-files.ts";
+import { readJsonFile } from "../../flow/json-files.ts";
 import { writeComparison } from "../../flow/run-flow.ts";
-import { readEvaluation, readJsonFile } from "../../flow/step-files.ts";
 import { comparisonSchema } from "../../records/comparison.ts";
 import { accuracyTable, unpairedNotes } from "../../report/accuracy.ts";
 import { renderMarkdown } from "../../report/markdown.ts";
@@ -49,7 +50,7 @@ function runCompare(base: string, compressed: string | undefined, _options: unkn
     printLine(json ? JSON.stringify(record, null, 2) : renderMarkdown(record));
     return;
   }
-  const { accuracy, unpaired } = compareAccuracy(readScores(base), readScores(compressed));
+  const { accuracy, unpaired } = compareAccuracy(readEvaluation(base), readEvaluation(compressed));
   const verdict = qualityVerdict(accuracy, unpaired);
   if (json) {
     printLine(JSON.stringify({ verdict, accuracy, unpaired }, null, 2));
@@ -59,13 +60,4 @@ function runCompare(base: string, compressed: string | undefined, _options: unkn
   printLine(verdict);
   printLine(formatTable(table.header, table.rows));
   for (const note of unpairedNotes(unpaired)) printLine(note);
-}
-
-function readScores(folder: string): NonNullable<ReturnType<typeof readEvaluation>> {
-  const record = readEvaluation(folder, null);
-  if (record !== null) return record;
-  throw new MillraceError(
-    "file_not_found",
-    `${folder} has no whole evaluation (evaluation.json and its samples). Make one with millrace evaluate --out FOLDER.`,
-  );
 }

@@ -12,10 +12,11 @@ import { evaluateTasks } from "../../evaluate/evaluate.ts";
 import { type PromptSettings, plainPrompts } from "../../evaluate/prompts/build-prompt.ts";
 import { Journal, remember } from "../../evaluate/requests/journal.ts";
 import type { LanguageModel } from "../../evaluate/requests/model-request.ts";
-import { groups as allGroups, tasks as allTasks } from "../../evaluate/task-registry.ts";
+import type { Task, TaskGroup } from "../../evaluate/task.ts";
 import { parseLimits, parseNumFewshot, parseSplits } from "../../evaluate/task-settings.ts";
+import { type ChosenTasks, chooseTasks } from "../../evaluate/user-tasks/load-tasks.ts";
+import { writeEvaluation } from "../../flow/evaluation-files.ts";
 import { describeFiles } from "../../flow/fingerprint.ts";
-import { writeEvaluation } from "../../flow/step-files.ts";
 import { loadTokenizerSource } from "../../formats/tokenizer-source.ts";
 import type { EvaluationRecord } from "../../records/evaluation.ts";
 import { createTokenizer } from "../../tokenizer/create-tokenizer.ts";
@@ -30,7 +31,11 @@ import { formatTable, printLine, printNote, TerminalProgress } from "../terminal
 
 /** Settings that say what is evaluated; the flow takes them too. */
 export const taskSettings = {
-  tasks: field("--tasks <names>", textList.optional(), "tasks, separated by commas; `list` explains each"),
+  tasks: field(
+    "--tasks <names>",
+    textList.optional(),
+    "tasks, separated by commas: names (`list` explains each) or files (.yaml in lm-eval's form, .js, .ts)",
+  ),
   limit: field("--limit <n>", z.string().optional(), "first documents only: 100, or wikitext=4,arc_easy=100"),
   split: field(
     "--split <name>",
@@ -93,7 +98,11 @@ const own = {
     z.boolean().default(false),
     "let tasks run the programs that the model writes, in a sandbox",
   ),
-  out: field("--out <folder>", z.string().optional(), "write evaluation.json and the samples here"),
+  out: field(
+    "--out <folder>",
+    z.string().optional(),
+    "write the results and the samples as lm-eval does, into a folder of the model's name in this one",
+  ),
   json: field("--json", z.boolean().default(false), "print the results as JSON"),
 } satisfies Component;
 
@@ -121,8 +130,8 @@ async function runEvaluate(
   command: Command,
 ): Promise<void> {
   const { tasks = [] } = readSettings(command, taskSettings);
-  if (tasks.includes("list")) return printTasks();
-  const choice = taskChoiceOf(readSettings(command, taskSettings));
+  if (tasks.includes("list")) return printTasks(await chooseTasks(tasks.filter((name) => name !== "list")));
+  const choice = await taskChoiceOf(readSettings(command, taskSettings));
   const { out, json, ...server } = readSettings(command, own);
   const source = readSettings(command, sourceSettings);
   const hasTokenizer = source.tokenizer !== undefined || server.chat;
@@ -147,12 +156,17 @@ async function runEvaluate(
         codeRunner,
         model: server.journal === undefined ? opened.model : rememberIn(server.journal, opened, modelPath),
         modelName: opened.name,
+        modelSource: opened.source,
+        tokenizer: opened.tokenizer,
         modelArgs: opened.modelArgs,
         kernels: opened.kernels,
         progress: new TerminalProgress(),
         signal: interrupt.signal,
       });
-      if (out !== undefined) writeEvaluation(path.resolve(out), record);
+      if (out !== undefined) {
+        const folder = path.resolve(out, record.model_name_sanitized);
+        printNote(`results and samples: ${writeEvaluation(folder, record)}`);
+      }
       printResults(record, json);
     } finally {
       await opened.close();
@@ -175,22 +189,39 @@ function rememberIn(
   return remember(model, journal, JSON.stringify([name, modelArgs, files]));
 }
 
-function printTasks(): void {
-  const rows = [
-    ...allGroups.map((group) => [group.name, "group", group.summary]),
-    ...allTasks.map((task) => [task.name, task.kind, task.summary]),
-  ];
-  printLine(formatTable(["task", "kind", "what"], rows));
+function printTasks({ registry }: ChosenTasks): void {
+  printLine(formatTable(["group", "members"], registry.groups.map(groupRow)));
+  printLine("");
+  const header = ["task", "kind", "shots", "metrics", "files", "what"];
+  printLine(formatTable(header, registry.tasks.map(taskRow)));
+}
+
+function groupRow({ name, members }: TaskGroup): string[] {
+  const [first = "", ...others] = members;
+  const named =
+    members.length <= 4 ? members.join(", ") : `${first} … ${others.at(-1)!}, ${members.length} in all`;
+  return [name, named];
+}
+
+/** Paths are below --data, but for tasks that come with Millrace or with a file of their own. */
+function taskRow({ name, kind, fewshot, metrics, files, summary }: Task): string[] {
+  const { isFixed, count, from } = fewshot;
+  const shots = from === "none" || isFixed === true ? `${count}, always` : `${count}`;
+  const [file = ""] = files.splits[files.defaultSplit] ?? [];
+  const place = files.root === "embedded" ? `embedded ${file}` : file;
+  return [name, kind, shots, metrics.map((metric) => metric.name).join(" "), place, summary];
 }
 
 /** What is evaluated, as `--tasks`, `--limit`, `--split`, `--num-fewshot` and `--data` say. */
-export function taskChoiceOf(settings: Values<typeof taskSettings>): TaskChoice {
+export async function taskChoiceOf(settings: Values<typeof taskSettings>): Promise<TaskChoice> {
   const { tasks = [], limit, split, numFewshot, data } = settings;
+  const { names, registry } = await chooseTasks(tasks);
   return {
-    tasks,
-    limits: parseLimits(limit),
-    splits: parseSplits(split),
-    numFewshot: parseNumFewshot(numFewshot),
+    tasks: names,
+    registry,
+    limits: parseLimits(limit, registry),
+    splits: parseSplits(split, registry),
+    numFewshot: parseNumFewshot(numFewshot, registry),
     dataDir: data === undefined ? null : path.resolve(data),
   };
 }
@@ -215,7 +246,8 @@ async function openTaskModel(
   { engine, source }: LocalSettings,
 ): Promise<NamedTaskModel> {
   if (server.url === undefined) {
-    return { ...(await openLocalModel(modelPath!, engine, source)), name: modelNameOf(modelPath!) };
+    const opened = await openLocalModel(modelPath!, engine, source);
+    return { ...opened, name: modelNameOf(modelPath!), source: "millrace" };
   }
   const remote = {
     endpoint: { url: endpointUrlOf(server.url, "--url"), apiKey: server.apiKey },
@@ -248,7 +280,7 @@ function printResults(record: EvaluationRecord, json: boolean): void {
       const stderr = values[`${metric}_stderr,${filter}`];
       const error = typeof stderr === "number" ? `± ${stderr.toFixed(4)}` : "";
       const shots = String(record["n-shot"][task] ?? "");
-      return [[task, shots, filter, metric!, String(values["sample_len"]), value.toFixed(4), error]];
+      return [[task, shots, filter, metric!, String(Number(values["sample_len"])), value.toFixed(4), error]];
     }),
   );
   printLine(formatTable(["task", "shots", "filter", "metric", "documents", "value", "stderr"], rows));

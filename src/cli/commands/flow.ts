@@ -63,8 +63,7 @@ async function runFlowCommand(given: string | undefined, _options: unknown, comm
     scheme,
     groupSize: groupSize ?? null,
     dtype,
-    ...taskChoiceOf(chosen),
-    tasks: chooseTasks(given, chosen.tasks),
+    ...(await taskChoiceOf({ ...chosen, tasks: [...tasksOfFlow(given, chosen.tasks)] })),
     concurrencies: load.concurrency,
     requestsPerSeat: load.requestsPerSeat,
     minSeconds: load.minSeconds,
@@ -98,7 +97,7 @@ function describeKernels(): string {
   });
 }
 
-function chooseTasks(model: string | undefined, tasks: readonly string[] | undefined): readonly string[] {
+function tasksOfFlow(model: string | undefined, tasks: readonly string[] | undefined): readonly string[] {
   if (tasks !== undefined) return tasks.length === 1 && tasks[0] === "none" ? [] : tasks;
   if (model === undefined) return embeddedTasks;
   throw new MillraceError(

@@ -27,6 +27,18 @@ export function scoreAccAndNorm(question: ChoiceQuestion, likelihoods: readonly 
   };
 }
 
+/** Every metric that a choice task of lm-eval can name; the task picks. */
+export function scoreChoices(question: ChoiceQuestion, likelihoods: readonly Likelihood[]): Scores {
+  const perByte = likelihoods.map(
+    ({ logLikelihood }, i) => logLikelihood / Buffer.byteLength(question.choices[i]!),
+  );
+  return {
+    ...scoreAccAndNorm(question, likelihoods),
+    acc_bytes: argmax(perByte) === question.gold ? 1 : 0,
+    exact_match: likelihoods[question.gold]!.isGreedy ? 1 : 0,
+  };
+}
+
 function argmax(values: readonly number[]): number {
   let best = 0;
   for (let i = 1; i < values.length; i += 1) if (values[i]! > values[best]!) best = i;

@@ -9,6 +9,8 @@ export interface MatchOptions {
   readonly ignoresCase?: boolean;
   /** ASCII punctuation. */
   readonly ignoresPunctuation?: boolean;
+  /** ASCII digits. */
+  readonly ignoresNumbers?: boolean;
 }
 
 const punctuation = /[!-/:-@[-`{-~]/g;
@@ -19,7 +21,8 @@ export function createExactMatch(options: MatchOptions = {}): (answer: string, t
   const clean = (text: string): string => {
     let kept = patterns.reduce((rest, pattern) => rest.replace(pattern, ""), text);
     if (options.ignoresCase === true) kept = kept.toLowerCase();
-    return options.ignoresPunctuation === true ? kept.replace(punctuation, "") : kept;
+    if (options.ignoresPunctuation === true) kept = kept.replace(punctuation, "");
+    return options.ignoresNumbers === true ? kept.replace(/\d/g, "") : kept;
   };
   return (answer, target) => (clean(answer) === clean(target) ? 1 : 0);
 }

@@ -1,14 +1,8 @@
 import { splitOnSpace } from "../python-text.ts";
 import type { TextQuestion } from "../task.ts";
-import { type MetricDefinition, perWeight, type Scores } from "./metric.ts";
+import type { Scores } from "./metric.ts";
 
 /** What a rolling log-likelihood says per word and per byte of the texts as they were before any clean-up. */
-export const perplexities: readonly MetricDefinition[] = [
-  perWeight("word_perplexity", (value) => Math.exp(-value)),
-  perWeight("byte_perplexity", (value) => Math.exp(-value)),
-  perWeight("bits_per_byte", (value) => -value / Math.LN2),
-];
-
 export function scorePerplexities({ countedText }: TextQuestion, logLikelihood: number): Scores {
   const words = splitOnSpace(countedText).length;
   const bytes = Buffer.byteLength(countedText);

@@ -1,10 +1,11 @@
 import { isDeepStrictEqual } from "node:util";
 import { MillraceError } from "../../base/errors.ts";
+import type { Row } from "../row-reader.ts";
 import type { Question, Shot, Task } from "../task.ts";
 import { PythonRandom } from "./python-random.ts";
 
 /** lm-eval's seed of the generator that draws shots. */
-const fewshotSeed = 1234;
+export const fewshotSeed = 1234;
 
 /** Gives the shots of one document after the other. */
 export type ShotSource = (question: { readonly doc: Question["doc"] }) => readonly Shot[];
@@ -28,14 +29,20 @@ export function createShotSource(task: Task, wanted: number | null, files: ShotF
   if (fewshot.from === "list") return firstOf(task, fewshot.shots, count);
   if (fewshot.from === "file") return firstOf(task, files.listed(), count);
   const pool = files.questions(fewshot.split);
-  if (fewshot.choice === "first") return firstOf(task, pool, count);
-  const numDrawn = count + (fewshot.dropsOwnRow === true ? 1 : 0);
+  const drops = fewshot.dropsOwnRow === true;
+  if (fewshot.choice === "first" && !drops) return firstOf(task, pool, count);
+  const numDrawn = count + (drops ? 1 : 0);
   if (pool.length < numDrawn) throw tooFew(task, count, pool.length);
+  const others = (doc: Row, rows: readonly Question[]): Question[] =>
+    rows.filter((shot) => !isDeepStrictEqual(shot.doc, doc));
+  if (fewshot.choice === "first") return ({ doc }) => others(doc, pool).slice(0, count);
   const random = new PythonRandom(fewshotSeed);
   return ({ doc }) => {
     const drawn = random.sample(pool, numDrawn);
-    if (fewshot.dropsOwnRow !== true) return drawn;
-    return drawn.filter((shot) => !isDeepStrictEqual(shot.doc, doc)).slice(0, count);
+    if (!drops) return drawn;
+    const kept = others(doc, drawn).slice(0, count);
+    // A row that the pool holds several times can be drawn twice; then lm-eval draws again without its copies.
+    return kept.length === count ? kept : random.sample(others(doc, pool), count);
   };
 }
 

@@ -88,7 +88,7 @@ function encodeText(tokenizer: Tokenizer, text: string): number[] {
 }
 
 /** BOS, or the end token of models without one. Throws `no_tokenizer` where there is neither. */
-function prefixToken(tokenizer: Tokenizer): number {
+export function prefixToken(tokenizer: Tokenizer): number {
   const id = tokenizer.bosTokenId ?? tokenizer.eosTokenIds[0];
   if (id !== undefined) return id;
   throw new MillraceError(

@@ -202,6 +202,7 @@ export const bbhTasks: readonly GenerationTask[] = Object.values(forms).flatMap(
 
 export const bbhGroups: readonly TaskGroup[] = Object.entries(forms).map(([form, { filter, what }]) => ({
   name: `bbh_${form}`,
+  version: "3.0",
   summary: `BIG-Bench Hard, 27 tasks, ${what}`,
   members: Object.keys(bbhSubsets).map((subset) => `bbh_${form}_${subset}`),
   metrics: [{ key: `exact_match,${filter}`, isWeightedBySize: true }],

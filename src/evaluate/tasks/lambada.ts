@@ -14,7 +14,6 @@ export const lambadaOpenai: LikelihoodTask = {
     defaultSplit: "test",
   },
   fewshot: { from: "none", count: 0 },
-  prompt: { targetDelimiter: "" },
   metrics: [perplexity("perplexity"), share("acc")],
   readRow: (doc, where) => {
     const pieces = readTexts(doc, ["text"], where).text.split(" ");

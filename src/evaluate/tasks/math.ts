@@ -117,11 +117,12 @@ export const mathTasks: readonly GenerationTask[] = [
 
 export const mathGroups: readonly TaskGroup[] = (
   [
-    ["hendrycks_math", "exact_match,none"],
-    ["minerva_math", "normalized_match,none"],
+    ["hendrycks_math", "exact_match,none", "1.0"],
+    ["minerva_math", "normalized_match,none", null],
   ] as const
-).map(([name, key]) => ({
+).map(([name, key, version]) => ({
   name,
+  ...(version === null ? {} : { version }),
   summary: "MATH, all seven subjects",
   members: Object.keys(subjects).map((subject) => `${name}_${subject}`),
   metrics: [{ key, isWeightedBySize: true }],

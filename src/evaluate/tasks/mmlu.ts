@@ -30,23 +30,35 @@ export const mmluTasks: readonly Task[] = Object.values(mmluSubjects)
   .flatMap((subject) => [letterTask(subject), continuationTask(subject), generativeTask(subject)]);
 
 export const mmluGroups: readonly TaskGroup[] = [
-  ...groupsOf("mmlu", "", "acc,none", "letter"),
-  ...groupsOf("mmlu_continuation", "_continuation", "acc,none", "text"),
-  ...groupsOf("mmlu_generative", "_generative", "exact_match,get_response", "written letter"),
+  ...groupsOf({ name: "mmlu", suffix: "", version: "2", key: "acc,none" }, "letter"),
+  ...groupsOf({ name: "mmlu_continuation", suffix: "_continuation", version: "2", key: "acc,none" }, "text"),
+  ...groupsOf(
+    { name: "mmlu_generative", suffix: "_generative", version: "3", key: "exact_match,get_response" },
+    "written letter",
+  ),
 ];
 
-function groupsOf(name: string, suffix: string, key: string, answer: string): TaskGroup[] {
+interface GroupForm {
+  readonly name: string;
+  readonly suffix: string;
+  readonly version: string;
+  /** `metric,filter` */
+  readonly key: string;
+}
+
+function groupsOf({ name, suffix, version, key }: GroupForm, answer: string): TaskGroup[] {
   const metrics = [{ key, isWeightedBySize: true }];
   const parts = Object.entries(mmluSubjects).map(
     ([part, subjects]): TaskGroup => ({
       name: `mmlu_${part}${suffix}`,
+      version,
       summary: `MMLU, ${part.replace("_", " ")}, answered by ${answer}`,
       members: subjects.map((subject) => `mmlu_${subject}${suffix}`),
       metrics,
     }),
   );
   const summary = `MMLU, all 57 subjects, answered by ${answer}`;
-  return [{ name, summary, members: parts.map((part) => part.name), metrics }, ...parts];
+  return [{ name, version, summary, members: parts.map((part) => part.name), metrics }, ...parts];
 }
 
 function filesOf(subject: string): TaskFiles {

@@ -1,5 +1,6 @@
 import { acc, accNorm, scoreAccAndNorm } from "../metrics/choice-scores.ts";
-import { perplexities, scorePerplexities } from "../metrics/perplexities.ts";
+import { perplexities } from "../metrics/metric.ts";
+import { scorePerplexities } from "../metrics/perplexities.ts";
 import { badRow, isTexts, type Row, readIndex, readTexts } from "../row-reader.ts";
 import type { ChoiceQuestion, ChoiceTask, RollingTask } from "../task.ts";
 

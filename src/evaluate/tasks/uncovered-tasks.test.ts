@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { ChoiceTask, GenerationTask } from "../task.ts";
-import { findTask } from "../task-registry.ts";
+import { builtInTasks } from "../task-registry.ts";
 import { arcChallengeChat } from "./arc-chat.ts";
 import { boolq, openbookqa, sciq } from "./simple-choices.ts";
 import { truthfulqaMc2 } from "./truthfulqa.ts";
@@ -59,7 +59,7 @@ describe("choice tasks without recorded samples", () => {
   });
 
   it("asks MMLU by the texts of its answers", () => {
-    const task = findTask("mmlu_anatomy_continuation") as ChoiceTask;
+    const task = builtInTasks.find("mmlu_anatomy_continuation") as ChoiceTask;
     const row = { question: "Why?", subject: "anatomy", choices: ["w", "x", "y", "z"], answer: 2 };
     expect(task.readRow(row, "row")).toMatchObject({ text: "Question: Why?\nAnswer:", answer: "y", gold: 2 });
   });
@@ -85,7 +85,7 @@ describe("written tasks without recorded samples", () => {
     ["Final Answer: The final answer is $13$. I hope it is correct.", 0],
     ["The answer is 12.", 0],
   ])("compares %j with minerva's answer 12", (written, wanted) => {
-    const task = findTask("minerva_math500") as GenerationTask;
+    const task = builtInTasks.find("minerva_math500") as GenerationTask;
     const question = task.readRow({ problem: "p", solution: "so $\\boxed{12}$" }, "row");
     expect(question.text).toBe("Problem:\np\n\nSolution:");
     expect(task.score(question, written)).toEqual({ normalized_match: wanted });
@@ -98,7 +98,7 @@ describe("written tasks without recorded samples", () => {
     ["sports_understanding", "input", "no", "It is not plausible.", "no"],
     ["date_understanding", "When?\n(A) today\n(B) tomorrow", "(B)", "It was Tomorrow!", "(B)"],
   ])("extracts the answer of BBH %s without examples", (subset, input, target, written, answer) => {
-    const task = findTask(`bbh_zeroshot_${subset}`) as GenerationTask;
+    const task = builtInTasks.find(`bbh_zeroshot_${subset}`) as GenerationTask;
     const question = task.readRow({ input, target }, "row");
     const filter = task.filters.find(({ name }) => name === "flexible-extract")!;
     expect(filter.steps.reduce((text, step) => step(text, question), written)).toBe(answer);

@@ -1,4 +1,5 @@
-import { perplexities, scorePerplexities } from "../metrics/perplexities.ts";
+import { perplexities } from "../metrics/metric.ts";
+import { scorePerplexities } from "../metrics/perplexities.ts";
 import { pythonRegExp } from "../python-regexp.ts";
 import { strip } from "../python-text.ts";
 import { readTexts } from "../row-reader.ts";

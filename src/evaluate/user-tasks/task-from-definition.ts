@@ -1,0 +1,246 @@
+import { scoreChoices } from "../metrics/choice-scores.ts";
+import type { MetricDefinition, Scores } from "../metrics/metric.ts";
+import { scorePerplexities } from "../metrics/perplexities.ts";
+import { badRow, isTexts, type Row } from "../row-reader.ts";
+import type {
+  ChoiceTask,
+  Fewshot,
+  GenerationTask,
+  LikelihoodTask,
+  PromptParts,
+  RollingTask,
+  Shot,
+  Task,
+} from "../task.ts";
+import { TaskData } from "../task-data.ts";
+import { type Definition, invalidTask } from "./definition.ts";
+import { pythonStr } from "./python-literal.ts";
+import { type RowFields, readRowFields } from "./row-fields.ts";
+import { type ChosenMetrics, readFilters, readMetrics } from "./scoring-keys.ts";
+import { readSplits, readTaskFiles } from "./task-data-files.ts";
+import { readGenerationSettings, TaskKeys } from "./task-keys.ts";
+
+/** What the kinds of task share. */
+type Common = Omit<Task, "kind" | "readRow" | "score" | "programOf" | "loadScore" | "generation" | "filters">;
+
+interface Parts {
+  readonly keys: TaskKeys;
+  readonly common: Common;
+  readonly fields: RowFields;
+  readonly scoring: ChosenMetrics;
+}
+
+const kinds = ["multiple_choice", "loglikelihood", "loglikelihood_rolling", "generate_until"] as const;
+
+/**
+ * The task of a definition in lm-eval's form, as far as that is data: templates, splits of local files, metrics, filters
+ * and shots. Reads the first row, which says whether the choices are contexts. Throws `invalid_task` by name and line for
+ * everything else, and what the data files can throw.
+ */
+export function taskFromDefinition(definition: Definition): Task {
+  const keys = new TaskKeys(definition);
+  const kind = kinds.find((each) => each === (keys.text("output_type") ?? "generate_until"));
+  if (kind === undefined) throw keys.wrong("output_type", kinds.join(", "));
+  const scoring = readMetrics(keys, kind);
+  const parts = { keys, scoring, common: readCommon(keys, scoring.metrics), fields: readRowFields(keys) };
+  if (kind === "multiple_choice") return choiceTask(parts);
+  if (kind === "loglikelihood") return likelihoodTask(parts);
+  return kind === "loglikelihood_rolling" ? rollingTask(parts) : generationTask(parts);
+}
+
+function readCommon(keys: TaskKeys, metrics: readonly MetricDefinition[]): Common {
+  const splits = readSplits(keys);
+  const alias = keys.text("task_alias");
+  const config = keys.object("fewshot_config") ?? {};
+  const overrides = readFewshotOverrides(config, keys);
+  const fewshotFields = readRowFields(keys, overrides);
+  const version = keys.object("metadata")?.["version"];
+  return {
+    name: keys.neededText("task"),
+    version: typeof version === "number" ? version : "Yaml",
+    ...(alias === undefined ? {} : { alias }),
+    summary: `from ${keys.definition.file}`,
+    definitionHash: keys.definition.hash,
+    files: readTaskFiles(keys, splits),
+    fewshot: readFewshot(keys, fewshotFields, config),
+    prompt: readPromptParts(keys),
+    metrics,
+    readShot: (row, where) => shotOf(fewshotFields, row, where),
+  };
+}
+
+const fewshotKeys = ["sampler", "split", "samples", "doc_to_text", "doc_to_target", "doc_to_choice"];
+
+function readFewshotOverrides(
+  config: Readonly<Record<string, unknown>>,
+  keys: TaskKeys,
+): Readonly<Record<string, unknown>> {
+  const stranger = Object.entries(config).find(
+    ([key, value]) => !fewshotKeys.includes(key) && value !== null,
+  );
+  if (stranger === undefined) return config;
+  throw invalidTask(
+    keys.whereIs("fewshot_config"),
+    `has "${stranger[0]}" in fewshot_config`,
+    `It takes ${fewshotKeys.join(", ")}`,
+  );
+}
+
+function readFewshot(keys: TaskKeys, fields: RowFields, config: Readonly<Record<string, unknown>>): Fewshot {
+  const splits = readSplits(keys);
+  const given = keys.count("num_fewshot");
+  // lm-eval does not let the user change a zero that a task writes down.
+  const count = { count: given ?? 0, isFixed: given === 0 };
+  const { sampler = "default", samples } = config;
+  if (sampler !== "default" && sampler !== "first_n")
+    throw keys.wrong("fewshot_config", "sampler: default or first_n");
+  if (samples !== undefined && samples !== null && splits.fewshot === undefined) {
+    const rows = samples as Row[];
+    if (!Array.isArray(samples)) throw keys.wrong("fewshot_config", "samples: a list of rows");
+    const where = keys.whereIs("fewshot_config");
+    return { ...count, from: "list", shots: rows.map((row) => shotOf(fields, row, where)) };
+  }
+  return {
+    ...count,
+    from: "split",
+    split: splits.fewshot ?? splits.training ?? splits.validation ?? splits.test!,
+    choice: sampler === "first_n" ? "first" : "sample",
+    dropsOwnRow: splits.fewshot === splits.test,
+  };
+}
+
+function readPromptParts(keys: TaskKeys): PromptParts {
+  const description = keys.plainText("description");
+  const targetDelimiter = keys.text("target_delimiter");
+  const fewshotDelimiter = keys.text("fewshot_delimiter");
+  const genPrefix = keys.plainText("gen_prefix");
+  return {
+    ...(description === undefined ? {} : { description }),
+    ...(targetDelimiter === undefined ? {} : { targetDelimiter }),
+    ...(fewshotDelimiter === undefined ? {} : { fewshotDelimiter }),
+    ...(genPrefix === undefined ? {} : { genPrefix }),
+  };
+}
+
+/** A row as an example: its text with the answer; where the choices are contexts, the right context with the target. */
+function shotOf({ text, target, choices }: RowFields, row: Row, where: string): Shot {
+  const asked = text(row, where);
+  const right = target(row, where);
+  const listed = choices?.(row, where) ?? [];
+  const first = Array.isArray(right) ? (right as unknown[])[0] : right;
+  const answer = typeof first === "number" ? chosen(listed, first, where) : String(first);
+  return { text: typeof asked === "number" ? chosen(listed, asked, where) : asked, answer };
+}
+
+function chosen(choices: readonly string[], index: number, where: string): string {
+  const choice = choices[index];
+  if (choice !== undefined) return choice;
+  throw badRow(where, `names answer ${index}`, `an index from 0 to ${choices.length - 1}`);
+}
+
+function choiceTask({ keys, common, fields, scoring }: Parts): ChoiceTask {
+  const { choices } = fields;
+  if (choices === null)
+    throw invalidTask(keys.definition.file, "has no doc_to_choice", "A multiple_choice task needs it");
+  const { rows, file } = new TaskData(null).rowsOf(common, common.files.defaultSplit);
+  const hasChoiceContexts = rows.length > 0 && typeof fields.text(rows[0]!, `${file}, row 1,`) === "number";
+  return {
+    ...common,
+    kind: "multiple_choice",
+    ...(hasChoiceContexts ? { hasChoiceContexts } : {}),
+    readRow: (doc, where) => {
+      const listed = choices(doc, where);
+      const target = fields.target(doc, where);
+      const asked = fields.text(doc, where);
+      if (Array.isArray(target)) throw badRow(where, "has several right choices", "one right choice");
+      if (typeof asked === "number") {
+        if (!hasChoiceContexts)
+          throw badRow(where, "gives a number as doc_to_text", "a text, as in the first row");
+        return {
+          doc,
+          text: chosen(listed, asked, where),
+          answer: pythonStr(target),
+          choices: listed,
+          gold: asked,
+        };
+      }
+      const gold = typeof target === "number" ? target : listed.indexOf(target as string);
+      const answer = chosen(listed, gold, where);
+      return { doc, text: asked, answer, choices: listed, gold, target: target as number | string };
+    },
+    score: (question, likelihoods) => pick(scoreChoices(question, likelihoods), scoring.metrics),
+  };
+}
+
+function likelihoodTask({ common, fields, scoring }: Parts): LikelihoodTask {
+  return {
+    ...common,
+    kind: "loglikelihood",
+    readRow: (doc, where) => ({
+      doc,
+      text: String(fields.text(doc, where)),
+      answer: pythonStr(fields.target(doc, where)),
+    }),
+    score: (_question, { logLikelihood, isGreedy }) =>
+      pick({ perplexity: logLikelihood, acc: isGreedy ? 1 : 0 }, scoring.metrics),
+  };
+}
+
+function rollingTask({ common, fields, scoring }: Parts): RollingTask {
+  return {
+    ...common,
+    kind: "loglikelihood_rolling",
+    fewshot: { from: "none", count: 0 },
+    readRow: (doc, where) => {
+      const text = pythonStr(fields.target(doc, where));
+      return { doc, text, countedText: text };
+    },
+    score: (question, logLikelihood) => pick(scorePerplexities(question, logLikelihood), scoring.metrics),
+  };
+}
+
+function generationTask({ keys, common, fields, scoring }: Parts): GenerationTask {
+  const targetsOf = (doc: Row, where: string): readonly string[] => {
+    const target = fields.target(doc, where);
+    if (Array.isArray(target)) return (target as unknown[]).map(pythonStr);
+    const listed = fields.choices?.(doc, where);
+    return [
+      listed !== undefined && typeof target === "number" ? chosen(listed, target, where) : pythonStr(target),
+    ];
+  };
+  const generation = keys.object("generation_kwargs");
+  return {
+    ...common,
+    kind: "generate_until",
+    generation:
+      generation === undefined
+        ? {
+            until: [common.prompt?.fewshotDelimiter ?? "\n\n"],
+            do_sample: false,
+            temperature: 0,
+            max_gen_toks: 256,
+          }
+        : readGenerationSettings(generation, keys.whereIs("generation_kwargs")),
+    filters: readFilters(keys),
+    readRow: (doc, where) => {
+      const answers = targetsOf(doc, where);
+      if (!isTexts(answers) || answers.length === 0)
+        throw badRow(where, "has no target", "a text or a list of texts");
+      const target = fields.target(doc, where);
+      return {
+        doc,
+        text: String(fields.text(doc, where)),
+        answer: answers[0]!,
+        target: Array.isArray(target) ? pythonStr(target) : (target as string | number),
+      };
+    },
+    // A row with several right answers takes the best.
+    score: ({ doc }, answer) => ({
+      exact_match: Math.max(...targetsOf(doc, common.name).map((target) => scoring.match(answer, target))),
+    }),
+  };
+}
+
+function pick(scores: Scores, metrics: readonly MetricDefinition[]): Scores {
+  return Object.fromEntries(metrics.map(({ name }) => [name, scores[name]!]));
+}

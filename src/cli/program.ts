@@ -27,6 +27,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   evaluate: async () => (await import("./commands/evaluate.ts")).evaluateCommand(),
   bench: async () => (await import("./commands/bench.ts")).benchCommand(),
   compare: async () => (await import("./commands/compare.ts")).compareCommand(),
+  diff: async () => (await import("./commands/diff.ts")).diffCommand(),
   simulate: async () => (await import("./commands/simulate.ts")).simulateCommand(),
   inspect: async () => (await import("./commands/inspect.ts")).inspectCommand(),
   logits: async () => (await import("./commands/logits.ts")).logitsCommand(),

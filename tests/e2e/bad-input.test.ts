@@ -176,6 +176,15 @@ describe("a result without a place", () => {
 });
 
 describe("values that a flag does not take", () => {
+  test("a task file that wants Python is refused", async () => {
+    await expectRefusal(folder, {
+      args: ["evaluate", pebble, "--tasks", inFolder("python.yaml")],
+      code: "invalid_task",
+      exitCode: 2,
+      says: ["python.yaml:2", "!function", "JavaScript or TypeScript module"],
+    });
+  });
+
   test.each<[string, string[], ErrorCode, string[]]>([
     [
       "an unknown task",
@@ -188,12 +197,6 @@ describe("values that a flag does not take", () => {
       ["evaluate", pebble, "--tasks", "nope"],
       "unknown_task",
       ['"nope"', "tasks and groups", "millrace evaluate --tasks list"],
-    ],
-    [
-      "a task file that wants Python",
-      ["evaluate", pebble, "--tasks", "python.yaml"],
-      "invalid_task",
-      ["python.yaml:2", "!function", "JavaScript or TypeScript module"],
     ],
     [
       "a port that is no number",

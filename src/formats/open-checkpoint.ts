@@ -4,6 +4,7 @@ import { MillraceError } from "../base/errors.ts";
 import type { Checkpoint, OpenTools } from "./checkpoint.ts";
 import { readWholeFile } from "./file-access.ts";
 import { GgufCheckpoint } from "./gguf/checkpoint.ts";
+import { firstOfSplit } from "./gguf/split-files.ts";
 import { SafetensorsCheckpoint } from "./safetensors-checkpoint.ts";
 import { hasSafetensors } from "./safetensors-files.ts";
 
@@ -11,7 +12,7 @@ import { hasSafetensors } from "./safetensors-files.ts";
 export type OpenOptions = Partial<OpenTools>;
 
 const accepted =
-  "a folder with config.json and safetensors weights, a .gguf file, or a folder with exactly one .gguf file";
+  "a folder with config.json and safetensors weights, a .gguf file, or a folder with exactly one .gguf file or all parts of one";
 
 /**
  * Opens a model on disk: headers and configuration are read and checked, weights when they are asked for.
@@ -32,7 +33,8 @@ export function openCheckpoint(modelPath: string, options: OpenOptions = {}): Ch
   if (hasConfig && hasSafetensors(modelPath)) return new SafetensorsCheckpoint(modelPath, tools);
   const names = readdirSync(modelPath);
   const ggufs = names.filter((name) => name.toLowerCase().endsWith(".gguf"));
-  if (ggufs.length === 1) return new GgufCheckpoint(path.join(modelPath, ggufs[0]!), tools);
+  const gguf = ggufs.length === 1 ? ggufs[0] : firstOfSplit(ggufs);
+  if (gguf !== undefined) return new GgufCheckpoint(path.join(modelPath, gguf), tools);
   throw unknownFolder(modelPath, { hasConfig, names, ggufs });
 }
 

@@ -3,7 +3,7 @@ import path from "node:path";
 import { MillraceError } from "../base/errors.ts";
 import type { TokenizerSource } from "./checkpoint.ts";
 import { readTextFile } from "./file-access.ts";
-import { readGgufHeader } from "./gguf/header.ts";
+import { readGgufFiles } from "./gguf/split-files.ts";
 import { readGgufTokenizer } from "./gguf/tokenizer.ts";
 import { isJsonObject, type JsonObject, readJsonObject } from "./json-file.ts";
 
@@ -42,7 +42,7 @@ export function loadTokenizerSource(source: string): TokenizerSource {
   }
   const isFolder = statSync(source).isDirectory();
   const found = source.endsWith(".gguf")
-    ? readGgufTokenizer(readGgufHeader(source))
+    ? readGgufTokenizer(readGgufFiles(source))
     : readTokenizerFolder(isFolder ? source : path.dirname(source));
   if (found === null) {
     throw new MillraceError(

@@ -1,4 +1,9 @@
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { afterEach, describe, expect, test } from "vitest";
+import { dequantize } from "../../src/formats/dequantize.ts";
+import { readBlocks } from "../../src/formats/gguf/blocks.ts";
+import { readGgufHeader } from "../../src/formats/gguf/header.ts";
 import type { Ops } from "../../src/kernels/ops.ts";
 import { describeWithData, hasTestData, testData } from "../test-data.ts";
 import { backends } from "./backends.ts";
@@ -8,7 +13,15 @@ import { openModel, promptLogits } from "./model-runs.ts";
 interface Golden {
   readonly prompts: readonly (readonly number[])[];
   readonly files: Readonly<
-    Record<string, { readonly file: string; readonly lastLogits: readonly number[][] }>
+    Record<
+      string,
+      {
+        readonly file: string;
+        readonly lastLogits: readonly number[][];
+        /** By the file's own names, dequantised to float32, rows in the file's order. */
+        readonly tensors: Readonly<Record<string, { readonly type: string; readonly sha256: string }>>;
+      }
+    >
   >;
 }
 
@@ -16,8 +29,26 @@ const golden: Golden = hasTestData
   ? readJson<Golden>(testData("models", "gguf", "golden.json"))
   : { prompts: [], files: {} };
 
-/** Files whose tensor types are read. */
-const types = ["f16", "bf16", "q8_0", "q4_0", "q4_1", "q6_k"];
+const types = Object.keys(golden.files);
+
+describeWithData("GGUF files of llama.cpp against gguf-py", () => {
+  test.each(types)("every tensor of %s dequantises to the recorded bytes", (type) => {
+    const { file, tensors } = golden.files[type]!;
+    const path = testData("models", "gguf", file);
+    const bytes = readFileSync(path);
+    const { tensors: stored } = readGgufHeader(path);
+    expect([...stored.keys()].toSorted()).toEqual(Object.keys(tensors).toSorted());
+    for (const [name, { type: recorded, sha256 }] of Object.entries(tensors)) {
+      const tensor = stored.get(name)!;
+      expect(tensor.type.name).toBe(recorded);
+      const [rows, cols] =
+        tensor.shape.length === 1 ? [1, tensor.shape[0]!] : [tensor.shape[0]!, tensor.shape[1]!];
+      const data = Uint8Array.from(bytes.subarray(tensor.offset, tensor.offset + tensor.sizeBytes));
+      const values = dequantize(readBlocks({ type: tensor.type.name, rows, cols, data })!);
+      expect(createHash("sha256").update(new Uint8Array(values.buffer)).digest("hex"), name).toBe(sha256);
+    }
+  });
+});
 
 describeWithData("GGUF files of llama.cpp against transformers on the dequantised weights", () => {
   for (const backend of backends) {
@@ -36,7 +67,7 @@ describeWithData("GGUF files of llama.cpp against transformers on the dequantise
         }
       });
 
-      test.each(["q8_0", "q4_0", "q4_1", "q6_k"])(
+      test.each(types.filter((type) => type.startsWith("q") || type.startsWith("iq")))(
         "%s runs with int8 activations in blocks and says so",
         (type) => {
           ops = backend.create();

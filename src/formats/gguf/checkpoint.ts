@@ -15,12 +15,14 @@ import { floatDtypes } from "../stored-tensor.ts";
 import { readableTypes, readBlocks } from "./blocks.ts";
 import { readGgufModel } from "./config.ts";
 import type { GgufFamily } from "./families.ts";
-import { type GgufHeader, type GgufTensor, readGgufHeader } from "./header.ts";
+import type { GgufHeader, GgufTensor } from "./header.ts";
 import { GgufNames } from "./names.ts";
 import { unpermuteRows } from "./row-order.ts";
+import { readGgufFiles } from "./split-files.ts";
+import { otherFiles } from "./tensor-types.ts";
 import { readGgufTokenizer } from "./tokenizer.ts";
 
-/** A model in one GGUF file. */
+/** A model in one GGUF file, or in the parts of a split one. */
 export class GgufCheckpoint implements Checkpoint {
   readonly path: string;
   readonly format = "gguf" as const;
@@ -32,20 +34,20 @@ export class GgufCheckpoint implements Checkpoint {
   readonly #family: GgufFamily;
   readonly #names: GgufNames;
   readonly #mapFile: FileMapper;
-  #file: MappedFile | null = null;
+  readonly #files: Map<string, MappedFile> = new Map();
 
   /** Throws `file_not_found`, `invalid_model_file`, `unsupported_format` or `unsupported_architecture`. */
   constructor(path: string, { mapFile, onArchitecture }: OpenTools) {
     this.path = path;
     this.#mapFile = mapFile;
-    this.#header = readGgufHeader(path);
-    this.sizeBytes = this.#header.fileSizeBytes;
+    this.#header = readGgufFiles(path);
+    this.sizeBytes = this.#header.sizeBytes;
     this.tensors = [...this.#header.tensors.values()].map((tensor) => ({
       name: tensor.name,
       dtype: tensor.type.name,
       shape: tensor.shape,
       sizeBytes: tensor.sizeBytes,
-      file: path,
+      file: tensor.file.path,
     }));
     const ropeFactors = this.#header.tensors.has("rope_freqs.weight")
       ? this.#floats("rope_freqs.weight")
@@ -108,11 +110,11 @@ export class GgufCheckpoint implements Checkpoint {
   }
 
   dropPages(): void {
-    this.#file?.dropPages();
+    for (const file of this.#files.values()) file.dropPages();
   }
 
   close(): void {
-    this.#file = null;
+    this.#files.clear();
   }
 
   #needsRowOrder(module: string): boolean {
@@ -161,12 +163,14 @@ export class GgufCheckpoint implements Checkpoint {
   }
 
   #bytes(tensor: GgufTensor): Uint8Array {
-    this.#file ??= this.#mapFile(this.path);
-    const { buffer } = this.#file;
-    if (buffer.byteLength !== this.sizeBytes) {
+    const { path, sizeBytes } = tensor.file;
+    const file = this.#files.get(path) ?? this.#mapFile(path);
+    this.#files.set(path, file);
+    const { buffer } = file;
+    if (buffer.byteLength !== sizeBytes) {
       throw new MillraceError(
         "invalid_model_file",
-        `${this.path} had ${this.sizeBytes} bytes when its header was read and has ${buffer.byteLength} now. Do not change a model in use; start again.`,
+        `${path} had ${sizeBytes} bytes when its header was read and has ${buffer.byteLength} now. Do not change a model in use; start again.`,
       );
     }
     return new Uint8Array(buffer, tensor.offset, tensor.sizeBytes);
@@ -175,7 +179,7 @@ export class GgufCheckpoint implements Checkpoint {
   #unreadable(tensor: GgufTensor, wanted: string): MillraceError {
     return new MillraceError(
       "unsupported_format",
-      `${tensor.name} is ${tensor.type.name} [${tensor.shape.join(", ")}]; ${wanted} is read here. Use a Q8_0, Q6_K, Q4_0, Q4_1, F16 or BF16 file of the model.`,
+      `${tensor.name} is ${tensor.type.name} [${tensor.shape.join(", ")}]; ${wanted} is read here. ${otherFiles}`,
     );
   }
 }

@@ -14,7 +14,7 @@ export interface GgufModel {
 
 /**
  * The model's configuration from metadata and tensor shapes.
- * Throws `unsupported_architecture`, `unsupported_format` (split files, partial rotation), `invalid_model_file`, and
+ * Throws `unsupported_architecture`, `unsupported_format` (partial rotation), `invalid_model_file`, and
  * what `onArchitecture` throws.
  *
  * @param ropeFactors content of `rope_freqs.weight`, or null
@@ -25,7 +25,6 @@ export function readGgufModel(
   onArchitecture: ArchitectureListener,
 ): GgufModel {
   const keys = new GgufKeys(header.metadata, header.path);
-  refuseSplit(keys, header.path);
   const name = keys.text("general.architecture");
   const numExperts = keys.number(`${name}.expert_count`) ?? 0;
   const family = findGgufFamily(name, numExperts);
@@ -39,15 +38,6 @@ export function readGgufModel(
   }
   const json = rebuildJson(header, new ArchitectureKeys(keys, name!, header.path), family, ropeFactors);
   return { config: parseModelConfig(json, { file: header.path, onArchitecture }), family };
-}
-
-function refuseSplit(keys: GgufKeys, path: string): void {
-  const count = keys.number("split.count") ?? 1;
-  if (count <= 1) return;
-  throw new MillraceError(
-    "unsupported_format",
-    `${path} is one of ${count} parts of a split GGUF; only whole files are read. Merge the parts with llama-gguf-split --merge.`,
-  );
 }
 
 function rebuildJson(

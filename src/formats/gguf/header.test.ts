@@ -186,12 +186,7 @@ describe("a GGUF file", () => {
       "multiple of 32",
     ],
     ["an unknown type", () => buildGguf(withTensor({ type: 77 })), "unsupported_format", "ggml type 77"],
-    [
-      "one part of several",
-      () => buildGguf({ ...parts, metadata: { ...llama, "split.count": u32(3) } }),
-      "unsupported_format",
-      "--merge",
-    ],
+    ["a type of another name", () => buildGguf(withTensor({ type: 40 })), "unsupported_format", "type NVFP4"],
     [
       "another architecture",
       () => buildGguf({ ...parts, metadata: { ...llama, "general.architecture": text("mamba") } }),

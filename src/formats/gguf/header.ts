@@ -3,7 +3,7 @@ import { openFile } from "../file-access.ts";
 import { product } from "../safetensors.ts";
 import { GgufCursor } from "./cursor.ts";
 import { type GgufMetadata, type GgufValue, readGgufValue } from "./metadata.ts";
-import { type GgmlType, ggmlTypes } from "./tensor-types.ts";
+import { type GgmlType, ggmlTypes, otherFiles, unplacedTypes } from "./tensor-types.ts";
 
 /** One tensor of a GGUF file. */
 export interface GgufTensor {
@@ -14,13 +14,21 @@ export interface GgufTensor {
   /** First byte, counted from the start of the file. */
   readonly offset: number;
   readonly sizeBytes: number;
+  /** Where it lies: a model may be split into several files. */
+  readonly file: GgufFile;
+}
+
+export interface GgufFile {
+  readonly path: string;
+  readonly sizeBytes: number;
 }
 
 export interface GgufHeader {
   readonly path: string;
   readonly metadata: GgufMetadata;
   readonly tensors: ReadonlyMap<string, GgufTensor>;
-  readonly fileSizeBytes: number;
+  /** Of all files. */
+  readonly sizeBytes: number;
 }
 
 /** Limits of ggml (GGML_MAX_DIMS, GGML_MAX_NAME). */
@@ -50,8 +58,8 @@ export function readGgufHeader(path: string): GgufHeader {
     checkVersion(cursor.u32(), path);
     const numTensors = cursor.count(minTensorBytes, "tensor list");
     const metadata = readMetadata(cursor, cursor.count(minMetadataBytes, "metadata list"));
-    const tensors = readTensors(cursor, numTensors, alignmentOf(metadata, cursor), file.sizeBytes);
-    return { path, metadata, tensors, fileSizeBytes: file.sizeBytes };
+    const tensors = readTensors(cursor, numTensors, alignmentOf(metadata, cursor), file);
+    return { path, metadata, tensors, sizeBytes: file.sizeBytes };
   } finally {
     file.close();
   }
@@ -89,15 +97,16 @@ function readTensors(
   cursor: GgufCursor,
   count: number,
   alignment: number,
-  fileSizeBytes: number,
+  { path, sizeBytes: fileSizeBytes }: GgufFile,
 ): Map<string, GgufTensor> {
-  const relative: GgufTensor[] = [];
+  const file = { path, sizeBytes: fileSizeBytes };
+  const relative: Omit<GgufTensor, "file">[] = [];
   for (let i = 0; i < count; i += 1) relative.push(readTensorInfo(cursor, alignment));
   const dataStart = Math.ceil(cursor.position / alignment) * alignment;
   const tensors = new Map<string, GgufTensor>();
   let end = dataStart;
   for (const info of relative.toSorted((a, b) => a.offset - b.offset)) {
-    const tensor = { ...info, offset: dataStart + info.offset };
+    const tensor = { ...info, file, offset: dataStart + info.offset };
     if (tensors.has(tensor.name)) throw cursor.damaged(`has the tensor ${tensor.name} twice`);
     if (tensor.offset < end)
       throw cursor.damaged(`has a tensor ${tensor.name} that overlaps the one before it`);
@@ -110,7 +119,7 @@ function readTensors(
   return tensors;
 }
 
-function readTensorInfo(cursor: GgufCursor, alignment: number): GgufTensor {
+function readTensorInfo(cursor: GgufCursor, alignment: number): Omit<GgufTensor, "file"> {
   const name = cursor.string();
   if (name.length > maxTensorNameBytes)
     throw cursor.damaged(
@@ -130,7 +139,7 @@ function readTensorInfo(cursor: GgufCursor, alignment: number): GgufTensor {
   if (type === undefined) {
     throw new MillraceError(
       "unsupported_format",
-      `${cursor.path} has a tensor ${name} of ggml type ${typeId}, whose size is not known here. Use a Q8_0, Q6_K, Q4_0, Q4_1, F16 or BF16 file.`,
+      `${cursor.path} has a tensor ${name} of ggml type ${unplacedTypes[typeId] ?? typeId}, which is not read here. ${otherFiles}`,
     );
   }
   const count = product(shape);

@@ -7,7 +7,7 @@ export interface GgmlType {
   readonly blockBytes: number;
 }
 
-/** Types whose sizes are known, by number (ggml, GGUF v3); 4, 5 and 31 to 38 are partly retired. */
+/** Types whose sizes are known, by number (ggml, GGUF v3). */
 export const ggmlTypes: Readonly<Partial<Record<number, GgmlType>>> = {
   0: { name: "F32", blockSize: 1, blockBytes: 4 },
   1: { name: "F16", blockSize: 1, blockBytes: 2 },
@@ -42,6 +42,24 @@ export const ggmlTypes: Readonly<Partial<Record<number, GgmlType>>> = {
   35: { name: "TQ2_0", blockSize: 256, blockBytes: 66 },
   39: { name: "MXFP4", blockSize: 32, blockBytes: 17 },
 };
+
+/** Types whose tensors cannot be placed: retired ones, and those of single builds of llama.cpp. */
+export const unplacedTypes: Readonly<Partial<Record<number, string>>> = {
+  4: "Q4_2",
+  5: "Q4_3",
+  31: "Q4_0_4_4",
+  32: "Q4_0_4_8",
+  33: "Q4_0_8_8",
+  36: "IQ4_NL_4_4",
+  37: "IQ4_NL_4_8",
+  38: "IQ4_NL_8_8",
+  40: "NVFP4",
+  41: "Q1_0",
+  42: "Q2_0",
+};
+
+/** Advice where a type is not read. */
+export const otherFiles = "Use a Q8_0, Q6_K, Q5_K_M, Q4_K_M, Q4_0, F16 or BF16 file of the model.";
 
 const numbers: ReadonlyMap<string, number> = new Map(
   Object.entries(ggmlTypes).map(([number, type]) => [type!.name, Number(number)]),

@@ -17,8 +17,9 @@ export class StepTimes {
   readonly #outlierFactor: number;
 
   /**
-   * @param outlierFactor a time above so many times the mean of its class counts as that: a step that the machine held
-   * up says little of what steps cost. Default: every time counts as it is
+   * @param outlierFactor a time above so many times the mean of its class counts as that, and a mean above so many
+   * times a new time comes down to that: a step that the machine held up, the very first one too, says little of what
+   * steps cost. Default: every time counts as it is
    */
   constructor(outlierFactor: number = Number.POSITIVE_INFINITY) {
     this.#outlierFactor = outlierFactor;
@@ -29,9 +30,11 @@ export class StepTimes {
     if (numTokens < 1) return;
     const index = classOf(numTokens);
     this.#tokens.observe(numTokens, index);
-    const isFirst = this.#timesMs.numSeen(index) === 0;
-    const most = isFirst ? timeMs : this.#outlierFactor * this.#timesMs.get(index);
-    this.#timesMs.observe(Math.min(timeMs, most), index);
+    const numSeen = this.#timesMs.numSeen(index);
+    const meanMs = this.#timesMs.get(index);
+    const mostMs = this.#outlierFactor * timeMs;
+    if (meanMs > mostMs) this.#timesMs.assume(mostMs, numSeen, index);
+    this.#timesMs.observe(numSeen === 0 ? timeMs : Math.min(timeMs, this.#outlierFactor * meanMs), index);
   }
 
   /** Steps seen that were about as large. */

@@ -4,17 +4,28 @@ import { Acceptance } from "./acceptance.ts";
 const capacity = 3;
 
 test("learns each row's share of right guesses, and foresees how many will be right", () => {
-  const acceptance = new Acceptance(capacity);
-  for (const row of [0, 1, 2]) acceptance.open(row);
-  for (let step = 0; step < 40; step += 1) {
+  const [acceptance, changing] = [new Acceptance(capacity), new Acceptance(capacity)];
+  for (const row of [0, 1]) acceptance.open(row);
+  changing.open(2);
+  for (let step = 0; step < 200; step += 1) {
     acceptance.record(0, 8, 8);
     acceptance.record(1, 8, 0);
-    acceptance.record(2, 1, step % 2);
+    changing.record(2, 1, step % 2);
   }
   expect(acceptance.expectedRight(0, 8)).toBeGreaterThan(7.9);
   expect(acceptance.expectedRight(1, 8)).toBeLessThan(0.02);
-  expect(acceptance.expectedRight(2, 1)).toBeCloseTo(0.5, 1);
-  expect(acceptance.expectedRight(2, 8)).toBeCloseTo(1, 0);
+  expect(changing.expectedRight(2, 1)).toBeCloseTo(0.5, 1);
+  expect(changing.expectedRight(2, 8)).toBeCloseTo(1, 0);
+});
+
+test("expects fewer where high rates have been luck", () => {
+  const [lucky, even] = [new Acceptance(capacity), new Acceptance(capacity)];
+  for (const acceptance of [lucky, even]) acceptance.open(0);
+  // Wrong whenever the rate has risen, right whenever it has fallen.
+  for (let step = 0; step < 400; step += 1) lucky.record(0, 1, step % 8 < 4 ? 1 : 0);
+  for (let step = 0; step < 400; step += 1) even.record(0, 1, step % 2);
+  for (const acceptance of [lucky, even]) for (let step = 0; step < 30; step += 1) acceptance.record(0, 1, 1);
+  expect(lucky.expectedRight(0, 1)).toBeLessThan(even.expectedRight(0, 1));
 });
 
 test("goes as deep as each guess is likely enough", () => {

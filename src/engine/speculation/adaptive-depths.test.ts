@@ -56,6 +56,9 @@ function speedUp(world: World, numSteps: number, random: () => number, numWarmSt
   const prompt = new Int32Array(world.numPromptTokens);
   const open = (row: number): void => {
     table.open(row, sequenceKinds.generate, prompt);
+    // The step that computes the prompt draws for others too. It is no part of the speed of drawing.
+    const plan = { numSeqs, numTokens: prompt.length + numSeqs - 1 } as StepPlan;
+    depths.observe(plan, numSeqs, prompt.length * world.tokenMs);
     table.maxTokens[row] = world.maxTokens;
     numBehind[row] = world.numPromptTokens;
     depths.open(row);
@@ -71,6 +74,7 @@ function speedUp(world: World, numSteps: number, random: () => number, numWarmSt
   };
   let timeMs = 0;
   let numDrawn = 0;
+  // The very first step finds everything cold.
   for (let step = 0; step < numWarmSteps + numSteps; step += 1) {
     if (step === numWarmSteps) {
       timeMs = 0;
@@ -80,7 +84,8 @@ function speedUp(world: World, numSteps: number, random: () => number, numWarmSt
     const takenMs = stepMs(numSeqs + numDrafts);
     timeMs += takenMs;
     const plan = { numSeqs, numTokens: numSeqs + numDrafts } as StepPlan;
-    depths.observe(plan, numSeqs + numDrafts, takenMs * world.noise());
+    const coldFactor = step === 0 ? 20 : 1;
+    depths.observe(plan, numSeqs + numDrafts, takenMs * world.noise() * coldFactor);
     for (let row = 0; row < numSeqs; row += 1) {
       let numRight = 0;
       while (numRight < drafts[row]! && random() < world.rate(row, table.numOutputTokens(row) + numRight))
@@ -106,7 +111,6 @@ function speedUp(world: World, numSteps: number, random: () => number, numWarmSt
     depths.choose(candidates);
     let proposeMs = 0;
     let deepest = 0;
-    let numMade = 0;
     for (let index = 0; index < candidates.count; index += 1) {
       const row = candidates.rows[index]!;
       const depth = candidates.depths[index]!;
@@ -115,11 +119,10 @@ function speedUp(world: World, numSteps: number, random: () => number, numWarmSt
       numBehind[row] = 0;
       drafts[row] = depth;
       deepest = Math.max(deepest, depth);
-      numMade += depth;
     }
     proposeMs += deepest * world.passMs;
     timeMs += proposeMs;
-    if (numMade > 0) depths.charge(numMade, proposeMs * world.noise());
+    if (deepest > 0) depths.charge(proposeMs * world.noise());
   }
   return (numDrawn / timeMs) * (stepMs(numSeqs) / numSeqs);
 }
@@ -166,12 +169,13 @@ describe("adaptive depths", () => {
     );
   });
 
-  // Near break-even noise can mislead: of about 8,000 made worlds one lost 7 per cent, the others less than five.
-  test("lose more than five per cent in no more than one world of a hundred, however often guesses are right", () => {
-    const made = fc.sample(fc.tuple(worlds, fc.double({ min: 0, max: 1, noNaN: true })), 200);
-    const speedUps = made.map(([some, rate]) => steadySpeedUp(some, rate)).toSorted((a, b) => a - b);
-    expect(speedUps[2]).toBeGreaterThan(0.95);
-    expect(speedUps[0]).toBeGreaterThan(0.85);
+  test("cost less than five per cent however often guesses are right, on any machine", () => {
+    fc.assert(
+      fc.property(worlds, fc.double({ min: 0, max: 1, noNaN: true }), (some, rate) => {
+        expect(steadySpeedUp(some, rate)).toBeGreaterThan(0.95);
+      }),
+      { numRuns: 150, endOnFailure: true },
+    );
   });
 
   test("find out that a text has become easy to foresee", () => {

@@ -19,6 +19,8 @@ const margin = 1.1;
 const catchUpMargin = 2;
 /** After so many steps with guesses comes one without, to measure again what that takes. */
 const stepsBetweenPlain = 64;
+/** Where nothing is guessed and no row is new, little can change from step to step: it is looked at in every eighth. */
+const stepsBetweenLooks = 8;
 
 /**
  * As many guesses as pay by what was measured: a right one saves a sequence's share of a step without guesses; all of
@@ -35,7 +37,10 @@ export class AdaptiveDepths implements DepthPolicy {
   #guessMs = 0;
   #savedMs = 0;
   #numStepsWithGuesses = 0;
-  #numChoices = 0;
+  #numLooks = 0;
+  /** Steps since the last look, and whether it chose no guess for anyone. */
+  #numStepsSince = 0;
+  #isQuiet = false;
 
   constructor(parts: AdaptiveDepthsParts) {
     this.#parts = parts;
@@ -46,12 +51,19 @@ export class AdaptiveDepths implements DepthPolicy {
   open(row: number): void {
     this.#acceptance.open(row);
     this.#probes.open(row);
+    this.#isQuiet = false;
   }
 
   observe(plan: StepPlan, numDraws: number, timeMs: number): void {
-    this.#costs.observe(plan.numTokens, numDraws, plan.numSeqs, timeMs);
-    this.#numStepsWithGuesses = numDraws > plan.numSeqs ? this.#numStepsWithGuesses + 1 : 0;
+    // A step that computes prompts as well draws fewer than it computes, and tells nothing of guesses.
+    if (numDraws !== plan.numTokens) return;
     this.#probes.passTime(timeMs);
+    const { numSeqs } = plan;
+    const hasGuesses = numDraws > numSeqs;
+    this.#costs.observe(numDraws, numSeqs, timeMs);
+    this.#numStepsWithGuesses = hasGuesses ? this.#numStepsWithGuesses + 1 : 0;
+    const plainMs = this.#costs.plainMs(numSeqs);
+    if (hasGuesses && plainMs > 0) this.#probes.charge(timeMs - plainMs);
   }
 
   record(row: number, numDrafts: number, numRight: number): void {
@@ -61,11 +73,27 @@ export class AdaptiveDepths implements DepthPolicy {
   }
 
   choose(candidates: Candidates): void {
+    const { count, depths } = candidates;
+    this.#numStepsSince += 1;
+    if (this.#isQuiet && this.#numStepsSince < stepsBetweenLooks) {
+      depths.fill(0, 0, count);
+      return;
+    }
+    this.#look(candidates);
+    this.#numStepsSince = 0;
+    this.#isQuiet = areZero(depths, count);
+  }
+
+  charge(proposeMs: number): void {
+    this.#probes.charge(proposeMs);
+  }
+
+  #look(candidates: Candidates): void {
     const { count, depths, numDrawing } = candidates;
     const plainMs = this.#costs.plainMs(numDrawing);
     this.#numDrawing = numDrawing;
     this.#savedMs = plainMs / numDrawing;
-    this.#numChoices += 1;
+    this.#numLooks += 1;
     if (plainMs === 0 || this.#numStepsWithGuesses >= stepsBetweenPlain) {
       depths.fill(0, 0, count);
       return;
@@ -73,10 +101,6 @@ export class AdaptiveDepths implements DepthPolicy {
     this.#lowerDepths(candidates);
     if (!this.#isWorth(candidates)) depths.fill(0, 0, count);
     this.#addProbe(candidates);
-  }
-
-  charge(numDrafts: number, proposeMs: number): void {
-    this.#probes.charge(proposeMs + this.#costs.verifyMs(this.#numDrawing, numDrafts));
   }
 
   /** To what pays for each row, when all rows share what a full set of guesses costs. */
@@ -115,20 +139,21 @@ export class AdaptiveDepths implements DepthPolicy {
   }
 
   /**
-   * One row at a time, and none that could not win back what it takes to catch up with it. A probe is as deep as guesses
-   * would be: it is to tell what those cost as well.
+   * One row at a time, and none that could not win back what it takes to catch up with it. A probe is one guess, but for
+   * the first ones: those are as deep as guesses would be, to tell what they cost.
    */
   #addProbe({ count, rows, depths }: Candidates): void {
     const { proposer, maxDrafts } = this.#parts;
+    const probeDepth = this.#costs.verifyMs(this.#numDrawing, maxDrafts) > 0 ? 1 : maxDrafts;
     let isTaken = this.#probes.isInDebt;
     for (let index = 0; index < count; index += 1) {
       // Another row is first each time: one that is due and has nothing to guess is not to stand before the others.
-      const at = (index + this.#numChoices) % count;
+      const at = (index + this.#numLooks) % count;
       const row = rows[at]!;
-      if (depths[at]! > 0 || !this.#probes.waitStep(row) || isTaken) continue;
+      if (depths[at]! > 0 || !this.#probes.wait(row, this.#numStepsSince) || isTaken) continue;
       const room = this.#room(row);
       if (proposer.catchUpMs(row) > room * this.#savedMs) continue;
-      depths[at] = Math.min(maxDrafts, room);
+      depths[at] = Math.min(probeDepth, room);
       isTaken = true;
     }
   }
@@ -138,4 +163,9 @@ export class AdaptiveDepths implements DepthPolicy {
     const { table } = this.#parts;
     return table.maxTokens[row]! - table.numOutputTokens(row) - 1;
   }
+}
+
+function areZero(values: Int32Array, count: number): boolean {
+  for (let index = 0; index < count; index += 1) if (values[index] !== 0) return false;
+  return true;
 }

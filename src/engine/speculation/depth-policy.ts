@@ -20,8 +20,8 @@ export interface DepthPolicy {
   record(row: number, numDrafts: number, numRight: number): void;
   /** Lowers the candidates' depths to what is to be guessed. */
   choose(candidates: Candidates): void;
-  /** So many guesses were made for the step that was chosen for, which took so long. */
-  charge(numDrafts: number, proposeMs: number): void;
+  /** The guesses for the step that was chosen for took so long to make. */
+  charge(proposeMs: number): void;
 }
 
 /** As many guesses as asked for in every step, whether they pay or not: to measure guesses, and for tests. */

@@ -9,19 +9,15 @@ export class GuessCosts {
   readonly #plain: StepTimes = new StepTimes(outlierFactor);
   readonly #verifying: StepTimes = new StepTimes(outlierFactor);
 
-  /**
-   * A step computed `numTokens` tokens of `numSeqs` sequences and drew `numDraws`. One that computes prompts as well
-   * draws fewer than it computes, and tells nothing here.
-   */
-  observe(numTokens: number, numDraws: number, numSeqs: number, timeMs: number): void {
-    if (numDraws !== numTokens) return;
+  /** A step without a part of a prompt drew `numDraws` tokens, guesses included, for `numSeqs` sequences. */
+  observe(numDraws: number, numSeqs: number, timeMs: number): void {
     const times = numDraws === numSeqs ? this.#plain : this.#verifying;
-    times.observe(numTokens, timeMs);
+    times.observe(numDraws, timeMs);
   }
 
-  /** Milliseconds that a step of so many sequences takes without guesses; 0 as long as none was measured. */
+  /** Milliseconds that a step of so many sequences takes without guesses; 0 as long as too few were measured. */
   plainMs(numSeqs: number): number {
-    return this.#plain.numSeen(numSeqs) === 0 ? 0 : this.#plain.stepMs(numSeqs);
+    return this.#plain.numSeen(numSeqs) < minSteps ? 0 : this.#plain.stepMs(numSeqs);
   }
 
   /** Milliseconds that so many guesses make the step longer; 0 until that was measured, so that it is tried. */

@@ -4,7 +4,7 @@ import { ProbeSchedule } from "./probe-schedule.ts";
 /** Steps until the row is due. */
 function waitFor(probes: ProbeSchedule, row: number): number {
   let numSteps = 1;
-  while (!probes.waitStep(row)) numSteps += 1;
+  while (!probes.wait(row, 1)) numSteps += 1;
   return numSteps;
 }
 
@@ -36,12 +36,12 @@ test("a row that is due stays so", () => {
   expect([waitFor(probes, 0), waitFor(probes, 0)]).toEqual([1, 1]);
 });
 
-test("pays a loss off with a fiftieth of the time that passes, and saves nothing up", () => {
+test("pays a loss off with a hundredth of the time that passes, and saves nothing up", () => {
   const probes = new ProbeSchedule(1);
   probes.passTime(1e6);
   expect(probes.isInDebt).toBe(false);
   probes.charge(10);
-  probes.passTime(499);
+  probes.passTime(999);
   expect(probes.isInDebt).toBe(true);
   probes.passTime(2);
   expect(probes.isInDebt).toBe(false);

@@ -1,8 +1,8 @@
 /** Steps without a guess until the first probe, and at most between two. */
 const firstInterval = 16;
 const longestInterval = 1024;
-/** Part of the engine's time that guessing may lose to find out whether it pays. */
-const lossShare = 0.02;
+/** Part of the time in which tokens are drawn that guessing may lose to find out whether it pays. */
+const lossShare = 0.01;
 
 /**
  * When rows for which guessing does not pay are given guesses all the same, to see whether their text has changed. Two
@@ -31,9 +31,9 @@ export class ProbeSchedule {
     this.#quietSteps[row] = 0;
   }
 
-  /** Called for each step for which it does not pay to guess for the row; true where it is time to probe. */
-  waitStep(row: number): boolean {
-    this.#quietSteps[row]! += 1;
+  /** It did not pay to guess for the row in the last `numSteps` steps; true where it is time to probe. */
+  wait(row: number, numSteps: number): boolean {
+    this.#quietSteps[row]! += numSteps;
     return this.#quietSteps[row]! > this.#intervals[row]!;
   }
 

@@ -48,7 +48,7 @@ export class Speculator {
 
   /** Guesses for the rows of the plan that are still open and have only their last token to compute. */
   propose(plan: StepPlan): void {
-    const { table, proposer, policy } = this.#parts;
+    const { proposer, policy } = this.#parts;
     const candidates = this.#candidates;
     this.#collect(plan);
     if (candidates.count === 0) return;
@@ -58,10 +58,7 @@ export class Speculator {
     if (count === 0) return;
     const beginMs = performance.now();
     proposer.propose(rows, depths, count);
-    const proposeMs = performance.now() - beginMs;
-    let numDrafts = 0;
-    for (let index = 0; index < count; index += 1) numDrafts += table.numDrafts[rows[index]!]!;
-    policy.charge(numDrafts, proposeMs);
+    policy.charge(performance.now() - beginMs);
   }
 
   #collect(plan: StepPlan): void {

@@ -1,17 +1,17 @@
+import { existsSync } from "node:fs";
 import path from "node:path";
 import { isMillraceError, MillraceError } from "../base/errors.ts";
 import type { DenseWeight, Weight } from "../base/weights.ts";
 import type { Checkpoint, OpenTools, TensorInfo, TokenizerSource } from "./checkpoint.ts";
-import { readCompressedLinear } from "./compressed-tensors.ts";
 import { widenFloats } from "./dequantize.ts";
 import { isJsonObject, type JsonObject, readJsonObject } from "./json-file.ts";
 import { type ModelConfig, parseModelConfig } from "./model-config.ts";
-import { parseQuantizationConfig, type QuantizationConfig } from "./quantization-config.ts";
+import { type QuantizedLinears, readQuantization } from "./quantized/quantized-linears.ts";
 import { openSafetensors, type SafetensorsFiles } from "./safetensors-files.ts";
 import { floatDtypes, type StoredTensor } from "./stored-tensor.ts";
 import { readTokenizerFolder } from "./tokenizer-source.ts";
 
-/** A folder as transformers writes it: config.json and safetensors, dense or compressed-tensors. */
+/** A folder as transformers writes it: config.json and safetensors, dense or quantised. */
 export class SafetensorsCheckpoint implements Checkpoint {
   readonly path: string;
   readonly format = "safetensors" as const;
@@ -21,7 +21,7 @@ export class SafetensorsCheckpoint implements Checkpoint {
   readonly weightFormat: string;
   readonly #files: SafetensorsFiles;
   /** What is wrong with the quantisation is told when a weight is asked for, so that the rest can be inspected. */
-  readonly #quantization: QuantizationConfig | MillraceError | null;
+  readonly #quantization: QuantizedLinears | MillraceError | null;
 
   /** Throws `file_not_found`, `invalid_model_file`, `tensor_missing`, and what `onArchitecture` throws. */
   constructor(folder: string, { mapFile, onArchitecture }: OpenTools) {
@@ -32,8 +32,9 @@ export class SafetensorsCheckpoint implements Checkpoint {
     this.#files = openSafetensors(folder, mapFile);
     this.tensors = this.#files.infos;
     this.sizeBytes = this.#files.sizeBytes;
-    this.#quantization = quantizationOf(json);
-    this.weightFormat = nameWeightFormat(json, this.#quantization, this.tensors);
+    const described = withOldConfig(json, folder);
+    this.#quantization = quantizationOf(described);
+    this.weightFormat = nameWeightFormat(described, this.#quantization, this.tensors);
   }
 
   named(): readonly TensorInfo[] {
@@ -41,21 +42,16 @@ export class SafetensorsCheckpoint implements Checkpoint {
   }
 
   has(name: string): boolean {
-    return [name, `${name}.weight`, `${name}.weight_packed`].some((candidate) => this.#files.has(candidate));
+    return [name, `${name}.weight`, `${name}.weight_packed`, `${name}.qweight`].some((candidate) =>
+      this.#files.has(candidate),
+    );
   }
 
   linear(name: string): Weight {
     if (isMillraceError(this.#quantization)) throw this.#quantization;
     const module = this.#tiedModule(name);
-    const scheme = this.#quantization?.schemeOf(module) ?? null;
-    if (scheme !== null) return readCompressedLinear(module, scheme, this.#files);
-    const packed = this.#files.entry(`${module}.weight_packed`);
-    if (packed !== undefined) {
-      throw new MillraceError(
-        "invalid_model_file",
-        `${packed.name} is there, but no group of quantization_config targets ${module}. Correct config.json or fetch it again.`,
-      );
-    }
+    const quantized = this.#quantization?.read(module, this.#files) ?? null;
+    if (quantized !== null) return quantized;
     return denseWeight(this.#files.tensor(`${module}.weight`));
   }
 
@@ -95,9 +91,16 @@ function denseWeight(tensor: StoredTensor): DenseWeight {
   return { kind: "dense", rows, cols, dtype, data: tensor.data };
 }
 
-function quantizationOf(json: JsonObject): QuantizationConfig | MillraceError | null {
+/** GPTQ checkpoints of before 2024 describe themselves in a file of their own. */
+function withOldConfig(json: JsonObject, folder: string): JsonObject {
+  const file = path.join(folder, "quantize_config.json");
+  if ((json["quantization_config"] ?? null) !== null || !existsSync(file)) return json;
+  return { ...json, quantization_config: { quant_method: "gptq", ...readJsonObject(file) } };
+}
+
+function quantizationOf(json: JsonObject): QuantizedLinears | MillraceError | null {
   try {
-    return parseQuantizationConfig(json);
+    return readQuantization(json);
   } catch (error) {
     if (isMillraceError(error)) return error;
     throw error;
@@ -107,7 +110,7 @@ function quantizationOf(json: JsonObject): QuantizationConfig | MillraceError | 
 /** The scheme of compressed files, else the type that most bytes have. */
 function nameWeightFormat(
   json: JsonObject,
-  quantization: QuantizationConfig | MillraceError | null,
+  quantization: QuantizedLinears | MillraceError | null,
   tensors: readonly TensorInfo[],
 ): string {
   if (quantization !== null && !isMillraceError(quantization)) return quantization.label;

@@ -26,7 +26,9 @@ export function listModelParts(checkpoint: Checkpoint): ModelParts {
   const infos = new Map(named.map((info) => [info.name, info]));
   const names = splitNames(named);
   const shapeOf = (module: string): LinearShape => {
-    const [rows, cols] = infos.get(`${module}.weight`)?.shape ?? [];
+    // 4 bits of bitsandbytes lie in one column.
+    const isMatrix = !infos.has(`${module}.weight.absmax`);
+    const [rows, cols] = (isMatrix ? infos.get(`${module}.weight`)?.shape : undefined) ?? [];
     if (rows !== undefined && cols !== undefined) return { module, rows, cols };
     const weight = checkpoint.linear(module);
     return { module, rows: weight.rows, cols: weight.cols };
@@ -50,6 +52,10 @@ export function ignoredLinears(parts: ModelParts): string[] {
   return [...new Set(["lm_head", ...names])].toSorted();
 }
 
+/** What the quantised formats keep beside a weight (formats/quantized/), and RoPE tables of old checkpoints. */
+const besideWeights =
+  /\.(weight_scale|weight_scale_inv|input_scale|weight_shape|weight_zero_point|qzeros|scales|g_idx|SCB|weight_format|weight\.(absmax|quant_map|nested_absmax|nested_quant_map|quant_state\..+)|rotary_emb\.inv_freq)$/;
+
 interface PartNames {
   readonly modules: readonly string[];
   readonly vectors: readonly string[];
@@ -59,8 +65,8 @@ function splitNames(tensors: readonly NamedShape[]): PartNames {
   const modules = new Set<string>();
   const vectors: string[] = [];
   for (const { name, shape } of tensors) {
-    if (/\.(weight_scale|weight_shape|weight_zero_point|rotary_emb\.inv_freq)$/.test(name)) continue;
-    const module = /^(.+)\.weight(_packed)?$/.exec(name)?.[1];
+    if (besideWeights.test(name)) continue;
+    const module = /^(.+)\.(weight|weight_packed|qweight)$/.exec(name)?.[1];
     if (module !== undefined && shape.length === 2) modules.add(module);
     else if (shape.length === 1 && /\.(weight|bias)$/.test(name)) vectors.push(name);
     else throw unknownTensor(name, shape);

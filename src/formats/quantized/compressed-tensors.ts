@@ -1,9 +1,12 @@
-import { MillraceError } from "../base/errors.ts";
-import type { IntegerWeight } from "../base/weights.ts";
-import { widenFloats } from "./dequantize.ts";
+import { MillraceError } from "../../base/errors.ts";
+import type { IntegerWeight, Weight } from "../../base/weights.ts";
+import { widenFloats } from "../dequantize.ts";
+import type { JsonObject } from "../json-file.ts";
+import { floatDtypes, type StoredTensor, type TensorReader } from "../stored-tensor.ts";
+import { parseCompressedTensors, type QuantizationScheme } from "./compressed-tensors-config.ts";
+import { readFloat8 } from "./float8.ts";
 import { packNibbles, transposeWords, unpackBits } from "./packed-integers.ts";
-import type { QuantizationScheme } from "./quantization-config.ts";
-import { floatDtypes, type StoredTensor, type TensorReader } from "./stored-tensor.ts";
+import type { QuantizedLinears } from "./quantized-linears.ts";
 
 interface Parts {
   readonly module: string;
@@ -11,16 +14,32 @@ interface Parts {
   readonly scheme: QuantizationScheme;
 }
 
+/** Throws `unsupported_format` or `invalid_model_file` as `parseCompressedTensors` does. */
+export function compressedTensorsLinears(config: JsonObject): QuantizedLinears {
+  const parsed = parseCompressedTensors(config);
+  return {
+    label: parsed.label,
+    read: (module, tensors) => {
+      const scheme = parsed.schemeOf(module);
+      if (scheme !== null) return readCompressedLinear(module, scheme, tensors);
+      if (!tensors.has(`${module}.weight_packed`)) return null;
+      throw new MillraceError(
+        "invalid_model_file",
+        `${module}.weight_packed is there, but no group of quantization_config targets ${module}. Correct config.json or fetch it again.`,
+      );
+    },
+  };
+}
+
 /**
  * A linear of a compressed-tensors checkpoint with its integers and scales unchanged. Asymmetric zero points z
- * become minimums −z·scale, exact for 16-bit scales. Packed 2- and 3-bit integers take the 4-bit form.
+ * become minimums −z·scale, exact for 16-bit scales. Packed 2- and 3-bit integers take the 4-bit form. Float8 becomes f32.
  * Throws `invalid_model_file` where tensors and scheme do not fit, `unsupported_format` for a layout not read.
  */
-export function readCompressedLinear(
-  module: string,
-  scheme: QuantizationScheme,
-  read: TensorReader,
-): IntegerWeight {
+export function readCompressedLinear(module: string, scheme: QuantizationScheme, read: TensorReader): Weight {
+  if (scheme.format === "float-quantized") {
+    return readFloat8(read.tensor(`${module}.weight`), read.tensor(`${module}.weight_scale`), scheme.block);
+  }
   const parts: Parts = { module, read, scheme };
   if (read.has(`${module}.weight_g_idx`)) {
     throw new MillraceError(

@@ -1,4 +1,4 @@
-import { invariant } from "../base/invariant.ts";
+import { invariant } from "../../base/invariant.ts";
 
 /**
  * Reads `rows` streams of `count` unsigned integers of `bits` bits, least significant bit first, elements

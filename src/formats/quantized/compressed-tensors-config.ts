@@ -1,58 +1,58 @@
-import { MillraceError } from "../base/errors.ts";
-import { isJsonObject, type JsonObject } from "./json-file.ts";
+import { MillraceError } from "../../base/errors.ts";
+import { isJsonObject, type JsonObject } from "../json-file.ts";
 
 /** How one linear is stored, from a group of `quantization_config.config_groups` (compressed-tensors). */
 export interface QuantizationScheme {
-  /** "int-quantized": one byte an element; "pack-quantized": bits packed into 32-bit words. */
-  readonly format: "int-quantized" | "pack-quantized";
+  /** "int-quantized": one byte an element; "pack-quantized": bits packed into 32-bit words; "float-quantized": float8. */
+  readonly format: "int-quantized" | "pack-quantized" | "float-quantized";
   readonly bits: number;
   readonly symmetric: boolean;
   /** Columns of one scale; null for one scale per row, or one for the whole matrix. */
   readonly groupSize: number | null;
+  /** Rows and columns of one scale of float8 weights in blocks; else null. */
+  readonly block: readonly [rows: number, cols: number] | null;
   readonly activations: "int8-token" | "unspecified";
 }
 
 /** Which linears are quantised and how. */
-export interface QuantizationConfig {
+export interface CompressedTensorsConfig {
   /** "compressed-tensors W4A16 g32". */
   readonly label: string;
   /** The scheme of a module, or null when it stays dense. */
   schemeOf(module: string): QuantizationScheme | null;
 }
 
+interface Target {
+  /** 0 for an exact name, 1 for a pattern, 2 for a class: the more exact one counts, then the first. */
+  readonly rank: number;
+  readonly matches: (module: string, className: string) => boolean;
+}
+
 interface Group {
-  readonly targets: readonly Matcher[];
+  readonly targets: readonly Target[];
   readonly scheme: QuantizationScheme;
 }
 
-type Matcher = (module: string, className: string) => boolean;
-
 const supported =
-  "compressed-tensors with integer weights of 2, 3, 4 or 8 bits (int-quantized, pack-quantized)";
+  "compressed-tensors with integer weights of 2, 3, 4 or 8 bits (int-quantized, pack-quantized) and with float8 E4M3 weights (float-quantized)";
 
 /**
- * Reads `quantization_config` (or the older key `compression_config`) of config.json.
- * Throws `unsupported_format` for every method, number type or option that would change the numbers and is not
- * read here, and `invalid_model_file` for values of the wrong kind.
+ * Reads a `quantization_config` of compressed-tensors. Throws `unsupported_format` for every number type or option
+ * that would change the numbers and is not read here, and `invalid_model_file` for values of the wrong kind.
  */
-export function parseQuantizationConfig(config: JsonObject): QuantizationConfig | null {
-  const json = config["quantization_config"] ?? config["compression_config"] ?? null;
-  if (json === null) return null;
-  if (!isJsonObject(json)) throw invalid("quantization_config", json, "an object");
-  const method = json["quant_method"] ?? "compressed-tensors";
-  if (method !== "compressed-tensors")
-    throw refused(`quant_method ${show(method)}`, "Use a checkpoint of that kind, or a GGUF file");
+export function parseCompressedTensors(json: JsonObject): CompressedTensorsConfig {
   refuseExtras(json);
   const groups = parseGroups(json);
-  const ignored = stringList(json["ignore"] ?? [], "ignore").map(matcherOf);
+  const ignored = stringList(json["ignore"] ?? [], "ignore").map(targetOf);
+  const targets = groups
+    .flatMap(({ targets: own, scheme }) => own.map((target) => ({ ...target, scheme })))
+    .toSorted((a, b) => a.rank - b.rank);
   return {
     label: `compressed-tensors ${[...new Set(groups.map((group) => labelOf(group.scheme)))].join(" + ") || "dense"}`,
     schemeOf(module) {
       const className = /(^|\.)(embed_tokens|wte|word_embeddings)$/.test(module) ? "Embedding" : "Linear";
-      if (ignored.some((matches) => matches(module, className))) return null;
-      return (
-        groups.find((group) => group.targets.some((matches) => matches(module, className)))?.scheme ?? null
-      );
+      if (ignored.some(({ matches }) => matches(module, className))) return null;
+      return targets.find(({ matches }) => matches(module, className))?.scheme ?? null;
     },
   };
 }
@@ -97,7 +97,7 @@ function parseGroups(json: JsonObject): Group[] {
     if (!isJsonObject(group)) throw invalid(name, group, "an object");
     const format = group["format"] ?? json["format"] ?? null;
     if (format === "dense" || (group["weights"] ?? null) === null) return [];
-    const targets = stringList(group["targets"], `${name}.targets`).map(matcherOf);
+    const targets = stringList(group["targets"], `${name}.targets`).map(targetOf);
     return [{ targets, scheme: parseScheme(name, group, format) }];
   });
 }
@@ -105,16 +105,18 @@ function parseGroups(json: JsonObject): Group[] {
 function parseScheme(name: string, group: JsonObject, format: unknown): QuantizationScheme {
   const weights = group["weights"];
   if (!isJsonObject(weights)) throw invalid(`${name}.weights`, weights, "an object");
-  const activations = parseActivations(group["input_activations"] ?? null);
   if ((group["output_activations"] ?? null) !== null) {
     throw refused("output_activations", "Use a checkpoint that quantises weights and inputs only");
   }
-  if ((weights["type"] ?? "int") !== "int") {
+  const type = weights["type"] ?? "int";
+  if (type === "float" && weights["num_bits"] === 8) return parseFloat8(name, group, weights, format);
+  if (type !== "int") {
     throw refused(
-      `weights of type ${show(weights["type"])} (format ${show(format)})`,
+      `weights of type ${show(type)} and ${show(weights["num_bits"])} bits (format ${show(format)})`,
       "Use an int8 or int4 checkpoint, or the original float one",
     );
   }
+  const activations = parseActivations(group["input_activations"] ?? null);
   const layout = format === "naive-quantized" ? "int-quantized" : (format ?? defaultFormat(group));
   if (layout !== "int-quantized" && layout !== "pack-quantized") {
     throw refused(`format ${show(layout)}`, "Use an int-quantized or pack-quantized checkpoint");
@@ -130,13 +132,44 @@ function parseScheme(name: string, group: JsonObject, format: unknown): Quantiza
       "Quantise again with actorder static, or with none",
     );
   }
+  const symmetric = weights["symmetric"] !== false;
   return {
     format: layout,
     bits,
-    symmetric: weights["symmetric"] !== false,
+    symmetric,
     groupSize: parseGroupSize(name, weights),
+    block: null,
     activations,
   };
+}
+
+/** Float8 activations are not rounded here, whatever the file says of them: that would only lose. */
+function parseFloat8(
+  name: string,
+  group: JsonObject,
+  weights: JsonObject,
+  format: unknown,
+): QuantizationScheme {
+  const inputs = group["input_activations"] ?? null;
+  if (inputs !== null && (!isJsonObject(inputs) || inputs["type"] !== "float"))
+    throw refused(
+      `float8 weights with input activations ${show(inputs)}`,
+      "Use float8 or no input activations",
+    );
+  if (format !== null && format !== "float-quantized" && format !== "naive-quantized")
+    throw refused(`float8 weights of format ${show(format)}`, "Use a float-quantized checkpoint");
+  const own = { format: "float-quantized", bits: 8, symmetric: true, activations: "unspecified" } as const;
+  if (weights["strategy"] !== "block") {
+    const groupSize = parseGroupSize(name, weights);
+    if (groupSize === null) return { ...own, groupSize, block: null };
+    throw refused(`float8 weights in groups of ${groupSize}`, "It reads tensor, channel and block");
+  }
+  const structure = weights["block_structure"];
+  const sizes = typeof structure === "string" ? structure.split("x").map(Number) : structure;
+  const isSize = (size: unknown): boolean => Number.isInteger(size) && (size as number) > 0;
+  if (!Array.isArray(sizes) || sizes.length !== 2 || !sizes.every(isSize))
+    throw invalid(`${name}.weights.block_structure`, structure, "two whole numbers, rows and columns");
+  return { ...own, groupSize: null, block: sizes as [number, number] };
 }
 
 /** compressed-tensors' own choice where no format is named: integers with activations one by one, alone packed. */
@@ -175,8 +208,14 @@ function parseActivations(args: unknown): "int8-token" | "unspecified" {
 }
 
 /** Exact module name, class name, or "re:" and a pattern anchored at the start. */
-function matcherOf(target: string): Matcher {
-  if (!target.startsWith("re:")) return (module, className) => target === module || target === className;
+function targetOf(target: string): Target {
+  if (!target.startsWith("re:")) {
+    const isClass = /^[A-Z]\w*$/.test(target);
+    return {
+      rank: isClass ? 2 : 0,
+      matches: (module, className) => target === (isClass ? className : module),
+    };
+  }
   let pattern: RegExp;
   try {
     pattern = new RegExp(`^(?:${target.slice(3)})`);
@@ -187,7 +226,7 @@ function matcherOf(target: string): Matcher {
       { cause: error },
     );
   }
-  return (module) => pattern.test(module);
+  return { rank: 1, matches: (module) => pattern.test(module) };
 }
 
 function stringList(value: unknown, key: string): string[] {
@@ -196,6 +235,7 @@ function stringList(value: unknown, key: string): string[] {
 }
 
 function labelOf(scheme: QuantizationScheme): string {
+  if (scheme.format === "float-quantized") return "FP8, activations not rounded";
   const activations = scheme.activations === "int8-token" ? 8 : 16;
   const group = scheme.groupSize === null ? "" : ` g${scheme.groupSize}`;
   return `W${scheme.bits}A${activations}${group}${scheme.symmetric ? "" : " asym"}`;

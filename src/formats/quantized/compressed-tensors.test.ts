@@ -1,14 +1,16 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { describeWithData, testData } from "../../tests/test-data.ts";
-import type { IntegerWeight } from "../base/weights.ts";
+import { readerOf } from "../../../tests/tensor-reader.ts";
+import { describeWithData, testData } from "../../../tests/test-data.ts";
+import type { IntegerWeight } from "../../base/weights.ts";
+import { dequantize } from "../dequantize.ts";
+import { readWholeFile } from "../file-access.ts";
+import { openCheckpoint } from "../open-checkpoint.ts";
+import { openSafetensors } from "../safetensors-files.ts";
+import type { TensorReader } from "../stored-tensor.ts";
 import { readCompressedLinear } from "./compressed-tensors.ts";
-import { dequantize } from "./dequantize.ts";
-import { readWholeFile } from "./file-access.ts";
-import { openCheckpoint } from "./open-checkpoint.ts";
-import { parseQuantizationConfig, type QuantizationScheme } from "./quantization-config.ts";
-import { openSafetensors } from "./safetensors-files.ts";
-import type { StoredTensor, TensorReader } from "./stored-tensor.ts";
+import { parseCompressedTensors, type QuantizationScheme } from "./compressed-tensors-config.ts";
+import { readQuantization } from "./quantized-linears.ts";
 
 type Json = Record<string, unknown>;
 
@@ -20,17 +22,6 @@ function bitsAt(data: Uint8Array, firstBit: number, bits: number): number {
     value += ((data[bit >> 3]! >> (bit & 7)) & 1) * 2 ** i;
   }
   return value;
-}
-
-function readerOf(tensors: Record<string, Omit<StoredTensor, "name">>): TensorReader {
-  return {
-    has: (name) => Object.hasOwn(tensors, name),
-    tensor: (name) => {
-      const tensor = tensors[name];
-      if (tensor === undefined) throw new Error(`no ${name}`);
-      return { name, ...tensor };
-    },
-  };
 }
 
 const int64 = (...values: number[]): Uint8Array =>
@@ -56,6 +47,7 @@ const scheme = (part: Partial<QuantizationScheme>): QuantizationScheme => ({
   bits: 4,
   symmetric: true,
   groupSize: 8,
+  block: null,
   activations: "unspecified",
   ...part,
 });
@@ -205,13 +197,10 @@ describeWithData("files of llm-compressor", () => {
     });
   }
 
-  it("of FP8 can be inspected, and their linears are refused by name", () => {
+  it("of FP8 say that activations are not rounded to float8", () => {
     const checkpoint = openCheckpoint(testData("models", "compressed-tensors", "fp8-dynamic"));
-    expect(checkpoint.weightFormat).toBe("compressed-tensors (not read)");
-    expect(checkpoint.tensors.some((tensor) => tensor.dtype === "F8_E4M3")).toBe(true);
-    expect(() => checkpoint.linear("model.layers.0.mlp.up_proj")).toThrowError(
-      expect.objectContaining({ code: "unsupported_format", message: expect.stringContaining("float") }),
-    );
+    expect(checkpoint.weightFormat).toBe("compressed-tensors FP8, activations not rounded");
+    expect(checkpoint.linear("model.layers.0.mlp.up_proj")).toMatchObject({ kind: "dense", dtype: "f32" });
   });
 });
 
@@ -231,7 +220,7 @@ describe("quantization_config", () => {
   };
 
   it("gives each module the scheme of the first group that targets it", () => {
-    const config = parseQuantizationConfig(json)!;
+    const config = parseCompressedTensors((json as { quantization_config: Json }).quantization_config);
     expect(config.label).toBe("compressed-tensors W8A16 + W4A16 g64 asym");
     expect(config.schemeOf("model.layers.0.mlp.down_proj")).toMatchObject({
       bits: 8,
@@ -248,15 +237,32 @@ describe("quantization_config", () => {
     expect(config.schemeOf("model.embed_tokens")).toBeNull();
   });
 
+  it("gives a module the scheme that names it most exactly, whatever the order of the groups", () => {
+    const weights = (bits: number): Json => ({ num_bits: bits, type: "int", strategy: "channel" });
+    const config = parseCompressedTensors({
+      format: "pack-quantized",
+      config_groups: {
+        a: { targets: ["Linear"], weights: weights(4) },
+        b: { targets: ["re:.*layers.0.*"], weights: weights(8) },
+        c: { targets: ["model.layers.0.mlp.up_proj"], weights: weights(2) },
+      },
+    });
+    expect(config.schemeOf("model.layers.0.mlp.up_proj")?.bits).toBe(2);
+    expect(config.schemeOf("model.layers.0.mlp.down_proj")?.bits).toBe(8);
+    expect(config.schemeOf("model.layers.1.mlp.up_proj")?.bits).toBe(4);
+  });
+
   it("under its old key, with a format for each group and a frozen status, is read too", () => {
     const { quantization_config: quantization } = json as { quantization_config: Json };
     const old = { compression_config: { ...quantization, quantization_status: "frozen" } };
-    expect(parseQuantizationConfig(old)?.schemeOf("model.layers.0.mlp.up_proj")).toMatchObject({ bits: 4 });
-    expect(parseQuantizationConfig({})).toBeNull();
+    expect(readQuantization(old)?.label).toBe("compressed-tensors W8A16 + W4A16 g64 asym");
+    expect(readQuantization({})).toBeNull();
   });
 
   it.each<[string, (quantization: Json, weights: Json) => void]>([
-    ["quant_method", (q) => Object.assign(q, { quant_method: "gptq" })],
+    ["quant_method", (q) => Object.assign(q, { quant_method: "hqq" })],
+    ["mxfp4", (q) => Object.assign(q, { quant_method: "mxfp4" })],
+    ['type "float" and 4 bits', (_, w) => Object.assign(w, { type: "float", num_bits: 4 })],
     ["nvfp4-pack-quantized", (q) => Object.assign(q, { format: "nvfp4-pack-quantized" })],
     ["actorder", (_, w) => Object.assign(w, { actorder: "group" })],
     ["5 bits", (_, w) => Object.assign(w, { num_bits: 5 })],
@@ -269,19 +275,19 @@ describe("quantization_config", () => {
         Object.assign(q, { transform_config: { config_groups: { r: { apply: [{ location: "input" }] } } } }),
     ],
   ])("is refused by name for %s", (what, change) => {
-    expect(() => parseQuantizationConfig(changed(change))).toThrowError(
+    expect(() => readQuantization(changed(change))).toThrowError(
       expect.objectContaining({ code: "unsupported_format", message: expect.stringContaining(what) }),
     );
   });
 
   it("names what has the wrong form", () => {
     expect(() =>
-      parseQuantizationConfig(changed((_, w) => Object.assign(w, { group_size: 0.5, strategy: "group" }))),
+      readQuantization(changed((_, w) => Object.assign(w, { group_size: 0.5, strategy: "group" }))),
     ).toThrowError(
       expect.objectContaining({ code: "invalid_model_file", message: expect.stringContaining("group_size") }),
     );
-    expect(() =>
-      parseQuantizationConfig(changed((q) => Object.assign(q, { ignore: ["re:("] }))),
-    ).toThrowError(expect.objectContaining({ code: "invalid_model_file" }));
+    expect(() => readQuantization(changed((q) => Object.assign(q, { ignore: ["re:("] })))).toThrowError(
+      expect.objectContaining({ code: "invalid_model_file" }),
+    );
   });
 });

@@ -1,0 +1,39 @@
+import { MillraceError } from "../../base/errors.ts";
+import type { JsonObject } from "../json-file.ts";
+import { readFloat8 } from "./float8.ts";
+import { isExcluded, moduleList } from "./modules.ts";
+import type { QuantizedLinears } from "./quantized-linears.ts";
+
+/**
+ * FP8 checkpoints of transformers: `fp8` (DeepSeek V3, Qwen3 FP8) with `weight_scale_inv` for each block, and
+ * `fbgemm_fp8` with `weight_scale` for each row. Activations stay as they are: the file's float8 ones would lose more.
+ * Throws `unsupported_format` or `invalid_model_file`.
+ */
+export function fp8Linears(config: JsonObject): QuantizedLinears {
+  const block = blockSize(config["weight_block_size"] ?? null);
+  const excluded = moduleList(config["modules_to_not_convert"]);
+  return {
+    label: `FP8 ${block === null ? "per row or tensor" : `${block[0]}×${block[1]} blocks`}, activations not rounded`,
+    read: (module, tensors) => {
+      const isFloat8 = (name: string): boolean =>
+        tensors.has(name) && tensors.tensor(name).dtype === "F8_E4M3";
+      if (isExcluded(module, excluded) || !isFloat8(`${module}.weight`)) return null;
+      const name = ["weight_scale_inv", "weight_scale"]
+        .map((part) => `${module}.${part}`)
+        .find((candidate) => tensors.has(candidate));
+      const weight = tensors.tensor(`${module}.weight`);
+      const scale = tensors.tensor(name ?? `${module}.weight_scale_inv`);
+      return readFloat8(weight, scale, name?.endsWith("_inv") === true ? block : null);
+    },
+  };
+}
+
+function blockSize(value: unknown): readonly [number, number] | null {
+  if (value === null) return null;
+  const isSize = (size: unknown): boolean => Number.isInteger(size) && (size as number) > 0;
+  if (Array.isArray(value) && value.length === 2 && value.every(isSize)) return value as [number, number];
+  throw new MillraceError(
+    "invalid_model_file",
+    `quantization_config has weight_block_size = ${JSON.stringify(value).slice(0, 80)}; it must be two whole numbers, rows and columns. Correct config.json or fetch it again.`,
+  );
+}

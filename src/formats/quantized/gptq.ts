@@ -1,0 +1,83 @@
+import { MillraceError } from "../../base/errors.ts";
+import type { Weight } from "../../base/weights.ts";
+import type { JsonObject } from "../json-file.ts";
+import type { TensorReader } from "../stored-tensor.ts";
+import {
+  type GroupedIntegers,
+  groupScales,
+  toIntegerWeight,
+  toScatteredWeight,
+  unfit,
+} from "./grouped-integers.ts";
+import { transposeWords, unpackBits } from "./packed-integers.ts";
+import type { QuantizedLinears } from "./quantized-linears.ts";
+
+const readBits: ReadonlySet<number> = new Set([2, 3, 4, 8]);
+
+/**
+ * GPTQ checkpoints (AutoGPTQ, GPTQModel) of `checkpoint_format` gptq, whose zero points are stored one too low, and
+ * gptq_v2. Bits and group size are taken from the tensors' shapes, so that overrides for single modules need not be
+ * looked up. Throws `unsupported_format`.
+ */
+export function gptqLinears(config: JsonObject): QuantizedLinears {
+  const format = config["checkpoint_format"] ?? config["format"] ?? "gptq";
+  if (format !== "gptq" && format !== "gptq_v2") {
+    throw new MillraceError(
+      "unsupported_format",
+      `The checkpoint has GPTQ weights of checkpoint_format ${JSON.stringify(format)}; gptq and gptq_v2 are read here. Convert it with GPTQModel, or use an AWQ or GGUF copy.`,
+    );
+  }
+  const { bits, group_size: groupSize } = config;
+  return {
+    label: `GPTQ W${String(bits)}A16 g${String(groupSize)}${config["desc_act"] === true ? " act-order" : ""}`,
+    read: (module, tensors) =>
+      tensors.has(`${module}.qweight`) ? readModule(module, tensors, format === "gptq" ? 1 : 0) : null,
+  };
+}
+
+function readModule(module: string, tensors: TensorReader, zeroOffset: number): Weight {
+  const { parts, numGroups } = readParts(module, tensors, zeroOffset);
+  const { cols } = parts;
+  const groupSize = cols / numGroups;
+  if (!tensors.has(`${module}.g_idx`)) return toIntegerWeight(parts);
+  const order = tensors.tensor(`${module}.g_idx`);
+  const index = new Int32Array(order.data.slice().buffer);
+  const isIndex = order.dtype === "I32" && index.length === cols;
+  if (!isIndex || index.some((group) => group < 0 || group >= numGroups))
+    throw unfit(order, `I32 [${cols}] of groups below ${numGroups}`);
+  const isInOrder = index.every((group, col) => group === Math.floor(col / groupSize));
+  return isInOrder ? toIntegerWeight(parts) : toScatteredWeight(parts, index);
+}
+
+function readParts(
+  module: string,
+  tensors: TensorReader,
+  zeroOffset: number,
+): { readonly parts: GroupedIntegers; readonly numGroups: number } {
+  const weight = tensors.tensor(`${module}.qweight`);
+  const zeros = tensors.tensor(`${module}.qzeros`);
+  const [words = 0, rows = 0] = weight.shape;
+  const [numGroups = 0, zeroWords = 0] = zeros.shape;
+  const bits = (zeroWords * 32) / rows;
+  const cols = (words * 32) / bits;
+  if (!readBits.has(bits)) {
+    throw new MillraceError(
+      "unsupported_format",
+      `${module} has GPTQ weights of ${bits} bits; 2, 3, 4 and 8 are read here. Use a 4- or 8-bit checkpoint.`,
+    );
+  }
+  const isWhole = Number.isInteger(cols) && cols % numGroups === 0 && cols % 2 === 0;
+  if (weight.dtype !== "I32" || weight.shape.length !== 2 || !isWhole)
+    throw unfit(weight, "I32 [columns · bits / 32, rows] with whole groups");
+  if (zeros.dtype !== "I32") throw unfit(zeros, "I32 [groups, rows · bits / 32]");
+  const codes = unpackBits(
+    transposeWords(weight.data, words, rows),
+    { rows, count: cols, stride: words * 4 },
+    bits,
+  );
+  const stored = unpackBits(zeros.data, { rows: numGroups, count: rows, stride: zeroWords * 4 }, bits);
+  const mask = (1 << bits) - 1;
+  const scales = groupScales(tensors.tensor(`${module}.scales`), numGroups, rows);
+  const parts = { rows, cols, bits, codes, scales, zeros: stored.map((zero) => (zero + zeroOffset) & mask) };
+  return { parts, numGroups };
+}

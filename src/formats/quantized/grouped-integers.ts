@@ -1,0 +1,80 @@
+import { MillraceError } from "../../base/errors.ts";
+import type { IntegerWeight, Weight } from "../../base/weights.ts";
+import { widenFloats } from "../dequantize.ts";
+import { floatDtypes, type StoredTensor } from "../stored-tensor.ts";
+import { packNibbles } from "./packed-integers.ts";
+
+/** Unsigned integers with zero points: w = (q − z) · scale, as GPTQ and AWQ store them, rows being outputs. */
+export interface GroupedIntegers {
+  readonly rows: number;
+  readonly cols: number;
+  readonly bits: number;
+  /** [rows, cols] */
+  readonly codes: Uint8Array;
+  /** [groups, rows] */
+  readonly scales: Float32Array;
+  /** [groups, rows] */
+  readonly zeros: Uint8Array;
+}
+
+/**
+ * The exact integer form: without minimums where every zero point is the middle of the range, else with minimums −z·s.
+ * 2 and 3 bits take the form of 4. Products of an f16 scale and a zero point are exact in f32.
+ */
+export function toIntegerWeight(parts: GroupedIntegers): IntegerWeight {
+  const { rows, cols, bits, codes, scales, zeros } = parts;
+  const numGroups = scales.length / rows;
+  const middle = 1 << (bits - 1);
+  const isSymmetric = zeros.every((zero) => zero === middle);
+  // 8-bit codes are signed; 4-bit ones stand for code − 8 without minimums.
+  const shift = bits === 8 ? -128 : isSymmetric ? 8 - middle : 0;
+  const minimums = isSymmetric ? null : new Float32Array(scales.length);
+  const ownScales = new Float32Array(scales.length);
+  for (let row = 0, to = 0; row < rows; row += 1) {
+    for (let group = 0; group < numGroups; group += 1, to += 1) {
+      const from = group * rows + row;
+      ownScales[to] = scales[from]!;
+      if (minimums !== null) minimums[to] = -(zeros[from]! + (bits === 8 ? shift : 0)) * scales[from]!;
+    }
+  }
+  const shifted = shift === 0 ? codes : codes.map((code) => code + shift);
+  return {
+    kind: "integer",
+    rows,
+    cols,
+    bits: bits === 8 ? 8 : 4,
+    groupSize: cols / numGroups,
+    codes: bits === 8 ? shifted : packNibbles(shifted),
+    scales: ownScales,
+    minimums,
+    activations: "unspecified",
+  };
+}
+
+/** The matrix in f32 where the columns of a group do not stand together: `order` gives each column's group. */
+export function toScatteredWeight(parts: GroupedIntegers, order: Int32Array): Weight {
+  const { rows, cols, codes, scales, zeros } = parts;
+  const values = new Float32Array(rows * cols);
+  for (let row = 0, at = 0; row < rows; row += 1) {
+    for (let col = 0; col < cols; col += 1, at += 1) {
+      const from = order[col]! * rows + row;
+      values[at] = (codes[at]! - zeros[from]!) * scales[from]!;
+    }
+  }
+  return { kind: "dense", rows, cols, dtype: "f32", data: new Uint8Array(values.buffer) };
+}
+
+/** Scales [groups, rows] of a float tensor. Throws `invalid_model_file`. */
+export function groupScales(tensor: StoredTensor, groups: number, rows: number): Float32Array {
+  const dtype = floatDtypes[tensor.dtype];
+  if (dtype === undefined || tensor.shape[0] !== groups || tensor.shape[1] !== rows)
+    throw unfit(tensor, `a float type [${groups}, ${rows}]`);
+  return widenFloats(tensor.data, dtype);
+}
+
+export function unfit({ name, dtype, shape }: StoredTensor, expected: string): MillraceError {
+  return new MillraceError(
+    "invalid_model_file",
+    `${name} is ${dtype} [${shape.join(", ")}]; it should be ${expected}. Fetch the model again; config.json and weights may be of different checkpoints.`,
+  );
+}

@@ -11,6 +11,8 @@ export interface ConvertPlan {
   readonly dtype: ConvertDtype;
   /** In place of the model's own, or null. */
   readonly tokenizer: TokenizerSource | null;
+  /** The most that the tensors of one file take, or null for one file. A single larger tensor has a file of its own. */
+  readonly maxShardBytes: number | null;
 }
 
 export interface ConversionSummary {
@@ -22,4 +24,24 @@ export interface ConversionSummary {
   readonly numTensors: number;
   /** What the user should know. */
   readonly notes: readonly string[];
+}
+
+/** Cuts a list into runs of at most `maxBytes`; at least one, of at least one item. */
+export function shardsOf<T>(
+  items: readonly T[],
+  sizeOf: (item: T) => number,
+  maxBytes: number | null,
+): readonly (readonly T[])[] {
+  const shards: T[][] = [[]];
+  let filled = 0;
+  for (const item of items) {
+    const size = sizeOf(item);
+    if (filled > 0 && maxBytes !== null && filled + size > maxBytes) {
+      shards.push([]);
+      filled = 0;
+    }
+    shards.at(-1)!.push(item);
+    filled += size;
+  }
+  return shards;
 }

@@ -1,8 +1,9 @@
-import { existsSync } from "node:fs";
 import path from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { MillraceError } from "../base/errors.ts";
 import { type Progress, silentProgress } from "../base/progress.ts";
+import type { Weight } from "../base/weights.ts";
+import { makeFolder } from "../base/write-file.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { configFields } from "../formats/gguf/config-fields.ts";
 import { findGgufWriting, type GgufFamily, ggufArchitectures } from "../formats/gguf/families.ts";
@@ -10,12 +11,15 @@ import { type GgufFields, text, u32 } from "../formats/gguf/fields.ts";
 import { GgufNames } from "../formats/gguf/names.ts";
 import { permuteRows } from "../formats/gguf/row-order.ts";
 import { tokenizerFields } from "../formats/gguf/tokenizer-fields.ts";
-import { createGguf, type GgufTensorSpec, type GgufWriter, ggufTensorBytes } from "../formats/gguf/writer.ts";
+import { type GgufTensorSpec, type GgufWriter, ggufTensorBytes } from "../formats/gguf/writer.ts";
 import { sliceRows } from "../model/weight-forms.ts";
 import { listModelParts, type ModelParts } from "../quantize/model-parts.ts";
+import { checkFreeSpace } from "../quantize/output-folder.ts";
 import type { LinearShape } from "../quantize/scheme.ts";
 import { encodeRows, exactType, type WrittenType } from "./block-types.ts";
+import { checkGgufConfig } from "./check-gguf-config.ts";
 import type { ConversionSummary, ConvertDtype, ConvertPlan } from "./plan.ts";
+import { createSplitGguf } from "./split-writer.ts";
 
 /** Elements that are encoded at a time, so that no matrix is in memory as f32 whole. */
 const bandElements = 1 << 22;
@@ -43,11 +47,12 @@ interface MatrixPlan extends LinearShape {
   readonly type: WrittenType;
   /** Height of heads whose rows are written in adjacent pairs, or 0. */
   readonly pairedHeadDim: number;
+  readonly losesActivations: boolean;
 }
 
 /**
- * Writes a model as one GGUF file that llama.cpp and this engine read, a band of rows at a time. The file appears
- * under its name only when it is complete. Throws `unsupported_architecture`, `unsupported_format`,
+ * Writes a model as a GGUF file, or the parts of one, that llama.cpp and this engine read, a band of rows at a time. A
+ * file appears under its name only when it is complete. Throws `unsupported_architecture`, `unsupported_format`,
  * `invalid_option`, `output_exists`, `output_unwritable`, `disk_full`.
  */
 export async function convertToGguf(
@@ -55,15 +60,12 @@ export async function convertToGguf(
   plan: ConvertPlan,
   progress: Progress = silentProgress,
 ): Promise<ConversionSummary> {
-  if (existsSync(plan.outPath)) {
-    throw new MillraceError(
-      "output_exists",
-      `${plan.outPath} is there already. A new name is needed. Choose another --out or remove it.`,
-      { param: "--out" },
-    );
-  }
   const file = planFile(checkpoint, plan);
-  const writer = createGguf(plan.outPath, file.fields, file.tensors);
+  const { tensors } = file;
+  const sizeBytes = tensors.reduce((sum, tensor) => sum + ggufTensorBytes(tensor), 0);
+  makeFolder(path.dirname(plan.outPath), plan.outPath);
+  checkFreeSpace(path.dirname(plan.outPath), sizeBytes);
+  const writer = createSplitGguf(plan.outPath, file.fields, tensors, plan.maxShardBytes);
   try {
     await writeMatrices(checkpoint, file.matrices, writer, progress);
     writeVectors(checkpoint, file, writer);
@@ -71,15 +73,14 @@ export async function convertToGguf(
   } finally {
     writer.discard();
   }
-  const { tensors } = file;
   progress.finish(`${tensors.length} tensors written`);
   return {
-    outPath: plan.outPath,
+    outPath: writer.files[0]!,
     format: "gguf",
     weightFormat: `GGUF ${mainType(file.matrices)}`,
-    sizeBytes: tensors.reduce((sum, tensor) => sum + ggufTensorBytes(tensor), 0),
+    sizeBytes,
     numTensors: tensors.length,
-    notes: file.hasTokenizer ? [] : ["The model has no tokenizer, so none was written."],
+    notes: file.notes,
   };
 }
 
@@ -92,7 +93,8 @@ interface FilePlan {
   /** Norms and biases with their places. */
   readonly vectors: readonly { readonly name: string; readonly tensor: string; readonly length: number }[];
   readonly ropeFactors: Float32Array | null;
-  readonly hasTokenizer: boolean;
+  /** What the user should know. */
+  readonly notes: readonly string[];
 }
 
 function planFile(checkpoint: Checkpoint, { dtype, outPath, tokenizer }: ConvertPlan): FilePlan {
@@ -113,28 +115,25 @@ function planFile(checkpoint: Checkpoint, { dtype, outPath, tokenizer }: Convert
   const { ropeFactors } = described;
   const factors = ropeFactors === null ? [] : [{ tensor: ropeFactorsName, length: ropeFactors.length }];
   const source = tokenizer ?? checkpoint.tokenizer();
-  return {
-    family,
-    fields: [
-      ...described.fields,
-      ["general.name", text(path.basename(outPath, ".gguf"))],
-      ["general.file_type", u32(fileTypes[mainType(matrices)])],
-      ["general.quantization_version", u32(2)],
-      ...(source === null ? [] : tokenizerFields(source, config.vocabSize)),
-    ],
-    tensors: [
-      ...tensorSpecs(matrices, config.experts?.numExperts ?? 0),
-      ...[...vectors, ...factors].map(({ tensor, length }) => ({
-        name: tensor,
-        type: "F32",
-        shape: [length],
-      })),
-    ],
-    matrices,
-    vectors,
-    ropeFactors,
-    hasTokenizer: source !== null,
-  };
+  const fields: GgufFields = [
+    ...described.fields,
+    ["general.name", text(path.basename(outPath, ".gguf"))],
+    ["general.file_type", u32(fileTypes[mainType(matrices)])],
+    ["general.quantization_version", u32(2)],
+    ...(source === null ? [] : tokenizerFields(source, config.vocabSize)),
+  ];
+  const tensors = [
+    ...tensorSpecs(matrices, config.experts?.numExperts ?? 0),
+    ...[...vectors, ...factors].map(({ tensor, length }) => ({ name: tensor, type: "F32", shape: [length] })),
+  ];
+  const notes = checkGgufConfig(config, described.fields, tensors, ropeFactors);
+  if (source === null) notes.push("The model has no tokenizer, so none was written.");
+  if (matrices.some(({ losesActivations }) => losesActivations)) {
+    notes.push(
+      "The model asks for int8 activations per token, which GGUF has no key for; its weights are the same.",
+    );
+  }
+  return { family, fields, tensors, matrices, vectors, ropeFactors, notes };
 }
 
 function planMatrices(
@@ -148,10 +147,13 @@ function planMatrices(
     const place = names.find(`${shape.module}.weight`);
     if (place === undefined) throw noPlace(`${shape.module}.weight`);
     const isRouter = place.tensor.includes("ffn_gate_inp");
-    const type = isRouter ? "F32" : chooseType(checkpoint, shape, dtype);
+    const weight = checkpoint.linear(shape.module);
+    const type = isRouter ? "F32" : chooseType(checkpoint, shape, weight, dtype);
     const each = ggufTensorBytes({ name: place.tensor, type, shape: [shape.rows, shape.cols] });
     const pairedHeadDim = family.isPermuted && isQueryOrKey(shape.module) ? checkpoint.config.headDim : 0;
-    return { ...shape, tensor: place.tensor, at: (place.expert ?? 0) * each, type, pairedHeadDim };
+    const losesActivations = weight.kind === "integer" && weight.activations === "int8-token";
+    const { tensor, expert = 0 } = place;
+    return { ...shape, tensor, at: expert * each, type, pairedHeadDim, losesActivations };
   });
 }
 
@@ -164,9 +166,14 @@ const written: Readonly<Record<Exclude<ConvertDtype, "auto">, WrittenType>> = {
 };
 
 /** In a Q4_0 file the embedding and the head are Q8_0: their errors reach every token. */
-function chooseType(checkpoint: Checkpoint, shape: LinearShape, dtype: ConvertDtype): WrittenType {
+function chooseType(
+  checkpoint: Checkpoint,
+  shape: LinearShape,
+  weight: Weight,
+  dtype: ConvertDtype,
+): WrittenType {
   if (dtype === "auto") {
-    const exact = exactType(checkpoint.linear(shape.module));
+    const exact = exactType(weight);
     if (exact !== null) return exact;
     throw new MillraceError(
       "unsupported_format",

@@ -1,6 +1,6 @@
 import { copyFileSync, existsSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import type { Checkpoint } from "../formats/checkpoint.ts";
+import type { Checkpoint, TokenizerSource } from "../formats/checkpoint.ts";
 import { compressedTensorsConfig } from "./compressed-tensors-config.ts";
 import type { Scheme } from "./scheme.ts";
 
@@ -34,17 +34,21 @@ export function quantizedConfig(
 
 /**
  * Puts tokenizer, chat template and generation settings beside the weights: copied byte for byte from a model
- * folder, rebuilt from the metadata of a GGUF file. Returns a note when there is no tokenizer.
+ * folder, rebuilt from the metadata of a GGUF file, or `tokenizer` in its place. Returns a note when there is no tokenizer.
  */
-export function writeCompanions(checkpoint: Checkpoint, folder: string): string | null {
-  if (checkpoint.format === "safetensors" && statSync(checkpoint.path).isDirectory()) {
+export function writeCompanions(
+  checkpoint: Checkpoint,
+  folder: string,
+  tokenizer: TokenizerSource | null = null,
+): string | null {
+  if (tokenizer === null && checkpoint.format === "safetensors" && statSync(checkpoint.path).isDirectory()) {
     for (const name of copied) {
       const source = path.join(checkpoint.path, name);
       if (existsSync(source)) copyFileSync(source, path.join(folder, name));
     }
     return existsSync(path.join(folder, "tokenizer.json")) ? null : withoutTokenizer;
   }
-  const source = checkpoint.tokenizer();
+  const source = tokenizer ?? checkpoint.tokenizer();
   if (source === null) return withoutTokenizer;
   writeJson(path.join(folder, "tokenizer.json"), source.tokenizerJson);
   writeJson(path.join(folder, "tokenizer_config.json"), source.tokenizerConfig);

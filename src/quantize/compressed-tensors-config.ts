@@ -1,7 +1,7 @@
 import type { Scheme } from "./scheme.ts";
 
 /** The version of compressed-tensors whose layout is written; its files are what the tests compare with. */
-const layoutVersion = "0.19.0";
+export const layoutVersion = "0.19.0";
 
 /**
  * `quantization_config` of config.json (compressed-tensors): every `Linear` but those of `ignore` follows one scheme.
@@ -14,13 +14,13 @@ export function compressedTensorsConfig(
   ignore: readonly string[],
 ): Record<string, unknown> {
   const weights = {
-    ...plainArguments(scheme.weightBits),
+    ...quantizationArguments(scheme.weightBits),
     dynamic: false,
     group_size: groupSize,
     observer: "memoryless_minmax",
     strategy: groupSize === null ? "channel" : "group",
   };
-  const activations = { ...plainArguments(8), dynamic: true, strategy: "token" };
+  const activations = { ...quantizationArguments(8), dynamic: true, strategy: "token" };
   return {
     config_groups: {
       group_0: {
@@ -43,7 +43,8 @@ export function compressedTensorsConfig(
   };
 }
 
-function plainArguments(bits: number): Record<string, unknown> {
+/** Arguments that say nothing but the number of bits. */
+export function quantizationArguments(bits: number): Record<string, unknown> {
   return {
     actorder: null,
     block_structure: null,

@@ -76,7 +76,7 @@ export function checkFreeSpace(folder: string, bytes: number): void {
   if (free >= bytes) return;
   throw new MillraceError(
     "disk_full",
-    `${path.dirname(folder)} has ${formatBytes(free)} free; the weights need ${formatBytes(bytes)}. Free some or choose another --out; nothing was written.`,
+    `${path.dirname(path.resolve(folder))} has ${formatBytes(free)} free; the weights need ${formatBytes(bytes)}. Free some or choose another --out; nothing was written.`,
     { param: "--out" },
   );
 }

@@ -2,9 +2,12 @@ import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } fr
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Weight } from "../../src/base/weights.ts";
 import { DummyCheckpoint } from "../../src/convert/dummy-checkpoint.ts";
-import type { ConvertDtype } from "../../src/convert/plan.ts";
+import type { ConvertDtype, ConvertPlan } from "../../src/convert/plan.ts";
 import { convertToGguf } from "../../src/convert/to-gguf.ts";
+import { convertToSafetensors } from "../../src/convert/to-safetensors.ts";
+import { dequantize, toDense } from "../../src/formats/dequantize.ts";
 import { readGgufHeader } from "../../src/formats/gguf/header.ts";
 import { readGgufTokenizer } from "../../src/formats/gguf/tokenizer.ts";
 import { openCheckpoint } from "../../src/formats/open-checkpoint.ts";
@@ -36,7 +39,7 @@ describeWithData("conversion to GGUF", () => {
   test.each(["q8_0", "q4_0"] as const)("%s blocks are llama-quantize's, to the byte", async (dtype) => {
     const outPath = path.join(folder, `rounded-${dtype}.gguf`);
     const checkpoint = openCheckpoint(testData("models", "gguf", "f16.gguf"));
-    await convertToGguf(checkpoint, { outPath, dtype, tokenizer: null });
+    await convertToGguf(checkpoint, { outPath, dtype, tokenizer: null, maxShardBytes: null });
     checkpoint.close();
     const expected = rawTensors(testData("models", "gguf", `${dtype}.gguf`));
     const own = rawTensors(outPath);
@@ -60,10 +63,125 @@ describeWithData("conversion to GGUF", () => {
     const outPath = path.join(folder, "taken.gguf");
     cpSync(testData("models", "gguf", "q4_0.gguf"), outPath);
     const checkpoint = openCheckpoint(testData("models", "gguf", "f16.gguf"));
-    await expect(convertToGguf(checkpoint, { outPath, dtype: "auto", tokenizer: null })).rejects.toThrow(
-      /taken.gguf is there already/,
-    );
+    await expect(
+      convertToGguf(checkpoint, { outPath, dtype: "auto", tokenizer: null, maxShardBytes: null }),
+    ).rejects.toThrow(/taken.gguf is there already/);
     expect(readFileSync(outPath).equals(readFileSync(testData("models", "gguf", "q4_0.gguf")))).toBe(true);
+  });
+});
+
+/** Every tensor of a folder by name: type, shape and bytes. */
+function storedTensors(place: string): Map<string, string> {
+  const files = readdirSync(place).filter((name) => /^model.*\.safetensors$/.test(name));
+  return new Map(
+    files
+      .flatMap((name) => readTensors(path.join(place, name)))
+      .map(({ name, dtype, shape, data }) => [
+        name,
+        `${dtype} ${shape.join(",")} ${Buffer.from(data).toString("base64")}`,
+      ]),
+  );
+}
+
+/** Whether two matrices have the same values to the bit. */
+function isSame(a: Weight, b: Weight): boolean {
+  return Buffer.from(dequantize(a).buffer).equals(Buffer.from(dequantize(b).buffer));
+}
+
+let numConversions = 0;
+
+/** Converts to a new place whose kind `ending` says, and returns it with what the conversion told. */
+async function convertTo(source: string, ending: "" | ".gguf", more: Partial<ConvertPlan> = {}) {
+  const outPath = path.join(folder, `converted-${(numConversions += 1)}${ending}`);
+  const plan = { outPath, dtype: "auto", tokenizer: null, maxShardBytes: null, ...more } as const;
+  const checkpoint = openCheckpoint(source);
+  try {
+    return await (ending === "" ? convertToSafetensors : convertToGguf)(checkpoint, plan);
+  } finally {
+    checkpoint.close();
+  }
+}
+
+describeWithData("a round trip", () => {
+  test.each(hasTestData ? readdirSync(testData("models", "tiny")) : [])(
+    "of %s in bf16 through GGUF gives every tensor back to the bit",
+    async (name) => {
+      const source = testData("models", "tiny", name);
+      const { outPath } = await convertTo((await convertTo(source, ".gguf")).outPath, "");
+      expect(storedTensors(outPath)).toEqual(storedTensors(source));
+    },
+  );
+
+  test("of int4 in groups of 32 through GGUF Q4_0 gives integers and scales back to the bit", async () => {
+    const source = testData("models", "compressed-tensors", "w4a16-g32");
+    const gguf = await convertTo(source, ".gguf");
+    expect(gguf.weightFormat).toBe("GGUF Q4_0");
+    const { outPath } = await convertTo(gguf.outPath, "");
+    expect(storedTensors(outPath)).toEqual(storedTensors(source));
+    const config = JSON.parse(readFileSync(path.join(outPath, "config.json"), "utf8")) as Record<
+      string,
+      unknown
+    >;
+    const groups = (config["quantization_config"] as { config_groups: object }).config_groups;
+    expect(groups).toMatchObject({
+      group_0: { format: "pack-quantized", targets: ["Linear"], weights: { num_bits: 4, group_size: 32 } },
+    });
+  });
+
+  test.each(["q8_0", "q4_0"] as const)(
+    "of %s linears through compressed-tensors gives blocks back",
+    async (dtype) => {
+      const source = (await convertTo(testData("models", "gguf", "f16.gguf"), ".gguf", { dtype })).outPath;
+      const folderOf = await convertTo(source, "");
+      expect(folderOf.notes).toEqual([expect.stringContaining("model.embed_tokens is an embedding")]);
+      const back = rawTensors((await convertTo(folderOf.outPath, ".gguf")).outPath);
+      const expected = rawTensors(source);
+      for (const [name, tensor] of expected) {
+        // Q6_K has no exact form with a scale of its own for each group of 32.
+        if (name === "token_embd.weight" || tensor.startsWith("Q6_K")) continue;
+        expect(back.get(name) === tensor, name).toBe(true);
+      }
+      const [own, other] = [source, folderOf.outPath].map((place) => openCheckpoint(place));
+      for (const module of ["model.embed_tokens", "lm_head", "model.layers.1.self_attn.q_proj"])
+        expect(dequantize(other!.linear(module)), module).toEqual(dequantize(own!.linear(module)));
+    },
+  );
+
+  test("of W8A8 to GGUF keeps every weight and says that the activations are lost", async () => {
+    const source = testData("models", "compressed-tensors", "w8a8");
+    const gguf = await convertTo(source, ".gguf");
+    expect(gguf.notes).toContainEqual(expect.stringContaining("int8 activations per token"));
+    const [own, other] = [source, gguf.outPath].map((place) => openCheckpoint(place));
+    const module = "model.layers.0.mlp.down_proj";
+    expect(isSame(other!.linear(module), own!.linear(module))).toBe(true);
+  });
+
+  test("that no form holds is refused, and a type that is asked for is rounded to", async () => {
+    const source = testData("models", "gguf", "q4_1.gguf");
+    await expect(convertTo(source, "")).rejects.toThrow(
+      /GGUF Q4_1\) has no form in compressed-tensors.*--dtype/,
+    );
+    const { outPath } = await convertTo(source, "", { dtype: "bfloat16" });
+    const module = "model.layers.0.mlp.down_proj";
+    const rounded = toDense(openCheckpoint(source).linear(module), "bf16");
+    expect(isSame(openCheckpoint(outPath).linear(module), rounded)).toBe(true);
+    await expect(convertTo(testData("models", "gguf", "q5_k_m.gguf"), ".gguf")).rejects.toThrow(
+      /no GGUF type/,
+    );
+  });
+});
+
+describeWithData("a converted model in several files", () => {
+  test("holds what one file holds, in both formats", async () => {
+    const source = testData("models", "tiny", "llama");
+    const maxShardBytes = 100_000;
+    const sharded = await convertTo(source, "", { maxShardBytes });
+    const files = readdirSync(sharded.outPath).filter((name) => name.endsWith(".safetensors"));
+    expect(files.length).toBeGreaterThan(2);
+    expect(storedTensors(sharded.outPath)).toEqual(storedTensors(source));
+    const split = await convertTo(sharded.outPath, ".gguf", { maxShardBytes });
+    expect(split.outPath).toMatch(/-00001-of-0000\d.gguf$/);
+    expect(storedTensors((await convertTo(split.outPath, "")).outPath)).toEqual(storedTensors(source));
   });
 });
 
@@ -106,7 +224,7 @@ let numDummies = 0;
 async function writeDummy(dtype: ConvertDtype, seed: number): Promise<string> {
   const outPath = path.join(folder, `${(numDummies += 1)}`, "dummy.gguf");
   const checkpoint = new DummyCheckpoint(repositoryPath("models", "pebble", "model", "config.json"), seed);
-  await convertToGguf(checkpoint, { outPath, dtype, tokenizer: null });
+  await convertToGguf(checkpoint, { outPath, dtype, tokenizer: null, maxShardBytes: null });
   expect(existsSync(`${outPath}.partial`)).toBe(false);
   return outPath;
 }

@@ -4,10 +4,11 @@ import { z } from "zod";
 import { MillraceError } from "../../base/errors.ts";
 import { formatBytes } from "../../base/units.ts";
 import { type Component, field } from "../../config/component.ts";
-import { integer, oneOf } from "../../config/value-schemas.ts";
+import { bytes, integer, oneOf } from "../../config/value-schemas.ts";
 import { DummyCheckpoint } from "../../convert/dummy-checkpoint.ts";
 import { convertDtypes } from "../../convert/plan.ts";
 import { convertToGguf } from "../../convert/to-gguf.ts";
+import { convertToSafetensors } from "../../convert/to-safetensors.ts";
 import type { Checkpoint } from "../../formats/checkpoint.ts";
 import { loadTokenizerSource } from "../../formats/tokenizer-source.ts";
 import { openModel } from "../model-source.ts";
@@ -15,7 +16,11 @@ import { addSettings, readSettings } from "../settings.ts";
 import { printLine, printNote, TerminalProgress } from "../terminal.ts";
 
 const own = {
-  out: field("--out <path>", z.string(), "file to make; its name ends with .gguf"),
+  out: field(
+    "--out <path>",
+    z.string(),
+    "what to make: a file whose name ends with .gguf, else a folder of safetensors",
+  ),
   dtype: field(
     "--dtype <type>",
     oneOf(convertDtypes).default("auto"),
@@ -32,6 +37,11 @@ const own = {
     z.string().optional(),
     "tokenizer for a model without one: a folder, a tokenizer.json or a GGUF file",
   ),
+  maxShardSize: field(
+    "--max-shard-size <size>",
+    bytes.optional(),
+    "cut the weights into files of at most this size, such as 4GiB (default: one file)",
+  ),
   json: field("--json", z.boolean().default(false), "print what was written as JSON"),
 } satisfies Component;
 
@@ -42,10 +52,13 @@ const description = `${summary}
 Examples:
   millrace convert ./model --out model.gguf
   millrace convert ./model --out model-q8.gguf --dtype q8_0
+  millrace convert model-q4_0.gguf --out ./model-w4a16
+  millrace convert ./model --out ./sharded --max-shard-size 4GiB
   millrace convert config.json --load-format dummy --out dummy.gguf --dtype q4_0 --tokenizer other.gguf
 
-Integers and scales are carried over unchanged where GGUF has a type for them; otherwise --dtype says what they become.
-With --dtype q4_0, embedding and head are Q8_0. Dummy weights have the right shapes and say nothing.`;
+Integers and scales are carried over unchanged between GGUF (Q8_0, Q4_0, Q4_1) and compressed-tensors where both hold
+them; otherwise the command says so and --dtype says what they become. With --dtype q4_0, embedding and head are Q8_0.
+Dummy weights have the right shapes and say nothing.`;
 
 export function convertCommand(): Command {
   const command = new Command("convert")
@@ -56,30 +69,29 @@ export function convertCommand(): Command {
 }
 
 async function runConvert(modelPath: string, _options: unknown, command: Command): Promise<void> {
-  const { out, dtype, loadFormat, seed, tokenizer, json } = readSettings(command, own);
+  const { out, dtype, loadFormat, seed, tokenizer, maxShardSize, json } = readSettings(command, own);
   const outPath = path.resolve(out);
-  if (!outPath.endsWith(".gguf")) {
+  const isGguf = outPath.toLowerCase().endsWith(".gguf");
+  if (!isGguf && (dtype === "q8_0" || dtype === "q4_0")) {
     throw new MillraceError(
       "invalid_option",
-      `--out is ${out}: it takes a file name that ends with .gguf. See --help.`,
-      { param: "--out" },
+      `--dtype is ${dtype}, which only GGUF files hold. Give --out a name that ends with .gguf, or use \`millrace quantize\`.`,
+      { param: "--dtype" },
     );
   }
   const given = tokenizer === undefined ? null : loadTokenizerSource(tokenizer);
   const checkpoint: Checkpoint =
     loadFormat === "dummy" ? new DummyCheckpoint(modelPath, seed) : openModel(modelPath);
   try {
-    const result = await convertToGguf(
-      checkpoint,
-      { outPath, dtype, tokenizer: given },
-      new TerminalProgress(),
-    );
+    const plan = { outPath, dtype, tokenizer: given, maxShardBytes: maxShardSize ?? null };
+    const convert = isGguf ? convertToGguf : convertToSafetensors;
+    const result = await convert(checkpoint, plan, new TerminalProgress());
     if (json) {
       printLine(JSON.stringify(result, null, 2));
       return;
     }
     for (const note of result.notes) printNote(note);
-    printLine(outPath);
+    printLine(result.outPath);
     printLine(`weights  ${checkpoint.weightFormat} → ${result.weightFormat}`);
     printLine(`size     ${formatBytes(checkpoint.sizeBytes)} → ${formatBytes(result.sizeBytes)}`);
   } finally {

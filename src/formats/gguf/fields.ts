@@ -2,7 +2,7 @@ import { invariant } from "../../base/invariant.ts";
 
 /** A metadata value to write, with its GGUF type. */
 export type GgufFieldValue =
-  | { readonly type: "u32" | "f32"; readonly value: number }
+  | { readonly type: "u16" | "u32" | "i32" | "f32"; readonly value: number }
   | { readonly type: "bool"; readonly value: boolean }
   | { readonly type: "string"; readonly value: string }
   | { readonly type: "strings"; readonly value: readonly string[] }
@@ -11,17 +11,23 @@ export type GgufFieldValue =
 /** Metadata in the order in which it is written. */
 export type GgufFields = readonly (readonly [key: string, value: GgufFieldValue])[];
 
+export const u16 = (value: number): GgufFieldValue => ({ type: "u16", value });
+export const i32 = (value: number): GgufFieldValue => ({ type: "i32", value });
 export const u32 = (value: number): GgufFieldValue => ({ type: "u32", value });
 export const f32 = (value: number): GgufFieldValue => ({ type: "f32", value });
 export const text = (value: string): GgufFieldValue => ({ type: "string", value });
 export const flag = (value: boolean): GgufFieldValue => ({ type: "bool", value });
 
 /** Numbers of value types (GGUF v3). */
-const typeNumbers = { u32: 4, i32: 5, f32: 6, bool: 7, string: 8, array: 9 } as const;
+const typeNumbers = { u16: 2, u32: 4, i32: 5, f32: 6, bool: 7, string: 8, array: 9 } as const;
 
 /** Type and value as the file has them. */
 export function encodeField(field: GgufFieldValue): Uint8Array[] {
   switch (field.type) {
+    case "u16":
+      return [encodeU32(typeNumbers.u16), new Uint8Array(Uint16Array.of(field.value).buffer)];
+    case "i32":
+      return [encodeU32(typeNumbers.i32), new Uint8Array(Int32Array.of(field.value).buffer)];
     case "u32":
       return [encodeU32(typeNumbers.u32), encodeU32(field.value)];
     case "f32":

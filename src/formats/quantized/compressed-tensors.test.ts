@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { readerOf } from "../../../tests/tensor-reader.ts";
+import { bytesOf, readerOf } from "../../../tests/tensor-reader.ts";
 import { describeWithData, testData } from "../../../tests/test-data.ts";
 import type { IntegerWeight } from "../../base/weights.ts";
 import { dequantize } from "../dequantize.ts";
@@ -129,6 +129,34 @@ describe("a pack-quantized linear", () => {
     );
   });
 
+  it.each([4, 8])("of a byte for each of %i bits has its values, with zero points too", (bits) => {
+    const limit = 2 ** (bits - 1);
+    const codes = Int8Array.from({ length: 32 }, (_, i) => ((i * 7) % (2 * limit)) - limit);
+    const zeros = Int8Array.of(-limit, 0, 3, limit - 1);
+    const scales = Float32Array.of(0.5, 0.25, 0.0625, 2);
+    const tensors = readerOf({
+      "m.weight": { dtype: "I8", shape: [2, 16], data: bytesOf(codes) },
+      "m.weight_scale": { dtype: "F32", shape: [2, 2], data: bytesOf(scales) },
+      "m.weight_zero_point": { dtype: "I8", shape: [2, 2], data: bytesOf(zeros) },
+    });
+    for (const symmetric of [true, false]) {
+      const own = scheme({ format: "int-quantized", bits, symmetric });
+      const weight = readCompressedLinear("m", own, tensors);
+      expect(weight).toMatchObject({ kind: "integer", bits });
+      expect(Array.from(dequantize(weight), (x) => x + 0)).toEqual(
+        Array.from(codes, (q, i) => (q - (symmetric ? 0 : zeros[i >> 3]!)) * scales[i >> 3]! + 0),
+      );
+    }
+    const wide = readerOf({
+      "m.weight": { dtype: "I8", shape: [1, 2], data: Uint8Array.of(8, 0) },
+      "m.weight_scale": { dtype: "F32", shape: [1], data: bytesOf(Float32Array.of(1)) },
+    });
+    const read = () =>
+      readCompressedLinear("m", scheme({ format: "int-quantized", bits, groupSize: null }), wide);
+    if (bits === 4) expect(read).toThrowError(/need integers from -8 to 7/);
+    else expect(dequantize(read())).toEqual(Float32Array.of(8, 0));
+  });
+
   it("is refused with an activation order", () => {
     const read = readerOf({
       ...good,
@@ -155,7 +183,7 @@ describeWithData("files of llm-compressor", () => {
   it.each([
     ["w8a8", 8, "int8-token", "compressed-tensors W8A8"],
     ["w8a16-channel", 8, "unspecified", "compressed-tensors W8A16"],
-    ["w4a8-g32", 8, "int8-token", "compressed-tensors W4A8 g32"],
+    ["w4a8-g32", 4, "int8-token", "compressed-tensors W4A8 g32"],
     ["w4a16-g32", 4, "unspecified", "compressed-tensors W4A16 g32"],
     ["w4a16-g32-asym", 4, "unspecified", "compressed-tensors W4A16 g32 asym"],
   ] as const)("%s decode as the format's definition says", (name, bits, activations, label) => {

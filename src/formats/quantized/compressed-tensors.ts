@@ -63,7 +63,17 @@ function readBytes(parts: Parts): IntegerWeight {
   const [rows, cols] = weight.shape as [number, number];
   const groups = readGroups(parts, rows, cols);
   const zeros = parts.scheme.symmetric ? null : readByteZeros(parts, rows, groups.perRow);
-  return assemble(parts, { rows, cols, bits: 8, codes: weight.data }, groups, zeros);
+  if (parts.scheme.bits > 4 || cols % 2 !== 0)
+    return assemble(parts, { rows, cols, bits: 8, codes: weight.data }, groups, zeros);
+  // Half a byte holds each: codes and zero points from 0 up, as the 4-bit form has them.
+  const codes = weight.data.map((code) => code + 8);
+  if (codes.some((code) => code > 15)) throw unfit(parts, weight, "integers from -8 to 7");
+  return assemble(
+    parts,
+    { rows, cols, bits: 4, codes: packNibbles(codes) },
+    groups,
+    zeros?.map((zero) => zero + 8) ?? null,
+  );
 }
 
 function readPacked(parts: Parts): IntegerWeight {

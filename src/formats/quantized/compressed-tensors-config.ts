@@ -125,13 +125,6 @@ function parseScheme(name: string, group: JsonObject, format: unknown): Quantiza
   const allowed = layout === "pack-quantized" ? [2, 3, 4, 8] : [1, 2, 3, 4, 5, 6, 7, 8];
   if (typeof bits !== "number" || !allowed.includes(bits))
     throw refused(`${layout} weights of ${show(bits)} bits`, `It reads ${allowed.join(", ")} bits`);
-  const order = weights["actorder"] ?? null;
-  if (order !== null && order !== "weight" && order !== "static" && order !== false) {
-    throw refused(
-      `actorder ${show(order)} (a g_idx for each column)`,
-      "Quantise again with actorder static, or with none",
-    );
-  }
   const symmetric = weights["symmetric"] !== false;
   return {
     format: layout,

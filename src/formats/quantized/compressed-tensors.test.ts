@@ -157,17 +157,34 @@ describe("a pack-quantized linear", () => {
     else expect(dequantize(read())).toEqual(Float32Array.of(8, 0));
   });
 
-  it("is refused with an activation order", () => {
-    const read = readerOf({
-      ...good,
-      "m.weight_g_idx": { dtype: "I32", shape: [8], data: new Uint8Array(32) },
-    });
-    expect(() => readCompressedLinear("m", scheme({}), read)).toThrowError(
-      expect.objectContaining({
-        code: "unsupported_format",
-        message: expect.stringContaining("weight_g_idx"),
-      }),
+  it.each([2, 4, 8])("of %i bits with an activation order gives each column its own group", (bits) => {
+    const [rows, cols] = [2, 32];
+    const codes = Array.from({ length: rows }, (_, row) =>
+      Array.from({ length: cols }, (_x, col) => (row * 7 + col * 5) % 2 ** bits),
     );
+    const scales = Float32Array.of(0.5, 0.25, 0.0625, 2, 1, 0.125, 4, 8);
+    const order = Int32Array.from({ length: cols }, (_, col) => (col * 5) % 4);
+    const tensors = {
+      "m.weight_packed": { dtype: "I32", shape: [rows, bits], data: pack(codes, bits) },
+      "m.weight_shape": { dtype: "I64", shape: [2], data: int64(rows, cols) },
+      "m.weight_scale": { dtype: "F32", shape: [rows, 4], data: bytesOf(scales) },
+      "m.weight_g_idx": { dtype: "I32", shape: [cols], data: bytesOf(order) },
+    };
+    const read = (index: Int32Array) =>
+      readCompressedLinear(
+        "m",
+        scheme({ bits }),
+        readerOf({ ...tensors, "m.weight_g_idx": { dtype: "I32", shape: [cols], data: bytesOf(index) } }),
+      );
+    const expected = (groupOf: (col: number) => number): number[] =>
+      codes.flatMap((row, r) =>
+        row.map((u, col) => (u - 2 ** (bits - 1)) * scales[r * 4 + groupOf(col)]! + 0),
+      );
+    expect(Array.from(dequantize(read(order)), (x) => x + 0)).toEqual(expected((col) => order[col]!));
+    const inOrder = read(order.map((_, col) => col >> 3));
+    expect(inOrder.kind).toBe("integer");
+    expect(Array.from(dequantize(inOrder), (x) => x + 0)).toEqual(expected((col) => col >> 3));
+    expect(() => read(order.map(() => 4))).toThrowError(/m.weight_g_idx.* of groups below 4/);
   });
 });
 
@@ -292,7 +309,6 @@ describe("quantization_config", () => {
     ["mxfp4", (q) => Object.assign(q, { quant_method: "mxfp4" })],
     ['type "float" and 4 bits', (_, w) => Object.assign(w, { type: "float", num_bits: 4 })],
     ["nvfp4-pack-quantized", (q) => Object.assign(q, { format: "nvfp4-pack-quantized" })],
-    ["actorder", (_, w) => Object.assign(w, { actorder: "group" })],
     ["5 bits", (_, w) => Object.assign(w, { num_bits: 5 })],
     ['strategy "block"', (_, w) => Object.assign(w, { strategy: "block" })],
     ["kv_cache_scheme", (q) => Object.assign(q, { kv_cache_scheme: { num_bits: 8 } })],

@@ -5,6 +5,7 @@ import type { JsonObject } from "../json-file.ts";
 import { floatDtypes, type StoredTensor, type TensorReader } from "../stored-tensor.ts";
 import { parseCompressedTensors, type QuantizationScheme } from "./compressed-tensors-config.ts";
 import { readFloat8 } from "./float8.ts";
+import { withGroupOrder } from "./grouped-integers.ts";
 import { packNibbles, transposeWords, unpackBits } from "./packed-integers.ts";
 import type { QuantizedLinears } from "./quantized-linears.ts";
 
@@ -33,7 +34,8 @@ export function compressedTensorsLinears(config: JsonObject): QuantizedLinears {
 
 /**
  * A linear of a compressed-tensors checkpoint with its integers and scales unchanged. Asymmetric zero points z
- * become minimums −z·scale, exact for 16-bit scales. Packed 2- and 3-bit integers take the 4-bit form. Float8 becomes f32.
+ * become minimums −z·scale, exact for 16-bit scales. Packed 2- and 3-bit integers take the 4-bit form. Float8 and activation order
+ * become f32.
  * Throws `invalid_model_file` where tensors and scheme do not fit, `unsupported_format` for a layout not read.
  */
 export function readCompressedLinear(module: string, scheme: QuantizationScheme, read: TensorReader): Weight {
@@ -41,19 +43,15 @@ export function readCompressedLinear(module: string, scheme: QuantizationScheme,
     return readFloat8(read.tensor(`${module}.weight`), read.tensor(`${module}.weight_scale`), scheme.block);
   }
   const parts: Parts = { module, read, scheme };
-  if (read.has(`${module}.weight_g_idx`)) {
-    throw new MillraceError(
-      "unsupported_format",
-      `${module} has a weight_g_idx (activation order), which is not read. Quantise again with actorder static, or with none.`,
-    );
-  }
   if (read.has(`${module}.input_scale`)) {
     throw new MillraceError(
       "unsupported_format",
       `${module} has a static input_scale; only dynamic activations are read. Quantise again with dynamic activations.`,
     );
   }
-  return scheme.format === "int-quantized" ? readBytes(parts) : readPacked(parts);
+  const weight = scheme.format === "int-quantized" ? readBytes(parts) : readPacked(parts);
+  const order = `${module}.weight_g_idx`;
+  return read.has(order) ? withGroupOrder(weight, read.tensor(order)) : weight;
 }
 
 function readBytes(parts: Parts): IntegerWeight {

@@ -6,8 +6,8 @@ import {
   type GroupedIntegers,
   groupScales,
   toIntegerWeight,
-  toScatteredWeight,
   unfit,
+  withGroupOrder,
 } from "./grouped-integers.ts";
 import { transposeWords, unpackBits } from "./packed-integers.ts";
 import type { QuantizedLinears } from "./quantized-linears.ts";
@@ -36,24 +36,12 @@ export function gptqLinears(config: JsonObject): QuantizedLinears {
 }
 
 function readModule(module: string, tensors: TensorReader, zeroOffset: number): Weight {
-  const { parts, numGroups } = readParts(module, tensors, zeroOffset);
-  const { cols } = parts;
-  const groupSize = cols / numGroups;
-  if (!tensors.has(`${module}.g_idx`)) return toIntegerWeight(parts);
-  const order = tensors.tensor(`${module}.g_idx`);
-  const index = new Int32Array(order.data.slice().buffer);
-  const isIndex = order.dtype === "I32" && index.length === cols;
-  if (!isIndex || index.some((group) => group < 0 || group >= numGroups))
-    throw unfit(order, `I32 [${cols}] of groups below ${numGroups}`);
-  const isInOrder = index.every((group, col) => group === Math.floor(col / groupSize));
-  return isInOrder ? toIntegerWeight(parts) : toScatteredWeight(parts, index);
+  const weight = toIntegerWeight(readParts(module, tensors, zeroOffset));
+  const order = `${module}.g_idx`;
+  return tensors.has(order) ? withGroupOrder(weight, tensors.tensor(order)) : weight;
 }
 
-function readParts(
-  module: string,
-  tensors: TensorReader,
-  zeroOffset: number,
-): { readonly parts: GroupedIntegers; readonly numGroups: number } {
+function readParts(module: string, tensors: TensorReader, zeroOffset: number): GroupedIntegers {
   const weight = tensors.tensor(`${module}.qweight`);
   const zeros = tensors.tensor(`${module}.qzeros`);
   const [words = 0, rows = 0] = weight.shape;
@@ -78,6 +66,5 @@ function readParts(
   const stored = unpackBits(zeros.data, { rows: numGroups, count: rows, stride: zeroWords * 4 }, bits);
   const mask = (1 << bits) - 1;
   const scales = groupScales(tensors.tensor(`${module}.scales`), numGroups, rows);
-  const parts = { rows, cols, bits, codes, scales, zeros: stored.map((zero) => (zero + zeroOffset) & mask) };
-  return { parts, numGroups };
+  return { rows, cols, bits, codes, scales, zeros: stored.map((zero) => (zero + zeroOffset) & mask) };
 }

@@ -51,14 +51,26 @@ export function toIntegerWeight(parts: GroupedIntegers): IntegerWeight {
   };
 }
 
-/** The matrix in f32 where the columns of a group do not stand together: `order` gives each column's group. */
-export function toScatteredWeight(parts: GroupedIntegers, order: Int32Array): Weight {
-  const { rows, cols, codes, scales, zeros } = parts;
+/**
+ * A matrix whose groups are not runs of columns (activation order): `tensor` gives each column's group. Where they are
+ * in order after all, the matrix itself; else its values in f32, as no integer form has scattered groups.
+ * Throws `invalid_model_file`.
+ */
+export function withGroupOrder(weight: IntegerWeight, tensor: StoredTensor): Weight {
+  const { rows, cols, groupSize, bits, codes, scales, minimums } = weight;
+  const perRow = cols / groupSize;
+  const order = new Int32Array(tensor.data.slice().buffer);
+  const isIndex = tensor.dtype === "I32" && order.length === cols;
+  if (!isIndex || order.some((group) => group < 0 || group >= perRow))
+    throw unfit(tensor, `I32 [${cols}] of groups below ${perRow}`);
+  if (order.every((group, col) => group === Math.floor(col / groupSize))) return weight;
   const values = new Float32Array(rows * cols);
+  const zero = minimums === null ? 8 : 0;
   for (let row = 0, at = 0; row < rows; row += 1) {
     for (let col = 0; col < cols; col += 1, at += 1) {
-      const from = order[col]! * rows + row;
-      values[at] = (codes[at]! - zeros[from]!) * scales[from]!;
+      const q = bits === 8 ? (codes[at]! << 24) >> 24 : ((codes[at >> 1]! >> ((at & 1) << 2)) & 15) - zero;
+      const group = row * perRow + order[col]!;
+      values[at] = Math.fround(scales[group]! * q) + (minimums === null ? -0 : minimums[group]!);
     }
   }
   return { kind: "dense", rows, cols, dtype: "f32", data: new Uint8Array(values.buffer) };

@@ -20,6 +20,7 @@ export class DummyCheckpoint implements Checkpoint {
   readonly config: ModelConfig;
   readonly tensors: readonly TensorInfo[];
   readonly sizeBytes: number;
+  readonly memoryBytes: number;
   readonly weightFormat = "dummy bf16";
   readonly #shapes: ReadonlyMap<string, readonly number[]>;
   readonly #seed: number;
@@ -40,6 +41,7 @@ export class DummyCheckpoint implements Checkpoint {
       file: configFile,
     }));
     this.sizeBytes = this.tensors.reduce((sum, tensor) => sum + tensor.sizeBytes, 0);
+    this.memoryBytes = this.sizeBytes;
     this.#shapes = new Map(parameters.map(({ name, shape }) => [name, shape]));
     this.#seed = seed;
   }

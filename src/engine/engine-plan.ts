@@ -44,7 +44,7 @@ export function planEngine(
   const isExact = options.activations === "f32" || options.dtype === "float32";
   const plan = planLoaded(options, checkpoint, {
     freeBytes,
-    weightBytes: estimateWeightBytes(config, checkpoint.sizeBytes, options.dtype),
+    weightBytes: estimateWeightBytes(config, checkpoint.memoryBytes, options.dtype),
     shape: config,
     dtype: kvDtypeOf(options, isExact),
     modelMaxLen: config.maxPositionEmbeddings,
@@ -87,10 +87,10 @@ export function planLoaded(options: EngineOptions, checkpoint: Checkpoint, sizes
 /** What a draft model will take. Its step comes after the model's own, in the same memory. */
 export function draftSizes(options: EngineOptions, draft: Checkpoint | null): DraftSizes | null {
   if (draft === null) return null;
-  const { config, sizeBytes } = draft;
+  const { config, memoryBytes } = draft;
   return {
     shape: config,
-    weightBytes: estimateWeightBytes(config, sizeBytes, options.dtype),
+    weightBytes: estimateWeightBytes(config, memoryBytes, options.dtype),
     activationBytes: estimateActivationBytes(config, { ...options, numDrafts: 0 }),
   };
 }

@@ -153,13 +153,16 @@ function withoutDraft(draft: DraftSizes | null): string {
   return draft === null ? "" : ", or without --spec-model";
 }
 
-/** Bytes that the packed weights will take, from headers alone: the file's own, or all parameters in `--dtype`. */
+/**
+ * Bytes that the packed weights will take, from headers alone: in the forms of the file's own, or all parameters in
+ * `--dtype`.
+ */
 export function estimateWeightBytes(
   config: ModelConfig,
-  fileBytes: number,
+  ownBytes: number,
   dtype: PrecisionOptions["dtype"],
 ): number {
-  if (dtype === "auto") return fileBytes;
+  if (dtype === "auto") return ownBytes;
   const { hiddenSize, numHeads, numKvHeads, headDim } = config;
   const attention = 2 * hiddenSize * headDim * (numHeads + numKvHeads);
   const { experts } = config;

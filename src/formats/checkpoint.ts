@@ -55,6 +55,8 @@ export interface Checkpoint {
   readonly tensors: readonly TensorInfo[];
   /** Bytes of all weight files. */
   readonly sizeBytes: number;
+  /** Bytes that the weights take in the forms in which they run, from headers alone: some are wider than in the file. */
+  readonly memoryBytes: number;
   /** How the linears are stored, for people: "bf16", "compressed-tensors W4A16 g32", "GGUF Q4_1" … */
   readonly weightFormat: string;
   /**

@@ -18,6 +18,7 @@ export class SafetensorsCheckpoint implements Checkpoint {
   readonly config: ModelConfig;
   readonly tensors: readonly TensorInfo[];
   readonly sizeBytes: number;
+  readonly memoryBytes: number;
   readonly weightFormat: string;
   readonly #files: SafetensorsFiles;
   /** What is wrong with the quantisation is told when a weight is asked for, so that the rest can be inspected. */
@@ -34,6 +35,8 @@ export class SafetensorsCheckpoint implements Checkpoint {
     this.sizeBytes = this.#files.sizeBytes;
     const described = withOldConfig(json, folder);
     this.#quantization = quantizationOf(described);
+    const widening = (isMillraceError(this.#quantization) ? null : this.#quantization?.widening) ?? (() => 1);
+    this.memoryBytes = this.tensors.reduce((sum, tensor) => sum + tensor.sizeBytes * widening(tensor), 0);
     this.weightFormat = nameWeightFormat(described, this.#quantization, this.tensors);
   }
 

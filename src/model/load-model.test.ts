@@ -87,6 +87,7 @@ function checkpointOf({ config: changes = {}, linears, vectors = {} }: Faults = 
     format: "safetensors",
     config,
     tensors: [],
+    memoryBytes: 0,
     sizeBytes: 0,
     weightFormat: "bf16",
     named: () => [],

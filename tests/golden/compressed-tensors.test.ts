@@ -5,7 +5,7 @@ import type { Ops, RaggedBatch } from "../../src/kernels/ops.ts";
 import { describeWithData, testData } from "../test-data.ts";
 import { backends } from "./backends.ts";
 import { readFloatTensors, readJson, relativeError } from "./golden-files.ts";
-import { openModel, promptLogits } from "./model-runs.ts";
+import { exact, openModel, promptLogits } from "./model-runs.ts";
 
 const folder = (scheme: string): string => testData("models", "compressed-tensors", scheme);
 const schemes = ["base", "w8a8", "w4a16-g32", "w4a16-g32-asym", "w4a8-g32", "w8a16-channel", "fp8-dynamic"];
@@ -55,6 +55,14 @@ describeWithData("compressed-tensors models of llm-compressor", () => {
           }
         },
       );
+
+      test.skipIf(!backend.isNative).each(schemes)("%s takes the memory that its header tells", (scheme) => {
+        ops = backend.create();
+        const { memoryBytes } = openCheckpoint(folder(scheme));
+        openModel(ops, folder(scheme), exact, 8);
+        expect(ops.memory().weights / memoryBytes).toBeGreaterThan(0.95);
+        expect(ops.memory().weights / memoryBytes).toBeLessThan(1.05);
+      });
 
       test("w8a8 takes int8 activations per token unless told otherwise, and says nothing", () => {
         ops = backend.create();

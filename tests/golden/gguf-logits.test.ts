@@ -4,11 +4,12 @@ import { afterEach, describe, expect, test } from "vitest";
 import { dequantize } from "../../src/formats/dequantize.ts";
 import { readBlocks } from "../../src/formats/gguf/blocks.ts";
 import { readGgufHeader } from "../../src/formats/gguf/header.ts";
+import { openCheckpoint } from "../../src/formats/open-checkpoint.ts";
 import type { Ops } from "../../src/kernels/ops.ts";
 import { describeWithData, hasTestData, testData } from "../test-data.ts";
 import { backends } from "./backends.ts";
 import { readJson, relativeError } from "./golden-files.ts";
-import { openModel, promptLogits } from "./model-runs.ts";
+import { exact, openModel, promptLogits } from "./model-runs.ts";
 
 interface Golden {
   readonly prompts: readonly (readonly number[])[];
@@ -65,6 +66,16 @@ describeWithData("GGUF files of llama.cpp against transformers on the dequantise
           const last = promptLogits(ops, loaded, prompt).subarray(-vocabSize);
           expect(relativeError(last, Float32Array.from(lastLogits[index]!))).toBeLessThan(1e-4);
         }
+      });
+
+      test.skipIf(!backend.isNative).each(types)("%s takes the memory that its header tells", (type) => {
+        ops = backend.create();
+        const path = testData("models", "gguf", golden.files[type]!.file);
+        const { memoryBytes } = openCheckpoint(path);
+        openModel(ops, path, exact, 8);
+        // Packed tiles of 16 rows are padded; these matrices have whole ones.
+        expect(ops.memory().weights / memoryBytes).toBeGreaterThan(0.98);
+        expect(ops.memory().weights / memoryBytes).toBeLessThan(1.02);
       });
 
       test.each(types.filter((type) => type.startsWith("q") || type.startsWith("iq")))(

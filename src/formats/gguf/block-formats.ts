@@ -9,21 +9,47 @@ export interface BlockFormat {
   readonly bits: 8 | 4;
   readonly groupSize: number;
   readonly hasMinimums: boolean;
+  /** Of a scale, and of a minimum, as kernels hold it. */
+  readonly scaleBytes: 2 | 4;
   /** Over all blocks of a tensor in one flat loop: some 1 ns a weight. */
   readonly read: (data: Uint8Array, count: number) => Groups;
 }
 
 /** By ggml type. Integers of 5 and 6 bits and those behind a table take the form of 8 bits. */
 export const blockFormats: Readonly<Partial<Record<string, BlockFormat>>> = {
-  Q8_0: { bits: 8, groupSize: 32, hasMinimums: false, read: readQ8Zero },
-  Q4_0: { bits: 4, groupSize: 32, hasMinimums: false, read: (data, count) => readQ4(data, count, false) },
-  Q4_1: { bits: 4, groupSize: 32, hasMinimums: true, read: (data, count) => readQ4(data, count, true) },
-  Q5_0: { bits: 8, groupSize: 32, hasMinimums: false, read: (data, count) => readQ5(data, count, false) },
-  Q5_1: { bits: 8, groupSize: 32, hasMinimums: true, read: (data, count) => readQ5(data, count, true) },
-  IQ4_NL: { bits: 8, groupSize: 32, hasMinimums: false, read: readIq4Nl },
-  Q4_K: { bits: 4, groupSize: 32, hasMinimums: true, read: readQ4K },
-  Q5_K: { bits: 8, groupSize: 32, hasMinimums: true, read: readQ5K },
-  Q6_K: { bits: 8, groupSize: 16, hasMinimums: false, read: readQ6K },
+  Q8_0: { bits: 8, groupSize: 32, hasMinimums: false, scaleBytes: 2, read: readQ8Zero },
+  Q4_0: {
+    bits: 4,
+    groupSize: 32,
+    hasMinimums: false,
+    scaleBytes: 2,
+    read: (data, count) => readQ4(data, count, false),
+  },
+  Q4_1: {
+    bits: 4,
+    groupSize: 32,
+    hasMinimums: true,
+    scaleBytes: 2,
+    read: (data, count) => readQ4(data, count, true),
+  },
+  Q5_0: {
+    bits: 8,
+    groupSize: 32,
+    hasMinimums: false,
+    scaleBytes: 2,
+    read: (data, count) => readQ5(data, count, false),
+  },
+  Q5_1: {
+    bits: 8,
+    groupSize: 32,
+    hasMinimums: true,
+    scaleBytes: 2,
+    read: (data, count) => readQ5(data, count, true),
+  },
+  IQ4_NL: { bits: 8, groupSize: 32, hasMinimums: false, scaleBytes: 2, read: readIq4Nl },
+  Q4_K: { bits: 4, groupSize: 32, hasMinimums: true, scaleBytes: 4, read: readQ4K },
+  Q5_K: { bits: 8, groupSize: 32, hasMinimums: true, scaleBytes: 4, read: readQ5K },
+  Q6_K: { bits: 8, groupSize: 16, hasMinimums: false, scaleBytes: 4, read: readQ6K },
 };
 
 /** Values of a block of every type in this file (ggml: QK8_0, QK4_0, QK5_0, QK4_NL …). */

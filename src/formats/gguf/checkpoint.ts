@@ -18,6 +18,7 @@ import type { GgufFamily } from "./families.ts";
 import type { GgufHeader, GgufTensor } from "./header.ts";
 import { GgufNames } from "./names.ts";
 import { unpermuteRows } from "./row-order.ts";
+import { runningSize } from "./running-size.ts";
 import { readGgufFiles } from "./split-files.ts";
 import { otherFiles } from "./tensor-types.ts";
 import { readGgufTokenizer } from "./tokenizer.ts";
@@ -29,6 +30,7 @@ export class GgufCheckpoint implements Checkpoint {
   readonly config: ModelConfig;
   readonly tensors: readonly TensorInfo[];
   readonly sizeBytes: number;
+  readonly memoryBytes: number;
   readonly weightFormat: string;
   readonly #header: GgufHeader;
   readonly #family: GgufFamily;
@@ -42,6 +44,7 @@ export class GgufCheckpoint implements Checkpoint {
     this.#mapFile = mapFile;
     this.#header = readGgufFiles(path);
     this.sizeBytes = this.#header.sizeBytes;
+    this.memoryBytes = runningSize(this.#header.tensors.values());
     this.tensors = [...this.#header.tensors.values()].map((tensor) => ({
       name: tensor.name,
       dtype: tensor.type.name,

@@ -22,6 +22,8 @@ export function awqLinears(config: JsonObject): QuantizedLinears {
   const groupSize = config["group_size"] ?? config["q_group_size"];
   return {
     label: `AWQ W4A16 g${String(groupSize)}`,
+    // Minimums are f32 beside f32 scales.
+    widening: ({ name }) => (name.endsWith(".qzeros") ? 8 : name.endsWith(".scales") ? 2 : 1),
     read: (module, tensors) => (tensors.has(`${module}.qweight`) ? readModule(module, tensors) : null),
   };
 }

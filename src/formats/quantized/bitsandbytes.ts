@@ -15,6 +15,8 @@ export function bitsAndBytesLinears(config: JsonObject): QuantizedLinears {
   const isFour = config["load_in_4bit"] === true;
   return {
     label: `bitsandbytes ${isFour ? textOf(config["bnb_4bit_quant_type"], "fp4") : "int8"}`,
+    // A byte holds two weights, which run as f32.
+    widening: ({ name, dtype }) => (dtype === "U8" && name.endsWith(".weight") ? 8 : 1),
     read: (module, tensors) => {
       if (tensors.has(`${module}.SCB`)) return readInt8(module, tensors);
       return tensors.has(`${module}.weight.absmax`) ? readTable(module, tensors) : null;

@@ -20,6 +20,11 @@ export function compressedTensorsLinears(config: JsonObject): QuantizedLinears {
   const parsed = parseCompressedTensors(config);
   return {
     label: parsed.label,
+    widening: ({ name, dtype }) => {
+      const [, module = "", part = ""] = /^(.+)\.(weight\w*)$/.exec(name) ?? [];
+      const scheme = parsed.schemeOf(module);
+      return scheme === null ? 1 : wideningOf(scheme, part, dtype);
+    },
     read: (module, tensors) => {
       const scheme = parsed.schemeOf(module);
       if (scheme !== null) return readCompressedLinear(module, scheme, tensors);
@@ -30,6 +35,16 @@ export function compressedTensorsLinears(config: JsonObject): QuantizedLinears {
       );
     },
   };
+}
+
+/** Float8 runs as f32, bits below 4 as 4; minimums are f32 beside f32 scales, as few of their products are narrower. */
+function wideningOf({ format, bits, symmetric }: QuantizationScheme, part: string, dtype: string): number {
+  const isZero = part === "weight_zero_point";
+  if (isZero) return dtype === "I8" ? 4 : 32 / bits;
+  if (part === "weight_scale") return symmetric ? 1 : 2;
+  if (format === "float-quantized") return 4;
+  if (part === "weight_packed") return bits < 4 ? 4 / bits : 1;
+  return part === "weight" && bits <= 4 ? 0.5 : 1;
 }
 
 /**

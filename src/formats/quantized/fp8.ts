@@ -1,6 +1,6 @@
 import { MillraceError } from "../../base/errors.ts";
 import type { JsonObject } from "../json-file.ts";
-import { readFloat8 } from "./float8.ts";
+import { float8Widening, readFloat8 } from "./float8.ts";
 import { isExcluded, moduleList } from "./modules.ts";
 import type { QuantizedLinears } from "./quantized-linears.ts";
 
@@ -14,6 +14,7 @@ export function fp8Linears(config: JsonObject): QuantizedLinears {
   const excluded = moduleList(config["modules_to_not_convert"]);
   return {
     label: `FP8 ${block === null ? "per row or tensor" : `${block[0]}×${block[1]} blocks`}, activations not rounded`,
+    widening: float8Widening,
     read: (module, tensors) => {
       const isFloat8 = (name: string): boolean =>
         tensors.has(name) && tensors.tensor(name).dtype === "F8_E4M3";

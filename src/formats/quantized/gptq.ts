@@ -30,6 +30,13 @@ export function gptqLinears(config: JsonObject): QuantizedLinears {
   const { bits, group_size: groupSize } = config;
   return {
     label: `GPTQ W${String(bits)}A16 g${String(groupSize)}${config["desc_act"] === true ? " act-order" : ""}`,
+    // Activation order runs as f32, bits below 4 as 4; minimums are f32 beside f32 scales.
+    widening: ({ name }) => {
+      if (typeof bits !== "number") return 1;
+      if (name.endsWith(".qweight")) return config["desc_act"] === true ? 32 / bits : Math.max(1, 4 / bits);
+      if (name.endsWith(".qzeros")) return config["sym"] === false ? 32 / bits : 0;
+      return name.endsWith(".scales") && config["sym"] === false ? 2 : 1;
+    },
     read: (module, tensors) =>
       tensors.has(`${module}.qweight`) ? readModule(module, tensors, format === "gptq" ? 1 : 0) : null,
   };

@@ -4,7 +4,7 @@ import { MillraceError, messageOf } from "../base/errors.ts";
 import { formatCount } from "../base/units.ts";
 import { defaultBlockSize } from "../engine/engine-plan.ts";
 import { fitStepCosts, type MeasuredStep } from "../engine/simulator/fit-step-costs.ts";
-import { observeSteps } from "../engine/simulator/observe-steps.ts";
+import { observeSteps, withoutImpossible } from "../engine/simulator/observe-steps.ts";
 import type { ObservedRequest } from "../engine/simulator/step-timeline.ts";
 import {
   type BenchRecord,
@@ -43,7 +43,7 @@ export function stepCostsFromBench(folders: readonly string[], sizes: ServerSize
       { param: "--calibrate-from" },
     );
   }
-  const steps = runs.flatMap(({ folder, record }) => stepsOfRun(folder, record, sizes));
+  const steps = withoutImpossible(runs.flatMap(({ folder, record }) => stepsOfRun(folder, record, sizes)));
   checkSteps(steps);
   const { model: costs, ...errors } = fitStepCosts(steps);
   return {

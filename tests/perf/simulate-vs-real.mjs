@@ -146,7 +146,17 @@ async function openServer() {
   return { vocabSize, maxModelLen, pids: [pid], send, calibrate, close };
 }
 
-/** Sends requests at their times; samples of TTFT and ITL. Tokens that came in one read have no gap. */
+/** The gaps of a request's tokens, weighted. Tokens that came in one read share the gap before them. */
+function addGaps(itl, tokenMs, isMerged) {
+  for (let at = 1; at < tokenMs.length; ) {
+    let end = at + 1;
+    while (end < tokenMs.length && isMerged[end]) end += 1;
+    itl.add((tokenMs[at] - tokenMs[at - 1]) / (end - at), end - at);
+    at = end;
+  }
+}
+
+/** Sends requests at their times; samples of TTFT and ITL. */
 async function replay(target, requests) {
   const ttft = new WeightedSamples();
   const itl = new WeightedSamples();
@@ -162,7 +172,7 @@ async function replay(target, requests) {
       await sleepUntil(plannedMs);
       const { sentMs, tokenMs, isMerged } = await target.send(request, index);
       ttft.add(tokenMs[0] - plannedMs, 1);
-      for (const [at, ms] of tokenMs.entries()) if (at > 0 && !isMerged[at]) itl.add(ms - tokenMs[at - 1], 1);
+      addGaps(itl, tokenMs, isMerged);
       return sentMs - plannedMs;
     }),
   );

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { fitStepCosts } from "./fit-step-costs.ts";
-import { observeSteps } from "./observe-steps.ts";
+import { observeSteps, withoutImpossible } from "./observe-steps.ts";
 import { addToShape, emptyShape, type StepCostModel, stepMs } from "./step-cost-model.ts";
 import { type ObservedRequest, stepsOf } from "./step-timeline.ts";
 
@@ -152,4 +152,16 @@ describe("observed steps", () => {
     const unknown = { sentMs: 0, endMs, numPromptTokens: 32, tokenMs: [] };
     expect(observeSteps([...requests, unknown], options)).toEqual([]);
   });
+});
+
+test("leaves out a step that took less than half of two smaller ones, and no slow one", () => {
+  const step = (numSequences: number, timeMs: number, isRequest = false) => ({
+    shape: { numPrefillTokens: 0, numSequences, numContextTokens: 100 * numSequences, numPrefillPairs: 0 },
+    timeMs,
+    isRequest,
+  });
+  const [one, two, four, slow] = [step(1, 0.4), step(2, 0.5), step(4, 0.7), step(3, 9)];
+  const tooFast = step(5, 0.01);
+  expect(withoutImpossible([one, two, four, slow, tooFast])).toEqual([one, two, four, slow]);
+  expect(withoutImpossible([one, step(1, 20, true), step(5, 0.19)])).toHaveLength(3);
 });

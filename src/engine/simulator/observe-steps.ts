@@ -48,6 +48,29 @@ export function observeSteps(
   return [...kinds.values()].filter((kind) => kind.length >= minObservations).map(medianStep);
 }
 
+/** Steps that must each say that another was too fast to be true: one may be slow itself. */
+const minContradictions = 2;
+const tooFast = 0.5;
+
+/**
+ * The steps without those that took less than half the time of two smaller ones: their tokens came late before, or were
+ * read together with others. A fit of relative errors would bend everything else to them.
+ */
+export function withoutImpossible(steps: readonly MeasuredStep[]): MeasuredStep[] {
+  const contradicts = (other: MeasuredStep, step: MeasuredStep): boolean =>
+    !other.isRequest && step.timeMs < tooFast * other.timeMs && isWithin(other.shape, step.shape);
+  return steps.filter((step) => steps.filter((other) => contradicts(other, step)).length < minContradictions);
+}
+
+function isWithin(smaller: Readonly<StepShape>, larger: Readonly<StepShape>): boolean {
+  return (
+    smaller.numPrefillTokens <= larger.numPrefillTokens &&
+    smaller.numSequences <= larger.numSequences &&
+    smaller.numContextTokens <= larger.numContextTokens &&
+    smaller.numPrefillPairs <= larger.numPrefillPairs
+  );
+}
+
 /** Runs of steps in which the same sequences draw; time and shape are those of one step on average. */
 function* decodeWindows(steps: readonly ObservedStep[]): Generator<MeasuredStep> {
   let start = 0;

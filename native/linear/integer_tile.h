@@ -11,11 +11,10 @@ namespace millrace::MILLRACE_ISA {
 
 enum class Scaling { Token, Block32, Block16 };
 
-template <Codes codes, Scaling scaling, bool hasMinimums, Storage storage>
+template <Codes codes, Scaling scaling, bool hasMinimums>
 struct IntegerKernel {
   static constexpr bool perToken = scaling == Scaling::Token;
-  static constexpr bool isUnpacked = storage == Storage::Unpacked;
-  static constexpr int bytesPerColumn = codes == Codes::Int8 || isUnpacked ? 16 : 8;
+  static constexpr int bytesPerColumn = codes == Codes::Int8 ? 16 : 8;
   /** The stored code of a zero weight, as `addProducts` sees it, is 2 to this power; or 0. */
   static constexpr int zeroShift = codes == Codes::Int8 ? int8BiasShift : hasMinimums ? 0 : 3;
 
@@ -24,9 +23,7 @@ struct IntegerKernel {
   struct Sources {
     const PackedMatrix& w;
     const uint8_t* weights[tiles];
-    /** Unpacked: scales and minimums of the one tile, [groups][lane]; else the tile's first index among all. */
-    const float* scales;
-    const float* minimums;
+    /** A tile's first index among the scales of all. */
     int64_t scaleIndex[tiles];
     const int8_t* x;
     int64_t xStride;
@@ -41,20 +38,18 @@ struct IntegerKernel {
 
   template <int tiles>
   MILLRACE_INLINE static V16 scaleOf(const Sources<tiles>& from, int c, int64_t group) {
-    if constexpr (isUnpacked) return load(from.scales + group * lanesPerTile);
-    else return loadScales(from.w.scaleType, from.w.scales, from.scaleIndex[c] + group * lanesPerTile);
+    return loadScales(from.w.scaleType, from.w.scales, from.scaleIndex[c] + group * lanesPerTile);
   }
 
   template <int tiles>
   MILLRACE_INLINE static V16 minimumOf(const Sources<tiles>& from, int c, int64_t group) {
-    if constexpr (isUnpacked) return load(from.minimums + group * lanesPerTile);
-    else return loadScales(from.w.scaleType, from.w.minimums, from.scaleIndex[c] + group * lanesPerTile);
+    return loadScales(from.w.scaleType, from.w.minimums, from.scaleIndex[c] + group * lanesPerTile);
   }
 
   template <int columns, int rows, int tiles>
   MILLRACE_INLINE static void addColumns(Ints (&acc)[rows][tiles], const Sources<tiles>& from, int64_t col) {
     const Ahead ahead{from.ahead.from + col / 8 * from.ahead.step, from.ahead.step};
-    addProducts<codes, storage, columns / 8>(acc, from.weights, col * bytesPerColumn, from.x + col, from.xStride,
+    addProducts<codes, columns / 8>(acc, from.weights, col * bytesPerColumn, from.x + col, from.xStride,
                                              ahead);
   }
 
@@ -120,21 +115,15 @@ struct IntegerKernel {
 
   template <int tiles>
   MILLRACE_INLINE static Sources<tiles> sourcesOf(const TileJob& job) {
-    static_assert(!isUnpacked || tiles == 1);
     const PackedMatrix& w = job.w;
     const Activations x = rowsOf(job.x, job.row, 1);
-    Sources<tiles> from{w,        {},     nullptr,    nullptr,      {},           static_cast<const int8_t*>(x.data),
-                        x.rowStride, x.scales, x.sums, x.halfSums, x.scaledSums, x.sideStride, job.ahead};
+    Sources<tiles> from{w,      {},         {},           static_cast<const int8_t*>(x.data), x.rowStride, x.scales,
+                        x.sums, x.halfSums, x.scaledSums, x.sideStride, job.ahead};
 #pragma GCC unroll 4
     for (int c = 0; c < tiles; ++c) {
       const int64_t tile = job.tile + (c < job.numTiles ? c : job.numTiles - 1);
       from.weights[c] = w.tileCodes(tile);
       from.scaleIndex[c] = tile * w.numGroups() * lanesPerTile;
-    }
-    if constexpr (isUnpacked) {
-      from.weights[0] = job.unpacked;
-      from.scales = unpackedScales(w, job.unpacked);
-      from.minimums = from.scales + w.numGroups() * lanesPerTile;
     }
     return from;
   }
@@ -180,11 +169,11 @@ struct IntegerKernel {
   }
 };
 
-/** Chooses among the families of one kind of codes; `Sizes` says whether many rows read unpacked tiles. */
+/** Chooses among the families of one kind of codes; `Sizes` names the kernel of many rows. */
 template <class Sizes, Codes codes, Scaling scaling, bool hasMinimums>
 const TileFamily& familyWith() {
-  using Small = IntegerKernel<codes, scaling, hasMinimums, Storage::Packed>;
-  using Large = IntegerKernel<codes, scaling, hasMinimums, Sizes::largeStorage>;
+  using Small = IntegerKernel<codes, scaling, hasMinimums>;
+  using Large = typename Sizes::template Large<codes, scaling, hasMinimums>;
   static constexpr TileFamily family = makeFamily<Small, Sizes, Large>();
   return family;
 }
@@ -197,14 +186,14 @@ const TileFamily& integerFamilyOf(const PackedMatrix& w) {
                : familyWith<Sizes, codes, Scaling::Block16, hasMinimums>();
 }
 
-template <class Int8Sizes, class Int4Sizes>
+template <class Sizes>
 const TileFamily& chooseIntegerFamily(const PackedMatrix& w) {
   if (w.codes == Codes::Int8) {
-    return w.hasMinimums ? integerFamilyOf<Int8Sizes, Codes::Int8, true>(w)
-                         : integerFamilyOf<Int8Sizes, Codes::Int8, false>(w);
+    return w.hasMinimums ? integerFamilyOf<Sizes, Codes::Int8, true>(w)
+                         : integerFamilyOf<Sizes, Codes::Int8, false>(w);
   }
-  return w.hasMinimums ? integerFamilyOf<Int4Sizes, Codes::Int4, true>(w)
-                       : integerFamilyOf<Int4Sizes, Codes::Int4, false>(w);
+  return w.hasMinimums ? integerFamilyOf<Sizes, Codes::Int4, true>(w)
+                       : integerFamilyOf<Sizes, Codes::Int4, false>(w);
 }
 
 }  // namespace millrace::MILLRACE_ISA

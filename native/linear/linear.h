@@ -136,8 +136,6 @@ class PackedLinear {
   bool paired = false;
   /** Memory held. */
   size_t sizeBytes = 0;
-  /** Memory that each thread needs while a linear runs, a multiple of 64; may be 0. */
-  size_t scratchBytes = 0;
 };
 
 /** What a linear does with its sums: bias, residual, gate, in that order, then the form of `to`. */
@@ -158,8 +156,9 @@ struct LinearKernels {
       input form. */
   std::unique_ptr<PackedLinear> (*pack)(const WeightPart* parts, int numParts, Form inputForm, bool paired,
                                         ThreadPool& pool, std::string& error);
-  /** to[r, n] = x[r] . w[n]. A row of the result depends on its own row of x only. `scratch` is 64-byte aligned and
-      holds weight.scratchBytes for each thread of the pool. */
+  /** Memory that `run` needs beside its operands for so many rows; may be 0. */
+  size_t (*scratchBytes)(const PackedLinear& weight, int64_t rows, int threads);
+  /** to[r, n] = x[r] . w[n]. A row of the result depends on its own row of x only. `scratch` is 64-byte aligned. */
   void (*run)(const PackedLinear& weight, const Activations& x, const LinearOutput& output, uint8_t* scratch,
               ThreadPool& pool);
   /** Whether `run` can write this form itself. */

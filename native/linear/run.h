@@ -3,7 +3,7 @@
 
 #include <cfloat>
 
-#include "linear/tile_family.h"
+#include "linear/panel.h"
 #include "vector/gates.h"
 
 namespace millrace::MILLRACE_ISA {
@@ -90,7 +90,7 @@ constexpr int64_t streamAheadBytes = 2048;
 /** How a linear is cut: `unitTiles` tiles of weights by blocks of rows. */
 struct Cut {
   const TileFunction* functions;
-  UnpackFunction unpack;
+  Panels panels;
   /** How far ahead of its first tile a block of rows begins to prefetch, by how much the next block's begins later,
       and how fast it goes on. */
   int64_t aheadBytes;
@@ -110,7 +110,7 @@ Cut cutLinear(const PackedMatrix& w, const TileFamily& family, const LinearOutpu
   const int64_t rows = output.to.rows;
   const bool isSmall = rows <= family.smallRows;
   cut.functions = isSmall ? family.small : family.large;
-  cut.unpack = isSmall ? nullptr : family.unpack;
+  cut.panels = isSmall ? Panels{} : family.panels;
   cut.kernelTiles = isSmall ? family.smallTiles : family.largeTiles;
   const int64_t outputTiles = output.to.form != Form::F32 ? 4 : w.paired ? 2 : 1;
   cut.unitTiles = cut.kernelTiles < outputTiles ? outputTiles : cut.kernelTiles;
@@ -140,26 +140,34 @@ struct LinearRun {
   const Activations& x;
   const LinearOutput& output;
   Cut cut;
+  uint8_t* panels;
 
   void unpackUnit(int64_t unit, uint8_t* scratch) const {
     const int64_t bytes = unpackedBytes(w);
     const int64_t first = unit * cut.unitTiles;
-    for (int64_t i = 0; i < cut.unitTiles && first + i < w.numTiles; ++i) cut.unpack(w, first + i, scratch + i * bytes);
+    for (int64_t i = 0; i < cut.unitTiles && first + i < w.numTiles; ++i) cut.panels.unpack(w, first + i, scratch + i * bytes);
+  }
+
+  int64_t firstRow(int64_t block) const { return x.rows * block / cut.numRowBlocks; }
+
+  void layBlock(int64_t block) const {
+    const int64_t row = firstRow(block);
+    cut.panels.lay(x, row, firstRow(block + 1) - row, w.paddedCols, panels + panelBytes(w, row));
   }
 
   void runBlock(int64_t unit, int64_t block, const uint8_t* scratch) const {
     alignas(64) float results[maxTileRows * maxTiles * lanesPerTile];
     const int64_t outStride = cut.unitTiles * lanesPerTile;
-    const int64_t row = x.rows * block / cut.numRowBlocks;
-    const int64_t numRows = x.rows * (block + 1) / cut.numRowBlocks - row;
+    const int64_t row = firstRow(block);
+    const int64_t numRows = firstRow(block + 1) - row;
     const int64_t tile = unit * cut.unitTiles;
     const int64_t numTiles = w.numTiles - tile < cut.unitTiles ? w.numTiles - tile : cut.unitTiles;
-    const int64_t bytes = cut.unpack == nullptr ? 0 : unpackedBytes(w);
+    const int64_t bytes = cut.panels.unpack == nullptr ? 0 : unpackedBytes(w);
     for (int64_t i = 0; i < numTiles; i += cut.kernelTiles) {
       const uint8_t* next = w.tileCodes(tile) + cut.aheadBytes + cut.aheadBlockBytes * block;
       const Ahead ahead{next + i * w.tileBytes / cut.numRowBlocks, cut.aheadStep};
       cut.functions[numRows]({w, x, row, tile + i, numTiles - i, results + i * lanesPerTile, outStride, ahead,
-                              scratch + i * bytes});
+                              scratch + i * bytes, panels});
     }
     for (int64_t r = 0; r < numRows; ++r) {
       const float* sums = results + r * outStride;
@@ -174,12 +182,24 @@ const TileFamily& familyOf(const PackedMatrix& w) {
   return takesCodes ? integerFamily(w) : floatFamily(w);
 }
 
+/** Room for the tiles that one thread has unpacked. */
+size_t tileScratchBytes(const PackedMatrix& w) { return static_cast<size_t>(maxTiles * roundUp(unpackedBytes(w), 64)); }
+
+size_t scratchBytes(const PackedLinear& weight, int64_t rows, int threads) {
+  const PackedMatrix& w = static_cast<const PackedMatrix&>(weight);
+  const TileFamily& family = familyOf(w);
+  if (rows <= family.smallRows || family.panels.lay == nullptr) return 0;
+  return tileScratchBytes(w) * static_cast<size_t>(threads) + static_cast<size_t>(panelBytes(w, rows));
+}
+
 void runLinear(const PackedLinear& weight, const Activations& x, const LinearOutput& output, uint8_t* scratch,
                ThreadPool& pool) {
   const PackedMatrix& w = static_cast<const PackedMatrix&>(weight);
   if (x.rows == 0 || w.rows == 0) return;
-  const LinearRun run{w, x, output, cutLinear(w, familyOf(w), output, pool.size())};
+  uint8_t* panels = scratch + tileScratchBytes(w) * static_cast<size_t>(pool.size());
+  const LinearRun run{w, x, output, cutLinear(w, familyOf(w), output, pool.size()), panels};
   const Cut& cut = run.cut;
+  if (cut.panels.lay != nullptr) pool.parallelFor(cut.numRowBlocks, [&](int64_t block, int) { run.layBlock(block); });
   const int64_t unitTasks = (cut.numUnits + cut.taskUnits - 1) / cut.taskUnits;
   const int64_t rowTasks = (cut.numRowBlocks + cut.taskBlocks - 1) / cut.taskBlocks;
   pool.parallelFor(unitTasks * rowTasks, [&](int64_t task, int thread) {
@@ -188,23 +208,13 @@ void runLinear(const PackedLinear& weight, const Activations& x, const LinearOut
     const int64_t unitEnd = unitStart + cut.taskUnits < cut.numUnits ? unitStart + cut.taskUnits : cut.numUnits;
     const int64_t blockEnd =
         blockStart + cut.taskBlocks < cut.numRowBlocks ? blockStart + cut.taskBlocks : cut.numRowBlocks;
-    uint8_t* own = scratch + static_cast<size_t>(thread) * w.scratchBytes;
+    uint8_t* own = scratch + static_cast<size_t>(thread) * tileScratchBytes(w);
     // Weights outside, rows inside: a unit's weights stay in the cache while all rows pass.
     for (int64_t unit = unitStart; unit < unitEnd; ++unit) {
-      if (cut.unpack != nullptr) run.unpackUnit(unit, own);
+      if (cut.panels.unpack != nullptr) run.unpackUnit(unit, own);
       for (int64_t block = blockStart; block < blockEnd; ++block) run.runBlock(unit, block, own);
     }
   });
-}
-
-/** Packs, and says what this instruction set's kernels need to run it. */
-std::unique_ptr<PackedLinear> packFor(const WeightPart* parts, int numParts, Form inputForm, bool paired,
-                                      ThreadPool& pool, std::string& error) {
-  std::unique_ptr<PackedLinear> packed = packLinear(parts, numParts, inputForm, paired, pool, error);
-  if (packed == nullptr) return packed;
-  const PackedMatrix& w = static_cast<const PackedMatrix&>(*packed);
-  if (familyOf(w).unpack != nullptr) packed->scratchBytes = static_cast<size_t>(maxTiles * unpackedBytes(w));
-  return packed;
 }
 
 /** Blocks of codes are made where two pairs of tiles fill each. */

@@ -12,9 +12,6 @@ struct Ahead {
   int64_t step;
 };
 
-/** How a kernel finds the codes of a tile: as packed, or one to a byte with scales as f32, unpacked once for many rows. */
-enum class Storage { Packed, Unpacked };
-
 /** A block of results: rows of x from `row`, tiles of w from `tile`, of which `numTiles` exist; the kernel writes
     all of its tiles to out[r * outStride + 16 * c], repeating the last one. */
 struct TileJob {
@@ -26,17 +23,22 @@ struct TileJob {
   float* out;
   int64_t outStride;
   Ahead ahead;
-  /** The tile as `TileFamily::unpack` wrote it, for kernels that read unpacked tiles. */
+  /** The tile as `Panels::unpack` wrote it and the panels of all rows, for kernels that read them. */
   const uint8_t* unpacked;
+  const uint8_t* panels;
 };
 
 using TileFunction = void (*)(const TileJob& job);
-using UnpackFunction = void (*)(const PackedMatrix& w, int64_t tile, uint8_t* to);
+
+/** How operands are laid for kernels of many rows (panel.h); null where they read packed tiles and rows. */
+struct Panels {
+  void (*unpack)(const PackedMatrix& w, int64_t tile, uint8_t* to);
+  /** Writes rows [row, row + rows) as one panel. */
+  void (*lay)(const Activations& x, int64_t row, int64_t rows, int64_t cols, uint8_t* to);
+};
 
 constexpr int maxTileRows = 8;
 constexpr int maxTiles = 4;
-
-inline void unpackTile(const PackedMatrix& w, int64_t tile, uint8_t* to);
 
 /** Up to `smallRows` rows are one block of `smallTiles` tiles; more are cut evenly into blocks of at most `largeRows`.
     Few rows stream one tile at a time; with more, the blocks share out the prefetching of the next tiles. */
@@ -45,8 +47,8 @@ struct TileFamily {
   int smallTiles;
   int largeRows;
   int largeTiles;
-  /** Null where the large functions read packed tiles. */
-  UnpackFunction unpack;
+  /** What the large functions read. */
+  Panels panels;
   /** By number of rows. */
   TileFunction small[maxTileRows + 1];
   TileFunction large[maxTileRows + 1];
@@ -79,7 +81,7 @@ constexpr TileFamily makeFamily() {
   family.smallTiles = Sizes::smallTiles;
   family.largeRows = Sizes::largeRows;
   family.largeTiles = Sizes::largeTiles;
-  if constexpr (Sizes::largeStorage == Storage::Unpacked) family.unpack = unpackTile;
+  if constexpr (requires { Large::panels; }) family.panels = Large::panels;
   fillFunctions<Small, Sizes::smallTiles, 1, Sizes::smallRows>(family.small);
   constexpr int fewest = fewestRows(Sizes::smallRows, Sizes::largeRows);
   fillFunctions<Large, Sizes::largeTiles, fewest, Sizes::largeRows>(family.large);
@@ -99,40 +101,6 @@ MILLRACE_INLINE V16 loadScales(ScaleType type, const uint8_t* base, int64_t inde
   if (type == ScaleType::F16) return loadF16(reinterpret_cast<const uint16_t*>(base) + index);
   if (type == ScaleType::BF16) return loadBf16(reinterpret_cast<const uint16_t*>(base) + index);
   return load(reinterpret_cast<const float*>(base) + index);
-}
-
-/** An unpacked tile of an integer matrix: codes a byte each in the order of `PackedMatrix`, but four columns of all
-    lanes after four columns of all lanes; then scales, then minimums, [groups][lane] f32. */
-constexpr int64_t unpackedCodeBytes(const PackedMatrix& w) { return w.paddedCols * lanesPerTile; }
-
-inline const float* unpackedScales(const PackedMatrix& w, const uint8_t* unpacked) {
-  return reinterpret_cast<const float*>(unpacked + unpackedCodeBytes(w));
-}
-
-inline int64_t unpackedBytes(const PackedMatrix& w) {
-  return unpackedCodeBytes(w) + w.numGroups() * lanesPerTile * 4 * (w.hasMinimums ? 2 : 1);
-}
-
-/** Writes a tile of an int4 matrix in the order above. */
-inline void unpackTile(const PackedMatrix& w, int64_t tile, uint8_t* to) {
-  const uint8_t* from = w.tileCodes(tile);
-  for (int64_t at = 0; at < w.tileBytes; at += 64, from += 64, to += 128) {
-#pragma GCC unroll 2
-    for (int half = 0; half < 64; half += 32) {
-      const __m256i nibble = _mm256_set1_epi8(15);
-      const __m256i both = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + half));
-      const __m256i high = _mm256_srli_epi16(both, 4);
-      _mm256_store_si256(reinterpret_cast<__m256i*>(to + half), _mm256_and_si256(both, nibble));
-      _mm256_store_si256(reinterpret_cast<__m256i*>(to + 64 + half), _mm256_and_si256(high, nibble));
-    }
-  }
-  float* scales = reinterpret_cast<float*>(to);
-  const int64_t first = tile * w.numGroups() * lanesPerTile;
-  const int64_t count = w.numGroups() * lanesPerTile;
-  for (int64_t i = 0; i < count; i += lanesPerTile) store(scales + i, loadScales(w.scaleType, w.scales, first + i));
-  if (!w.hasMinimums) return;
-  scales += count;
-  for (int64_t i = 0; i < count; i += lanesPerTile) store(scales + i, loadScales(w.scaleType, w.minimums, first + i));
 }
 
 /** The kernels for a matrix and its input form, which `packLinear` has found to go together. */

@@ -134,7 +134,7 @@ void Context::layerNorm(int64_t x, int64_t weight, int64_t bias, float eps) {
 
 void Context::runLinear(const PackedLinear& packed, const Activations& x, const LinearOutput& output) {
   const Arena::Mark mark = arena_.mark();
-  uint8_t* scratch = static_cast<uint8_t*>(arena_.allocate(packed.scratchBytes * static_cast<size_t>(pool_->size())));
+  uint8_t* scratch = static_cast<uint8_t*>(arena_.allocate(kernels_.linear->scratchBytes(packed, x.rows, pool_->size())));
   kernels_.linear->run(packed, x, output, scratch, *pool_);
   arena_.release(mark);
 }

@@ -56,7 +56,7 @@ MILLRACE_INLINE Ints subShifted(Ints a, int32_t b) {
   return {_mm256_sub_epi32(a.lo, shifted), _mm256_sub_epi32(a.hi, shifted)};
 }
 
-MILLRACE_INLINE __m256i broadcast4(const int8_t* from) {
+MILLRACE_INLINE __m256i broadcast4(const void* from) {
   int32_t bytes;
   std::memcpy(&bytes, from, 4);
   return _mm256_set1_epi32(bytes);
@@ -92,21 +92,12 @@ MILLRACE_INLINE void addInt8Products(Ints (&acc)[rows][tiles], const uint8_t* co
   }
 }
 
-/** Codes 0..15 of four columns of a tile: those of `half` of step `step`. */
-template <Storage storage>
-MILLRACE_INLINE Ints int4Codes(const uint8_t* from, int step, int half) {
-  if constexpr (storage == Storage::Unpacked) return loadUnits(from + step * 128 + half * 64);
-  const __m256i nibble = _mm256_set1_epi8(15);
-  Ints both = loadUnits(from + step * 64);
-  if (half == 1) both = {_mm256_srli_epi16(both.lo, 4), _mm256_srli_epi16(both.hi, 4)};
-  return {_mm256_and_si256(both.lo, nibble), _mm256_and_si256(both.hi, nibble)};
-}
-
 /** At most 4 steps: 8 sums of two products, each at most 15 * 127 * 2 = 3,810, stay within 16 bits (30,480). */
-template <Storage storage, int steps, int rows, int tiles>
+template <int steps, int rows, int tiles>
 MILLRACE_INLINE void addInt4Products(Ints (&acc)[rows][tiles], const uint8_t* const (&weights)[tiles],
                                      int64_t offset, const int8_t* x, int64_t stride, Ahead ahead) {
   static_assert(steps <= 4);
+  const __m256i nibble = _mm256_set1_epi8(15);
   Ints words[rows][tiles];
 #pragma GCC unroll 8
   for (int step = 0; step < steps; ++step) {
@@ -115,7 +106,9 @@ MILLRACE_INLINE void addInt4Products(Ints (&acc)[rows][tiles], const uint8_t* co
     for (int half = 0; half < 2; ++half) {
 #pragma GCC unroll 4
       for (int c = 0; c < tiles; ++c) {
-        const Ints w = int4Codes<storage>(weights[c] + offset, step, half);
+        Ints w = loadUnits(weights[c] + offset + step * 64);
+        if (half == 1) w = {_mm256_srli_epi16(w.lo, 4), _mm256_srli_epi16(w.hi, 4)};
+        w = {_mm256_and_si256(w.lo, nibble), _mm256_and_si256(w.hi, nibble)};
 #pragma GCC unroll 8
         for (int r = 0; r < rows; ++r) {
           const __m256i a = broadcast4(x + r * stride + step * 8 + half * 4);
@@ -142,15 +135,66 @@ MILLRACE_INLINE void addInt4Products(Ints (&acc)[rows][tiles], const uint8_t* co
  * acc[r][c] += sum over 8 * steps columns of weight code (tile c) times activation code (row r).
  * `weights[c] + offset` is where the columns start in the tile and `ahead` what to prefetch meanwhile.
  */
-template <Codes codes, Storage storage, int steps, int rows, int tiles>
+template <Codes codes, int steps, int rows, int tiles>
 MILLRACE_INLINE void addProducts(Ints (&acc)[rows][tiles], const uint8_t* const (&weights)[tiles], int64_t offset,
                                  const int8_t* x, int64_t stride, Ahead ahead) {
   if constexpr (codes == Codes::Int4) {
-    addInt4Products<storage, steps>(acc, weights, offset, x, stride, ahead);
+    addInt4Products<steps>(acc, weights, offset, x, stride, ahead);
   } else {
-    static_assert(storage == Storage::Packed);
     addInt8Products<steps>(acc, weights, offset, x, stride, ahead);
   }
 }
+
+/** Products of 16-bit codes, a step being two columns. */
+template <int steps, int rows>
+MILLRACE_INLINE void addWideProducts(Ints (&acc)[rows], const uint8_t* weights, const uint8_t* x, Ahead ahead) {
+#pragma GCC unroll 16
+  for (int step = 0; step < 4 * steps; ++step) {
+    if (step % 4 == 0) prefetchStep<Codes::Int8>(ahead, step / 4);
+    const Ints w = loadUnits(weights + step * 64);
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; ++r) {
+      const __m256i a = broadcast4(x + (step * rows + r) * 4);
+      acc[r].lo = _mm256_add_epi32(acc[r].lo, _mm256_madd_epi16(w.lo, a));
+      acc[r].hi = _mm256_add_epi32(acc[r].hi, _mm256_madd_epi16(w.hi, a));
+      settle(acc[r]);
+    }
+  }
+}
+
+/** Products of 4-bit codes, a step being four columns; see addInt4Products for the range of the sums. */
+template <int steps, int rows>
+MILLRACE_INLINE void addNarrowProducts(Ints (&acc)[rows], const uint8_t* weights, const uint8_t* x, Ahead ahead) {
+  static_assert(steps <= 4);
+  Ints words[rows];
+#pragma GCC unroll 8
+  for (int step = 0; step < 2 * steps; ++step) {
+    if (step % 2 == 0) prefetchStep<Codes::Int4>(ahead, step / 2);
+    const Ints w = loadUnits(weights + step * 64);
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; ++r) {
+      const __m256i a = broadcast4(x + (step * rows + r) * 4);
+      const Ints product{_mm256_maddubs_epi16(w.lo, a), _mm256_maddubs_epi16(w.hi, a)};
+      words[r].lo = step == 0 ? product.lo : _mm256_add_epi16(words[r].lo, product.lo);
+      words[r].hi = step == 0 ? product.hi : _mm256_add_epi16(words[r].hi, product.hi);
+      settle(words[r]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < rows; ++r) {
+    acc[r].lo = addPairs(acc[r].lo, words[r].lo);
+    acc[r].hi = addPairs(acc[r].hi, words[r].hi);
+  }
+}
+
+/** acc[r] += sum over 8 * steps columns of unpacked weight code times panel code (panel.h). */
+template <Codes codes, int steps, int rows>
+MILLRACE_INLINE void addPanelProducts(Ints (&acc)[rows], const uint8_t* weights, const uint8_t* x, Ahead ahead) {
+  if constexpr (codes == Codes::Int4) addNarrowProducts<steps>(acc, weights, x, ahead);
+  else addWideProducts<steps>(acc, weights, x, ahead);
+}
+
+/** The int32 at `from` in all lanes. */
+MILLRACE_INLINE Ints broadcastInt(const void* from) { return {broadcast4(from), broadcast4(from)}; }
 
 }  // namespace millrace::MILLRACE_ISA

@@ -12,7 +12,6 @@ struct Sizes {
   static constexpr int smallTiles = 2;
   static constexpr int largeRows = 5;
   static constexpr int largeTiles = 1;
-  static constexpr Storage largeStorage = Storage::Packed;
 };
 
 }  // namespace

@@ -1,31 +1,24 @@
-// Integer tiles of sixteen registers. Few rows are sums of four rows beside the codes as they come; many rows of int4
-// read unpacked codes, which leaves room for the sums of six.
+// Integer tiles of sixteen registers. Few rows are sums of four rows beside the codes as they come; many rows read panels
+// and unpacked tiles, which leaves room for the sums of six.
 #include "x86/avx2/dot.h"
 
-#include "linear/integer_tile.h"
+#include "linear/panel_tile.h"
 
 namespace millrace::MILLRACE_ISA {
 
 namespace {
 
-struct Int8Sizes {
-  static constexpr int smallRows = 4;
-  static constexpr int smallTiles = 1;
-  static constexpr int largeRows = 4;
-  static constexpr int largeTiles = 1;
-  static constexpr Storage largeStorage = Storage::Packed;
-};
-
-struct Int4Sizes {
+struct Sizes {
   static constexpr int smallRows = 4;
   static constexpr int smallTiles = 1;
   static constexpr int largeRows = 6;
   static constexpr int largeTiles = 1;
-  static constexpr Storage largeStorage = Storage::Unpacked;
+  template <Codes codes, Scaling scaling, bool hasMinimums>
+  using Large = PanelKernel<codes, scaling, hasMinimums>;
 };
 
 }  // namespace
 
-const TileFamily& integerFamily(const PackedMatrix& w) { return chooseIntegerFamily<Int8Sizes, Int4Sizes>(w); }
+const TileFamily& integerFamily(const PackedMatrix& w) { return chooseIntegerFamily<Sizes>(w); }
 
 }  // namespace millrace::MILLRACE_ISA

@@ -48,10 +48,9 @@ MILLRACE_INLINE __m512i broadcast4(const int8_t* from) {
  * acc[r][c] += sum over 8 * steps columns of weight code (tile c) times activation code (row r).
  * `weights[c] + offset` is where the columns start in the packed tile and `ahead` what to prefetch meanwhile.
  */
-template <Codes codes, Storage storage, int steps, int rows, int tiles>
+template <Codes codes, int steps, int rows, int tiles>
 MILLRACE_INLINE void addProducts(Ints (&acc)[rows][tiles], const uint8_t* const (&weights)[tiles], int64_t offset,
                                  const int8_t* x, int64_t stride, Ahead ahead) {
-  static_assert(storage == Storage::Packed);
   constexpr int stepBytes = codes == Codes::Int8 ? 128 : 64;
   // One row and tile alone would wait for its own last product; a second accumulator halves the wait.
   constexpr bool twice = rows * tiles <= 2;

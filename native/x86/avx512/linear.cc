@@ -7,7 +7,8 @@ namespace millrace {
 
 const LinearKernels& linearKernelsAvx512() {
   static const LinearKernels table = {
-      .pack = MILLRACE_ISA::packFor,
+      .pack = packLinear,
+      .scratchBytes = MILLRACE_ISA::scratchBytes,
       .run = MILLRACE_ISA::runLinear,
       .takesForm = MILLRACE_ISA::takesForm,
       .unpackRow = unpackRow,

@@ -12,7 +12,6 @@ struct Sizes {
   static constexpr int smallTiles = 4;
   static constexpr int largeRows = 6;
   static constexpr int largeTiles = 4;
-  static constexpr Storage largeStorage = Storage::Packed;
 };
 
 /** bf16 weights and activations: two columns per instruction, in ascending order. */

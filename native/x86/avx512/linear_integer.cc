@@ -12,11 +12,12 @@ struct Sizes {
   static constexpr int smallTiles = 1;
   static constexpr int largeRows = 6;
   static constexpr int largeTiles = 2;
-  static constexpr Storage largeStorage = Storage::Packed;
+  template <Codes codes, Scaling scaling, bool hasMinimums>
+  using Large = IntegerKernel<codes, scaling, hasMinimums>;
 };
 
 }  // namespace
 
-const TileFamily& integerFamily(const PackedMatrix& w) { return chooseIntegerFamily<Sizes, Sizes>(w); }
+const TileFamily& integerFamily(const PackedMatrix& w) { return chooseIntegerFamily<Sizes>(w); }
 
 }  // namespace millrace::MILLRACE_ISA

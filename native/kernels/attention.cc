@@ -15,15 +15,16 @@ namespace {
 
 constexpr float minusInfinity = -std::numeric_limits<float>::infinity();
 
-// Rows held in registers at a time; 32 vector registers against 16 of half the width.
+// Rows held in registers at a time, and vectors beside each: `few` rows read the cache as it is, more rows read a block
+// that was widened to f32 once. 32 vector registers against 16 of half the width.
 #if defined(__AVX512F__)
-constexpr int scoreRows = 8;
-constexpr int outputRows = 6;
-constexpr int outputVectors = 4;
+constexpr int fewRows = 8;
+constexpr int manyRows = 8;
+constexpr int vectorsBeside(int rows) { return rows <= 6 ? 4 : 2; }
 #else
-constexpr int scoreRows = 2;
-constexpr int outputRows = 2;
-constexpr int outputVectors = 2;
+constexpr int fewRows = 4;
+constexpr int manyRows = 6;
+constexpr int vectorsBeside(int rows) { return rows <= 1 ? 4 : rows <= 3 ? 2 : 1; }
 #endif
 
 template <KvDtype dtype>
@@ -73,43 +74,106 @@ Range rangeOf(const AttentionJob& job, const AttentionTile& tile, int64_t partit
   return {start, from, to, partition * job.partitionBlocks};
 }
 
-/** scores[r][16 v ..] = q[r] . k for `rows` rows and `vectors` vectors of tokens of one block. */
-template <KvDtype dtype, int rows, int vectors>
-MILLRACE_INLINE void scoreBlock(const float* q, int64_t headDim, const typename Cache<dtype>::Element* k,
-                                int64_t tokenStride, float* scores, int64_t scoreStride) {
+/** A matrix of vectors of one block: K [headDim][tokens], or V [tokens][dims]. */
+template <KvDtype dtype>
+struct BlockMatrix {
+  const typename Cache<dtype>::Element* data;
+  int64_t stride;
+};
+
+/** Memory that is read soon: asked for line by line between products, as many at once would hold up the reads of now. */
+struct Ahead {
+  const char* first;
+  const char* second;
+  /** Bytes from one question to the next; 0 for none. */
+  int64_t step;
+
+  MILLRACE_INLINE void ask(int64_t i) const {
+    _mm_prefetch(first + i * step, _MM_HINT_T0);
+    _mm_prefetch(second + i * step, _MM_HINT_T0);
+  }
+};
+
+/** out[r][16 v ..] += sum over i of x[r][i] * matrix[i][16 v ..], for i in order. */
+template <KvDtype dtype, int rows, int vectors, bool asks>
+MILLRACE_INLINE void addProducts(const float* x, int64_t xStride, int64_t count, BlockMatrix<dtype> matrix,
+                                 int64_t column, float* out, int64_t outStride, [[maybe_unused]] Ahead ahead) {
   V16 sums[rows][vectors];
+#pragma GCC unroll 8
   for (int r = 0; r < rows; ++r)
-    for (int v = 0; v < vectors; ++v) sums[r][v] = zero();
-  for (int64_t d = 0; d < headDim; ++d) {
-    V16 keys[vectors];
-    for (int v = 0; v < vectors; ++v) keys[v] = Cache<dtype>::lanes(k + d * tokenStride + 16 * v);
-    for (int r = 0; r < rows; ++r) {
-      const V16 query = splat(q[r * headDim + d]);
-      for (int v = 0; v < vectors; ++v) sums[r][v] = fma(query, keys[v], sums[r][v]);
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; ++v) sums[r][v] = load(out + r * outStride + column + 16 * v);
+  for (int64_t i = 0; i < count; ++i) {
+    const auto* from = matrix.data + i * matrix.stride + column;
+    if constexpr (asks) ahead.ask(i);
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; ++v) {
+      const V16 lanes = Cache<dtype>::lanes(from + 16 * v);
+#pragma GCC unroll 8
+      for (int r = 0; r < rows; ++r) sums[r][v] = fma(splat(x[r * xStride + i]), lanes, sums[r][v]);
     }
   }
+#pragma GCC unroll 8
   for (int r = 0; r < rows; ++r)
-    for (int v = 0; v < vectors; ++v) store(scores + r * scoreStride + 16 * v, sums[r][v]);
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; ++v) store(out + r * outStride + column + 16 * v, sums[r][v]);
 }
 
-/** As above for a number of rows known at run time, at most scoreRows. */
-template <KvDtype dtype, int vectors, int rows = scoreRows>
-void scoreSomeRows(int64_t count, const float* q, int64_t headDim, const typename Cache<dtype>::Element* k,
-                   int64_t tokenStride, float* scores, int64_t scoreStride) {
-  if (count == rows) return scoreBlock<dtype, rows, vectors>(q, headDim, k, tokenStride, scores, scoreStride);
-  if constexpr (rows > 1) {
-    scoreSomeRows<dtype, vectors, rows - 1>(count, q, headDim, k, tokenStride, scores, scoreStride);
+/** All `columns` columns of `rows` rows, as many vectors at a time as there are registers for. */
+template <KvDtype dtype, int rows, bool asks, int vectors = vectorsBeside(rows)>
+MILLRACE_INLINE void addColumns(const float* x, int64_t xStride, int64_t count, BlockMatrix<dtype> matrix,
+                                int64_t columns, int64_t from, float* out, int64_t outStride, Ahead ahead) {
+  int64_t column = from;
+  if (asks && column + 16 * vectors <= columns) {
+    addProducts<dtype, rows, vectors, true>(x, xStride, count, matrix, column, out, outStride, ahead);
+    column += 16 * vectors;
+  }
+  for (; column + 16 * vectors <= columns; column += 16 * vectors) {
+    addProducts<dtype, rows, vectors, false>(x, xStride, count, matrix, column, out, outStride, ahead);
+  }
+  if constexpr (vectors > 1) {
+    addColumns<dtype, rows, false, vectors / 2>(x, xStride, count, matrix, columns, column, out, outStride, ahead);
   }
 }
 
-/** Asks for memory that is read soon; the hardware's own prefetch stops at the end of each 4 KiB tile. */
-void prefetch(const void* from, int64_t bytes) {
-  const char* lines = static_cast<const char*>(from);
-  for (int64_t i = 0; i < bytes; i += 64) _mm_prefetch(lines + i, _MM_HINT_T1);
+template <KvDtype dtype, int most, bool asks>
+void addSomeRows(int64_t rows, const float* x, int64_t xStride, int64_t count, BlockMatrix<dtype> matrix,
+                 int64_t columns, float* out, int64_t outStride, Ahead ahead) {
+  if (rows == most) return addColumns<dtype, most, asks>(x, xStride, count, matrix, columns, 0, out, outStride, ahead);
+  if constexpr (most > 1) {
+    addSomeRows<dtype, most - 1, asks>(rows, x, xStride, count, matrix, columns, out, outStride, ahead);
+  }
 }
 
-void prefetchScales(const KvLayer& kv, const float* scales, int64_t slab) {
-  prefetch(scales + slab * kv.tokenStride, kv.tokenStride * static_cast<int64_t>(sizeof(float)));
+/** out[rows][columns] += x[rows][count] . matrix[count][columns]. `room` holds a block as f32. */
+template <KvDtype dtype, bool asks>
+void addBlock(int64_t rows, const float* x, int64_t xStride, int64_t count, BlockMatrix<dtype> matrix,
+              int64_t columns, float* out, int64_t outStride, float* room, Ahead ahead) {
+  if (rows <= fewRows) {
+    return addSomeRows<dtype, fewRows, asks>(rows, x, xStride, count, matrix, columns, out, outStride, ahead);
+  }
+  BlockMatrix<KvDtype::F32> wide{room, matrix.stride};
+  if constexpr (dtype == KvDtype::F32) {
+    wide.data = matrix.data;
+  } else {
+    for (int64_t i = 0; i < count; ++i) {
+      if constexpr (asks) ahead.ask(i);
+      const int64_t start = i * matrix.stride;
+      for (int64_t c = 0; c < matrix.stride; c += 16) store(room + start + c, Cache<dtype>::lanes(matrix.data + start + c));
+    }
+  }
+  // Evenly, so that no block is left with few rows.
+  const int64_t parts = (rows + manyRows - 1) / manyRows;
+  for (int64_t part = 0; part < parts; ++part) {
+    const int64_t row = rows * part / parts;
+    const int64_t end = rows * (part + 1) / parts;
+    addSomeRows<KvDtype::F32, manyRows, false>(end - row, x + row * xStride, xStride, count, wide, columns,
+                                               out + row * outStride, outStride, ahead);
+  }
+}
+
+void clearRows(float* rows, int64_t count, int64_t width, int64_t stride) {
+  for (int64_t row = 0; row < count; ++row) std::fill_n(rows + row * stride, width, 0.0f);
 }
 
 /** Multiplies rows of a block's columns by the scales of its tokens. */
@@ -132,29 +196,17 @@ void scorePartition(const AttentionJob& job, const AttentionTile& tile, const Ra
     const int64_t slab = tile.blockTable[range.firstBlock + b] * kv.numKvHeads + tile.kvHead;
     const Element* keys = reinterpret_cast<const Element*>(kv.k) + slab * kv.headDim * kv.tokenStride;
     const int64_t keyBytes = kv.headDim * kv.tokenStride * static_cast<int64_t>(sizeof(Element));
+    const int64_t next = (b + 1) * kv.blockSize < range.to ? b + 1 : b;
+    const int64_t nextSlab = tile.blockTable[range.firstBlock + next] * kv.numKvHeads + tile.kvHead;
     const int64_t valueBytes = kv.blockSize * kv.dimStride * static_cast<int64_t>(sizeof(Element));
-    prefetch(kv.v + slab * valueBytes, valueBytes);
-    if constexpr (dtype == KvDtype::INT8) prefetchScales(kv, kv.vScales, slab);
-    if ((b + 1) * kv.blockSize < range.to) {
-      const int64_t next = tile.blockTable[range.firstBlock + b + 1] * kv.numKvHeads + tile.kvHead;
-      prefetch(kv.k + next * keyBytes, keyBytes);
-      if constexpr (dtype == KvDtype::INT8) prefetchScales(kv, kv.kScales, next);
-    }
-    for (int64_t row = 0; row < rows; row += scoreRows) {
-      const int64_t count = std::min<int64_t>(scoreRows, rows - row);
-      const float* q = scratch.queries + row * kv.headDim;
-      float* scores = scratch.scores + row * scoreStride + b * kv.tokenStride;
-      int64_t v = 0;
-      for (; v + 32 <= kv.tokenStride; v += 32) {
-        scoreSomeRows<dtype, 2>(count, q, kv.headDim, keys + v, kv.tokenStride, scores + v, scoreStride);
-      }
-      if (v < kv.tokenStride) {
-        scoreSomeRows<dtype, 1>(count, q, kv.headDim, keys + v, kv.tokenStride, scores + v, scoreStride);
-      }
-    }
+    const Ahead ahead{reinterpret_cast<const char*>(kv.k + nextSlab * keyBytes),
+                      reinterpret_cast<const char*>(kv.v + slab * valueBytes), keyBytes / kv.headDim};
+    float* scores = scratch.scores + b * kv.tokenStride;
+    clearRows(scores, rows, kv.tokenStride, scoreStride);
+    addBlock<dtype, true>(rows, scratch.queries, kv.headDim, kv.headDim, {keys, kv.tokenStride}, kv.tokenStride, scores,
+                          scoreStride, scratch.block, ahead);
     if constexpr (dtype == KvDtype::INT8) {
-      float* columns = scratch.scores + b * kv.tokenStride;
-      scaleColumns(kv.kScales + slab * kv.tokenStride, kv.tokenStride, columns, rows, scoreStride);
+      scaleColumns(kv.kScales + slab * kv.tokenStride, kv.tokenStride, scores, rows, scoreStride);
     }
   }
 }
@@ -204,55 +256,19 @@ void scaleWeights(const AttentionTile& tile, const KvLayer& kv, const Range& ran
   }
 }
 
-template <KvDtype dtype, int rows, int vectors>
-MILLRACE_INLINE void outputRowsOf(const AttentionJob& job, const AttentionTile& tile, const Range& range,
-                                  const float* scores, int64_t scoreStride, int64_t dim, float* out) {
-  using Element = typename Cache<dtype>::Element;
-  const KvLayer& kv = job.kv;
-  V16 sums[rows][vectors];
-  for (int r = 0; r < rows; ++r)
-    for (int v = 0; v < vectors; ++v) sums[r][v] = zero();
-  for (int64_t b = range.from / kv.blockSize; b * kv.blockSize < range.to; ++b) {
-    const int64_t slab = tile.blockTable[range.firstBlock + b] * kv.numKvHeads + tile.kvHead;
-    const Element* values = reinterpret_cast<const Element*>(kv.v) + slab * kv.blockSize * kv.dimStride + dim;
-    const int64_t first = std::max<int64_t>(range.from - b * kv.blockSize, 0);
-    const int64_t end = std::min(range.to - b * kv.blockSize, kv.blockSize);
-    for (int64_t t = first; t < end; ++t) {
-      V16 lanes[vectors];
-      for (int v = 0; v < vectors; ++v) lanes[v] = Cache<dtype>::lanes(values + t * kv.dimStride + 16 * v);
-      const float* p = scores + b * kv.tokenStride + t;
-      for (int r = 0; r < rows; ++r) {
-        const V16 weight = splat(p[r * scoreStride]);
-        for (int v = 0; v < vectors; ++v) sums[r][v] = fma(weight, lanes[v], sums[r][v]);
-      }
-    }
-  }
-  for (int r = 0; r < rows; ++r)
-    for (int v = 0; v < vectors; ++v) store(out + r * kv.dimStride + dim + 16 * v, sums[r][v]);
-}
-
-template <KvDtype dtype, int vectors, int rows = outputRows>
-void outputSomeRows(int64_t count, const AttentionJob& job, const AttentionTile& tile, const Range& range,
-                    const float* scores, int64_t scoreStride, int64_t dim, float* out) {
-  if (count == rows) return outputRowsOf<dtype, rows, vectors>(job, tile, range, scores, scoreStride, dim, out);
-  if constexpr (rows > 1) {
-    outputSomeRows<dtype, vectors, rows - 1>(count, job, tile, range, scores, scoreStride, dim, out);
-  }
-}
-
 template <KvDtype dtype>
 void weighValues(const AttentionJob& job, const AttentionTile& tile, const Range& range, int64_t rows,
                  const AttentionScratch& scratch, int64_t scoreStride, float* outputs) {
-  const int64_t dimStride = job.kv.dimStride;
-  for (int64_t row = 0; row < rows; row += outputRows) {
-    const int64_t count = std::min<int64_t>(outputRows, rows - row);
-    const float* scores = scratch.scores + row * scoreStride;
-    float* out = outputs + row * dimStride;
-    int64_t dim = 0;
-    for (; dim + 16 * outputVectors <= dimStride; dim += 16 * outputVectors) {
-      outputSomeRows<dtype, outputVectors>(count, job, tile, range, scores, scoreStride, dim, out);
-    }
-    for (; dim < dimStride; dim += 16) outputSomeRows<dtype, 1>(count, job, tile, range, scores, scoreStride, dim, out);
+  using Element = typename Cache<dtype>::Element;
+  const KvLayer& kv = job.kv;
+  clearRows(outputs, rows, kv.dimStride, kv.dimStride);
+  for (int64_t b = range.from / kv.blockSize; b * kv.blockSize < range.to; ++b) {
+    const int64_t slab = tile.blockTable[range.firstBlock + b] * kv.numKvHeads + tile.kvHead;
+    const int64_t first = std::max<int64_t>(range.from - b * kv.blockSize, 0);
+    const int64_t end = std::min(range.to - b * kv.blockSize, kv.blockSize);
+    const Element* values = reinterpret_cast<const Element*>(kv.v) + (slab * kv.blockSize + first) * kv.dimStride;
+    addBlock<dtype, false>(rows, scratch.scores + b * kv.tokenStride + first, scoreStride, end - first,
+                           {values, kv.dimStride}, kv.dimStride, outputs, kv.dimStride, scratch.block, {});
   }
 }
 

@@ -92,10 +92,12 @@ struct AttentionState {
   float* outputs;
 };
 
-/** Room for one thread's tile: scaled queries [rows, headDim], scores [rows, partitionColumns + 16]. */
+/** Room for one thread's tile: scaled queries [rows, headDim], scores [rows, partitionColumns + 16], and K or V of one
+    block. */
 struct AttentionScratch {
   float* queries;
   float* scores;
+  float* block;
 };
 
 /** Maximum, its lowest index, and sum of e^(x - maximum) over a range of logits. */

@@ -68,13 +68,17 @@ struct Workspace {
   int64_t rows;
   const AttentionJob& job;
 
+  static int64_t blockFloats(const KvLayer& kv) {
+    return std::max(kv.headDim * kv.tokenStride, kv.blockSize * kv.dimStride);
+  }
   static int64_t floatsPerThread(const AttentionJob& job, int64_t rows) {
-    return roundUp(rows * job.kv.headDim, 16) + rows * (job.partitionColumns + 16) +
+    return roundUp(rows * job.kv.headDim, 16) + blockFloats(job.kv) + rows * (job.partitionColumns + 16) +
            2 * stateFloats(rows, job.kv.dimStride);
   }
   AttentionScratch scratch(int thread) const {
     float* place = base + thread * perThread;
-    return {place, place + roundUp(rows * job.kv.headDim, 16)};
+    float* block = place + roundUp(rows * job.kv.headDim, 16);
+    return {place, block + blockFloats(job.kv), block};
   }
   AttentionState state(int thread, int64_t which) const {
     float* place = base + (thread + 1) * perThread - 2 * stateFloats(rows, job.kv.dimStride);

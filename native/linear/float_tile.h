@@ -2,7 +2,9 @@
 // formed first, w = scale * q (+ minimum), each operation rounded.
 #pragma once
 
-#include "linear/tile_family.h"
+#include <type_traits>
+
+#include "linear/panel.h"
 
 namespace millrace::MILLRACE_ISA {
 
@@ -108,10 +110,56 @@ struct FloatKernel {
   }
 };
 
+/** Dense weights times panels of f32: the same sums, and broadcasts at constant distances. */
+template <Codes codes>
+struct FloatPanelKernel {
+  static constexpr Panels panels{nullptr, layFloatPanel};
+  static constexpr int64_t unitBytes = codes == Codes::F16 ? 32 : 64;
+
+  template <int rows>
+  MILLRACE_INLINE static void addColumn(V16 (&total)[rows], V16 w, const float* x) {
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; ++r) total[r] = fma(splat(x[r]), w, total[r]);
+  }
+
+  MILLRACE_INLINE static V16 weight(const uint8_t* at) {
+    if constexpr (codes == Codes::F32) return load(reinterpret_cast<const float*>(at));
+    else return loadF16(reinterpret_cast<const uint16_t*>(at));
+  }
+
+  template <int rows, int tiles>
+  static void run(const TileJob& job) {
+    static_assert(tiles == 1);
+    const int64_t cols = job.w.cols;
+    const uint8_t* weights = job.w.tileCodes(job.tile);
+    const float* x = reinterpret_cast<const float*>(job.panels + panelBytes(job.w, job.row));
+    V16 total[rows];
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; ++r) total[r] = zero();
+    if constexpr (codes == Codes::BF16) {
+      for (int64_t col = 0; col + 2 <= cols; col += 2, weights += unitBytes, x += 2 * rows) {
+        addColumn(total, lowBf16(loadUnits(weights)), x);
+        addColumn(total, highBf16(loadUnits(weights)), x + rows);
+      }
+      if (cols % 2 != 0) addColumn(total, lowBf16(loadUnits(weights)), x);
+    } else {
+      for (int64_t col = 0; col < cols; ++col, weights += unitBytes, x += rows) addColumn(total, weight(weights), x);
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; ++r) store(job.out + r * job.outStride, total[r]);
+  }
+};
+
+template <class Sizes, Codes codes, Form form>
+constexpr TileFamily makeDenseFamily() {
+  using Small = FloatKernel<codes, false, form>;
+  return makeFamily<Small, Sizes, std::conditional_t<Sizes::readsPanels, FloatPanelKernel<codes>, Small>>();
+}
+
 template <class Sizes, Codes codes>
 const TileFamily& denseFamily(Form form) {
-  static constexpr TileFamily f32 = makeFamily<FloatKernel<codes, false, Form::F32>, Sizes>();
-  static constexpr TileFamily bf16 = makeFamily<FloatKernel<codes, false, Form::BF16>, Sizes>();
+  static constexpr TileFamily f32 = makeDenseFamily<Sizes, codes, Form::F32>();
+  static constexpr TileFamily bf16 = makeDenseFamily<Sizes, codes, Form::BF16>();
   return form == Form::F32 ? f32 : bf16;
 }
 

@@ -7,8 +7,11 @@
 // An unpacked tile has 64 bytes for each step, [lane] 32 bits; then scales and minimums, [group][lane] f32. Codes of
 // int4 have a byte each, a step being four columns. Codes of int8 have 16 bits beside activations in 16 bits; a step is
 // columns 0 and 2, or 1 and 3, of four.
+//
+// Dense weights stay packed; their panels are [column][row] f32.
 #pragma once
 
+#include "linear/bits.h"
 #include "linear/tile_family.h"
 
 namespace millrace::MILLRACE_ISA {
@@ -18,6 +21,7 @@ constexpr int64_t panelCodeBytes(Codes codes) { return codes == Codes::Int8 ? 2 
 
 /** Bytes that each row of a panel takes for 32 columns. */
 constexpr int64_t panelBlockBytes(Codes codes, Form form) {
+  if (codes < Codes::Int8) return 128;
   return 32 * panelCodeBytes(codes) + (form == Form::Int8Block32 ? 8 : 0);
 }
 
@@ -85,6 +89,18 @@ void layPanel(const Activations& x, int64_t row, int64_t rows, int64_t cols, uin
       const int32_t correction = -8 * x.sums[side + block];
       if (hasMinimums) sides[rows] = x.scaledSums[side + block];
       else std::memcpy(sides + rows, &correction, 4);
+    }
+  }
+}
+
+/** Writes rows [row, row + rows) of f32 or bf16 activations as one panel. */
+inline void layFloatPanel(const Activations& x, int64_t row, int64_t rows, int64_t cols, uint8_t* to) {
+  float* place = reinterpret_cast<float*>(to);
+  for (int64_t r = 0; r < rows; ++r) {
+    const int64_t first = (row + r) * x.rowStride;
+    for (int64_t col = 0; col < cols; ++col) {
+      if (x.form == Form::F32) place[col * rows + r] = static_cast<const float*>(x.data)[first + col];
+      else place[col * rows + r] = widenBf16(static_cast<const uint16_t*>(x.data)[first + col]);
     }
   }
 }

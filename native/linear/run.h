@@ -183,7 +183,9 @@ const TileFamily& familyOf(const PackedMatrix& w) {
 }
 
 /** Room for the tiles that one thread has unpacked. */
-size_t tileScratchBytes(const PackedMatrix& w) { return static_cast<size_t>(maxTiles * roundUp(unpackedBytes(w), 64)); }
+size_t tileScratchBytes(const PackedMatrix& w) {
+  return w.isInteger() ? static_cast<size_t>(maxTiles * roundUp(unpackedBytes(w), 64)) : 0;
+}
 
 size_t scratchBytes(const PackedLinear& weight, int64_t rows, int threads) {
   const PackedMatrix& w = static_cast<const PackedMatrix&>(weight);

@@ -1,4 +1,4 @@
-// Float tiles: 16 registers hold the totals of five rows and one tile.
+// Float tiles: 16 registers hold the totals of five or six rows and one tile.
 #include "x86/avx2/dot.h"
 
 #include "linear/float_tile.h"
@@ -10,8 +10,10 @@ namespace {
 struct Sizes {
   static constexpr int smallRows = 2;
   static constexpr int smallTiles = 2;
-  static constexpr int largeRows = 5;
+  static constexpr int largeRows = 6;
   static constexpr int largeTiles = 1;
+  /** Whether many rows of dense weights read panels. */
+  static constexpr bool readsPanels = true;
 };
 
 }  // namespace

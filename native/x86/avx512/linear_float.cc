@@ -12,6 +12,7 @@ struct Sizes {
   static constexpr int smallTiles = 4;
   static constexpr int largeRows = 6;
   static constexpr int largeTiles = 4;
+  static constexpr bool readsPanels = false;
 };
 
 /** bf16 weights and activations: two columns per instruction, in ascending order. */

@@ -74,6 +74,7 @@ void ThreadPool::run(int64_t numTiles, TileFunction function, void* context) {
     for (int64_t tile = 0; tile < numTiles; ++tile) function(context, tile, 0);
     return;
   }
+  callerProcessor_.store(currentProcessor(), std::memory_order_relaxed);
   function_ = function;
   context_ = context;
   numTiles_ = numTiles;
@@ -114,6 +115,8 @@ void ThreadPool::helperLoop(int thread) {
   const auto isOver = [&] { return hasWork() || !inStep_.load(std::memory_order_relaxed); };
   while (!closing_.load(std::memory_order_relaxed)) {
     if (hasTiles()) {
+      const int callers = callerProcessor_.load(std::memory_order_relaxed);
+      if (callers >= 0 && callers == currentProcessor()) neighbours_.keepOff(callers);
       workOn(thread);
       continue;
     }

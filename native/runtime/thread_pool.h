@@ -8,6 +8,8 @@
 #include <type_traits>
 #include <vector>
 
+#include "runtime/processor.h"
+
 namespace millrace {
 
 /**
@@ -17,6 +19,9 @@ namespace millrace {
  * and park otherwise: an idle pool uses no processor time. A loop never waits for a helper to come: the caller takes
  * all tiles that nobody has claimed. It waits for claimed ones only, spinning for a short time, then asleep. Only one thread may call at a time; which thread that is
  * may change between steps. Nothing is global, so that a pool can be shared by several owners later.
+ *
+ * A helper that finds itself on the caller's processor moves to another one. Busy systems do not look for an idle
+ * processor when they wake a thread, so that both would take turns on one beside an idle one.
  *
  * Flush-to-zero and denormals-are-zero are set on every thread while it works and on the caller only within a loop, so
  * that a result never depends on the thread and JavaScript keeps its own arithmetic.
@@ -71,6 +76,10 @@ class ThreadPool {
   alignas(64) TileFunction function_ = nullptr;
   void* context_ = nullptr;
   int64_t numTiles_ = 0;
+
+  const Neighbours neighbours_;
+  /** Where the caller was when it began the loop. */
+  std::atomic<int> callerProcessor_{-1};
 
   /** Changes when parked helpers are called. */
   alignas(64) std::atomic<uint32_t> wakeEpoch_{0};

@@ -1,5 +1,6 @@
 // Builds the native kernels: build/native/millrace.node. Objects are rebuilt only when their inputs change.
 // Without a compiler, or on another processor, it says so and ends well: the reference backend then does the work.
+// --sanitize builds with the address and undefined-behaviour sanitizers (see test-sanitized.mjs).
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
@@ -19,6 +20,13 @@ const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "..");
 const sourceRoot = path.join(root, "native");
 const outRoot = path.join(root, "build", "native");
 const verbose = process.argv.includes("--verbose");
+const sanitize = process.argv.includes("--sanitize");
+const objectRoot = path.join(outRoot, sanitize ? "objects-sanitized" : "objects");
+const sanitizeFlags = [
+  "-fsanitize=address,undefined",
+  "-fno-sanitize-recover=all",
+  "-fno-omit-frame-pointer",
+];
 
 const isaFlags = {
   avx2: ["-mavx2", "-mfma", "-mf16c"],
@@ -87,10 +95,11 @@ function listUnits(sources) {
 
 function commandFor(unit, compiler, headers) {
   const relative = path.relative(sourceRoot, unit.source).replaceAll(path.sep, "_");
-  const object = path.join(outRoot, "objects", `${relative}${unit.isa ? `.${unit.isa}` : ""}.o`);
+  const object = path.join(objectRoot, `${relative}${unit.isa ? `.${unit.isa}` : ""}.o`);
   const flags = ["-std=c++20", "-O3", "-ffp-contract=off", "-fPIC", "-fvisibility=hidden", "-pthread"];
   flags.push("-Wall", "-Wextra", "-Werror", "-DNAPI_VERSION=8", `-I${sourceRoot}`, `-isystem${headers}`);
   if (unit.isa) flags.push(...isaFlags[unit.isa], `-DMILLRACE_ISA=${unit.isa}`);
+  if (sanitize) flags.push(...sanitizeFlags, "-O1", "-g");
   // GCC 12's own AVX-512 headers trip these two (its bug 105593).
   if (unit.isa === "avx512" && !compiler.isClang)
     flags.push("-Wno-uninitialized", "-Wno-maybe-uninitialized");
@@ -135,7 +144,7 @@ async function main() {
 
   const files = filesUnder(sourceRoot);
   const headerHash = stampOf(files.filter((f) => f.endsWith(".h")).flatMap((f) => [f, readFileSync(f)]));
-  mkdirSync(path.join(outRoot, "objects"), { recursive: true });
+  mkdirSync(objectRoot, { recursive: true });
   const objects = [];
   const tasks = [];
   for (const unit of listUnits(files.filter((file) => file.endsWith(".cc")))) {
@@ -156,6 +165,7 @@ async function main() {
   const undefinedFlag = process.platform === "darwin" ? ["-undefined", "dynamic_lookup"] : [];
   const link = [
     ...compiler.args,
+    ...(sanitize ? sanitizeFlags : []),
     "-shared",
     "-pthread",
     ...undefinedFlag,

@@ -1,10 +1,11 @@
 // `npm run perf`: the machine's ceilings, the kernels beside them, and Millrace's server beside others, in one record.
 //
 //   npm run perf -- [--model FILE] [--peer "llama.cpp=llama-server -m FILE -t 2 -np 32 -c 16384 --port {port}"]... \
-//     [--parts kernels,servers] [--concurrency 1,8,32] [--rounds 3] [--form int4] [--out docs/performance.json]
+//     [--parts kernels,servers] [--concurrency 1,8,32] [--input 128] [--output 64] [--rounds 3] [--form int4] \
+//     [--out docs/performance.json]
 //
-// Needs a quiet machine, `npm run build` and `npm run build:native`. Parts that are not run are kept from the record
-// that --out names. `node scripts/generate-docs.mjs` makes docs/performance.md of docs/performance.json.
+// Needs a quiet machine, `npm run build` and `npm run build:native`. Parts that are not run, and loads of other models or
+// lengths, are kept from the record that --out names. `node scripts/generate-docs.mjs` makes docs/performance.md of docs/performance.json.
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -25,6 +26,8 @@ const { values: flags } = parseArgs({
     peer: { type: "string", multiple: true, default: [] },
     parts: { type: "string", default: "kernels,servers" },
     concurrency: { type: "string", default: "1,8,32" },
+    input: { type: "string", default: "128" },
+    output: { type: "string", default: "64" },
     rounds: { type: "string", default: "3" },
     vocab: { type: "string", default: "2000" },
     serve: { type: "string", default: "--max-num-seqs 32 --max-model-len 1024" },
@@ -68,14 +71,19 @@ if (parts.includes("servers")) {
     concurrencies: flags.concurrency.split(",").map(Number),
     numRounds: Number(flags.rounds),
     vocabSize: Number(flags.vocab),
-    onRound: (round, name, stages) => {
+    inputTokens: Number(flags.input),
+    outputTokens: Number(flags.output),
+    onRound: (round, name, stages, others) => {
       const rates = stages.map((s) => `${s.concurrency}: ${s.outputTokensPerSecond.toFixed(1)}`).join(", ");
-      console.error(`round ${round + 1}, ${name}, output tokens/s by number in flight: ${rates}`);
+      const load = `${(100 * others).toFixed(0)} % of the machine used by others`;
+      console.error(`round ${round + 1}, ${name}, output tokens/s by number in flight: ${rates}; ${load}`);
     },
   });
   // Commands hold paths of this machine, which are nobody's business in a record.
   const servers = results.map(({ name, rounds }) => ({ name, rounds }));
-  record.servers = { model: path.basename(flags.model), inputTokens: 128, outputTokens: 64, servers };
+  const load = { model: path.basename(flags.model), inputTokens: +flags.input, outputTokens: +flags.output };
+  const isSame = (other) => Object.keys(load).every((key) => other[key] === load[key]);
+  record.loads = [...(before.loads ?? []).filter((other) => !isSame(other)), { ...load, servers }];
 }
 if (flags.out) writeFileSync(flags.out, `${JSON.stringify(record, null, 1)}\n`);
 console.log(performancePage(record));

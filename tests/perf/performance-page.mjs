@@ -69,18 +69,30 @@ function kernelsSection(kernels) {
   ];
 }
 
-function serversSection({ model, inputTokens, outputTokens, servers }) {
-  const [ours, ...peers] = servers;
+function loadSection({ model, inputTokens, outputTokens, servers }) {
+  const [ours] = servers;
   const concurrencies = ours.rounds[0].stages.map((stage) => stage.concurrency);
-  const rates = (server, index) => server.rounds.map((round) => round.stages[index].outputTokensPerSecond);
-  const rows = concurrencies.flatMap((concurrency, index) => [
-    [String(concurrency), ours.name, spread(rates(ours, index), 1), "1"],
-    ...peers.map((peer) => {
-      const theirs = rates(peer, index);
-      const ratios = rates(ours, index).map((rate, round) => rate / theirs[round]);
-      return [String(concurrency), peer.name, spread(theirs, 1), spread(ratios, 2)];
-    }),
-  ]);
+  const valuesOf = (server, index, key) => server.rounds.map((round) => round.stages[index][key]);
+  const ratioTo = (server, index) => {
+    const theirs = valuesOf(server, index, "outputTokensPerSecond");
+    const rates = valuesOf(ours, index, "outputTokensPerSecond");
+    return server === ours
+      ? "1"
+      : spread(
+          rates.map((rate, round) => rate / theirs[round]),
+          2,
+        );
+  };
+  const rows = concurrencies.flatMap((concurrency, index) =>
+    servers.map((server) => [
+      String(concurrency),
+      server.name,
+      spread(valuesOf(server, index, "outputTokensPerSecond"), 1),
+      spread(valuesOf(server, index, "ttftMs"), 0),
+      spread(valuesOf(server, index, "itlMs"), 1),
+      ratioTo(server, index),
+    ]),
+  );
   const starts = servers.map((server) => [
     server.name,
     spread(
@@ -92,16 +104,28 @@ function serversSection({ model, inputTokens, outputTokens, servers }) {
       0,
     ),
   ]);
+  const others = servers.flatMap((server) => server.rounds.map((round) => round.others));
+  const head = ["in flight", "server", "output tokens/s", "TTFT, ms", "ITL, ms", "Millrace is faster by"];
   return [
-    "## Servers",
+    `### ${model}, ${inputTokens} prompt and ${outputTokens} output tokens`,
     "",
-    `${model}, ${inputTokens} prompt and ${outputTokens} output tokens, the same random ids for all; one server at a time, in`,
-    `turn, ${ours.rounds.length} rounds. Median, lowest and highest round.`,
-    "",
-    ...table(["in flight", "server", "output tokens/s", "Millrace is faster by"], rows),
+    ...table(head, rows),
     "",
     ...table(["server", "ready after, ms", "peak memory, MiB"], starts),
     "",
+    `Other processes used up to ${percent(Math.max(...others))} of the machine in a round.`,
+    "",
+  ];
+}
+
+function serversSection(loads) {
+  return [
+    "## Servers",
+    "",
+    "The same random prompt ids for all; one server at a time, in turn. Median, lowest and highest round; TTFT and ITL are",
+    "medians of a round's requests. Ratios are of rounds side by side.",
+    "",
+    ...loads.flatMap(loadSection),
   ];
 }
 
@@ -115,6 +139,6 @@ export function performancePage(record) {
     `${record.machine}, Millrace ${record.millrace}, ${record.date}.`,
     "",
     ...(record.kernels === undefined ? [] : kernelsSection(record.kernels)),
-    ...(record.servers === undefined ? [] : serversSection(record.servers)),
+    ...(record.loads === undefined ? [] : serversSection(record.loads)),
   ].join("\n");
 }

@@ -11,7 +11,7 @@ import { sendAll } from "./requests/request-pool.ts";
 import { aggregateSamples, describeRun } from "./results.ts";
 import { describeSettings } from "./run-settings.ts";
 import { makeSamples } from "./sample.ts";
-import { isProgramTask } from "./task.ts";
+import { type GenerationSettings, isProgramTask, type Task } from "./task.ts";
 import { TaskData } from "./task-data.ts";
 import { builtInTasks, type TaskRegistry } from "./task-registry.ts";
 import { type PerTask, settingFor } from "./task-settings.ts";
@@ -29,6 +29,8 @@ export interface EvaluationOptions {
   /** Folder of the data sets; not needed for the embedded tasks. */
   readonly dataDir?: string | null;
   readonly prompts?: PromptSettings;
+  /** Take the place of the same settings of every task whose answers are written. */
+  readonly genKwargs?: GenerationSettings | null;
   readonly model: LanguageModel;
   /** Runs programs that the model writes; without it, tasks that need them are refused. */
   readonly codeRunner?: CodeRunner | null;
@@ -73,7 +75,7 @@ export async function evaluateTasks(options: EvaluationOptions): Promise<Evaluat
       numFewshot: of(options.numFewshot, name),
       prompts,
     };
-    return prepareTask(task, settings, data, options.model);
+    return prepareTask(withGeneration(task, options.genKwargs ?? null), settings, data, options.model);
   });
   const samples: Record<string, EvaluationSample[]> = {};
   for (const entry of prepared) samples[entry.task.name] = await runTask(entry, options);
@@ -88,6 +90,11 @@ export async function evaluateTasks(options: EvaluationOptions): Promise<Evaluat
     total_evaluation_time_seconds: String(origin.durationMs / 1000),
     samples,
   };
+}
+
+function withGeneration(task: Task, changed: GenerationSettings | null): Task {
+  if (changed === null || task.kind !== "generate_until") return task;
+  return { ...task, generation: { ...task.generation, ...changed } };
 }
 
 function needsCodeRunner(task: string): MillraceError {

@@ -44,7 +44,7 @@ export function describeSettings(
       use_cache: null,
       limit: describeLimits(options.limits),
       bootstrap_iters: numResamples,
-      gen_kwargs: null,
+      gen_kwargs: options.genKwargs ?? null,
       // Python's, NumPy's and Torch's generators have no part in this; answers are greedy.
       random_seed: null,
       numpy_seed: null,

@@ -13,6 +13,7 @@ import { mmluGroups, mmluTasks } from "./tasks/mmlu.ts";
 import { pebble, pebbleText } from "./tasks/pebble.ts";
 import { boolq, openbookqa, piqa, sciq } from "./tasks/simple-choices.ts";
 import { truthfulqaMc1, truthfulqaMc2 } from "./tasks/truthfulqa.ts";
+import { truthfulqaGen } from "./tasks/truthfulqa-gen.ts";
 import { wikitext } from "./tasks/wikitext.ts";
 import { winogrande } from "./tasks/winogrande.ts";
 
@@ -31,6 +32,7 @@ const tasks: readonly Task[] = [
   sciq,
   truthfulqaMc1,
   truthfulqaMc2,
+  truthfulqaGen,
   lambadaOpenai,
   wikitext,
   gsm8k,

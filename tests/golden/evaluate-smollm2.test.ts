@@ -10,6 +10,7 @@ import { parseLimits, parseSplits } from "../../src/evaluate/task-settings.ts";
 import { openCheckpoint } from "../../src/formats/open-checkpoint.ts";
 import { nativeStatus } from "../../src/kernels/create-ops.ts";
 import type { EngineClient } from "../../src/protocol/engine-client.ts";
+import type { EvaluationRecord } from "../../src/records/evaluation.ts";
 import { createTokenizer } from "../../src/tokenizer/create-tokenizer.ts";
 import { describeWithData, testData } from "../test-data.ts";
 
@@ -36,38 +37,75 @@ async function startEngine(context: TestContext): Promise<EngineClient> {
   return createInProcessClient(await loadEngine({ ...options, backend: "native" }));
 }
 
-describeWithData("arc_easy on SmolLM2 against lm-eval with transformers", () => {
-  it("gives every log-likelihood within 1e-3, and the same scores", { timeout: 900_000 }, async (context) => {
-    const recorded = gunzipSync(readFileSync(testData("data", "lm-eval-smollm2", "arc_easy.jsonl.gz")))
-      .toString()
-      .trim()
-      .split("\n")
-      .slice(0, numRows)
-      .map((line) => JSON.parse(line) as RecordedSample);
-    const checkpoint = openCheckpoint(model);
-    const tokenizer = createTokenizer(checkpoint.tokenizer()!);
-    checkpoint.close();
-    const scorer = await startEngine(context);
-    const record = await evaluateTasks({
-      tasks: ["arc_easy"],
-      splits: parseSplits("validation"),
-      limits: parseLimits(String(recorded.length)),
-      dataDir: testData("data"),
-      model: new TokenModel({
-        tokenizer,
-        maxLength: scorer.info.maxModelLen,
-        scorer,
-        completer: null,
-      }),
-    });
-    await scorer.close();
-    const samples = record.samples["arc_easy"]!;
-    expect(samples.map((sample) => sample.arguments)).toEqual(recorded.map((sample) => sample.arguments));
-    const seen = samples.flatMap((sample) => sample.filtered_resps as [number, boolean][]);
-    const wanted = recorded.flatMap((sample) => sample.resps.map(([pair]) => pair));
-    const differences = seen.map(([value], i) => Math.abs(value - Number(wanted[i]![0])));
-    expect(Math.max(...differences)).toBeLessThan(1e-3);
-    expect(seen.map(([, isGreedy]) => isGreedy)).toEqual(wanted.map(([, text]) => text === "True"));
-    expect(samples.map((sample) => sample.metrics)).toEqual(recorded.map((sample) => sample.metrics));
+function readRecorded(file: string): RecordedSample[] {
+  return gunzipSync(readFileSync(testData("data", "lm-eval-smollm2", file)))
+    .toString()
+    .trim()
+    .split("\n")
+    .slice(0, numRows)
+    .map((line) => JSON.parse(line) as RecordedSample);
+}
+
+async function evaluateOnEngine(
+  context: TestContext,
+  task: string,
+  limit: number,
+): Promise<EvaluationRecord> {
+  const checkpoint = openCheckpoint(model);
+  const tokenizer = createTokenizer(checkpoint.tokenizer()!);
+  checkpoint.close();
+  const scorer = await startEngine(context);
+  const record = await evaluateTasks({
+    tasks: [task],
+    splits: parseSplits("arc_easy=validation"),
+    limits: parseLimits(String(limit)),
+    dataDir: testData("data"),
+    model: new TokenModel({
+      tokenizer,
+      maxLength: scorer.info.maxModelLen,
+      scorer,
+      completer: null,
+    }),
+    bootstrapIterations: 1000,
   });
+  await scorer.close();
+  return record;
+}
+
+describeWithData("SmolLM2 against lm-eval with transformers", () => {
+  it.for([
+    ["arc_easy", "arc_easy.jsonl.gz"],
+    ["lambada_openai", "lambada.jsonl.gz"],
+  ] as const)(
+    "gives every log-likelihood of %s within 1e-3, and the same scores",
+    { timeout: 900_000 },
+    async ([task, file], context) => {
+      const recorded = readRecorded(file);
+      const record = await evaluateOnEngine(context, task, recorded.length);
+      const samples = record.samples[task]!;
+      expect(samples.map((sample) => sample.arguments)).toEqual(recorded.map((sample) => sample.arguments));
+      const seen = samples.flatMap((sample) => sample.filtered_resps as [number, boolean][]);
+      const wanted = recorded.flatMap((sample) => sample.resps.map(([pair]) => pair));
+      const differences = seen.map(([value], i) => Math.abs(value - Number(wanted[i]![0])));
+      expect(Math.max(...differences)).toBeLessThan(1e-3);
+      expect(seen.map(([, isGreedy]) => isGreedy)).toEqual(wanted.map(([, text]) => text === "True"));
+      const { perplexity, acc } = averagesOf(recorded);
+      expect(record.results[task]!["acc,none"]).toBe(acc);
+      if (task === "arc_easy")
+        expect(samples.map(({ metrics }) => metrics)).toEqual(recorded.map(({ metrics }) => metrics));
+      else
+        expect(Math.abs(Number(record.results[task]!["perplexity,none"]) / perplexity - 1)).toBeLessThan(
+          1e-3,
+        );
+    },
+  );
 });
+
+function averagesOf(samples: readonly RecordedSample[]): {
+  readonly perplexity: number;
+  readonly acc: number;
+} {
+  const meanOf = (metric: string): number =>
+    samples.reduce((sum, { metrics }) => sum + (metrics[metric] ?? 0), 0) / samples.length;
+  return { perplexity: Math.exp(-meanOf("perplexity")), acc: meanOf("acc") };
+}

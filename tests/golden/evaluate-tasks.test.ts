@@ -258,6 +258,25 @@ describeWithData("tasks against lm-eval's own records", () => {
   });
 });
 
+describeWithData("the usual number of resamples", () => {
+  it("gives the error of a perplexity that lm-eval 0.4.13 gives with its 100,000", async () => {
+    const record = await evaluateTasks({
+      tasks: ["lambada_openai"],
+      limits: parseLimits("200"),
+      dataDir: testData("data"),
+      model: createMadeUpModel(),
+    });
+    expectCloseTo(record.results["lambada_openai"]!, {
+      "perplexity,none": 18740255170.551113,
+      "acc,none": 0.425,
+    });
+    // The errors of a hundred thousand exponentials add up.
+    expect(
+      Number(record.results["lambada_openai"]!["perplexity_stderr,none"]) / 44000254321.38808,
+    ).toBeCloseTo(1, 12);
+  });
+});
+
 /** Answers in the order of the documents, which is not the order of sending. */
 function recordedInOrder(answers: readonly string[]): EvaluationOptions["model"] {
   const model = createMadeUpModel();

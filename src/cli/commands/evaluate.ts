@@ -9,6 +9,7 @@ import { textList } from "../../config/value-schemas.ts";
 import { checkTasks, type TaskChoice } from "../../evaluate/check-tasks.ts";
 import { createSandbox } from "../../evaluate/code/sandbox.ts";
 import { evaluateTasks } from "../../evaluate/evaluate.ts";
+import { parseGenKwargs } from "../../evaluate/generation-settings.ts";
 import { type PromptSettings, plainPrompts } from "../../evaluate/prompts/build-prompt.ts";
 import { Journal, remember } from "../../evaluate/requests/journal.ts";
 import type { LanguageModel } from "../../evaluate/requests/model-request.ts";
@@ -88,6 +89,11 @@ const own = {
     z.string().optional(),
     "system message, or text before everything",
   ),
+  genKwargs: field(
+    "--gen-kwargs <settings>",
+    z.string().optional(),
+    "change how answers are written: max_gen_toks=512,temperature=0.7,do_sample=true,top_p=0.9,until=TEXT, or a JSON object",
+  ),
   journal: field(
     "--journal <file>",
     z.string().optional(),
@@ -143,6 +149,7 @@ async function runEvaluate(
     );
   }
   checkTasks(choice);
+  const genKwargs = parseGenKwargs(server.genKwargs);
   if (out !== undefined) checkOutputFolder(out);
   const codeRunner = server.allowCodeExecution ? await createSandbox() : null;
   const interrupt = listenForInterrupt();
@@ -153,6 +160,7 @@ async function runEvaluate(
       const record = await evaluateTasks({
         ...choice,
         prompts: promptSettingsOf(server),
+        genKwargs,
         codeRunner,
         model: server.journal === undefined ? opened.model : rememberIn(server.journal, opened, modelPath),
         modelName: opened.name,

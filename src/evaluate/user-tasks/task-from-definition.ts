@@ -1,3 +1,4 @@
+import { generationForm, toGenerationSettings, wrongGenerationKey } from "../generation-settings.ts";
 import { scoreChoices } from "../metrics/choice-scores.ts";
 import type { MetricDefinition, Scores } from "../metrics/metric.ts";
 import { scorePerplexities } from "../metrics/perplexities.ts";
@@ -5,6 +6,7 @@ import { badRow, isTexts, type Row } from "../row-reader.ts";
 import type {
   ChoiceTask,
   Fewshot,
+  GenerationSettings,
   GenerationTask,
   LikelihoodTask,
   PromptParts,
@@ -18,7 +20,7 @@ import { pythonStr } from "./python-literal.ts";
 import { type RowFields, readRowFields } from "./row-fields.ts";
 import { type ChosenMetrics, readFilters, readMetrics } from "./scoring-keys.ts";
 import { readSplits, readTaskFiles } from "./task-data-files.ts";
-import { readGenerationSettings, TaskKeys } from "./task-keys.ts";
+import { TaskKeys } from "./task-keys.ts";
 
 /** What the kinds of task share. */
 type Common = Omit<Task, "kind" | "readRow" | "score" | "programOf" | "loadScore" | "generation" | "filters">;
@@ -220,7 +222,7 @@ function generationTask({ keys, common, fields, scoring }: Parts): GenerationTas
             temperature: 0,
             max_gen_toks: 256,
           }
-        : readGenerationSettings(generation, keys.whereIs("generation_kwargs")),
+        : readGeneration(generation, keys.whereIs("generation_kwargs")),
     filters: readFilters(keys),
     readRow: (doc, where) => {
       const answers = targetsOf(doc, where);
@@ -239,6 +241,16 @@ function generationTask({ keys, common, fields, scoring }: Parts): GenerationTas
       exact_match: Math.max(...targetsOf(doc, common.name).map((target) => scoring.match(answer, target))),
     }),
   };
+}
+
+function readGeneration(values: Readonly<Record<string, unknown>>, where: string): GenerationSettings {
+  const wrong = wrongGenerationKey(values);
+  if (wrong === undefined) return toGenerationSettings(values);
+  throw invalidTask(
+    where,
+    `sets the generation setting ${wrong} to ${JSON.stringify(values[wrong])}`,
+    `It takes ${generationForm}`,
+  );
 }
 
 function pick(scores: Scores, metrics: readonly MetricDefinition[]): Scores {

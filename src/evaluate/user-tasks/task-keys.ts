@@ -1,4 +1,3 @@
-import type { GenerationSettings } from "../task.ts";
 import { type Definition, type Entry, invalidTask } from "./definition.ts";
 
 /** Keys of a task file that are read, those that must hold one value, and those without effect here. */
@@ -106,31 +105,4 @@ export class TaskKeys {
 
 export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-const generationKeys: Readonly<Record<string, (value: unknown) => boolean>> = {
-  until: (value) =>
-    typeof value === "string" || (Array.isArray(value) && value.every((each) => typeof each === "string")),
-  max_gen_toks: (value) => Number.isInteger(value) && (value as number) > 0,
-  do_sample: (value) => typeof value === "boolean",
-  temperature: (value) => typeof value === "number" && value >= 0,
-  top_p: (value) => typeof value === "number" && value > 0 && value <= 1,
-};
-
-/** lm-eval's `generation_kwargs`. Throws `invalid_task` for a key or value that is not known. */
-export function readGenerationSettings(
-  values: Readonly<Record<string, unknown>>,
-  where: string,
-): GenerationSettings {
-  for (const [key, value] of Object.entries(values)) {
-    const fits = Object.hasOwn(generationKeys, key) ? generationKeys[key] : undefined;
-    if (fits?.(value) === true) continue;
-    throw invalidTask(
-      where,
-      `sets the generation setting ${key} to ${JSON.stringify(value)}`,
-      `It takes until (texts), max_gen_toks, do_sample, temperature and top_p`,
-    );
-  }
-  const { until, ...rest } = values as { until?: string | string[] };
-  return { ...(until === undefined ? {} : { until: typeof until === "string" ? [until] : until }), ...rest };
 }

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { bootstrapInterval, mcnemarExact, mean, standardError, sum } from "./statistics.ts";
+import { bootstrap, mcnemarExact, mean, standardError, sum } from "./statistics.ts";
 
 describe("mcnemarExact", () => {
   // Binomial tails counted by hand: 2 · Σ C(n, i) / 2^n.
@@ -45,14 +45,27 @@ describe("means", () => {
   });
 });
 
-describe("bootstrapInterval", () => {
-  it("covers the normal interval of a mean and repeats itself", () => {
-    const values = Array.from({ length: 400 }, (_, i) => i % 4);
-    const statistic = (rows: Int32Array): number => mean(Array.from(rows, (row) => values[row]!));
-    const interval = bootstrapInterval(values.length, statistic);
+describe("bootstrap", () => {
+  const values = Array.from({ length: 400 }, (_, i) => i % 4);
+
+  it("covers the normal interval of a mean, gives its standard error and repeats itself", () => {
+    const statistics = ([rows]: readonly Int32Array[]): number[] => [
+      mean(Array.from(rows!, (row) => values[row]!)),
+    ];
+    const [found] = bootstrap([values.length], statistics);
     const error = standardError(values)!;
-    expect(interval.low).toBeCloseTo(1.5 - 1.96 * error, 1);
-    expect(interval.high).toBeCloseTo(1.5 + 1.96 * error, 1);
-    expect(bootstrapInterval(values.length, statistic)).toEqual(interval);
+    expect(found!.interval!.low).toBeCloseTo(1.5 - 1.96 * error, 1);
+    expect(found!.interval!.high).toBeCloseTo(1.5 + 1.96 * error, 1);
+    expect(found!.deviation! / error).toBeCloseTo(1, 1);
+    expect(bootstrap([values.length], statistics)).toEqual([found]);
+  });
+
+  it("draws inside each stratum, and knows when a value is missing", () => {
+    const [first, ratio] = bootstrap([3, 5], (rows) => {
+      expect(rows.map((stratum) => stratum.every((row, _i, all) => row < all.length))).toEqual([true, true]);
+      return [rows[1]!.length, 1 / rows[0]!.filter((row) => row > 0).length];
+    });
+    expect(first).toEqual({ interval: { low: 5, high: 5 }, deviation: 0 });
+    expect(ratio).toEqual({ interval: null, deviation: null });
   });
 });

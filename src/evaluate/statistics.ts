@@ -52,23 +52,46 @@ export interface Interval {
   readonly high: number;
 }
 
-/** 95 % interval of a statistic over resampled rows (percentile bootstrap). The same rows give the same interval. */
-export function bootstrapInterval(
-  numRows: number,
-  statistic: (rows: Int32Array) => number,
+/** How a statistic varies over resamples. */
+export interface ResampledStatistic {
+  /** 95 %, by percentiles; null where some resample has no value. */
+  readonly interval: Interval | null;
+  /** Sample deviation of the resamples: the bootstrap's standard error. Null likewise. */
+  readonly deviation: number | null;
+}
+
+/**
+ * Several statistics of the same resampled rows. Rows are drawn with replacement inside each stratum; the same rows give the
+ * same figures.
+ *
+ * @param strata number of rows of each, at least one
+ * @param statistics gives its values for row numbers inside each stratum; a value that is not finite is none
+ */
+export function bootstrap(
+  strata: readonly number[],
+  statistics: (rows: readonly Int32Array[]) => readonly number[],
   numResamples = 2000,
-): Interval {
-  invariant(numRows > 0 && numResamples > 0, "there is something to resample");
+): ResampledStatistic[] {
+  invariant(
+    strata.length > 0 && strata.every((size) => size > 0) && numResamples > 1,
+    "there is something to resample",
+  );
   const draw = mulberry32(0x6d696c6c);
-  const rows = new Int32Array(numRows);
-  const values: number[] = [];
+  const rows = strata.map((size) => new Int32Array(size));
+  const values: number[][] = [];
   for (let resample = 0; resample < numResamples; resample += 1) {
-    for (let i = 0; i < numRows; i += 1) rows[i] = Math.floor(draw() * numRows);
-    const value = statistic(rows);
-    if (Number.isFinite(value)) values.push(value);
+    for (const stratum of rows) {
+      for (let i = 0; i < stratum.length; i += 1) stratum[i] = Math.floor(draw() * stratum.length);
+    }
+    for (const [at, value] of statistics(rows).entries()) (values[at] ??= []).push(value);
   }
-  values.sort((a, b) => a - b);
-  return { low: quantile(values, 0.025), high: quantile(values, 0.975) };
+  return values.map((each) => {
+    if (!each.every(Number.isFinite)) return { interval: null, deviation: null };
+    const center = mean(each);
+    const deviation = Math.sqrt(sum(each.map((value) => (value - center) ** 2)) / (each.length - 1));
+    each.sort((x, y) => x - y);
+    return { interval: { low: quantile(each, 0.025), high: quantile(each, 0.975) }, deviation };
+  });
 }
 
 /** Of ascending values, linear between two of them (the usual default, R's type 7). */

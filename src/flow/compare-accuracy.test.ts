@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { evaluationOf, sampleOf } from "../../tests/made-up-evaluation.ts";
+import type { EvaluationRecord } from "../records/evaluation.ts";
 import { compareAccuracy } from "./compare-accuracy.ts";
 
 type Scores = Readonly<Record<string, number>>;
@@ -88,4 +89,92 @@ test("each filter of a task has its own rows, and a document is named once", () 
     ["exact_match,flexible-extract", 2, [1]],
   ]);
   expect(unpaired).toEqual([{ task: "gsm8k", onlyBase: [2], onlyCompressed: [] }]);
+});
+
+const answersOf = (numRight: number, numAll: number, from = 0) =>
+  Array.from({ length: numAll }, (_, id) => sampleOf(from + id, { acc: id < numRight ? 1 : 0 }));
+
+test("pairs groups too: weighted by documents, resampled inside each task, with the flips of all", () => {
+  const grouped = (easy: number, hard: number): EvaluationRecord => ({
+    ...evaluationOf({ easy: answersOf(easy, 20), hard: answersOf(hard, 40) }),
+    groups: { all: { "acc,none": (easy + hard) / 60 } },
+    group_subtasks: { all: ["easy", "part"], part: ["hard"] },
+    results: {
+      easy: { "acc,none": easy / 20, sample_len: 20 },
+      hard: { "acc,none": hard / 40, sample_len: 40 },
+    },
+  });
+  const [group, easy, hard] = compareAccuracy(grouped(20, 30), grouped(18, 20)).accuracy;
+  expect(group).toMatchObject({
+    task: "all",
+    parent: null,
+    metric: "acc",
+    numDocuments: 60,
+    base: 50 / 60,
+    compressed: 38 / 60,
+    numFlips: { lost: 12, gained: 0 },
+    flips: null,
+  });
+  // Binomial by hand: 2 / 2^12.
+  expect(group!.pValue).toBeCloseTo(2 / 4096, 12);
+  expect(group!.difference).toBeCloseTo(-0.2, 12);
+  expect(group!.differenceLow).toBeLessThan(-0.2);
+  expect([easy!.parent, hard!.parent]).toEqual(["all", null]);
+});
+
+test("a group whose tasks count alike stays so", () => {
+  const grouped = (value: number): EvaluationRecord => ({
+    ...evaluationOf({ easy: answersOf(20, 20), hard: answersOf(10, 40) }),
+    groups: { all: { "acc,none": value } },
+    group_subtasks: { all: ["easy", "hard"] },
+    results: { easy: { "acc,none": 1, sample_len: 20 }, hard: { "acc,none": 0.25, sample_len: 40 } },
+  });
+  expect(compareAccuracy(grouped(0.625), grouped(0.625)).accuracy[0]!.base).toBe(0.625);
+  expect(compareAccuracy(grouped(0.5), grouped(0.5)).accuracy[0]!.base).toBe(0.5);
+});
+
+test("says what difference could be seen: 2.80 standard errors of the paired difference, and no less than three flips' worth", () => {
+  const flipped = (numLost: number, numGained: number) => {
+    const base = Array.from({ length: 400 }, (_, id) => sampleOf(id, { acc: id < 200 ? 1 : 0 }));
+    const compressed = base.map((sample, id) =>
+      id < numLost || (id >= 200 && id < 200 + numGained) ? sampleOf(id, { acc: id < 200 ? 0 : 1 }) : sample,
+    );
+    return compareAccuracy(evaluationOf({ t: base }), evaluationOf({ t: compressed })).accuracy[0]!;
+  };
+  const { difference, detectable } = flipped(30, 10);
+  expect(difference).toBeCloseTo(-0.05, 12);
+  // Variance of the mean difference of 40 flips: (40 − 400 · 0.05²) / 400².
+  const error = Math.sqrt(40 - 400 * 0.05 ** 2) / 400;
+  expect(detectable! / (2.8016 * error)).toBeCloseTo(1, 1);
+  expect(flipped(0, 0)).toMatchObject({ difference: 0, differenceLow: 0, differenceHigh: 0 });
+  expect(flipped(0, 0).detectable).toBeCloseTo((2.8016 * Math.sqrt(3)) / 400, 5);
+});
+
+test("keeps what both answered where only one is right", () => {
+  const choice = (id: number, acc: 0 | 1, best: number) => ({
+    ...sampleOf(id, { acc }),
+    arguments: [
+      ["Q: two?\nA:", " 1"],
+      ["Q: two?\nA:", " 2"],
+    ],
+    filtered_resps: [0, 1].map((i) => [i === best ? -1 : -3, false] as const),
+    target: 1,
+  });
+  const base = evaluationOf({ t: [choice(0, 1, 1), choice(1, 1, 1)] });
+  const compressed = evaluationOf({ t: [choice(0, 1, 1), choice(1, 0, 0)] });
+  expect(compareAccuracy(base, compressed).changed).toEqual([
+    {
+      task: "t",
+      metric: "acc",
+      change: "lost",
+      docId: 1,
+      prompt: "Q: two?\nA:",
+      target: "1",
+      choices: [
+        { text: " 1", base: -3, compressed: -1 },
+        { text: " 2", base: -1, compressed: -3 },
+      ],
+      written: null,
+    },
+  ]);
 });

@@ -2,19 +2,17 @@ import { MillraceError } from "../base/errors.ts";
 import { noFilter } from "../evaluate/filters/filter.ts";
 import type { MetricDefinition, Score } from "../evaluate/metrics/metric.ts";
 import { recordedMetrics } from "../evaluate/recorded-metrics.ts";
-import { bootstrapInterval, mcnemarExact } from "../evaluate/statistics.ts";
-import type { AccuracyRow, Flips, UnpairedDocuments } from "../records/comparison.ts";
+import { mean, weightedMean } from "../evaluate/statistics.ts";
+import type { AccuracyRow, ChangedAnswer, UnpairedDocuments } from "../records/comparison.ts";
 import type { EvaluationRecord, EvaluationSample } from "../records/evaluation.ts";
-
-/** Fewer documents than this say nothing by resampling. */
-const minForInterval = 10;
-
-/** Behind the standard error of perplexities. */
-const numResamples = 1000;
+import { changedAnswers } from "./changed-answers.ts";
+import { compareMetric, type PairedScores } from "./compare-metric.ts";
 
 export interface AccuracyComparison {
-  /** Every metric of every task, over the documents that both runs have. */
+  /** Every metric of every group and task, over the documents that both runs have. */
   readonly accuracy: AccuracyRow[];
+  /** Documents that only one model answered right, by the first metric of each task. */
+  readonly changed: ChangedAnswer[];
   /** One entry for each task with documents that only one run has. */
   readonly unpaired: UnpairedDocuments[];
 }
@@ -30,10 +28,23 @@ export function compareAccuracy(base: EvaluationRecord, compressed: EvaluationRe
     ...pairSamples(base.samples[task] ?? [], compressed.samples[task] ?? []),
   }));
   if (paired.every(({ pairs }) => pairs.length === 0)) throw nothingPairs(base, compressed);
+  const scores = new Map(
+    paired
+      .filter(({ pairs }) => pairs.length > 0)
+      .map(({ task, pairs }) => [task, scoresOf(pairs, recordedMetrics(base, task))]),
+  );
+  const ofTasks = [...scores].flatMap(([task, metrics]) =>
+    [...metrics].map(([metric, values]): AccuracyRow => {
+      const parent = parentOf(base, task);
+      return { task, parent, metric, ...compareMetric([values], true) };
+    }),
+  );
   return {
-    accuracy: paired.flatMap(({ task, pairs }) =>
-      pairs.length === 0 ? [] : compareTask(task, pairs, recordedMetrics(base, task)),
-    ),
+    accuracy: [...compareGroups(base, scores), ...ofTasks],
+    changed: paired.flatMap(({ task, pairs }) => {
+      const first = ofTasks.find((row) => row.task === task);
+      return first === undefined ? [] : changedAnswers(first, pairs);
+    }),
     unpaired: paired.flatMap(({ task, onlyBase, onlyCompressed }) =>
       onlyBase.length + onlyCompressed.length === 0 ? [] : [{ task, onlyBase, onlyCompressed }],
     ),
@@ -79,70 +90,71 @@ function nothingPairs(base: EvaluationRecord, compressed: EvaluationRecord): Mil
   );
 }
 
-/** Every metric behind every filter, as the results name them: `acc`, `exact_match,strict-match`. */
-function compareTask(
-  task: string,
-  pairs: readonly SamplePair[],
-  metrics: readonly MetricDefinition[],
-): AccuracyRow[] {
-  const filters = [...new Set(pairs.map(([sample]) => sample.filter))];
-  return filters.flatMap((filter) => {
+/** The paired scores of a task, by the metric's name in results: `acc`, `exact_match,strict-match`. */
+type TaskScores = ReadonlyMap<string, PairedScores>;
+
+function scoresOf(pairs: readonly SamplePair[], metrics: readonly MetricDefinition[]): TaskScores {
+  const scores = new Map<string, PairedScores>();
+  for (const filter of new Set(pairs.map(([sample]) => sample.filter))) {
     const own = pairs.filter(([sample]) => sample.filter === filter);
-    return metrics.map((metric) => {
-      const name = filter === noFilter.name ? metric.name : `${metric.name},${filter}`;
-      return { task, metric: name, ...compareMetric(metric, own) };
+    for (const metric of metrics) {
+      const valuesOf = (side: 0 | 1): Score[] => own.map((pair) => pair[side].metrics[metric.name]!);
+      scores.set(filter === noFilter.name ? metric.name : `${metric.name},${filter}`, {
+        metric,
+        docIds: own.map(([sample]) => sample.doc_id),
+        base: valuesOf(0),
+        compressed: valuesOf(1),
+      });
+    }
+  }
+  return scores;
+}
+
+/** Groups before their members, each with the metrics that it reports. */
+function compareGroups(base: EvaluationRecord, scores: ReadonlyMap<string, TaskScores>): AccuracyRow[] {
+  return Object.keys(base.groups ?? {}).flatMap((group) => {
+    const leaves = leavesOf(base, group).flatMap((task) => scores.get(task) ?? []);
+    return reportedKeys(base, group).flatMap((key) => {
+      const [metric = "", filter] = key.split(",");
+      const name = filter === noFilter.name ? metric : key;
+      const members = leaves.flatMap((task) => task.get(name) ?? []);
+      if (members.length === 0) return [];
+      const row = compareMetric(members, isWeightedBySize(base, group, key));
+      return [{ task: group, parent: parentOf(base, group), metric: name, ...row }];
     });
   });
 }
 
-function compareMetric(
-  metric: MetricDefinition,
-  pairs: readonly SamplePair[],
-): Omit<AccuracyRow, "task" | "metric"> {
-  const { aggregation } = metric;
-  const values = (side: 0 | 1): Score[] => pairs.map((pair) => pair[side].metrics[metric.name]!);
-  const [base, compressed] = [values(0), values(1)];
-  const recoveryOf = (rows: Int32Array | null): number | null => {
-    const pick = (side: readonly Score[]): readonly Score[] =>
-      rows === null ? side : Array.from(rows, (row) => side[row]!);
-    const [a, b] = [aggregation.value(pick(base)), aggregation.value(pick(compressed))];
-    const [numerator, denominator] = metric.higherIsBetter ? [b, a] : [a, b];
-    return denominator === 0 ? null : numerator / denominator;
-  };
-  // A resample in which the base scores nothing has no recovery: then the interval is not known.
-  let isDefined = pairs.length >= minForInterval;
-  const resampled = isDefined
-    ? bootstrapInterval(pairs.length, (rows) => {
-        const recovery = recoveryOf(rows);
-        if (recovery === null) isDefined = false;
-        return recovery ?? 0;
-      })
-    : null;
-  const interval = isDefined ? resampled : null;
-  const flips = flipsOf(metric, pairs);
-  return {
-    higherIsBetter: metric.higherIsBetter,
-    numDocuments: pairs.length,
-    base: aggregation.value(base),
-    baseStderr: aggregation.standardError(base, numResamples),
-    compressed: aggregation.value(compressed),
-    compressedStderr: aggregation.standardError(compressed, numResamples),
-    recovery: recoveryOf(null),
-    recoveryLow: interval?.low ?? null,
-    recoveryHigh: interval?.high ?? null,
-    flips,
-    pValue: flips === null ? null : mcnemarExact(flips.lost.length, flips.gained.length),
-  };
+function leavesOf(
+  { group_subtasks: subtasks }: Pick<EvaluationRecord, "group_subtasks">,
+  group: string,
+): string[] {
+  return (subtasks[group] ?? []).flatMap((member) =>
+    (subtasks[member]?.length ?? 0) > 0 ? leavesOf({ group_subtasks: subtasks }, member) : [member],
+  );
 }
 
-/** Answers that only one side got right; null where answers are not right or wrong. */
-function flipsOf({ name }: MetricDefinition, pairs: readonly SamplePair[]): Flips | null {
-  const isBinary = (sample: EvaluationSample): boolean =>
-    sample.metrics[name] === 0 || sample.metrics[name] === 1;
-  if (!pairs.every((pair) => pair.every(isBinary))) return null;
-  const where = (before: 0 | 1, after: 0 | 1): number[] =>
-    pairs
-      .filter(([base, compressed]) => base.metrics[name] === before && compressed.metrics[name] === after)
-      .map(([base]) => base.doc_id);
-  return { lost: where(1, 0), gained: where(0, 1) };
+function parentOf({ group_subtasks: subtasks, groups }: EvaluationRecord, name: string): string | null {
+  const parents = Object.keys(groups ?? {});
+  return parents.find((group) => subtasks[group]?.includes(name)) ?? null;
+}
+
+function reportedKeys({ groups }: EvaluationRecord, group: string): string[] {
+  return Object.keys(groups?.[group] ?? {}).filter((key) => key.includes(",") && !key.includes("_stderr,"));
+}
+
+/** A results file does not say how a group's tasks are weighted; its own value does. */
+function isWeightedBySize(record: EvaluationRecord, group: string, key: string): boolean {
+  const rows = leavesOf(record, group).flatMap((task) => {
+    const row = record.results[task];
+    return row === undefined ? [] : [row];
+  });
+  const having = rows.filter((row) => typeof row[key] === "number");
+  const values = having.map((row) => Number(row[key]));
+  const weighted = weightedMean(
+    values,
+    having.map((row) => Number(row["sample_len"])),
+  );
+  const told = Number(record.groups?.[group]?.[key]);
+  return Math.abs(weighted - told) <= Math.abs(mean(values) - told);
 }

@@ -191,7 +191,7 @@ function compose(plan: FlowPlan, results: FlowResults): ComparisonRecord {
     plan.dtype === "auto" ? facts.weightFormat : `${facts.weightFormat} run as ${plan.dtype}`;
   const accuracy =
     baseScores === null || compressedScores === null
-      ? { accuracy: [], unpaired: [] }
+      ? { accuracy: [], changed: [], unpaired: [] }
       : compareAccuracy(baseScores, compressedScores);
   const comparison = {
     version,

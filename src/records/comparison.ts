@@ -2,6 +2,22 @@ import { z } from "zod";
 import { benchRecordSchema } from "./bench.ts";
 import { originSchema } from "./origin.ts";
 
+/** A document that only one model answered right, with what either answered. */
+export const changedAnswerSchema = z.object({
+  task: z.string(),
+  metric: z.string(),
+  /** `lost`: the base is right, the compressed model wrong. */
+  change: z.enum(["lost", "gained"]),
+  docId: z.int(),
+  prompt: z.string(),
+  target: z.string(),
+  /** Of a choice: each possible answer with its log-likelihood from base and compressed model. Null for written answers. */
+  choices: z.array(z.object({ text: z.string(), base: z.number(), compressed: z.number() })).nullable(),
+  /** What each wrote; null for choices. */
+  written: z.object({ base: z.string(), compressed: z.string() }).nullable(),
+});
+export type ChangedAnswer = z.infer<typeof changedAnswerSchema>;
+
 /** How one model was served while it was load-tested. */
 export const servingRecordSchema = z.object({
   kind: z.literal("serving"),
@@ -37,9 +53,11 @@ export const unpairedSchema = z.object({
 });
 export type UnpairedDocuments = z.infer<typeof unpairedSchema>;
 
-/** One task's metric of both models, over the same documents. */
+/** One task's or group's metric of both models, over the same documents. */
 export const accuracyRowSchema = z.object({
   task: z.string(),
+  /** The group that reports it together with others; null where there is none. */
+  parent: z.string().nullable(),
   metric: z.string(),
   higherIsBetter: z.boolean(),
   numDocuments: z.number().int(),
@@ -49,10 +67,18 @@ export const accuracyRowSchema = z.object({
   compressedStderr: z.number().nullable(),
   /** compressed / base, inverted where lower is better; null when base is 0. */
   recovery: z.number().nullable(),
+  /** compressed − base, in the metric's unit, with the 95 % paired bootstrap interval; null with fewer than 10 documents. */
+  difference: z.number(),
+  differenceLow: z.number().nullable(),
+  differenceHigh: z.number().nullable(),
+  /** The smallest true difference that so many documents show in 4 runs of 5 (power 80 %, two-sided 5 %). */
+  detectable: z.number().nullable(),
   /** 95 % paired bootstrap interval of the recovery over documents; null with fewer than 10 documents. */
   recoveryLow: z.number().nullable(),
   recoveryHigh: z.number().nullable(),
-  /** Flips; null for metrics without right and wrong. */
+  /** Answers that only the base, or only the compressed model, got right; null for metrics without right and wrong. */
+  numFlips: z.object({ lost: z.int(), gained: z.int() }).nullable(),
+  /** Which ones; null for groups too, whose tasks name them. */
   flips: flipsSchema.nullable(),
   /** McNemar's exact two-sided test. */
   pValue: z.number().nullable(),
@@ -109,6 +135,8 @@ export const comparisonSchema = z.object({
   compressed: variantSchema,
   accuracy: z.array(accuracyRowSchema),
   unpaired: z.array(unpairedSchema),
+  /** The first of each task and change. */
+  changed: z.array(changedAnswerSchema),
   speed: z.array(speedRowSchema),
   notes: z.array(z.string()),
 });

@@ -4,25 +4,33 @@ import type { ReportTable } from "./report-table.ts";
 /** A p-value below this counts as a difference; above it the difference is undetermined. */
 const significance = 0.05;
 
-export type AccuracyVerdict = "worse" | "better" | "undetermined" | "too few documents";
+/** A recovery whose whole interval lies this near to 1 counts as equal. */
+const equivalence = 0.01;
 
-/** What a row shows: McNemar's test where answers are right or wrong, else whether the interval leaves out 1. */
+export type AccuracyVerdict = "worse" | "better" | "equivalent" | "undetermined" | "too few documents";
+
+/**
+ * What a row shows: McNemar's test where answers are right or wrong, else whether the interval of the recovery leaves out 1.
+ * Without a difference, an interval inside 99 to 101 % says that there is none of importance.
+ */
 export function accuracyVerdict({
   pValue,
-  flips,
+  numFlips,
   recoveryLow: low,
   recoveryHigh: high,
 }: AccuracyRow): AccuracyVerdict {
-  if (flips !== null && pValue !== null) {
-    if (pValue >= significance) return "undetermined";
-    return flips.gained.length > flips.lost.length ? "better" : "worse";
+  const isEquivalent = low !== null && high !== null && low >= 1 - equivalence && high <= 1 + equivalence;
+  if (numFlips !== null && pValue !== null) {
+    if (pValue < significance) return numFlips.gained > numFlips.lost ? "better" : "worse";
+    return isEquivalent ? "equivalent" : "undetermined";
   }
   if (low === null || high === null) return "too few documents";
   if (high < 1) return "worse";
-  return low > 1 ? "better" : "undetermined";
+  if (low > 1) return "better";
+  return isEquivalent ? "equivalent" : "undetermined";
 }
 
-/** Every metric of both models with recovery, interval, flips and verdict. */
+/** Every metric of both models with recovery, difference, intervals, flips and verdict; groups stand before their tasks. */
 export function accuracyTable(
   rows: readonly AccuracyRow[],
   unpaired: readonly UnpairedDocuments[],
@@ -31,8 +39,9 @@ export function accuracyTable(
     title: "Accuracy",
     captions: [
       ...unpairedNotes(unpaired),
-      "Same documents for both. Recovery = compressed / base (inverted where lower is better) with a 95 % paired bootstrap interval.",
-      "Flips: answers that the base got right and the compressed model wrong (right → wrong), and the reverse; comparison.json names the documents under accuracy[].flips. p is McNemar's exact test on them; at 0.05 and above the difference is undetermined. Perplexities have no right and wrong; there the interval decides.",
+      "Same documents for both. Recovery = compressed / base (inverted where lower is better) and difference = compressed − base, with 95 % paired bootstrap intervals over documents.",
+      "Flips: answers that the base got right and the compressed model wrong (right → wrong), and the reverse; comparison.json names the documents under accuracy[].flips. p is McNemar's exact test on them; at 0.05 and above there is no difference to be seen: equivalent where the recovery's whole interval lies between 99 and 101 %, else undetermined. Perplexities have no right and wrong; there the interval decides.",
+      "Detectable: the smallest true difference that so many documents would show in 4 runs of 5.",
     ],
     header: [
       "task",
@@ -41,11 +50,13 @@ export function accuracyTable(
       "base",
       "compressed",
       "recovery",
+      "difference",
+      "detectable",
       "right → wrong",
       "wrong → right",
       "verdict",
     ],
-    textColumns: [0, 1, 8],
+    textColumns: [0, 1, 10],
     rows: rows.map((row) => [
       row.task,
       `${row.metric}\u00a0${row.higherIsBetter ? "↑" : "↓"}`,
@@ -53,8 +64,10 @@ export function accuracyTable(
       withError(row.base, row.baseStderr),
       withError(row.compressed, row.compressedStderr),
       recoveryText(row),
-      row.flips === null ? "–" : String(row.flips.lost.length),
-      row.flips === null ? "–" : String(row.flips.gained.length),
+      differenceText(row),
+      row.detectable === null ? "–" : row.detectable.toPrecision(2),
+      row.numFlips === null ? "–" : String(row.numFlips.lost),
+      row.numFlips === null ? "–" : String(row.numFlips.gained),
       `${accuracyVerdict(row)}${row.pValue === null ? "" : ` (p\u00a0=\u00a0${pText(row.pValue)})`}`,
     ]),
   };
@@ -85,6 +98,13 @@ function recoveryText(row: AccuracyRow): string {
   if (row.recovery === null) return "–";
   if (row.recoveryLow === null || row.recoveryHigh === null) return `${percent(row.recovery)} %`;
   return `${percent(row.recovery)} % (${percent(row.recoveryLow)} to ${percent(row.recoveryHigh)})`;
+}
+
+function differenceText({ difference, differenceLow: low, differenceHigh: high }: AccuracyRow): string {
+  const signed = (value: number): string => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(4)}`;
+  return low === null || high === null
+    ? signed(difference)
+    : `${signed(difference)} (${signed(low)} to ${signed(high)})`;
 }
 
 function percent(share: number): string {

@@ -1,4 +1,6 @@
 import type { ComparisonRecord } from "../records/comparison.ts";
+import { accuracyTable } from "./accuracy.ts";
+import { renderChangedAnswers } from "./changed-answers.ts";
 import { reportPlots } from "./plots.ts";
 import { provenanceLine } from "./provenance.ts";
 import type { ReportTable } from "./report-table.ts";
@@ -16,6 +18,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; } .scroll
 th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--rule); text-align: right; vertical-align: top; } td { white-space: nowrap; } th.text, td.text { text-align: left; } td.text { white-space: normal; } td.text:last-child { min-width: 8rem; } th { vertical-align: bottom; }
 th:first-child, td:first-child { position: sticky; left: 0; background: var(--page); padding-left: 0; } tbody tr:hover td { background: var(--hover); }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 1fr)); gap: 1.5rem 1rem; margin-top: 1.5rem; align-items: start; }
+details { margin: .4rem 0; } details details { margin-left: 1.2rem; } summary { cursor: pointer; } pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--hover); padding: .6rem .8rem; max-width: 62rem; font-size: .85rem; }
 svg { width: 100%; max-width: 27rem; } svg text { fill: var(--ink); font: 12px system-ui, sans-serif; } svg .title { font-weight: 600; font-size: 12.5px; } svg .tick { fill: var(--soft); font-size: 11px; } svg .inside { fill: var(--page); font-size: 11px; }
 svg .middle { text-anchor: middle; } svg .end { text-anchor: end; } svg .grid { stroke: var(--rule); } svg .mark { stroke: var(--base); stroke-width: 2; } svg .line { fill: none; stroke-width: 2; } svg .whisker { stroke-width: 1.5; }
 svg .base:is(.line, .whisker) { stroke: var(--base); } svg .compressed:is(.line, .whisker) { stroke: var(--compressed); }
@@ -23,23 +26,45 @@ svg .base:is(.dot, .legend) { fill: var(--base); } svg .compressed:is(.dot, .leg
 
 /** The comparison as one HTML page without outside resources. */
 export function renderHtml(record: ComparisonRecord): string {
-  const title = escapeXml(`${record.base.name}: ${record.scheme} against base`);
-  const items = (texts: readonly string[]): string =>
-    texts.map((text) => `<li>${escapeXml(text)}</li>`).join("\n");
-  return [
-    "<!doctype html>",
-    `<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">`,
-    `<title>${title}</title><style>${style}</style></head><body>`,
-    `<h1>${title}</h1>`,
-    `<ul class="verdict">${items(record.verdict)}</ul>`,
+  return renderPage(`${record.base.name}: ${record.scheme} against base`, [
+    `<ul class="verdict">${listItems(record.verdict)}</ul>`,
     `<p class="meta">${escapeXml(provenanceLine(record))}</p>`,
     `<div class="plots">${reportPlots(record).join("\n")}</div>`,
     `<p class="caption">Whiskers are 95 % intervals, from the documents for quality and from the spread inside a stage for speed.</p>`,
     ...reportTables(record).map(renderTable),
-    ...(record.notes.length === 0 ? [] : [`<h2>Notes</h2><ul>${items(record.notes)}</ul>`]),
+    ...renderChangedAnswers(record.changed, record.accuracy),
+    ...(record.notes.length === 0 ? [] : [`<h2>Notes</h2><ul>${listItems(record.notes)}</ul>`]),
+  ]);
+}
+
+/** Two evaluations as one page of the same kind. */
+export function renderAccuracyHtml(
+  title: string,
+  verdict: string,
+  { accuracy, changed, unpaired }: Pick<ComparisonRecord, "accuracy" | "changed" | "unpaired">,
+): string {
+  return renderPage(title, [
+    `<ul class="verdict">${listItems([verdict])}</ul>`,
+    renderTable(accuracyTable(accuracy, unpaired)),
+    ...renderChangedAnswers(changed, accuracy),
+  ]);
+}
+
+function renderPage(title: string, parts: readonly string[]): string {
+  const text = escapeXml(title);
+  return [
+    "<!doctype html>",
+    `<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">`,
+    `<title>${text}</title><style>${style}</style></head><body>`,
+    `<h1>${text}</h1>`,
+    ...parts,
     "</body></html>",
     "",
   ].join("\n");
+}
+
+function listItems(texts: readonly string[]): string {
+  return texts.map((text) => `<li>${escapeXml(text)}</li>`).join("\n");
 }
 
 function renderTable(table: ReportTable): string {

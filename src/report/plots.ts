@@ -36,7 +36,9 @@ export function reportPlots(record: ComparisonRecord): string[] {
 
 /** Recovery of every metric with its interval, against 100 %. */
 function qualityPlot({ accuracy }: ComparisonRecord): string | null {
-  const rows = accuracy.flatMap(({ task, metric, recovery, recoveryLow: low, recoveryHigh: high }) => {
+  // A group stands for its members.
+  const shown = accuracy.filter(({ parent }) => parent === null);
+  const rows = shown.flatMap(({ task, metric, recovery, recoveryLow: low, recoveryHigh: high }) => {
     if (recovery === null) return [];
     const interval = low === null || high === null ? null : ([100 * low, 100 * high] as const);
     return [{ label: [task, metric], value: 100 * recovery, interval }];

@@ -83,6 +83,7 @@ function serving(rates: readonly number[], peakMemoryBytes: number): ComparisonR
 
 const accuracyRow: AccuracyRow = {
   task: "quiz",
+  parent: null,
   metric: "acc",
   higherIsBetter: true,
   numDocuments: 100,
@@ -93,6 +94,11 @@ const accuracyRow: AccuracyRow = {
   recovery: 0.95,
   recoveryLow: 0.9,
   recoveryHigh: 1.01,
+  difference: -0.04,
+  differenceLow: -0.09,
+  differenceHigh: 0.01,
+  detectable: 0.08,
+  numFlips: { lost: 6, gained: 2 },
   flips: { lost: [1, 2, 3, 4, 5, 6], gained: [7, 8] },
   pValue: 0.289,
 };
@@ -107,6 +113,11 @@ const perplexityRow: AccuracyRow = {
   recovery: 0.9615,
   recoveryLow: 0.95,
   recoveryHigh: 0.97,
+  difference: 1,
+  differenceLow: 0.8,
+  differenceHigh: 1.3,
+  detectable: 0.4,
+  numFlips: null,
   flips: null,
   pValue: null,
 };
@@ -144,6 +155,7 @@ const measured: Omit<ComparisonRecord, "kind" | "verdict"> = {
   base: { name: "model", weights: "bf16", sizeBytes: 2000, serving: serving([10, 20], 4000) },
   compressed: { name: "model w8a8", weights: "w8a8", sizeBytes: 1000, serving: serving([15, 40], 3000) },
   accuracy: [accuracyRow],
+  changed: [],
   unpaired: [],
   speed: [
     throughputRow,
@@ -181,7 +193,9 @@ test("the Markdown report holds every figure, with spreads, ratios and verdicts"
     "| 2 | TPOT | 10.0 ± 4.0 % | 10.5 | 1.05 × | 0.90 to 1.23 | no difference that this run can show |",
   );
   expect(text).toMatch(/\| ITL, base \|.*\| 1\.50 \|/);
-  expect(text).toContain("95.0 % (90.0 to 101.0) | 6 | 2 | undetermined (p\u00a0=\u00a00.289)");
+  expect(text).toContain(
+    "95.0 % (90.0 to 101.0) | −0.0400 (−0.0900 to +0.0100) | 0.080 | 6 | 2 | undetermined (p\u00a0=\u00a00.289)",
+  );
   expect(text).toContain("15.0*");
 });
 
@@ -228,6 +242,13 @@ test("the verdict says where quality is lost, and names no noise as a loss", () 
     /in 1 of 7 tasks: text word.*, worse; the other 6 undetermined\.$/,
   );
   expect(quality([])).toBe("Quality: not measured.");
+  const near = { ...accuracyRow, recoveryLow: 0.992, recoveryHigh: 1.006 };
+  expect(quality([near])).toMatch(/^Quality: no difference above 1 % in 1 task: .*, equivalent\.$/);
+  const group = { ...accuracyRow, task: "all" };
+  const members = many.map((row) => ({ ...row, parent: "all" }));
+  expect(quality([group, ...members])).toMatch(
+    /inside the noise of these documents: all acc .*, undetermined\.$/,
+  );
 });
 
 test("documents without a counterpart are counted in the verdict and named in the table", () => {
@@ -283,8 +304,48 @@ test("every plot has labelled axes with units, and whiskers where there is an in
 test("a difference within the noise is never called better or worse", () => {
   const lost = Array.from({ length: 30 }, (_, index) => index);
   const certain = recordOf({
-    accuracy: [{ ...accuracyRow, pValue: 0.01, flips: { lost, gained: [40, 41] } }],
+    accuracy: [
+      { ...accuracyRow, pValue: 0.01, numFlips: { lost: 30, gained: 2 }, flips: { lost, gained: [40, 41] } },
+    ],
   });
   expect(renderMarkdown(certain)).toContain("worse (p\u00a0=\u00a00.01");
   expect(renderMarkdown(recordOf())).not.toMatch(/\| (worse|better) /);
+});
+
+test("the page unfolds every answer that changed, with what both said, and escapes it", () => {
+  const html = renderHtml(
+    recordOf({
+      changed: [
+        {
+          task: "quiz",
+          metric: "acc",
+          change: "lost",
+          docId: 4,
+          prompt: "Is 1 < 2?\nAnswer:",
+          target: "0",
+          choices: [
+            { text: " yes", base: -1.25, compressed: -3 },
+            { text: " no", base: -2, compressed: -1.5 },
+          ],
+          written: null,
+        },
+        {
+          task: "gsm",
+          metric: "exact_match",
+          change: "gained",
+          docId: 7,
+          prompt: "Q",
+          target: "4",
+          choices: null,
+          written: { base: "<b>5</b>", compressed: "4" },
+        },
+      ],
+    }),
+  );
+  expect(html).toContain("<summary>quiz acc, right → wrong: 6, the first 1 of them</summary>");
+  expect(html).toContain("<pre>Is 1 &lt; 2?\nAnswer:</pre>");
+  expect(html).toContain("<td><strong>-1.2500</strong></td><td>-3.0000</td>");
+  expect(html).toContain("<td>-2.0000</td><td><strong>-1.5000</strong></td>");
+  expect(html).toContain("<pre>&lt;b&gt;5&lt;/b&gt;</pre>");
+  expect(html).not.toMatch(/<details[^>]* open|<script|https?:/);
 });

@@ -13,19 +13,26 @@ export function verdictOf(
   return [qualityVerdict(record.accuracy, record.unpaired), sizeVerdict(record), speedVerdict(record.speed)];
 }
 
-/** Quality by the first metric of each task, with its interval; what lies inside the noise is called undetermined. */
+/** Quality by the first metric of each task or group, with its interval; what lies inside the noise is called undetermined. */
 export function qualityVerdict(
   accuracy: readonly AccuracyRow[],
   unpaired: readonly UnpairedDocuments[],
 ): string {
-  const rows = accuracy.filter((row, index) => accuracy.findIndex(({ task }) => task === row.task) === index);
+  const firsts = accuracy.filter(
+    (row, index) => accuracy.findIndex(({ task }) => task === row.task) === index,
+  );
+  // A group speaks for its members.
+  const rows = firsts.filter(({ parent }) => parent === null);
   if (rows.length === 0) return "Quality: not measured.";
   const decided = rows.filter((row) => ["worse", "better"].includes(accuracyVerdict(row)));
   const named = rows.length <= maxNamedTasks ? rows : decided;
-  const numOthers = rows.length - named.length;
+  const others = rows.filter((row) => !named.includes(row)).map(accuracyVerdict);
+  const counted = [...new Set(others)].map(
+    (verdict) => `${others.filter((each) => each === verdict).length} ${verdict}`,
+  );
   const parts = [
     ...named.map(taskText),
-    ...(numOthers === 0 ? [] : [`${decided.length === 0 ? "all" : "the other"} ${numOthers} undetermined`]),
+    ...(counted.length === 0 ? [] : [`${decided.length === 0 ? "all" : "the other"} ${counted.join(", ")}`]),
   ];
   const numUnpaired = unpaired.reduce(
     (sum, entry) => sum + entry.onlyBase.length + entry.onlyCompressed.length,
@@ -44,6 +51,7 @@ function qualityLead(rows: readonly AccuracyRow[]): string {
   if (worse > 0)
     return `the compression costs quality in ${worse} ${of}${better > 0 ? ` and gains it in ${better}` : ""}`;
   if (better > 0) return `the compressed model is better in ${better} ${of}`;
+  if (count("equivalent") === rows.length) return `no difference above 1 % ${of.replace("of", "in")}`;
   return "undetermined, any cost is inside the noise of these documents";
 }
 
@@ -57,7 +65,7 @@ function taskText(row: AccuracyRow): string {
       ? ""
       : ` (95 % interval ${percent(row.recoveryLow)} to ${percent(row.recoveryHigh)})`;
   const flips =
-    row.flips === null ? "" : `, ${row.flips.lost.length} answers lost and ${row.flips.gained.length} gained`;
+    row.numFlips === null ? "" : `, ${row.numFlips.lost} answers lost and ${row.numFlips.gained} gained`;
   return `${row.task} ${row.metric} ${figure(row.base)} → ${figure(row.compressed)}${kept}${interval}${flips}, ${accuracyVerdict(row)}`;
 }
 

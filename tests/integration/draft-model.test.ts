@@ -69,7 +69,7 @@ test("the plan of memory counts what the draft model takes", async () => {
   const draft = openDraft(options, checkpoint)!;
   const plan = planEngine(options, checkpoint, draft, 4 * gib);
   const alone = planEngine({ ...options, speculation: null }, checkpoint, null, 4 * gib);
-  const draftBytes = draft.sizeBytes;
+  const draftBytes = draft.memoryBytes;
   draft.close();
   checkpoint.close();
   const engine = await loadEngine(options);

@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { MillraceError } from "../base/errors.ts";
 
 /**
@@ -6,6 +7,8 @@ import { MillraceError } from "../base/errors.ts";
  */
 export function listenForInterrupt(): { readonly signal: AbortSignal; readonly release: () => void } {
   const controller = new AbortController();
+  // Every request in flight listens; Node warns of eleven.
+  setMaxListeners(0, controller.signal);
   const onInterrupt = (): void => {
     if (controller.signal.aborted) process.exit(130);
     process.stderr.write("\nStopping. Press Ctrl-C again to end at once.\n");

@@ -60,7 +60,7 @@ export function describeSettings(
     max_length: options.model.maxLength,
     model_source: source,
     model_name: name,
-    model_name_sanitized: name.replace(unfit, "__"),
+    model_name_sanitized: name.replace(unfit, "__").replace(/^\.+$/, "__"),
     system_instruction: systemInstruction,
     system_instruction_sha: systemInstruction === null ? null : sha256(systemInstruction),
     fewshot_as_multiturn: prompts.hasShotTurns,

@@ -69,8 +69,13 @@ class TaskLoader {
     const name = entries.get("group")?.value;
     const listed = entries.get("task");
     const wanted = typeof listed?.value === "string" ? [listed.value] : listed?.value;
-    if (typeof name !== "string" || listed === undefined || !Array.isArray(wanted) || wanted.length === 0) {
-      throw invalidTask(file, "is a group without a name or members", "Write group: NAME and task: [NAMES]");
+    const isNamed = typeof name === "string" && /^\w[\w.+-]*$/.test(name);
+    if (!isNamed || listed === undefined || !Array.isArray(wanted) || wanted.length === 0) {
+      throw invalidTask(
+        file,
+        "is a group without a name of letters and digits, or without members",
+        "Write group: NAME and task: [NAMES]",
+      );
     }
     const members = (wanted as unknown[]).map((member) => this.#addMember(definition, member, listed.where));
     const registry = createTaskRegistry(this.tasks, this.groups);

@@ -4,8 +4,13 @@ import { parsePythonList } from "./python-literal.ts";
 import { isObject, type TaskKeys } from "./task-keys.ts";
 import { RowTemplate } from "./template.ts";
 
-/** What a row says in answer to one of `doc_to_text`, `doc_to_target` and `doc_to_choice`. */
-type FieldReader = (row: Row, where: string) => unknown;
+/** What a row says: a field as it stands in the file, or what a template makes of the row. */
+interface FieldValue {
+  readonly value: unknown;
+  /** lm-eval reads a number or a list out of a template's text, never out of a field's. */
+  readonly isRendered: boolean;
+}
+type FieldReader = (row: Row, where: string) => FieldValue;
 
 /** The parts of a question, read from a row as lm-eval reads them. */
 export interface RowFields {
@@ -26,8 +31,8 @@ export function readRowFields(keys: TaskKeys, overrides: Readonly<Record<string,
   const target = fieldReader(valueOf("doc_to_target") ?? "", keys.whereIs("doc_to_target"), keys.definition);
   return {
     text: (row, where) => {
-      const value = text(row, where);
-      if (hasChoices && isIndex(value)) return Number(value);
+      const { value, isRendered } = text(row, where);
+      if (hasChoices && isIndex(value, isRendered)) return Number(value);
       if (typeof value === "string") return value;
       throw badRow(where, `gives ${JSON.stringify(value)} as doc_to_text`, "a text");
     },
@@ -37,12 +42,12 @@ export function readRowFields(keys: TaskKeys, overrides: Readonly<Record<string,
 }
 
 function readTarget(
-  value: unknown,
+  { value, isRendered }: FieldValue,
   hasChoices: boolean,
   where: string,
 ): number | string | readonly unknown[] {
-  if (hasChoices && isIndex(value)) return Number(value);
-  if (typeof value === "string") return parsePythonList(value) ?? value;
+  if (hasChoices && isIndex(value, isRendered)) return Number(value);
+  if (typeof value === "string") return (isRendered ? parsePythonList(value) : undefined) ?? value;
   if (Array.isArray(value)) return value as unknown[];
   if (typeof value === "number" || typeof value === "boolean") return String(value);
   throw badRow(
@@ -62,7 +67,7 @@ function choiceReader(value: unknown, keys: TaskKeys): NonNullable<RowFields["ch
     throw keys.wrong("doc_to_choice", "a list of texts, a field or a template of one");
   const read = fieldReader(value, keys.whereIs("doc_to_choice"), keys.definition);
   return (row, where) => {
-    const choices = read(row, where);
+    const { value: choices } = read(row, where);
     const list = typeof choices === "string" ? parsePythonList(choices) : choices;
     if (isTexts(list) && list.length > 0) return list;
     throw badRow(where, `gives ${JSON.stringify(choices)} as doc_to_choice`, "a list of texts");
@@ -71,11 +76,14 @@ function choiceReader(value: unknown, keys: TaskKeys): NonNullable<RowFields["ch
 
 /** A field of the row where the value is the name of one, else a template. */
 function fieldReader(value: unknown, where: string, { file }: Definition): FieldReader {
-  if (typeof value !== "string") return () => value;
+  if (typeof value !== "string") return () => ({ value, isRendered: false });
   const template = new RowTemplate(value, where === "" ? file : where);
-  return (row, place) => (Object.hasOwn(row, value) ? row[value] : template.value(row, place));
+  return (row, place) =>
+    Object.hasOwn(row, value)
+      ? { value: row[value], isRendered: false }
+      : { value: template.value(row, place), isRendered: true };
 }
 
-function isIndex(value: unknown): boolean {
-  return Number.isInteger(value) || (typeof value === "string" && /^\d+$/.test(value));
+function isIndex(value: unknown, isRendered: boolean): boolean {
+  return Number.isInteger(value) || (isRendered && typeof value === "string" && /^\d+$/.test(value));
 }

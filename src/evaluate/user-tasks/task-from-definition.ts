@@ -58,7 +58,7 @@ function readCommon(keys: TaskKeys, metrics: readonly MetricDefinition[]): Commo
   const fewshotFields = readRowFields(keys, overrides);
   const version = keys.object("metadata")?.["version"];
   return {
-    name: keys.neededText("task"),
+    name: readName(keys),
     version: typeof version === "number" ? version : "Yaml",
     ...(alias === undefined ? {} : { alias }),
     summary: `from ${keys.definition.file}`,
@@ -69,6 +69,13 @@ function readCommon(keys: TaskKeys, metrics: readonly MetricDefinition[]): Commo
     metrics,
     readShot: (row, where) => shotOf(fewshotFields, row, where),
   };
+}
+
+/** It becomes a part of file names and of what --limit names. */
+function readName(keys: TaskKeys): string {
+  const name = keys.neededText("task");
+  if (/^\w[\w.+-]*$/.test(name)) return name;
+  throw keys.wrong("task", "letters, digits, underscores, hyphens and dots");
 }
 
 const fewshotKeys = ["sampler", "split", "samples", "doc_to_text", "doc_to_target", "doc_to_choice"];

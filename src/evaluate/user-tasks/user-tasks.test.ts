@@ -103,6 +103,35 @@ describe("a task file", () => {
     );
   });
 
+  it("reads numbers and lists out of templates only: a field is what it is", async () => {
+    write("rows.jsonl", '{"q": "2", "options": ["2", "0"], "a": "0", "l": "[1]"}\n');
+    const file = (target: string): string =>
+      write(
+        "choice.yaml",
+        [
+          "task: choice",
+          "output_type: multiple_choice",
+          ...written.slice(2, 4),
+          "doc_to_text: q",
+          "doc_to_choice: options",
+          `doc_to_target: "${target}"`,
+        ].join("\n"),
+      );
+    const goldOf = async (target: string): Promise<unknown> => {
+      const { registry } = await chooseTasks([file(target)]);
+      return (new TaskData(null).questions(registry.find("choice"), null)[0] as { gold?: number }).gold;
+    };
+    expect([await goldOf("a"), await goldOf("{{a}}")]).toEqual([1, 0]);
+    const { registry } = await load();
+    write("rows.jsonl", '{"q": "2", "a": "[1]"}\n');
+    expect(new TaskData(null).questions(registry.find("mine"), null)).toMatchObject([{ answer: "[1]" }]);
+  });
+
+  it("has a name that can be a part of a file's", async () => {
+    const file = write("evil.yaml", ["task: ../mine", ...written.slice(1)].join("\n"));
+    await expect(chooseTasks([file])).rejects.toThrow(/evil.yaml:1 sets task to "..\/mine"/);
+  });
+
   it("takes the keys of the files that it includes, and refuses a circle", async () => {
     write("parts/base.yaml", [...written.slice(1, 4), "doc_to_text: other", "num_fewshot: 3"].join("\n"));
     write("child.yaml", "include: parts/base.yaml\ntask: child\ndoc_to_text: q\ndoc_to_target: a\n");

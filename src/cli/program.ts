@@ -25,6 +25,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   quantize: async () => (await import("./commands/quantize.ts")).quantizeCommand(),
   convert: async () => (await import("./commands/convert.ts")).convertCommand(),
   evaluate: async () => (await import("./commands/evaluate.ts")).evaluateCommand(),
+  rag: async () => (await import("./commands/rag.ts")).ragCommand(),
   bench: async () => (await import("./commands/bench.ts")).benchCommand(),
   compare: async () => (await import("./commands/compare.ts")).compareCommand(),
   diff: async () => (await import("./commands/diff.ts")).diffCommand(),

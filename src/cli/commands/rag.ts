@@ -1,0 +1,182 @@
+import { Command } from "commander";
+import { z } from "zod";
+import { MillraceError } from "../../base/errors.ts";
+import { writeFileAtomically } from "../../base/write-file.ts";
+import { endpointUrlOf, firstModelOf } from "../../client/endpoint.ts";
+import { createHttpChatCompleter } from "../../client/http-completer.ts";
+import { createHttpEmbedder } from "../../client/http-embedder.ts";
+import { JsonChannel } from "../../client/json-channel.ts";
+import { type Component, field, type Values } from "../../config/component.ts";
+import { integer, real, textList } from "../../config/value-schemas.ts";
+import { chatJudge } from "../../evaluate/rag/judge.ts";
+import { ragMetrics } from "../../evaluate/rag/rag-metrics.ts";
+import {
+  type PreferenceRecord,
+  type RagRecord,
+  readAnswerPair,
+  readRagRow,
+  runPreferences,
+  runRag,
+} from "../../evaluate/rag/run-rag.ts";
+import { parseJsonArray, parseJsonLines, type Row } from "../../evaluate/row-reader.ts";
+import { listenForInterrupt } from "../interrupt.ts";
+import { readText } from "../model-source.ts";
+import { addSettings, readSettings } from "../settings.ts";
+import { formatTable, printLine, TerminalProgress } from "../terminal.ts";
+
+const allMetrics = Object.keys(ragMetrics);
+
+const own = {
+  url: field(
+    "--url <url>",
+    z.string({ error: "it takes the judge's base URL" }),
+    "OpenAI-compatible chat endpoint of the judge",
+  ),
+  judge: field(
+    "--judge <name>",
+    z.string().optional(),
+    "name of the judge at --url (default: the first that it lists)",
+  ),
+  apiKey: field("--api-key <key>", z.string().optional(), "bearer token for --url", {
+    env: "OPENAI_API_KEY",
+  }),
+  metrics: field(
+    "--metrics <names>",
+    textList.optional(),
+    `some of ${allMetrics.join(", ")} (default: all that can be had)`,
+  ),
+  embeddingsUrl: field(
+    "--embeddings-url <url>",
+    z.string().optional(),
+    "endpoint of an embedding model; answer_relevancy needs it",
+  ),
+  embeddingModel: field(
+    "--embedding-model <name>",
+    z.string().optional(),
+    "its name (default: the first that it lists)",
+  ),
+  preferences: field(
+    "--preferences",
+    z.boolean().default(false),
+    "the file holds pairs of answers: choose the better of each, asked in both orders, and compare with the labels of people",
+  ),
+  repeats: field(
+    "--repeats <n>",
+    integer(1, 100).default(1),
+    "judge each row so often, to see how far the judge is from itself",
+  ),
+  temperature: field("--temperature <t>", real(0, 2).default(0), "the judge's temperature"),
+  maxTokens: field("--max-tokens <n>", integer(1).default(1024), "longest answer of the judge"),
+  limit: field("--limit <n>", integer(1).optional(), "first rows only"),
+  concurrency: field("--concurrency <n>", integer(1, 256).default(8), "rows in flight"),
+  out: field("--out <file>", z.string().optional(), "write every row's scores as JSON"),
+  json: field("--json", z.boolean().default(false), "print JSON"),
+} satisfies Component;
+
+const summary = "judge answers that were made from retrieved texts";
+
+const description = `${summary}
+
+Examples:
+  millrace rag answers.jsonl --url http://127.0.0.1:8000
+  millrace rag answers.jsonl --url http://127.0.0.1:8000 --embeddings-url http://127.0.0.1:8001 --repeats 3
+  millrace rag pairs.json --preferences --url http://127.0.0.1:8000
+
+Rows are {question, answer, contexts, reference?}, as JSON lines or a JSON array. Rows that the judge cannot decide are
+counted and enter no figure.`;
+
+export function ragCommand(): Command {
+  const command = new Command("rag")
+    .summary(summary)
+    .description(description)
+    .argument("<file>", "rows to judge");
+  return addSettings(command, own).action(runRagCommand);
+}
+
+async function runRagCommand(file: string, _options: unknown, command: Command): Promise<void> {
+  const settings = readSettings(command, own);
+  const metrics = chooseMetrics(settings);
+  const rows = readRows(file).slice(0, settings.limit);
+  const whereIs = (index: number): string => `${file}, row ${index + 1},`;
+  const interrupt = listenForInterrupt();
+  const opened: JsonChannel[] = [];
+  const open = async (
+    url: string,
+    flag: string,
+    name: string | undefined,
+  ): Promise<[JsonChannel, string]> => {
+    const endpoint = { url: endpointUrlOf(url, flag), apiKey: settings.apiKey };
+    const model = name ?? (await firstModelOf(endpoint)).id;
+    const channel = new JsonChannel(endpoint, settings.concurrency);
+    opened.push(channel);
+    return [channel, model];
+  };
+  try {
+    const pairs = settings.preferences ? rows.map((row, i) => readAnswerPair(row, whereIs(i))) : [];
+    const answers = settings.preferences ? [] : rows.map((row, i) => readRagRow(row, whereIs(i)));
+    const judge = chatJudge(
+      createHttpChatCompleter(...(await open(settings.url, "--url", settings.judge))),
+      settings,
+    );
+    const { embeddingsUrl, concurrency, repeats } = settings;
+    const embed =
+      embeddingsUrl === undefined
+        ? null
+        : createHttpEmbedder(...(await open(embeddingsUrl, "--embeddings-url", settings.embeddingModel)));
+    const common = { judge, embed, concurrency, progress: new TerminalProgress(), signal: interrupt.signal };
+    const record = settings.preferences
+      ? await runPreferences(pairs, common)
+      : await runRag(answers, { ...common, metrics, repeats });
+    if (settings.out !== undefined) writeFileAtomically(settings.out, `${JSON.stringify(record, null, 2)}\n`);
+    if (settings.json) printLine(JSON.stringify(record, null, 2));
+    else if (record.kind === "rag") printScores(record);
+    else printPreferences(record);
+  } finally {
+    interrupt.release();
+    await Promise.all(opened.map((channel) => channel.close()));
+  }
+}
+
+function chooseMetrics({ metrics, embeddingsUrl }: Values<typeof own>): readonly string[] {
+  const usual = allMetrics.filter((name) => embeddingsUrl !== undefined || name !== "answer_relevancy");
+  for (const name of metrics ?? []) {
+    const problem = !allMetrics.includes(name)
+      ? `has ${JSON.stringify(name)}; there are ${allMetrics.join(", ")}. Choose of these`
+      : name === "answer_relevancy" && embeddingsUrl === undefined
+        ? "has answer_relevancy, which compares embeddings. Give an embedding model with --embeddings-url, or leave it out"
+        : undefined;
+    if (problem !== undefined)
+      throw new MillraceError("invalid_option", `--metrics ${problem}.`, { param: "--metrics" });
+  }
+  return metrics ?? usual;
+}
+
+function readRows(file: string): Row[] {
+  const text = readText(file);
+  return text.trimStart().startsWith("[") ? parseJsonArray(text, file) : parseJsonLines(text, file);
+}
+
+function printScores({ scores }: RagRecord): void {
+  const figure = (value: number | null): string => (value === null ? "–" : value.toFixed(4));
+  const rows = scores.map((score) => [
+    score.metric,
+    figure(score.value),
+    score.standardError === null ? "" : `± ${score.standardError.toFixed(4)}`,
+    String(score.numScored),
+    String(score.numUndecided),
+    figure(score.judgeDeviation),
+  ]);
+  printLine(formatTable(["metric", "value", "stderr", "rows", "undecided", "judge's own deviation"], rows));
+}
+
+function printPreferences({ numPairs, numUndecided, placeBias, agreement }: PreferenceRecord): void {
+  const percent = (share: number | null): string => (share === null ? "–" : `${(100 * share).toFixed(1)} %`);
+  printLine(
+    `${numPairs} pairs, ${numUndecided} undecided; ${percent(placeBias)} chosen by place, not by answer`,
+  );
+  if (agreement === null) return;
+  const kappa = agreement.kappa === null ? "–" : agreement.kappa.toFixed(3);
+  printLine(
+    `agrees with people in ${percent(agreement.agreement)} of ${agreement.numPairs} pairs, Cohen's kappa ${kappa}`,
+  );
+}

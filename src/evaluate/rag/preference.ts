@@ -1,0 +1,67 @@
+import { z } from "zod";
+import { askForJson, type Judge } from "./judge.ts";
+
+/** Two answers to one question; `label` is what people said, where it is known. */
+export interface AnswerPair {
+  readonly question: string;
+  readonly reference?: string | undefined;
+  readonly first: string;
+  readonly second: string;
+  readonly label?: Preference | undefined;
+}
+
+export type Preference = "first" | "second" | "tie";
+
+export interface JudgedPair {
+  readonly preference: Preference;
+  /** The judge chose the same place, not the same answer, when the answers were swapped. */
+  readonly isBiased: boolean;
+}
+
+/** Asks twice, the answers in either order; only an answer that wins both times is preferred. Null where undecided. */
+export async function judgePair(
+  { question, reference, first, second }: AnswerPair,
+  judge: Judge,
+  signal?: AbortSignal,
+): Promise<JudgedPair | null> {
+  const ask = async (a: string, b: string): Promise<"A" | "B" | "tie" | null> => {
+    const judged = await askForJson(
+      judge,
+      {
+        task: "Which of two answers to the question is better: A, B, or neither (tie)? Judge by what is right and complete, not by length or place.",
+        example: { reason: "…", better: "tie" as const },
+        schema: z.looseObject({ better: z.enum(["A", "B", "tie"]) }),
+        input: { question, ...(reference === undefined ? {} : { reference }), A: a, B: b },
+      },
+      signal,
+    );
+    return judged?.better ?? null;
+  };
+  const [straight, swapped] = [await ask(first, second), await ask(second, first)];
+  if (straight === null || swapped === null) return null;
+  if (straight === "A" && swapped === "B") return { preference: "first", isBiased: false };
+  if (straight === "B" && swapped === "A") return { preference: "second", isBiased: false };
+  return { preference: "tie", isBiased: straight !== "tie" && straight === swapped };
+}
+
+export interface Agreement {
+  readonly numPairs: number;
+  /** Share of equal judgements. */
+  readonly agreement: number;
+  /** Cohen's kappa: agreement beyond what both would have by chance; null where chance alone gives 1. */
+  readonly kappa: number | null;
+}
+
+/** How far two judges agree on the same pairs (Cohen 1960). */
+export function agreementOf(pairs: readonly (readonly [Preference, Preference])[]): Agreement {
+  const kinds = ["first", "second", "tie"] as const;
+  const shareOf = (side: 0 | 1, kind: Preference): number =>
+    pairs.filter((pair) => pair[side] === kind).length / pairs.length;
+  const agreement = pairs.filter(([a, b]) => a === b).length / pairs.length;
+  const chance = kinds.reduce((total, kind) => total + shareOf(0, kind) * shareOf(1, kind), 0);
+  return {
+    numPairs: pairs.length,
+    agreement,
+    kappa: chance === 1 ? null : (agreement - chance) / (1 - chance),
+  };
+}

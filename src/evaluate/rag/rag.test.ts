@@ -1,0 +1,163 @@
+import { describe, expect, it } from "vitest";
+import { parseJsonArray } from "../row-reader.ts";
+import type { Judge } from "./judge.ts";
+import { agreementOf, judgePair } from "./preference.ts";
+import { averagePrecision, type RagRow, type RagTools, ragMetrics } from "./rag-metrics.ts";
+import { readAnswerPair, readRagRow, runPreferences, runRag } from "./run-rag.ts";
+
+/** Gives these answers in turn, and keeps what it was asked. */
+function scripted(...answers: readonly unknown[]): Judge & { readonly asked: string[] } {
+  const asked: string[] = [];
+  return {
+    asked,
+    ask: (prompt) => {
+      const answer = answers[asked.length];
+      asked.push(prompt);
+      if (answer === undefined) return Promise.reject(new Error(`nothing is scripted for ${prompt}`));
+      return Promise.resolve(typeof answer === "string" ? answer : JSON.stringify(answer));
+    },
+  };
+}
+
+const row: RagRow = {
+  question: "Who wrote it?",
+  answer: "Ada wrote it in 1843. It has notes.",
+  contexts: ["Ada wrote the notes.", "Rain fell.", "It was 1843."],
+  reference: "Ada wrote it.",
+};
+const toolsOf = (judge: Judge, embed: RagTools["embed"] = null): RagTools => ({ judge, embed });
+const verdicts = (...values: readonly number[]): unknown => ({
+  verdicts: values.map((verdict) => ({ verdict })),
+});
+
+describe("RAG metrics under a scripted judge", () => {
+  it("faithfulness is the share of supported statements among the verdicts that came", async () => {
+    const judge = scripted({ statements: ["a", "b", "c"] }, verdicts(1, 0, 1));
+    expect(await ragMetrics["faithfulness"]!(row, toolsOf(judge))).toBeCloseTo(2 / 3, 15);
+    expect(judge.asked[1]).toContain("Ada wrote the notes.\\nRain fell.\\nIt was 1843.");
+    expect(await ragMetrics["faithfulness"]!(row, toolsOf(scripted({ statements: [] })))).toBeNull();
+  });
+
+  it("context recall judges the reference, and has no value without one", async () => {
+    expect(await ragMetrics["context_recall"]!(row, toolsOf(scripted(verdicts(1, 1, 0, 1))))).toBe(0.75);
+    expect(
+      await ragMetrics["context_recall"]!({ ...row, reference: undefined }, toolsOf(scripted())),
+    ).toBeNull();
+  });
+
+  it("context precision is the average precision of the order: 1 0 1 gives 5/6, 1 1 0 1 gives 11/12", async () => {
+    const judge = scripted({ verdict: 1 }, { verdict: 0 }, { verdict: 1 });
+    expect(await ragMetrics["context_precision"]!(row, toolsOf(judge))).toBeCloseTo(5 / 6, 15);
+    expect(averagePrecision([1, 1, 0, 1])).toBeCloseTo(11 / 12, 15);
+    expect([averagePrecision([0, 0]), averagePrecision([0, 1])]).toEqual([0, 0.5]);
+  });
+
+  it("answer relevancy is the mean cosine with the made questions, and 0 where all say that the answer evades", async () => {
+    const made = (noncommittal: number): unknown => ({ question: "q", noncommittal });
+    const embed = () =>
+      Promise.resolve(
+        [
+          [1, 0],
+          [2, 0],
+          [0, 3],
+          [-1, 0],
+        ].map((vector) => Float32Array.from(vector)),
+      );
+    const relevancy = ragMetrics["answer_relevancy"]!;
+    expect(await relevancy(row, toolsOf(scripted(made(0), made(1), made(0)), embed))).toBeCloseTo(0, 15);
+    expect(await relevancy(row, toolsOf(scripted(made(1), made(1), made(1)), embed))).toBe(0);
+    expect(await relevancy(row, toolsOf(scripted()))).toBeNull();
+  });
+
+  it("asks again for an answer without the form, saying what was wrong, and leaves the row undecided after three", async () => {
+    const judge = scripted(
+      "I think so.",
+      { verdicts: [{ verdict: 7 }] },
+      'Well:\n```json\n{"verdicts": [{"verdict": true, "text": "} {"}]}\n```',
+    );
+    expect(await ragMetrics["context_recall"]!(row, toolsOf(judge))).toBe(1);
+    expect(judge.asked[2]).toContain("verdicts.0.verdict");
+    expect(await ragMetrics["context_recall"]!(row, toolsOf(scripted("a", "b", "c")))).toBeNull();
+  });
+
+  it("counts undecided rows apart, and says how far the judge is from itself", async () => {
+    const judge = scripted(verdicts(1), verdicts(0), "x", "x", "x", "x", "x", "x");
+    const options = { metrics: ["context_recall"], repeats: 2, concurrency: 1, ...toolsOf(judge) };
+    const record = await runRag([row, row], options);
+    expect(record.rows).toEqual([{ context_recall: [1, 0] }, { context_recall: [null, null] }]);
+    expect(record.scores[0]).toMatchObject({ value: 0.5, numScored: 1, numUndecided: 1 });
+    expect(record.scores[0]!.judgeDeviation).toBeCloseTo(Math.SQRT1_2, 15);
+  });
+});
+
+describe("preferences", () => {
+  const pair = { question: "q", first: "one", second: "two" };
+
+  it.each([
+    ["A", "B", "first", false],
+    ["B", "A", "second", false],
+    ["A", "A", "tie", true],
+    ["tie", "B", "tie", false],
+  ])("%s and, with the answers swapped, %s is %s", async (straight, swapped, preference, isBiased) => {
+    const judge = scripted({ better: straight }, { better: swapped });
+    expect(await judgePair(pair, judge)).toEqual({ preference, isBiased });
+    expect(judge.asked.map((prompt) => /"A": "(\w+)"/.exec(prompt)![1])).toEqual(["one", "two"]);
+  });
+
+  it("agree beyond chance by Cohen's kappa", () => {
+    // 20 yes-yes, 5 yes-no, 10 no-yes, 15 no-no: agreement 0.7, chance 0.5, kappa 0.4.
+    const many = (count: number, a: "first" | "second", b: "first" | "second") =>
+      Array.from({ length: count }, () => [a, b] as const);
+    const pairs = [
+      ...many(20, "first", "first"),
+      ...many(5, "first", "second"),
+      ...many(10, "second", "first"),
+      ...many(15, "second", "second"),
+    ];
+    const { numPairs, agreement, kappa } = agreementOf(pairs);
+    expect({ numPairs, agreement }).toEqual({ numPairs: 50, agreement: 0.7 });
+    expect(kappa).toBeCloseTo(0.4, 12);
+  });
+
+  it("are compared with people's where these are known", async () => {
+    const judge = scripted(
+      { better: "A" },
+      { better: "B" },
+      { better: "A" },
+      { better: "A" },
+      "x",
+      "x",
+      "x",
+      { better: "A" },
+    );
+    const pairs = [{ ...pair, label: "first" as const }, { ...pair, label: "second" as const }, pair];
+    const record = await runPreferences(pairs, { judge, concurrency: 1 });
+    expect(record).toMatchObject({
+      numPairs: 3,
+      numUndecided: 1,
+      placeBias: 0.5,
+      agreement: { numPairs: 2, agreement: 0.5 },
+    });
+  });
+});
+
+it("reads rows and pairs, and refuses others by their place", () => {
+  expect(readRagRow({ ...row, id: 7 }, "row 1")).toEqual(row);
+  expect(() => readRagRow({ question: "q", answer: "a" }, "f, row 3,")).toThrow(
+    /f, row 3, is no answer to judge/,
+  );
+  const [checker] = parseJsonArray(
+    '[{"query": "q", "gt_answer": "r", "model1": {"response": "a"}, "model2": {"response": "b"}, "overall_label": -2}]',
+    "f",
+  );
+  expect(readAnswerPair(checker!, "row 1")).toEqual({
+    question: "q",
+    reference: "r",
+    first: "a",
+    second: "b",
+    label: "first",
+  });
+  expect(() => readAnswerPair({ question: "q", first: "a", second: "b", label: "left" }, "row 2")).toThrow(
+    /is no pair/,
+  );
+});

@@ -79,16 +79,17 @@ export class AdaptiveDepths implements DepthPolicy {
       depths.fill(0, 0, count);
       return;
     }
-    this.#look(candidates);
+    const isForced = this.#look(candidates);
     this.#numStepsSince = 0;
-    this.#isQuiet = areZero(depths, count);
+    this.#isQuiet = !isForced && areZero(depths, count);
   }
 
   charge(proposeMs: number): void {
     this.#probes.charge(proposeMs);
   }
 
-  #look(candidates: Candidates): void {
+  /** True where this step has no guesses only so that it is measured. */
+  #look(candidates: Candidates): boolean {
     const { count, depths, numDrawing } = candidates;
     const plainMs = this.#costs.plainMs(numDrawing);
     this.#numDrawing = numDrawing;
@@ -96,11 +97,12 @@ export class AdaptiveDepths implements DepthPolicy {
     this.#numLooks += 1;
     if (plainMs === 0 || this.#numStepsWithGuesses >= stepsBetweenPlain) {
       depths.fill(0, 0, count);
-      return;
+      return true;
     }
     this.#lowerDepths(candidates);
     if (!this.#isWorth(candidates)) depths.fill(0, 0, count);
     this.#addProbe(candidates);
+    return false;
   }
 
   /** To what pays for each row, when all rows share what a full set of guesses costs. */

@@ -1,5 +1,5 @@
 // `npm run check`: types, lint, format, structure rules, generated pages, unit tests, packaging. Stops at the first fault.
-import { runTool } from "./run-step.mjs";
+import { reporter, runTool } from "./run-step.mjs";
 
 const noTests = process.argv.includes("--no-tests");
 const steps = [
@@ -12,7 +12,7 @@ const steps = [
   { label: "package", tool: "publint", args: ["--strict"] },
   ...(noTests
     ? []
-    : [{ label: "unit tests", tool: "vitest", args: ["run", "--silent", "--reporter=dot", "src"] }]),
+    : [{ label: "unit tests", tool: "vitest", args: ["run", "--silent", `--reporter=${reporter}`, "src"] }]),
 ];
 
 for (const { label, tool, args } of steps) {

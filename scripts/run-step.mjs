@@ -14,3 +14,6 @@ export function runTool(name, args, options = {}) {
   }
   return result.status ?? 1;
 }
+
+/** Of vitest, for many tests: dots on a terminal, in a log a line for each file. */
+export const reporter = process.stdout.isTTY ? "dot" : "default";

@@ -6,7 +6,7 @@
 //   npm run law -- -t "pebble.*KV int8"    other arguments go to vitest
 import path from "node:path";
 import { parseArgs } from "node:util";
-import { root, runTool } from "../../scripts/run-step.mjs";
+import { reporter, root, runTool } from "../../scripts/run-step.mjs";
 
 const { values, tokens } = parseArgs({
   options: { minutes: { type: "string" }, journal: { type: "string" } },
@@ -28,4 +28,4 @@ const rest = process.argv.slice(2).filter((_, index) => !own.has(index));
 process.env.MILLRACE_LAW = "full";
 process.env.MILLRACE_LAW_MINUTES = String(minutes);
 process.env.MILLRACE_LAW_JOURNAL = values.journal ?? path.join(root, "build", "law-journal.jsonl");
-process.exit(runTool("vitest", ["run", "--reporter=dot", "tests/law/law.test.ts", ...rest]));
+process.exit(runTool("vitest", ["run", `--reporter=${reporter}`, "tests/law/law.test.ts", ...rest]));

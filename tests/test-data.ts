@@ -27,3 +27,21 @@ export const missingDataMark: string = hasTestData ? "" : " [needs test data]";
 export function describeWithData(name: string, body: () => void): void {
   describe.skipIf(!hasTestData)(`${name}${missingDataMark}`, body);
 }
+
+/** Folders of the tiny models, one for each family or variant that transformers' logits are recorded of. */
+export const tinyFamilies: readonly string[] = [
+  "llama",
+  "llama3-rope",
+  "llama-yarn",
+  "mistral-window",
+  "qwen2",
+  "qwen3",
+  "gemma2",
+  "gemma3",
+  "phi3",
+  "granite",
+  "smollm3",
+  "olmo2",
+  "mixtral",
+  "qwen3-moe",
+];

@@ -1,7 +1,7 @@
 import { afterAll, describe, expect, test } from "vitest";
 import { answerContent } from "../../tests/answer-content.ts";
 import { writeRandomModel } from "../../tests/random-model.ts";
-import { hasTestData, missingDataMark, testData } from "../../tests/test-data.ts";
+import { hasTestData, missingDataMark, testData, tinyFamilies } from "../../tests/test-data.ts";
 import { nativeStatus } from "../kernels/create-ops.ts";
 import type { EngineClient, EngineOutput } from "../protocol/engine-client.ts";
 import { defaultSampling, type SamplingParams } from "../protocol/sampling-params.ts";
@@ -175,24 +175,10 @@ describe.skipIf(!hasTestData).each(variants(storedWeights))(
   (_, variant) => laws(variant),
 );
 
-const families = [
-  "mistral-window",
-  "qwen2",
-  "qwen3",
-  "gemma2",
-  "gemma3",
-  "phi3",
-  "granite",
-  "smollm3",
-  "olmo2",
-  "mixtral",
-  "qwen3-moe",
-];
-
 describe.skipIf(!hasTestData).each(kernels)(
   `same request, same bytes in every family (%o)${missingDataMark}`,
   (kernel) => {
-    test.each(families)("%s, alone, together, chunked and scored, on one thread and two", async (family) => {
+    test.each(tinyFamilies)("%s, alone, together, chunked and scored, on one thread and two", async (family) => {
       await expectSameBytes({ ...kernel, modelPath: testData("models", "tiny", family) });
     });
   },

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Ops } from "../../src/kernels/ops.ts";
 import type { LoadedModel } from "../../src/model/load-model.ts";
-import { describeWithData, testData } from "../test-data.ts";
+import { describeWithData, testData, tinyFamilies } from "../test-data.ts";
 import { backends } from "./backends.ts";
 import { readFloatTensors, readJson, relativeError } from "./golden-files.ts";
 import { argmax, decodeLogits, openModel, promptLogits } from "./model-runs.ts";
@@ -17,26 +17,9 @@ interface Golden {
 /** bf16 weights are exact in f32: only the order of sums differs. */
 const tolerance = 1e-4;
 
-const families = [
-  "llama",
-  "llama3-rope",
-  "llama-yarn",
-  "mistral-window",
-  "qwen2",
-  "qwen3",
-  "gemma2",
-  "gemma3",
-  "phi3",
-  "granite",
-  "smollm3",
-  "olmo2",
-  "mixtral",
-  "qwen3-moe",
-];
-
 describeWithData("tiny models of every family against transformers in float32", () => {
   for (const backend of backends) {
-    describe.skipIf(!backend.isAvailable).each(families)(`${backend.name}: %s`, (name) => {
+    describe.skipIf(!backend.isAvailable).each(tinyFamilies)(`${backend.name}: %s`, (name) => {
       const folder = testData("models", "tiny", name);
       let ops: Ops;
       let loaded: LoadedModel;

@@ -7,26 +7,11 @@ import { createOps } from "../../src/kernels/create-ops.ts";
 import { quantize } from "../../src/quantize/quantize.ts";
 import { readFloatTensors, readJson } from "../golden/golden-files.ts";
 import { openModel, promptLogits } from "../golden/model-runs.ts";
-import { describeWithData, testData } from "../test-data.ts";
+import { describeWithData, testData, tinyFamilies } from "../test-data.ts";
 
 interface Golden {
   readonly prompts: readonly { readonly prompt: readonly number[] }[];
 }
-
-const families = [
-  "llama",
-  "mistral-window",
-  "qwen2",
-  "qwen3",
-  "gemma2",
-  "gemma3",
-  "phi3",
-  "granite",
-  "smollm3",
-  "olmo2",
-  "mixtral",
-  "qwen3-moe",
-];
 
 let folder = "";
 beforeEach(() => {
@@ -35,7 +20,7 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true }));
 
 describeWithData("a model of every family, quantised", () => {
-  test.each(families)("%s to w8a8 runs close to its float weights", async (family) => {
+  test.each(tinyFamilies)("%s to w8a8 runs close to its float weights", async (family) => {
     const source = testData("models", "tiny", family);
     const outPath = path.join(folder, "out");
     const checkpoint = openCheckpoint(source);

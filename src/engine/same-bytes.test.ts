@@ -178,8 +178,11 @@ describe.skipIf(!hasTestData).each(variants(storedWeights))(
 describe.skipIf(!hasTestData).each(kernels)(
   `same request, same bytes in every family (%o)${missingDataMark}`,
   (kernel) => {
-    test.each(tinyFamilies)("%s, alone, together, chunked and scored, on one thread and two", async (family) => {
-      await expectSameBytes({ ...kernel, modelPath: testData("models", "tiny", family) });
-    });
+    test.each(tinyFamilies)(
+      "%s, alone, together, chunked and scored, on one thread and two",
+      async (family) => {
+        await expectSameBytes({ ...kernel, modelPath: testData("models", "tiny", family) });
+      },
+    );
   },
 );

@@ -75,7 +75,7 @@ export const schedulerSettings = {
   ),
   maxNumQueuedReqs: field(
     "--max-num-queued-reqs <n>",
-    integer(1).default(4096),
+    integer(1, 65_536).default(4096),
     "most waiting requests; more are refused with 503",
   ),
   maxNumQueuedTokens: field(

@@ -51,7 +51,7 @@ export function createEngineCore(parts: EngineParts): EngineCore {
   const numDrafts = parts.speculation?.numTokens ?? 0;
   const maxNumDraws = Math.min(maxNumBatchedTokens, maxNumSeqs * (1 + numDrafts));
   const sampler = new Sampler(ops, table, maxNumDraws, maxLogprobs);
-  const speculator = createSpeculator(parts, { table, kv, sampler });
+  const speculator = createSpeculator(parts, { table, kv, sampler, scheduler });
   const stopRules = new StopRules(table, info.eosTokenIds);
   const scores = new ScoreTable(table.capacity);
   const { moves, prefixes } = kv;
@@ -59,7 +59,7 @@ export function createEngineCore(parts: EngineParts): EngineCore {
   const runner = new ModelRunner({ ...backend, table, sampler, scores, limits, maxModelLen });
   const results = new StepResults({ table, sampler, runner, stopRules, scores, counters, speculator });
   const { hitEnds } = prefixes;
-  const traces = new RequestTraces({ table, counters, hitEnds, results, maxNumSeqs, now: sharedNow });
+  const traces = new RequestTraces({ table, hitEnds, results, maxNumSeqs, now: sharedNow });
   counters.set("numTotalBlocks", cache.numBlocks);
   counters.set("blockSize", blockSize);
   const books = { counters, table, admission, kv, scheduler, traces };

@@ -15,6 +15,7 @@ import type { EngineClient, EngineOutput } from "../protocol/engine-client.ts";
 import { defaultSampling, type SamplingParams } from "../protocol/sampling-params.ts";
 import type { Engine } from "./engine.ts";
 import { IntegrityCheck } from "./integrity-check.ts";
+import { Scheduler } from "./scheduler.ts";
 
 test("draws what the model says, alone and in a batch, under every chunk size", async () => {
   const expected = prompts.map((prompt) => greedy(prompt, 10));
@@ -284,6 +285,17 @@ test("checks its books whenever it falls idle, and takes nothing more when they 
     code: "engine_failed",
     message: expect.stringContaining("a block is missing"),
   });
+});
+
+test("a fault in the books while a step is taken in stops the engine, and is not taken for a failed step", async () => {
+  const { client } = startContextEngine();
+  const commit = vi.spyOn(Scheduler.prototype, "commit").mockImplementationOnce(() => {
+    throw new Error("a count is wrong");
+  });
+  onTestFinished(() => commit.mockRestore());
+  const stopped = { code: "engine_failed", message: expect.stringContaining("a count is wrong") };
+  await expect(generate(client, [1, 2])).rejects.toMatchObject(stopped);
+  await expect(generate(client, [1, 2])).rejects.toMatchObject(stopped);
 });
 
 test("closing aborts what is open and refuses what comes later", async () => {

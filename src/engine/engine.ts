@@ -93,11 +93,7 @@ export class Engine implements EngineSink {
     const plan = this.#core.scheduler.schedule();
     countState(this.#core);
     if (plan.numSeqs > 0) {
-      try {
-        await this.#run(plan);
-      } catch (cause) {
-        this.#sequences.failStep(plan.rows, plan.numSeqs, stepFailed(cause));
-      }
+      if (await this.#compute(plan)) this.#collect(plan);
       this.counters.add("numSteps", 1);
       countState(this.#core);
     }
@@ -153,14 +149,25 @@ export class Engine implements EngineSink {
     }
   }
 
-  async #run(plan: StepPlan): Promise<void> {
-    const { scheduler, runner, results, traces, admission } = this.#core;
+  /** Runs the model; false where that failed, which ends the sequences of the step and no others. */
+  async #compute(plan: StepPlan): Promise<boolean> {
+    const { runner, traces, admission } = this.#core;
     traces.beginStep(plan);
     const beginMs = performance.now();
-    await runner.run(plan);
+    try {
+      await runner.run(plan);
+    } catch (cause) {
+      this.#sequences.failStep(plan.rows, plan.numSeqs, stepFailed(cause));
+      return false;
+    }
     const timeMs = performance.now() - beginMs;
     admission.estimate.stepTimes.observe(plan.numTokens, timeMs);
     this.#speculator?.observe(plan, runner.numSampled, timeMs);
+    return true;
+  }
+
+  #collect(plan: StepPlan): void {
+    const { scheduler, results, traces } = this.#core;
     results.collectTokens();
     traces.endStep(plan);
     scheduler.commit(plan);

@@ -24,7 +24,7 @@ import {
 import { EngineCounters } from "./engine-stats.ts";
 import type { KvPlan } from "./kv-plan.ts";
 import { loadSpeculation, openDraft } from "./speculation/load-speculation.ts";
-import type { VictimPolicyName } from "./victim-policy.ts";
+import { defaultVictims, type VictimPolicyName } from "./victim-policy.ts";
 
 export type { EngineOptions } from "./engine-options.ts";
 
@@ -142,7 +142,7 @@ function kvNotes(options: EngineOptions, checkpoint: Checkpoint, kv: KvPlan): st
 }
 
 function victimPolicyOf(options: EngineOptions): VictimPolicyName {
-  return options.preemptionVictim ?? (options.schedulingPolicy === "priority" ? "priority" : "lifo");
+  return options.preemptionVictim ?? defaultVictims(options.schedulingPolicy ?? "fcfs");
 }
 
 /** Most waiting requests of one sender. */

@@ -1,5 +1,4 @@
 import type { PrefixHitEnd, RequestTrace, StepTrace } from "../protocol/engine-client.ts";
-import type { EngineCounters } from "./engine-stats.ts";
 import { hitEnds } from "./prefix-cache.ts";
 import type { StepPlan } from "./scheduler.ts";
 import { type SequenceTable, sequenceKinds } from "./sequence-table.ts";
@@ -12,7 +11,6 @@ const hitEndNames = ["complete", "diverged", "unknown"] as const satisfies reado
 
 export interface RequestTracesParts {
   readonly table: SequenceTable;
-  readonly counters: EngineCounters;
   /** See `PrefixCache.hitEnds`. */
   readonly hitEnds: Uint8Array;
   /** Told of each request's first token, with the time from its arrival to its first step. */
@@ -34,9 +32,8 @@ export class RequestTraces {
   #numEnded = 0;
   readonly #isAsked: Uint8Array;
   readonly #requestIds: string[];
-  /** [maxNumSeqs] known tokens, and guesses among the planned ones, of each sequence of the step. */
+  /** [maxNumSeqs] known tokens of each sequence of the step. */
   readonly #numTokensBefore: Int32Array;
-  readonly #numDrafts: Int32Array;
 
   constructor(parts: RequestTracesParts) {
     const { table, maxNumSeqs } = parts;
@@ -45,7 +42,6 @@ export class RequestTraces {
     this.#isAsked = new Uint8Array(table.capacity);
     this.#requestIds = [];
     this.#numTokensBefore = new Int32Array(maxNumSeqs);
-    this.#numDrafts = new Int32Array(maxNumSeqs);
   }
 
   /** A request that was just given a row. Scores have no id of their own. */
@@ -78,13 +74,12 @@ export class RequestTraces {
         traces.numChunkTokens[row]! += numOfPrompt;
       }
       this.#numTokensBefore[index] = numTokens[row]!;
-      this.#numDrafts[index] = Math.max(0, numComputed[row]! + count - numTokens[row]!);
     }
   }
 
   /** Called with the same plan when its tokens have been drawn, before sequences that ended are let go of. */
   endStep(plan: StepPlan): void {
-    const { table, counters, results, now } = this.#parts;
+    const { table, results, now } = this.#parts;
     const { traces } = table;
     const endMs = now();
     this.#history.end(endMs);
@@ -96,13 +91,6 @@ export class RequestTraces {
         traces.firstTokenMs[row] = endMs;
         results.start(table.handles[row]!, traces.firstStepMs[row]! - traces.arrivalMs[row]!);
       }
-      const numDrafts = this.#numDrafts[index]!;
-      if (numDrafts === 0) continue;
-      // The last drawn token is the model's own, or what it drew in place of a wrong guess.
-      const numAccepted = Math.max(0, numDrawn - 1);
-      traces.numDraftTokens[row]! += numDrafts;
-      traces.numAcceptedTokens[row]! += numAccepted;
-      counters.addDrafts(numDrafts, numAccepted);
     }
   }
 

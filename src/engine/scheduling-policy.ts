@@ -12,6 +12,10 @@ export interface SchedulingPolicy {
   peek(): number;
   /** Takes a waiting sequence out, wherever it stands. */
   remove(row: number): void;
+  /** A waiting sequence is not to be offered until it is called back. It and its tenant wait all the same. */
+  setAside(row: number): void;
+  /** A sequence that was set aside comes back to its place by arrival. */
+  callBack(row: number): void;
   /** A sequence, running or waiting, had `numTokens` tokens computed that count as served to it. */
   charge(row: number, numTokens: number): void;
   /** Whether the waiting `row` is sure to start before a newcomer of this priority and tenant. */

@@ -55,20 +55,32 @@ export class StepResults {
    * then it is what would have been drawn without guessing.
    */
   collectTokens(): void {
-    const { table, runner, sampler, speculator } = this.#parts;
+    const { table, runner, counters, speculator } = this.#parts;
     const { numSampled, sampledRows, sampledOffsets } = runner;
     for (let index = 0; index < numSampled; ) {
       const row = sampledRows[index]!;
       let numDrafts = 0;
       while (index + numDrafts + 1 < numSampled && sampledOffsets[index + numDrafts + 1]! > 0) numDrafts += 1;
-      let numRight = 0;
-      for (; numRight <= numDrafts; numRight += 1) {
-        const guess = numRight < numDrafts ? table.tokenIds(row)[table.numTokens[row]!] : -1;
-        const isOpen = this.#collectToken(row, index + numRight);
-        if (!isOpen || sampler.output.tokenIds[index + numRight] !== guess) break;
+      const first = table.numTokens[row]!;
+      const numRight = this.#collectDraws(row, index, numDrafts);
+      if (numDrafts > 0) {
+        table.traces.numDraftTokens[row]! += numDrafts;
+        table.traces.numAcceptedTokens[row]! += numRight;
+        counters.addDrafts(numDrafts, numRight);
+        speculator?.record(row, first, numDrafts, numRight);
       }
-      if (numDrafts > 0) speculator?.record(row, numDrafts, numRight);
       index += numDrafts + 1;
+    }
+  }
+
+  /** Appends the draws of one sequence, which start at `index`, and returns how many of its guesses were right. */
+  #collectDraws(row: number, index: number, numDrafts: number): number {
+    const { table, sampler } = this.#parts;
+    for (let numRight = 0; ; numRight += 1) {
+      const guess = numRight < numDrafts ? table.tokenIds(row)[table.numTokens[row]!] : -1;
+      const isOpen = this.#collectToken(row, index + numRight);
+      if (sampler.output.tokenIds[index + numRight] !== guess) return numRight;
+      if (!isOpen) return numRight + 1;
     }
   }
 

@@ -15,7 +15,7 @@ const states = { none: 0, queued: 1, aside: 2 } as const;
  * A policy's queue with its books: how many rows and how many tokens wait, in all and of each tenant. Rows that were
  * set aside wait too, for something else than their turn: they count everywhere, but the policy does not offer them.
  */
-export class WaitingQueue implements SchedulingPolicy {
+export class WaitingQueue {
   readonly #policy: SchedulingPolicy;
   readonly #tenants: TenantTable;
   /** [rows] tokens to compute before something can be drawn; read when a row is enqueued. */
@@ -73,15 +73,18 @@ export class WaitingQueue implements SchedulingPolicy {
   }
 
   remove(row: number): void {
-    if (this.#states[row] === states.aside) this.#aside.splice(this.#aside.indexOf(row), 1);
-    else this.#policy.remove(row);
+    if (this.#states[row] === states.aside) {
+      this.#aside.splice(this.#aside.indexOf(row), 1);
+      this.#policy.callBack(row);
+    }
+    this.#policy.remove(row);
     this.#uncount(row);
   }
 
   /** A waiting row that could have its turn, but must not start yet. It keeps its place by arrival. */
   setAside(row: number): void {
     invariant(this.#states[row] === states.queued, `row ${row} is set aside, but not in the queue`);
-    this.#policy.remove(row);
+    this.#policy.setAside(row);
     this.#states[row] = states.aside;
     this.#aside.push(row);
   }
@@ -93,7 +96,7 @@ export class WaitingQueue implements SchedulingPolicy {
       if (mustStay(row)) continue;
       this.#aside.splice(index, 1);
       this.#states[row] = states.queued;
-      this.#policy.requeue(row);
+      this.#policy.callBack(row);
     }
   }
 

@@ -136,6 +136,20 @@ test("absence gives no credit: a tenant that comes back does not shut out the on
   expect(order).toEqual([1, 5, 2, 6, 3, 7, 4, 8]);
 });
 
+test("a tenant whose requests are set aside waits on and keeps its credit", () => {
+  const { policy, tenants } = start("abab");
+  const served = (): number[] => ["a", "b"].map((name) => tenants.served[tenants.find(name)]!);
+  for (const row of [0, 1, 2, 3]) policy.enqueue(row);
+  policy.charge(take(policy), 100);
+  policy.charge(take(policy), 1000);
+  const before = served();
+  for (const row of [2, 3]) policy.setAside(row);
+  expect(policy.peek()).toBe(-1);
+  for (const row of [3, 2]) policy.callBack(row);
+  expect(served()).toEqual(before);
+  expect([take(policy), take(policy)]).toEqual([2, 3]);
+});
+
 test("what runs on after the queue has emptied counts for the start of a newcomer", () => {
   const { policy } = start("aab");
   policy.enqueue(0);

@@ -31,10 +31,14 @@ export class FairQueueing implements SchedulingPolicy {
   #virtualTime = 0;
   /** The tenant whose leaving left the queue empty; −1 while someone waits. */
   #lastToLeave = -1;
+  /** [slots] rows that were set aside, and their sum: a tenant that has one waits, though not among `#waiting`. */
+  readonly #numAsideOf: Int32Array;
+  #numAside = 0;
 
   constructor(tenants: TenantTable) {
     this.#tenants = tenants;
     this.#rows = new RowLists(tenants.ofRow.length, tenants.numSlots);
+    this.#numAsideOf = new Int32Array(tenants.numSlots);
     this.#waiting = new IndexedHeap(tenants.numSlots, (a, b) => this.#isBefore(a, b));
   }
 
@@ -73,6 +77,19 @@ export class FairQueueing implements SchedulingPolicy {
     else if (wasFirst) this.#waiting.moved(tenant);
   }
 
+  setAside(row: number): void {
+    const tenant = this.#tenants.ofRow[row]!;
+    this.#numAsideOf[tenant]! += 1;
+    this.#numAside += 1;
+    this.remove(row);
+  }
+
+  callBack(row: number): void {
+    this.requeue(row);
+    this.#numAsideOf[this.#tenants.ofRow[row]!]! -= 1;
+    this.#numAside -= 1;
+  }
+
   charge(row: number, numTokens: number): void {
     const { ofRow, served, weights } = this.#tenants;
     const tenant = ofRow[row]!;
@@ -91,13 +108,14 @@ export class FairQueueing implements SchedulingPolicy {
     const { served } = this.#tenants;
     if (this.#waiting.size > 0) this.#passTo(served[this.#waiting.first]!);
     this.#lastToLeave = -1;
-    served[tenant] = Math.max(served[tenant]!, this.#virtualTime);
+    // One whose rows were set aside has waited all the time, and keeps its credit.
+    if (this.#numAsideOf[tenant] === 0) served[tenant] = Math.max(served[tenant]!, this.#virtualTime);
     this.#waiting.add(tenant);
   }
 
   #leave(tenant: number): void {
     this.#waiting.remove(tenant);
-    if (this.#waiting.size > 0) return;
+    if (this.#waiting.size + this.#numAside > 0) return;
     this.#lastToLeave = tenant;
     this.#passTo(this.#tenants.served[tenant]!);
   }

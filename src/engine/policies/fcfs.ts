@@ -37,6 +37,14 @@ export class FcfsPolicy implements SchedulingPolicy {
     this.#numWaiting -= 1;
   }
 
+  setAside(row: number): void {
+    this.remove(row);
+  }
+
+  callBack(row: number): void {
+    this.requeue(row);
+  }
+
   charge(_row: number, _numTokens: number): void {
     // Service does not change the order of arrival.
   }

@@ -44,6 +44,14 @@ export class PriorityPolicy implements SchedulingPolicy {
     this.#heap.remove(row);
   }
 
+  setAside(row: number): void {
+    this.remove(row);
+  }
+
+  callBack(row: number): void {
+    this.requeue(row);
+  }
+
   charge(_row: number, _numTokens: number): void {
     // Service does not change a priority.
   }

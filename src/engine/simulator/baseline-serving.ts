@@ -1,5 +1,5 @@
 import type { SchedulerLimits, StepPlan } from "../scheduler.ts";
-import type { SchedulingPolicy } from "../scheduling-policy.ts";
+import type { WaitingQueue } from "../waiting-queue.ts";
 import type { SequenceTable } from "../sequence-table.ts";
 import { ContiguousCache } from "./contiguous-cache.ts";
 import type { ServingPolicy, ServingTotals } from "./serving-policy.ts";
@@ -8,7 +8,7 @@ import type { ServingPolicy, ServingTotals } from "./serving-policy.ts";
 export interface BaselineParts {
   readonly limits: SchedulerLimits;
   readonly table: SequenceTable;
-  readonly queue: SchedulingPolicy;
+  readonly queue: WaitingQueue;
   /** Tokens that the KV cache holds. */
   readonly numCacheTokens: number;
 }
@@ -31,7 +31,7 @@ export abstract class BaselineServing implements ServingPolicy {
   wakeMs: number = Number.POSITIVE_INFINITY;
   protected readonly limits: SchedulerLimits;
   protected readonly table: SequenceTable;
-  protected readonly queue: SchedulingPolicy;
+  protected readonly queue: WaitingQueue;
   protected readonly cache: ContiguousCache;
   protected readonly plan: StepPlan;
 

@@ -1,6 +1,7 @@
 import type { EngineParts } from "../engine-parts.ts";
 import type { KvManager } from "../kv-manager.ts";
 import type { Sampler } from "../sampler.ts";
+import type { Scheduler } from "../scheduler.ts";
 import type { SequenceTable } from "../sequence-table.ts";
 import { AdaptiveDepths } from "./adaptive-depths.ts";
 import { fixedDepths } from "./depth-policy.ts";
@@ -14,13 +15,14 @@ interface SpeculatorContext {
   readonly table: SequenceTable;
   readonly kv: KvManager;
   readonly sampler: Sampler;
+  readonly scheduler: Pick<Scheduler, "numRunning">;
 }
 
 /** The speculator that the engine's parts ask for, or null. */
 export function createSpeculator(parts: EngineParts, context: SpeculatorContext): Speculator | null {
   if (parts.speculation === null) return null;
-  const { table, kv } = context;
-  const { maxNumSeqs } = parts.info;
+  const { table, kv, scheduler } = context;
+  const { maxNumSeqs, maxNumBatchedTokens } = parts.info;
   const { numTokens: maxDrafts, draft, isAdaptive } = parts.speculation;
   const proposer: DraftProposer =
     draft === null
@@ -32,9 +34,19 @@ export function createSpeculator(parts: EngineParts, context: SpeculatorContext)
           coverage: new DraftCoverage(table, kv.numBlockUses),
           maxDrafts,
           maxNumSeqs,
-          maxNumBatchedTokens: parts.info.maxNumBatchedTokens,
+          maxNumBatchedTokens,
           maxModelLen: parts.info.maxModelLen,
         });
   const policy = isAdaptive ? new AdaptiveDepths({ table, proposer, maxDrafts }) : fixedDepths;
-  return new Speculator({ table, kv, proposer, policy, maxDrafts, maxNumSeqs });
+  const numRunning = (): number => scheduler.numRunning;
+  return new Speculator({
+    table,
+    kv,
+    proposer,
+    policy,
+    maxDrafts,
+    maxNumSeqs,
+    maxNumBatchedTokens,
+    numRunning,
+  });
 }

@@ -88,9 +88,8 @@ export class DraftModelProposer implements DraftProposer {
     }
   }
 
-  accept(row: number, numRight: number): void {
-    const { table, coverage } = this.#parts;
-    const first = table.numTokens[row]! - numRight - 1;
+  accept(row: number, first: number, numRight: number): void {
+    const { coverage } = this.#parts;
     coverage.extend(row, first, first + Math.min(numRight, this.#numComputedDrafts[row]!));
   }
 

@@ -12,8 +12,8 @@ export interface DraftProposer {
    * May do a part of the work and leave the guesses to a later call.
    */
   propose(rows: Int32Array, depths: Int32Array, count: number): void;
-  /** The first `numRight` guesses of a row were right; its known tokens now hold them and one more. */
-  accept(row: number, numRight: number): void;
+  /** The first `numRight` guesses of a row, for tokens from `first` on, were right and are known tokens now. */
+  accept(row: number, first: number, numRight: number): void;
 }
 
 export type SpeculationMethod = "ngram" | "draft";

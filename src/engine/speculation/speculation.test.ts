@@ -87,6 +87,34 @@ describe("speculation", () => {
     expect(numDraftTokensPerPos.slice(3)).toEqual(Array.from({ length: 13 }, () => 0));
   });
 
+  test("counts a right guess as right when the sequence ends with it", async () => {
+    const bench = startContextEngine({ speculation: "ngram" });
+    // Draws 3 three times, then the end; the text before tells the same.
+    const logitBias = new Map([
+      [3, 50],
+      [5, 100],
+    ]);
+    const sampling = { temperature: 0, maxTokens: 20, minTokens: 3, stopTokenIds: [5], logitBias };
+    const outputs = await generate(bench.client, [9, 3, 3, 3, 5, 9], sampling);
+    expect(idsOf(outputs)).toEqual([3, 3, 3, 5]);
+    const { numDraftTokens, numAcceptedTokens } = bench.engine.counters.read();
+    expect([numDraftTokens, numAcceptedTokens]).toEqual([3, 3]);
+  });
+
+  test("leaves each running sequence its place in the step", async () => {
+    const bench = startContextEngine({
+      numBlocks: 128,
+      maxNumSeqs: 4,
+      maxNumBatchedTokens: 6,
+      speculation: "ngram",
+    });
+    await answersTogether(bench, [same, same, same, same]);
+    const steps = bench.engine.recentSteps().filter(({ numTokens, active }) => numTokens > active.length);
+    expect(steps.length).toBeGreaterThan(3);
+    const whole = steps.filter(({ active }) => active.length === 4);
+    expect(whole.length).toBeGreaterThan(steps.length / 2);
+  });
+
   test("answers any requests as plain decoding does, in any engine, guessing always or where it pays", async () => {
     const token = fc.nat(vocabSize - 1);
     const request = fc.record({

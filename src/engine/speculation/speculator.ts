@@ -12,9 +12,15 @@ export interface SpeculatorParts {
   /** Most guesses per sequence and step. */
   readonly maxDrafts: number;
   readonly maxNumSeqs: number;
+  readonly maxNumBatchedTokens: number;
+  /** Sequences that the next step has to hold. */
+  readonly numRunning: () => number;
 }
 
-/** After a step, has guesses made for the sequences that decode, as many as the policy says and free blocks allow. */
+/**
+ * After a step, has guesses made for the sequences that decode, as many as the policy says, as the next step has room
+ * for beside one token of each sequence, and as free blocks allow.
+ */
 export class Speculator {
   readonly #parts: SpeculatorParts;
   readonly #candidates: Candidates;
@@ -39,11 +45,11 @@ export class Speculator {
     this.#parts.policy.observe(plan, numDraws, timeMs);
   }
 
-  /** Of a row's `numDrafts` guesses the first `numRight` were what the model drew; those and one more are known now. */
-  record(row: number, numDrafts: number, numRight: number): void {
+  /** Of a row's `numDrafts` guesses, for tokens from `first` on, the first `numRight` were what the model drew. */
+  record(row: number, first: number, numDrafts: number, numRight: number): void {
     const { policy, proposer } = this.#parts;
     policy.record(row, numDrafts, numRight);
-    proposer.accept(row, numRight);
+    proposer.accept(row, first, numRight);
   }
 
   /** Guesses for the rows of the plan that are still open and have only their last token to compute. */
@@ -53,6 +59,7 @@ export class Speculator {
     this.#collect(plan);
     if (candidates.count === 0) return;
     policy.choose(candidates);
+    this.#shareRoom();
     this.#takeBlocks();
     const { count, rows, depths } = candidates;
     if (count === 0) return;
@@ -77,6 +84,18 @@ export class Speculator {
       candidates.rows[candidates.count] = row;
       candidates.depths[candidates.count] = Math.min(room, maxDrafts);
       candidates.count += 1;
+    }
+  }
+
+  /** Guesses are not worth another sequence's place in the step: they share what would be left of it. */
+  #shareRoom(): void {
+    const { maxNumBatchedTokens, numRunning } = this.#parts;
+    const { count, depths } = this.#candidates;
+    let room = maxNumBatchedTokens - numRunning();
+    for (let index = 0; index < count; index += 1) {
+      const depth = Math.min(depths[index]!, Math.floor(room / (count - index)));
+      depths[index] = depth;
+      room -= depth;
     }
   }
 

@@ -153,7 +153,7 @@ test("a request that waits for another's prefix fills the queue and stands ahead
 test("when all places are taken, a deadline must leave time for one to become free", () => {
   const gate = new Gate();
   gate.control.estimate.stepTimes.observe(1, 10);
-  gate.control.estimate.observeEnd(1, 0, 200);
+  gate.control.estimate.observeAnswer(200);
   gate.open(1);
   gate.open(1);
   gate.start();

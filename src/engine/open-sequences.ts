@@ -140,8 +140,10 @@ export class OpenSequences {
   #finish(row: number): void {
     const { table, admission, counters } = this.#core;
     const { numPromptTokens, numCached } = table;
+    const { estimate } = admission;
     counters.add("numFinished", 1);
-    admission.estimate.observeEnd(numPromptTokens[row]!, numCached[row]!, table.numOutputTokens(row));
+    estimate.observePrompt(numPromptTokens[row]!, numCached[row]!);
+    if (table.kind[row] === sequenceKinds.generate) estimate.observeAnswer(table.numOutputTokens(row));
     this.#release(row);
   }
 

@@ -31,7 +31,8 @@ test("prompts take as many steps as the token budget makes of them", () => {
 test("a taken place becomes free at the pace at which running sequences end", () => {
   const estimate = new WaitEstimate(100);
   estimate.stepTimes.observe(4, 10);
-  estimate.observeEnd(20, 0, 80);
+  estimate.observePrompt(20, 0);
+  estimate.observeAnswer(80);
   // Four sequences draw four tokens per step; one end per 80 tokens is one per 20 steps.
   const seconds = estimate.secondsFor({ numPromptTokens: 0, numEnds: 3, numRunning: 4 });
   expect(seconds).toBeCloseTo((3 * 20 * 10) / 1000, 9);
@@ -40,7 +41,8 @@ test("a taken place becomes free at the pace at which running sequences end", ()
 test("tokens that the prefix cache is used to have are not counted", () => {
   const estimate = new WaitEstimate(100);
   estimate.stepTimes.observe(100, 50);
-  estimate.observeEnd(200, 150, 1);
+  estimate.observePrompt(200, 150);
+  estimate.observeAnswer(1);
   expect(estimate.secondsFor({ ...nothing, numPromptTokens: 1600 })).toBeCloseTo(0.2, 9);
 });
 
@@ -51,7 +53,8 @@ test("more work never takes less time", () => {
     fc.property(sizes, work, fc.nat(2000), (seen, some, more) => {
       const estimate = new WaitEstimate(512);
       for (const numTokens of seen) estimate.stepTimes.observe(numTokens, timeOf(numTokens));
-      estimate.observeEnd(10, 0, 16);
+      estimate.observePrompt(10, 0);
+      estimate.observeAnswer(16);
       const larger = { ...some, numPromptTokens: some.numPromptTokens + more };
       expect(estimate.secondsFor(larger)).toBeGreaterThanOrEqual(estimate.secondsFor(some) * (1 - 1e-9));
     }),

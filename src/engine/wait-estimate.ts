@@ -29,9 +29,13 @@ export class WaitEstimate {
   }
 
   /** A sequence ended whose prompt had `numCachedTokens` tokens in the cache when it started. */
-  observeEnd(numPromptTokens: number, numCachedTokens: number, numOutputTokens: number): void {
-    this.#outputTokens.observe(numOutputTokens);
+  observePrompt(numPromptTokens: number, numCachedTokens: number): void {
     this.#computedShare.observe((numPromptTokens - numCachedTokens) / numPromptTokens);
+  }
+
+  /** It was an answer, not a score. */
+  observeAnswer(numOutputTokens: number): void {
+    this.#outputTokens.observe(numOutputTokens);
   }
 
   /**

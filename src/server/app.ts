@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import { Hono } from "hono";
-import { httpStatusOf, MillraceError } from "../base/errors.ts";
+import { httpStatusOf, isMillraceError, MillraceError } from "../base/errors.ts";
 import { handleRequests, handleResetPrefixCache, handleSteps } from "./dev-routes.ts";
 import { handleHealth, handleLive, handleMetrics, handleReady, handleVersion } from "./health.ts";
 import type { HttpContext, ServerEnv } from "./http-context.ts";
@@ -88,18 +88,19 @@ async function answer(c: HttpContext, context: ServerContext, route: Route): Pro
     if (route.isOpen !== true) context.apiKeys.check(c.req.header("authorization"));
     return await route.handler(c, context);
   } catch (error) {
-    return fail(c, context, error);
+    return fail(c, context, shownPath(route.path), error);
   }
 }
 
-function fail(c: HttpContext, context: ServerContext, error: unknown): Response {
+function fail(c: HttpContext, context: ServerContext, handler: string, error: unknown): Response {
   const status = httpStatusOf(error);
+  context.metrics.countHttpError(handler, isMillraceError(error) ? error.code : "internal");
   if (status === 500) context.logger.error("A request failed.", { path: c.req.path, ...faultFields(error) });
   return errorResponse(c, error);
 }
 
 function refuse(c: HttpContext, context: ServerContext, error: unknown): Response {
-  const response = fail(c, context, error);
+  const response = fail(c, context, "none", error);
   context.metrics.countHttp(c.req.method, "none", response.status);
   return response;
 }

@@ -54,7 +54,7 @@ export class ServerMetrics {
   readonly #clock: Clock;
   readonly #engines: EngineMetrics;
   readonly #counters: Readonly<
-    Record<"prompt" | "cached" | "generation" | "success" | "errors" | "http", Counter>
+    Record<"prompt" | "cached" | "generation" | "success" | "errors" | "http" | "httpErrors", Counter>
   >;
   readonly #times: Times;
   #sizes: Readonly<Record<"prompt" | "generation" | "maxTokens" | "n", Histogram>> | null = null;
@@ -70,11 +70,15 @@ export class ServerMetrics {
       success: this.#counter("vllm:request_success_total", "Sequences by how they ended.", [
         "finished_reason",
       ]),
-      errors: this.#counter(
-        "millrace:request_errors_total",
-        "Sequences that an error ended, and requests refused before they had any, by its code.",
-        ["reason"],
-      ),
+      errors: this.#counter("millrace:request_errors_total", "Sequences that an error ended, by its code.", [
+        "reason",
+      ]),
+      httpErrors: new Counter({
+        name: "millrace:http_errors_total",
+        help: "HTTP requests that were answered with an error object, by route and its code.",
+        labelNames: ["handler", "reason"],
+        registers: [this.registry],
+      }),
       http: new Counter({
         name: "http_requests_total",
         help: "HTTP requests by method, route and status.",
@@ -125,9 +129,9 @@ export class ServerMetrics {
     this.#sizes?.n.observe(labelsOf(model), n);
   }
 
-  /** A request that was refused before any sequence was opened for it. */
-  countRefusal(model: ServedModel, reason: ErrorCode): void {
-    this.#counters.errors.inc({ ...labelsOf(model), reason });
+  /** A request that was answered with an error object. */
+  countHttpError(handler: string, reason: ErrorCode | "internal"): void {
+    this.#counters.httpErrors.inc({ handler, reason });
   }
 
   countHttp(method: string, handler: string, status: number): void {

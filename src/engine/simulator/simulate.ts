@@ -172,7 +172,8 @@ class SimulatedEngine {
   #finish(row: number): void {
     const { numPromptTokens, numCached, handles } = this.#table;
     const numOutputTokens = this.#table.numOutputTokens(row);
-    this.#admission.estimate.observeEnd(numPromptTokens[row]!, numCached[row]!, numOutputTokens);
+    this.#admission.estimate.observePrompt(numPromptTokens[row]!, numCached[row]!);
+    this.#admission.estimate.observeAnswer(numOutputTokens);
     this.#record.finish(handles[row]!, this.#nowMs, numOutputTokens);
     this.#release(row);
   }

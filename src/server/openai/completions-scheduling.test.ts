@@ -48,7 +48,9 @@ describe("scheduling and traces", () => {
     expect(encode).not.toHaveBeenCalled();
     expect(client.requests).toEqual([]);
     const metrics = await context.metrics.expose();
-    expect(metrics).toMatch(/^millrace:request_errors_total\{.*reason="engine_overloaded"\} 2$/m);
+    expect(metrics).toMatch(
+      /^millrace:http_errors_total\{handler="\/v1\/completions",reason="engine_overloaded"\} 1$/m,
+    );
     expect(metrics).toMatch(/^millrace:num_waiting_tokens\{.*\} 12345$/m);
     expect(metrics).toMatch(/^vllm:num_requests_waiting_by_reason\{.*reason="capacity"\} 4000$/m);
     expect(metrics).toMatch(/^vllm:num_requests_waiting_by_reason\{.*reason="deferred"\} 96$/m);

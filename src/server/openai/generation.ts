@@ -90,7 +90,7 @@ export function generationHandler<B extends SamplingBody, C extends object>(
     const body = await readBody(c, context, dialect.schema);
     const scheduling = readScheduling(body, c, sinceEpoch(arrivedAt));
     const model = registry.resolve(body.model);
-    await checkQueueRoom(model, context.metrics);
+    await checkQueueRoom(model);
     const plan = planRequest(dialect, body, model);
     const request = { ...plan, scheduling, arrivedAt };
     context.metrics.observeN(request.model, request.plan.n);

@@ -1,6 +1,6 @@
 import type { SchedulerLimits, StepPlan } from "../scheduler.ts";
-import type { WaitingQueue } from "../waiting-queue.ts";
 import type { SequenceTable } from "../sequence-table.ts";
+import type { WaitingQueue } from "../waiting-queue.ts";
 import { ContiguousCache } from "./contiguous-cache.ts";
 import type { ServingPolicy, ServingTotals } from "./serving-policy.ts";
 

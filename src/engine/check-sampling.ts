@@ -49,7 +49,8 @@ function checkDraw(sampling: SamplingParams, { maxLogprobs }: SamplingLimits): v
   const isLogprobs =
     logprobs === null || (Number.isInteger(logprobs) && logprobs >= 0 && logprobs <= maxLogprobs);
   checkRange("logprobs", logprobs, isLogprobs, `a whole number from 0 to ${maxLogprobs}`);
-  checkRange("seed", seed, seed === null || (seed >= 0n && seed < 1n << 64n), "0 to 2^64 − 1");
+  const isSeed = seed === null || (typeof seed === "bigint" && seed >= 0n && seed < 1n << 64n);
+  checkRange("seed", seed, isSeed, "a whole number from 0 to 2^64 − 1, as a bigint such as 7n");
 }
 
 function checkPenalties(sampling: SamplingParams): void {

@@ -16,6 +16,14 @@ export interface OpenSequencesOptions {
   readonly onOpen: (row: number) => void;
 }
 
+interface NewSequence {
+  readonly handle: number;
+  readonly kind: number;
+  readonly tokenIds: readonly number[] | Int32Array;
+  /** First scored position of a score. */
+  readonly start?: number;
+}
+
 /**
  * The sequences that are open, from admission to their end: gives each what it needs of every piece of the engine, and
  * takes it back however the sequence ends.
@@ -49,28 +57,30 @@ export class OpenSequences {
 
   /** Errors: those of `checkGenerateRequest` and `AdmissionControl.check`; then nothing is held. */
   generate(handle: number, request: GenerateRequest, arrivalMs: number): void {
-    const { table, admission, scheduler, sampler, stopRules, traces } = this.#core;
+    const { admission, scheduler, sampler, stopRules, traces } = this.#core;
     const { sampling, scheduling, promptTokenIds } = request;
     checkGenerateRequest(request, this.#limits);
     const arrival = { numPromptTokens: promptTokenIds.length, scheduling, arrivalMs };
     admission.check(arrival, scheduler, sharedNow());
-    const row = table.open(handle, sequenceKinds.generate, promptTokenIds);
-    sampler.admit(row, sampling, sampling.seed ?? this.#drawSeed(), this.#eosTokenIds);
-    stopRules.admit(row, sampling);
-    traces.open(row, arrivalMs, request);
-    this.#enter(row, arrival);
+    const sequence = { handle, kind: sequenceKinds.generate, tokenIds: promptTokenIds };
+    this.#open(sequence, arrival, (row) => {
+      sampler.admit(row, sampling, sampling.seed ?? this.#drawSeed(), this.#eosTokenIds);
+      stopRules.admit(row, sampling);
+      traces.open(row, arrivalMs, request);
+    });
   }
 
   /** Errors: those of `checkScoreRequest` and `AdmissionControl.check`; then nothing is held. */
   score(handle: number, request: ScoreRequest, arrivalMs: number): void {
-    const { table, admission, scheduler, scores, traces } = this.#core;
+    const { admission, scheduler, scores, traces } = this.#core;
     checkScoreRequest(request, this.#limits);
     const arrival = { numPromptTokens: request.tokenIds.length, scheduling: request.scheduling, arrivalMs };
     admission.check(arrival, scheduler, sharedNow());
-    const row = table.open(handle, sequenceKinds.score, request.tokenIds, request.start);
-    scores.admit(row, request);
-    traces.open(row, arrivalMs, {});
-    this.#enter(row, arrival);
+    const { tokenIds, start } = request;
+    this.#open({ handle, kind: sequenceKinds.score, tokenIds, start }, arrival, (row) => {
+      scores.admit(row, request);
+      traces.open(row, arrivalMs, {});
+    });
   }
 
   /** Ends the sequence of a request that its client gave up, if it is open. */
@@ -125,6 +135,22 @@ export class OpenSequences {
   /** Forgets all of them, because the books may be wrong. */
   clear(): void {
     this.#rows.clear();
+  }
+
+  /** Takes a row and lets `read` take the request in. A request that cannot be read gives the row back. */
+  #open({ handle, kind, tokenIds, start }: NewSequence, arrival: Arrival, read: (row: number) => void): void {
+    const { table, sampler, stopRules, scores } = this.#core;
+    const row = table.open(handle, kind, tokenIds, start);
+    try {
+      read(row);
+    } catch (error) {
+      sampler.release(row);
+      stopRules.release(row);
+      scores.release(row);
+      table.close(row);
+      throw error;
+    }
+    this.#enter(row, arrival);
   }
 
   #enter(row: number, arrival: Arrival): void {

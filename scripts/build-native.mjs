@@ -28,12 +28,21 @@ const sanitizeFlags = [
   "-fno-omit-frame-pointer",
 ];
 
+const avx2Flags = ["-mavx2", "-mfma", "-mf16c"];
+const avx512Flags = [
+  ...avx2Flags,
+  ..."-mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512bf16".split(" "),
+];
+/** Lesser sets come first. `amx_twin` is AMX with its tiles in plain C++, for tests. */
 const isaFlags = {
-  avx2: ["-mavx2", "-mfma", "-mf16c"],
-  avx512: "-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512bf16".split(
-    " ",
-  ),
+  avx2: avx2Flags,
+  amx_twin: avx2Flags,
+  avx512: avx512Flags,
+  amx: [...avx512Flags, "-mamx-tile", "-mamx-int8", "-mamx-bf16"],
 };
+/** The sets that the sources of kernels/ and linear/ are compiled for, and those of the folders of x86/. */
+const vectorIsas = ["avx2", "avx512"];
+const folderIsas = { avx2: ["avx2"], avx512: ["avx512"], amx: ["amx_twin", "amx"] };
 
 function skip(reason) {
   console.log(`Native kernels not built: ${reason} Millrace runs on its slow reference backend.`);
@@ -72,25 +81,25 @@ function filesUnder(folder) {
 }
 
 /**
- * One unit per object file. Folders say how a source is compiled: kernels/ and linear/ once per instruction set,
- * x86/<isa>/ for that set only, everything else once without instruction-set flags. A file of linear/ whose name
- * ends in `.common.cc` is compiled once.
+ * One unit per object file. Folders say how a source is compiled: kernels/ and linear/ once per set of vector
+ * instructions, x86/<isa>/ for that set (and its twin), everything else once without instruction-set flags. A file of
+ * linear/ whose name ends in `.common.cc` is compiled once.
  */
 function listUnits(sources) {
   const common = [];
-  const perIsa = { avx2: [], avx512: [] };
+  const perIsa = Object.fromEntries(Object.keys(isaFlags).map((isa) => [isa, []]));
   for (const source of sources) {
     const relative = path.relative(sourceRoot, source);
     const [top, second] = relative.split(path.sep);
     if (relative.endsWith(".test.cc")) continue;
-    if (top === "x86" && second in isaFlags) perIsa[second].push({ source, isa: second });
-    else if ((top === "kernels" || top === "linear") && !relative.endsWith(".common.cc")) {
-      for (const isa of Object.keys(isaFlags)) perIsa[isa].push({ source, isa });
-    } else common.push({ source, isa: undefined });
+    const isPerIsa = (top === "kernels" || top === "linear") && !relative.endsWith(".common.cc");
+    const isas = top === "x86" ? folderIsas[second] : isPerIsa ? vectorIsas : undefined;
+    for (const isa of isas ?? []) perIsa[isa].push({ source, isa });
+    if (isas === undefined) common.push({ source, isa: undefined });
   }
   // The linker keeps the first copy of an inline function of the standard library, so copies compiled for lesser
   // instruction sets come first: no AVX-512 instruction can reach a machine without it.
-  return [...common, ...perIsa.avx2, ...perIsa.avx512];
+  return [...common, ...Object.values(perIsa).flat()];
 }
 
 function commandFor(unit, compiler, headers) {
@@ -101,7 +110,7 @@ function commandFor(unit, compiler, headers) {
   if (unit.isa) flags.push(...isaFlags[unit.isa], `-DMILLRACE_ISA=${unit.isa}`);
   if (sanitize) flags.push(...sanitizeFlags, "-O1", "-g");
   // GCC 12's own AVX-512 headers trip these two (its bug 105593).
-  if (unit.isa === "avx512" && !compiler.isClang)
+  if (isaFlags[unit.isa]?.includes("-mavx512f") && !compiler.isClang)
     flags.push("-Wno-uninitialized", "-Wno-maybe-uninitialized");
   return { object, args: [...compiler.args, ...flags, "-c", unit.source, "-o", object] };
 }

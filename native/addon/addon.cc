@@ -1,12 +1,13 @@
 // The functions that JavaScript sees. A context is an external value; tensors and weights are integers within it.
 #include <memory>
 
+#include "addon/instruction_sets.h"
 #include "addon/map_file.h"
 #include "addon/read_weight.h"
 #include "addon/values.h"
 #include "ops/context.h"
-#include "runtime/cpu.h"
 #include "runtime/float_state.h"
+#include "runtime/tiles_access.h"
 
 namespace millrace {
 
@@ -16,12 +17,11 @@ Context& contextOf(const Args& args) { return args.external<Context>(0); }
 
 napi_value createContext(const Args& args) {
   const std::string isa = args.text(0);
-  const bool isAvx512 = isa == "avx512";
-  check(isAvx512 ? cpuHasAvx512() : isa == "avx2" && cpuHasAvx2(), "this processor lacks the instruction set");
+  const InstructionSet* set = findInstructionSet(isa);
+  check(set != nullptr && set->isUsable(), "this processor lacks the instruction set");
   const int64_t numThreads = args.integer(1);
   check(numThreads >= 1 && numThreads <= 1024, "the number of threads is not between 1 and 1024");
-  auto context =
-      std::make_unique<Context>(isAvx512 ? kernelsAvx512() : kernelsAvx2(), static_cast<int>(numThreads));
+  auto context = std::make_unique<Context>(set->kernels(), static_cast<int>(numThreads));
   napi_value result = nullptr;
   const auto destroy = [](napi_env, void* data, void*) { delete static_cast<Context*>(data); };
   Args::require(napi_create_external(args.env(), context.get(), destroy, nullptr, &result));
@@ -321,21 +321,26 @@ napi_value memory(const Args& args) {
                                 makeInteger(args.env(), static_cast<int64_t>(context.arenaBytes()))});
 }
 
-/** (context) → bytes read, int8, int4 and f32 operations per second */
+/** (context) → bytes read, int8, int4, bf16 and f32 operations per second */
 napi_value measureCeilings(const Args& args) {
   const Ceilings found = contextOf(args).measureCeilings();
   return makeArray(args.env(), {makeNumber(args.env(), found.readBytes), makeNumber(args.env(), found.int8Operations),
                                 makeNumber(args.env(), found.int4Operations),
+                                makeNumber(args.env(), found.bf16Operations),
                                 makeNumber(args.env(), found.f32Operations)});
 }
 
 /** () → names of the instruction sets that this processor and system offer, fastest first */
 napi_value listIsas(const Args& args) {
   std::vector<napi_value> names;
-  if (cpuHasAvx512()) names.push_back(makeText(args.env(), "avx512"));
-  if (cpuHasAvx2()) names.push_back(makeText(args.env(), "avx2"));
+  for (const InstructionSet& set : instructionSets()) {
+    if (!set.isTwin && set.isUsable()) names.push_back(makeText(args.env(), set.name));
+  }
   return makeArray(args.env(), names);
 }
+
+/** () → why the system does not let this process use the processor's AMX; empty where it does or there is none */
+napi_value amxRefusal(const Args& args) { return makeText(args.env(), tilesAccess().refusal); }
 
 template <napi_value (*function)(const Args&)>
 napi_property_descriptor method(const char* name) {
@@ -363,8 +368,8 @@ NAPI_MODULE_INIT() {
       method<scoreTargets>("scoreTargets"),   method<read>("read"),
       method<releaseAfter>("releaseAfter"),   method<memory>("memory"),
       method<measureCeilings>("measureCeilings"),
-      method<listIsas>("listIsas"),           method<mapFile>("mapFile"),
-      method<dropPages>("dropPages"),
+      method<listIsas>("listIsas"),           method<amxRefusal>("amxRefusal"),
+      method<mapFile>("mapFile"),             method<dropPages>("dropPages"),
   };
   napi_define_properties(env, exports, sizeof(methods) / sizeof(methods[0]), methods);
   return exports;

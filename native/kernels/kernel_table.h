@@ -165,10 +165,14 @@ struct KernelTable {
   /** Multiply and add in registers; each returns how many operations that were. */
   int64_t (*multiplyInt8)(int64_t loops);
   int64_t (*multiplyInt4)(int64_t loops);
+  int64_t (*multiplyBf16)(int64_t loops);
   int64_t (*multiplyF32)(int64_t loops);
 };
 
 const KernelTable& kernelsAvx2();
 const KernelTable& kernelsAvx512();
+const KernelTable& kernelsAmx();
+/** As kernelsAmx, with the tiles in plain C++ beside the kernels of AVX2. */
+const KernelTable& kernelsAmxTwin();
 
 }  // namespace millrace

@@ -32,6 +32,7 @@ void topN(const float* x, int64_t count, int64_t n, int32_t* ids, float* values)
 void readAll(const uint8_t* from, int64_t bytes);
 int64_t multiplyInt8(int64_t loops);
 int64_t multiplyInt4(int64_t loops);
+int64_t multiplyBf16(int64_t loops);
 int64_t multiplyF32(int64_t loops);
 
 }  // namespace millrace::MILLRACE_ISA

@@ -32,6 +32,7 @@ KernelTable makeTable(const LinearKernels& linear) {
       .readAll = readAll,
       .multiplyInt8 = multiplyInt8,
       .multiplyInt4 = multiplyInt4,
+      .multiplyBf16 = multiplyBf16,
       .multiplyF32 = multiplyF32,
   };
 }

@@ -5,11 +5,9 @@
 // (S times xScale_b for blocks) right after its scale, S being the sum of the span's activation codes.
 #pragma once
 
-#include "linear/tile_family.h"
+#include "linear/span_scaling.h"
 
 namespace millrace::MILLRACE_ISA {
-
-enum class Scaling { Token, Block32, Block16 };
 
 template <Codes codes, Scaling scaling, bool hasMinimums>
 struct IntegerKernel {
@@ -28,12 +26,11 @@ struct IntegerKernel {
     const int8_t* x;
     int64_t xStride;
     /** Of the first row; the next row's are sideStride words on. */
-    const float* xScales;
-    const int32_t* sums;
-    const int32_t* halfSums;
-    const float* scaledSums;
+    Sides first;
     int64_t sideStride;
     Ahead ahead;
+
+    MILLRACE_INLINE Sides sides(int r) const { return first.after(r * sideStride); }
   };
 
   template <int tiles>
@@ -67,16 +64,6 @@ struct IntegerKernel {
     }
   }
 
-  /** Sum of the span's activation codes of row r. */
-  template <int tiles>
-  MILLRACE_INLINE static int32_t sumOf(const Sources<tiles>& from, int r, int64_t start, int64_t span) {
-    const int32_t* sums = from.sums + r * from.sideStride;
-    if constexpr (perToken) return sums[(start + span) / 16] - sums[start / 16];
-    if constexpr (scaling == Scaling::Block32) return sums[start / 32];
-    const int32_t first = from.halfSums[r * from.sideStride + start / 32];
-    return start % 32 == 0 ? first : sums[start / 32] - first;
-  }
-
   /** Adds the span's exact sums, scaled, to the totals. */
   template <int rows, int tiles>
   MILLRACE_INLINE static void addScaled(V16 (&total)[rows][tiles], const Ints (&acc)[rows][tiles],
@@ -86,10 +73,7 @@ struct IntegerKernel {
       const V16 scale = scaleOf(from, c, group);
 #pragma GCC unroll 8
       for (int r = 0; r < rows; ++r) {
-        Ints sum = acc[r][c];
-        if constexpr (zeroShift > 0) sum = subShifted<zeroShift>(sum, sumOf(from, r, start, span));
-        V16 product = toFloat(sum);
-        if constexpr (!perToken) product = mul(product, splat(from.xScales[r * from.sideStride + start / 32]));
+        const V16 product = scaledProduct<scaling, zeroShift>(acc[r][c], from.sides(r), start, span);
         total[r][c] = fma(product, scale, total[r][c]);
       }
     }
@@ -104,11 +88,8 @@ struct IntegerKernel {
       const V16 minimum = minimumOf(from, c, group);
 #pragma GCC unroll 8
       for (int r = 0; r < rows; ++r) {
-        float sum;
-        if constexpr (scaling == Scaling::Block32) sum = from.scaledSums[r * from.sideStride + start / 32];
-        else sum = static_cast<float>(sumOf(from, r, start, span));
-        if constexpr (scaling == Scaling::Block16) sum *= from.xScales[r * from.sideStride + start / 32];
-        total[r][c] = fma(splat(sum), minimum, total[r][c]);
+        const float factor = minimumFactor<scaling>(from.sides(r), start, span);
+        total[r][c] = fma(splat(factor), minimum, total[r][c]);
       }
     }
   }
@@ -116,9 +97,9 @@ struct IntegerKernel {
   template <int tiles>
   MILLRACE_INLINE static Sources<tiles> sourcesOf(const TileJob& job) {
     const PackedMatrix& w = job.w;
-    const Activations x = rowsOf(job.x, job.row, 1);
-    Sources<tiles> from{w,      {},         {},           static_cast<const int8_t*>(x.data), x.rowStride, x.scales,
-                        x.sums, x.halfSums, x.scaledSums, x.sideStride, job.ahead};
+    const int8_t* x = static_cast<const int8_t*>(job.x.data) + job.row * job.x.rowStride;
+    const Sides first = sidesOf(job.x, job.row);
+    Sources<tiles> from{w, {}, {}, x, job.x.rowStride, first, job.x.sideStride, job.ahead};
 #pragma GCC unroll 4
     for (int c = 0; c < tiles; ++c) {
       const int64_t tile = job.tile + (c < job.numTiles ? c : job.numTiles - 1);
@@ -162,7 +143,7 @@ struct IntegerKernel {
     for (int r = 0; r < rows; ++r) {
 #pragma GCC unroll 4
       for (int c = 0; c < tiles; ++c) {
-        const V16 y = perToken ? mul(total[r][c], splat(from.xScales[r * from.sideStride])) : total[r][c];
+        const V16 y = perToken ? mul(total[r][c], splat(from.sides(r).scale(0))) : total[r][c];
         store(job.out + r * job.outStride + 16 * c, y);
       }
     }

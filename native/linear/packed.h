@@ -36,6 +36,10 @@ class AlignedBytes {
  * Codes are [tile][unit][lane], a unit being 32 bits of one row: one f32; two bf16; four int8 (stored as code + 128);
  * or eight int4, where byte j holds column j in its low nibble and column j + 4 in its high one. So 64 bytes are what
  * one 512-bit load takes. f16 is [tile][column][lane]. Scales and minimums are [tile][group][lane].
+ *
+ * Sixteen such lines in a row, 64 columns of int8 or 32 of bf16, are also one tile of AMX. So that none is cut, tiles of
+ * int8 with one scale for each row and int8 activations for a row, and of bf16 with bf16 activations, are a whole number
+ * of those long. Behind the last column are zeros, or codes that zero activations multiply.
  */
 class PackedMatrix : public PackedLinear {
  public:
@@ -45,6 +49,8 @@ class PackedMatrix : public PackedLinear {
   int64_t numGroups() const { return cols / groupSize; }
   /** Rows that one part of a paired matrix has, or all. */
   int64_t partRows() const { return paired ? rows / 2 : rows; }
+  /** One scale for each row of weights and of activations. */
+  bool isPerRow() const { return isInteger() && groupSize == cols && inputForm == Form::Int8Token; }
   const uint8_t* tileCodes(int64_t tile) const { return codeBytes.data() + tile * tileBytes; }
 
   /** Source row of a lane, or -1 where the tile is padded. Tiles 2i and 2i + 1 of a paired matrix are row block i of

@@ -105,11 +105,12 @@ inline void layFloatPanel(const Activations& x, int64_t row, int64_t rows, int64
   }
 }
 
-/** Writes a tile of an integer matrix in the order above. */
+/** Writes the codes of a tile of an integer matrix in the order above, and returns their end. */
 template <Codes codes>
-void unpackTile(const PackedMatrix& w, int64_t tile, uint8_t* to) {
+uint8_t* unpackCodes(const PackedMatrix& w, int64_t tile, uint8_t* to) {
   const uint8_t* from = w.tileCodes(tile);
-  for (int64_t at = 0; at < w.tileBytes; at += 64, from += 64, to += 128) {
+  const uint8_t* end = to + unpackedCodeBytes(w);
+  for (; to < end; from += 64, to += 128) {
 #pragma GCC unroll 2
     for (int half = 0; half < 64; half += 32) {
       const __m256i stored = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + half));
@@ -124,7 +125,13 @@ void unpackTile(const PackedMatrix& w, int64_t tile, uint8_t* to) {
       _mm256_store_si256(reinterpret_cast<__m256i*>(to + 64 + half), pair.second);
     }
   }
-  float* scales = reinterpret_cast<float*>(to);
+  return to;
+}
+
+/** Writes a tile of an integer matrix in the order above. */
+template <Codes codes>
+void unpackTile(const PackedMatrix& w, int64_t tile, uint8_t* to) {
+  float* scales = reinterpret_cast<float*>(unpackCodes<codes>(w, tile, to));
   const int64_t first = tile * w.numGroups() * lanesPerTile;
   const int64_t count = w.numGroups() * lanesPerTile;
   for (int64_t i = 0; i < count; i += lanesPerTile) store(scales + i, loadScales(w.scaleType, w.scales, first + i));

@@ -119,8 +119,8 @@ int64_t bytesPerTile(const PackedMatrix& matrix) {
   switch (matrix.codes) {
     case Codes::F32: return matrix.cols * 64;
     case Codes::F16: return matrix.cols * 32;
-    case Codes::BF16: return (matrix.cols + 1) / 2 * 64;
-    case Codes::Int8: return matrix.paddedCols / 4 * 64;
+    case Codes::BF16: return roundUp(matrix.cols, matrix.inputForm == Form::BF16 ? 32 : 2) * 32;
+    case Codes::Int8: return matrix.isPerRow() ? roundUp(matrix.paddedCols, 64) * 16 : matrix.paddedCols * 16;
     case Codes::Int4: return matrix.paddedCols / 8 * 64;
   }
   return 0;

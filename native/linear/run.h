@@ -1,88 +1,12 @@
 // Drives the register tiles over a whole linear, and quantises rows. Compiled once per instruction set.
 #pragma once
 
-#include <cfloat>
-
+#include "linear/finish.h"
 #include "linear/panel.h"
-#include "vector/gates.h"
 
 namespace millrace::MILLRACE_ISA {
 
 namespace {
-
-V16 withBias(const LinearOutput& output, const float* block, int64_t col, int64_t count) {
-  const V16 y = load(block);
-  return output.bias == nullptr ? y : add(y, loadFirst(output.bias + col, count));
-}
-
-/** The gate of the sums of one tile and of its partner, with their biases. */
-V16 gated(const PackedMatrix& w, const LinearOutput& output, const float* block, int64_t col, int64_t count) {
-  const V16 first = withBias(output, block, col, count);
-  const V16 second = withBias(output, block + lanesPerTile, col + w.partRows(), count);
-  return mul(output.gate == Gate::Silu ? silu(first) : geluTanh(first), second);
-}
-
-/** One row of a block of tiles, from `tile` on, to memory. */
-void finishRow(const PackedMatrix& w, const LinearOutput& output, const float* block, int64_t row, int64_t tile,
-               int64_t numTiles) {
-  float* out = static_cast<float*>(output.to.data) + row * output.to.rowStride;
-  const int64_t partRows = w.partRows();
-  const int64_t step = output.gate == Gate::None ? 1 : 2;
-  for (int64_t i = 0; i < numTiles; i += step) {
-    const int64_t inPart = (w.paired ? (tile + i) / 2 : tile + i) * lanesPerTile;
-    const int64_t col = w.paired && (tile + i) % 2 == 1 ? inPart + partRows : inPart;
-    const int64_t count = partRows - inPart < lanesPerTile ? partRows - inPart : lanesPerTile;
-    const float* sums = block + lanesPerTile * i;
-    if (output.gate != Gate::None) {
-      storeFirst(out + col, gated(w, output, sums, col, count), count);
-      continue;
-    }
-    V16 y = withBias(output, sums, col, count);
-    if (output.residual != nullptr) y = add(y, loadFirst(output.residual + row * output.to.rowStride + col, count));
-    storeFirst(out + col, y, count);
-  }
-}
-
-/** Largest magnitude of the lanes of `v`, or of `before`. */
-V16 largerOf(V16 before, V16 v) { return max(before, max(v, sub(zero(), v))); }
-
-/** Scale of codes whose largest magnitude is `largest`. Below the normal numbers a scale would be flushed to zero on
-    some threads' settings and not on others, so that it is 0, and so are the codes. */
-float scaleOfLargest(float largest) {
-  const float scale = largest / 127.0f;
-  return scale < FLT_MIN ? 0.0f : scale;
-}
-
-/** Half to even of v / scale; returns the sum of the codes. */
-int32_t storeScaled(int8_t* codes, V16 v, float scale) {
-  return storeCodes(codes, scale == 0 ? zero() : roundToEven(div(v, splat(scale))));
-}
-
-/** Writes block `block` of a row in the form Int8Block32. */
-void quantizeBlock(V16 first, V16 second, const Activations& to, int64_t row, int64_t block) {
-  int8_t* codes = static_cast<int8_t*>(to.data) + row * to.rowStride + block * 32;
-  const int64_t side = row * to.sideStride + block;
-  const float scale = scaleOfLargest(reduceMax(largerOf(largerOf(zero(), first), second)));
-  to.scales[side] = scale;
-  to.halfSums[side] = storeScaled(codes, first, scale);
-  to.sums[side] = to.halfSums[side] + storeScaled(codes + 16, second, scale);
-  to.scaledSums[side] = static_cast<float>(to.sums[side]) * scale;
-}
-
-/** Two pairs of tiles of one row, as one block of codes. */
-void finishBlocks(const PackedMatrix& w, const LinearOutput& output, const float* block, int64_t row, int64_t tile,
-                  int64_t numTiles) {
-  for (int64_t i = 0; i < numTiles; i += 4) {
-    const int64_t col = (tile + i) / 2 * lanesPerTile;
-    const float* sums = block + lanesPerTile * i;
-    const V16 first = gated(w, output, sums, col, lanesPerTile);
-    const V16 second = gated(w, output, sums + 2 * lanesPerTile, col + lanesPerTile, lanesPerTile);
-    quantizeBlock(first, second, output.to, row, col / 32);
-  }
-  if (tile + numTiles < w.numTiles) return;
-  int8_t* codes = static_cast<int8_t*>(output.to.data) + row * output.to.rowStride;
-  std::memset(codes + w.partRows(), 0, static_cast<size_t>(output.to.rowStride - w.partRows()));
-}
 
 /** Bytes of weights in flight that cover the latency of memory at its full rate. */
 constexpr int64_t streamAheadBytes = 2048;
@@ -112,7 +36,7 @@ Cut cutLinear(const PackedMatrix& w, const TileFamily& family, const LinearOutpu
   cut.functions = isSmall ? family.small : family.large;
   cut.panels = isSmall ? Panels{} : family.panels;
   cut.kernelTiles = isSmall ? family.smallTiles : family.largeTiles;
-  const int64_t outputTiles = output.to.form != Form::F32 ? 4 : w.paired ? 2 : 1;
+  const int64_t outputTiles = tilesTogether(w, output);
   cut.unitTiles = cut.kernelTiles < outputTiles ? outputTiles : cut.kernelTiles;
   cut.numUnits = (w.numTiles + cut.unitTiles - 1) / cut.unitTiles;
   cut.numRowBlocks = isSmall ? 1 : (rows + family.largeRows - 1) / family.largeRows;
@@ -170,9 +94,7 @@ struct LinearRun {
                               scratch + i * bytes, panels});
     }
     for (int64_t r = 0; r < numRows; ++r) {
-      const float* sums = results + r * outStride;
-      if (output.to.form == Form::F32) finishRow(w, output, sums, row + r, tile, numTiles);
-      else finishBlocks(w, output, sums, row + r, tile, numTiles);
+      finishTiles(w, output, results + r * outStride, row + r, tile, numTiles);
     }
   }
 };

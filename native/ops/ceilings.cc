@@ -53,6 +53,7 @@ Ceilings Context::measureCeilings() {
   pool_->beginStep();
   const Ceilings found{readBytesPerSecond(*pool_, kernels_), operationsPerSecond(*pool_, kernels_.multiplyInt8),
                        operationsPerSecond(*pool_, kernels_.multiplyInt4),
+                       operationsPerSecond(*pool_, kernels_.multiplyBf16),
                        operationsPerSecond(*pool_, kernels_.multiplyF32)};
   pool_->endStep();
   return found;

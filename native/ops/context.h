@@ -162,6 +162,7 @@ struct Ceilings {
   double readBytes;
   double int8Operations;
   double int4Operations;
+  double bf16Operations;
   double f32Operations;
 };
 

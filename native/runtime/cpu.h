@@ -23,4 +23,17 @@ inline bool cpuHasAvx512() {
          __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16");
 }
 
+/** Whether xgetbv can be executed: leaf 1, ECX bit 27. */
+inline bool cpuHasXgetbv() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_OSXSAVE) != 0;
+}
+
+/** Tiles, and their products of int8 and bf16: leaf 7, EDX bits 24, 25 and 22. Says nothing of the system. */
+inline bool cpuHasAmx() {
+  constexpr unsigned bits = 1u << 24 | 1u << 25 | 1u << 22;
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (edx & bits) == bits;
+}
+
 }  // namespace millrace

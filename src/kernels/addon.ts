@@ -23,6 +23,9 @@ export interface NativePart {
 /** The functions of native/addon/addon.cc. Tensors, weights, vectors, tables and caches are integers. */
 export interface NativeAddon {
   listIsas(): string[];
+  /** Why the system does not let this process use the processor's AMX; empty where it does or there is none. */
+  amxRefusal(): string;
+  /** `isa` is one of `listIsas()`; or "amx-twin", AMX with its tiles in plain C++, on which its kernels are tested. */
   createContext(isa: string, numThreads: number): NativeContext;
   close(context: NativeContext): void;
   packLinear(
@@ -175,7 +178,13 @@ export interface NativeAddon {
   memory(context: NativeContext): [weights: number, kvCache: number, kvHost: number, arena: number];
   measureCeilings(
     context: NativeContext,
-  ): [readBytes: number, int8Operations: number, int4Operations: number, f32Operations: number];
+  ): [
+    readBytes: number,
+    int8Operations: number,
+    int4Operations: number,
+    bf16Operations: number,
+    f32Operations: number,
+  ];
   /** The mapping, or the number of the system's error; 0 for an empty or special file. */
   mapFile(path: string): ArrayBuffer | number;
   /** Of a buffer from `mapFile` only: what was written to it is lost. */

@@ -1,6 +1,9 @@
 import { MillraceError } from "../base/errors.ts";
 import { loadAddon } from "./addon.ts";
 
+/** Which ceiling bounds the products of an operation. */
+export type OperationUnit = "int8" | "int4" | "bf16" | "f32";
+
 /** What this machine can do at most with a number of threads, each per second, measured. */
 export interface Ceilings {
   /** Bytes read from memory that is in no cache. */
@@ -9,6 +12,8 @@ export interface Ceilings {
   readonly int8Operations: number;
   /** The same where one side has 4 bits, so that sums may stay narrow for a while. */
   readonly int4Operations: number;
+  /** Multiplications and additions of bf16, summed in f32, from registers; those of f32 where bf16 is widened first. */
+  readonly bf16Operations: number;
   /** Multiplications and additions in f32, from registers. */
   readonly f32Operations: number;
 }
@@ -28,8 +33,9 @@ export function measureCeilings(isa: string, numThreads: number): Ceilings {
   }
   const context = addon.createContext(isa, numThreads);
   try {
-    const [readBytes, int8Operations, int4Operations, f32Operations] = addon.measureCeilings(context);
-    return { readBytes, int8Operations, int4Operations, f32Operations };
+    const [readBytes, int8Operations, int4Operations, bf16Operations, f32Operations] =
+      addon.measureCeilings(context);
+    return { readBytes, int8Operations, int4Operations, bf16Operations, f32Operations };
   } finally {
     addon.close(context);
   }
@@ -37,12 +43,13 @@ export function measureCeilings(isa: string, numThreads: number): Ceilings {
 
 /** The least seconds for what an operation has to read and to multiply: the longer of the two (Williams et al. 2009). */
 export function secondsAtCeilings(
-  work: { readonly bytes: number; readonly operations: number; readonly unit: "int8" | "int4" | "f32" },
+  work: { readonly bytes: number; readonly operations: number; readonly unit: OperationUnit },
   ceilings: Ceilings,
 ): number {
   const perSecond = {
     int8: ceilings.int8Operations,
     int4: ceilings.int4Operations,
+    bf16: ceilings.bf16Operations,
     f32: ceilings.f32Operations,
   }[work.unit];
   return Math.max(work.bytes / ceilings.readBytes, work.operations / perSecond);

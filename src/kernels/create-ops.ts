@@ -9,7 +9,7 @@ export type Backend = "auto" | "native" | "reference";
 
 export interface CreateOpsOptions extends OpsOptions {
   readonly backend: Backend;
-  /** Instruction set to use instead of the best one (MILLRACE_ISA): `avx512` or `avx2`. */
+  /** Instruction set to use instead of the best one (MILLRACE_ISA): `amx`, `avx512` or `avx2`. */
   readonly isa?: string;
 }
 
@@ -26,6 +26,8 @@ export interface NativeStatus {
   readonly reason: string;
   /** Instruction sets that this machine and this build have, fastest first. */
   readonly isas: readonly string[];
+  /** Why AMX, which the processor has, is not among them; empty where it is or there is none. */
+  readonly amxRefusal: string;
   readonly numThreads: number;
   readonly threadReason: string;
 }
@@ -37,6 +39,7 @@ export function nativeStatus(): NativeStatus {
     available: addon !== undefined,
     reason,
     isas: addon?.listIsas() ?? [],
+    amxRefusal: addon?.amxRefusal() ?? "",
     numThreads: plan.numThreads,
     threadReason: plan.reason,
   };
@@ -69,21 +72,30 @@ export function createOps(options: CreateOpsOptions): CreatedOps {
       "times slower. Install g++ or clang++ and run `npx millrace doctor --build`.";
     return { ops: createReferenceOps(options), notes: [note] };
   }
-  const isa = chooseIsa(addon.listIsas(), options.isa);
+  const refusal = amxNote(addon.amxRefusal());
+  const isa = chooseIsa(addon.listIsas(), options.isa, refusal);
   const plan =
     options.numThreads > 0 ? { numThreads: options.numThreads, reason: "as asked" } : planThreads();
   const ops = createNativeOps(addon, { isa, numThreads: plan.numThreads });
   const threads = `${plan.numThreads} ${plan.numThreads === 1 ? "thread" : "threads"}`;
-  return { ops, notes: [`Kernels: native, ${isa}, ${threads} (${plan.reason}).`] };
+  const note = `Kernels: native, ${isa}, ${threads} (${plan.reason}).`;
+  const isFallback = refusal !== "" && (options.isa ?? "") === "";
+  return { ops, notes: isFallback ? [note, refusal] : [note] };
 }
 
-function chooseIsa(available: readonly string[], asked: string | undefined): string {
+/** A sentence of what AMX is missing; empty where it is there, or not in the processor. */
+export function amxNote(refusal: string): string {
+  return refusal === "" ? "" : `AMX is in the processor but not in use: ${refusal}.`;
+}
+
+function chooseIsa(available: readonly string[], asked: string | undefined, refusal: string): string {
   const best = available[0]!;
   if (asked === undefined || asked === "") return best;
   if (available.includes(asked)) return asked;
   throw new MillraceError(
     "isa_unavailable",
     `The instruction set "${asked}" is not available; this machine and build have ${available.join(", ")}. ` +
+      (asked === "amx" && refusal !== "" ? `${refusal} ` : "") +
       "Set MILLRACE_ISA to one of these or leave it out.",
     { param: "MILLRACE_ISA" },
   );

@@ -1,3 +1,4 @@
+import type { OperationUnit } from "./ceilings.ts";
 import type { AttentionOptions, KvCache, LinearWeight, Ops, RaggedBatch, Tensor } from "./ops.ts";
 
 /** One operation of a step, and the least that it has to do. */
@@ -11,8 +12,6 @@ export interface Operation {
   readonly operations: number;
   readonly unit: OperationUnit;
 }
-
-export type OperationUnit = "int8" | "int4" | "f32";
 
 interface Cost {
   readonly kind: string;
@@ -89,14 +88,18 @@ function costOf(name: string, args: readonly unknown[], batch: RaggedBatch | nul
 
 function linearCost(x: Tensor, weight: LinearWeight): Cost {
   const last = weight.name.slice(weight.name.lastIndexOf(".") + 1);
-  const takesCodes = x.form === "int8-token" || x.form === "int8-block32";
-  const narrow = weight.weightForm.startsWith("int4") ? "int4" : "int8";
   return {
     kind: last === "embed_tokens" ? "lm_head" : last,
     bytes: weight.sizeBytes,
     operations: 2 * x.rows * weight.rows * weight.cols,
-    unit: takesCodes ? narrow : "f32",
+    unit: linearUnit(x, weight),
   };
+}
+
+function linearUnit(x: Tensor, weight: LinearWeight): OperationUnit {
+  if (x.form === "bf16") return weight.weightForm === "bf16" ? "bf16" : "f32";
+  if (x.form === "f32") return "f32";
+  return weight.weightForm.startsWith("int4") ? "int4" : "int8";
 }
 
 const kvElementBytes = { f32: 4, f16: 2, bf16: 2, int8: 1 } as const;

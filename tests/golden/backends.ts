@@ -30,4 +30,5 @@ export const backends: readonly Backend[] = [
   },
   nativeBackend("avx2"),
   nativeBackend("avx512"),
+  nativeBackend("amx"),
 ];

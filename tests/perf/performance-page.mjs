@@ -22,6 +22,7 @@ function ceilingRows({ ceilings, ceilingsAfter }) {
     readBytes: ["read from memory", "GB/s"],
     int8Operations: ["int8 products", "GOP/s"],
     int4Operations: ["int4 products", "GOP/s"],
+    bf16Operations: ["bf16 products", "GFLOP/s"],
     f32Operations: ["f32 products", "GFLOP/s"],
   };
   return Object.entries(names).map(([key, [name, unit]]) => [

@@ -6,7 +6,7 @@ import { z } from "zod";
 import { formatBytes } from "../../base/units.ts";
 import { version } from "../../base/version.ts";
 import { type Component, field } from "../../config/component.ts";
-import { nativeStatus } from "../../kernels/create-ops.ts";
+import { amxNote, nativeStatus } from "../../kernels/create-ops.ts";
 import { planThreads } from "../../kernels/thread-count.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { printLine } from "../terminal.ts";
@@ -54,6 +54,7 @@ function runDoctor(_options: unknown, command: Command): void {
   printLine(
     `native kernels   ${native.available ? `yes: ${native.isas.join(", ")}` : `no: ${native.reason}`}`,
   );
+  if (native.amxRefusal !== "") printLine(`${"".padEnd(17)}${amxNote(native.amxRefusal)}`);
   printLine(
     `compiler         ${report.compiler ?? "none found (g++ or clang++); needed only to build the kernels"}`,
   );

@@ -30,9 +30,9 @@ const description = `${summary}
 Example:
   millrace profile ./model --decode 1,32 --prefill 512
 
-Measures the machine first: bytes read from memory, and products of int8, int4 and f32 from registers, each per second.
-The roofline of an operation is the longer of its bytes and its operations at those ceilings; weights, and K and V, are
-read once. Needs the native kernels.`;
+Measures the machine first: bytes read from memory, and products of int8, int4, bf16 and f32 from registers, each per
+second. The roofline of an operation is the longer of its bytes and its operations at those ceilings; weights, and K and
+V, are read once. Needs the native kernels.`;
 
 export function profileCommand(): Command {
   const command = new Command("profile")
@@ -91,7 +91,8 @@ function printProfile(ceilings: Ceilings, steps: readonly StepProfile[]): void {
   const giga = (value: number): string => (value / 1e9).toFixed(0);
   printLine(
     `At most: ${(ceilings.readBytes / 1e9).toFixed(1)} GB/s read, ${giga(ceilings.int8Operations)} GOP/s int8, ` +
-      `${giga(ceilings.int4Operations)} GOP/s int4, ${giga(ceilings.f32Operations)} GFLOP/s f32`,
+      `${giga(ceilings.int4Operations)} GOP/s int4, ${giga(ceilings.bf16Operations)} GFLOP/s bf16, ` +
+      `${giga(ceilings.f32Operations)} GFLOP/s f32`,
   );
   for (const step of steps) {
     const { label, seconds, rooflineSeconds, numOperations } = step;

@@ -6,7 +6,13 @@ import { profileOps } from "../../kernels/profiled-ops.ts";
 import type { CausalModel } from "../../model/causal-model.ts";
 import { profileSteps } from "./profile-step.ts";
 
-const ceilings = { readBytes: 1e6, int8Operations: 1e9, int4Operations: 2e9, f32Operations: 1e8 };
+const ceilings = {
+  readBytes: 1e6,
+  int8Operations: 1e9,
+  int4Operations: 2e9,
+  bf16Operations: 5e8,
+  f32Operations: 1e8,
+};
 
 /** One attention block and a head, enough for every kind of cost. */
 function tinyModel(ops: Ops): CausalModel {

@@ -1,10 +1,13 @@
 import { describe, expect, it } from "vitest";
 import { f32ToBf16, f32ToF16 } from "../../base/half.ts";
 import type { FloatDtype, Weight } from "../../base/weights.ts";
-import { createOps, nativeStatus } from "../create-ops.ts";
+import { loadAddon } from "../addon.ts";
 import type { Ops, RaggedBatch, TensorForm } from "../ops.ts";
+import { createReferenceOps } from "../reference/reference-ops.ts";
+import { createNativeOps } from "./native-ops.ts";
+import { allIsas, testedIsas } from "./tested-isas.ts";
 
-const status = nativeStatus();
+const { addon } = loadAddon();
 
 /** Largest error against the reference backend, as a share of Σ |x·w| of the output. */
 const maxErrors: Record<TensorForm, number> = {
@@ -189,9 +192,8 @@ function magnitude(input: Float32Array, row: number, weights: Float32Array, n: n
 }
 
 function withOps<T>(isa: string, numThreads: number, body: (ops: Ops) => T): T {
-  const { ops } = createOps(
-    isa === "reference" ? { backend: "reference", numThreads } : { backend: "native", isa, numThreads },
-  );
+  const ops =
+    isa === "reference" ? createReferenceOps({ numThreads }) : createNativeOps(addon!, { isa, numThreads });
   try {
     return body(ops);
   } finally {
@@ -204,9 +206,10 @@ const shapesOf = (c: Case): (readonly [number, number])[] =>
 const inputOf = (cols: number): Float32Array => randomFloats(maxRows * cols, cols, 2);
 const bytesOf = (values: Float32Array): Buffer => Buffer.from(values.buffer, 0, values.byteLength);
 
-describe.skipIf(!status.available)("native linear [needs the native kernels]", () => {
-  for (const isa of status.isas) {
-    it.each(cases)(`${isa}: $name agree with the reference backend`, (c) => {
+describe.skipIf(addon === undefined)("native linear [needs the native kernels]", () => {
+  for (const isa of new Set([...allIsas, ...testedIsas])) {
+    const onIsa = it.skipIf(!testedIsas.includes(isa));
+    onIsa.each(cases)(`${isa}: $name agree with the reference backend`, (c) => {
       for (const [rows, cols] of shapesOf(c)) {
         const run = { weight: c.make(rows, cols), form: c.form, input: inputOf(cols) };
         const numRows = 3;
@@ -222,7 +225,7 @@ describe.skipIf(!status.available)("native linear [needs the native kernels]", (
       }
     });
 
-    it.each(cases)(`${isa}: $name give the same bits for every number of rows and threads`, (c) => {
+    onIsa.each(cases)(`${isa}: $name give the same bits for every number of rows and threads`, (c) => {
       for (const [rows, cols] of shapesOf(c)) {
         const run = { weight: c.make(rows, cols), form: c.form, input: inputOf(cols) };
         const all = withOps(isa, 1, (ops) => multiplyRows(ops, run, maxRows));
@@ -240,12 +243,12 @@ describe.skipIf(!status.available)("native linear [needs the native kernels]", (
     });
   }
 
-  it.skipIf(status.isas.length < 2).each(cases.filter((c) => c.form.startsWith("int8")))(
+  it.each(cases.filter((c) => c.form.startsWith("int8")))(
     "$name give the same bits on every instruction set",
     (c) => {
       for (const [rows, cols] of shapesOf(c)) {
         const run = { weight: c.make(rows, cols), form: c.form, input: inputOf(cols) };
-        const [first, ...others] = status.isas.map((isa) =>
+        const [first, ...others] = testedIsas.map((isa) =>
           withOps(isa, 1, (ops) => multiplyRows(ops, run, maxRows)),
         );
         for (const other of others) expect(bytesOf(other).equals(bytesOf(first!))).toBe(true);
@@ -257,7 +260,7 @@ describe.skipIf(!status.available)("native linear [needs the native kernels]", (
     for (const [rows, cols] of shapesOf(c)) {
       const weight = c.make(rows, cols);
       const expected = withOps("reference", 1, (ops) => expand(ops, weight));
-      for (const isa of status.isas) {
+      for (const isa of testedIsas) {
         const actual = withOps(isa, 2, (ops) => expand(ops, weight));
         // By value: a zero may carry either sign.
         const different = actual.findIndex((value, i) => value !== expected[i]);
@@ -266,7 +269,7 @@ describe.skipIf(!status.available)("native linear [needs the native kernels]", (
     }
   });
 
-  it.each(status.isas)("%s: bias comes before the residual, each rounded once", (isa) => {
+  it.each(testedIsas)("%s: bias comes before the residual, each rounded once", (isa) => {
     const [rows, cols, numRows] = [100, 96, 17];
     const run: Run = { weight: denseWeight("bf16", rows, cols), form: "f32", input: inputOf(cols) };
     const plain = withOps(isa, 2, (ops) => multiplyRows(ops, run, numRows));
@@ -288,7 +291,7 @@ describe.skipIf(!status.available)("native linear [needs the native kernels]", (
     expect([...actual]).toEqual([...expected]);
   });
 
-  it.each(status.isas)("%s: paired weights give silu(first) · second", (isa) => {
+  it.each(testedIsas)("%s: paired weights give silu(first) · second", (isa) => {
     for (const half of [1, 16, 50, 96]) {
       const cols = 64;
       const numRows = 9;
@@ -318,7 +321,7 @@ describe.skipIf(!status.available)("native linear [needs the native kernels]", (
     }
   });
 
-  it.each(status.isas)("%s: a result in another form is the converted f32 result", (isa) => {
+  it.each(testedIsas)("%s: a result in another form is the converted f32 result", (isa) => {
     const cols = 64;
     for (const half of [32, 50, 96, 160]) {
       for (const form of ["int8-block32", "int8-token"] as const) {
@@ -350,7 +353,7 @@ describe.skipIf(!status.available)("native linear [needs the native kernels]", (
     }
   });
 
-  it.each(status.isas)("%s: the largest codes of one sign do not overflow a sum", (isa) => {
+  it.each(testedIsas)("%s: the largest codes of one sign do not overflow a sum", (isa) => {
     const [rows, cols] = [17, 128];
     for (const bits of [4, 8] as const) {
       // 8 bits: 0x80 is -128 and 0x7f is 127; 4 bits: 0x00 is 0 or -8 and 0xff is 15 or 7.
@@ -380,7 +383,7 @@ describe.skipIf(!status.available)("native linear [needs the native kernels]", (
     }
   });
 
-  it.each(status.isas)("%s: names both forms when there is no kernel for them", (isa) => {
+  it.each(testedIsas)("%s: names both forms when there is no kernel for them", (isa) => {
     withOps(isa, 1, (ops) => {
       const pack = (weight: Weight, inputForm: TensorForm) => () =>
         ops.packLinear([weight], { name: "w", inputForm });

@@ -16,7 +16,7 @@ const shapes = [
   { name: "gate+up 2048x16384", cols: 2048, rows: 16384, isPaired: true },
   { name: "down 8192x2048", cols: 8192, rows: 2048 },
 ];
-const rowCounts = [1, 8, 32, 128];
+const rowCounts = [1, 8, 32, 128, 512];
 const forms = [
   { name: "int8 channel, int8-token", bits: 8, form: "int8-token" },
   { name: "int8 g32, int8-block32", bits: 8, group: 32, form: "int8-block32" },
@@ -103,7 +103,7 @@ export function benchLinears({ isa, numThreads, ceilings, filter }) {
         const seconds = timeLinear(ops, run, numRows);
         const bytes = run.weights[0].sizeBytes;
         const operations = 2 * numRows * shape.rows * shape.cols;
-        const unit = form.bits === undefined ? "f32" : form.bits === 4 ? "int4" : "int8";
+        const unit = form.bits === undefined ? form.dtype : form.bits === 4 ? "int4" : "int8";
         const roofline = secondsAtCeilings({ bytes, operations, unit }, ceilings) / seconds.lowest;
         results.push({ form: form.name, shape: shape.name, numRows, bytes, operations, seconds, roofline });
       }

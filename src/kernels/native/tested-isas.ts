@@ -1,0 +1,12 @@
+import { loadAddon } from "../addon.ts";
+
+/** Every instruction set that has kernels; tests of one that the machine lacks are skipped visibly. */
+export const allIsas: readonly string[] = ["avx2", "avx512", "amx"];
+
+/** AMX with its tiles in plain C++, over the kernels of AVX2. Only tests ask for it, by `createNativeOps`. */
+const amxTwin = "amx-twin";
+
+const offered: readonly string[] = loadAddon().addon?.listIsas() ?? [];
+
+/** What the machine offers, and the twin; empty without the native kernels. */
+export const testedIsas: readonly string[] = offered.length === 0 ? [] : [...offered, amxTwin];

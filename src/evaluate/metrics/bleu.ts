@@ -1,25 +1,16 @@
-import { splitOnSpace } from "../python-text.ts";
+import { splitOnSpace, stripEnd } from "../python-text.ts";
+import { countNgrams } from "./ngrams.ts";
 
 const maxOrder = 4;
 
 /** sacrebleu's "intl" tokenisation: punctuation that is not between digits, and every symbol, stand alone. */
 function tokenize(text: string): string[] {
   return splitOnSpace(
-    text
-      .trimEnd()
+    stripEnd(text)
       .replace(/(\P{N})(\p{P})/gu, "$1 $2 ")
       .replace(/(\p{P})(\P{N})/gu, " $1 $2")
       .replace(/(\p{S})/gu, " $1 "),
   ).filter((token) => token !== "");
-}
-
-function countNgrams(tokens: readonly string[], order: number): Map<string, number> {
-  const counts = new Map<string, number>();
-  for (let at = 0; at + order <= tokens.length; at += 1) {
-    const ngram = tokens.slice(at, at + order).join(" ");
-    counts.set(ngram, (counts.get(ngram) ?? 0) + 1);
-  }
-  return counts;
 }
 
 /**

@@ -1,3 +1,5 @@
+import { countNgrams } from "./ngrams.ts";
+
 /** F-measures in percent, as the rouge_score package gives them without stemming (Lin 2004). */
 export interface RougeScores {
   readonly rouge1: number;
@@ -34,15 +36,6 @@ function fMeasure(hits: number, numWanted: number, numGiven: number): number {
   const precision = hits / Math.max(numGiven, 1);
   const recall = hits / Math.max(numWanted, 1);
   return precision + recall > 0 ? ((2 * precision * recall) / (precision + recall)) * 100 : 0;
-}
-
-function countNgrams(tokens: readonly string[], order: number): Map<string, number> {
-  const counts = new Map<string, number>();
-  for (let at = 0; at + order <= tokens.length; at += 1) {
-    const ngram = tokens.slice(at, at + order).join(" ");
-    counts.set(ngram, (counts.get(ngram) ?? 0) + 1);
-  }
-  return counts;
 }
 
 function ngramScore(wanted: readonly string[], given: readonly string[], order: number): number {

@@ -4,6 +4,7 @@ import {
   type FakeScript,
 } from "../src/protocol/fake-engine-client.ts";
 import type { ServedModel } from "../src/server/served-model.ts";
+import { ScoreMemory } from "../src/text/score-memory.ts";
 import { createByteTokenizer } from "./byte-tokenizer.ts";
 
 /** A served model over the scripted engine, and the engine to look into. */
@@ -15,7 +16,15 @@ export interface ServedFake {
 export function createServedFake(script: FakeScript = {}, more: Partial<ServedModel> = {}): ServedFake {
   const client = createFakeClient(script);
   const tokenizer = createByteTokenizer();
-  const model = { id: "fake", client, tokenizer, created: 1_700_000_000, generationDefaults: {}, ...more };
+  const model = {
+    id: "fake",
+    client,
+    promptScorer: new ScoreMemory(client),
+    tokenizer,
+    created: 1_700_000_000,
+    generationDefaults: {},
+    ...more,
+  };
   return { model, client };
 }
 

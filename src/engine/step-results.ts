@@ -97,7 +97,8 @@ export class StepResults {
         continue;
       }
       counters.add("promptTokens", table.numPromptTokens[row]!);
-      this.#scores.push({ handle: table.handles[row]!, result });
+      const numCachedTokens = table.numCached[row]!;
+      this.#scores.push({ handle: table.handles[row]!, result: { ...result, numCachedTokens } });
       table.traces.end(row, "scored");
       this.ended.push({ row, error: null });
     }

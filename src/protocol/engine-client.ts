@@ -155,6 +155,8 @@ export interface ScoreResult {
   /** [same, topK] */
   readonly topIds: Int32Array;
   readonly topLogprobs: Float32Array;
+  /** Of the prompt's tokens those that were not computed for this; absent where that is not known. */
+  readonly numCachedTokens?: number;
 }
 
 export interface EmbedRequest {

@@ -178,7 +178,7 @@ describe("access", () => {
   test("every route but probes and metrics wants one of the keys", async () => {
     const { app } = createApp({ apiKeys: ["one", "two"] });
     const withKey = (key: string): RequestInit => ({ headers: { authorization: key } });
-    for (const path of ["/v1/models", "/v1/models/fake"]) {
+    for (const path of ["/v1/models", "/v1/models/fake", "/tokenizer_info"]) {
       const response = await app.request(path);
       expect(response.headers.get("www-authenticate")).toBe("Bearer");
       expect(await errorOf(response)).toMatchObject({ code: 401, reason: "unauthorized" });

@@ -10,7 +10,7 @@ import { handleCompletions } from "./openai/completions.ts";
 import { handleEmbeddings } from "./openai/embeddings.ts";
 import { errorResponse, faultFields } from "./openai/errors.ts";
 import { handleModel, handleModels } from "./openai/models.ts";
-import { handleDetokenize, handleTokenize } from "./openai/tokenize.ts";
+import { handleDetokenize, handleTokenize, handleTokenizerInfo } from "./openai/tokenize.ts";
 import { shorten } from "./served-model.ts";
 import type { ServerContext } from "./server-context.ts";
 
@@ -34,6 +34,7 @@ const routes: readonly Route[] = [
   { method: "GET", path: "/v1/models/:id{.+}", handler: handleModel },
   { method: "POST", path: "/tokenize", handler: handleTokenize },
   { method: "POST", path: "/detokenize", handler: handleDetokenize },
+  { method: "GET", path: "/tokenizer_info", handler: handleTokenizerInfo },
   { method: "GET", path: "/health", handler: handleHealth, isOpen: true },
   { method: "GET", path: "/ready", handler: handleReady, isOpen: true },
   { method: "GET", path: "/live", handler: handleLive, isOpen: true },

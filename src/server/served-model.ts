@@ -1,5 +1,5 @@
 import { MillraceError } from "../base/errors.ts";
-import type { EngineClient } from "../protocol/engine-client.ts";
+import type { EngineClient, Scorer } from "../protocol/engine-client.ts";
 import type { ChatTemplate, Tokenizer } from "../tokenizer/tokenizer.ts";
 
 /** Sampling values that the model's own generation config sets; used where a request says nothing. */
@@ -18,6 +18,8 @@ export interface ServedModel {
   /** Further names that requests may use. */
   readonly aliases?: readonly string[];
   readonly client: EngineClient;
+  /** Scores prompts by the client. */
+  readonly promptScorer: Scorer;
   readonly tokenizer: Tokenizer;
   /** Unix seconds. */
   readonly created: number;

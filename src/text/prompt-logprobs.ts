@@ -18,6 +18,8 @@ export interface ScoreTerms {
   readonly scheduling?: RequestScheduling;
   /** Ends the work, and rejects with its reason. */
   readonly signal?: AbortSignal;
+  /** Hears of each prompt, by its index, how many of its tokens were not computed for this. */
+  readonly onCached?: (index: number, numTokens: number) => void;
 }
 
 /**
@@ -30,13 +32,15 @@ export async function scorePrompt(
   scorer: Scorer,
   promptTokenIds: readonly number[],
   numTop: number,
-  { scheduling, signal }: ScoreTerms = {},
+  { scheduling, signal, onCached }: ScoreTerms = {},
 ): Promise<PromptLogprobs> {
   signal?.throwIfAborted();
   if (promptTokenIds.length < 2) return promptTokenIds.map(() => null);
   const request = { tokenIds: promptTokenIds, start: 1, topK: numTop };
   const own = scheduling === undefined ? request : { ...request, scheduling };
-  return readScores(promptTokenIds, numTop, await scorer.score(own, signal));
+  const scores = await scorer.score(own, signal);
+  onCached?.(0, scores.numCachedTokens ?? 0);
+  return readScores(promptTokenIds, numTop, scores);
 }
 
 /** As `scorePrompt`, for several prompts at once. The first failure ends the others. */
@@ -44,13 +48,20 @@ export async function scorePrompts(
   scorer: Scorer,
   prompts: readonly (readonly number[])[],
   numTop: number,
-  { scheduling, signal }: ScoreTerms = {},
+  { scheduling, signal, onCached }: ScoreTerms = {},
 ): Promise<PromptLogprobs[]> {
   const failed = new AbortController();
   const signals = signal === undefined ? [failed.signal] : [signal, failed.signal];
   const terms = { signal: AbortSignal.any(signals), ...(scheduling === undefined ? {} : { scheduling }) };
   try {
-    return await Promise.all(prompts.map((prompt) => scorePrompt(scorer, prompt, numTop, terms)));
+    return await Promise.all(
+      prompts.map((prompt, index) =>
+        scorePrompt(scorer, prompt, numTop, {
+          ...terms,
+          onCached: (_, numTokens) => onCached?.(index, numTokens),
+        }),
+      ),
+    );
   } finally {
     failed.abort();
   }

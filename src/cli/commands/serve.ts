@@ -15,6 +15,7 @@ import type { EngineClient } from "../../protocol/engine-client.ts";
 import { endpoints } from "../../server/app.ts";
 import type { GenerationDefaults } from "../../server/served-model.ts";
 import { type RunningServer, startServer } from "../../server/start-server.ts";
+import { ScoreMemory } from "../../text/score-memory.ts";
 import type { Tokenizer } from "../../tokenizer/tokenizer.ts";
 import { createTextLogger } from "../log.ts";
 import { engineOptionsOf, modelNameOf, openModel, openTokenizer } from "../model-source.ts";
@@ -99,7 +100,9 @@ async function runServe(modelPath: string, _options: unknown, command: Command):
     );
   }
   const id = settings.servedModelName ?? modelNameOf(modelPath);
-  server.setReady([{ id, client, tokenizer, created: Math.floor(Date.now() / 1000), generationDefaults }]);
+  const created = Math.floor(Date.now() / 1000);
+  const promptScorer = new ScoreMemory(client);
+  server.setReady([{ id, client, promptScorer, tokenizer, created, generationDefaults }]);
   logger.info(`Ready: ${id}`);
   await untilStopped(server, client, settings.shutdownTimeout * 1000, logger);
 }

@@ -189,4 +189,17 @@ describe("POST /tokenize and /detokenize", () => {
     expect((await post(fake, { prompt: "a", messages: hello }, "/tokenize")).status).toBe(400);
     expect((await post(fake, { tokens: [512] }, "/detokenize")).status).toBe(400);
   });
+
+  test("come with what a harness without a tokenizer needs to know", async () => {
+    const fake = createServedFake();
+    const app = createServerApp(new ServerContext({ models: [fake.model] }));
+    const info = await (await app.request("/tokenizer_info")).json();
+    expect(info).toEqual({
+      bos_token: "<s>",
+      eos_token: "</s>",
+      pad_token: null,
+      chat_template: fake.model.tokenizer.chatTemplate!.source,
+      model_max_length: 2048,
+    });
+  });
 });

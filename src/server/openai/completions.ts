@@ -63,13 +63,16 @@ class CompletionWording implements Wording<CompletionChunk> {
   }
 
   /** The prompt of every choice, scored once where log-probabilities are wanted. */
-  async *prelude(signal: AbortSignal): AsyncGenerator<CompletionChunk> {
+  async *prelude(
+    signal: AbortSignal,
+    onCached: (prompt: number, numTokens: number) => void,
+  ): AsyncGenerator<CompletionChunk> {
     const { body, model, prompts, plan, delivery, scheduling } = this.#request;
     if (body.echo !== true) return;
     const { logprobs: numTop, maxTokens } = plan.sampling;
     const tokenIds = prompts.map((prompt) => prompt.tokenIds);
-    const terms = { scheduling, signal };
-    const scores = numTop === null ? null : await scorePrompts(model.client, tokenIds, numTop, terms);
+    const terms = { scheduling, signal, onCached };
+    const scores = numTop === null ? null : await scorePrompts(model.promptScorer, tokenIds, numTop, terms);
     for (const [at, prompt] of prompts.entries()) {
       for (let index = at * plan.n; index < (at + 1) * plan.n; index += 1) {
         const choice: Choice = {

@@ -55,8 +55,12 @@ export interface Request<B> {
 
 /** One answer in its dialect's words. The whole answer is the sum of its chunks, so both forms say the same. */
 export interface Wording<C extends object> {
-  /** Chunks before the first token, such as an echoed prompt. */
-  prelude?(signal: AbortSignal): AsyncIterable<C>;
+  /**
+   * Chunks before the first token, such as an echoed prompt.
+   *
+   * @param onCached hears of a prompt that was scored for them how many of its tokens were not computed
+   */
+  prelude?(signal: AbortSignal, onCached: (prompt: number, numTokens: number) => void): AsyncIterable<C>;
   /** The chunks of one event; none where it has nothing to say. */
   chunks(event: SequenceEvent): readonly C[];
   /** Adds a chunk to the whole answer. */
@@ -158,6 +162,8 @@ class Generation<B, C extends object> {
   readonly #context: ServerContext;
   readonly #usage: TextUsage[];
   readonly #traces: TraceBody[] = [];
+  /** By prompt, where it was scored: what is generated then finds all of it in the cache. */
+  readonly #cachedScores: number[] = [];
 
   constructor(request: Request<B>, wording: Wording<C>, head: AnswerHead, context: ServerContext) {
     this.#request = request;
@@ -180,7 +186,9 @@ class Generation<B, C extends object> {
     const { promptLogprobs, prompts, model, scheduling } = this.#request;
     if (promptLogprobs === null) return null;
     const tokenIds = prompts.map((prompt) => prompt.tokenIds);
-    const scores = await scorePrompts(model.client, tokenIds, promptLogprobs, { scheduling, signal });
+    const onCached = (prompt: number, numTokens: number): void => this.#noteCached(prompt, numTokens);
+    const terms = { scheduling, signal, onCached };
+    const scores = await scorePrompts(model.promptScorer, tokenIds, promptLogprobs, terms);
     return scores.map((tokens) => promptLogprobsBody(model.tokenizer, tokens));
   }
 
@@ -199,7 +207,8 @@ class Generation<B, C extends object> {
     const { model, plan } = this.#request;
     const wording = this.#wording;
     if (wording.prelude !== undefined) {
-      for await (const chunk of wording.prelude(signal)) await onChunk(chunk);
+      const onCached = (prompt: number, numTokens: number): void => this.#noteCached(prompt, numTokens);
+      for await (const chunk of wording.prelude(signal, onCached)) await onChunk(chunk);
     }
     if (plan.sampling.maxTokens === 0) return;
     await runSequences({
@@ -230,6 +239,15 @@ class Generation<B, C extends object> {
     }));
   }
 
+  #noteCached(prompt: number, numTokens: number): void {
+    this.#cachedScores[prompt] = Math.min(numTokens, this.#cachedScores[prompt] ?? numTokens);
+  }
+
+  #withScores(index: number, usage: TextUsage): TextUsage {
+    const cachedTokens = this.#cachedScores[Math.floor(index / this.#request.plan.n)];
+    return cachedTokens === undefined ? usage : { ...usage, cachedTokens };
+  }
+
   #explanation(): { readonly explain?: readonly TraceBody[] } {
     if (!this.#request.delivery.explains) return {};
     return { explain: this.#traces.sort((a, b) => a.index - b.index) };
@@ -239,7 +257,7 @@ class Generation<B, C extends object> {
     const { prompts, plan } = this.#request;
     return sumUsage(
       prompts.map((prompt) => prompt.tokenIds.length),
-      this.#usage,
+      this.#usage.map((usage, index) => this.#withScores(index, usage)),
       plan.n,
     );
   }

@@ -40,3 +40,20 @@ export async function handleDetokenize(c: HttpContext, context: ServerContext): 
   const tokens = checkTokenIds(body.tokens, "tokens", model);
   return jsonResponse(c, { prompt: model.tokenizer.decode(tokens, { skipSpecialTokens: false }) });
 }
+
+/**
+ * `GET /tokenizer_info`, with `?model=` where several are served: what a harness that has no tokenizer of its own needs
+ * besides the two above (lm-eval's `tokenizer_backend=remote`). Names as in `tokenizer_config.json`.
+ */
+export function handleTokenizerInfo(c: HttpContext, context: ServerContext): Response {
+  const { tokenizer, chatTemplate, client } = context.registry().resolve(c.req.query("model"));
+  const textOf = (id: number | null | undefined): string | null =>
+    id == null ? null : tokenizer.tokenText(id);
+  return jsonResponse(c, {
+    bos_token: textOf(tokenizer.bosTokenId),
+    eos_token: textOf(tokenizer.eosTokenIds[0]),
+    pad_token: null,
+    chat_template: (chatTemplate ?? tokenizer.chatTemplate)?.source ?? null,
+    model_max_length: client.info.maxModelLen,
+  });
+}

@@ -1,9 +1,8 @@
 import { MillraceError } from "../base/errors.ts";
 import type { ChatCompleter, Completer, Completion, CompletionSettings } from "../protocol/completer.ts";
+import { cachedTokensOf } from "./cached-tokens.ts";
 import type { JsonChannel } from "./json-channel.ts";
 
-/** lm-eval's seed of every request. */
-const seed = 1234;
 /** OpenAI's chat endpoint takes no more. */
 const maxChatStops = 4;
 
@@ -39,7 +38,7 @@ export function createHttpChatCompleter(channel: JsonChannel, model: string): Ch
   };
 }
 
-function bodyOf({ maxTokens, temperature, topP }: CompletionSettings): Record<string, number> {
+function bodyOf({ maxTokens, temperature, topP, seed }: CompletionSettings): Record<string, number> {
   return { max_tokens: maxTokens, temperature, seed, ...(temperature === 0 ? {} : { top_p: topP }) };
 }
 
@@ -55,7 +54,12 @@ function readChoice(answer: unknown, textOf: (choice: Row) => unknown, url: stri
       `The answer of ${url} has no text. An OpenAI-compatible completion is needed. Look at the server's log.`,
     );
   }
-  return { text, finishReason: choice["finish_reason"] === "length" ? "length" : "stop" };
+  const numCachedTokens = cachedTokensOf(answer);
+  return {
+    text,
+    finishReason: choice["finish_reason"] === "length" ? "length" : "stop",
+    ...(numCachedTokens === null ? {} : { numCachedTokens }),
+  };
 }
 
 function isRow(value: unknown): value is Row {

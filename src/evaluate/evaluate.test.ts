@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createCharacterTokenizer } from "../../tests/character-tokenizer.ts";
+import type { Completer } from "../protocol/completer.ts";
 import type { ScoreRequest, Scorer } from "../protocol/engine-client.ts";
 import { evaluationResultsSchema } from "../records/evaluation.ts";
 import { evaluateTasks } from "./evaluate.ts";
@@ -42,9 +43,9 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
-function writeArc(rows: readonly unknown[]): void {
+function writeArc(rows: readonly unknown[], name = "ARC-Easy"): void {
   writeFileSync(
-    path.join(folder, "arc", "ARC-Easy-test.jsonl"),
+    path.join(folder, "arc", `${name}-test.jsonl`),
     rows.map((row) => JSON.stringify(row)).join("\n"),
   );
 }
@@ -90,9 +91,9 @@ describe("evaluateTasks", () => {
       tasks: ["arc_easy"],
       dataDir: folder,
       model: modelOf(scorer),
-      concurrency: 5,
+      concurrency: 6,
     });
-    expect(most).toBe(5);
+    expect(most).toBe(6);
   });
 
   it("stops sending at the first failure, and when it is aborted", async () => {
@@ -111,6 +112,33 @@ describe("evaluateTasks", () => {
     await expect(evaluateTasks({ ...options, model: modelOf(shortIsBest), signal: stop })).rejects.toThrow(
       "enough",
     );
+  });
+
+  it("counts the answers that ran into their limit, and the prompt tokens that were computed", async () => {
+    const four = { text: ["v", "w", "x", "y"], label: ["A", "B", "C", "D"] };
+    writeArc(
+      ["A", "B", "C"].map((answerKey) => ({ question: `q${answerKey}`, choices: four, answerKey })),
+      "ARC-Challenge",
+    );
+    const texts = [" A", " B and on and on", " C. And on"];
+    let numAsked = 0;
+    const completer: Completer = {
+      complete: () => {
+        const text = texts[numAsked]!;
+        numAsked += 1;
+        const finishReason = numAsked === 1 ? "stop" : "length";
+        return Promise.resolve({ text, finishReason, numCachedTokens: 7 });
+      },
+    };
+    const model = new TokenModel({ tokenizer, maxLength: 2000, scorer: null, completer });
+    const record = await evaluateTasks({ tasks: ["arc_challenge_chat"], dataDir: folder, model });
+    // The third met a stop text before its limit.
+    expect(record.cut_answers).toEqual({ arc_challenge_chat: 1 });
+    const numTokens = record.samples["arc_challenge_chat"]!.map(({ arguments: asked }) => {
+      return String(asked[0]![0]).length;
+    });
+    expect(record.prompt_tokens).toEqual({ sent: numTokens.reduce((a, b) => a + b), cached: 21 });
+    expect(Object.keys(record.data_files!)).toEqual(["data/arc/ARC-Challenge-test.jsonl"]);
   });
 
   it("runs the embedded tasks without a data folder", async () => {

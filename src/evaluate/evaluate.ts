@@ -7,10 +7,11 @@ import type { CodeRunner } from "./code/code-runner.ts";
 import { type PreparedTask, prepareTask } from "./prepare-task.ts";
 import { type PromptSettings, plainPrompts } from "./prompts/build-prompt.ts";
 import type { LanguageModel, ModelResponse } from "./requests/model-request.ts";
-import { sendAll } from "./requests/request-pool.ts";
-import { aggregateSamples, describeRun } from "./results.ts";
+import { workThrough } from "./requests/request-pool.ts";
+import { aggregateSamples, describeRun, filterNames } from "./results.ts";
 import { describeSettings } from "./run-settings.ts";
 import { makeSamples } from "./sample.ts";
+import { sum } from "./statistics.ts";
 import { type GenerationSettings, isProgramTask, type Task } from "./task.ts";
 import { TaskData } from "./task-data.ts";
 import { builtInTasks, type TaskRegistry } from "./task-registry.ts";
@@ -34,7 +35,7 @@ export interface EvaluationOptions {
   readonly model: LanguageModel;
   /** Runs programs that the model writes; without it, tasks that need them are refused. */
   readonly codeRunner?: CodeRunner | null;
-  /** Requests in flight; default 64. */
+  /** Requests in flight at most; default 64. */
   readonly concurrency?: number;
   /** Resamples behind the standard error of perplexities; default lm-eval's 100,000. */
   readonly bootstrapIterations?: number;
@@ -78,9 +79,16 @@ export async function evaluateTasks(options: EvaluationOptions): Promise<Evaluat
     return prepareTask(withGeneration(task, options.genKwargs ?? null), settings, data, options.model);
   });
   const samples: Record<string, EvaluationSample[]> = {};
-  for (const entry of prepared) samples[entry.task.name] = await runTask(entry, options);
+  const cutAnswers: Record<string, number> = {};
+  for (const entry of prepared) {
+    const { name, kind } = entry.task;
+    const run = await runTask(entry, options);
+    samples[name] = run.samples;
+    if (kind === "generate_until") cutAnswers[name] = run.numCut;
+  }
   const numResamples = options.bootstrapIterations ?? defaults.bootstrapIterations;
   const origin = finishOrigin();
+  const tokens = options.model.promptTokens;
   return {
     kind: "evaluation",
     ...describeRun(prepared, groups, { samples, numResamples }),
@@ -88,6 +96,9 @@ export async function evaluateTasks(options: EvaluationOptions): Promise<Evaluat
     origin,
     date: Date.parse(origin.startedAt) / 1000,
     total_evaluation_time_seconds: String(origin.durationMs / 1000),
+    data_files: data.hashes(),
+    cut_answers: cutAnswers,
+    ...(tokens === undefined ? {} : { prompt_tokens: { sent: tokens.numSent, cached: tokens.numCached } }),
     samples,
   };
 }
@@ -105,50 +116,51 @@ function needsCodeRunner(task: string): MillraceError {
   );
 }
 
-async function runTask(prepared: PreparedTask, options: EvaluationOptions): Promise<EvaluationSample[]> {
-  const { task, documents } = prepared;
-  const progress = options.progress ?? silentProgress;
-  const owners = documents.flatMap(({ requests }, owner) => requests.map((_, place) => ({ owner, place })));
-  const requests = documents.flatMap((document) => document.requests);
-  const responses: ModelResponse[][] = documents.map(() => []);
-  const waiting = documents.map((document) => document.requests.length);
-  const samples: EvaluationSample[] = [];
-  const made: Promise<void>[] = [];
-  let numDone = 0;
-  const collect = async (owner: number): Promise<void> => {
-    const given = { responses: responses[owner]!, codeRunner: options.codeRunner ?? null };
-    samples.push(...(await makeSamples(prepared, owner, given)));
-  };
-  progress.start(`evaluate ${task.name}`, requests.length);
-  await sendAll(requests, longestFirst(documents), {
-    concurrency: options.concurrency ?? defaults.concurrency,
-    signal: options.signal,
-    onDone: (index, response) => {
-      const { owner, place } = owners[index]!;
-      responses[owner]![place] = response;
-      waiting[owner]! -= 1;
-      if (waiting[owner] === 0) made.push(collect(owner));
-      numDone += 1;
-      progress.update(numDone, runningScore(prepared, samples));
-    },
-  });
-  await Promise.all(made);
-  progress.finish(`${task.name}: ${runningScore(prepared, samples)}`);
-  return samples.toSorted((a, b) => a.doc_id - b.doc_id);
+interface TaskRun {
+  readonly samples: EvaluationSample[];
+  /** Written answers that ran into the limit of their length. */
+  readonly numCut: number;
 }
 
-/**
- * Indices of all requests: documents with long requests first, so that no long one is left at the end; the requests
- * of a document stay together, so that their common context is found in the prefix cache.
- */
+async function runTask(prepared: PreparedTask, options: EvaluationOptions): Promise<TaskRun> {
+  const { task, documents } = prepared;
+  const { signal, codeRunner = null, progress = silentProgress } = options;
+  const { concurrency = defaults.concurrency } = options;
+  const samples: EvaluationSample[] = [];
+  let numDone = 0;
+  let numCut = 0;
+  const answer = async (index: number): Promise<void> => {
+    const { requests } = documents[index]!;
+    const responses: ModelResponse[] = [];
+    const send = async (place: number): Promise<void> => {
+      responses[place] = await requests[place]!.send(signal);
+      numDone += 1;
+      numCut += "isCut" in responses[place] && responses[place].isCut ? 1 : 0;
+      progress.update(numDone, runningScore(prepared, samples));
+    };
+    // What the first leaves in the prefix cache, their common context, the others need not compute.
+    await send(0);
+    const others = requests.map((_, place) => place).slice(1);
+    await workThrough(others, { concurrency, signal }, send);
+    samples.push(...(await makeSamples(prepared, index, { responses, codeRunner })));
+  };
+  progress.start(`evaluate ${task.name}`, sum(documents.map(({ requests }) => requests.length)));
+  const most = Math.max(...documents.map(({ requests }) => requests.length));
+  const numAtOnce = Math.max(1, Math.floor(concurrency / Math.max(1, most - 1)));
+  await workThrough(longestFirst(documents), { concurrency: numAtOnce, signal }, answer);
+  progress.finish(`${task.name}: ${runningScore(prepared, samples)}`);
+  // lm-eval's order, which the hash of a task depends on.
+  const filters = filterNames(task);
+  const inOrder = samples.toSorted(
+    (a, b) => filters.indexOf(a.filter) - filters.indexOf(b.filter) || a.doc_id - b.doc_id,
+  );
+  return { samples: inOrder, numCut };
+}
+
+/** Indices of the documents, those with long requests first, so that no long one is left at the end. */
 function longestFirst(documents: PreparedTask["documents"]): number[] {
-  let next = 0;
-  const spans = documents.map(({ requests }) => {
-    const indices = requests.map((_, offset) => next + offset);
-    next += requests.length;
-    return { indices, size: Math.max(0, ...requests.map(({ size }) => size)) };
-  });
-  return spans.toSorted((a, b) => b.size - a.size).flatMap(({ indices }) => indices);
+  const sizes = documents.map(({ requests }) => Math.max(0, ...requests.map(({ size }) => size)));
+  return [...sizes.keys()].sort((a, b) => sizes[b]! - sizes[a]!);
 }
 
 function runningScore({ task }: PreparedTask, samples: readonly EvaluationSample[]): string {

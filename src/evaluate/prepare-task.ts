@@ -27,12 +27,15 @@ import type { TaskData } from "./task-data.ts";
 
 /** lm-eval's longest answer where a task names none. */
 const defaultAnswerTokens = 256;
+/** lm-eval's seed of every request. */
+const generationSeed = 1234;
 
 /** One document with what is asked of the model for it. */
 export interface PreparedDocument {
   readonly question: Question | TextQuestion;
   /** [context, continuation] for each choice, [prompt, generation settings], or [text]: what a sample record keeps. */
   readonly arguments: readonly (readonly unknown[])[];
+  /** As many for each of the `arguments` as the task repeats it. */
   readonly requests: readonly PreparedRequest[];
 }
 
@@ -73,7 +76,9 @@ export function prepareTask(
     return {
       question,
       arguments: asked.map(argumentsOf),
-      requests: asked.map(({ request }) => model.prepare(request)),
+      requests: asked.flatMap(({ request }) =>
+        repeatRequest(request, task).map((each) => model.prepare(each)),
+      ),
     };
   });
   return {
@@ -95,6 +100,14 @@ function loadScore(task: Task, data: TaskData): GenerationTask["score"] | null {
 interface Asked {
   readonly request: ModelRequest;
   readonly settings?: unknown;
+}
+
+function repeatRequest(request: ModelRequest, task: Task): ModelRequest[] {
+  if (request.kind !== "generation" || task.kind !== "generate_until") return [request];
+  return Array.from({ length: task.repeats ?? 1 }, (_, repeat) => ({
+    ...request,
+    limits: { ...request.limits, seed: request.limits.seed + repeat },
+  }));
 }
 
 interface Asking {
@@ -127,10 +140,13 @@ function askQuestion(
   }
   const { choices } = question as ChoiceQuestion;
   const context = contextOf(task.hasChoiceContexts === true ? "" : question.text);
-  return choices.map((choice): Asked => {
-    const pair = task.hasChoiceContexts === true ? [context + choice, answer] : [context, choice];
-    return { request: { kind: "loglikelihood", context: pair[0]!, continuation: delimiter + pair[1]! } };
+  const ask = (before: string, text: string): Asked => ({
+    request: { kind: "loglikelihood", context: before, continuation: delimiter + text },
   });
+  const asked = choices.map((choice) =>
+    task.hasChoiceContexts === true ? ask(context + choice, answer) : ask(context, choice),
+  );
+  return task.asksWithoutContext === true ? [...asked, ...choices.map((choice) => ask("", choice))] : asked;
 }
 
 function askForText(
@@ -157,6 +173,7 @@ function generationLimits({ generation }: WritingTask, parts: PromptParts): Gene
     maxNewTokens: generation.max_gen_toks ?? defaultAnswerTokens,
     temperature: isGreedy ? 0 : generation.temperature,
     topP: generation.top_p ?? 1,
+    seed: generationSeed,
   };
 }
 

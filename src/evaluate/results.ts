@@ -136,7 +136,7 @@ function describeTask({ task, split, numShots }: PreparedTask): EvaluationResult
     })),
     output_type: task.kind,
     ...(isWriting ? { generation_kwargs: task.generation } : {}),
-    repeats: 1,
+    repeats: isWriting ? (task.repeats ?? 1) : 1,
     ...(isWriting && task.filters.some(({ name }) => name !== noFilter.name)
       ? { filter_list: task.filters.map(({ name }) => ({ name })) }
       : {}),

@@ -74,12 +74,16 @@ export function readSampleLine(line: unknown, outputType: string): EvaluationSam
 function writeResponse(response: SampleResponse): ResponseText {
   if (typeof response === "string") return response;
   if (typeof response === "number") return floatText(response);
+  if (!isLikelihood(response)) return [...response];
   return [floatText(response[0]), response[1] ? "True" : "False"];
 }
 
-/** A program that was made of an answer stands in a list of its own. */
+function isLikelihood(response: readonly unknown[]): response is readonly [number, boolean] {
+  return typeof response[0] === "number";
+}
+
 function readResponse(response: ResponseText, isText: boolean): SampleResponse {
+  if (isText) return response;
   const [first = "", verdict] = typeof response === "string" ? [response] : response;
-  if (isText) return first;
   return verdict === undefined ? parseFloatText(first) : [parseFloatText(first), verdict === "True"];
 }

@@ -24,20 +24,20 @@ export async function makeSamples(
   const document = documents[index]!;
   if (task.kind !== "generate_until") {
     const { filtered, scores } = scoreLikelihoods(task, document, responses as Likelihood[]);
-    return [
-      sampleOf({ task, index, document, filter: noFilter.name, responses: filtered, filtered, scores }),
-    ];
+    const given = filtered.map((response) => [response]);
+    return [sampleOf({ task, index, document, filter: noFilter.name, responses: given, filtered, scores })];
   }
   const question = document.question as Question;
   const answers = (responses as Answer[]).map(({ text }) => text);
   const samples: EvaluationSample[] = [];
   for (const pipeline of task.filters) {
-    const filtered = answers.map((answer) => applyFilters(pipeline, answer, question));
+    const answer = applyFilters(pipeline, answers, question);
     const scores = isProgramTask(task)
-      ? await scoreProgram(task, question, filtered[0]!, codeRunner)
-      : scoreAnswer!(question, filtered[0]!);
+      ? await scoreProgram(task, question, answer, codeRunner)
+      : scoreAnswer!(question, answer);
+    const filtered = [pipeline.keepsList === true ? [answer] : answer];
     samples.push(
-      sampleOf({ task, index, document, filter: pipeline.name, responses: answers, filtered, scores }),
+      sampleOf({ task, index, document, filter: pipeline.name, responses: [answers], filtered, scores }),
     );
   }
   return samples;
@@ -80,7 +80,7 @@ interface SampleParts {
   readonly index: number;
   readonly document: PreparedDocument;
   readonly filter: string;
-  readonly responses: readonly SampleResponse[];
+  readonly responses: EvaluationSample["resps"];
   readonly filtered: readonly SampleResponse[];
   readonly scores: Scores;
 }
@@ -93,8 +93,7 @@ function sampleOf(parts: SampleParts): EvaluationSample {
     doc: question.doc,
     target,
     arguments: parts.document.arguments,
-    // One list for each request: a model may be asked several times for the same.
-    resps: parts.responses.map((response) => [response]),
+    resps: parts.responses,
     filtered_resps: parts.filtered,
     filter: parts.filter,
     metrics: Object.fromEntries(

@@ -21,8 +21,10 @@ export interface Question extends Shot {
 export interface ChoiceQuestion extends Question {
   /** Without the delimiter before them. Of a task with `hasChoiceContexts`: texts before one common continuation. */
   readonly choices: readonly string[];
-  /** Index of the right one. */
+  /** Index of the right one, of several the first. */
   readonly gold: number;
+  /** All right ones, where a task can have several. */
+  readonly golds?: readonly number[];
 }
 
 /** A text of which every token is scored. */
@@ -112,6 +114,8 @@ export interface ChoiceTask extends TaskBase {
   readonly score: (question: ChoiceQuestion, likelihoods: readonly Likelihood[]) => Scores;
   /** The choices stand before the blank and `answer` after it (WinoGrande). */
   readonly hasChoiceContexts?: boolean;
+  /** Asks each choice also without a context; `score` gets these likelihoods behind the others. */
+  readonly asksWithoutContext?: boolean;
 }
 
 /** Scored by the log-likelihood of the answer after the question, which brings the white space before it. */
@@ -133,6 +137,8 @@ export interface WritingTask extends TaskBase {
   readonly kind: "generate_until";
   readonly readRow: (row: Row, where: string) => Question;
   readonly generation: GenerationSettings;
+  /** Answers to each question, from which the filters choose; default 1. */
+  readonly repeats?: number;
   /** Each gives a row of results of its own. */
   readonly filters: readonly FilterPipeline[];
 }

@@ -47,7 +47,10 @@ function describeAnswers(
 }
 
 function logLikelihoodsOf({ filtered_resps: responses }: EvaluationSample): number[] {
-  return responses.flatMap((response) => (typeof response === "object" ? [response[0]] : []));
+  return responses.flatMap((response) => {
+    const [first] = typeof response === "object" ? response : [];
+    return typeof first === "number" ? [first] : [];
+  });
 }
 
 function textOf(value: unknown): string {

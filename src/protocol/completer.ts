@@ -8,12 +8,16 @@ export interface CompletionSettings {
   /** 0 = greedy. */
   readonly temperature: number;
   readonly topP: number;
+  /** Of the draws, where there are any. */
+  readonly seed: number;
 }
 
 export interface Completion {
   readonly text: string;
   /** `length`: it ran into `maxTokens`. */
   readonly finishReason: "stop" | "length";
+  /** Of the prompt's tokens those whose KV came from a cache; absent where that is not known. */
+  readonly numCachedTokens?: number;
 }
 
 /** Continues token ids with text. What `evaluate/` knows of an engine or server that writes. */

@@ -63,11 +63,21 @@ export const evaluationResultsSchema = z.looseObject({
   chat_template: z.string().nullable(),
   chat_template_sha: z.string().nullable(),
   total_evaluation_time_seconds: z.string(),
+  /** sha256 of each file of rows or shots, by its root and its path below it. Ours. */
+  data_files: z.record(z.string(), z.string()).optional(),
+  /** Task → written answers that ran into the limit of their length. Ours. */
+  cut_answers: z.record(z.string(), z.int()).optional(),
+  /** Tokens of all prompts that were sent, and those that the model had from before; null where it did not say. Ours. */
+  prompt_tokens: z.object({ sent: z.int(), cached: z.int().nullable() }).optional(),
 });
 export type EvaluationResults = z.infer<typeof evaluationResultsSchema>;
 
-/** [log-likelihood, is greedy], a log-likelihood, or a written answer. */
-export type SampleResponse = readonly [logLikelihood: number, isGreedy: boolean] | number | string;
+/** [log-likelihood, is greedy], a log-likelihood, a written answer, or a list of such. */
+export type SampleResponse =
+  | readonly [logLikelihood: number, isGreedy: boolean]
+  | number
+  | string
+  | readonly string[];
 
 /** A number, [log-likelihood, weight], or a verdict on each part of a document. */
 export const sampleScoreSchema = z.union([
@@ -85,7 +95,7 @@ export interface EvaluationSample {
   readonly target: number | string;
   /** [context, continuation] for each answer, [prompt, generation settings], or [text]. */
   readonly arguments: readonly (readonly unknown[])[];
-  /** For each request its responses. */
+  /** For each request its responses: several where the task repeats it. */
   readonly resps: readonly (readonly SampleResponse[])[];
   readonly filtered_resps: readonly SampleResponse[];
   /** "none" where the task filters nothing. */

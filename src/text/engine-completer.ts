@@ -8,24 +8,26 @@ import { createTextStream } from "./text-generator.ts";
 export function createEngineCompleter(client: EngineClient, tokenizer: Tokenizer): Completer {
   let numRequests = 0;
   return {
-    async complete(promptTokenIds, { stop, stopTokenIds, maxTokens, temperature, topP }, signal) {
+    async complete(promptTokenIds, { stop, stopTokenIds, maxTokens, temperature, topP, seed }, signal) {
       numRequests += 1;
       const stream = createTextStream(client, tokenizer, {
         requestId: `completion-${numRequests}`,
         promptTokenIds,
-        sampling: { ...defaultSampling, maxTokens, temperature, topP, stopTokenIds, seed: 0n },
+        sampling: { ...defaultSampling, maxTokens, temperature, topP, stopTokenIds, seed: BigInt(seed) },
         stop,
         includeStopInOutput: false,
         skipSpecialTokens: true,
       });
       let text = "";
       let finishReason: "stop" | "length" = "length";
+      let numCachedTokens = 0;
       for await (const delta of stream) {
         signal?.throwIfAborted();
         text += delta.text;
         if (delta.finishReason === "stop") finishReason = "stop";
+        numCachedTokens = stream.usage.cachedTokens;
       }
-      return { text, finishReason };
+      return { text, finishReason, numCachedTokens };
     },
   };
 }

@@ -1,11 +1,6 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { evaluateTasks } from "../../src/evaluate/evaluate.ts";
+import { describe, expect, it } from "vitest";
 import { chooseTasks } from "../../src/evaluate/user-tasks/load-tasks.ts";
-import { writeEvaluation } from "../../src/flow/evaluation-files.ts";
 import {
   answersOf,
   expectEqualFigures,
@@ -13,41 +8,40 @@ import {
   type Json,
   readRun,
   recordedFolder,
+  writtenFiles,
 } from "./lm-eval-folder.ts";
-import { createMadeUpModel } from "./made-up-model.ts";
 
 const recorded = recordedFolder("lm-eval-user-tasks");
 const definition = (name: string): string =>
   fileURLToPath(new URL(`./user-tasks/${name}.yaml`, import.meta.url));
 
-let folder = "";
+const names = ["choices", "letters", "contexts", "cloze", "pages", "written", "several", "mutual", "voted"];
 
 describe("task files in lm-eval's form against lm-eval on the same files", () => {
-  beforeAll(async () => {
-    folder = mkdtempSync(path.join(tmpdir(), "millrace-own-"));
-    const files = ["group", "contexts", "cloze", "pages", "written"].map(definition);
-    const { names, registry } = await chooseTasks(files);
-    expect(names).toEqual(["own_group", "own_contexts", "own_cloze", "own_pages", "own_written"]);
-    const record = await evaluateTasks({
-      tasks: names,
-      registry,
-      model: createMadeUpModel(answersOf(recorded, "own_written")),
-      bootstrapIterations: 1000,
-    });
-    writeEvaluation(folder, record);
+  const answers = new Map(["own_written", "own_voted"].flatMap((task) => [...answersOf(recorded, task)]));
+  const folder = writtenFiles(answers, async () => {
+    const { names: tasks, registry } = await chooseTasks(["group", ...names.slice(2)].map(definition));
+    expect(tasks).toEqual(["own_group", ...names.slice(2).map((name) => `own_${name}`)]);
+    return { tasks, registry };
   });
-  afterAll(() => rmSync(folder, { recursive: true }));
 
-  it.each(["choices", "letters", "contexts", "cloze", "pages", "written"])(
+  it.each(names)(
     "every line of the samples of %s is the same: templates, shots, filters and metrics",
-    (task) => expectEqualSamples(folder, recorded, `own_${task}`),
+    (task) => expectEqualSamples(folder(), recorded, `own_${task}`),
   );
 
   it("tasks and their group have the same figures, versions and shots", () => {
-    const [[own], [wanted]] = [readRun(folder, "results"), readRun(recorded, "results")];
+    const [[own], [wanted]] = [readRun(folder(), "results"), readRun(recorded, "results")];
     expectEqualFigures(own!["results"] as Json, wanted!["results"] as Json);
     expectEqualFigures(own!["groups"] as Json, wanted!["groups"] as Json);
-    for (const key of ["group_subtasks", "versions", "n-shot", "higher_is_better", "n-samples"])
+    for (const key of [
+      "group_subtasks",
+      "versions",
+      "n-shot",
+      "higher_is_better",
+      "n-samples",
+      "task_hashes",
+    ])
       expect(own![key], key).toEqual(wanted![key]);
   });
 });

@@ -7,6 +7,7 @@ usage: pip install lm-eval; python record-lm-eval-files.py DATA_FOLDER
 Last run with lm-eval 0.4.13.
 """
 
+import collections
 import glob
 import hashlib
 import os
@@ -29,7 +30,7 @@ builtin = {
     "gsm8k": ("gsm8k/gsm8k.yaml", "gsm8k/test.jsonl", "test"),
     "lambada_openai": ("lambada/lambada_openai.yaml", "lambada/lambada_test.jsonl", "test"),
 }
-own = ["own_group", "own_contexts", "own_cloze", "own_pages", "own_written"]
+own = ["own_group", "own_contexts", "own_cloze", "own_pages", "own_written", "own_several", "own_mutual", "own_voted"]
 words = ["pear", "White.", "six", "am Rhein", "honey", "6"]
 
 
@@ -37,7 +38,12 @@ def share(text):
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") / 4294967296
 
 
-def answer(prompt):
+votes = ["The answer is (B), not (A).", "(C)", "I say it's A Pear!", "So: B", "White or green", "black: A", "none", "(A)"]
+
+
+def answer(prompt, repeat):
+    if prompt.startswith("Vote: "):
+        return votes[int(share(f"{prompt}{repeat}") * len(votes))]
     if "#### " not in prompt and "Q: " in prompt:
         return f" It is {words[int(share(prompt) * 6)]} The answer is {words[int(share(prompt) * 36) % 6]}"
     return f"It is {int(share(prompt) * 100)}.\n#### {int(share(prompt) * 100)}"
@@ -52,7 +58,12 @@ class MadeUp(LM):
         return [-share(request.args[0]) * 5000 - 1000 for request in requests]
 
     def generate_until(self, requests, **_):
-        return [answer(request.args[0]) for request in requests]
+        asked = collections.Counter()
+        answers = []
+        for request in requests:
+            answers.append(answer(request.args[0], asked[request.args[0]]))
+            asked[request.args[0]] += 1
+        return answers
 
 
 def write_definition(folder, name):

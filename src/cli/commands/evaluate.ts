@@ -171,6 +171,8 @@ async function runEvaluate(
         progress: new TerminalProgress(),
         signal: interrupt.signal,
       });
+      printPromptTokens(record);
+      printCutAnswers(record);
       if (out !== undefined) {
         const folder = path.resolve(out, record.model_name_sanitized);
         printNote(`results and samples: ${writeEvaluation(folder, record)}`);
@@ -272,6 +274,29 @@ function tokenizerOf(modelPath: string | undefined, source: LocalSettings["sourc
     return openTokenizer(checkpoint, source).tokenizer;
   } finally {
     checkpoint.close();
+  }
+}
+
+function printPromptTokens({ prompt_tokens: tokens }: EvaluationRecord): void {
+  if (tokens === undefined || tokens.sent === 0) return;
+  const { sent, cached } = tokens;
+  const count = (value: number): string => value.toLocaleString("en");
+  const share = cached === null ? 0 : (100 * cached) / sent;
+  const known =
+    cached === null
+      ? "the server does not say how many of them it had in its cache"
+      : `${count(cached)} (${share.toFixed(1)} %) from the prefix cache, ${count(sent - cached)} computed`;
+  printNote(`${count(sent)} prompt tokens: ${known}`);
+}
+
+/** An answer that never came to its end is scored as it is; a score of many such says little of the model. */
+function printCutAnswers({ cut_answers: cut = {}, configs, "n-samples": counts }: EvaluationRecord): void {
+  for (const [task, numCut] of Object.entries(cut)) {
+    if (numCut === 0) continue;
+    const numAnswers = counts[task]!.effective * Number(configs[task]!["repeats"]);
+    printNote(
+      `${task}: ${numCut} of ${numAnswers} answers ran into their limit of tokens and were scored as they are. Raise it with --gen-kwargs max_gen_toks=N.`,
+    );
   }
 }
 

@@ -8,7 +8,7 @@ import { createHttpEmbedder } from "../../client/http-embedder.ts";
 import { JsonChannel } from "../../client/json-channel.ts";
 import { type Component, field, type Values } from "../../config/component.ts";
 import { integer, real, textList } from "../../config/value-schemas.ts";
-import { chatJudge } from "../../evaluate/rag/judge.ts";
+import { chatJudge, type Judge } from "../../evaluate/rag/judge.ts";
 import { ragMetrics } from "../../evaluate/rag/rag-metrics.ts";
 import {
   type PreferenceRecord,
@@ -114,19 +114,17 @@ async function runRagCommand(file: string, _options: unknown, command: Command):
   try {
     const pairs = settings.preferences ? rows.map((row, i) => readAnswerPair(row, whereIs(i))) : [];
     const answers = settings.preferences ? [] : rows.map((row, i) => readRagRow(row, whereIs(i)));
-    const judge = chatJudge(
-      createHttpChatCompleter(...(await open(settings.url, "--url", settings.judge))),
-      settings,
-    );
+    const completer = createHttpChatCompleter(...(await open(settings.url, "--url", settings.judge)));
+    const judgeOf = (repeat: number): Judge => chatJudge(completer, { ...settings, seed: repeat });
     const { embeddingsUrl, concurrency, repeats } = settings;
     const embed =
       embeddingsUrl === undefined
         ? null
         : createHttpEmbedder(...(await open(embeddingsUrl, "--embeddings-url", settings.embeddingModel)));
-    const common = { judge, embed, concurrency, progress: new TerminalProgress(), signal: interrupt.signal };
+    const common = { concurrency, progress: new TerminalProgress(), signal: interrupt.signal };
     const record = settings.preferences
-      ? await runPreferences(pairs, common)
-      : await runRag(answers, { ...common, metrics, repeats });
+      ? await runPreferences(pairs, { ...common, judge: judgeOf(0) })
+      : await runRag(answers, { ...common, judgeOf, embed, metrics, repeats });
     if (settings.out !== undefined) writeFileAtomically(settings.out, `${JSON.stringify(record, null, 2)}\n`);
     if (settings.json) printLine(JSON.stringify(record, null, 2));
     else if (record.kind === "rag") printScores(record);
@@ -175,8 +173,11 @@ function printPreferences({ numPairs, numUndecided, placeBias, agreement }: Pref
     `${numPairs} pairs, ${numUndecided} undecided; ${percent(placeBias)} chosen by place, not by answer`,
   );
   if (agreement === null) return;
+  const { interval } = agreement;
+  const range =
+    interval === null ? "" : ` (95 % interval ${percent(interval.low)} to ${percent(interval.high)})`;
   const kappa = agreement.kappa === null ? "–" : agreement.kappa.toFixed(3);
   printLine(
-    `agrees with people in ${percent(agreement.agreement)} of ${agreement.numPairs} pairs, Cohen's kappa ${kappa}`,
+    `agrees with people in ${percent(agreement.agreement)}${range} of ${agreement.numPairs} pairs, Cohen's kappa ${kappa}`,
   );
 }

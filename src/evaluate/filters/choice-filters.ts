@@ -13,48 +13,77 @@ export function selectMatch(regexp: RegExp, text: string, select: number): strin
   );
 }
 
-const letter = pythonRegExp("(\\([A-Z]\\))", "g");
-/** The options of a question, up to the line's end or the next bracket. */
-const option = pythonRegExp("\\([A-Z]\\)([^\\n^(]*)", "g");
+/** lm-eval's `multi_choice_regex`. */
+export interface LetterFilterOptions {
+  /** Python's pattern of a lettered answer. */
+  readonly pattern: string;
+  readonly select: number;
+  readonly fallback?: string;
+  /** What is taken off answer and choices before the text of a choice is looked for. */
+  readonly ignoredPatterns?: readonly string[];
+  readonly ignoresCase?: boolean;
+  /** All of Unicode's. */
+  readonly ignoresPunctuation?: boolean;
+}
 
 /**
- * lm-eval's filter of BBH's lettered questions: a letter in brackets; else the text of an option, without case and
- * punctuation; else a letter behind a colon.
+ * The letter of a choice in brackets: what the pattern finds; else the letter of the choice whose text the answer has,
+ * long ones before short ones; else a letter behind a colon.
  */
-export function choiceLetterFilter(select: number): Filter {
-  return (answer, question) =>
-    selectMatch(letter, answer, select) ||
-    optionByText(answer, question, select) ||
-    letterBehindColon(answer, question, select) ||
-    invalidAnswer;
+export function choiceLetterFilter(
+  options: LetterFilterOptions,
+  choicesOf: (question: Question) => readonly string[],
+): Filter {
+  const { select, fallback = invalidAnswer } = options;
+  const pattern = pythonRegExp(options.pattern, "g");
+  const clean = cleaner(options);
+  return (answer, question) => {
+    const choices = choicesOf(question).map((choice) => clean(strip(choice)));
+    return (
+      selectMatch(pattern, answer, select) ||
+      choiceByText(clean(answer), choices, select) ||
+      letterBehindColon(answer, choices.length, select) ||
+      fallback
+    );
+  };
 }
 
-function optionsOf({ doc }: Question): string[] {
-  return findAll(option, String(doc["input"])).map(([text]) => strip(text!));
+function cleaner(options: LetterFilterOptions): (text: string) => string {
+  const patterns = (options.ignoredPatterns ?? []).map((each) => pythonRegExp(each, "g"));
+  return (text) => {
+    let kept = patterns.reduce((rest, pattern) => rest.replace(pattern, ""), text);
+    if (options.ignoresCase === true) kept = kept.toLowerCase();
+    return options.ignoresPunctuation === true ? kept.replace(/\p{P}/gu, "") : kept;
+  };
 }
 
-const bracketed = (index: number): string => `(${String.fromCodePoint(65 + index)})`;
+/** The options of a BBH question, up to the line's end or the next bracket. */
+const option = pythonRegExp("\\([A-Z]\\)([^\\n^(]*)", "g");
 
-function optionByText(answer: string, question: Question, select: number): string {
-  const options = optionsOf(question).map(plain);
-  const letters = new Map(options.map((text, index) => [text, bracketed(index)]));
-  const anyOption = new RegExp(
-    options.map((text) => text.replace(/[$()*+.?[\\\]^{|}]/g, "\\$&")).join("|"),
-    "gu",
+/** The filter of BBH's lettered questions, whose choices stand in the question. */
+export function bbhLetterFilter(select: number): Filter {
+  return choiceLetterFilter(
+    { pattern: "(\\([A-Z]\\))", select, ignoresCase: true, ignoresPunctuation: true },
+    ({ doc }) => findAll(option, String(doc["input"])).map(([text]) => text!),
   );
-  const match = selectMatch(anyOption, plain(answer), select);
+}
+
+const letterOf = (index: number): string => String.fromCodePoint(65 + index);
+
+function choiceByText(answer: string, choices: readonly string[], select: number): string {
+  const letters = new Map(choices.map((text, index) => [text, `(${letterOf(index)})`]));
+  const anyChoice = choices
+    .toSorted((a, b) => b.length - a.length)
+    .map((text) => text.replace(/[$()*+.?[\\\]^{|}]/g, "\\$&"))
+    .join("|");
+  const match = selectMatch(new RegExp(anyChoice, "gu"), answer, select);
   return letters.get(match) ?? match;
 }
 
-function letterBehindColon(answer: string, question: Question, select: number): string {
-  const letters = optionsOf(question).map((_, index) => String.fromCodePoint(65 + index));
+function letterBehindColon(answer: string, numChoices: number, select: number): string {
+  const letters = Array.from({ length: numChoices }, (_, index) => letterOf(index));
   const match = selectMatch(pythonRegExp(`:[\\s]*(${letters.join("|")})`, "g"), answer, select);
   return match === "" ? "" : `(${match})`;
-}
-
-/** In lower case, without any Unicode punctuation. */
-function plain(text: string): string {
-  return text.toLowerCase().replace(/\p{P}/gu, "");
 }
 
 /**

@@ -27,15 +27,24 @@ export function scoreAccAndNorm(question: ChoiceQuestion, likelihoods: readonly 
   };
 }
 
-/** Every metric that a choice task of lm-eval can name; the task picks. */
-export function scoreChoices(question: ChoiceQuestion, likelihoods: readonly Likelihood[]): Scores {
-  const perByte = likelihoods.map(
-    ({ logLikelihood }, i) => logLikelihood / Buffer.byteLength(question.choices[i]!),
-  );
+/**
+ * Every metric that a choice task of lm-eval can name; the task picks. Of several right choices each counts.
+ *
+ * @param asked likelihoods of the choices, and behind them, for `acc_mutual_info`, those without a context
+ */
+export function scoreChoices(question: ChoiceQuestion, asked: readonly Likelihood[]): Scores {
+  const { choices, gold, golds = [gold] } = question;
+  const sums = asked.slice(0, choices.length).map(({ logLikelihood }) => logLikelihood);
+  const alone = asked.slice(choices.length);
+  const isRight = (values: readonly number[]): number => (golds.includes(argmax(values)) ? 1 : 0);
   return {
-    ...scoreAccAndNorm(question, likelihoods),
-    acc_bytes: argmax(perByte) === question.gold ? 1 : 0,
-    exact_match: likelihoods[question.gold]!.isGreedy ? 1 : 0,
+    acc: isRight(sums),
+    acc_norm: isRight(sums.map((value, i) => value / numCodePoints(choices[i]!))),
+    acc_bytes: isRight(sums.map((value, i) => value / Buffer.byteLength(choices[i]!))),
+    exact_match: golds.some((index) => asked[index]!.isGreedy) ? 1 : 0,
+    ...(alone.length === 0
+      ? {}
+      : { acc_mutual_info: isRight(sums.map((value, i) => value - alone[i]!.logLikelihood)) }),
   };
 }
 

@@ -9,12 +9,16 @@ export interface Judge {
 /** Tries for an answer of the wanted form before a row counts as undecided. */
 const maxTries = 3;
 
-/** A judge behind a chat endpoint, greedy unless a temperature is given. */
-export function chatJudge(
-  completer: ChatCompleter,
-  { maxTokens, temperature }: { readonly maxTokens: number; readonly temperature: number },
-): Judge {
-  const settings = { stop: [], stopTokenIds: [], maxTokens, temperature, topP: 1 };
+export interface JudgeSettings {
+  readonly maxTokens: number;
+  /** 0 = greedy. */
+  readonly temperature: number;
+  readonly seed: number;
+}
+
+/** A judge behind a chat endpoint. */
+export function chatJudge(completer: ChatCompleter, { maxTokens, temperature, seed }: JudgeSettings): Judge {
+  const settings = { stop: [], stopTokenIds: [], maxTokens, temperature, topP: 1, seed };
   return {
     ask: async (prompt, signal) => {
       const { text } = await completer.complete([{ role: "user", content: prompt }], settings, signal);

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { bootstrap, type Interval, sum } from "../statistics.ts";
 import { askForJson, type Judge } from "./judge.ts";
 
 /** Two answers to one question; `label` is what people said, where it is known. */
@@ -48,12 +49,21 @@ export interface Agreement {
   readonly numPairs: number;
   /** Share of equal judgements. */
   readonly agreement: number;
+  /** 95 %, by resampling questions: labels of several people on one pair are no new evidence on the judge. */
+  readonly interval: Interval | null;
   /** Cohen's kappa: agreement beyond what both would have by chance; null where chance alone gives 1. */
   readonly kappa: number | null;
 }
 
-/** How far two judges agree on the same pairs (Cohen 1960). */
-export function agreementOf(pairs: readonly (readonly [Preference, Preference])[]): Agreement {
+/**
+ * How far two judges agree on the same pairs (Cohen 1960).
+ *
+ * @param questions what each pair answers: pairs of one question are resampled together
+ */
+export function agreementOf(
+  pairs: readonly (readonly [Preference, Preference])[],
+  questions: readonly string[],
+): Agreement {
   const kinds = ["first", "second", "tie"] as const;
   const shareOf = (side: 0 | 1, kind: Preference): number =>
     pairs.filter((pair) => pair[side] === kind).length / pairs.length;
@@ -62,6 +72,26 @@ export function agreementOf(pairs: readonly (readonly [Preference, Preference])[
   return {
     numPairs: pairs.length,
     agreement,
+    interval: intervalOf(pairs, questions),
     kappa: chance === 1 ? null : (agreement - chance) / (1 - chance),
   };
+}
+
+function intervalOf(
+  pairs: readonly (readonly [Preference, Preference])[],
+  questions: readonly string[],
+): Interval | null {
+  const clusters = new Map<string, { numEqual: number; numPairs: number }>();
+  for (const [index, [a, b]] of pairs.entries()) {
+    const cluster = clusters.get(questions[index]!) ?? { numEqual: 0, numPairs: 0 };
+    clusters.set(questions[index]!, cluster);
+    cluster.numEqual += a === b ? 1 : 0;
+    cluster.numPairs += 1;
+  }
+  const counted = [...clusters.values()];
+  const share = ([rows]: readonly Int32Array[]): number[] => {
+    const drawn = Array.from(rows!, (row) => counted[row]!);
+    return [sum(drawn.map(({ numEqual }) => numEqual)) / sum(drawn.map(({ numPairs }) => numPairs))];
+  };
+  return bootstrap([counted.length], share)[0]!.interval;
 }

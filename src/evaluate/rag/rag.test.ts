@@ -82,8 +82,14 @@ describe("RAG metrics under a scripted judge", () => {
 
   it("counts undecided rows apart, and says how far the judge is from itself", async () => {
     const judge = scripted(verdicts(1), verdicts(0), "x", "x", "x", "x", "x", "x");
-    const options = { metrics: ["context_recall"], repeats: 2, concurrency: 1, ...toolsOf(judge) };
+    const asked: number[] = [];
+    const judgeOf = (repeat: number): Judge => {
+      asked.push(repeat);
+      return judge;
+    };
+    const options = { metrics: ["context_recall"], repeats: 2, concurrency: 1, judgeOf, embed: null };
     const record = await runRag([row, row], options);
+    expect(asked).toEqual([0, 1, 0, 1]);
     expect(record.rows).toEqual([{ context_recall: [1, 0] }, { context_recall: [null, null] }]);
     expect(record.scores[0]).toMatchObject({ value: 0.5, numScored: 1, numUndecided: 1 });
     expect(record.scores[0]!.judgeDeviation).toBeCloseTo(Math.SQRT1_2, 15);
@@ -114,7 +120,17 @@ describe("preferences", () => {
       ...many(10, "second", "first"),
       ...many(15, "second", "second"),
     ];
-    const { numPairs, agreement, kappa } = agreementOf(pairs);
+    const questions = pairs.map((_, index) => `q${index}`);
+    const { numPairs, agreement, kappa, interval } = agreementOf(pairs, questions);
+    // Of the binomial with 50 trials of 0.7: 0.7 ± 1.96 · 0.065.
+    expect(interval!.low).toBeCloseTo(0.57, 1);
+    expect(interval!.high).toBeCloseTo(0.83, 1);
+    // Five labels of each of ten questions say less than fifty of fifty.
+    const few = agreementOf(
+      pairs,
+      pairs.map((_, index) => `q${Math.floor(index / 5)}`),
+    ).interval!;
+    expect(few.high - few.low).toBeGreaterThan(1.3 * (interval!.high - interval!.low));
     expect({ numPairs, agreement }).toEqual({ numPairs: 50, agreement: 0.7 });
     expect(kappa).toBeCloseTo(0.4, 12);
   });

@@ -1,6 +1,8 @@
 import { type Progress, silentProgress } from "../../base/progress.ts";
+import { workThrough } from "../requests/request-pool.ts";
 import { badRow, isTexts, type Row } from "../row-reader.ts";
 import { mean, standardError, sum } from "../statistics.ts";
+import type { Judge } from "./judge.ts";
 import {
   type Agreement,
   type AnswerPair,
@@ -11,8 +13,10 @@ import {
 } from "./preference.ts";
 import { type RagRow, type RagTools, ragMetrics } from "./rag-metrics.ts";
 
-export interface RagRun extends RagTools {
+export interface RagRun extends Omit<RagTools, "judge"> {
   readonly metrics: readonly string[];
+  /** The judge of each repeat, from 0: one that draws answers draws others then. */
+  readonly judgeOf: (repeat: number) => Judge;
   /** How often each row is judged: a judge that draws answers differs from itself. */
   readonly repeats: number;
   /** Rows in flight. */
@@ -44,12 +48,12 @@ export interface RagRecord {
 /** Judges every row by every metric. A row that the judge cannot decide is counted as such and never ends the run. */
 export async function runRag(rows: readonly RagRow[], run: RagRun): Promise<RagRecord> {
   const { metrics, repeats } = run;
-  const judged = await inPool(rows, run, async (row) => {
+  const judged = await judgeAll(rows, run, async (row) => {
     const values: Record<string, (number | null)[]> = {};
     for (const metric of metrics) {
       values[metric] = [];
       for (let repeat = 0; repeat < repeats; repeat += 1)
-        values[metric].push(await ragMetrics[metric]!(row, run));
+        values[metric].push(await ragMetrics[metric]!(row, { ...run, judge: run.judgeOf(repeat) }));
     }
     return values;
   });
@@ -97,44 +101,43 @@ export interface PreferenceRecord {
 /** Judges pairs of answers and says how far the judge agrees with people. */
 export async function runPreferences(
   pairs: readonly AnswerPair[],
-  run: Pick<RagRun, "judge" | "signal" | "concurrency" | "progress">,
+  run: Pick<RagRun, "signal" | "concurrency" | "progress"> & { readonly judge: Judge },
 ): Promise<PreferenceRecord> {
-  const judged = await inPool(pairs, run, (pair) => judgePair(pair, run.judge, run.signal));
+  const judged = await judgeAll(pairs, run, (pair) => judgePair(pair, run.judge, run.signal));
   const decided = judged.filter((each) => each !== null);
-  const labelled = pairs.flatMap(({ label }, i): (readonly [Preference, Preference])[] => {
+  const labelled = pairs.flatMap(({ label, question }, i) => {
     const own = judged[i] ?? null;
-    return label === undefined || own === null ? [] : [[label, own.preference]];
+    return label === undefined || own === null ? [] : [{ question, both: [label, own.preference] as const }];
   });
   return {
     kind: "preferences",
     numPairs: pairs.length,
     numUndecided: judged.length - decided.length,
     placeBias: decided.length === 0 ? null : mean(decided.map(({ isBiased }) => Number(isBiased))),
-    agreement: labelled.length === 0 ? null : agreementOf(labelled),
+    agreement:
+      labelled.length === 0
+        ? null
+        : agreementOf(
+            labelled.map(({ both }) => both),
+            labelled.map(({ question }) => question),
+          ),
     pairs: judged,
   };
 }
 
-async function inPool<T, R>(
+async function judgeAll<T, R>(
   items: readonly T[],
   { concurrency, progress = silentProgress, signal }: Pick<RagRun, "concurrency" | "progress" | "signal">,
-  work: (item: T) => Promise<R>,
+  judge: (item: T) => Promise<R>,
 ): Promise<R[]> {
   const results: R[] = [];
-  let next = 0;
   let done = 0;
   progress.start("judge", items.length);
-  const takeUntilEmpty = async (): Promise<void> => {
-    while (next < items.length) {
-      const at = next;
-      next += 1;
-      signal?.throwIfAborted();
-      results[at] = await work(items[at]!);
-      done += 1;
-      progress.update(done);
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(concurrency, items.length) }, takeUntilEmpty));
+  await workThrough([...items.entries()], { concurrency, signal }, async ([at, item]) => {
+    results[at] = await judge(item);
+    done += 1;
+    progress.update(done);
+  });
   progress.finish(`judged ${items.length} rows`);
   return results;
 }

@@ -2,7 +2,7 @@ import { MillraceError } from "../../base/errors.ts";
 import type { ChatCompleter } from "../../protocol/completer.ts";
 import type { ChatMessage } from "../../tokenizer/tokenizer.ts";
 import type { Answer, LanguageModel, ModelRequest, PreparedRequest } from "./model-request.ts";
-import { cutAtStops } from "./token-model.ts";
+import { answerOf } from "./token-model.ts";
 
 /** A model that is asked in chat messages: only tasks whose answers are written can run on it. */
 export class ChatModel implements LanguageModel {
@@ -32,12 +32,13 @@ export class ChatModel implements LanguageModel {
       maxTokens: limits.maxNewTokens,
       temperature: limits.temperature,
       topP: limits.topP,
+      seed: limits.seed,
     };
     return {
       size: messages.reduce((size, { content }) => size + (content ?? "").length, 0),
       send: async (signal): Promise<Answer> => {
         const { text, finishReason } = await this.#completer.complete(messages, settings, signal);
-        return { text: cutAtStops(text, limits.until), isCut: finishReason === "length" };
+        return answerOf(text, finishReason, limits);
       },
     };
   }

@@ -43,14 +43,18 @@ it("asks nothing twice, in this run or the next, and gives the same numbers", as
   expect([first.numSent, second.numSent]).toEqual([2, 0]);
 });
 
-it("keeps models of another identity and drawn answers apart", async () => {
+it("keeps models of another identity and draws of another seed apart", async () => {
   const model = new CountingModel();
   const journal = new Journal(file());
   await remember(model, journal, "m").prepare(ask("a")).send(undefined);
   await remember(model, journal, "n").prepare(ask("a")).send(undefined);
-  const limits = { until: [], maxNewTokens: 1, temperature: 1, topP: 1 };
-  await remember(model, journal, "m").prepare({ kind: "generation", prompt: "p", limits }).send(undefined);
-  expect(journal.size).toBe(2);
+  const drawn = (seed: number): ModelRequest => ({
+    kind: "generation",
+    prompt: "p",
+    limits: { until: [], maxNewTokens: 1, temperature: 1, topP: 1, seed },
+  });
+  for (const seed of [1, 2, 1]) await remember(model, journal, "m").prepare(drawn(seed)).send(undefined);
+  expect([journal.size, model.numSent]).toEqual([4, 4]);
 });
 
 it("takes off a line that was cut, and goes on behind the last whole one", async () => {

@@ -51,15 +51,17 @@ export class Journal {
 
 /**
  * A model that remembers. `identity` stands for all that its answers depend on besides the request: weights, precision,
- * context; another identity never meets the same entries. Only greedy answers are kept.
+ * context; another identity never meets the same entries. Drawn answers are kept by their seed.
  */
 export function remember(model: LanguageModel, journal: Journal, identity: string): LanguageModel {
   return {
     renderChat: model.renderChat,
     maxLength: model.maxLength,
+    get promptTokens() {
+      return model.promptTokens;
+    },
     prepare: (request) => {
       const prepared = model.prepare(request);
-      if (request.kind === "generation" && request.limits.temperature > 0) return prepared;
       const key = keyOf(identity, request);
       const known = journal.get(key);
       if (known !== undefined) return { size: prepared.size, send: () => Promise.resolve(known) };

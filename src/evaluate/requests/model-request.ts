@@ -17,6 +17,8 @@ export interface GenerationLimits {
   /** 0 = greedy. */
   readonly temperature: number;
   readonly topP: number;
+  /** Of the draws; repeats of a question differ in it. */
+  readonly seed: number;
 }
 
 /** What one document asks of a model; a multiple-choice document asks once for each choice. */
@@ -41,12 +43,21 @@ export interface PreparedRequest {
   send(signal: AbortSignal | undefined): Promise<ModelResponse>;
 }
 
+/** Tokens of the prompts that a model was sent. */
+export interface PromptTokens {
+  readonly numSent: number;
+  /** Those of them that it did not compute, because it had them from before; null where it does not say. */
+  readonly numCached: number | null;
+}
+
 /** What a run of tasks knows of a model. A rolling request is answered by a `Likelihood`. */
 export interface LanguageModel {
   /** Renders chat messages to text; null where the model has no template or takes messages only. */
   readonly renderChat: ((messages: readonly ChatMessage[], continuesLast: boolean) => string) | null;
   /** Most tokens that the model reads at once. */
   readonly maxLength: number;
+  /** So far; absent where the model counts no tokens. */
+  readonly promptTokens?: PromptTokens | undefined;
   /**
    * Throws what makes a request impossible before any is sent: `context_length_exceeded`, `invalid_data_file`,
    * `evaluation_unsupported` where this model cannot answer the kind.

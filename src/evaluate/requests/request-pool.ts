@@ -1,38 +1,34 @@
-import type { ModelResponse, PreparedRequest } from "./model-request.ts";
-
 export interface PoolOptions {
-  /** Requests in flight at most. */
+  /** Items at work at most. */
   readonly concurrency: number;
   readonly signal: AbortSignal | undefined;
-  /** Called after each request. */
-  readonly onDone: (index: number, response: ModelResponse) => void;
 }
 
 /**
- * Sends requests with a bounded number in flight, in the order of `sendOrder`, which holds indices. The first failure
- * stops the sending and is thrown when the requests in flight have ended.
+ * Works on items in their order with a bounded number at work at once. The first failure, or the signal, begins no more
+ * and is thrown when what is at work has ended.
  */
-export async function sendAll(
-  requests: readonly PreparedRequest[],
-  sendOrder: readonly number[],
-  { concurrency, signal, onDone }: PoolOptions,
+export async function workThrough<T>(
+  items: readonly T[],
+  { concurrency, signal }: PoolOptions,
+  work: (item: T) => Promise<void>,
 ): Promise<void> {
   let next = 0;
   let hasFailed = false;
-  const sendUntilEmpty = async (): Promise<void> => {
-    while (next < sendOrder.length && !hasFailed) {
-      const index = sendOrder[next]!;
+  const workUntilEmpty = async (): Promise<void> => {
+    while (next < items.length && !hasFailed) {
+      const item = items[next]!;
       next += 1;
       try {
         signal?.throwIfAborted();
-        onDone(index, await requests[index]!.send(signal));
+        await work(item);
       } catch (error) {
         hasFailed = true;
         throw error;
       }
     }
   };
-  const senders = Array.from({ length: Math.min(concurrency, requests.length) }, sendUntilEmpty);
-  const outcomes = await Promise.allSettled(senders);
+  const workers = Array.from({ length: Math.min(concurrency, items.length) }, workUntilEmpty);
+  const outcomes = await Promise.allSettled(workers);
   for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
 }

@@ -1,5 +1,5 @@
 import { MillraceError } from "../../base/errors.ts";
-import type { Completer } from "../../protocol/completer.ts";
+import type { Completer, Completion } from "../../protocol/completer.ts";
 import type { ScoreRequest, ScoreResult, Scorer } from "../../protocol/engine-client.ts";
 import type { ChatMessage, Tokenizer } from "../../tokenizer/tokenizer.ts";
 import type {
@@ -9,6 +9,7 @@ import type {
   Likelihood,
   ModelRequest,
   PreparedRequest,
+  PromptTokens,
 } from "./model-request.ts";
 import { encodePair, encodePrompt, encodeRolling, type RequestEncoder } from "./request-tokens.ts";
 
@@ -28,6 +29,7 @@ export class TokenModel implements LanguageModel {
   readonly renderChat: LanguageModel["renderChat"];
   readonly #parts: TokenModelParts;
   readonly #encoder: RequestEncoder;
+  #promptTokens: PromptTokens = { numSent: 0, numCached: 0 };
 
   constructor(parts: TokenModelParts) {
     const { tokenizer, maxLength } = parts;
@@ -42,6 +44,10 @@ export class TokenModel implements LanguageModel {
             continuesLast
               ? cutAfterLast(chatTemplate.render(messages), messages)
               : chatTemplate.render(messages, { addGenerationPrompt: true });
+  }
+
+  get promptTokens(): PromptTokens {
+    return this.#promptTokens;
   }
 
   prepare(request: ModelRequest): PreparedRequest {
@@ -61,8 +67,11 @@ export class TokenModel implements LanguageModel {
       size: windows.reduce((size, { tokenIds }) => size + tokenIds.length, 0),
       send: async (signal) => {
         let total: Likelihood = { logLikelihood: 0, isGreedy: true };
-        for (const window of windows)
-          total = addLikelihood(total, window, await scorer.score(window, signal));
+        for (const window of windows) {
+          const result = await scorer.score(window, signal);
+          this.#count(window.tokenIds.length, result.numCachedTokens);
+          total = addLikelihood(total, window, result);
+        }
         return total;
       },
     };
@@ -78,13 +87,24 @@ export class TokenModel implements LanguageModel {
       maxTokens: limits.maxNewTokens,
       temperature: limits.temperature,
       topP: limits.topP,
+      seed: limits.seed,
     };
     return {
       size: tokenIds.length + limits.maxNewTokens,
       send: async (signal): Promise<Answer> => {
-        const { text, finishReason } = await completer.complete(tokenIds, settings, signal);
-        return { text: cutAtStops(text, limits.until), isCut: finishReason === "length" };
+        const answer = await completer.complete(tokenIds, settings, signal);
+        const { text, finishReason, numCachedTokens } = answer;
+        this.#count(tokenIds.length, numCachedTokens);
+        return answerOf(text, finishReason, limits);
       },
+    };
+  }
+
+  #count(numSent: number, numCached: number | undefined): void {
+    const before = this.#promptTokens;
+    this.#promptTokens = {
+      numSent: before.numSent + numSent,
+      numCached: before.numCached === null || numCached === undefined ? null : before.numCached + numCached,
     };
   }
 }
@@ -100,8 +120,18 @@ function addLikelihood(before: Likelihood, request: ScoreRequest, result: ScoreR
   return { logLikelihood: before.logLikelihood + sum, isGreedy };
 }
 
+/** What counts of a written text. It ran into the limit where neither the model nor a stop text ended it. */
+export function answerOf(
+  written: string,
+  finishReason: Completion["finishReason"],
+  { until }: GenerationLimits,
+): Answer {
+  const text = cutAtStops(written, until);
+  return { text, isCut: finishReason === "length" && text === written };
+}
+
 /** At the first occurrence of each text, in the order of the list. */
-export function cutAtStops(text: string, stops: readonly string[]): string {
+function cutAtStops(text: string, stops: readonly string[]): string {
   let kept = text;
   for (const stop of stops) if (stop !== "") kept = kept.split(stop, 1)[0]!;
   return kept;

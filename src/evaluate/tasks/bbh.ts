@@ -1,4 +1,4 @@
-import { choiceLetterFilter, phraseFilter, sortedWordsFilter } from "../filters/choice-filters.ts";
+import { bbhLetterFilter, phraseFilter, sortedWordsFilter } from "../filters/choice-filters.ts";
 import { type Filter, type FilterPipeline, noFilter } from "../filters/filter.ts";
 import { numberFilter } from "../filters/number-filter.ts";
 import { regexFilter } from "../filters/regex-filter.ts";
@@ -107,7 +107,7 @@ function flexibleFilter(subset: Subset, select: 0 | -1): Filter {
   const { answers } = bbhSubsets[subset];
   switch (answers) {
     case "letters":
-      return choiceLetterFilter(select);
+      return bbhLetterFilter(select);
     case "numbers":
       return numberFilter(select);
     case "words":

@@ -6,6 +6,7 @@ import type { ProgramTask } from "../task.ts";
 const createTest: FilterPipeline = {
   name: "create_test",
   steps: [(answer, { doc }) => String(doc["prompt"]) + answer],
+  keepsList: true,
 };
 
 /** HumanEval (Chen et al. 2021) as lm-eval's `humaneval`, version 1: one program a problem. */

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { applyFilters } from "../filters/filter.ts";
 import type { ChoiceTask, GenerationTask } from "../task.ts";
 import { builtInTasks } from "../task-registry.ts";
 import { arcChallengeChat } from "./arc-chat.ts";
@@ -101,6 +102,6 @@ describe("written tasks without recorded samples", () => {
     const task = builtInTasks.find(`bbh_zeroshot_${subset}`) as GenerationTask;
     const question = task.readRow({ input, target }, "row");
     const filter = task.filters.find(({ name }) => name === "flexible-extract")!;
-    expect(filter.steps.reduce((text, step) => step(text, question), written)).toBe(answer);
+    expect(applyFilters(filter, [written], question)).toBe(answer);
   });
 });

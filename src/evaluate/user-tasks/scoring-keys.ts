@@ -1,18 +1,22 @@
-import { type Filter, type FilterPipeline, noFilter } from "../filters/filter.ts";
+import { choiceLetterFilter } from "../filters/choice-filters.ts";
+import { type Filter, type FilterPipeline, majorityVote, noFilter } from "../filters/filter.ts";
 import { regexFilter } from "../filters/regex-filter.ts";
 import { createExactMatch, type MatchOptions } from "../metrics/exact-match.ts";
 import { aggregations, type MetricDefinition, perplexities, perplexity, share } from "../metrics/metric.ts";
 import { strip } from "../python-text.ts";
+import { badRow, isTexts } from "../row-reader.ts";
 import type { Task } from "../task.ts";
 import { invalidTask } from "./definition.ts";
 import { pythonStr } from "./python-literal.ts";
 import { isObject, type TaskKeys } from "./task-keys.ts";
 
 const exactMatch = share("exact_match");
+/** By how much the question makes a choice likelier than it is alone. */
+export const mutualInfo = share("acc_mutual_info");
 
 /** The metrics that each kind of task can have, and those that it has where its file names none. */
 const metricsByKind: Readonly<Record<Task["kind"], readonly MetricDefinition[]>> = {
-  multiple_choice: [share("acc"), share("acc_norm"), share("acc_bytes"), exactMatch],
+  multiple_choice: [share("acc"), share("acc_norm"), share("acc_bytes"), mutualInfo, exactMatch],
   loglikelihood: [perplexity("perplexity"), share("acc")],
   loglikelihood_rolling: perplexities,
   generate_until: [exactMatch],
@@ -99,20 +103,42 @@ function unknownOption(keys: TaskKeys, key: string): Error {
   );
 }
 
-type FilterReader = (options: Readonly<Record<string, unknown>>) => Filter;
+type FilterStep = FilterPipeline["steps"][number];
+type FilterReader = (options: Readonly<Record<string, unknown>>, keys: TaskKeys) => FilterStep;
 
-/** lm-eval's filter functions that need one answer only. `take_first` chooses it among repeats. */
+const usualPattern = "#### (\\-?[0-9\\.\\,]+)";
+
+/** lm-eval's filter functions. */
 const filterReaders: Readonly<
   Record<string, { readonly options: readonly string[]; readonly read: FilterReader }>
 > = {
-  take_first: { options: [], read: () => (answer) => answer },
+  take_first: { options: [], read: () => ({ choose: ([first = ""]) => [first] }) },
+  take_first_k: {
+    options: ["k"],
+    read: ({ k }, keys) => {
+      const numTaken = readNumTaken(k, keys);
+      return { choose: (answers) => answers.slice(0, numTaken) };
+    },
+  },
+  majority_vote: { options: [], read: () => ({ choose: majorityVote }) },
   remove_whitespace: { options: [], read: () => strip },
   lowercase: { options: [], read: () => (answer) => answer.toLowerCase() },
   uppercase: { options: [], read: () => (answer) => answer.toUpperCase() },
   regex: {
     options: ["regex_pattern", "group_select", "fallback"],
-    read: ({ regex_pattern: pattern = "#### (\\-?[0-9\\.\\,]+)", group_select: select = 0, fallback }) =>
+    read: ({ regex_pattern: pattern = usualPattern, group_select: select = 0, fallback }) =>
       regexFilter(String(pattern), Number(select), fallback === undefined ? undefined : pythonStr(fallback)),
+  },
+  multi_choice_regex: {
+    options: [
+      "regex_pattern",
+      "group_select",
+      "fallback",
+      "ignore_case",
+      "ignore_punctuation",
+      "regexes_to_ignore",
+    ],
+    read: readLetterFilter,
   },
   map: {
     options: ["mapping_dict", "default_value"],
@@ -123,6 +149,36 @@ const filterReaders: Readonly<
   },
 };
 
+function readNumTaken(k: unknown, keys: TaskKeys): number {
+  const repeats = keys.count("repeats") ?? 1;
+  if (typeof k === "number" && Number.isInteger(k) && k >= 1 && k <= repeats) return k;
+  throw invalidTask(
+    keys.whereIs("filter_list"),
+    `takes ${JSON.stringify(k) ?? "no number of"} answers by take_first_k`,
+    `With repeats: ${repeats} it takes k from 1 to ${repeats}`,
+  );
+}
+
+/** The choices stand in the row's own field of that name. */
+function readLetterFilter(options: Readonly<Record<string, unknown>>): Filter {
+  const { regex_pattern: pattern = usualPattern, group_select: select = 0, fallback, ...ignored } = options;
+  const patterns = ignored["regexes_to_ignore"];
+  return choiceLetterFilter(
+    {
+      pattern: String(pattern),
+      select: Number(select),
+      ...(fallback === undefined ? {} : { fallback: pythonStr(fallback) }),
+      ignoredPatterns: Array.isArray(patterns) ? patterns.map(String) : [],
+      ignoresCase: ignored["ignore_case"] === true,
+      ignoresPunctuation: ignored["ignore_punctuation"] === true,
+    },
+    ({ doc }) => {
+      if (isTexts(doc["choices"])) return doc["choices"];
+      throw badRow("A row", "has no choices for multi_choice_regex", "a field choices that lists texts");
+    },
+  );
+}
+
 /** `filter_list`. Throws `invalid_task` for a function or option that is not known. */
 export function readFilters(keys: TaskKeys): readonly FilterPipeline[] {
   const listed = keys.objects("filter_list");
@@ -130,14 +186,33 @@ export function readFilters(keys: TaskKeys): readonly FilterPipeline[] {
   return listed.map(({ name, filter }): FilterPipeline => {
     if (typeof name !== "string" || !Array.isArray(filter) || !filter.every(isObject))
       throw keys.wrong("filter_list", "a list of {name, filter: [{function, …}]}");
-    return { name, steps: filter.map((step) => readFilter(step, keys)) };
+    checkOrder(
+      name,
+      filter.map(({ function: step }) => step),
+      keys,
+    );
+    const keepsList = filter.at(-1)?.["function"] !== "take_first";
+    return { name, steps: filter.map((step) => readFilter(step, keys)), ...(keepsList ? { keepsList } : {}) };
   });
+}
+
+/** What follows `take_first` would see the letters of an answer in lm-eval, and what lacks it several answers. */
+function checkOrder(name: string, steps: readonly unknown[], keys: TaskKeys): void {
+  const isWhole = steps.at(-1) === "take_first" || (keys.count("repeats") ?? 1) === 1;
+  if (isWhole && !steps.slice(0, -1).includes("take_first")) return;
+  throw invalidTask(
+    keys.whereIs("filter_list"),
+    isWhole
+      ? `filters behind take_first in ${JSON.stringify(name)}`
+      : `leaves several answers in ${JSON.stringify(name)}`,
+    "take_first stands last, and where answers are repeated it must",
+  );
 }
 
 function readFilter(
   { function: name, ...options }: Readonly<Record<string, unknown>>,
   keys: TaskKeys,
-): Filter {
+): FilterStep {
   const known =
     typeof name === "string" && Object.hasOwn(filterReaders, name) ? filterReaders[name] : undefined;
   if (known === undefined) {
@@ -155,5 +230,5 @@ function readFilter(
       `It takes ${known.options.join(", ") || "none"}`,
     );
   }
-  return known.read(options);
+  return known.read(options, keys);
 }

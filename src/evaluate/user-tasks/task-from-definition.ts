@@ -18,7 +18,7 @@ import { TaskData } from "../task-data.ts";
 import { type Definition, invalidTask } from "./definition.ts";
 import { pythonStr } from "./python-literal.ts";
 import { type RowFields, readRowFields } from "./row-fields.ts";
-import { type ChosenMetrics, readFilters, readMetrics } from "./scoring-keys.ts";
+import { type ChosenMetrics, mutualInfo, readFilters, readMetrics } from "./scoring-keys.ts";
 import { readSplits, readTaskFiles } from "./task-data-files.ts";
 import { TaskKeys } from "./task-keys.ts";
 
@@ -157,11 +157,23 @@ function choiceTask({ keys, common, fields, scoring }: Parts): ChoiceTask {
     ...common,
     kind: "multiple_choice",
     ...(hasChoiceContexts ? { hasChoiceContexts } : {}),
+    ...(scoring.metrics.some(({ name }) => name === mutualInfo.name) ? { asksWithoutContext: true } : {}),
     readRow: (doc, where) => {
       const listed = choices(doc, where);
       const target = fields.target(doc, where);
       const asked = fields.text(doc, where);
-      if (Array.isArray(target)) throw badRow(where, "has several right choices", "one right choice");
+      if (Array.isArray(target)) {
+        const golds = readGolds(target, listed, where);
+        return {
+          doc,
+          text: String(asked),
+          answer: listed[golds[0]!]!,
+          choices: listed,
+          gold: golds[0]!,
+          golds,
+          target: pythonStr(target),
+        };
+      }
       if (typeof asked === "number") {
         if (!hasChoiceContexts)
           throw badRow(where, "gives a number as doc_to_text", "a text, as in the first row");
@@ -179,6 +191,15 @@ function choiceTask({ keys, common, fields, scoring }: Parts): ChoiceTask {
     },
     score: (question, likelihoods) => pick(scoreChoices(question, likelihoods), scoring.metrics),
   };
+}
+
+/** The indices of all right choices, where a row names several. */
+function readGolds(target: readonly unknown[], choices: readonly string[], where: string): number[] {
+  const golds = target.filter((each) => typeof each === "number");
+  if (golds.length === 0 || golds.length < target.length)
+    throw badRow(where, `names the right choices ${JSON.stringify(target)}`, "a list of indices");
+  for (const index of golds) chosen(choices, index, where);
+  return golds;
 }
 
 function likelihoodTask({ common, fields, scoring }: Parts): LikelihoodTask {
@@ -230,6 +251,7 @@ function generationTask({ keys, common, fields, scoring }: Parts): GenerationTas
             max_gen_toks: 256,
           }
         : readGeneration(generation, keys.whereIs("generation_kwargs")),
+    repeats: readRepeats(keys),
     filters: readFilters(keys),
     readRow: (doc, where) => {
       const answers = targetsOf(doc, where);
@@ -248,6 +270,12 @@ function generationTask({ keys, common, fields, scoring }: Parts): GenerationTas
       exact_match: Math.max(...targetsOf(doc, common.name).map((target) => scoring.match(answer, target))),
     }),
   };
+}
+
+function readRepeats(keys: TaskKeys): number {
+  const repeats = keys.count("repeats") ?? 1;
+  if (repeats > 0) return repeats;
+  throw keys.wrong("repeats", "a whole number from 1");
 }
 
 function readGeneration(values: Readonly<Record<string, unknown>>, where: string): GenerationSettings {

@@ -2,11 +2,10 @@ import { type Definition, type Entry, invalidTask } from "./definition.ts";
 
 /** Keys of a task file that are read, those that must hold one value, and those without effect here. */
 const readKeys =
-  "task task_alias output_type dataset_path dataset_name dataset_kwargs training_split validation_split test_split fewshot_split fewshot_config num_fewshot doc_to_text doc_to_target doc_to_choice description target_delimiter fewshot_delimiter gen_prefix generation_kwargs metric_list filter_list metadata".split(
+  "task task_alias output_type dataset_path dataset_name dataset_kwargs training_split validation_split test_split fewshot_split fewshot_config num_fewshot doc_to_text doc_to_target doc_to_choice description target_delimiter fewshot_delimiter gen_prefix generation_kwargs repeats metric_list filter_list metadata".split(
     " ",
   );
 const fixedKeys: Readonly<Record<string, unknown>> = {
-  repeats: 1,
   unsafe_code: false,
   should_decontaminate: false,
   use_prompt: null,

@@ -2,14 +2,12 @@ import type { StoredTensor, TensorReader } from "../src/formats/stored-tensor.ts
 
 /** Tensors in memory as a checkpoint's files give them. */
 export function readerOf(tensors: Readonly<Record<string, Omit<StoredTensor, "name">>>): TensorReader {
-  return {
-    has: (name) => Object.hasOwn(tensors, name),
-    tensor: (name) => {
-      const tensor = tensors[name];
-      if (tensor === undefined) throw new Error(`no ${name}`);
-      return { name, ...tensor };
-    },
+  const tensor = (name: string): StoredTensor => {
+    const found = tensors[name];
+    if (found === undefined) throw new Error(`no ${name}`);
+    return { name, ...found };
   };
+  return { has: (name) => Object.hasOwn(tensors, name), header: tensor, tensor };
 }
 
 export function bytesOf(

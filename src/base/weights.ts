@@ -54,3 +54,14 @@ export interface WeightBlocks {
 }
 
 export type Weight = DenseWeight | IntegerWeight;
+
+/** What the headers of a file tell of an integer matrix. */
+export interface IntegerForm
+  extends Pick<IntegerWeight, "kind" | "rows" | "cols" | "bits" | "groupSize" | "activations"> {
+  readonly hasMinimums: boolean;
+  /** Of a scale, and of a minimum, as kernels hold it. */
+  readonly scaleBytes: 2 | 4;
+}
+
+/** A weight without its numbers. */
+export type WeightForm = Omit<DenseWeight, "data"> | IntegerForm;

@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
 import path from "node:path";
 import { MillraceError } from "../base/errors.ts";
-import type { DenseWeight } from "../base/weights.ts";
-import type { Checkpoint, NamedShape, TensorInfo, TokenizerSource } from "../formats/checkpoint.ts";
+import type { DenseWeight, WeightForm } from "../base/weights.ts";
+import type { Checkpoint, MatrixShape, NamedShape, TensorInfo, TokenizerSource } from "../formats/checkpoint.ts";
 import { readJsonObject } from "../formats/json-file.ts";
 import { type ModelConfig, parseModelConfig } from "../formats/model-config.ts";
 import { readTokenizerFolder } from "../formats/tokenizer-source.ts";
@@ -20,7 +20,6 @@ export class DummyCheckpoint implements Checkpoint {
   readonly config: ModelConfig;
   readonly tensors: readonly TensorInfo[];
   readonly sizeBytes: number;
-  readonly memoryBytes: number;
   readonly weightFormat = "dummy bf16";
   readonly #shapes: ReadonlyMap<string, readonly number[]>;
   readonly #seed: number;
@@ -41,7 +40,6 @@ export class DummyCheckpoint implements Checkpoint {
       file: configFile,
     }));
     this.sizeBytes = this.tensors.reduce((sum, tensor) => sum + tensor.sizeBytes, 0);
-    this.memoryBytes = this.sizeBytes;
     this.#shapes = new Map(parameters.map(({ name, shape }) => [name, shape]));
     this.#seed = seed;
   }
@@ -52,6 +50,10 @@ export class DummyCheckpoint implements Checkpoint {
 
   has(name: string): boolean {
     return this.#shapes.has(name) || this.#shapes.has(`${name}.weight`);
+  }
+
+  form(_module: string, { rows, cols }: MatrixShape): WeightForm {
+    return { kind: "dense", rows, cols, dtype: "bf16" };
   }
 
   linear(module: string): DenseWeight {

@@ -2,22 +2,17 @@ import { MillraceError } from "../base/errors.ts";
 import { formatCount } from "../base/units.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { freeMemoryBytes } from "../kernels/free-memory.ts";
-import type { KvDtype } from "../kernels/ops.ts";
+import type { KvDtype, RaggedBatch } from "../kernels/ops.ts";
+import { type PlannedModel, planModel } from "../model/plan-model.ts";
 import type { EngineOptions } from "./engine-options.ts";
 import type { KvPlan, KvTokenShape } from "./kv-plan.ts";
-import {
-  type DraftSizes,
-  estimateActivationBytes,
-  estimateWeightBytes,
-  type MemoryPlan,
-  planMemory,
-} from "./memory-plan.ts";
+import { type DraftSizes, type MemoryPlan, planMemory } from "./memory-plan.ts";
 
 export const defaultBlockSize = 32;
 
-/** A plan made from headers, and the free memory that it was made with. */
-export interface EnginePlan extends MemoryPlan {
-  readonly freeBytes: number;
+/** A plan made from headers, and what it was made with. */
+export interface EnginePlan extends MemoryPlan, LoadedSizes {
+  readonly planned: PlannedModel;
 }
 
 /**
@@ -41,16 +36,24 @@ export function planEngine(
       { param: "--max-model-len" },
     );
   }
-  const isExact = options.activations === "f32" || options.dtype === "float32";
-  const plan = planLoaded(options, checkpoint, {
-    freeBytes,
-    weightBytes: estimateWeightBytes(config, checkpoint.memoryBytes, options.dtype),
-    shape: config,
-    dtype: kvDtypeOf(options, isExact),
-    modelMaxLen: config.maxPositionEmbeddings,
-    draft: draftSizes(options, draft),
-  });
-  return { ...plan, freeBytes };
+  const planned = planModel(checkpoint, options);
+  const plannedDraft = draft === null ? null : planModel(draft, options);
+  const planFor = (modelMaxLen: number, numPositions: number) => {
+    const draftLen = Math.min(numPositions, draft?.config.maxPositionEmbeddings ?? 0);
+    const sizes: LoadedSizes = {
+      freeBytes,
+      weightBytes: weightBytesOf(planned, numPositions),
+      activationBytes: largestStepBytes(options, planned),
+      shape: planned.model.kvShape,
+      dtype: kvDtypeOf(options, planned.activations === "f32"),
+      modelMaxLen,
+      draft: plannedDraft === null ? null : draftSizes(options, plannedDraft, draftLen),
+    };
+    return { ...sizes, ...planLoaded(options, sizes) };
+  };
+  // Rotation tables have a row for each position of the context, which is chosen by what the rest leaves.
+  const { maxModelLen } = planFor(config.maxPositionEmbeddings, 0).kv;
+  return { ...planFor(maxModelLen, maxModelLen), planned };
 }
 
 /** What is known of a model once it is loaded. */
@@ -58,6 +61,8 @@ export interface LoadedSizes {
   /** What was free before anything was taken. */
   readonly freeBytes: number;
   readonly weightBytes: number;
+  /** Of the model's largest step. */
+  readonly activationBytes: number;
   readonly shape: KvTokenShape;
   readonly dtype: KvDtype;
   /** Longest context that there are rotation tables for. */
@@ -66,13 +71,11 @@ export interface LoadedSizes {
 }
 
 /** The plan again, with sizes that are no estimates any more. */
-export function planLoaded(options: EngineOptions, checkpoint: Checkpoint, sizes: LoadedSizes): MemoryPlan {
-  const numDrafts = options.speculation?.numTokens ?? 0;
-  const activationBytes = estimateActivationBytes(checkpoint.config, { ...options, numDrafts });
+export function planLoaded(options: EngineOptions, sizes: LoadedSizes): MemoryPlan {
   return planMemory({
     ...sizes,
     utilization: options.memoryUtilization ?? null,
-    activationBytes: Math.max(activationBytes, sizes.draft?.activationBytes ?? 0),
+    activationBytes: Math.max(sizes.activationBytes, sizes.draft?.activationBytes ?? 0),
     maxNumBatchedTokens: options.maxNumBatchedTokens,
     swapSpaceBytes: options.swapSpaceBytes ?? 0,
     weightDtype: options.dtype,
@@ -85,14 +88,41 @@ export function planLoaded(options: EngineOptions, checkpoint: Checkpoint, sizes
 }
 
 /** What a draft model will take. Its step comes after the model's own, in the same memory. */
-export function draftSizes(options: EngineOptions, draft: Checkpoint | null): DraftSizes | null {
-  if (draft === null) return null;
-  const { config, memoryBytes } = draft;
+function draftSizes(options: EngineOptions, draft: PlannedModel, numPositions: number): DraftSizes {
   return {
-    shape: config,
-    weightBytes: estimateWeightBytes(config, memoryBytes, options.dtype),
-    activationBytes: estimateActivationBytes(config, { ...options, numDrafts: 0 }),
+    shape: draft.model.kvShape,
+    weightBytes: weightBytesOf(draft, numPositions),
+    activationBytes: largestStepBytes({ ...options, speculation: null }, draft),
   };
+}
+
+function weightBytesOf({ ops }: PlannedModel, numPositions: number): number {
+  return ops.weightBytes + ops.rotationBytesPerPosition * numPositions;
+}
+
+/** What attention's scratch and the arena's first chunk take beside tensors. */
+const activationSlackBytes = 8 * 1024 ** 2;
+
+/** A step of as many tokens as fit, of which every sequence and every guess wants logits. */
+function largestStepBytes(options: EngineOptions, { model, ops }: PlannedModel): number {
+  const { maxNumSeqs, maxNumBatchedTokens, speculation } = options;
+  const numLogitRows = Math.min(maxNumSeqs * (1 + (speculation?.numTokens ?? 0)), maxNumBatchedTokens);
+  const cache = ops.createKvCache({ ...model.kvShape, numBlocks: 1, blockSize: 1, dtype: "f16" });
+  const none = new Int32Array();
+  const batch: RaggedBatch = {
+    numTokens: maxNumBatchedTokens,
+    numSeqs: 0,
+    tokenIds: none,
+    positions: none,
+    slots: none,
+    queryStarts: none,
+    contextLengths: none,
+    blockTables: none,
+    blockTableStride: 0,
+  };
+  ops.beginStep(batch);
+  model.logits(model.finalNorm(model.forward(batch, cache), none, numLogitRows));
+  return ops.memory().arena + activationSlackBytes;
 }
 
 export function kvDtypeOf(options: EngineOptions, isExact: boolean): KvDtype {

@@ -15,7 +15,6 @@ import type { EngineOptions } from "./engine-options.ts";
 import {
   contextNotes,
   defaultBlockSize,
-  draftSizes,
   type EnginePlan,
   kvDtypeOf,
   planEngine,
@@ -83,13 +82,12 @@ function assemble(assembly: Assembly, backendNotes: readonly string[], timer: Ph
   const { model } = loaded;
   const blockSize = options.blockSize ?? defaultBlockSize;
   const dtype = kvDtypeOf(options, loaded.activations === "f32");
-  const { kv, numHostBlocks } = planLoaded(options, checkpoint, {
-    freeBytes: before.freeBytes,
+  const { kv, numHostBlocks } = planLoaded(options, {
+    ...before,
     weightBytes: ops.memory().weights,
     shape: model.kvShape,
     dtype,
     modelMaxLen: before.kv.maxModelLen,
-    draft: draftSizes(options, draft),
   });
   const cache = ops.createKvCache({ ...model.kvShape, numBlocks: kv.numBlocks, blockSize, dtype });
   const host = numHostBlocks === 0 ? null : ops.createKvHost(cache, numHostBlocks);

@@ -2,13 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { isMillraceError } from "../base/errors.ts";
 import type { ModelConfig } from "../formats/model-config.ts";
-import {
-  type DraftSizes,
-  estimateActivationBytes,
-  estimateWeightBytes,
-  type MemoryPlanInput,
-  planMemory,
-} from "./memory-plan.ts";
+import { type DraftSizes, type MemoryPlanInput, planMemory } from "./memory-plan.ts";
 
 const gib = 1024 ** 3;
 const mib = 1024 ** 2;
@@ -173,33 +167,4 @@ test("refuses two flags for one thing, and a swap space below a block", () => {
   expect(() => planMemory({ ...input, swapSpaceBytes: 4 })).toThrow(
     "--swap-space is 4 B; a KV block of this model takes 720 KiB, and at least one must fit. Give a size such as 1GiB",
   );
-});
-
-test("estimates weights from the header", () => {
-  expect(estimateWeightBytes(config, 1000, "auto")).toBe(1000);
-  // 134,515,008 parameters, of which 61 norms of 576 are not counted.
-  expect(estimateWeightBytes(config, 1000, "bfloat16")).toBe(2 * (134_515_008 - 61 * 576));
-});
-
-test("counts every expert of a mixture", () => {
-  const experts = { numExperts: 8, numPerToken: 2, intermediateSize: 1000 };
-  const mixture = { ...config, experts };
-  const difference = estimateWeightBytes(mixture, 0, "bfloat16") - estimateWeightBytes(config, 0, "bfloat16");
-  const dense = 3 * 576 * 1536;
-  expect(difference).toBe(2 * 30 * (8 * (3 * 576 * 1000 + 576) - dense));
-});
-
-test("estimates activations by the larger of a layer's tensors and the logits", () => {
-  const slack = 16 * mib;
-  const hidden = 4 * 2048 * 576;
-  const layer = 4 * 2048 * (6 * 576 + 15 * 64 + 2 * 9 * 64 + 2 * 1536);
-  expect(estimateActivationBytes(config, { maxNumBatchedTokens: 2048, maxNumSeqs: 1, numDrafts: 0 })).toBe(
-    hidden + layer + slack,
-  );
-  const logits = 4 * (256 * 49152 + 256 * 576);
-  expect(estimateActivationBytes(config, { maxNumBatchedTokens: 256, maxNumSeqs: 999, numDrafts: 0 })).toBe(
-    4 * 256 * 576 + logits + slack,
-  );
-  const guessing = { maxNumBatchedTokens: 2048, maxNumSeqs: 100, numDrafts: 4 };
-  expect(estimateActivationBytes(config, guessing)).toBe(hidden + 4 * (500 * 49152 + 2048 * 576) + slack);
 });

@@ -1,6 +1,5 @@
 import { MillraceError } from "../base/errors.ts";
 import { formatBytes, formatCount } from "../base/units.ts";
-import type { ModelConfig } from "../formats/model-config.ts";
 import type { PrecisionOptions } from "../model/causal-model.ts";
 import { type KvPlan, type KvPlanInput, type KvTokenShape, kvBlockBytes, planKvCache } from "./kv-plan.ts";
 
@@ -151,51 +150,4 @@ function stepDoesNotFit(input: MemoryPlanInput, hostBytes: number, limit: string
 
 function withoutDraft(draft: DraftSizes | null): string {
   return draft === null ? "" : ", or without --spec-model";
-}
-
-/**
- * Bytes that the packed weights will take, from headers alone: in the forms of the file's own, or all parameters in
- * `--dtype`.
- */
-export function estimateWeightBytes(
-  config: ModelConfig,
-  ownBytes: number,
-  dtype: PrecisionOptions["dtype"],
-): number {
-  if (dtype === "auto") return ownBytes;
-  const { hiddenSize, numHeads, numKvHeads, headDim } = config;
-  const attention = 2 * hiddenSize * headDim * (numHeads + numKvHeads);
-  const { experts } = config;
-  const mlp =
-    experts === null
-      ? 3 * hiddenSize * config.intermediateSize
-      : experts.numExperts * hiddenSize * (3 * experts.intermediateSize + 1);
-  const perLayer = attention + mlp;
-  const embeddings = config.vocabSize * hiddenSize * (config.tieWordEmbeddings ? 1 : 2);
-  return (embeddings + config.numLayers * perLayer) * (dtype === "float32" ? 4 : 2);
-}
-
-/** What attention's scratch and the arena's first chunk take beside tensors. */
-const activationSlackBytes = 16 * 1024 ** 2;
-
-/**
- * Bytes of the largest step: hidden states, and either one decoder layer's tensors (two norms, qkv, attention before and
- * after its conversion, the gated product before and after, and what both blocks give before and after a norm, which
- * only some families keep; with experts also the rows of the one that gets most) or the logits of all sequences,
- * with a row for each guess as well.
- */
-export function estimateActivationBytes(
-  config: ModelConfig,
-  limits: { readonly maxNumBatchedTokens: number; readonly maxNumSeqs: number; readonly numDrafts: number },
-): number {
-  const { hiddenSize, intermediateSize, numHeads, numKvHeads, headDim, vocabSize } = config;
-  const numLogitRows = Math.min(limits.maxNumSeqs * (1 + limits.numDrafts), limits.maxNumBatchedTokens);
-  const numHidden = config.experts === null ? 6 : 8;
-  const width = Math.max(intermediateSize, config.experts?.intermediateSize ?? 0);
-  const layer =
-    numHidden * hiddenSize + (numHeads + 2 * numKvHeads) * headDim + 2 * numHeads * headDim + 2 * width;
-  const layerBytes = 4 * limits.maxNumBatchedTokens * layer;
-  const headBytes = 4 * (numLogitRows * vocabSize + limits.maxNumBatchedTokens * hiddenSize);
-  const hiddenBytes = 4 * limits.maxNumBatchedTokens * hiddenSize;
-  return hiddenBytes + Math.max(layerBytes, headBytes) + activationSlackBytes;
 }

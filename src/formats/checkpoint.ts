@@ -1,4 +1,4 @@
-import type { Weight } from "../base/weights.ts";
+import type { Weight, WeightForm } from "../base/weights.ts";
 import type { ArchitectureListener, ModelConfig } from "./model-config.ts";
 
 /** A whole file's bytes, read only. */
@@ -29,6 +29,11 @@ export interface TensorInfo {
   readonly file: string;
 }
 
+export interface MatrixShape {
+  readonly rows: number;
+  readonly cols: number;
+}
+
 /** A tensor by its Hugging Face name, with the shape that it has under that name. */
 export type NamedShape = Pick<TensorInfo, "name" | "shape">;
 
@@ -55,8 +60,6 @@ export interface Checkpoint {
   readonly tensors: readonly TensorInfo[];
   /** Bytes of all weight files. */
   readonly sizeBytes: number;
-  /** Bytes that the weights take in the forms in which they run, from headers alone: some are wider than in the file. */
-  readonly memoryBytes: number;
   /** How the linears are stored, for people: "bf16", "compressed-tensors W4A16 g32", "GGUF Q4_1" … */
   readonly weightFormat: string;
   /**
@@ -66,6 +69,11 @@ export interface Checkpoint {
   named(): readonly NamedShape[];
   /** True when `linear(module)` or `vector(name)` would find something. */
   has(name: string): boolean;
+  /**
+   * What `linear` will give, from headers alone; `shape` is what the model's definition expects. Throws
+   * `tensor_missing`, `unsupported_format`, or `invalid_model_file` for another shape where the header tells it.
+   */
+  form(module: string, shape: MatrixShape): WeightForm;
   /** The matrix of a linear or an embedding, by module name without ".weight". Throws `tensor_missing`. */
   linear(module: string): Weight;
   /** A one-dimensional tensor (norm, bias) as f32. Throws `tensor_missing`. */

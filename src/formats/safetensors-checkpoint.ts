@@ -1,14 +1,14 @@
 import { existsSync } from "node:fs";
 import path from "node:path";
 import { isMillraceError, MillraceError } from "../base/errors.ts";
-import type { DenseWeight, Weight } from "../base/weights.ts";
-import type { Checkpoint, OpenTools, TensorInfo, TokenizerSource } from "./checkpoint.ts";
+import type { DenseWeight, FloatDtype, Weight, WeightForm } from "../base/weights.ts";
+import type { Checkpoint, MatrixShape, OpenTools, TensorInfo, TokenizerSource } from "./checkpoint.ts";
 import { widenFloats } from "./dequantize.ts";
 import { isJsonObject, type JsonObject, readJsonObject } from "./json-file.ts";
 import { type ModelConfig, parseModelConfig } from "./model-config.ts";
 import { type QuantizedLinears, readQuantization } from "./quantized/quantized-linears.ts";
 import { openSafetensors, type SafetensorsFiles } from "./safetensors-files.ts";
-import { floatDtypes, type StoredTensor } from "./stored-tensor.ts";
+import { floatDtypes, type StoredTensor, type TensorHeader } from "./stored-tensor.ts";
 import { readTokenizerFolder } from "./tokenizer-source.ts";
 
 /** A folder as transformers writes it: config.json and safetensors, dense or quantised. */
@@ -18,7 +18,6 @@ export class SafetensorsCheckpoint implements Checkpoint {
   readonly config: ModelConfig;
   readonly tensors: readonly TensorInfo[];
   readonly sizeBytes: number;
-  readonly memoryBytes: number;
   readonly weightFormat: string;
   readonly #files: SafetensorsFiles;
   /** What is wrong with the quantisation is told when a weight is asked for, so that the rest can be inspected. */
@@ -35,8 +34,6 @@ export class SafetensorsCheckpoint implements Checkpoint {
     this.sizeBytes = this.#files.sizeBytes;
     const described = withOldConfig(json, folder);
     this.#quantization = quantizationOf(described);
-    const widening = (isMillraceError(this.#quantization) ? null : this.#quantization?.widening) ?? (() => 1);
-    this.memoryBytes = this.tensors.reduce((sum, tensor) => sum + tensor.sizeBytes * widening(tensor), 0);
     this.weightFormat = nameWeightFormat(described, this.#quantization, this.tensors);
   }
 
@@ -48,6 +45,16 @@ export class SafetensorsCheckpoint implements Checkpoint {
     return [name, `${name}.weight`, `${name}.weight_packed`, `${name}.qweight`].some((candidate) =>
       this.#files.has(candidate),
     );
+  }
+
+  form(name: string, shape: MatrixShape): WeightForm {
+    if (isMillraceError(this.#quantization)) throw this.#quantization;
+    const module = this.#tiedModule(name);
+    const quantized = this.#quantization?.form(module, shape, this.#files) ?? null;
+    if (quantized !== null) return quantized;
+    const tensor = this.#files.header(`${module}.weight`);
+    const [rows, cols] = tensor.shape as [number, number];
+    return { kind: "dense", rows, cols, dtype: denseDtype(tensor) };
   }
 
   linear(name: string): Weight {
@@ -87,11 +94,14 @@ export class SafetensorsCheckpoint implements Checkpoint {
 }
 
 function denseWeight(tensor: StoredTensor): DenseWeight {
-  const dtype = floatDtypes[tensor.dtype];
-  if (dtype === undefined || tensor.shape.length !== 2)
-    throw unreadable(tensor, "a matrix of F32, F16 or BF16");
   const [rows, cols] = tensor.shape as [number, number];
-  return { kind: "dense", rows, cols, dtype, data: tensor.data };
+  return { kind: "dense", rows, cols, dtype: denseDtype(tensor), data: tensor.data };
+}
+
+function denseDtype(tensor: TensorHeader): FloatDtype {
+  const dtype = floatDtypes[tensor.dtype];
+  if (dtype !== undefined && tensor.shape.length === 2) return dtype;
+  throw unreadable(tensor, "a matrix of F32, F16 or BF16");
 }
 
 /** GPTQ checkpoints of before 2024 describe themselves in a file of their own. */
@@ -131,7 +141,7 @@ export function mainDtype(tensors: readonly TensorInfo[]): string {
   return main;
 }
 
-function unreadable(tensor: StoredTensor, wanted: string): MillraceError {
+function unreadable(tensor: TensorHeader, wanted: string): MillraceError {
   return new MillraceError(
     "unsupported_format",
     `${tensor.name} is ${tensor.dtype} [${tensor.shape.join(", ")}]; ${wanted} is read here. Convert the model to bfloat16, or use a GGUF or compressed-tensors copy.`,

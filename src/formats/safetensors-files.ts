@@ -54,15 +54,12 @@ export class SafetensorsFiles implements TensorReader {
     return this.#places.get(name)?.entry;
   }
 
+  header(name: string): SafetensorsEntry {
+    return this.#place(name).entry;
+  }
+
   tensor(name: string): StoredTensor {
-    const place = this.#places.get(name);
-    if (place === undefined) {
-      throw new MillraceError(
-        "tensor_missing",
-        `The model's files hold no tensor ${name}. Fetch the model again and check that all shards are there.`,
-      );
-    }
-    const { entry, header } = place;
+    const { entry, header } = this.#place(name);
     const data = new Uint8Array(this.#buffer(header), entry.offset, entry.sizeBytes);
     return { name, dtype: entry.dtype, shape: entry.shape, data };
   }
@@ -74,6 +71,15 @@ export class SafetensorsFiles implements TensorReader {
   /** Forgets the mapped files; tensors handed out keep theirs alive. */
   close(): void {
     this.#files.clear();
+  }
+
+  #place(name: string): { readonly header: SafetensorsHeader; readonly entry: SafetensorsEntry } {
+    const place = this.#places.get(name);
+    if (place !== undefined) return place;
+    throw new MillraceError(
+      "tensor_missing",
+      `The model's files hold no tensor ${name}. Fetch the model again and check that all shards are there.`,
+    );
   }
 
   #buffer(header: SafetensorsHeader): ArrayBuffer {

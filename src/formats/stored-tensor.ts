@@ -1,16 +1,22 @@
 import type { FloatDtype } from "../base/weights.ts";
 
-/** A tensor as the file stores it. `data` may be a view of a mapped file: read only, of any alignment. */
-export interface StoredTensor {
+/** What a file's header tells of a tensor. */
+export interface TensorHeader {
   readonly name: string;
   readonly dtype: string;
   readonly shape: readonly number[];
+}
+
+/** A tensor as the file stores it. `data` may be a view of a mapped file: read only, of any alignment. */
+export interface StoredTensor extends TensorHeader {
   readonly data: Uint8Array;
 }
 
 /** Looks tensors up by the file's own names. */
 export interface TensorReader {
   has(name: string): boolean;
+  /** Type and shape without touching the data. Throws `tensor_missing`. */
+  header(name: string): TensorHeader;
   /** Throws `tensor_missing`. */
   tensor(name: string): StoredTensor;
 }

@@ -1,5 +1,5 @@
 import { MillraceError } from "../base/errors.ts";
-import type { Weight } from "../base/weights.ts";
+import type { DenseWeight, IntegerWeight } from "../base/weights.ts";
 import type { TensorForm } from "../kernels/ops.ts";
 import type { PrecisionOptions } from "./causal-model.ts";
 
@@ -9,6 +9,11 @@ const activationBlock = 32;
 /** Measured on SmolLM2-135M-Instruct Q4_1: mean KL of int8 activations in 32-blocks against f32 ones. */
 const block32Note =
   "int8 activations in blocks of 32; KL about 0.003 on SmolLM2; --activations f32 is the exact path";
+
+/** What of a weight decides, so that headers alone will do. */
+type ChosenBy =
+  | Pick<DenseWeight, "kind" | "cols" | "dtype">
+  | Pick<IntegerWeight, "kind" | "bits" | "cols" | "activations">;
 
 /**
  * Chooses the form in which each linear takes its input, and remembers what has to be told. Weights decide under
@@ -25,7 +30,7 @@ export class InputForms {
   }
 
   /** Throws `invalid_option` for bf16 activations over weights that are not bf16. */
-  choose(weight: Weight, name: string): TensorForm {
+  choose(weight: ChosenBy, name: string): TensorForm {
     const form = this.#pick(weight, name);
     this.#used.add(form);
     return form;
@@ -45,7 +50,7 @@ export class InputForms {
     return notes;
   }
 
-  #pick(weight: Weight, name: string): TensorForm {
+  #pick(weight: ChosenBy, name: string): TensorForm {
     switch (this.#activations) {
       case "auto":
         return this.#auto(weight, name);
@@ -60,12 +65,12 @@ export class InputForms {
     }
   }
 
-  #auto(weight: Weight, name: string): TensorForm {
+  #auto(weight: ChosenBy, name: string): TensorForm {
     if (weight.kind === "dense") return weight.dtype === "bf16" ? "bf16" : "f32";
     return weight.activations === "int8-token" ? "int8-token" : this.#block32(weight, name);
   }
 
-  #block32(weight: Weight, name: string): TensorForm {
+  #block32(weight: ChosenBy, name: string): TensorForm {
     if (weight.cols % activationBlock === 0) return "int8-block32";
     this.#except(
       `${weight.cols} input columns are no multiple of ${activationBlock}, so activations are f32 instead of int8`,
@@ -74,7 +79,7 @@ export class InputForms {
     return "f32";
   }
 
-  #keepFloat(weight: Weight, name: string): TensorForm {
+  #keepFloat(weight: ChosenBy, name: string): TensorForm {
     const form = this.#auto(weight, name);
     this.#except(`float weights, so activations are ${form} instead of int8`, name);
     return form;
@@ -91,7 +96,7 @@ function rank(form: TensorForm): number {
   return ["int8-token", "int8-block32", "bf16", "f32"].indexOf(form);
 }
 
-function requireBf16(weight: Weight, name: string): TensorForm {
+function requireBf16(weight: ChosenBy, name: string): TensorForm {
   if (weight.kind === "dense" && weight.dtype === "bf16") return "bf16";
   const seen = weight.kind === "dense" ? weight.dtype : `${weight.bits}-bit integers`;
   throw new MillraceError(

@@ -1,7 +1,7 @@
 import type { NamedShape } from "../formats/checkpoint.ts";
 import type { ModelConfig } from "../formats/model-config.ts";
 import type { LinearWeight, Ops, VectorWeight } from "../kernels/ops.ts";
-import { createReferenceOps } from "../kernels/reference/reference-ops.ts";
+import { PlannedOps } from "../kernels/planned/planned-ops.ts";
 import { findBuilder } from "./registry.ts";
 import type { LinearSpec, WeightLoader } from "./weight-loader.ts";
 
@@ -12,14 +12,9 @@ import type { LinearSpec, WeightLoader } from "./weight-loader.ts";
  */
 export function listParameters(config: ModelConfig, file: string): NamedShape[] {
   const build = findBuilder(config.architecture, file);
-  const ops = createReferenceOps({ numThreads: 1 });
-  try {
-    const recorder = new ParameterRecorder(ops);
-    build(recorder, config, 1);
-    return [...recorder.shapes].map(([name, shape]) => ({ name, shape }));
-  } finally {
-    ops.close();
-  }
+  const recorder = new ParameterRecorder(new PlannedOps());
+  build(recorder, config, 1);
+  return [...recorder.shapes].map(([name, shape]) => ({ name, shape }));
 }
 
 /** Weights without content: enough for a definition to be built, not to be run. */

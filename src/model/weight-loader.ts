@@ -1,5 +1,5 @@
 import { MillraceError } from "../base/errors.ts";
-import type { FloatDtype, Weight } from "../base/weights.ts";
+import type { FloatDtype, Weight, WeightForm } from "../base/weights.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { toDense } from "../formats/dequantize.ts";
 import type { LinearWeight, Ops, TensorForm, VectorWeight } from "../kernels/ops.ts";
@@ -31,6 +31,12 @@ const floatDtypes: Readonly<Record<Exclude<PrecisionOptions["dtype"], "auto">, F
   float16: "f16",
   float32: "f32",
 };
+
+/** The form that `--dtype` gives a stored matrix. */
+export function takenForm(form: WeightForm, dtype: PrecisionOptions["dtype"]): WeightForm {
+  const { rows, cols } = form;
+  return dtype === "auto" ? form : { kind: "dense", rows, cols, dtype: floatDtypes[dtype] };
+}
 
 /** Where a model's definition gets its weights from, by Hugging Face name and expected shape. */
 export interface WeightLoader {

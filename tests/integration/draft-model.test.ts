@@ -7,6 +7,7 @@ import { planEngine } from "../../src/engine/engine-plan.ts";
 import { loadEngine } from "../../src/engine/load-engine.ts";
 import { openDraft } from "../../src/engine/speculation/load-speculation.ts";
 import { openCheckpoint } from "../../src/formats/open-checkpoint.ts";
+import { planModel } from "../../src/model/plan-model.ts";
 import { repositoryPath } from "../test-data.ts";
 
 const modelPath = repositoryPath("models", "pebble", "model");
@@ -69,7 +70,8 @@ test("the plan of memory counts what the draft model takes", async () => {
   const draft = openDraft(options, checkpoint)!;
   const plan = planEngine(options, checkpoint, draft, 4 * gib);
   const alone = planEngine({ ...options, speculation: null }, checkpoint, null, 4 * gib);
-  const draftBytes = draft.memoryBytes;
+  const { ops } = planModel(draft, options);
+  const draftBytes = ops.weightBytes + plan.kv.maxModelLen * ops.rotationBytesPerPosition;
   draft.close();
   checkpoint.close();
   const engine = await loadEngine(options);
@@ -83,9 +85,7 @@ test("the plan of memory counts what the draft model takes", async () => {
   expect(Math.abs(memory.kvCache - plan.kv.sizeBytes - plan.kv.draftBytes)).toBeLessThan(slack);
   expect(plan.kv.draftBytes).toBeGreaterThan(0.2 * plan.kv.sizeBytes);
   const weightBytes = memory.weights - aloneMemory.weights;
-  expect(weightBytes).toBeGreaterThan(0.9 * draftBytes);
-  // Rotation tables are no part of the file.
-  expect(weightBytes).toBeLessThan(draftBytes + slack);
+  expect(weightBytes).toBe(draftBytes);
   const other = plan.totalBytes - plan.kv.sizeBytes - plan.kv.draftBytes - draftBytes;
   expect(other).toBeGreaterThanOrEqual(alone.totalBytes - alone.kv.sizeBytes);
 });

@@ -1,4 +1,4 @@
-import type { IntegerWeight, Weight, WeightBlocks } from "../../base/weights.ts";
+import type { IntegerWeight, Weight, WeightBlocks, WeightForm } from "../../base/weights.ts";
 import { type BlockFormat, blockFormats, type Groups } from "./block-formats.ts";
 import { unpermuteRows } from "./row-order.ts";
 
@@ -33,6 +33,16 @@ export function readBlocks(matrix: RawMatrix): Weight | undefined {
   }
   const format = Object.hasOwn(blockFormats, type) ? blockFormats[type] : undefined;
   return format === undefined ? undefined : new BlockWeight(matrix, format);
+}
+
+/** What `readBlocks` gives for a matrix of this type. */
+export function blockForm(type: string, rows: number, cols: number): WeightForm | undefined {
+  const dtype = floats[type];
+  if (dtype !== undefined) return { kind: "dense", rows, cols, dtype };
+  const format = Object.hasOwn(blockFormats, type) ? blockFormats[type] : undefined;
+  if (format === undefined) return undefined;
+  const { read: _read, ...form } = format;
+  return { kind: "integer", rows, cols, activations: "unspecified", ...form };
 }
 
 function isKernelType(type: string): type is WeightBlocks["type"] {

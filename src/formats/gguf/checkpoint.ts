@@ -1,9 +1,10 @@
 import { MillraceError } from "../../base/errors.ts";
-import type { Weight } from "../../base/weights.ts";
+import type { Weight, WeightForm } from "../../base/weights.ts";
 import type {
   Checkpoint,
   FileMapper,
   MappedFile,
+  MatrixShape,
   NamedShape,
   OpenTools,
   TensorInfo,
@@ -12,13 +13,12 @@ import type {
 import { widenFloats } from "../dequantize.ts";
 import type { ModelConfig } from "../model-config.ts";
 import { floatDtypes } from "../stored-tensor.ts";
-import { readableTypes, readBlocks } from "./blocks.ts";
+import { blockForm, readableTypes, readBlocks } from "./blocks.ts";
 import { readGgufModel } from "./config.ts";
 import type { GgufFamily } from "./families.ts";
 import type { GgufHeader, GgufTensor } from "./header.ts";
 import { GgufNames } from "./names.ts";
 import { unpermuteRows } from "./row-order.ts";
-import { runningSize } from "./running-size.ts";
 import { readGgufFiles } from "./split-files.ts";
 import { otherFiles } from "./tensor-types.ts";
 import { readGgufTokenizer } from "./tokenizer.ts";
@@ -30,7 +30,6 @@ export class GgufCheckpoint implements Checkpoint {
   readonly config: ModelConfig;
   readonly tensors: readonly TensorInfo[];
   readonly sizeBytes: number;
-  readonly memoryBytes: number;
   readonly weightFormat: string;
   readonly #header: GgufHeader;
   readonly #family: GgufFamily;
@@ -44,7 +43,6 @@ export class GgufCheckpoint implements Checkpoint {
     this.#mapFile = mapFile;
     this.#header = readGgufFiles(path);
     this.sizeBytes = this.#header.sizeBytes;
-    this.memoryBytes = runningSize(this.#header.tensors.values());
     this.tensors = [...this.#header.tensors.values()].map((tensor) => ({
       name: tensor.name,
       dtype: tensor.type.name,
@@ -81,18 +79,16 @@ export class GgufCheckpoint implements Checkpoint {
       });
   }
 
+  form(module: string): WeightForm {
+    const { tensor, rows, cols } = this.#matrix(module);
+    return blockForm(tensor.type.name, rows, cols) ?? this.#noMatrix(tensor);
+  }
+
   linear(module: string): Weight {
-    const isTiedHead = module === "lm_head" && this.config.tieWordEmbeddings && !this.has(module);
-    const { tensor, expert } = this.#find(`${isTiedHead ? "model.embed_tokens" : module}.weight`);
-    const { type } = tensor;
-    const shape = expert === undefined ? tensor.shape : tensor.shape.slice(1);
-    if (shape.length !== 2) throw this.#unreadable(tensor, "a matrix");
-    const [rows, cols] = shape as [number, number];
+    const { tensor, expert, rows, cols } = this.#matrix(module);
     const data = this.#matrixBytes(tensor, expert);
     const pairedHeadDim = this.#needsRowOrder(module) ? this.#headDim(tensor, rows) : 0;
-    const weight = readBlocks({ type: type.name, rows, cols, data, pairedHeadDim });
-    if (weight === undefined) throw this.#unreadable(tensor, `a tensor of type ${readableTypes.join(", ")}`);
-    return weight;
+    return readBlocks({ type: tensor.type.name, rows, cols, data, pairedHeadDim }) ?? this.#noMatrix(tensor);
   }
 
   vector(name: string): Float32Array {
@@ -118,6 +114,19 @@ export class GgufCheckpoint implements Checkpoint {
 
   close(): void {
     this.#files.clear();
+  }
+
+  #matrix(module: string): MatrixShape & { readonly tensor: GgufTensor; readonly expert: number | undefined } {
+    const isTiedHead = module === "lm_head" && this.config.tieWordEmbeddings && !this.has(module);
+    const { tensor, expert } = this.#find(`${isTiedHead ? "model.embed_tokens" : module}.weight`);
+    const shape = expert === undefined ? tensor.shape : tensor.shape.slice(1);
+    if (shape.length !== 2) throw this.#unreadable(tensor, "a matrix");
+    const [rows, cols] = shape as [number, number];
+    return { tensor, expert, rows, cols };
+  }
+
+  #noMatrix(tensor: GgufTensor): never {
+    throw this.#unreadable(tensor, `a tensor of type ${readableTypes.join(", ")}`);
   }
 
   #needsRowOrder(module: string): boolean {

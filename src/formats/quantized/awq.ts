@@ -2,7 +2,7 @@ import { MillraceError } from "../../base/errors.ts";
 import type { Weight } from "../../base/weights.ts";
 import type { JsonObject } from "../json-file.ts";
 import type { StoredTensor, TensorReader } from "../stored-tensor.ts";
-import { groupScales, toIntegerWeight, unfit } from "./grouped-integers.ts";
+import { groupedForm, groupScales, toIntegerWeight, unfit } from "./grouped-integers.ts";
 import { textOf } from "./modules.ts";
 import type { QuantizedLinears } from "./quantized-linears.ts";
 
@@ -22,8 +22,12 @@ export function awqLinears(config: JsonObject): QuantizedLinears {
   const groupSize = config["group_size"] ?? config["q_group_size"];
   return {
     label: `AWQ W4A16 g${String(groupSize)}`,
-    // Minimums are f32 beside f32 scales.
-    widening: ({ name }) => (name.endsWith(".qzeros") ? 8 : name.endsWith(".scales") ? 2 : 1),
+    form: (module, shape, tensors) => {
+      if (!tensors.has(`${module}.qweight`)) return null;
+      const [numGroups = 0] = tensors.header(`${module}.qzeros`).shape;
+      const { dtype } = tensors.header(`${module}.scales`);
+      return groupedForm({ ...shape, bits: 4, numGroups, hasMinimums: true }, dtype);
+    },
     read: (module, tensors) => (tensors.has(`${module}.qweight`) ? readModule(module, tensors) : null),
   };
 }

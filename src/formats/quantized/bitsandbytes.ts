@@ -2,7 +2,7 @@ import { MillraceError } from "../../base/errors.ts";
 import type { Weight } from "../../base/weights.ts";
 import { type JsonObject, parseJsonObject } from "../json-file.ts";
 import type { StoredTensor, TensorReader } from "../stored-tensor.ts";
-import { unfit } from "./grouped-integers.ts";
+import { groupedForm, unfit } from "./grouped-integers.ts";
 import { textOf } from "./modules.ts";
 import type { QuantizedLinears } from "./quantized-linears.ts";
 
@@ -15,8 +15,12 @@ export function bitsAndBytesLinears(config: JsonObject): QuantizedLinears {
   const isFour = config["load_in_4bit"] === true;
   return {
     label: `bitsandbytes ${isFour ? textOf(config["bnb_4bit_quant_type"], "fp4") : "int8"}`,
-    // A byte holds two weights, which run as f32.
-    widening: ({ name, dtype }) => (dtype === "U8" && name.endsWith(".weight") ? 8 : 1),
+    form: (module, { rows, cols }, tensors) => {
+      if (tensors.has(`${module}.SCB`)) {
+        return groupedForm({ rows, cols, bits: 8, numGroups: 1, hasMinimums: false }, "F32");
+      }
+      return tensors.has(`${module}.weight.absmax`) ? { kind: "dense", rows, cols, dtype: "f32" } : null;
+    },
     read: (module, tensors) => {
       if (tensors.has(`${module}.SCB`)) return readInt8(module, tensors);
       return tensors.has(`${module}.weight.absmax`) ? readTable(module, tensors) : null;

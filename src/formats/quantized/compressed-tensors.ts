@@ -1,11 +1,12 @@
 import { MillraceError } from "../../base/errors.ts";
-import type { IntegerWeight, Weight } from "../../base/weights.ts";
+import type { IntegerWeight, Weight, WeightForm } from "../../base/weights.ts";
+import type { MatrixShape } from "../checkpoint.ts";
 import { widenFloats } from "../dequantize.ts";
 import type { JsonObject } from "../json-file.ts";
 import { floatDtypes, type StoredTensor, type TensorReader } from "../stored-tensor.ts";
 import { parseCompressedTensors, type QuantizationScheme } from "./compressed-tensors-config.ts";
 import { readFloat8 } from "./float8.ts";
-import { withGroupOrder } from "./grouped-integers.ts";
+import { groupedForm, withGroupOrder } from "./grouped-integers.ts";
 import { packNibbles, transposeWords, unpackBits } from "./packed-integers.ts";
 import type { QuantizedLinears } from "./quantized-linears.ts";
 
@@ -20,10 +21,9 @@ export function compressedTensorsLinears(config: JsonObject): QuantizedLinears {
   const parsed = parseCompressedTensors(config);
   return {
     label: parsed.label,
-    widening: ({ name, dtype }) => {
-      const [, module = "", part = ""] = /^(.+)\.(weight\w*)$/.exec(name) ?? [];
+    form: (module, shape, tensors) => {
       const scheme = parsed.schemeOf(module);
-      return scheme === null ? 1 : wideningOf(scheme, part, dtype);
+      return scheme === null ? null : formOf(module, shape, scheme, tensors);
     },
     read: (module, tensors) => {
       const scheme = parsed.schemeOf(module);
@@ -37,14 +37,19 @@ export function compressedTensorsLinears(config: JsonObject): QuantizedLinears {
   };
 }
 
-/** Float8 runs as f32, bits below 4 as 4; minimums are f32 beside f32 scales, as few of their products are narrower. */
-function wideningOf({ format, bits, symmetric }: QuantizationScheme, part: string, dtype: string): number {
-  const isZero = part === "weight_zero_point";
-  if (isZero) return dtype === "I8" ? 4 : 32 / bits;
-  if (part === "weight_scale") return symmetric ? 1 : 2;
-  if (format === "float-quantized") return 4;
-  if (part === "weight_packed") return bits < 4 ? 4 / bits : 1;
-  return part === "weight" && bits <= 4 ? 0.5 : 1;
+function formOf(
+  module: string,
+  { rows, cols }: MatrixShape,
+  { format, bits, symmetric, groupSize, activations }: QuantizationScheme,
+  tensors: TensorReader,
+): WeightForm {
+  if (format === "float-quantized" || tensors.has(`${module}.weight_g_idx`)) {
+    return { kind: "dense", rows, cols, dtype: "f32" };
+  }
+  const parts = { rows, cols, bits: bits > 4 || cols % 2 !== 0 ? 8 : 4, hasMinimums: !symmetric };
+  const numGroups = groupSize === null ? 1 : cols / groupSize;
+  const { dtype } = tensors.header(`${module}.weight_scale`);
+  return { ...groupedForm({ ...parts, numGroups }, dtype), activations };
 }
 
 /**

@@ -12,11 +12,6 @@ const e4m3: Float32Array = Float32Array.from({ length: 256 }, (_, bits) => {
   return sign * (exponent === 0 ? (mantissa / 8) * 2 ** -6 : (1 + mantissa / 8) * 2 ** (exponent - 7));
 });
 
-/** A byte of float8 runs as an f32. */
-export function float8Widening({ dtype }: { readonly dtype: string }): number {
-  return dtype === "F8_E4M3" ? 4 : 1;
-}
-
 /**
  * A matrix of float8 E4M3 times its scales, as f32: element and scale are multiplied and rounded once, which no
  * 16-bit float would hold. Scales cover the matrix, a row, or blocks of rows and columns of which the last may be short.

@@ -1,6 +1,7 @@
 import { MillraceError } from "../../base/errors.ts";
 import type { JsonObject } from "../json-file.ts";
-import { float8Widening, readFloat8 } from "./float8.ts";
+import type { TensorReader } from "../stored-tensor.ts";
+import { readFloat8 } from "./float8.ts";
 import { isExcluded, moduleList } from "./modules.ts";
 import type { QuantizedLinears } from "./quantized-linears.ts";
 
@@ -12,13 +13,16 @@ import type { QuantizedLinears } from "./quantized-linears.ts";
 export function fp8Linears(config: JsonObject): QuantizedLinears {
   const block = blockSize(config["weight_block_size"] ?? null);
   const excluded = moduleList(config["modules_to_not_convert"]);
+  const isFloat8 = (module: string, tensors: TensorReader): boolean =>
+    !isExcluded(module, excluded) &&
+    tensors.has(`${module}.weight`) &&
+    tensors.header(`${module}.weight`).dtype === "F8_E4M3";
   return {
     label: `FP8 ${block === null ? "per row or tensor" : `${block[0]}×${block[1]} blocks`}, activations not rounded`,
-    widening: float8Widening,
+    form: (module, { rows, cols }, tensors) =>
+      isFloat8(module, tensors) ? { kind: "dense", rows, cols, dtype: "f32" } : null,
     read: (module, tensors) => {
-      const isFloat8 = (name: string): boolean =>
-        tensors.has(name) && tensors.tensor(name).dtype === "F8_E4M3";
-      if (isExcluded(module, excluded) || !isFloat8(`${module}.weight`)) return null;
+      if (!isFloat8(module, tensors)) return null;
       const name = ["weight_scale_inv", "weight_scale"]
         .map((part) => `${module}.${part}`)
         .find((candidate) => tensors.has(candidate));

@@ -1,9 +1,11 @@
 import { MillraceError } from "../../base/errors.ts";
-import type { Weight } from "../../base/weights.ts";
+import type { Weight, WeightForm } from "../../base/weights.ts";
+import type { MatrixShape } from "../checkpoint.ts";
 import type { JsonObject } from "../json-file.ts";
 import type { TensorReader } from "../stored-tensor.ts";
 import {
   type GroupedIntegers,
+  groupedForm,
   groupScales,
   toIntegerWeight,
   unfit,
@@ -30,16 +32,24 @@ export function gptqLinears(config: JsonObject): QuantizedLinears {
   const { bits, group_size: groupSize } = config;
   return {
     label: `GPTQ W${String(bits)}A16 g${String(groupSize)}${config["desc_act"] === true ? " act-order" : ""}`,
-    // Activation order runs as f32, bits below 4 as 4; minimums are f32 beside f32 scales.
-    widening: ({ name }) => {
-      if (typeof bits !== "number") return 1;
-      if (name.endsWith(".qweight")) return config["desc_act"] === true ? 32 / bits : Math.max(1, 4 / bits);
-      if (name.endsWith(".qzeros")) return config["sym"] === false ? 32 / bits : 0;
-      return name.endsWith(".scales") && config["sym"] === false ? 2 : 1;
-    },
+    form: (module, shape, tensors) =>
+      tensors.has(`${module}.qweight`) ? formOf(module, shape, tensors, config) : null,
     read: (module, tensors) =>
       tensors.has(`${module}.qweight`) ? readModule(module, tensors, format === "gptq" ? 1 : 0) : null,
   };
+}
+
+function formOf(
+  module: string,
+  { rows, cols }: MatrixShape,
+  tensors: TensorReader,
+  config: JsonObject,
+): WeightForm {
+  if (config["desc_act"] === true) return { kind: "dense", rows, cols, dtype: "f32" };
+  const [numGroups = 0, zeroWords = 0] = tensors.header(`${module}.qzeros`).shape;
+  const bits = (zeroWords * 32) / rows;
+  const hasMinimums = config["sym"] === false;
+  return groupedForm({ rows, cols, bits, numGroups, hasMinimums }, tensors.header(`${module}.scales`).dtype);
 }
 
 function readModule(module: string, tensors: TensorReader, zeroOffset: number): Weight {

@@ -1,5 +1,5 @@
 import { MillraceError } from "../../base/errors.ts";
-import type { IntegerWeight, Weight } from "../../base/weights.ts";
+import type { IntegerForm, IntegerWeight, Weight } from "../../base/weights.ts";
 import { widenFloats } from "../dequantize.ts";
 import { floatDtypes, type StoredTensor } from "../stored-tensor.ts";
 import { packNibbles } from "./packed-integers.ts";
@@ -15,6 +15,40 @@ export interface GroupedIntegers {
   readonly scales: Float32Array;
   /** [groups, rows] */
   readonly zeros: Uint8Array;
+}
+
+/**
+ * What `toIntegerWeight` gives, as far as headers tell. Minimums are products of a scale and a zero point, of which
+ * few fit 16 bits, and scales are as wide as they.
+ *
+ * @param scaleDtype the file's type of the scales
+ */
+export function groupedForm(
+  {
+    rows,
+    cols,
+    bits,
+    numGroups,
+    hasMinimums,
+  }: {
+    readonly rows: number;
+    readonly cols: number;
+    readonly bits: number;
+    readonly numGroups: number;
+    readonly hasMinimums: boolean;
+  },
+  scaleDtype: string,
+): IntegerForm {
+  return {
+    kind: "integer",
+    rows,
+    cols,
+    bits: bits === 8 ? 8 : 4,
+    groupSize: cols / numGroups,
+    hasMinimums,
+    scaleBytes: hasMinimums || scaleDtype === "F32" ? 4 : 2,
+    activations: "unspecified",
+  };
 }
 
 /**

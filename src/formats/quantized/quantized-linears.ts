@@ -1,6 +1,6 @@
 import { MillraceError } from "../../base/errors.ts";
-import type { Weight } from "../../base/weights.ts";
-import type { TensorInfo } from "../checkpoint.ts";
+import type { Weight, WeightForm } from "../../base/weights.ts";
+import type { MatrixShape } from "../checkpoint.ts";
 import { isJsonObject, type JsonObject } from "../json-file.ts";
 import type { TensorReader } from "../stored-tensor.ts";
 import { awqLinears } from "./awq.ts";
@@ -15,8 +15,8 @@ export interface QuantizedLinears {
   readonly label: string;
   /** The matrix of a module with its integers and scales unchanged, or null for one that stays dense. */
   read(module: string, tensors: TensorReader): Weight | null;
-  /** How many times its bytes a tensor takes where it runs in a wider form than the file's; 1 where left out. */
-  readonly widening?: (tensor: Pick<TensorInfo, "name" | "dtype">) => number;
+  /** What `read` will give, from headers alone; null for a module that stays dense. */
+  form(module: string, shape: MatrixShape, tensors: TensorReader): WeightForm | null;
 }
 
 /** By `quant_method` of `quantization_config`. */

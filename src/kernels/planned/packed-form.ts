@@ -1,0 +1,73 @@
+import type { FloatDtype, IntegerForm, WeightForm } from "../../base/weights.ts";
+import type { LinearWeight } from "../ops.ts";
+
+/** Rows that the native kernels hold side by side, and the bytes to which they round what they allocate. */
+const rowsPerTile = 16;
+const lineBytes = 64;
+
+const floatBytes: Readonly<Record<FloatDtype, number>> = { f32: 4, f16: 2, bf16: 2 };
+
+/**
+ * One form for matrices that are stacked into one linear, as the kernels make it: integers of the widest bits, the
+ * finest groups and, where one has them, minimums; floats of several types as f32.
+ */
+export function joinForms(parts: readonly WeightForm[]): WeightForm {
+  const rows = parts.reduce((sum, part) => sum + part.rows, 0);
+  const integers = parts.filter((part) => part.kind === "integer");
+  const first = parts[0]!;
+  if (integers.length === 0) {
+    const isMixed = parts.some((part) => part.kind === "dense" && part.dtype !== (first as DenseForm).dtype);
+    return { ...(first as DenseForm), rows, dtype: isMixed ? "f32" : (first as DenseForm).dtype };
+  }
+  const hasMinimums = integers.some((part) => part.hasMinimums);
+  return {
+    kind: "integer",
+    rows,
+    cols: first.cols,
+    // 4-bit codes mean code − 8 or code; a mixture needs 8 bits to hold both.
+    bits: integers.some((part) => part.bits === 8 || part.hasMinimums !== integers[0]!.hasMinimums) ? 8 : 4,
+    groupSize: integers.map((part) => part.groupSize).reduce(greatestDivisor),
+    hasMinimums,
+    scaleBytes: integers.some((part) => part.scaleBytes === 4) ? 4 : 2,
+    activations: integers.every((part) => part.activations === "int8-token") ? "int8-token" : "unspecified",
+  };
+}
+
+type DenseForm = Extract<WeightForm, { kind: "dense" }>;
+
+function greatestDivisor(a: number, b: number): number {
+  return b === 0 ? a : greatestDivisor(b, a % b);
+}
+
+/**
+ * What the native kernels make of a matrix: its name for people and its bytes, as `planMatrix` and `packLinear` in
+ * native/linear do. Tiles of 16 rows are padded; codes and scales are two allocations of whole lines.
+ */
+export function packedForm(
+  form: WeightForm,
+  layout: LinearWeight["layout"],
+): Pick<LinearWeight, "weightForm" | "sizeBytes"> {
+  const numParts = layout === "paired" ? 2 : 1;
+  const numTiles = numParts * Math.ceil(form.rows / numParts / rowsPerTile);
+  if (form.kind === "dense") {
+    const cols = form.dtype === "bf16" ? form.cols + (form.cols % 2) : form.cols;
+    const sizeBytes = numTiles * rowsPerTile * cols * floatBytes[form.dtype];
+    return { weightForm: form.dtype, sizeBytes: wholeLines(sizeBytes) };
+  }
+  const isChannel = form.groupSize === form.cols;
+  const paddedCols = isChannel ? Math.ceil(form.cols / 32) * 32 : form.cols;
+  const codes = numTiles * rowsPerTile * Math.floor((paddedCols * form.bits) / 8);
+  const scales = numTiles * rowsPerTile * (form.cols / form.groupSize) * form.scaleBytes;
+  return {
+    weightForm: integerName(form, isChannel),
+    sizeBytes: wholeLines(codes) + wholeLines(form.hasMinimums ? 2 * scales : scales),
+  };
+}
+
+function integerName({ bits, groupSize, hasMinimums }: IntegerForm, isChannel: boolean): string {
+  return `int${bits}${isChannel ? " channel" : ` g${groupSize}`}${hasMinimums ? " + min" : ""}`;
+}
+
+function wholeLines(bytes: number): number {
+  return Math.ceil(bytes / lineBytes) * lineBytes;
+}

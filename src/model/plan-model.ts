@@ -1,0 +1,81 @@
+import type { WeightForm } from "../base/weights.ts";
+import type { Checkpoint } from "../formats/checkpoint.ts";
+import type { LinearWeight, VectorWeight } from "../kernels/ops.ts";
+import { joinForms } from "../kernels/planned/packed-form.ts";
+import { PlannedOps } from "../kernels/planned/planned-ops.ts";
+import type { CausalModel, PrecisionOptions } from "./causal-model.ts";
+import { InputForms } from "./input-forms.ts";
+import { findBuilder } from "./registry.ts";
+import { type LinearSpec, takenForm, type WeightLoader } from "./weight-loader.ts";
+
+export interface PlanModelOptions extends PrecisionOptions {
+  /** The form that a matrix is to have in place of the file's; as it is by default. */
+  readonly recast?: (form: WeightForm, name: string) => WeightForm;
+}
+
+/** A model that has shapes and no numbers. */
+export interface PlannedModel {
+  readonly model: CausalModel;
+  readonly ops: PlannedOps;
+  /** In the order in which they are loaded. */
+  readonly linears: readonly LinearWeight[];
+  readonly notes: readonly string[];
+  /** As `LoadedModel` has them. */
+  readonly activations: string;
+  readonly dtype: string;
+}
+
+/**
+ * Builds a checkpoint's model from headers alone, in the forms in which `loadModel` would.
+ * Throws what `loadModel` throws, as far as headers tell.
+ */
+export function planModel(checkpoint: Checkpoint, options: PlanModelOptions): PlannedModel {
+  const build = findBuilder(checkpoint.config.architecture, checkpoint.path);
+  const loader = new FormLoader(checkpoint, options);
+  // Rotation tables are counted for one position; how many there are is chosen later.
+  const model = build(loader, checkpoint.config, 1);
+  const { ops, linears, forms } = loader;
+  const dtype = [...new Set(linears.map(({ weightForm }) => weightForm))].join(", ");
+  return { model, ops, linears, notes: forms.notes(), activations: forms.describe(), dtype };
+}
+
+/** Gives a definition the forms of its weights. */
+class FormLoader implements WeightLoader {
+  readonly ops: PlannedOps;
+  readonly forms: InputForms;
+  readonly linears: LinearWeight[] = [];
+  readonly #checkpoint: Checkpoint;
+  readonly #dtype: PrecisionOptions["dtype"];
+  readonly #recast: (form: WeightForm, name: string) => WeightForm;
+
+  constructor(checkpoint: Checkpoint, { dtype, activations, recast }: PlanModelOptions) {
+    this.ops = new PlannedOps();
+    this.forms = new InputForms(activations);
+    this.#checkpoint = checkpoint;
+    this.#dtype = dtype;
+    this.#recast = recast ?? ((form) => form);
+  }
+
+  linear(spec: LinearSpec): LinearWeight {
+    const { parts, cols, name, layout = "rows" } = spec;
+    const stored = parts.map(({ module, rows, slice }) => {
+      const whole = this.#checkpoint.form(module, { rows: slice?.total ?? rows, cols });
+      return this.#recast(takenForm({ ...whole, rows }, this.#dtype), name);
+    });
+    const form = joinForms(stored);
+    const inputForm = spec.inputForm ?? this.forms.choose(form, name);
+    const weight = this.ops.planLinear(form, { name, inputForm, layout });
+    this.linears.push(weight);
+    return weight;
+  }
+
+  vector(_name: string, length: number): VectorWeight {
+    return this.ops.planVector(length);
+  }
+
+  bias({ parts }: LinearSpec, isRequired: boolean): { readonly bias?: VectorWeight } {
+    if (!isRequired && !parts.some(({ module }) => this.#checkpoint.has(`${module}.bias`))) return {};
+    return { bias: this.ops.planVector(parts.reduce((sum, part) => sum + part.rows, 0)) };
+  }
+}
+

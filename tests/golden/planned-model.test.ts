@@ -1,0 +1,54 @@
+import { readdirSync } from "node:fs";
+import { afterEach, expect, test } from "vitest";
+import { openCheckpoint } from "../../src/formats/open-checkpoint.ts";
+import { nativeStatus } from "../../src/kernels/create-ops.ts";
+import type { Ops } from "../../src/kernels/ops.ts";
+import type { PrecisionOptions } from "../../src/model/causal-model.ts";
+import { planModel } from "../../src/model/plan-model.ts";
+import { describeWithData, hasTestData, testData } from "../test-data.ts";
+import { backends } from "./backends.ts";
+import { openModel } from "./model-runs.ts";
+
+const native = backends.find(({ isNative, isAvailable }) => isNative && isAvailable);
+const modelsIn = (folder: string): string[] =>
+  hasTestData
+    ? readdirSync(testData("models", folder))
+        .filter((name) => !name.endsWith(".json") && !name.endsWith(".md"))
+        .map((name) => testData("models", folder, name))
+    : [];
+const models = [
+  ...modelsIn("tiny"),
+  ...modelsIn("gguf"),
+  ...modelsIn("compressed-tensors"),
+  ...(hasTestData ? [testData("models", "smollm2-135m-instruct-q4_1.gguf")] : []),
+];
+const precisions: readonly PrecisionOptions[] = [
+  { dtype: "auto", activations: "auto" },
+  { dtype: "bfloat16", activations: "auto" },
+  { dtype: "auto", activations: "f32" },
+];
+
+let ops: Ops | undefined;
+afterEach(() => ops?.close());
+
+describeWithData("a model planned from headers", () => {
+  test.skipIf(!nativeStatus().available).each(models)(
+    "%s has the forms, bytes and notes that it has once it is loaded",
+    (path) => {
+      for (const precision of precisions) {
+        ops = native!.create();
+        const loaded = openModel(ops, path, precision, 24);
+        const checkpoint = openCheckpoint(path);
+        const planned = planModel(checkpoint, precision);
+        checkpoint.close();
+        expect(planned.dtype).toBe(loaded.dtype);
+        expect(planned.activations).toBe(loaded.activations);
+        expect(planned.notes).toEqual(loaded.notes);
+        expect(planned.model.kvShape).toEqual(loaded.model.kvShape);
+        const weightBytes = planned.ops.weightBytes + 24 * planned.ops.rotationBytesPerPosition;
+        expect(weightBytes).toBe(ops.memory().weights);
+        ops.close();
+      }
+    },
+  );
+});

@@ -268,6 +268,32 @@ export const errorCatalogue = {
     when: "No server answers at the URL.",
     remedy: "Start the server, or correct the URL.",
   },
+  // Hub
+  hub_unreachable: {
+    kind: "environment",
+    when: "The hub that a model should come from does not answer, or breaks off again and again.",
+    remedy: "Check the network and HF_ENDPOINT; run the same command again, it goes on from what has come.",
+  },
+  hub_not_found: {
+    kind: "caller",
+    when: "The hub has no model of that name, or no such revision of it.",
+    remedy: "Correct the name or --revision.",
+  },
+  hub_forbidden: {
+    kind: "caller",
+    when: "A model on the hub is gated or private, and there is no token that may read it.",
+    remedy: "Ask its owner for access, and set HF_TOKEN.",
+  },
+  hub_damaged: {
+    kind: "environment",
+    when: "What came from the hub is not what its list of files says: another digest or length.",
+    remedy: "Run the same command again; the damaged file was removed.",
+  },
+  model_not_cached: {
+    kind: "caller",
+    when: "A model is not in the cache, and the hub may not be asked or the command works on the cache alone.",
+    remedy: "Run `millrace pull`, or unset HF_HUB_OFFLINE.",
+  },
 } as const satisfies Record<string, CatalogueEntry>;
 
 export type ErrorCode = keyof typeof errorCatalogue;

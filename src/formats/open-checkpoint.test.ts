@@ -33,7 +33,12 @@ const config = {
 describe("a path that is no model", () => {
   it.each([
     ["nothing there", () => path.join(root, "none"), "file_not_found", "There is nothing at"],
-    ["the name of a model on a hub", () => "some-org/some-model", "file_not_found", "opens local paths only"],
+    [
+      "the name of a model on a hub",
+      () => "some-org/some-model",
+      "file_not_found",
+      "millrace pull some-org/some-model",
+    ],
     ["an empty folder", () => folderOf("empty", {}), "file_not_found", "has no config.json"],
     [
       "a folder with a config alone",

@@ -62,7 +62,7 @@ function unknownFolder(
 function missing(modelPath: string): MillraceError {
   const looksLikeHubId = /^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(modelPath);
   const hint = looksLikeHubId
-    ? ` If ${modelPath} is the name of a model on a hub: this version opens local paths only, so download it first and give its folder.`
+    ? ` If ${modelPath} is the name of a model on a hub: \`millrace pull ${modelPath}\` brings it and prints its path.`
     : "";
   return new MillraceError(
     "file_not_found",

@@ -7,6 +7,7 @@ import { samplingSettings } from "../../config/server-settings.ts";
 import { startEngineWorker } from "../../engine/worker-client.ts";
 import { runChatSession } from "../chat-session.ts";
 import { engineOptionsOf, openModel, openTokenizer } from "../model-source.ts";
+import { addModelArgument } from "../resolve-model.ts";
 import { samplingParamsOf } from "../sampling.ts";
 import { addEngineSettings, addSettings, readSettings } from "../settings.ts";
 import { printNote } from "../terminal.ts";
@@ -30,10 +31,7 @@ Examples:
 Type a message and press enter. /reset forgets the conversation, /exit or Ctrl-D ends it, Ctrl-C stops an answer.`;
 
 export function chatCommand(): Command {
-  const command = new Command("chat")
-    .summary(summary)
-    .description(description)
-    .argument("<model>", "a model folder or a GGUF file");
+  const command = addModelArgument(new Command("chat").summary(summary).description(description));
   addSettings(command, own);
   addSettings(command, samplingSettings, "Sampling:");
   addEngineSettings(command, { scheduler: schedulerFlags });

@@ -7,6 +7,7 @@ import { samplingSettings } from "../../config/server-settings.ts";
 import { startEngineWorker } from "../../engine/worker-client.ts";
 import { createTextStream, type TextStreamRequest } from "../../text/text-generator.ts";
 import { engineOptionsOf, modelNameOf, openModel, openTokenizer, readText } from "../model-source.ts";
+import { addModelArgument } from "../resolve-model.ts";
 import { samplingParamsOf } from "../sampling.ts";
 import { addEngineSettings, addSettings, readSettings } from "../settings.ts";
 import { printLine, printNote } from "../terminal.ts";
@@ -38,10 +39,7 @@ Examples:
   millrace complete model.gguf --prompt "Once" --max-tokens 32 --json`;
 
 export function completeCommand(): Command {
-  const command = new Command("complete")
-    .summary(summary)
-    .description(description)
-    .argument("<model>", "a model folder or a GGUF file");
+  const command = addModelArgument(new Command("complete").summary(summary).description(description));
   addSettings(command, own);
   addSettings(command, samplingSettings, "Sampling:");
   addEngineSettings(command, { source: sourceFlags, scheduler: schedulerFlags });

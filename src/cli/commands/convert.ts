@@ -12,6 +12,7 @@ import { convertToSafetensors } from "../../convert/to-safetensors.ts";
 import type { Checkpoint } from "../../formats/checkpoint.ts";
 import { loadTokenizerSource } from "../../formats/tokenizer-source.ts";
 import { openModel } from "../model-source.ts";
+import { addModelArgument, modelHelp } from "../resolve-model.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { printLine, printNote, TerminalProgress } from "../terminal.ts";
 
@@ -61,10 +62,11 @@ them; otherwise the command says so and --dtype says what they become. With --dt
 Dummy weights have the right shapes and say nothing.`;
 
 export function convertCommand(): Command {
-  const command = new Command("convert")
-    .summary(summary)
-    .description(description)
-    .argument("<model>", "a model folder or a GGUF file; with --load-format dummy a config.json");
+  const command = addModelArgument(
+    new Command("convert").summary(summary).description(description),
+    "<model>",
+    `${modelHelp}; with --load-format dummy a config.json`,
+  );
   return addSettings(command, own).action(runConvert);
 }
 

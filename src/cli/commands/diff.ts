@@ -21,6 +21,7 @@ import type { Tokenizer } from "../../tokenizer/tokenizer.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { kernelsText } from "../kernels-text.ts";
 import { modelNameOf, openModel, openTokenizer, readText } from "../model-source.ts";
+import { addModelArgument, modelHelp } from "../resolve-model.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { formatTable, printLine, printNote, TerminalProgress } from "../terminal.ts";
 
@@ -48,11 +49,9 @@ windows that begin anew, each behind the token that begins a text; every token i
 hold for both models. Both must have the same vocabulary.`;
 
 export function diffCommand(): Command {
-  const command = new Command("diff")
-    .summary(summary)
-    .description(description)
-    .argument("<a>", "the model that is taken as right: a folder or a GGUF file")
-    .argument("<b>", "the other model");
+  const command = new Command("diff").summary(summary).description(description);
+  addModelArgument(command, "<a>", `the model that is taken as right: ${modelHelp}`);
+  addModelArgument(command, "<b>", "the other model");
   addSettings(command, own);
   addSettings(command, sourceSettings, "Tokenizer:");
   addSettings(command, precisionSettings, "Precision and kernels:");

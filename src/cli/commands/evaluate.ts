@@ -27,6 +27,7 @@ import { openLocalModel } from "../local-model.ts";
 import { modelNameOf, openModel, openTokenizer } from "../model-source.ts";
 import { checkOutputFolder } from "../output-folder.ts";
 import { type NamedTaskModel, openChatModel, openCompletionsModel } from "../remote-model.ts";
+import { addModelArgument } from "../resolve-model.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { formatTable, printLine, printNote, TerminalProgress } from "../terminal.ts";
 
@@ -122,10 +123,12 @@ Examples:
   millrace evaluate ./model --url http://127.0.0.1:8000 --tasks arc_easy --data ./data`;
 
 export function evaluateCommand(): Command {
-  const command = new Command("evaluate")
-    .description("measure a model's accuracy or perplexity on tasks")
-    .argument("[model]", "a model folder or a GGUF file")
-    .addHelpText("after", examples);
+  const command = addModelArgument(
+    new Command("evaluate")
+      .description("measure a model's accuracy or perplexity on tasks")
+      .addHelpText("after", examples),
+    "[model]",
+  );
   for (const part of [taskSettings, own, sourceSettings, engineSettings]) addSettings(command, part);
   return command.action(runEvaluate);
 }

@@ -16,6 +16,7 @@ import { openLocalModel } from "../local-model.ts";
 import { createTextLogger } from "../log.ts";
 import { modelNameOf, openModel, openTokenizer } from "../model-source.ts";
 import { checkOutputFolder } from "../output-folder.ts";
+import { addModelArgument, modelHelp } from "../resolve-model.ts";
 import { ServerLauncher } from "../server-launcher.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { printLine, TerminalProgress } from "../terminal.ts";
@@ -41,10 +42,13 @@ Examples:
   millrace flow model.gguf --scheme w8a8 --dtype bfloat16 --tasks none --concurrency 1,8,32`;
 
 export function flowCommand(): Command {
-  const command = new Command("flow")
-    .description("quantise, evaluate, serve, load-test and compare, in one go")
-    .argument("[model]", "a model folder or a GGUF file (default: the embedded model)")
-    .addHelpText("after", examples);
+  const command = addModelArgument(
+    new Command("flow")
+      .description("quantise, evaluate, serve, load-test and compare, in one go")
+      .addHelpText("after", examples),
+    "[model]",
+    `${modelHelp} (default: the embedded model)`,
+  );
   for (const part of [schemeSettings, taskSettings, loadSettings, own]) addSettings(command, part);
   return command.action(runFlowCommand);
 }
@@ -56,7 +60,9 @@ async function runFlowCommand(given: string | undefined, _options: unknown, comm
   const load = readSettings(command, loadSettings);
   const modelPath = path.resolve(given ?? embeddedModel);
   const modelName = modelNameOf(modelPath);
-  const outPath = path.resolve(readSettings(command, own).out ?? path.join("out", `${modelName}-${scheme}`));
+  const outPath = path.resolve(
+    readSettings(command, own).out ?? path.join("out", `${path.basename(modelName)}-${scheme}`),
+  );
   const plan: FlowPlan = {
     modelPath,
     modelName,

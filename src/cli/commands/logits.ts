@@ -10,6 +10,7 @@ import { computeLogits } from "../../model/forward-once.ts";
 import { loadModel } from "../../model/load-model.ts";
 import { openModel, readText } from "../model-source.ts";
 import { checkOutputFolder } from "../output-folder.ts";
+import { addModelArgument } from "../resolve-model.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { printNote } from "../terminal.ts";
 
@@ -38,10 +39,7 @@ Writes one float32 tensor "logits" of shape [tokens, vocabulary]; row i holds th
 No tokenizer is needed. --dtype float32 --activations f32 computes them exactly.`;
 
 export function logitsCommand(): Command {
-  const command = new Command("logits")
-    .summary(summary)
-    .description(description)
-    .argument("<model>", "a model folder or a GGUF file");
+  const command = addModelArgument(new Command("logits").summary(summary).description(description));
   addSettings(command, own);
   addSettings(command, precisionSettings, "Precision and kernels:");
   return command.action(runLogits);

@@ -3,11 +3,13 @@ import { z } from "zod";
 import { type Component, field } from "../../config/component.ts";
 import { precisionSettings } from "../../config/engine-settings.ts";
 import { integer, integerList } from "../../config/value-schemas.ts";
-import { profileSteps, type StepProfile, type StepShape } from "../../engine/profile/profile-step.ts";
+import { profileSteps, type StepProfile } from "../../engine/profile/profile-step.ts";
+import type { StepShape } from "../../engine/profile/step-batch.ts";
 import { type Ceilings, measureCeilings } from "../../kernels/ceilings.ts";
 import { createOps } from "../../kernels/create-ops.ts";
 import { loadModel } from "../../model/load-model.ts";
 import { openModel } from "../model-source.ts";
+import { addModelArgument } from "../resolve-model.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { printLine, printNote } from "../terminal.ts";
 
@@ -35,10 +37,7 @@ second. The roofline of an operation is the longer of its bytes and its operatio
 V, are read once. Needs the native kernels.`;
 
 export function profileCommand(): Command {
-  const command = new Command("profile")
-    .summary(summary)
-    .description(description)
-    .argument("<model>", "a model folder or a GGUF file");
+  const command = addModelArgument(new Command("profile").summary(summary).description(description));
   addSettings(command, own);
   addSettings(command, precisionSettings, "Precision and kernels:");
   return command.action(runProfile);

@@ -7,6 +7,7 @@ import { integer, oneOf } from "../../config/value-schemas.ts";
 import { quantize } from "../../quantize/quantize.ts";
 import { schemeNames } from "../../quantize/scheme.ts";
 import { modelNameOf, openModel } from "../model-source.ts";
+import { addModelArgument } from "../resolve-model.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { printLine, printNote, TerminalProgress } from "../terminal.ts";
 
@@ -47,10 +48,7 @@ Writes a compressed-tensors folder that Millrace, transformers and vLLM read. He
 w8a8 keeps nearly everything; w4a16 halves the size again; w3a16 and w2a16 need better methods than rounding.`;
 
 export function quantizeCommand(): Command {
-  const command = new Command("quantize")
-    .summary(summary)
-    .description(description)
-    .argument("<model>", "a model folder or a GGUF file");
+  const command = addModelArgument(new Command("quantize").summary(summary).description(description));
   for (const part of [schemeSettings, own]) addSettings(command, part);
   return command.action(runQuantize);
 }
@@ -58,7 +56,7 @@ export function quantizeCommand(): Command {
 async function runQuantize(modelPath: string, _options: unknown, command: Command): Promise<void> {
   const { scheme, groupSize, dtype } = readSettings(command, schemeSettings);
   const { out, json } = readSettings(command, own);
-  const outPath = path.resolve(out ?? `${modelNameOf(modelPath)}-${scheme}`);
+  const outPath = path.resolve(out ?? `${path.basename(modelNameOf(modelPath))}-${scheme}`);
   const checkpoint = openModel(modelPath);
   try {
     const plan = { scheme, groupSize: groupSize ?? null, dtype, outPath };

@@ -19,6 +19,7 @@ import { ScoreMemory } from "../../text/score-memory.ts";
 import type { Tokenizer } from "../../tokenizer/tokenizer.ts";
 import { createTextLogger } from "../log.ts";
 import { engineOptionsOf, modelNameOf, openModel, openTokenizer } from "../model-source.ts";
+import { addModelArgument } from "../resolve-model.ts";
 import { listeningLine } from "../server-launcher.ts";
 import { addEngineSettings, addSettings, readSettings } from "../settings.ts";
 
@@ -44,11 +45,9 @@ Endpoints:
   ${endpoints.join("\n  ")}`;
 
 export function serveCommand(): Command {
-  const command = new Command("serve")
-    .summary(summary)
-    .description(description)
-    .argument("<model>", "a model folder or a GGUF file")
-    .addHelpText("after", notes);
+  const command = addModelArgument(
+    new Command("serve").summary(summary).description(description).addHelpText("after", notes),
+  );
   addSettings(command, serverSettings, "Server:");
   addEngineSettings(command);
   return command.action(runServe);

@@ -1,0 +1,41 @@
+import { Command } from "commander";
+import { z } from "zod";
+import { formatBytes } from "../../base/units.ts";
+import { type Component, field } from "../../config/component.ts";
+import { listCached } from "../../hub/cached-models.ts";
+import { hubSettings } from "../resolve-model.ts";
+import { addSettings, readSettings } from "../settings.ts";
+import { formatTable, printLine, printNote } from "../terminal.ts";
+import { hubNotes } from "./pull.ts";
+
+const own = { json: field("--json", z.boolean().default(false), "print JSON") } satisfies Component;
+
+export function listCommand(): Command {
+  const command = new Command("list")
+    .summary("list the models in the cache")
+    .description("list the models in the cache, with their sizes, revisions and when they were last used")
+    .addHelpText("after", hubNotes);
+  return addSettings(command, own).action(runList);
+}
+
+async function runList(_options: unknown, command: Command): Promise<void> {
+  const { json } = readSettings(command, own);
+  const { cacheDir } = hubSettings();
+  const { models, warnings } = await listCached(hubSettings());
+  for (const warning of warnings) printNote(`Not read: ${warning}`);
+  if (json) {
+    printLine(JSON.stringify({ cacheDir, models }, null, 2));
+    return;
+  }
+  if (models.length === 0) {
+    printLine(`No model is in ${cacheDir}. \`millrace pull ORG/NAME\` brings one.`);
+    return;
+  }
+  const rows = models.map(({ repo, sizeBytes, revisions, lastUsed }) => [
+    repo,
+    formatBytes(sizeBytes),
+    revisions.map(({ commit, refs }) => [commit.slice(0, 12), ...refs].join(" ")).join(", "),
+    lastUsed.toISOString().slice(0, 10),
+  ]);
+  printLine(formatTable(["model", "size", "revisions", "last used"], rows));
+}

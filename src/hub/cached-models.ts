@@ -1,0 +1,103 @@
+import { existsSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import path from "node:path";
+import { scanCacheDir } from "@huggingface/hub";
+import { MillraceError } from "../base/errors.ts";
+import { ggufNames, numPartsOf } from "./choose-files.ts";
+import { toCacheFault } from "./download-blob.ts";
+import type { HubSettings } from "./hub-settings.ts";
+import type { ModelId } from "./model-id.ts";
+
+/** Folder of a repository in the cache, as Python's huggingface_hub calls it. */
+export function repoFolder({ cacheDir }: HubSettings, repo: string): string {
+  return path.join(cacheDir, `models--${repo.replace("/", "--")}`);
+}
+
+/**
+ * The path of a model that is whole in the cache, without asking the hub: a folder, or a GGUF file. Null where it is not
+ * there, or where several GGUF files are and the id names none.
+ */
+export function findSnapshot(settings: HubSettings, id: ModelId): string | null {
+  const folder = repoFolder(settings, id.repo);
+  const isCommit = /^[0-9a-f]{40}$/.test(id.revision);
+  const commit = isCommit ? id.revision : readRef(path.join(folder, "refs", ...id.revision.split("/")));
+  if (commit === null) return null;
+  const snapshot = path.join(folder, "snapshots", commit);
+  if (!existsSync(snapshot)) return null;
+  return id.file === null && isWholeFolder(snapshot) ? snapshot : wholeGguf(snapshot, id.file);
+}
+
+function readRef(ref: string): string | null {
+  return existsSync(ref) && statSync(ref).isFile() ? readFileSync(ref, "utf8").trim() : null;
+}
+
+/** Links whose blob is not there yet count as absent. */
+function isWholeFolder(snapshot: string): boolean {
+  const has = (name: string): boolean => existsSync(path.join(snapshot, name));
+  if (!has("config.json")) return false;
+  if (has("model.safetensors")) return true;
+  if (!has("model.safetensors.index.json")) return false;
+  const index = JSON.parse(readFileSync(path.join(snapshot, "model.safetensors.index.json"), "utf8")) as {
+    readonly weight_map?: Readonly<Record<string, string>>;
+  };
+  return Object.values(index.weight_map ?? {}).every(has);
+}
+
+function wholeGguf(snapshot: string, wanted: string | null): string | null {
+  const names = readdirSync(snapshot, { recursive: true, encoding: "utf8" });
+  const models = ggufNames(
+    names.filter((name) => existsSync(path.join(snapshot, name))),
+    wanted,
+  );
+  if (models.size !== 1) return null;
+  const [files] = models.values();
+  const first = files!.toSorted()[0]!;
+  return files!.length === numPartsOf(first) ? path.join(snapshot, first) : null;
+}
+
+/** A repository of models in the cache. */
+export interface CachedModel {
+  /** "ORG/NAME". */
+  readonly repo: string;
+  /** Of all its blobs, once each. */
+  readonly sizeBytes: number;
+  readonly revisions: readonly { readonly commit: string; readonly refs: readonly string[] }[];
+  readonly lastUsed: Date;
+}
+
+/** What is in the cache, by name; what cannot be read is told in `warnings`. */
+export async function listCached(
+  settings: HubSettings,
+): Promise<{ readonly models: readonly CachedModel[]; readonly warnings: readonly string[] }> {
+  if (!existsSync(settings.cacheDir)) return { models: [], warnings: [] };
+  const { repos, warnings } = await scanCacheDir(settings.cacheDir);
+  const models = repos
+    .filter(({ id }) => id.type === "model")
+    .map(({ id, size, revisions, lastAccessedAt }) => ({
+      repo: id.name,
+      sizeBytes: size,
+      revisions: revisions.map(({ commitOid, refs }) => ({ commit: commitOid, refs })),
+      lastUsed: lastAccessedAt,
+    }));
+  const byName = models.toSorted((a, b) => (a.repo < b.repo ? -1 : 1));
+  return { models: byName, warnings: warnings.map(({ message }) => message) };
+}
+
+/** Removes all revisions of a model and gives the bytes that they took. Throws `model_not_cached`, `output_unwritable`. */
+export function removeCached(settings: HubSettings, id: ModelId): number {
+  const folder = repoFolder(settings, id.repo);
+  if (!existsSync(folder)) {
+    throw new MillraceError(
+      "model_not_cached",
+      `${id.repo} is not in ${settings.cacheDir}. \`millrace list\` shows what is.`,
+    );
+  }
+  const blobs = path.join(folder, "blobs");
+  const names = existsSync(blobs) ? readdirSync(blobs) : [];
+  const sizeBytes = names.reduce((sum, name) => sum + statSync(path.join(blobs, name)).size, 0);
+  try {
+    rmSync(folder, { recursive: true });
+  } catch (error) {
+    throw toCacheFault(folder, error);
+  }
+  return sizeBytes;
+}

@@ -1,0 +1,84 @@
+import { readdirSync, readFileSync } from "node:fs";
+import path from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type HubStub, startHubStub } from "../hub-stub.ts";
+import { expectRefusal } from "./expect-refusal.ts";
+import { endProcesses, makeFolder, pebble, removeFolders, runCli } from "./run-cli.ts";
+
+let stub: HubStub;
+const cacheDir = path.join(makeFolder(), "hub");
+const before = { ...process.env };
+
+beforeAll(async () => {
+  const files = Object.fromEntries(
+    readdirSync(pebble).map((name) => [name, readFileSync(path.join(pebble, name))]),
+  );
+  stub = await startHubStub({ "org/pebble": { files, license: "apache-2.0" } });
+  Object.assign(process.env, { HF_ENDPOINT: stub.url, HF_HUB_CACHE: cacheDir });
+});
+
+afterAll(async () => {
+  for (const name of ["HF_ENDPOINT", "HF_HUB_CACHE", "HF_HUB_OFFLINE"]) {
+    if (before[name] === undefined) delete process.env[name];
+    else process.env[name] = before[name];
+  }
+  await stub.close();
+  endProcesses();
+  removeFolders();
+});
+
+const prompt = ["--prompt", "Mia has a red", "--max-tokens", "8", "--temperature", "0", "--json"];
+
+test("a model that is named by its hub id is downloaded once, runs as from its folder, and can be removed", async () => {
+  const first = await runCli("complete", "org/pebble", ...prompt);
+  expect(first.exitCode, first.stderr).toBe(0);
+  expect(first.stderr).toMatch(/^org\/pebble at 0123456789ab: licence apache-2.0; 5 files, .* MiB, to /);
+  const fromFolder = await runCli("complete", pebble, ...prompt);
+  const answer = JSON.parse(first.stdout) as Record<string, unknown>;
+  expect(answer["model"]).toBe("org/pebble");
+  expect(answer["choices"]).toEqual((JSON.parse(fromFolder.stdout) as Record<string, unknown>)["choices"]);
+
+  process.env["HF_HUB_OFFLINE"] = "1";
+  stub.requests.length = 0;
+  const offline = await runCli("complete", "org/pebble", ...prompt);
+  expect(offline).toMatchObject({ exitCode: 0, stderr: "" });
+  expect(JSON.parse(offline.stdout)).toMatchObject({ choices: answer["choices"] });
+  expect(stub.requests).toEqual([]);
+  await expectRefusal(cacheDir, {
+    args: ["inspect", "org/pebble@v1"],
+    code: "model_not_cached",
+    exitCode: 2,
+    says: ["org/pebble@v1 is not in", "HF_HUB_OFFLINE", "millrace pull org/pebble@v1"],
+  });
+  process.env["HF_HUB_OFFLINE"] = "0";
+
+  const pulled = await runCli("pull", "org/pebble", "--revision", "v1");
+  expect(pulled.stdout.trim()).toMatch(/models--org--pebble\/snapshots\/0123456789abcdef/);
+  const list = await runCli("list");
+  expect(list.stdout).toMatch(/org\/pebble +\S+ MiB +0123456789ab main v1/);
+  const listed = JSON.parse((await runCli("list", "--json")).stdout) as { readonly models: unknown[] };
+  expect(listed.models).toHaveLength(1);
+  expect((await runCli("rm", "org/pebble")).stdout).toMatch(/^Removed org\/pebble: /);
+  expect((await runCli("list")).stdout).toMatch(/No model is in .*millrace pull/);
+});
+
+test("what is no id and no path, and a model that the hub has not, are refused", async () => {
+  await expectRefusal(cacheDir, {
+    args: ["pull", "no id"],
+    code: "invalid_option",
+    exitCode: 2,
+    says: ["no hub id", "ORG/NAME"],
+  });
+  await expectRefusal(cacheDir, {
+    args: ["inspect", "some/where/else"],
+    code: "file_not_found",
+    exitCode: 3,
+    says: ["nothing at some/where/else"],
+  });
+  await expectRefusal(cacheDir, {
+    args: ["inspect", "org/absent"],
+    code: "hub_forbidden",
+    exitCode: 2,
+    says: ["org/absent cannot be had", "does not exist, or it is private", "HF_TOKEN"],
+  });
+});

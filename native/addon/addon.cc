@@ -215,6 +215,13 @@ napi_value pagedAttention(const Args& args) {
   return makeInteger(args.env(), out);
 }
 
+/** (context, x, columns, form) */
+napi_value gatherColumns(const Args& args) {
+  const int64_t count = contextOf(args).tensor(args.integer(1)).cols;
+  const int32_t* columns = args.ints(2, count).data;
+  return makeInteger(args.env(), contextOf(args).gatherColumns(args.integer(1), columns, formOf(args, 3)));
+}
+
 /** (context, x, indices, count, first) */
 napi_value gatherRows(const Args& args) {
   const int64_t count = args.integer(3);
@@ -364,7 +371,8 @@ NAPI_MODULE_INIT() {
       method<gelu>("gelu"),                   method<gate>("gate"),
       method<moeRoute>("moeRoute"),           method<addRows>("addRows"),
       method<ropeAndCache>("ropeAndCache"),   method<pagedAttention>("pagedAttention"),
-      method<gatherRows>("gatherRows"),       method<sample>("sample"),
+      method<gatherRows>("gatherRows"),       method<gatherColumns>("gatherColumns"),
+            method<sample>("sample"),
       method<scoreTargets>("scoreTargets"),   method<read>("read"),
       method<releaseAfter>("releaseAfter"),   method<memory>("memory"),
       method<measureCeilings>("measureCeilings"),

@@ -237,6 +237,28 @@ int64_t Context::gatherRows(int64_t x, const int32_t* indices, int64_t count) {
   return out;
 }
 
+int64_t Context::gatherColumns(int64_t x, const int32_t* columns, Form form) {
+  const float* from = floats(x, "columns are gathered from f32");
+  const int64_t rows = tensor(x).rows;
+  const int64_t count = tensor(x).cols;
+  for (int64_t i = 0; i < count; ++i) check(columns[i] >= 0 && columns[i] < count, "a gathered column does not exist");
+  const int64_t out = create(form, rows, count);
+  Activations to = tensor(out);
+  const Arena::Mark mark = arena_.mark();
+  const int64_t stride = roundUp(count, 16);
+  float* gathered = form == Form::F32 ? nullptr : arena_.allocateArray<float>(pool_->size() * stride);
+  pool_->parallelFor(tilesOf(rows), [&](int64_t tile, int thread) {
+    const int64_t end = std::min(rows, (tile + 1) * rowsPerTile);
+    for (int64_t row = tile * rowsPerTile; row < end; ++row) {
+      float* target = gathered == nullptr ? static_cast<float*>(to.data) + row * count : gathered + thread * stride;
+      for (int64_t i = 0; i < count; ++i) target[i] = from[row * count + columns[i]];
+      if (gathered != nullptr) kernels_.linear->quantizeRow(target, count, to, row);
+    }
+  });
+  arena_.release(mark);
+  return out;
+}
+
 size_t Context::weightBytes() const {
   size_t total = 0;
   for (const auto& packed : weights_) total += packed->sizeBytes;

@@ -206,6 +206,8 @@ class Context {
   void ropeAndCache(int64_t qkv, int64_t cache, int64_t layer, const RopeRequest& request);
   int64_t pagedAttention(int64_t qkv, int64_t cache, int64_t layer, const AttentionRequest& request);
   int64_t gatherRows(int64_t x, const int32_t* indices, int64_t count);
+  /** Column columns[j] of each row of f32 becomes column j, in `form`. */
+  int64_t gatherColumns(int64_t x, const int32_t* columns, Form form);
   void moeRoute(int64_t logits, const RoutingColumns& routing);
   /** Row indices[i] of x += weights[i] * row i of y. */
   void addRows(int64_t x, int64_t y, const int32_t* indices, const float* weights, int64_t count);

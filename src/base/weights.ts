@@ -53,7 +53,23 @@ export interface WeightBlocks {
   readonly pairedHeadDim: number;
 }
 
-export type Weight = DenseWeight | IntegerWeight;
+/**
+ * An integer matrix whose columns are not its input's in order: column j of `matrix` multiplies column `columns[j]` of the
+ * input. So GPTQ's activation order has groups that are runs of columns.
+ */
+export interface ReorderedWeight {
+  readonly kind: "reordered";
+  readonly rows: number;
+  readonly cols: number;
+  readonly matrix: IntegerWeight;
+  /** [cols] a permutation. */
+  readonly columns: Int32Array;
+}
+
+/** What kernels pack. */
+export type OrderedWeight = DenseWeight | IntegerWeight;
+
+export type Weight = OrderedWeight | ReorderedWeight;
 
 /** What the headers of a file tell of an integer matrix. */
 export interface IntegerForm
@@ -61,6 +77,8 @@ export interface IntegerForm
   readonly hasMinimums: boolean;
   /** Of a scale, and of a minimum, as kernels hold it. */
   readonly scaleBytes: 2 | 4;
+  /** It is the matrix of a `ReorderedWeight`. */
+  readonly isReordered?: boolean;
 }
 
 /** A weight without its numbers. */

@@ -1,6 +1,6 @@
 import { f16ToF32, f32ToF16 } from "../base/half.ts";
 import { invariant } from "../base/invariant.ts";
-import type { FloatDtype, IntegerWeight, Weight } from "../base/weights.ts";
+import type { FloatDtype, IntegerWeight, OrderedWeight } from "../base/weights.ts";
 import { dequantize, narrowFloats } from "../formats/dequantize.ts";
 import { type RoundedType, roundToBlocks } from "./round-to-blocks.ts";
 
@@ -14,7 +14,7 @@ const floatDtypes: Readonly<Partial<Record<string, FloatDtype>>> = { F32: "f32",
 const blockSize = 32;
 
 /** The type that holds a matrix exactly, integers and scales unchanged, or null where none written here does. */
-export function exactType(weight: Weight): WrittenType | null {
+export function exactType(weight: OrderedWeight): WrittenType | null {
   if (weight.kind === "dense") return floatTypes[weight.dtype];
   if (weight.groupSize % blockSize !== 0 || !areHalves(weight.scales)) return null;
   if (weight.minimums === null) return weight.bits === 8 ? "Q8_0" : "Q4_0";
@@ -22,7 +22,7 @@ export function exactType(weight: Weight): WrittenType | null {
 }
 
 /** Rows of a matrix as the file has them: exact where `exactType` says so, rounded for floats in Q8_0 and Q4_0. */
-export function encodeRows(weight: Weight, type: WrittenType): Uint8Array {
+export function encodeRows(weight: OrderedWeight, type: WrittenType): Uint8Array {
   const dtype = floatDtypes[type];
   if (weight.kind === "dense" && dtype === weight.dtype) return weight.data;
   if (dtype !== undefined) return narrowFloats(dequantize(weight), dtype);

@@ -2,7 +2,13 @@ import { createHash } from "node:crypto";
 import path from "node:path";
 import { MillraceError } from "../base/errors.ts";
 import type { DenseWeight, WeightForm } from "../base/weights.ts";
-import type { Checkpoint, MatrixShape, NamedShape, TensorInfo, TokenizerSource } from "../formats/checkpoint.ts";
+import type {
+  Checkpoint,
+  MatrixShape,
+  NamedShape,
+  TensorInfo,
+  TokenizerSource,
+} from "../formats/checkpoint.ts";
 import { readJsonObject } from "../formats/json-file.ts";
 import { type ModelConfig, parseModelConfig } from "../formats/model-config.ts";
 import { readTokenizerFolder } from "../formats/tokenizer-source.ts";

@@ -2,9 +2,10 @@ import path from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { MillraceError } from "../base/errors.ts";
 import { type Progress, silentProgress } from "../base/progress.ts";
-import type { Weight } from "../base/weights.ts";
+import type { OrderedWeight } from "../base/weights.ts";
 import { makeFolder } from "../base/write-file.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
+import { withColumnsInOrder } from "../formats/dequantize.ts";
 import { configFields } from "../formats/gguf/config-fields.ts";
 import { findGgufWriting, type GgufFamily, ggufArchitectures } from "../formats/gguf/families.ts";
 import { type GgufFields, text, u32 } from "../formats/gguf/fields.ts";
@@ -147,7 +148,7 @@ function planMatrices(
     const place = names.find(`${shape.module}.weight`);
     if (place === undefined) throw noPlace(`${shape.module}.weight`);
     const isRouter = place.tensor.includes("ffn_gate_inp");
-    const weight = checkpoint.linear(shape.module);
+    const weight = withColumnsInOrder(checkpoint.linear(shape.module));
     const type = isRouter ? "F32" : chooseType(checkpoint, shape, weight, dtype);
     const each = ggufTensorBytes({ name: place.tensor, type, shape: [shape.rows, shape.cols] });
     const pairedHeadDim = family.isPermuted && isQueryOrKey(shape.module) ? checkpoint.config.headDim : 0;
@@ -169,7 +170,7 @@ const written: Readonly<Record<Exclude<ConvertDtype, "auto">, WrittenType>> = {
 function chooseType(
   checkpoint: Checkpoint,
   shape: LinearShape,
-  weight: Weight,
+  weight: OrderedWeight,
   dtype: ConvertDtype,
 ): WrittenType {
   if (dtype === "auto") {
@@ -224,7 +225,7 @@ async function writeMatrices(
     matrices.reduce((sum, { rows, cols }) => sum + rows * cols, 0),
   );
   for (const { module, tensor, rows, cols, at, type, pairedHeadDim } of matrices) {
-    const weight = checkpoint.linear(module);
+    const weight = withColumnsInOrder(checkpoint.linear(module));
     const unit = Math.max(1, pairedHeadDim);
     const band = Math.max(unit, Math.floor(bandElements / cols / unit) * unit);
     let to = at;

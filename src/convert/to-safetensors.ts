@@ -2,10 +2,10 @@ import path from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { MillraceError } from "../base/errors.ts";
 import { type Progress, silentProgress } from "../base/progress.ts";
-import type { FloatDtype, Weight } from "../base/weights.ts";
+import type { FloatDtype, OrderedWeight } from "../base/weights.ts";
 import { toWriteFault } from "../base/write-file.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
-import { narrowFloats, toDense } from "../formats/dequantize.ts";
+import { narrowFloats, toDense, withColumnsInOrder } from "../formats/dequantize.ts";
 import { createSafetensors, type TensorSpec, totalBytes } from "../formats/safetensors-writer.ts";
 import { sortKeys, writeCompanions, writeJson } from "../quantize/companion-files.ts";
 import { listModelParts, type ModelParts } from "../quantize/model-parts.ts";
@@ -105,7 +105,7 @@ function planItems(
 }
 
 function planMatrix(checkpoint: Checkpoint, module: string, dtype: ConvertDtype, notes: string[]): Item {
-  const weight = checkpoint.linear(module);
+  const weight = withColumnsInOrder(checkpoint.linear(module));
   const { rows, cols } = weight;
   const own = { name: module, numElements: rows * cols };
   const floatType = floatTypes[dtype] ?? keptType(weight, module);
@@ -130,14 +130,14 @@ function planMatrix(checkpoint: Checkpoint, module: string, dtype: ConvertDtype,
   }
   const specs = compressedTensors(module, weight, scheme).map(({ data: _data, ...spec }) => spec);
   const make = (): readonly NamedData[] => {
-    const again = checkpoint.linear(module);
+    const again = withColumnsInOrder(checkpoint.linear(module));
     return again.kind === "integer" ? compressedTensors(module, again, scheme) : [];
   };
   return { ...own, specs, scheme, make };
 }
 
 /** The float type of a matrix under `auto`, or null for integers that stay so. */
-function keptType(weight: Weight, module: string): FloatDtype | null {
+function keptType(weight: OrderedWeight, module: string): FloatDtype | null {
   if (weight.kind === "integer") return module.endsWith("embed_tokens") ? "f32" : null;
   // Routers are f32 in GGUF whatever they were.
   const isRouter = /\.(gate|router)$/.test(module) && weight.dtype === "f32";

@@ -1,6 +1,13 @@
 import { f16ToF32, f32ToBf16, f32ToF16 } from "../base/half.ts";
 import { invariant } from "../base/invariant.ts";
-import type { DenseWeight, FloatDtype, IntegerWeight, Weight } from "../base/weights.ts";
+import type {
+  DenseWeight,
+  FloatDtype,
+  IntegerWeight,
+  OrderedWeight,
+  ReorderedWeight,
+  Weight,
+} from "../base/weights.ts";
 
 /** Float elements of any alignment as f32. The result never shares memory with `data`. */
 export function widenFloats(data: Uint8Array, dtype: FloatDtype): Float32Array {
@@ -28,6 +35,7 @@ export function narrowFloats(values: Float32Array, dtype: FloatDtype): Uint8Arra
 /** The matrix [rows, cols] in f32, each operation rounded to f32 as the formats' own readers do. */
 export function dequantize(weight: Weight): Float32Array {
   if (weight.kind === "dense") return widenFloats(weight.data, weight.dtype);
+  if (weight.kind === "reordered") return dequantizeReordered(weight);
   return weight.bits === 8 ? dequantizeBytes(weight) : dequantizeNibbles(weight);
 }
 
@@ -36,6 +44,19 @@ export function toDense(weight: Weight, dtype: FloatDtype): DenseWeight {
   if (weight.kind === "dense" && weight.dtype === dtype) return weight;
   const { rows, cols } = weight;
   return { kind: "dense", rows, cols, dtype, data: narrowFloats(dequantize(weight), dtype) };
+}
+
+/** A weight whose columns are its input's in order: one of another order becomes f32, as no integer form holds it. */
+export function withColumnsInOrder(weight: Weight): OrderedWeight {
+  return weight.kind === "reordered" ? toDense(weight, "f32") : weight;
+}
+
+function dequantizeReordered({ rows, cols, matrix, columns }: ReorderedWeight): Float32Array {
+  const values = dequantize(matrix);
+  const out = new Float32Array(values.length);
+  for (let row = 0, from = 0; row < rows; row += 1)
+    for (let col = 0; col < cols; col += 1, from += 1) out[row * cols + columns[col]!] = values[from]!;
+  return out;
 }
 
 function dequantizeBytes(weight: IntegerWeight): Float32Array {

@@ -116,6 +116,8 @@ export interface NativeAddon {
     form: number,
   ): number;
   gatherRows(context: NativeContext, x: number, indices: Int32Array, count: number, first: number): number;
+  /** Column columns[j] of each row becomes column j. */
+  gatherColumns(context: NativeContext, x: number, columns: Int32Array, form: number): number;
   moeRoute(
     context: NativeContext,
     logits: number,

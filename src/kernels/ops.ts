@@ -1,4 +1,4 @@
-import type { Weight } from "../base/weights.ts";
+import type { OrderedWeight } from "../base/weights.ts";
 
 /**
  * How a matrix of activations is held. `rmsNorm`, `quantize` and attention write it once in the form that the next
@@ -25,6 +25,8 @@ export interface LinearWeight {
   readonly cols: number;
   /** Form in which `linear` takes its input. */
   readonly inputForm: TensorForm;
+  /** Where columns are gathered first: the form that the kernel gets them in. */
+  readonly gatheredForm?: TensorForm;
   /** For people: "int4 g32 + min", "bf16", "int8 channel" … */
   readonly weightForm: string;
   /** `paired`: rows of two equal parts interleaved for a gated epilogue. */
@@ -120,6 +122,11 @@ export interface PackOptions {
   /** Input form to serve; the backend refuses a pair (weight, form) that it has no kernel for. */
   readonly inputForm: TensorForm;
   readonly layout?: "rows" | "paired";
+  /**
+   * Column of the input that each column of the parts multiplies, a permutation; null, the default, for as they come.
+   * `linear` then takes f32, gathers its columns and converts them to `inputForm`. Not for embeddings.
+   */
+  readonly columns?: Int32Array | null;
 }
 
 /** Done while the result is still in registers, in this order: bias, delta, residual, activation, form. */
@@ -284,7 +291,7 @@ export interface Ops {
   readonly numThreads: number;
 
   /** Repacks one matrix, or several with the same `cols` stacked along the rows. Source bytes may go away after. */
-  packLinear(parts: readonly Weight[], options: PackOptions): LinearWeight;
+  packLinear(parts: readonly OrderedWeight[], options: PackOptions): LinearWeight;
   loadVector(values: Float32Array): VectorWeight;
   loadRope(cos: Float32Array, sin: Float32Array, rotaryDim: number): RopeTable;
   createKvCache(shape: KvCacheShape): KvCache;

@@ -92,7 +92,7 @@ export class DecoderModel implements CausalModel {
     this.#embeddingScale = options.embeddingScale ?? 1;
     this.logitSoftCap = options.logitSoftCap ?? 0;
     const table = (name: string): LinearWeight =>
-      loader.linear({ name, cols: hiddenSize, parts: [{ module: name, rows: vocabSize }] });
+      loader.linear({ name, cols: hiddenSize, parts: [{ module: name, rows: vocabSize }], isTable: true });
     this.#embedding = table("model.embed_tokens");
     this.#layers = Array.from({ length: numLayers }, (_, index) =>
       buildLayer(loader, config, options, index),

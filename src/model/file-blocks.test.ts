@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { f32ToF16 } from "../base/half.ts";
-import type { IntegerWeight, Weight, WeightBlocks } from "../base/weights.ts";
+import type { IntegerWeight, OrderedWeight, WeightBlocks } from "../base/weights.ts";
 import { readBlocks } from "../formats/gguf/blocks.ts";
 import { createOps, nativeStatus } from "../kernels/create-ops.ts";
 import { plainBatch } from "../kernels/native/test-batches.ts";
@@ -29,13 +29,13 @@ function fileWeight(type: WeightBlocks["type"], rows: number, cols: number, head
 }
 
 /** The same matrix without the file's blocks. */
-function withoutBlocks(weight: IntegerWeight): Weight {
+function withoutBlocks(weight: IntegerWeight): OrderedWeight {
   const { kind, rows, cols, bits, groupSize, codes, scales, minimums, activations } = weight;
   return { kind, rows, cols, bits, groupSize, codes, scales, minimums, activations };
 }
 
 /** Rows of the packed matrix, and what it is called. */
-function pack(isa: string, parts: readonly Weight[], layout: "rows" | "paired"): unknown {
+function pack(isa: string, parts: readonly OrderedWeight[], layout: "rows" | "paired"): unknown {
   const { ops } = createOps({ backend: "native", isa, numThreads: 2 });
   try {
     const packed = ops.packLinear(parts, { name: "w", inputForm: "f32", layout });

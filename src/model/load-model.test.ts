@@ -1,8 +1,9 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { MillraceError } from "../base/errors.ts";
 import { f32ToBf16 } from "../base/half.ts";
-import type { IntegerWeight, Weight } from "../base/weights.ts";
+import type { IntegerWeight, ReorderedWeight, Weight } from "../base/weights.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
+import { toDense } from "../formats/dequantize.ts";
 import type { ModelConfig } from "../formats/model-config.ts";
 import type { Ops } from "../kernels/ops.ts";
 import { createReferenceOps } from "../kernels/reference/reference-ops.ts";
@@ -119,6 +120,43 @@ function logitsOf({ model }: LoadedModel, length = 9): number[] {
   computeLogits({ ops, model, tokenIds, kvDtype: "f32" }, (_first, rows) => logits.push(...rows));
   return logits;
 }
+
+/** Columns of a linear in an order without pattern, the same for all of its width. */
+function reorderedWeight(rows: number, cols: number, seed: number): ReorderedWeight {
+  const codes = Uint8Array.from({ length: rows * cols }, (_, i) => Math.imul(i + seed, 0x9e3779b1) >>> 24);
+  const scales = Float32Array.from({ length: (rows * cols) / 16 }, (_, i) => (1 + (i % 5)) / 2048);
+  const form = { bits: 8, groupSize: 16, activations: "unspecified" } as const;
+  const matrix = { kind: "integer", rows, cols, ...form, codes, scales, minimums: null } as const;
+  const columns = Int32Array.from({ length: cols }, (_, i) => (i * 5 + 3) % cols);
+  return { kind: "reordered", rows, cols, matrix, columns };
+}
+
+describe("columns in activation order", () => {
+  const reordered: Faults["linears"] = (module, rows, cols) =>
+    module.endsWith("_proj") ? reorderedWeight(rows, cols, module.length) : undefined;
+  const asFloats: Faults["linears"] = (module, rows, cols) =>
+    module.endsWith("_proj") ? toDense(reorderedWeight(rows, cols, module.length), "f32") : undefined;
+
+  test("run as integers and give what their values in f32 give", () => {
+    const integers = load({ linears: reordered }, { activations: "f32" });
+    expect(integers.dtype).toBe("bf16, int8 g16");
+    const expected = logitsOf(load({ linears: asFloats }, { activations: "f32" }));
+    const logits = logitsOf(integers);
+    const size = Math.max(...expected.map(Math.abs));
+    for (const [i, value] of logits.entries())
+      expect(Math.abs(value - expected[i]!)).toBeLessThan(1e-5 * size);
+    expect(load({ linears: reordered }).activations).toBe("int8-block32 + bf16");
+  });
+
+  test("become f32 where stacked matrices have several orders", () => {
+    const turned: Faults["linears"] = (module, rows, cols) => {
+      const weight = reordered(module, rows, cols);
+      if (weight?.kind !== "reordered" || !module.endsWith("k_proj")) return weight;
+      return { ...weight, columns: weight.columns.toReversed() };
+    };
+    expect(load({ linears: turned }, { activations: "f32" }).dtype).toBe("bf16, f32, int8 g16");
+  });
+});
 
 describe("precision", () => {
   test("keeps bf16 weights with bf16 activations by default, without a note", () => {

@@ -1,8 +1,9 @@
 import type { WeightForm } from "../base/weights.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
-import type { LinearWeight, VectorWeight } from "../kernels/ops.ts";
+import type { LinearWeight, Ops, VectorWeight } from "../kernels/ops.ts";
 import { joinForms } from "../kernels/planned/packed-form.ts";
 import { PlannedOps } from "../kernels/planned/planned-ops.ts";
+import { type OperationWork, profileOps } from "../kernels/profiled-ops.ts";
 import type { CausalModel, PrecisionOptions } from "./causal-model.ts";
 import { InputForms } from "./input-forms.ts";
 import { findBuilder } from "./registry.ts";
@@ -11,12 +12,16 @@ import { type LinearSpec, takenForm, type WeightLoader } from "./weight-loader.t
 export interface PlanModelOptions extends PrecisionOptions {
   /** The form that a matrix is to have in place of the file's; as it is by default. */
   readonly recast?: (form: WeightForm, name: string) => WeightForm;
+  /** Told of every operation of the model's steps. */
+  readonly onOperation?: (work: OperationWork) => void;
 }
 
 /** A model that has shapes and no numbers. */
 export interface PlannedModel {
   readonly model: CausalModel;
   readonly ops: PlannedOps;
+  /** What the model runs over: `ops`, or around it what tells of operations. */
+  readonly stepOps: Ops;
   /** In the order in which they are loaded. */
   readonly linears: readonly LinearWeight[];
   readonly notes: readonly string[];
@@ -34,22 +39,23 @@ export function planModel(checkpoint: Checkpoint, options: PlanModelOptions): Pl
   const loader = new FormLoader(checkpoint, options);
   // Rotation tables are counted for one position; how many there are is chosen later.
   const model = build(loader, checkpoint.config, 1);
-  const { ops, linears, forms } = loader;
+  const { planned: ops, ops: stepOps, linears, forms } = loader;
   const dtype = [...new Set(linears.map(({ weightForm }) => weightForm))].join(", ");
-  return { model, ops, linears, notes: forms.notes(), activations: forms.describe(), dtype };
+  return { model, ops, stepOps, linears, notes: forms.notes(), activations: forms.describe(), dtype };
 }
 
 /** Gives a definition the forms of its weights. */
 class FormLoader implements WeightLoader {
-  readonly ops: PlannedOps;
+  readonly planned: PlannedOps = new PlannedOps();
+  readonly ops: Ops;
   readonly forms: InputForms;
   readonly linears: LinearWeight[] = [];
   readonly #checkpoint: Checkpoint;
   readonly #dtype: PrecisionOptions["dtype"];
   readonly #recast: (form: WeightForm, name: string) => WeightForm;
 
-  constructor(checkpoint: Checkpoint, { dtype, activations, recast }: PlanModelOptions) {
-    this.ops = new PlannedOps();
+  constructor(checkpoint: Checkpoint, { dtype, activations, recast, onOperation }: PlanModelOptions) {
+    this.ops = onOperation === undefined ? this.planned : profileOps(this.planned, onOperation);
     this.forms = new InputForms(activations);
     this.#checkpoint = checkpoint;
     this.#dtype = dtype;
@@ -57,25 +63,27 @@ class FormLoader implements WeightLoader {
   }
 
   linear(spec: LinearSpec): LinearWeight {
-    const { parts, cols, name, layout = "rows" } = spec;
+    const { parts, cols, name, layout = "rows", isTable = false } = spec;
     const stored = parts.map(({ module, rows, slice }) => {
       const whole = this.#checkpoint.form(module, { rows: slice?.total ?? rows, cols });
-      return this.#recast(takenForm({ ...whole, rows }, this.#dtype), name);
+      const { isReordered = false } = whole.kind === "integer" ? whole : {};
+      const keepsColumns = this.#dtype === "auto" && isTable && isReordered;
+      const form = takenForm({ ...whole, rows }, keepsColumns ? "float32" : this.#dtype);
+      return this.#recast(form, name);
     });
     const form = joinForms(stored);
     const inputForm = spec.inputForm ?? this.forms.choose(form, name);
-    const weight = this.ops.planLinear(form, { name, inputForm, layout });
+    const weight = this.planned.planLinear(form, { name, inputForm, layout });
     this.linears.push(weight);
     return weight;
   }
 
   vector(_name: string, length: number): VectorWeight {
-    return this.ops.planVector(length);
+    return this.planned.planVector(length);
   }
 
   bias({ parts }: LinearSpec, isRequired: boolean): { readonly bias?: VectorWeight } {
     if (!isRequired && !parts.some(({ module }) => this.#checkpoint.has(`${module}.bias`))) return {};
-    return { bias: this.ops.planVector(parts.reduce((sum, part) => sum + part.rows, 0)) };
+    return { bias: this.planned.planVector(parts.reduce((sum, part) => sum + part.rows, 0)) };
   }
 }
-

@@ -1,13 +1,15 @@
 import { MillraceError } from "../base/errors.ts";
-import type { IntegerWeight, Weight } from "../base/weights.ts";
+import type { IntegerWeight, OrderedWeight, ReorderedWeight, Weight } from "../base/weights.ts";
 import { toDense } from "../formats/dequantize.ts";
 
 /**
  * Brings matrices that share one packed linear to one form without changing a value: integers to the widest bits,
  * the finest groups and, where one has them, minimums; floats of several types to f32. GGUF's mixed files (q and k
- * in 4 bits, v in 6) need it. Throws `unsupported_format` for integers beside floats, which no one form holds.
+ * in 4 bits, v in 6) need it. Integers of several column orders become f32. Throws `unsupported_format` for integers beside floats, which no one form holds.
  */
 export function unifyWeights(weights: readonly Weight[], name: string): readonly Weight[] {
+  const reordered = weights.filter((weight) => weight.kind === "reordered");
+  if (reordered.length > 0) return unifyReordered(weights, reordered);
   const integers = weights.filter((weight) => weight.kind === "integer");
   if (integers.length === weights.length) return unifyIntegers(integers);
   if (integers.length > 0) {
@@ -20,7 +22,28 @@ export function unifyWeights(weights: readonly Weight[], name: string): readonly
   return dtypes.size === 1 ? weights : weights.map((weight) => toDense(weight, "f32"));
 }
 
+/** In one order of columns, or as f32: matrices that one quantiser made of one input share theirs. */
+function unifyReordered(
+  weights: readonly Weight[],
+  reordered: readonly ReorderedWeight[],
+): readonly Weight[] {
+  const { columns } = reordered[0]!;
+  const isShared = reordered.every((weight) => weight.columns.every((from, col) => from === columns[col]));
+  if (!isShared || reordered.length < weights.length) return weights.map((weight) => toDense(weight, "f32"));
+  const matrices = unifyIntegers(reordered.map(({ matrix }) => matrix));
+  return matrices.map((matrix) => ({
+    kind: "reordered",
+    rows: matrix.rows,
+    cols: matrix.cols,
+    matrix,
+    columns,
+  }));
+}
+
 /** Rows [first, first + count) as a view where the file's own rows are in order: nothing is copied. */
+export function sliceRows(weight: IntegerWeight, first: number, count: number): IntegerWeight;
+export function sliceRows(weight: OrderedWeight, first: number, count: number): OrderedWeight;
+export function sliceRows(weight: Weight, first: number, count: number): Weight;
 export function sliceRows(weight: Weight, first: number, count: number): Weight {
   if (first === 0 && count === weight.rows) return weight;
   const take = <A extends { subarray(from: number, to: number): A; readonly length: number }>(all: A): A => {
@@ -28,6 +51,9 @@ export function sliceRows(weight: Weight, first: number, count: number): Weight 
     return all.subarray(first * perRow, (first + count) * perRow);
   };
   if (weight.kind === "dense") return { ...weight, rows: count, data: take(weight.data) };
+  if (weight.kind === "reordered") {
+    return { ...weight, rows: count, matrix: sliceRows(weight.matrix, first, count) };
+  }
   const { kind, cols, bits, groupSize, codes, scales, minimums, activations } = weight;
   return {
     kind,

@@ -1,7 +1,7 @@
 import { MillraceError } from "../base/errors.ts";
 import type { FloatDtype, Weight, WeightForm } from "../base/weights.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
-import { toDense } from "../formats/dequantize.ts";
+import { toDense, withColumnsInOrder } from "../formats/dequantize.ts";
 import type { LinearWeight, Ops, TensorForm, VectorWeight } from "../kernels/ops.ts";
 import type { PrecisionOptions } from "./causal-model.ts";
 import { InputForms } from "./input-forms.ts";
@@ -17,6 +17,8 @@ export interface LinearSpec {
   readonly layout?: "rows" | "paired";
   /** In place of what the choice of activations gives: routers run in f32. */
   readonly inputForm?: TensorForm;
+  /** Its rows are also read one by one, as those of an embedding: columns must be in order. */
+  readonly isTable?: boolean;
 }
 
 /** A stored matrix with its expected rows, or `rows` of its `total` rows from `first` on. */
@@ -69,10 +71,14 @@ export class CheckpointLoader implements WeightLoader {
 
   /** Throws `tensor_missing`, `invalid_model_file`, or what `InputForms.choose` throws. */
   linear(spec: LinearSpec): LinearWeight {
+    const { name, layout = "rows", isTable = false } = spec;
     const stored = spec.parts.map((part) => this.#matrix(part, spec.cols));
-    const parts = unifyWeights(stored, spec.name);
-    const inputForm = spec.inputForm ?? this.forms.choose(parts[0]!, spec.name);
-    const packed = this.ops.packLinear(parts, { name: spec.name, inputForm, layout: spec.layout ?? "rows" });
+    const unified = unifyWeights(isTable ? stored.map(withColumnsInOrder) : stored, name);
+    const [first] = unified;
+    const columns = first?.kind === "reordered" ? first.columns : null;
+    const parts = unified.map((weight) => (weight.kind === "reordered" ? weight.matrix : weight));
+    const inputForm = spec.inputForm ?? this.forms.choose(parts[0]!, name);
+    const packed = this.ops.packLinear(parts, { name, inputForm, layout, columns });
     this.weightForms.add(packed.weightForm);
     // The packed form has all of it: else a model would be in memory twice while it loads.
     this.#checkpoint.dropPages();

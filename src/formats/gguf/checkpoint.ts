@@ -116,7 +116,9 @@ export class GgufCheckpoint implements Checkpoint {
     this.#files.clear();
   }
 
-  #matrix(module: string): MatrixShape & { readonly tensor: GgufTensor; readonly expert: number | undefined } {
+  #matrix(
+    module: string,
+  ): MatrixShape & { readonly tensor: GgufTensor; readonly expert: number | undefined } {
     const isTiedHead = module === "lm_head" && this.config.tieWordEmbeddings && !this.has(module);
     const { tensor, expert } = this.#find(`${isTiedHead ? "model.embed_tokens" : module}.weight`);
     const shape = expert === undefined ? tensor.shape : tensor.shape.slice(1);

@@ -43,19 +43,18 @@ function formOf(
   { format, bits, symmetric, groupSize, activations }: QuantizationScheme,
   tensors: TensorReader,
 ): WeightForm {
-  if (format === "float-quantized" || tensors.has(`${module}.weight_g_idx`)) {
-    return { kind: "dense", rows, cols, dtype: "f32" };
-  }
+  if (format === "float-quantized") return { kind: "dense", rows, cols, dtype: "f32" };
   const parts = { rows, cols, bits: bits > 4 || cols % 2 !== 0 ? 8 : 4, hasMinimums: !symmetric };
   const numGroups = groupSize === null ? 1 : cols / groupSize;
   const { dtype } = tensors.header(`${module}.weight_scale`);
-  return { ...groupedForm({ ...parts, numGroups }, dtype), activations };
+  const form = { ...groupedForm({ ...parts, numGroups }, dtype), activations };
+  return tensors.has(`${module}.weight_g_idx`) ? { ...form, isReordered: true } : form;
 }
 
 /**
  * A linear of a compressed-tensors checkpoint with its integers and scales unchanged. Asymmetric zero points z
- * become minimums −z·scale, exact for 16-bit scales. Packed 2- and 3-bit integers take the 4-bit form. Float8 and activation order
- * become f32.
+ * become minimums −z·scale, exact for 16-bit scales. Packed 2- and 3-bit integers take the 4-bit form. Float8
+ * becomes f32.
  * Throws `invalid_model_file` where tensors and scheme do not fit, `unsupported_format` for a layout not read.
  */
 export function readCompressedLinear(module: string, scheme: QuantizationScheme, read: TensorReader): Weight {

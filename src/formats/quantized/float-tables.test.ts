@@ -1,12 +1,25 @@
 import { describe, expect, it } from "vitest";
 import { bytesOf, readerOf } from "../../../tests/tensor-reader.ts";
+import type { Weight } from "../../base/weights.ts";
 import { dequantize } from "../dequantize.ts";
 import type { StoredTensor } from "../stored-tensor.ts";
 import { readQuantization } from "./quantized-linears.ts";
 
 type Tensors = Record<string, Omit<StoredTensor, "name">>;
-const read = (config: Record<string, unknown>, tensors: Tensors) =>
-  readQuantization({ quantization_config: config })!.read("m", readerOf(tensors))!;
+/** The matrix "m", which must be what its headers promise. */
+const read = (config: Record<string, unknown>, tensors: Tensors): Weight => {
+  const linears = readQuantization({ quantization_config: config })!;
+  const weight = linears.read("m", readerOf(tensors))!;
+  const form = linears.form("m", weight, readerOf(tensors))!;
+  const { kind, rows, cols } = weight.kind === "reordered" ? weight.matrix : weight;
+  expect(form).toMatchObject({ kind, rows, cols });
+  if (weight.kind === "dense") expect(form).toMatchObject({ dtype: weight.dtype });
+  if (weight.kind === "integer") {
+    expect(form).toMatchObject({ bits: weight.bits, groupSize: weight.groupSize });
+    if (config["sym"] !== undefined) expect(form).toMatchObject({ hasMinimums: weight.minimums !== null });
+  }
+  return weight;
+};
 const f32s = (values: readonly number[]): Omit<StoredTensor, "name"> => ({
   dtype: "F32",
   shape: [values.length],

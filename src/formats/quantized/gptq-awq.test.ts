@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { bytesOf, readerOf } from "../../../tests/tensor-reader.ts";
 import { f16ToF32, f32ToF16 } from "../../base/half.ts";
+import type { Weight } from "../../base/weights.ts";
 import { dequantize } from "../dequantize.ts";
 import type { StoredTensor } from "../stored-tensor.ts";
 import { readQuantization } from "./quantized-linears.ts";
@@ -94,8 +95,20 @@ function expected(m: Matrix, groupOf: (col: number) => number): number[] {
   );
 }
 
-const read = (config: Record<string, unknown>, tensors: Tensors) =>
-  readQuantization({ quantization_config: config })!.read("m", readerOf(tensors))!;
+/** The matrix "m", which must be what its headers promise. */
+const read = (config: Record<string, unknown>, tensors: Tensors): Weight => {
+  const linears = readQuantization({ quantization_config: config })!;
+  const weight = linears.read("m", readerOf(tensors))!;
+  const form = linears.form("m", weight, readerOf(tensors))!;
+  const { kind, rows, cols } = weight.kind === "reordered" ? weight.matrix : weight;
+  expect(form).toMatchObject({ kind, rows, cols });
+  if (weight.kind === "dense") expect(form).toMatchObject({ dtype: weight.dtype });
+  if (weight.kind === "integer") {
+    expect(form).toMatchObject({ bits: weight.bits, groupSize: weight.groupSize });
+    if (config["sym"] !== undefined) expect(form).toMatchObject({ hasMinimums: weight.minimums !== null });
+  }
+  return weight;
+};
 const values = (config: Record<string, unknown>, tensors: Tensors): number[] =>
   Array.from(dequantize(read(config, tensors)), (x) => x + 0);
 
@@ -105,13 +118,13 @@ describe("a GPTQ checkpoint", () => {
   it.each([2, 3, 4, 8])("of %i bits has the values of its definition, in both versions", (bits) => {
     const m = matrix({ bits });
     const wanted = expected(m, (col) => Math.floor(col / 32));
-    expect(values(config, gptqTensors(m, 1, null))).toEqual(wanted);
+    expect(values({ ...config, sym: false }, gptqTensors(m, 1, null))).toEqual(wanted);
     expect(values({ ...config, checkpoint_format: "gptq_v2" }, gptqTensors(m, 0, null))).toEqual(wanted);
   });
 
   it.each([2, 3, 4, 8])("of %i bits with zero points in the middle has no minimums", (bits) => {
     const m = matrix({ bits, z: () => 2 ** (bits - 1) });
-    const weight = read(config, gptqTensors(m, 1, null));
+    const weight = read({ ...config, sym: true }, gptqTensors(m, 1, null));
     expect(weight).toMatchObject({
       kind: "integer",
       minimums: null,
@@ -133,6 +146,15 @@ describe("a GPTQ checkpoint", () => {
         const m = matrix({ bits: 4 });
         const tensors = gptqTensors(m, 1, order);
         expect(values({ ...config, desc_act: true }, tensors)).toEqual(expected(m, (col) => order[col]!));
+        const weight = read({ ...config, desc_act: true }, tensors);
+        if (weight.kind !== "reordered") return expect(order).toEqual(order.toSorted((a, b) => a - b));
+        // Integers of the file, each under the scale of its group, with the input column that it came from.
+        const { codes } = weight.matrix;
+        for (let at = 0; at < codes.length * 2; at += 1) {
+          const column = weight.columns[at % 96]!;
+          expect((codes[at >> 1]! >> ((at & 1) << 2)) & 15).toBe(m.q(Math.floor(at / 96), column));
+          expect(order[column]).toBe(Math.floor((at % 96) / 32));
+        }
       }),
       { numRuns: 10 },
     );

@@ -45,11 +45,14 @@ function formOf(
   tensors: TensorReader,
   config: JsonObject,
 ): WeightForm {
-  if (config["desc_act"] === true) return { kind: "dense", rows, cols, dtype: "f32" };
   const [numGroups = 0, zeroWords = 0] = tensors.header(`${module}.qzeros`).shape;
   const bits = (zeroWords * 32) / rows;
   const hasMinimums = config["sym"] === false;
-  return groupedForm({ rows, cols, bits, numGroups, hasMinimums }, tensors.header(`${module}.scales`).dtype);
+  const form = groupedForm(
+    { rows, cols, bits, numGroups, hasMinimums },
+    tensors.header(`${module}.scales`).dtype,
+  );
+  return config["desc_act"] === true ? { ...form, isReordered: true } : form;
 }
 
 function readModule(module: string, tensors: TensorReader, zeroOffset: number): Weight {

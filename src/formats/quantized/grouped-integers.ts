@@ -87,23 +87,46 @@ export function toIntegerWeight(parts: GroupedIntegers): IntegerWeight {
 
 /**
  * A matrix whose groups are not runs of columns (activation order): `tensor` gives each column's group. Where they are
- * in order after all, the matrix itself; else its values in f32, as no integer form has scattered groups.
- * Throws `invalid_model_file`.
+ * in order after all, the matrix itself; else its columns sorted by group. A file whose groups differ in size becomes
+ * f32. Throws `invalid_model_file`.
  */
 export function withGroupOrder(weight: IntegerWeight, tensor: StoredTensor): Weight {
+  const { cols, groupSize } = weight;
+  const perRow = cols / groupSize;
+  const groups = new Int32Array(tensor.data.slice().buffer);
+  const isIndex = tensor.dtype === "I32" && groups.length === cols;
+  if (!isIndex || groups.some((group) => group < 0 || group >= perRow))
+    throw unfit(tensor, `I32 [${cols}] of groups below ${perRow}`);
+  if (groups.every((group, col) => group === Math.floor(col / groupSize))) return weight;
+  const columns = Int32Array.from(groups.keys()).sort((a, b) => groups[a]! - groups[b]! || a - b);
+  const areEqual = columns.every((from, col) => groups[from] === Math.floor(col / groupSize));
+  if (!areEqual) return scatteredFloats(weight, groups);
+  const matrix = { ...weight, codes: reorderCodes(weight, columns) };
+  return { kind: "reordered", rows: weight.rows, cols, matrix, columns };
+}
+
+/** Codes of the columns in another order: column j of the result is column `columns[j]`. */
+function reorderCodes({ rows, cols, bits, codes }: IntegerWeight, columns: Int32Array): Uint8Array {
+  const out = new Uint8Array(codes.length);
+  for (let row = 0, to = 0; row < rows; row += 1) {
+    for (let col = 0; col < cols; col += 1, to += 1) {
+      const from = row * cols + columns[col]!;
+      if (bits === 8) out[to] = codes[from]!;
+      else out[to >> 1]! |= ((codes[from >> 1]! >> ((from & 1) << 2)) & 15) << ((to & 1) << 2);
+    }
+  }
+  return out;
+}
+
+function scatteredFloats(weight: IntegerWeight, groups: Int32Array): Weight {
   const { rows, cols, groupSize, bits, codes, scales, minimums } = weight;
   const perRow = cols / groupSize;
-  const order = new Int32Array(tensor.data.slice().buffer);
-  const isIndex = tensor.dtype === "I32" && order.length === cols;
-  if (!isIndex || order.some((group) => group < 0 || group >= perRow))
-    throw unfit(tensor, `I32 [${cols}] of groups below ${perRow}`);
-  if (order.every((group, col) => group === Math.floor(col / groupSize))) return weight;
   const values = new Float32Array(rows * cols);
   const zero = minimums === null ? 8 : 0;
   for (let row = 0, at = 0; row < rows; row += 1) {
     for (let col = 0; col < cols; col += 1, at += 1) {
       const q = bits === 8 ? (codes[at]! << 24) >> 24 : ((codes[at >> 1]! >> ((at & 1) << 2)) & 15) - zero;
-      const group = row * perRow + order[col]!;
+      const group = row * perRow + groups[col]!;
       values[at] = Math.fround(scales[group]! * q) + (minimums === null ? -0 : minimums[group]!);
     }
   }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { f32ToBf16, f32ToF16 } from "../../base/half.ts";
-import type { FloatDtype, Weight } from "../../base/weights.ts";
+import type { FloatDtype, OrderedWeight } from "../../base/weights.ts";
 import { loadAddon } from "../addon.ts";
 import type { Ops, RaggedBatch, TensorForm } from "../ops.ts";
 import { createReferenceOps } from "../reference/reference-ops.ts";
@@ -32,7 +32,7 @@ function randomFloats(count: number, seed: number, size: number): Float32Array {
   return Float32Array.from({ length: count }, () => (next() * 2 - 1) * size);
 }
 
-function denseWeight(dtype: FloatDtype, rows: number, cols: number): Weight {
+function denseWeight(dtype: FloatDtype, rows: number, cols: number): OrderedWeight {
   const values = randomFloats(rows * cols, rows + cols, 0.1);
   const elements =
     dtype === "f32" ? values : Uint16Array.from(values, dtype === "bf16" ? f32ToBf16 : f32ToF16);
@@ -57,7 +57,7 @@ function roundTo(dtype: FloatDtype, values: Float32Array): Float32Array {
   return values;
 }
 
-function integerWeight(shape: IntegerShape, rows: number, cols: number): Weight {
+function integerWeight(shape: IntegerShape, rows: number, cols: number): OrderedWeight {
   const { bits, hasMinimums } = shape;
   const groupSize = shape.group === 0 ? cols : shape.group;
   const next = randomNumbers(rows * 31 + cols);
@@ -94,7 +94,7 @@ const integerShapes: IntegerShape[] = ([8, 4] as const).flatMap((bits) =>
 interface Case {
   readonly name: string;
   readonly form: TensorForm;
-  readonly make: (rows: number, cols: number) => Weight;
+  readonly make: (rows: number, cols: number) => OrderedWeight;
   readonly group: number;
 }
 
@@ -146,12 +146,12 @@ function batchOf(numTokens: number): RaggedBatch {
   };
 }
 
-function floatWeight(rows: number, cols: number, values: Float32Array): Weight {
+function floatWeight(rows: number, cols: number, values: Float32Array): OrderedWeight {
   return { kind: "dense", rows, cols, dtype: "f32", data: new Uint8Array(values.buffer) };
 }
 
 interface Run {
-  readonly weight: Weight;
+  readonly weight: OrderedWeight;
   readonly form: TensorForm;
   /** [maxRows, cols] */
   readonly input: Float32Array;
@@ -176,7 +176,7 @@ function multiplyRows(ops: Ops, run: Run, numRows: number): Float32Array {
 }
 
 /** The matrix as f32, through `embed`. */
-function expand(ops: Ops, weight: Weight): Float32Array {
+function expand(ops: Ops, weight: OrderedWeight): Float32Array {
   const table = ops.packLinear([weight], { name: "table", inputForm: "f32" });
   ops.beginStep(batchOf(weight.rows));
   const out = new Float32Array(weight.rows * weight.cols);
@@ -366,7 +366,7 @@ describe.skipIf(addon === undefined)("native linear [needs the native kernels]",
               codes: new Uint8Array((rows * cols * bits) / 8).fill(byte),
             };
             const input = new Float32Array(maxRows * cols).map((_, i) => (i < cols ? 1 : -1));
-            const run = { weight: weight as Weight, form, input };
+            const run = { weight: weight as OrderedWeight, form, input };
             const label = `int${bits} ${byte}, ${form}, minimums ${hasMinimums}`;
             for (const numRows of [2, 8]) {
               const actual = withOps(isa, 1, (ops) => multiplyRows(ops, run, numRows));
@@ -385,7 +385,7 @@ describe.skipIf(addon === undefined)("native linear [needs the native kernels]",
 
   it.each(testedIsas)("%s: names both forms when there is no kernel for them", (isa) => {
     withOps(isa, 1, (ops) => {
-      const pack = (weight: Weight, inputForm: TensorForm) => () =>
+      const pack = (weight: OrderedWeight, inputForm: TensorForm) => () =>
         ops.packLinear([weight], { name: "w", inputForm });
       expect(pack(denseWeight("bf16", 4, 32), "int8-token")).toThrow(/bf16 .*int8-token/);
       const int4 = integerWeight({ bits: 4, group: 32, hasMinimums: true, scales: "f32" }, 4, 64);

@@ -1,5 +1,5 @@
 import { invariant } from "../../base/invariant.ts";
-import type { FloatDtype, Weight, WeightBlocks } from "../../base/weights.ts";
+import type { FloatDtype, OrderedWeight, WeightBlocks } from "../../base/weights.ts";
 import type { NativePart } from "../addon.ts";
 import type { GatedActivation, KvDtype, TensorForm } from "../ops.ts";
 
@@ -28,7 +28,7 @@ const blockTypeNumbers: Readonly<Record<WeightBlocks["type"], number>> = {
 };
 
 /** A weight as the addon reads it; nothing is copied. */
-export function toNativePart(weight: Weight): NativePart {
+export function toNativePart(weight: OrderedWeight): NativePart {
   const { rows, cols } = weight;
   const own = { rows, cols, bits: 0, groupSize: 0, dtype: 0, blockType: 0, pairedHeadDim: 0 };
   if (weight.kind === "dense") {

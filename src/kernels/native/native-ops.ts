@@ -1,5 +1,5 @@
 import { invariant } from "../../base/invariant.ts";
-import type { Weight } from "../../base/weights.ts";
+import type { OrderedWeight } from "../../base/weights.ts";
 import type { NativeAddon, NativeContext } from "../addon.ts";
 import { checkAttention } from "../check-attention.ts";
 import type {
@@ -46,6 +46,7 @@ class NativeOps implements Ops {
   readonly #addon: NativeAddon;
   readonly #context: NativeContext;
   readonly #owned: WeakSet<object> = new WeakSet();
+  readonly #columns: WeakMap<LinearWeight, Int32Array> = new WeakMap();
   readonly #hostCaches: WeakMap<KvHost, KvCache> = new WeakMap();
   #isInStep = false;
   #numTokens = 0;
@@ -58,7 +59,7 @@ class NativeOps implements Ops {
     this.#context = addon.createContext(isa, numThreads);
   }
 
-  packLinear(parts: readonly Weight[], options: PackOptions): LinearWeight {
+  packLinear(parts: readonly OrderedWeight[], options: PackOptions): LinearWeight {
     invariant(parts.length > 0, `${options.name} has no parts`);
     const cols = parts[0]!.cols;
     const layout = options.layout ?? "rows";
@@ -69,16 +70,19 @@ class NativeOps implements Ops {
     const form = formNumbers[options.inputForm];
     const native = parts.map(toNativePart);
     const packed = this.#addon.packLinear(this.#context, native, form, layout === "paired");
-    return this.#own({
+    const { columns = null, inputForm } = options;
+    const weight: LinearWeight = {
       id: packed[0],
       name: options.name,
       rows: parts.reduce((sum, part) => sum + part.rows, 0),
       cols,
-      inputForm: options.inputForm,
+      ...(columns === null ? { inputForm } : { inputForm: "f32", gatheredForm: inputForm }),
       weightForm: packed[2],
       layout,
       sizeBytes: packed[1],
-    });
+    };
+    if (columns !== null) this.#columns.set(weight, columns);
+    return this.#own(weight);
   }
 
   loadVector(values: Float32Array): VectorWeight {
@@ -197,7 +201,7 @@ class NativeOps implements Ops {
     if (delta !== undefined) return this.#linearWithDelta(x, weight, epilogue, delta);
     const id = this.#addon.linear(
       this.#context,
-      x.id,
+      this.#gatherColumns(x, weight),
       weight.id,
       bias?.id ?? -1,
       residual?.id ?? -1,
@@ -216,7 +220,8 @@ class NativeOps implements Ops {
   ): Tensor {
     const { bias, residual, activation, as = "f32" } = epilogue;
     const biasId = bias?.id ?? -1;
-    const plain = this.#addon.linear(this.#context, x.id, weight.id, biasId, -1, 0, formNumbers.f32);
+    const input = this.#gatherColumns(x, weight);
+    const plain = this.#addon.linear(this.#context, input, weight.id, biasId, -1, 0, formNumbers.f32);
     const out: Tensor = { id: plain, rows: x.rows, cols: weight.rows, form: "f32" };
     const inner = this.linear(x, delta.a, { as: delta.b.inputForm });
     const shift = this.linear(inner, delta.b);
@@ -228,6 +233,13 @@ class NativeOps implements Ops {
     }
     const result = activation === undefined ? out : this.#gate(out, activation);
     return as === "f32" ? result : this.convert(result, as);
+  }
+
+  /** The tensor that the packed form takes: `x` itself where its columns are in order. */
+  #gatherColumns(x: Tensor, weight: LinearWeight): number {
+    const columns = this.#columns.get(weight);
+    if (columns === undefined) return x.id;
+    return this.#addon.gatherColumns(this.#context, x.id, columns, formNumbers[weight.gatheredForm!]);
   }
 
   #gate(x: Tensor, activation: GatedActivation): Tensor {

@@ -30,6 +30,7 @@ export function joinForms(parts: readonly WeightForm[]): WeightForm {
     hasMinimums,
     scaleBytes: integers.some((part) => part.scaleBytes === 4) ? 4 : 2,
     activations: integers.every((part) => part.activations === "int8-token") ? "int8-token" : "unspecified",
+    isReordered: integers.some((part) => part.isReordered === true),
   };
 }
 

@@ -49,8 +49,9 @@ export class PlannedOps implements Ops {
   planLinear(form: WeightForm, { name, inputForm, layout = "rows" }: PackOptions): LinearWeight {
     const packed = packedForm(form, layout);
     this.#weightBytes += packed.sizeBytes;
-    const { rows, cols } = form;
-    return { id: this.#newId(), name, rows, cols, inputForm, layout, ...packed };
+    const own = { id: this.#newId(), name, rows: form.rows, cols: form.cols, layout, ...packed };
+    const isReordered = form.kind === "integer" && form.isReordered === true;
+    return isReordered ? { ...own, inputForm: "f32", gatheredForm: inputForm } : { ...own, inputForm };
   }
 
   planVector(length: number): VectorWeight {
@@ -109,7 +110,8 @@ export class PlannedOps implements Ops {
   linear(x: Tensor, weight: LinearWeight, { residual, as = "f32" }: LinearEpilogue = {}): Tensor {
     const cols = weight.layout === "paired" ? weight.rows / 2 : weight.rows;
     const out = residual ?? this.#arena.create(x.rows, cols, as);
-    this.#arena.borrow(panelBytes(x, weight));
+    const gathered = weight.gatheredForm === undefined ? 0 : 4 * x.rows * x.cols;
+    this.#arena.borrow(panelBytes(x, weight) + gathered);
     return out;
   }
 

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import type { IntegerWeight, Weight } from "../../base/weights.ts";
+import type { IntegerWeight, OrderedWeight } from "../../base/weights.ts";
 import type { LinearEpilogue, Ops, RaggedBatch, ScoreOutput, Tensor, TensorForm } from "../ops.ts";
 import { writeRow } from "./activation-forms.ts";
 import { createReferenceOps } from "./reference-ops.ts";
@@ -15,7 +15,7 @@ function noise(length: number, seed: number): Float32Array {
   });
 }
 
-function denseF32(values: Float32Array, rows: number): Weight {
+function denseF32(values: Float32Array, rows: number): OrderedWeight {
   return {
     kind: "dense",
     rows,

@@ -1,5 +1,5 @@
 import { invariant } from "../../base/invariant.ts";
-import type { Weight } from "../../base/weights.ts";
+import type { OrderedWeight } from "../../base/weights.ts";
 import type {
   AttentionOptions,
   GatedActivation,
@@ -69,7 +69,7 @@ class ReferenceOps implements Ops {
   #batch: RaggedBatch | null = null;
   #nextId = 1;
 
-  packLinear(parts: readonly Weight[], options: PackOptions): LinearWeight {
+  packLinear(parts: readonly OrderedWeight[], options: PackOptions): LinearWeight {
     const weight = packReferenceWeight(this.#nextId++, parts, options);
     this.#weights.add(weight);
     return weight;
@@ -175,6 +175,23 @@ class ReferenceOps implements Ops {
     }
     const result = activation === undefined ? out : this.#gate(out, activation);
     return as === "f32" ? result : this.convert(result, as);
+  }
+
+  /** What the packed form takes: `x` itself where its columns are in order. */
+  #gathered(x: Tensor, weight: LinearWeight): Tensor {
+    const { columns } = this.#weight(weight);
+    if (columns === null) return x;
+    const { values } = this.#arena.floats(x);
+    const out = this.#arena.create(x.rows, x.cols, weight.gatheredForm!);
+    for (let row = 0; row < x.rows; row += 1) {
+      const own = values.subarray(row * x.cols, (row + 1) * x.cols);
+      writeRow(
+        Float32Array.from(columns, (column) => own[column]!),
+        out,
+        row,
+      );
+    }
+    return out;
   }
 
   /** First half of the columns is the gate: parts keep their order here, paired or not. */
@@ -318,7 +335,8 @@ class ReferenceOps implements Ops {
     invariant(x.form === weight.inputForm, `${weight.name} takes ${weight.inputForm}, not ${x.form}`);
     invariant(x.cols === weight.cols, `${weight.name} takes ${weight.cols} columns, not ${x.cols}`);
     const out = this.#arena.create(x.rows, weight.rows, "f32");
-    multiply(this.#arena.get(x), { first: 0, count: x.rows }, this.#weight(weight), out.values);
+    const input = this.#arena.get(this.#gathered(x, weight));
+    multiply(input, { first: 0, count: x.rows }, this.#weight(weight), out.values);
     return out;
   }
 

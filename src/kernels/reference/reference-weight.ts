@@ -1,7 +1,7 @@
 import { MillraceError } from "../../base/errors.ts";
 import { bf16ToF32, f16ToF32 } from "../../base/half.ts";
 import { invariant } from "../../base/invariant.ts";
-import type { DenseWeight, IntegerWeight, Weight } from "../../base/weights.ts";
+import type { DenseWeight, IntegerWeight, OrderedWeight } from "../../base/weights.ts";
 import type { LinearWeight, PackOptions, TensorForm } from "../ops.ts";
 
 type DensePart = Omit<DenseWeight, "data"> & { readonly elements: Float32Array | Uint16Array };
@@ -13,17 +13,19 @@ export interface ReferenceWeight extends LinearWeight {
   /** Columns per weight scale and whether there are minimums; 0 for dense weights. */
   readonly groupSize: number;
   readonly hasMinimums: boolean;
+  /** As `PackOptions` has them. */
+  readonly columns: Int32Array | null;
 }
 
 /** Copies and checks the parts. Throws `unsupported_format` for a pair of weight and input form without a kernel. */
 export function packReferenceWeight(
   id: number,
-  parts: readonly Weight[],
+  parts: readonly OrderedWeight[],
   options: PackOptions,
 ): ReferenceWeight {
   const first = parts[0];
   invariant(first !== undefined, `${options.name} has no parts`);
-  const { inputForm, name, layout = "rows" } = options;
+  const { inputForm, name, layout = "rows", columns = null } = options;
   const weightForm = describeForm(first);
   for (const part of parts) {
     invariant(part.cols === first.cols, `parts of ${name} differ in columns`);
@@ -38,7 +40,8 @@ export function packReferenceWeight(
     name,
     rows: parts.reduce((sum, part) => sum + part.rows, 0),
     cols: first.cols,
-    inputForm,
+    ...(columns === null ? { inputForm } : { inputForm: "f32", gatheredForm: inputForm }),
+    columns,
     weightForm,
     layout,
     sizeBytes: copies.reduce((sum, part) => sum + sizeOf(part), 0),
@@ -48,11 +51,11 @@ export function packReferenceWeight(
   };
 }
 
-function isPair(parts: readonly Weight[]): boolean {
+function isPair(parts: readonly OrderedWeight[]): boolean {
   return parts.length === 2 && parts[0]!.rows === parts[1]!.rows;
 }
 
-function checkInputForm(weight: Weight, form: TensorForm, name: string): void {
+function checkInputForm(weight: OrderedWeight, form: TensorForm, name: string): void {
   const isInteger = form === "int8-token" || form === "int8-block32";
   if (isInteger && weight.kind === "dense")
     throw refuse(name, `${weight.dtype} weights with ${form} activations`);
@@ -69,13 +72,13 @@ function refuse(name: string, what: string): MillraceError {
 }
 
 /** "bf16", "int4 g32 + min", "int8 channel" … */
-export function describeForm(weight: Weight): string {
+export function describeForm(weight: OrderedWeight): string {
   if (weight.kind === "dense") return weight.dtype;
   const sharing = weight.groupSize === weight.cols ? "channel" : `g${weight.groupSize}`;
   return `int${weight.bits} ${sharing}${weight.minimums === null ? "" : " + min"}`;
 }
 
-function copyPart(part: Weight): DensePart | IntegerPart {
+function copyPart(part: OrderedWeight): DensePart | IntegerPart {
   if (part.kind === "dense") {
     const { data, ...rest } = part;
     const buffer = data.slice().buffer;

@@ -334,10 +334,10 @@ describe("a SentencePiece tokenizer in a GGUF file", () => {
     const odd = {
       ...sentencePiece,
       "tokenizer.ggml.model": text("gpt2"),
-      "tokenizer.ggml.pre": text("tekken"),
+      "tokenizer.ggml.pre": text("viking"),
     };
     expect(() => read(odd)).toThrowError(
-      expect.objectContaining({ code: "unsupported_format", message: expect.stringContaining('"tekken"') }),
+      expect.objectContaining({ code: "unsupported_format", message: expect.stringContaining('"viking"') }),
     );
   });
 

@@ -46,11 +46,15 @@ export function secondsAtCeilings(
   work: { readonly bytes: number; readonly operations: number; readonly unit: OperationUnit },
   ceilings: Ceilings,
 ): number {
-  const perSecond = {
+  return Math.max(work.bytes / ceilings.readBytes, work.operations / operationsPerSecond(ceilings, work.unit));
+}
+
+/** The ceiling of a unit. */
+export function operationsPerSecond(ceilings: Ceilings, unit: OperationUnit): number {
+  return {
     int8: ceilings.int8Operations,
     int4: ceilings.int4Operations,
     bf16: ceilings.bf16Operations,
     f32: ceilings.f32Operations,
-  }[work.unit];
-  return Math.max(work.bytes / ceilings.readBytes, work.operations / perSecond);
+  }[unit];
 }

@@ -1,23 +1,23 @@
 import type { OperationUnit } from "./ceilings.ts";
-import type { AttentionOptions, KvCache, LinearWeight, Ops, RaggedBatch, Tensor } from "./ops.ts";
+import type { AttentionOptions, KvCache, LinearWeight, Ops, RaggedBatch, Tensor, TensorForm } from "./ops.ts";
 
-/** One operation of a step, and the least that it has to do. */
-export interface Operation {
+/** The least that an operation has to do. */
+export interface OperationWork {
   /** Name for people: the last part of a linear's name, "lm_head" for the head, or the method of `Ops`. */
   readonly kind: string;
-  readonly seconds: number;
   /** Bytes that must come from memory once: weights, and K and V. Activations stay in caches and count nothing. */
   readonly bytes: number;
   /** Multiplications and additions, and which ceiling bounds them. */
   readonly operations: number;
   readonly unit: OperationUnit;
+  /** Rows and elements of the activations that go in. */
+  readonly numRows: number;
+  readonly numElements: number;
 }
 
-interface Cost {
-  readonly kind: string;
-  readonly bytes: number;
-  readonly operations: number;
-  readonly unit: OperationUnit;
+/** One operation of a step. */
+export interface Operation extends OperationWork {
+  readonly seconds: number;
 }
 
 type Method = (...args: never[]) => unknown;
@@ -78,33 +78,39 @@ export function profileOps(ops: Ops, onOperation: (operation: Operation) => void
   });
 }
 
-function costOf(name: string, args: readonly unknown[], batch: RaggedBatch | null): Cost {
+function costOf(name: string, args: readonly unknown[], batch: RaggedBatch | null): OperationWork {
   if (name === "linear") return linearCost(args[0] as Tensor, args[1] as LinearWeight);
   if (name === "pagedAttention" && batch !== null) {
     return attentionCost(batch, args[1] as KvCache, args[3] as AttentionOptions);
   }
-  return { kind: name, bytes: 0, operations: 0, unit: "f32" };
+  const { cols, ...x } = args[0] as Pick<Tensor, "rows" | "cols">;
+  // An embedding's rows are those of the batch, not those of its table.
+  const numRows = name === "embed" ? (batch?.numTokens ?? 0) : x.rows;
+  return { kind: name, bytes: 0, operations: 0, unit: "f32", numRows, numElements: numRows * cols };
 }
 
-function linearCost(x: Tensor, weight: LinearWeight): Cost {
+function linearCost(x: Tensor, weight: LinearWeight): OperationWork {
   const last = weight.name.slice(weight.name.lastIndexOf(".") + 1);
+  const form = weight.gatheredForm ?? x.form;
   return {
     kind: last === "embed_tokens" ? "lm_head" : last,
     bytes: weight.sizeBytes,
     operations: 2 * x.rows * weight.rows * weight.cols,
-    unit: linearUnit(x, weight),
+    unit: linearUnit(form, weight),
+    numRows: x.rows,
+    numElements: x.rows * x.cols,
   };
 }
 
-function linearUnit(x: Tensor, weight: LinearWeight): OperationUnit {
-  if (x.form === "bf16") return weight.weightForm === "bf16" ? "bf16" : "f32";
-  if (x.form === "f32") return "f32";
+function linearUnit(form: TensorForm, weight: LinearWeight): OperationUnit {
+  if (form === "bf16") return weight.weightForm === "bf16" ? "bf16" : "f32";
+  if (form === "f32") return "f32";
   return weight.weightForm.startsWith("int4") ? "int4" : "int8";
 }
 
 const kvElementBytes = { f32: 4, f16: 2, bf16: 2, int8: 1 } as const;
 
-function attentionCost(batch: RaggedBatch, cache: KvCache, options: AttentionOptions): Cost {
+function attentionCost(batch: RaggedBatch, cache: KvCache, options: AttentionOptions): OperationWork {
   const { numHeads, numKvHeads, headDim } = options;
   const window = options.slidingWindow ?? 0;
   let pairs = 0;
@@ -124,5 +130,7 @@ function attentionCost(batch: RaggedBatch, cache: KvCache, options: AttentionOpt
     bytes: 2 * cached * numKvHeads * headDim * kvElementBytes[cache.dtype],
     operations: 4 * pairs * numHeads * headDim,
     unit: "f32",
+    numRows: batch.numTokens,
+    numElements: batch.numTokens * (numHeads + 2 * numKvHeads) * headDim,
   };
 }

@@ -1,11 +1,13 @@
 import { Command } from "commander";
 import { z } from "zod";
-import type { MillraceError } from "../../base/errors.ts";
+import { isMillraceError, type MillraceError } from "../../base/errors.ts";
 import { formatBytes, formatCount } from "../../base/units.ts";
 import { type Component, field } from "../../config/component.ts";
 import type { Checkpoint, TensorInfo } from "../../formats/checkpoint.ts";
+import { planModel } from "../../model/plan-model.ts";
 import { findArchitectureFault } from "../../model/registry.ts";
 import { openModel } from "../model-source.ts";
+import { addModelArgument } from "../resolve-model.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { formatTable, printLine } from "../terminal.ts";
 
@@ -27,10 +29,7 @@ Reads headers only; no weight is loaded. A model that cannot be run here is show
 with exit code 2.`;
 
 export function inspectCommand(): Command {
-  const command = new Command("inspect")
-    .summary(summary)
-    .description(description)
-    .argument("<model>", "a model folder or a GGUF file");
+  const command = addModelArgument(new Command("inspect").summary(summary).description(description));
   return addSettings(command, own).action(runInspect);
 }
 
@@ -75,11 +74,22 @@ function describe(checkpoint: Checkpoint): Record<string, unknown> {
     weightFormat: checkpoint.weightFormat,
     sizeBytes: checkpoint.sizeBytes,
     config,
+    weightBytesInMemory: weightBytesInMemory(checkpoint),
     kvBytesPerToken: kvBytesPerToken(checkpoint),
     hasTokenizer: tokenizer !== null,
     hasChatTemplate: tokenizer?.chatTemplate != null,
     tensors: checkpoint.tensors,
   };
+}
+
+/** In the forms in which they run; null for a model that cannot be run, or whose forms its headers do not tell. */
+function weightBytesInMemory(checkpoint: Checkpoint): number | null {
+  try {
+    return planModel(checkpoint, { dtype: "auto", activations: "auto" }).ops.weightBytes;
+  } catch (error) {
+    if (isMillraceError(error)) return null;
+    throw error;
+  }
 }
 
 /** K and V of one token over all layers in f16. */
@@ -91,11 +101,13 @@ function kvBytesPerToken(checkpoint: Checkpoint): number {
 function printSummary(checkpoint: Checkpoint, withTensors: boolean): void {
   const { config } = checkpoint;
   const tokenizer = checkpoint.tokenizer();
+  const inMemory = weightBytesInMemory(checkpoint);
   const facts: [string, string][] = [
     ["model", checkpoint.path],
     ["format", `${checkpoint.format}, ${checkpoint.weightFormat}`],
     ["architecture", `${config.architecture} (${config.modelType})`],
     ["weights on disk", formatBytes(checkpoint.sizeBytes)],
+    ["weights in memory", inMemory === null ? "not known" : formatBytes(inMemory)],
     ["layers", `${config.numLayers} × hidden ${config.hiddenSize}, MLP ${config.intermediateSize}`],
     ["heads", `${config.numHeads} query, ${config.numKvHeads} KV, width ${config.headDim}`],
     ["vocabulary", `${formatCount(config.vocabSize)}${config.tieWordEmbeddings ? ", head tied" : ""}`],

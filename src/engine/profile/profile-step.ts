@@ -3,16 +3,7 @@ import type { KvCache, KvDtype, Ops, RaggedBatch, SamplingOutput } from "../../k
 import { type Operation, profileOps } from "../../kernels/profiled-ops.ts";
 import type { CausalModel } from "../../model/causal-model.ts";
 import { SamplingColumns } from "../sampling-columns.ts";
-
-/** What a step computes: for each sequence the last `numTokens` of a context. */
-export interface StepShape {
-  readonly label: string;
-  readonly numSequences: number;
-  /** Query tokens of each sequence: 1 for decode. */
-  readonly numTokens: number;
-  /** Tokens of each sequence once this step's are in the cache. */
-  readonly contextLength: number;
-}
+import { batchOf, blockSize, rowsThatDraw, type StepShape } from "./step-batch.ts";
 
 /** All operations of one kind in a step. Times are in seconds, of the fastest of the repeated steps. */
 export interface KindProfile {
@@ -42,8 +33,6 @@ export interface ProfileParts {
   /** Steps of each shape; the fastest counts, as what disturbs a step only makes it slower. */
   readonly numRepeats: number;
 }
-
-const blockSize = 32;
 
 /** Runs steps of each shape, from tokens to drawn tokens, and says where their time goes. */
 export function profileSteps(parts: ProfileParts): StepProfile[] {
@@ -86,29 +75,10 @@ function writePages(ops: Ops, model: CausalModel, cache: KvCache): void {
   }
 }
 
-function batchOf(shape: StepShape, vocabSize: number): RaggedBatch {
-  const { numSequences, numTokens, contextLength } = shape;
-  const stride = Math.ceil(contextLength / blockSize);
-  const total = numSequences * numTokens;
-  const start = contextLength - numTokens;
-  const positions = Int32Array.from({ length: total }, (_, i) => start + (i % numTokens));
-  return {
-    numTokens: total,
-    numSeqs: numSequences,
-    tokenIds: Int32Array.from({ length: total }, (_, i) => (i * 7919 + 13) % vocabSize),
-    positions,
-    slots: positions.map((position, i) => Math.floor(i / numTokens) * stride * blockSize + position),
-    queryStarts: Int32Array.from({ length: numSequences + 1 }, (_, s) => s * numTokens),
-    contextLengths: new Int32Array(numSequences).fill(contextLength),
-    blockTables: Int32Array.from({ length: numSequences * stride }, (_, i) => i),
-    blockTableStride: stride,
-  };
-}
-
 /** One whole step with a greedy draw for each sequence; returns its seconds. */
 function runStep(ops: Ops, model: CausalModel, cache: KvCache, batch: RaggedBatch): number {
   const { numSeqs } = batch;
-  const rows = Int32Array.from({ length: numSeqs }, (_, s) => batch.queryStarts[s + 1]! - 1);
+  const rows = rowsThatDraw(batch);
   const columns = new SamplingColumns(numSeqs);
   columns.begin(numSeqs);
   columns.batch.topP.fill(1);

@@ -20,6 +20,18 @@ function freePort() {
   });
 }
 
+/** Bytes by part, as a Millrace server counts them; null of another. */
+async function memoryOf(url) {
+  const text = await fetch(`${url}/metrics`).then(
+    (response) => response.text(),
+    () => "",
+  );
+  const found = [...text.matchAll(/^millrace:memory_plan_bytes\{.*part="(\w+)"\} (\S+)$/gm)];
+  if (found.length === 0) return null;
+  const parts = Object.fromEntries(found.map(([, part, bytes]) => [part, Number(bytes)]));
+  return { weights: parts.weights, kvCache: parts.kv_cache, activations: parts.activations };
+}
+
 async function measure(commandFor, { concurrencies, ...load }) {
   const port = await freePort();
   const started = performance.now();
@@ -47,7 +59,8 @@ async function measure(commandFor, { concurrencies, ...load }) {
     });
     const others = finishWatch();
     const peakKib = Number(/^VmHWM:\s+(\d+)/m.exec(readFileSync(`/proc/${child.pid}/status`, "utf8"))?.[1]);
-    return { readyMs, peakMib: peakKib / 1024, others, stages: record.stages };
+    const memory = await memoryOf(url);
+    return { readyMs, peakMib: peakKib / 1024, memory, others, stages: record.stages };
   } finally {
     child.kill("SIGTERM");
     await gone;
@@ -56,7 +69,7 @@ async function measure(commandFor, { concurrencies, ...load }) {
 
 /**
  * @param servers [{ name, command }], the first being ours; "{port}" stands for the port in a command
- * @returns one entry a server: `rounds` of { readyMs, peakMib, others, stages }, `others` being the share of the machine
+ * @returns one entry a server: `rounds` of { readyMs, peakMib, memory, others, stages }, `others` being the share of the machine
  *   that other processes used
  */
 export async function benchServers({ servers, numRounds, onRound, ...load }) {
@@ -71,7 +84,7 @@ export async function benchServers({ servers, numRounds, onRound, ...load }) {
         const next = await measure(commandFor, { ...load, seed: round });
         if (next.others < measured.others) measured = next;
       }
-      const { readyMs, peakMib, others, stages } = measured;
+      const { readyMs, peakMib, memory, others, stages } = measured;
       const kept = stages.map((stage) => ({
         concurrency: stage.concurrency,
         outputTokensPerSecond: stage.outputTokensPerSecond,
@@ -79,7 +92,7 @@ export async function benchServers({ servers, numRounds, onRound, ...load }) {
         itlMs: stage.itlMs.p50,
         numErrors: stage.numErrors,
       }));
-      results[index].rounds[round] = { readyMs, peakMib, others, stages: kept };
+      results[index].rounds[round] = { readyMs, peakMib, memory, others, stages: kept };
       onRound(round, name, kept, others);
     }
   }

@@ -1,0 +1,121 @@
+import { Command } from "commander";
+import { z } from "zod";
+import { type Component, field } from "../../config/component.ts";
+import { engineSettings, precisionSettings, schedulerSettings } from "../../config/engine-settings.ts";
+import { integer, integerList } from "../../config/value-schemas.ts";
+import { makeModelPlan } from "../../engine/plan/model-plan.ts";
+import { openDraft } from "../../engine/speculation/load-speculation.ts";
+import { type Ceilings, measureCeilings } from "../../kernels/ceilings.ts";
+import { nativeStatus } from "../../kernels/create-ops.ts";
+import { freeMemoryBytes } from "../../kernels/free-memory.ts";
+import { engineOptionsOf, openModel } from "../model-source.ts";
+import { planRecord, printPlan } from "../plan-table.ts";
+import { addModelArgument } from "../resolve-model.ts";
+import { addSettings, readSettings } from "../settings.ts";
+import { printLine } from "../terminal.ts";
+
+const own = {
+  context: field(
+    "--context <tokens>",
+    integer(1).optional(),
+    "tokens of a sequence that the KV cache should hold (default: those of --input-tokens and --output-tokens)",
+  ),
+  concurrency: field(
+    "--concurrency <list>",
+    integerList.prefault("1,8,32"),
+    "numbers of requests in flight to foresee",
+  ),
+  inputTokens: field("--input-tokens <n>", integer(1).default(128), "tokens of a prompt"),
+  outputTokens: field("--output-tokens <n>", integer(2).default(64), "tokens of an answer"),
+  json: field("--json", z.boolean().default(false), "print JSON"),
+} satisfies Component;
+
+const summary = "say what a model will take and how fast it will be, before it is loaded";
+
+const description = `${summary}
+
+Examples:
+  millrace plan ./model
+  millrace plan model.gguf --context 8192 --concurrency 1,16 --kv-cache-dtype int8
+  millrace plan ./model --dtype bfloat16 --json
+
+Reads headers and measures the machine for a few seconds (memory read, products of int8, int4 and f32); no weight is
+loaded. Memory is counted as \`millrace serve\` counts it with the same flags. Speeds are those of a closed loop of requests of
+one length, as \`millrace bench\` makes it.`;
+
+export function planCommand(): Command {
+  const command = addModelArgument(new Command("plan").summary(summary).description(description));
+  addSettings(command, own);
+  addSettings(command, precisionSettings, "Precision and kernels:");
+  addSettings(command, schedulerSettings, "Context, batching and memory:");
+  return command.action(runPlan);
+}
+
+function runPlan(modelPath: string, _options: unknown, command: Command): void {
+  const { json, concurrency, inputTokens, outputTokens, context } = readSettings(command, own);
+  const options = engineOptionsOf(modelPath, readSettings(command, engineSettings));
+  const checkpoint = openModel(modelPath);
+  const draft = openDraft(options, checkpoint);
+  try {
+    const machine = measureMachine(options);
+    const plan = makeModelPlan({
+      options,
+      checkpoint,
+      draft,
+      freeBytes: freeMemoryBytes(),
+      ceilings: machine?.ceilings ?? null,
+      inputTokens,
+      outputTokens,
+      concurrencies: concurrency,
+      contextTokens: context ?? null,
+    });
+    if (json) printLine(JSON.stringify(planRecord(plan, checkpoint, machine), null, 2));
+    else printPlan(plan, checkpoint, machine);
+    if (plan.fault !== null) throw plan.fault;
+  } finally {
+    draft?.close();
+    checkpoint.close();
+  }
+}
+
+/** What speeds are foreseen from. */
+export interface MeasuredMachine {
+  readonly isa: string;
+  readonly numThreads: number;
+  readonly ceilings: Ceilings;
+}
+
+const mostProbes = 8;
+/** Probes in a row that find nothing faster by so much end the measurement. */
+const mostIdleProbes = 2;
+const leastGain = 1.03;
+
+/** What else a machine does makes a probe slower and never faster, so the best of several counts, each by itself. */
+function bestCeilings(isa: string, numThreads: number): Ceilings {
+  const best = { ...measureCeilings(isa, numThreads) };
+  const keys = Object.keys(best) as (keyof Ceilings)[];
+  for (let probe = 1, numIdle = 0; probe < mostProbes && numIdle < mostIdleProbes; probe += 1) {
+    const next = measureCeilings(isa, numThreads);
+    numIdle = keys.some((key) => next[key] > leastGain * best[key]) ? 0 : numIdle + 1;
+    for (const key of keys) best[key] = Math.max(best[key], next[key]);
+  }
+  return best;
+}
+
+/** Null where the native kernels are not to be had or not wanted. */
+function measureMachine({
+  backend,
+  isa: asked,
+  numThreads: threads,
+}: {
+  readonly backend: string;
+  readonly isa: string;
+  readonly numThreads: number;
+}): MeasuredMachine | null {
+  const status = nativeStatus();
+  if (backend === "reference" || !status.available) return null;
+  const isa = asked === "auto" ? status.isas[0]! : asked;
+  const numThreads = threads === 0 ? status.numThreads : threads;
+  const ceilings = bestCeilings(isa, numThreads);
+  return { isa, numThreads, ceilings };
+}

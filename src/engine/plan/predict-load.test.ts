@@ -1,0 +1,60 @@
+import { expect, test } from "vitest";
+import type { OperationWork } from "../../kernels/profiled-ops.ts";
+import type { StepShape } from "../profile/step-batch.ts";
+import { predictLoad } from "./predict-load.ts";
+import { stepSeconds } from "./step-time.ts";
+import type { StepPlanner } from "./step-work.ts";
+
+const ceilings = { readBytes: 1e10, int8Operations: 1e12, int4Operations: 2e12, bf16Operations: 1e11, f32Operations: 1e11 };
+const linear: OperationWork = {
+  kind: "up_proj",
+  bytes: 1e8,
+  operations: 1,
+  unit: "int8",
+  numRows: 1,
+  numElements: 1,
+};
+
+test("an operation takes the longer of its reading and its multiplying", () => {
+  const read = stepSeconds([linear], ceilings);
+  // At least what the ceiling allows, at most twice.
+  expect(read).toBeGreaterThan(0.01);
+  expect(read).toBeLessThan(0.02);
+  const products = { ...linear, numRows: 128, operations: 1e11 };
+  const multiplied = stepSeconds([products], ceilings);
+  expect(multiplied).toBeGreaterThan(0.1);
+  expect(multiplied).toBeLessThan(0.3);
+  expect(stepSeconds([{ ...products, unit: "int4" }], ceilings)).toBeLessThan(multiplied);
+  expect(stepSeconds([linear, products], ceilings)).toBeCloseTo(read + multiplied, 10);
+});
+
+/** Notes the steps that are asked for; each has one operation of a second. */
+function recorder(): { readonly planner: StepPlanner; readonly shapes: Omit<StepShape, "label">[] } {
+  const shapes: Omit<StepShape, "label">[] = [];
+  const second = { ...linear, bytes: 0.85e10, operations: 1 };
+  const workOf = ({ label: _label, ...shape }: StepShape): readonly OperationWork[] => {
+    shapes.push(shape);
+    return [second];
+  };
+  return { planner: { workOf } as StepPlanner, shapes };
+}
+
+test("prompts share steps as far as they fit, a long one is cut, and decode is counted once for each token", () => {
+  const { planner, shapes } = recorder();
+  const load = { inputTokens: 100, outputTokens: 11, concurrency: 5 };
+  const found = predictLoad({ planner, ceilings, maxNumBatchedTokens: 256 }, load);
+  const [decode, ...prefills] = shapes;
+  expect(decode).toEqual({ numSequences: 5, numTokens: 1, contextLength: 106 });
+  expect(prefills.slice(0, 3).map(({ numSequences }) => numSequences)).toEqual([2, 2, 1]);
+  // Three steps of prefill and ten of decode, a second each.
+  expect(found.outputTokensPerSecond).toBeCloseTo((5 * 11) / 13, 1);
+  expect(found.itlMs / 1000).toBeCloseTo(1, 2);
+  expect(found.ttftMs / 1000).toBeCloseTo(1, 1);
+
+  shapes.length = 0;
+  predictLoad({ planner, ceilings, maxNumBatchedTokens: 64 }, { ...load, concurrency: 1 });
+  expect(shapes.slice(1, 3)).toEqual([
+    { numSequences: 1, numTokens: 64, contextLength: 64 },
+    { numSequences: 1, numTokens: 36, contextLength: 100 },
+  ]);
+});

@@ -1,0 +1,73 @@
+import type { Ceilings } from "../../kernels/ceilings.ts";
+import type { StepShape } from "../profile/step-batch.ts";
+import { stepSeconds } from "./step-time.ts";
+import type { StepPlanner } from "./step-work.ts";
+
+/** Requests of one length, a number of them in flight; each is followed by the next. */
+export interface PlannedLoad {
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+  readonly concurrency: number;
+}
+
+export interface PredictedLoad extends PlannedLoad {
+  /** Output tokens of all requests per second, prefill included: what `millrace bench` reports. */
+  readonly outputTokensPerSecond: number;
+  /** Of a request that finds the engine idle. */
+  readonly ttftMs: number;
+  /** Time between two tokens while nothing is prefilled. */
+  readonly itlMs: number;
+}
+
+/** What a step costs beside its operations: scheduling, sampling parameters, messages, events over HTTP. */
+const stepOverheadSeconds = 0.4e-3;
+const sequenceOverheadSeconds = 0.05e-3;
+/** From a request's arrival to the engine, and its first token's way back. */
+const requestSeconds = 2e-3;
+
+/** Whose steps, on which machine, cut how. */
+export interface LoadContext {
+  readonly planner: StepPlanner;
+  readonly ceilings: Ceilings;
+  readonly maxNumBatchedTokens: number;
+}
+
+/**
+ * Foresees a load from what its steps have to do and what this machine can do. All requests in flight begin together, as
+ * they do in a closed loop of equal lengths: their prompts are prefilled in steps of at most `maxNumBatchedTokens`, then
+ * they decode.
+ */
+export function predictLoad(context: LoadContext, load: PlannedLoad): PredictedLoad {
+  const { inputTokens, outputTokens, concurrency } = load;
+  const contextLength = inputTokens + Math.ceil(outputTokens / 2);
+  const decode = secondsOf(context, { numSequences: concurrency, numTokens: 1, contextLength });
+  const prefill = prefillSeconds(context, inputTokens, concurrency);
+  const cycle = requestSeconds + prefill + (outputTokens - 1) * decode;
+  return {
+    ...load,
+    outputTokensPerSecond: (concurrency * outputTokens) / cycle,
+    ttftMs: 1000 * (requestSeconds + prefillSeconds(context, inputTokens, 1)),
+    itlMs: 1000 * decode,
+  };
+}
+
+/** Several prompts to a step where they fit, a long one in chunks. */
+function prefillSeconds(context: LoadContext, inputTokens: number, numPrompts: number): number {
+  const perStep = Math.max(1, Math.floor(context.maxNumBatchedTokens / inputTokens));
+  const chunk = Math.min(inputTokens, context.maxNumBatchedTokens);
+  let seconds = 0;
+  for (let left = numPrompts; left > 0; left -= perStep) {
+    const numSequences = Math.min(left, perStep);
+    for (let start = 0; start < inputTokens; start += chunk) {
+      const contextLength = Math.min(start + chunk, inputTokens);
+      seconds += secondsOf(context, { numSequences, numTokens: contextLength - start, contextLength });
+    }
+  }
+  return seconds;
+}
+
+function secondsOf({ planner, ceilings }: LoadContext, shape: Omit<StepShape, "label">): number {
+  const work = planner.workOf({ label: "", ...shape });
+  const overhead = stepOverheadSeconds + sequenceOverheadSeconds * shape.numSequences;
+  return stepSeconds(work, ceilings) + overhead;
+}

@@ -1,0 +1,96 @@
+import { afterAll, describe, expect, test } from "vitest";
+import { defaultEngineOptions } from "../../src/engine/engine-options.ts";
+import { loadEngine } from "../../src/engine/load-engine.ts";
+import { nativeStatus } from "../../src/kernels/create-ops.ts";
+import { expectRefusal } from "./expect-refusal.ts";
+import { endProcesses, makeFolder, pebble, removeFolders, runCli } from "./run-cli.ts";
+
+interface PlanRecord {
+  readonly machine: { readonly ceilings: Record<string, number> } | null;
+  readonly memory: { readonly weights: number; readonly kvCache: number; readonly total: number };
+  readonly kvNeeds: readonly {
+    readonly concurrency: number;
+    readonly sizeBytes: number;
+    readonly fits: boolean;
+  }[];
+  readonly loads: readonly { readonly concurrency: number; readonly outputTokensPerSecond: number }[];
+  readonly precisions: readonly { readonly name: string; readonly weightBytes: number }[];
+  readonly linears: readonly { readonly name: string; readonly count: number; readonly weightForm: string }[];
+  readonly advice: readonly string[];
+}
+
+const size = ["--max-model-len", "512", "--kv-cache-memory-bytes", "8MiB", "--max-num-seqs", "8"];
+
+async function plan(...flags: string[]): Promise<PlanRecord> {
+  const run = await runCli("plan", pebble, "--json", ...size, ...flags);
+  expect(run.exitCode, run.stderr).toBe(0);
+  return JSON.parse(run.stdout) as PlanRecord;
+}
+
+afterAll(() => {
+  endProcesses();
+  removeFolders();
+});
+
+describe.skipIf(!nativeStatus().available)("millrace plan", () => {
+  test("counts the memory that the engine then takes, and what sequences need of it", async () => {
+    const { memory, kvNeeds, advice } = await plan("--context", "400", "--concurrency", "1,8");
+    const engine = await loadEngine({
+      ...defaultEngineOptions(pebble),
+      maxModelLen: 512,
+      kvCacheMemoryBytes: 8 * 1024 ** 2,
+      maxNumSeqs: 8,
+    });
+    const { weights, kvCache } = engine.info.memory;
+    await engine.close();
+    expect(memory.weights).toBe(weights);
+    expect(Math.abs(memory.kvCache / kvCache - 1)).toBeLessThan(0.001);
+    // 13 blocks of 32 tokens in f16: 4 layers of 2 heads of 64, K and V.
+    const perSequence = 13 * 32 * 2 * 4 * 2 * 64 * 2;
+    expect(kvNeeds.map(({ sizeBytes, fits }) => [sizeBytes, fits])).toEqual([
+      [perSequence, true],
+      [8 * perSequence, true],
+    ]);
+    const tight = await plan("--context", "500", "--concurrency", "8,64");
+    expect(tight.kvNeeds.map(({ fits }) => fits)).toEqual([true, false]);
+    expect(tight.advice[0]).toMatch(
+      /64 sequences of 500 tokens need 64\.0 MiB of KV cache: --kv-cache-memory-bytes 64MiB/,
+    );
+    expect(advice.join()).not.toMatch(/need .* of KV cache/);
+  });
+
+  test("foresees speeds and sizes by precision from measured ceilings", async () => {
+    const { machine, loads, precisions, linears } = await plan();
+    expect(Object.values(machine!.ceilings).every((value) => value > 1e8)).toBe(true);
+    expect(loads.map(({ concurrency }) => concurrency)).toEqual([1, 8, 32]);
+    const speeds = loads.map(({ outputTokensPerSecond }) => outputTokensPerSecond);
+    expect(speeds).toEqual(speeds.toSorted((a, b) => a - b));
+    expect(precisions.map(({ name }) => name)).toEqual(["f32", "bf16", "w8a8", "q8_0", "q4_0"]);
+    const sizes = precisions.map(({ weightBytes }) => weightBytes);
+    expect(sizes).toEqual(sizes.toSorted((a, b) => b - a));
+    expect(linears.map(({ name, count, weightForm }) => `${count} ${name} ${weightForm}`)).toEqual([
+      "1 embed_tokens bf16",
+      "4 qkv_proj bf16",
+      "4 o_proj bf16",
+      "4 gate_up_proj bf16",
+      "4 down_proj bf16",
+    ]);
+  });
+
+  test("prints it for people, and refuses what does not fit after it has said what would", async () => {
+    const run = await runCli("plan", pebble, "--concurrency", "2");
+    expect(run.stdout).toMatch(/Memory plan: .*\n {2}weights +\S+ MiB/);
+    expect(run.stdout).toMatch(/in flight +output tokens\/s +ITL, ms\n.*\n +2 +\d/);
+    expect(run.stdout).toMatch(/q4_0 +\S+ MiB +\S+ +millrace convert --dtype q4_0/);
+    const far = await runCli("plan", pebble, "--kv-cache-memory-bytes", "900000GiB");
+    expect(far).toMatchObject({ exitCode: 4 });
+    expect(far.stderr).toMatch(/--kv-cache-memory-bytes asks for 879 TiB.*\[out_of_memory\]/);
+    expect(far.stdout).toMatch(/w8a8 +\S+ MiB/);
+    await expectRefusal(makeFolder(), {
+      args: ["plan", "nowhere"],
+      code: "file_not_found",
+      exitCode: 3,
+      says: ["nothing at nowhere"],
+    });
+  });
+});

@@ -1,0 +1,132 @@
+// What `millrace plan` foresees beside what a server does: output tokens per second and TTFT, and memory by the engine's
+// own count and by the system's. Ends with exit code 1 where the middle one of the rounds is more than 20 % off in
+// tokens per second, or memory more than 5 %.
+//
+//   node tests/perf/plan-vs-real.mjs MODEL [--concurrency 1,16] [--input 128] [--output 64] [--rounds 3]
+//     [--requests-per-seat 2] [--vocab 2000] [--cache 144MiB] [--flags="--dtype bfloat16"]
+//
+// Rounds in which other processes took more than 5 % of the machine do not count for speed. Each round plans before and
+// after the load; the mean of both is what counts, as machines change their pace. Needs a quiet machine and
+// `npm run build`. Linux only.
+import { execFileSync } from "node:child_process";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { benchServers } from "./suite/servers.mjs";
+
+const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
+const main = path.join(root, "dist/cli/main.js");
+const maxSpeedError = 0.2;
+const maxMemoryError = 0.05;
+/** Share of the machine that other processes may use in a round that counts. */
+const maxOthers = 0.05;
+
+const { values: flags, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    concurrency: { type: "string", default: "1,16" },
+    input: { type: "string", default: "128" },
+    output: { type: "string", default: "64" },
+    rounds: { type: "string", default: "3" },
+    "requests-per-seat": { type: "string", default: "2" },
+    vocab: { type: "string", default: "2000" },
+    cache: { type: "string", default: "144MiB" },
+    flags: { type: "string", default: "" },
+  },
+});
+const [model] = positionals;
+if (model === undefined) {
+  console.error("usage: plan-vs-real.mjs MODEL (see the head of this file)");
+  process.exit(2);
+}
+// A cache that the load fills, so that what is reserved is also used.
+const common =
+  `${flags.flags} --max-num-seqs 32 --max-model-len 512 --kv-cache-memory-bytes ${flags.cache} ` +
+  "--max-num-batched-tokens 1024 --enable-prefix-caching off";
+const args = common.split(" ").filter(Boolean);
+
+function plan() {
+  const load = [
+    "--concurrency",
+    flags.concurrency,
+    "--input-tokens",
+    flags.input,
+    "--output-tokens",
+    flags.output,
+  ];
+  return JSON.parse(execFileSync(process.execPath, [main, "plan", model, "--json", ...load, ...args]));
+}
+
+const signed = (share) => `${share < 0 ? "−" : "+"}${(100 * Math.abs(share)).toFixed(1)} %`;
+const middle = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
+
+const errors = new Map();
+let counts = true;
+function compare(label, foreseen, real, digits, limit) {
+  const error = foreseen / real - 1;
+  const known = errors.get(label) ?? { limit, values: [] };
+  if (counts || limit === maxMemoryError) known.values.push(error);
+  errors.set(label, known);
+  console.log(
+    `  ${label.padEnd(34)} ${foreseen.toFixed(digits).padStart(9)} ${real.toFixed(digits).padStart(9)}  ${signed(error)}`,
+  );
+}
+
+for (let round = 0; round < Number(flags.rounds); round += 1) {
+  const before = plan();
+  const [{ rounds }] = await benchServers({
+    servers: [
+      { name: "Millrace", command: `${process.execPath} ${main} serve ${model} --port {port} ${common}` },
+    ],
+    concurrencies: flags.concurrency.split(",").map(Number),
+    numRounds: 1,
+    requestsPerSeat: Number(flags["requests-per-seat"]),
+    vocabSize: Number(flags.vocab),
+    inputTokens: Number(flags.input),
+    outputTokens: Number(flags.output),
+    onRound: () => {},
+  });
+  const after = plan();
+  const { stages, memory, peakMib, others } = rounds[0];
+  counts = others <= maxOthers;
+  const { ceilings } = before.machine;
+  const giga = Object.values(ceilings).map((value) => (value / 1e9).toFixed(0));
+  console.log(
+    `round ${round + 1}, others ${(100 * others).toFixed(0)} % of the machine${counts ? "" : ", speeds do not count"}; ceilings ${giga.join(", ")}:` +
+      `${"foreseen".padStart(9)}${"real".padStart(9)}`,
+  );
+  for (const [index, stage] of stages.entries()) {
+    const mean = (key) => (before.loads[index][key] + after.loads[index][key]) / 2;
+    const at = `at ${stage.concurrency} in flight`;
+    compare(
+      `output tokens/s ${at}`,
+      mean("outputTokensPerSecond"),
+      stage.outputTokensPerSecond,
+      1,
+      maxSpeedError,
+    );
+    if (stage.concurrency === 1) compare("TTFT, ms", mean("ttftMs"), stage.ttftMs, 1, Infinity);
+    compare(`ITL, ms ${at}`, mean("itlMs"), stage.itlMs, 1, Infinity);
+  }
+  const mebi = (bytes) => bytes / 2 ** 20;
+  compare("weights, MiB", mebi(before.memory.weights), mebi(memory.weights), 1, maxMemoryError);
+  compare("KV cache, MiB", mebi(before.memory.kvCache), mebi(memory.kvCache), 1, maxMemoryError);
+  compare("process at its peak, MiB", mebi(before.processBytes), peakMib, 1, maxMemoryError);
+}
+
+let isClose = true;
+for (const [label, { limit, values }] of errors) {
+  if (values.length === 0) {
+    console.log(`${label}: no round was undisturbed`);
+    isClose = false;
+    continue;
+  }
+  const error = middle(values);
+  const sorted = values.toSorted((a, b) => a - b);
+  const fits = Math.abs(error) <= limit;
+  isClose &&= fits;
+  console.log(
+    `${label}: ${signed(error)}, from ${signed(sorted[0])} to ${signed(sorted.at(-1))}${fits ? "" : ", FAILED"}`,
+  );
+}
+process.exitCode = isClose ? 0 : 1;

@@ -1,6 +1,6 @@
 import { MillraceError } from "./errors.ts";
 
-/** kB, MB and GB by powers of ten (SI), KiB, MiB and GiB by powers of 1024 (IEC 80000-13). */
+/** kB to TB by powers of ten (SI), KiB to TiB by powers of 1024 (IEC 80000-13). */
 const byteFactors: Record<string, number> = {
   "": 1,
   b: 1,
@@ -10,7 +10,12 @@ const byteFactors: Record<string, number> = {
   kib: 1024,
   mib: 1024 ** 2,
   gib: 1024 ** 3,
+  tb: 1e12,
+  tib: 1024 ** 4,
 };
+
+/** The units of a size, for messages. */
+export const byteUnits = "B, KiB, MiB, GiB, TiB, KB, MB, GB or TB";
 
 /** Reads a size such as `2GiB`, `512MB` or `1048576` as bytes. */
 export function parseBytes(text: string, option: string): number {
@@ -19,7 +24,7 @@ export function parseBytes(text: string, option: string): number {
   if (match === null || factor === undefined) {
     throw new MillraceError(
       "invalid_option",
-      `${option} is "${text}"; it takes a size such as 2GiB, 512MiB, 1.5GB or a number of bytes.`,
+      `${option} is "${text}"; it takes a size such as 2GiB, 512MiB, 1.5GB or a number of bytes, in ${byteUnits}.`,
       { param: option },
     );
   }

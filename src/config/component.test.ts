@@ -31,9 +31,17 @@ test("a wrong value names the option, the value and what is allowed", () => {
   expect(wrong({ count: "11" })).toThrow('--count is "11": it takes a whole number from 1 to 10');
   expect(wrong({ mode: "odd" })).toThrow('--mode is "odd": it takes one of fast, slow');
   for (const size of ["big", "0", "0GiB", "-1"]) {
-    expect(wrong({ size })).toThrow(`--size is "${size}": it takes a size above 0 such as 2GiB`);
+    expect(wrong({ size })).toThrow(
+      `--size is "${size}": it takes a size above 0 in B, KiB, MiB, GiB, TiB, KB, MB, GB or TB, such as 2GiB`,
+    );
   }
   expect(() => resolveComponent(component, {}, { COUNT: "x" })).toThrow("(from COUNT)");
+  expect(wrong({ size: "8PiB" })).toThrow("in B, KiB, MiB, GiB, TiB,");
+  expect(resolveComponent(component, { size: "1TiB" }, {}).size).toBe(1024 ** 4);
+  // Several rules are broken at once, by the same words.
+  expect(wrong({ count: "1e30" })).toThrow(
+    '--count is "1e30": it takes a whole number from 1 to 10. See --help.',
+  );
 });
 
 test("no text of the schema library reaches a user", () => {

@@ -47,7 +47,8 @@ export function resolveComponent<C extends Component>(
       const source =
         given[key] === undefined && fromEnvironment !== undefined ? ` (from ${setting.env})` : "";
       const seen = value === undefined ? "missing" : `${JSON.stringify(value)}${source}`;
-      const problems = parsed.error.issues.map((issue) => issue.message).join("; ");
+      // Several rules of one schema may have the same words.
+      const problems = [...new Set(parsed.error.issues.map((issue) => issue.message))].join("; ");
       throw new MillraceError("invalid_option", `${name} is ${seen}: ${problems}. See --help.`, {
         param: name,
       });

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { MillraceError } from "../base/errors.ts";
-import { parseBytes } from "../base/units.ts";
+import { byteUnits, parseBytes } from "../base/units.ts";
 
 /** Number fields as the command line and the environment give them: text. */
 export function integer(minimum: number, maximum = Number.MAX_SAFE_INTEGER): z.ZodCoercedNumber<unknown> {
@@ -25,7 +25,7 @@ export function oneOf<const T extends readonly [string, ...string[]]>(
 export const bytes = z.string().transform((text, context) => {
   const size = sizeOf(text);
   if (size > 0) return size;
-  context.addIssue({ code: "custom", message: "it takes a size above 0 such as 2GiB or 512MiB" });
+  context.addIssue({ code: "custom", message: `it takes a size above 0 in ${byteUnits}, such as 2GiB` });
   return z.NEVER;
 });
 
@@ -64,8 +64,20 @@ export const integerList = z.string().transform((text, context) => {
   return numbers;
 });
 
-const weightMessage =
-  "it takes name=weight, separated by commas, each weight from 0.001 to 1000, such as gold=4,batch=0.5";
+const weightRange = "each weight from 0.001 to 1000";
+const weightMessage = `it takes name=weight, separated by commas, ${weightRange}, such as gold=4,batch=0.5`;
+
+function isWeight(weight: unknown): boolean {
+  return typeof weight === "number" && weight >= 0.001 && weight <= 1000;
+}
+
+/** The same weights as code gives them. */
+export const weightMap = z.custom<ReadonlyMap<string, number>>(
+  (value) =>
+    value instanceof Map &&
+    [...value].every(([name, weight]) => typeof name === "string" && name !== "" && isWeight(weight)),
+  `it takes a Map from names to weights, ${weightRange}, such as new Map([["gold", 4]])`,
+);
 
 /** "gold=4,batch=0.5" as weights by name. A name may hold "=": the last one divides. */
 export const weightList = z.string().transform((text, context) => {
@@ -75,7 +87,7 @@ export const weightList = z.string().transform((text, context) => {
     const name = part.slice(0, Math.max(0, divider)).trim();
     const value = part.slice(divider + 1).trim();
     const weight = value === "" ? Number.NaN : Number(value);
-    if (divider < 0 || name === "" || weights.has(name) || !(weight >= 0.001 && weight <= 1000)) {
+    if (divider < 0 || name === "" || weights.has(name) || !isWeight(weight)) {
       const message = weights.has(name) ? `"${name}" has two weights; give it one` : weightMessage;
       context.addIssue({ code: "custom", message });
       return z.NEVER;

@@ -191,8 +191,8 @@ export class AdmissionControl {
     if (leftMs > 0 && waitMs <= leftMs) return;
     throw new MillraceError(
       "deadline_unreachable",
-      `The first token is ${formatDuration(waitMs)} away by the measured speed; the request's deadline leaves ` +
-        `${formatDuration(Math.max(0, leftMs))}. Give it a later deadline, or try again later.`,
+      `The first token is ${formatDuration(waitMs)} away by the measured speed; the request's deadline ` +
+        `${leftMs > 0 ? `leaves ${formatDuration(leftMs)}` : "had passed before the engine read it"}. Give it a later deadline, or try again later.`,
       { param: "deadline_ms", retryAfterSeconds: Math.max(1, Math.ceil((waitMs - leftMs) / 1000)) },
     );
   }

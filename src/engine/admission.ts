@@ -66,7 +66,7 @@ function checkBlocks(numTokens: number, limits: AdmissionLimits): void {
   throw new MillraceError(
     "request_never_fits",
     `The request needs ${formatCount(needed)} KV blocks of ${limits.blockSize} tokens; the whole cache has ` +
-      `${formatCount(limits.numBlocks)}. Ask for fewer tokens, or start with a larger --kv-cache-memory-bytes.`,
+      `${formatCount(limits.numBlocks)}. Ask for fewer tokens, or start with more by --kv-cache-memory-bytes or --memory-utilization.`,
     { param: "max_tokens" },
   );
 }

@@ -139,8 +139,10 @@ export function contextNotes(options: EngineOptions, checkpoint: Checkpoint, pla
     return [`${found}, ${isWhole ? "the model's own" : `the most that fits of ${formatCount(modelMaxLen)}`}`];
   }
   if (options.maxModelLen !== null || isWhole) return [];
+  const size =
+    (options.memoryUtilization ?? null) === null ? "--kv-cache-memory-bytes" : "--memory-utilization";
   return [
     `context shortened from the model's ${formatCount(modelMaxLen)} to ${formatCount(plan.maxModelLen)} tokens to fit ` +
-      "the KV cache; give --max-model-len auto or a larger --kv-cache-memory-bytes for more",
+      `the KV cache; give --max-model-len auto or a larger ${size} for more`,
   ];
 }

@@ -91,6 +91,10 @@ test("gives an asked context more than the default share, or refuses it with the
     "A context of 8,192 tokens needs 180 MiB of KV cache; 100 MiB of memory are left for it. " +
       "Start with --max-model-len 4544 or less, or free memory, or take fewer bytes with --kv-cache-dtype int8.",
   );
+  // Where --memory-utilization sizes the cache, that is what to raise.
+  expect(() => planKvCache({ ...asked, availableBytes: 100 * mib, isFilling: true })).toThrow(
+    "Start with --max-model-len 4544 or less, or give a larger --memory-utilization, or take fewer bytes",
+  );
 });
 
 test("takes an asked size exactly, and refuses one that is not there or holds too little", () => {

@@ -106,7 +106,7 @@ function contextDoesNotFit(input: KvPlanInput, blockBytes: number, wantedLen: nu
   const numBlocks = Math.floor(roomBytes / blockBytes);
   const more =
     kvCacheMemoryBytes === null
-      ? `free memory${input.dtype === "int8" ? "" : ", or take fewer bytes with --kv-cache-dtype int8"}`
+      ? `${input.isFilling ? "give a larger --memory-utilization" : "free memory"}${input.dtype === "int8" ? "" : ", or take fewer bytes with --kv-cache-dtype int8"}`
       : "give a larger --kv-cache-memory-bytes";
   const remedy =
     numBlocks === 0

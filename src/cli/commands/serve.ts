@@ -38,7 +38,7 @@ Examples:
 The port is bound at once; requests get 503 until the model is loaded. SIGTERM drains, a second signal ends at once.`;
 
 const notes = `
-Sizes take KiB, MiB, GiB or KB, MB, GB; token counts take k and M (1k = 1024).
+Sizes take KiB, MiB, GiB, TiB or KB, MB, GB, TB; token counts take k and M (1k = 1024).
 A flag beats its environment variable.
 
 Endpoints:

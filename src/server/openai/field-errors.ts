@@ -11,9 +11,17 @@ import { shorten } from "../served-model.ts";
 export function invalidField(param: string, seen: unknown, allowed: string): MillraceError {
   return new MillraceError(
     "invalid_request",
-    `The field ${param} is ${seenText(seen)}; it must be ${allowed}. Change this field.`,
+    `The field ${param} is ${seenText(seen)}; it must be ${allowed}. ${adviceFor(param, seen)}`,
     { param },
   );
+}
+
+/** Fields without a default. */
+const required = /^(prompt|messages|input|tokens)\b/;
+
+function adviceFor(param: string, seen: unknown): string {
+  if (seen === undefined) return "Add it.";
+  return required.test(param) ? "Correct it." : "Correct it, or leave it out for its default.";
 }
 
 /** Errors: `invalid_request` when `isAllowed` is false. */
@@ -33,6 +41,9 @@ export function fieldPath(path: readonly PropertyKey[]): string {
 
 function seenText(value: unknown): string {
   if (value === undefined) return "missing";
+  // Reading it has rounded it, so that its digits may be others than were sent.
+  if (Number.isInteger(value) && !Number.isSafeInteger(value))
+    return `about ${Number(value).toExponential(3)}`;
   // JSON has no infinity, but 1e999 reads as one.
   return shorten(typeof value === "number" ? String(value) : JSON.stringify(value));
 }

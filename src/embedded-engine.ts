@@ -1,12 +1,14 @@
 import { randomUUID } from "node:crypto";
 import { MillraceError } from "./base/errors.ts";
 import { onAbort } from "./base/on-abort.ts";
-import { defaultEngineOptions, type EngineOptions } from "./engine/engine-options.ts";
+import { defaultEngineOptions } from "./engine/engine-options.ts";
 import { startEngineWorker } from "./engine/worker-client.ts";
 import { openCheckpoint } from "./formats/open-checkpoint.ts";
 import { loadTokenizerSource } from "./formats/tokenizer-source.ts";
 import { mapFile } from "./kernels/map-file.ts";
+import { checkLoadOptions, type LoadOptions } from "./load-options.ts";
 import { requireArchitecture } from "./model/registry.ts";
+import { inOptionNames } from "./option-names.ts";
 import type {
   EngineClient,
   EngineInfo,
@@ -14,55 +16,28 @@ import type {
   EngineStats,
   FinishReason,
   GenerateRequest,
-  RequestScheduling,
   RequestTrace,
   ScoreResult,
   StepTrace,
   TokenLogprobs,
 } from "./protocol/engine-client.ts";
 import { defaultSampling, type SamplingParams } from "./protocol/sampling-params.ts";
+import {
+  checkMessages,
+  checkPrompt,
+  checkPromptIds,
+  checkScoreOptions,
+  checkTextOptions,
+  checkTokenOptions,
+  type Prompt,
+  type ScoreOptions,
+  type TextOptions,
+  type TokenOptions,
+} from "./request-options.ts";
 import { createTextStream, type TextUsage } from "./text/text-generator.ts";
 import type { TextDelta } from "./text/text-stream.ts";
 import { createTokenizer } from "./tokenizer/create-tokenizer.ts";
 import type { ChatMessage, Tokenizer } from "./tokenizer/tokenizer.ts";
-
-/** What `Engine.load` takes besides the model; everything has a default, see `defaultEngineOptions`. */
-export interface LoadOptions extends Partial<Omit<EngineOptions, "modelPath">> {
-  /** A folder, a tokenizer.json or a GGUF file to take the tokenizer from; default: the model itself. */
-  readonly tokenizerPath?: string;
-}
-
-/** How tokens are drawn and how the request stands beside others; sampling left out is `defaultSampling`. */
-export interface TokenOptions extends Partial<SamplingParams> {
-  /** Ends the request: its loop then throws the signal's reason. */
-  readonly signal?: AbortSignal;
-  readonly scheduling?: RequestScheduling;
-  /** Whether to tell the request's life when it ends. */
-  readonly explain?: boolean;
-  /** Names the request in `recentSteps` and `recentRequests`; unique among open requests. Default: a random one. */
-  readonly requestId?: string;
-}
-
-export interface TextOptions extends TokenOptions {
-  /** The answer ends before the first of these texts. */
-  readonly stop?: readonly string[];
-  readonly includeStopInOutput?: boolean;
-  /** Default true. */
-  readonly skipSpecialTokens?: boolean;
-}
-
-export interface ScoreOptions {
-  /** The first token to score; at least 1, the default: the first has nothing before it. */
-  readonly start?: number;
-  /** Most likely tokens to name at each place; default 0. */
-  readonly topK?: number;
-  /** Ends the work, and rejects with the signal's reason. */
-  readonly signal?: AbortSignal;
-  readonly scheduling?: RequestScheduling;
-}
-
-/** A prompt: text, which the tokenizer encodes, or token ids as they are. */
-export type Prompt = string | readonly number[] | Int32Array;
 
 /** An answer on its way. Nothing runs before its loop begins; leaving the loop ends the request. Iterate once. */
 export interface TextGeneration extends AsyncIterable<TextDelta> {
@@ -102,13 +77,18 @@ export class Engine implements AsyncDisposable {
 
   /**
    * Loads a model folder or a GGUF file; resolves when it can answer. Errors: those of the files (`file_not_found`,
-   * `invalid_model_file`, `unsupported_format`, `unsupported_architecture`, …), `invalid_option`, `out_of_memory`.
+   * `invalid_model_file`, `unsupported_format`, `unsupported_architecture`, …), `invalid_option` naming the option,
+   * `out_of_memory`.
    */
   static async load(modelPath: string, options: LoadOptions = {}): Promise<Engine> {
-    const { tokenizerPath, ...engineOptions } = options;
-    const tokenizer = openTokenizer(modelPath, tokenizerPath);
-    const client = await startEngineWorker({ ...defaultEngineOptions(modelPath), ...engineOptions });
-    return new Engine(client, tokenizer);
+    const { tokenizerPath, ...engineOptions } = checkLoadOptions(options);
+    try {
+      const tokenizer = openTokenizer(modelPath, tokenizerPath);
+      const client = await startEngineWorker({ ...defaultEngineOptions(modelPath), ...engineOptions });
+      return new Engine(client, tokenizer);
+    } catch (error) {
+      throw inOptionNames(error);
+    }
   }
 
   /** What is served: context length, KV cache, threads, memory, notes. */
@@ -118,6 +98,8 @@ export class Engine implements AsyncDisposable {
 
   /** Writes on from a prompt; text comes as it becomes certain. Errors: see `GenerateRequest`. */
   generate(prompt: Prompt, options: TextOptions = {}): TextGeneration {
+    checkPrompt(prompt);
+    checkTextOptions(options);
     const tokenizer = this.#requireTokenizer();
     const promptTokenIds = typeof prompt === "string" ? tokenizer.encode(prompt) : prompt;
     return new Generation(this.client, tokenizer, promptTokenIds, options);
@@ -125,6 +107,7 @@ export class Engine implements AsyncDisposable {
 
   /** Answers a conversation with the model's chat template. Errors: `no_chat_template`, those of `generate`. */
   chat(messages: readonly ChatMessage[], options: TextOptions = {}): TextGeneration {
+    checkMessages(messages);
     const tokenizer = this.#requireTokenizer();
     if (tokenizer.chatTemplate === null) {
       throw new MillraceError(
@@ -147,16 +130,24 @@ export class Engine implements AsyncDisposable {
     promptTokenIds: readonly number[] | Int32Array,
     options: TokenOptions = {},
   ): AsyncIterable<EngineOutput> {
+    checkPromptIds(promptTokenIds);
+    checkTokenOptions(options);
     const request = requestOf(promptTokenIds, options);
     return abortable(options.signal, this.client, request.requestId, () => this.client.generate(request));
   }
 
   /** Log-likelihoods of a text's tokens from `start` on, each given all before it. Errors: see `GenerateRequest`. */
   async score(prompt: Prompt, options: ScoreOptions = {}): Promise<ScoreResult> {
+    checkPrompt(prompt);
+    checkScoreOptions(options);
     const { start = 1, topK = 0, signal, scheduling } = options;
     const tokenIds = typeof prompt === "string" ? this.#requireTokenizer().encode(prompt) : prompt;
     const request = { tokenIds, start, topK, ...(scheduling === undefined ? {} : { scheduling }) };
-    return this.client.score(request, signal);
+    try {
+      return await this.client.score(request, signal);
+    } catch (error) {
+      throw inOptionNames(error);
+    }
   }
 
   stats(): Promise<EngineStats> {
@@ -261,6 +252,8 @@ async function* abortable<T extends { readonly finishReason: FinishReason | null
       if (piece.finishReason === "abort") signal?.throwIfAborted();
       yield piece;
     }
+  } catch (error) {
+    throw inOptionNames(error);
   } finally {
     ignore();
   }

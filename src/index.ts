@@ -4,12 +4,7 @@ export { MillraceError } from "./base/errors.ts";
 export {
   type Completion,
   Engine,
-  type LoadOptions,
-  type Prompt,
-  type ScoreOptions,
   type TextGeneration,
-  type TextOptions,
-  type TokenOptions,
 } from "./embedded-engine.ts";
 export { defaultEngineOptions, type EngineOptions } from "./engine/engine-options.ts";
 export { startEngineWorker } from "./engine/worker-client.ts";
@@ -20,8 +15,10 @@ export { type MetricDefinition, perplexity, type Scores, share } from "./evaluat
 export type * from "./evaluate/task.ts";
 export { defineTask } from "./evaluate/user-tasks/define-task.ts";
 export { openCheckpoint } from "./formats/open-checkpoint.ts";
+export type { LoadOptions } from "./load-options.ts";
 export type * from "./protocol/engine-client.ts";
 export { defaultSampling, type SamplingParams } from "./protocol/sampling-params.ts";
+export type { Prompt, ScoreOptions, TextOptions, TokenOptions } from "./request-options.ts";
 export { encodeBadWords } from "./text/bad-words.ts";
 export { type ChoiceDelta, type ChoiceStream, createChoiceStream } from "./text/choices.ts";
 export {

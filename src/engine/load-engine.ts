@@ -1,4 +1,3 @@
-import { MillraceError } from "../base/errors.ts";
 import { formatBytes } from "../base/units.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { openCheckpoint } from "../formats/open-checkpoint.ts";
@@ -7,8 +6,9 @@ import { mapFile } from "../kernels/map-file.ts";
 import type { Ops } from "../kernels/ops.ts";
 import { type LoadedModel, loadModel } from "../model/load-model.ts";
 import { requireArchitecture } from "../model/registry.ts";
-import { type EngineInfo, maxSpecTokens } from "../protocol/engine-client.ts";
+import type { EngineInfo } from "../protocol/engine-client.ts";
 import type { AdmissionSettings } from "./admission-control.ts";
+import { checkEngineOptions } from "./check-options.ts";
 import { endTokenIds } from "./end-tokens.ts";
 import { Engine } from "./engine.ts";
 import type { EngineOptions } from "./engine-options.ts";
@@ -31,13 +31,13 @@ export type { EngineOptions } from "./engine-options.ts";
  * Loads a model and makes an engine for it: backend, weights, KV cache. Memory is counted from the file's header
  * before any of it is taken.
  *
- * Errors: those of `openCheckpoint`, `createOps` and `loadModel`, and `out_of_memory`.
+ * Errors: those of `checkEngineOptions`, `openCheckpoint`, `createOps` and `loadModel`, and `out_of_memory`.
  */
 export async function loadEngine(
   options: EngineOptions,
   counters: EngineCounters = new EngineCounters(),
 ): Promise<Engine> {
-  checkLimits(options);
+  checkEngineOptions(options);
   const timer = new PhaseTimer();
   const checkpoint = openCheckpoint(options.modelPath, { mapFile, onArchitecture: requireArchitecture });
   let draft: Checkpoint | null = null;
@@ -160,24 +160,6 @@ function admissionSettings(options: EngineOptions): AdmissionSettings {
     maxNumQueuedTokens: options.maxNumQueuedTokens ?? 0,
     maxNumQueuedRequestsPerTenant: options.maxNumQueuedRequestsPerTenant ?? 0,
   };
-}
-
-function checkLimits({ maxNumSeqs, maxNumBatchedTokens, speculation }: EngineOptions): void {
-  if (maxNumSeqs > maxNumBatchedTokens) {
-    throw new MillraceError(
-      "invalid_option",
-      `--max-num-batched-tokens is ${maxNumBatchedTokens}; a step must hold one token of each of --max-num-seqs ` +
-        `(${maxNumSeqs}) sequences. Raise the first or lower the second.`,
-      { param: "--max-num-batched-tokens" },
-    );
-  }
-  const numTokens = speculation?.numTokens ?? 1;
-  if (Number.isInteger(numTokens) && numTokens >= 1 && numTokens <= maxSpecTokens) return;
-  throw new MillraceError(
-    "invalid_option",
-    `--spec-tokens is ${numTokens}; a step takes 1 to ${maxSpecTokens} guesses per sequence. Give a number in that range.`,
-    { param: "--spec-tokens" },
-  );
 }
 
 /** Milliseconds by phase of the load. */

@@ -1,4 +1,4 @@
-import { MillraceError } from "../base/errors.ts";
+import { MillraceError, messageOf } from "../base/errors.ts";
 import { onAbort } from "../base/on-abort.ts";
 import type {
   EngineOutput,
@@ -77,7 +77,12 @@ export class OpenRequests {
       const handle = this.#takeHandle();
       this.#handles.set(requestId, handle);
       this.#queues.set(handle, { requestId, queue });
-      this.#sink.generate(handle, request);
+      try {
+        this.#sink.generate(handle, request);
+      } catch (error) {
+        this.#forget(handle);
+        queue.fail(error instanceof Error ? error : new Error(messageOf(error)));
+      }
     }
     return queue;
   }
@@ -99,6 +104,7 @@ export class OpenRequests {
         this.#sink.score(handle, request);
       });
     } finally {
+      this.#scores.delete(handle);
       ignore();
     }
   }

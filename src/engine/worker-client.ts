@@ -5,6 +5,7 @@ import { type EmbeddingSink, embeddingsOnly, noEmbeddings, OpenTexts } from "./e
 import type { EngineOptions } from "./engine-options.ts";
 import { counterBytes, EngineCounters } from "./engine-stats.ts";
 import { type EngineSink, engineClosed, OpenRequests } from "./open-requests.ts";
+import { checkTokenIds } from "./request-faults.ts";
 import {
   fromWireEmbeddings,
   fromWireStep,
@@ -50,8 +51,8 @@ function loaded(worker: Worker): Promise<EngineInfo> {
 }
 
 function connect(worker: Worker, info: EngineInfo, counters: EngineCounters): EngineClient {
-  const open = new OpenRequests(commandSink(worker));
-  const texts = new OpenTexts(textSink(worker));
+  const open = new OpenRequests(commandSink(worker, info.vocabSize));
+  const texts = new OpenTexts(textSink(worker, info.vocabSize));
   /** About recent steps and requests, answered in order. */
   const questions: Question[] = [];
   let isClosing = false;
@@ -111,10 +112,10 @@ interface Question {
   readonly reject: (error: Error) => void;
 }
 
-function commandSink(worker: Worker): EngineSink {
+function commandSink(worker: Worker, vocabSize: number): EngineSink {
   return {
     generate: (handle, request) => {
-      const promptTokenIds = Int32Array.from(request.promptTokenIds);
+      const promptTokenIds = copyOfIds(request.promptTokenIds, "prompt", vocabSize);
       const { requestId, sampling, scheduling, explain = false } = request;
       const own = { requestId, promptTokenIds, sampling, explain };
       const command: WorkerCommand = {
@@ -125,7 +126,7 @@ function commandSink(worker: Worker): EngineSink {
       post(worker, command, [promptTokenIds.buffer]);
     },
     score: (handle, request) => {
-      const tokenIds = Int32Array.from(request.tokenIds);
+      const tokenIds = copyOfIds(request.tokenIds, "tokenIds", vocabSize);
       const { start, topK, scheduling } = request;
       const own = { tokenIds, start, topK, ...(scheduling === undefined ? {} : { scheduling }) };
       post(worker, { kind: "score", handle, request: own }, [tokenIds.buffer]);
@@ -134,10 +135,20 @@ function commandSink(worker: Worker): EngineSink {
   };
 }
 
-function textSink(worker: Worker): EmbeddingSink {
+/** The ids in an array to give away, which turns what is no whole number into one. Errors: `invalid_request`. */
+function copyOfIds(
+  ids: readonly number[] | Int32Array,
+  param: string,
+  vocabSize: number,
+): Int32Array<ArrayBuffer> {
+  checkTokenIds(ids, param, vocabSize);
+  return Int32Array.from(ids);
+}
+
+function textSink(worker: Worker, vocabSize: number): EmbeddingSink {
   return {
     embed: (handle, request) => {
-      const tokenIds = Int32Array.from(request.tokenIds);
+      const tokenIds = copyOfIds(request.tokenIds, "input", vocabSize);
       post(worker, { kind: "embed", handle, request: { tokenIds } }, [tokenIds.buffer]);
     },
     abort: (handle) => post(worker, { kind: "abort", handle }),

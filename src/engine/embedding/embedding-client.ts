@@ -41,6 +41,7 @@ export class OpenTexts {
         this.#sink.embed(handle, request);
       });
     } finally {
+      this.#open.delete(handle);
       ignore();
     }
   }

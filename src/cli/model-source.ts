@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import path from "node:path";
 import { MillraceError, messageOf } from "../base/errors.ts";
 import type { EngineSettings } from "../config/engine-settings.ts";
+import { checkEngineOptions } from "../engine/check-options.ts";
 import type { SpeculationOptions } from "../engine/engine-options.ts";
 import type { EngineOptions } from "../engine/load-engine.ts";
 import { defaultVictims } from "../engine/victim-policy.ts";
@@ -72,8 +73,9 @@ export function modelNameOf(modelPath: string): string {
   return name.replace(/\.gguf$/i, "");
 }
 
+/** Errors: those of `checkEngineOptions`, and `invalid_option` for flags of speculation that do not go together. */
 export function engineOptionsOf(modelPath: string, settings: EngineSettings): EngineOptions {
-  return {
+  const options: EngineOptions = {
     modelPath,
     dtype: settings.dtype,
     activations: settings.activations,
@@ -100,10 +102,15 @@ export function engineOptionsOf(modelPath: string, settings: EngineSettings): En
     speculation: speculationOf(settings),
     seed: settings.seed,
   };
+  checkEngineOptions(options);
+  return options;
 }
 
+/** Most guesses per sequence and step where nobody says a number. */
+const defaultSpecTokens = 4;
+
 function speculationOf(settings: EngineSettings): SpeculationOptions | null {
-  const { specMethod: method, specModel, specTokens: numTokens } = settings;
+  const { specMethod: method, specModel, specTokens } = settings;
   if ((method === "draft") !== (specModel !== undefined)) {
     throw new MillraceError(
       "invalid_option",
@@ -112,5 +119,15 @@ function speculationOf(settings: EngineSettings): SpeculationOptions | null {
       { param: "--spec-model" },
     );
   }
-  return method === undefined ? null : { numTokens, draftPath: specModel ?? null };
+  if (method === undefined && specTokens !== undefined) {
+    throw new MillraceError(
+      "invalid_option",
+      `--spec-tokens is ${specTokens}, but without --spec-method nothing is guessed. Give --spec-method ngram or draft, or ` +
+        "leave --spec-tokens out.",
+      { param: "--spec-tokens" },
+    );
+  }
+  return method === undefined
+    ? null
+    : { numTokens: specTokens ?? defaultSpecTokens, draftPath: specModel ?? null };
 }

@@ -1,8 +1,11 @@
 import { type Command, Option } from "commander";
+import { MillraceError } from "../base/errors.ts";
 import {
   type Component,
   choicesOf,
   defaultText,
+  type Field,
+  flagName,
   isRepeatable,
   resolveComponent,
   type Values,
@@ -28,13 +31,26 @@ export function addSettings(command: Command, component: Component, heading = "O
       setting.flag,
       notes.length === 0 ? setting.help : `${setting.help} (${notes.join("; ")})`,
     );
-    // A variadic flag would swallow the arguments after it.
     if (isRepeatable(setting)) {
+      // A variadic flag would swallow the arguments after it.
       option.argParser((text, before: string[] | undefined) => [...(before ?? []), text]);
+    } else if (!option.isBoolean()) {
+      option.argParser((text, before: string | undefined) => onlyValue(setting, text, before));
     }
     command.addOption(option);
   }
   return command;
+}
+
+/** The value of a flag that takes one. Errors: `invalid_option` where it has one already. */
+function onlyValue(setting: Field, text: string, before: string | undefined): string {
+  if (before === undefined) return text;
+  const name = flagName(setting.flag);
+  throw new MillraceError(
+    "invalid_option",
+    `${name} is given twice, as ${JSON.stringify(before)} and ${JSON.stringify(text)}; it takes one value. Leave one out.`,
+    { param: name },
+  );
 }
 
 /** Adds the flags of a command that runs an engine, under the headings that all of them share. */

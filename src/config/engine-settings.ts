@@ -129,8 +129,8 @@ export const schedulerSettings = {
   ),
   specTokens: field(
     "--spec-tokens <n>",
-    integer(1, 16).default(4),
-    "most guesses per sequence and step; fewer are made where they do not pay",
+    integer(1, 16).optional(),
+    "most guesses per sequence and step; fewer are made where they do not pay; needs --spec-method (default: 4)",
   ),
   seed: field(
     "--seed <n>",

@@ -1,5 +1,4 @@
 import { readFileSync } from "node:fs";
-import path from "node:path";
 import { MillraceError, messageOf } from "../base/errors.ts";
 import type { EngineSettings } from "../config/engine-settings.ts";
 import { checkEngineOptions } from "../engine/check-options.ts";

@@ -31,7 +31,7 @@ export async function resolveModel(given: string): Promise<string> {
 
 /** Downloads what is missing, with a bar; Ctrl-C keeps what has come. */
 export async function download(settings: HubSettings, id: ModelId): Promise<string> {
-  const interrupt = listenForInterrupt();
+  const interrupt = listenForInterrupt("What has come is kept: run the same command again to go on.");
   try {
     return await pullModel(settings, id, {
       progress: new TerminalProgress(),

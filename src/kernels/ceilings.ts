@@ -46,7 +46,10 @@ export function secondsAtCeilings(
   work: { readonly bytes: number; readonly operations: number; readonly unit: OperationUnit },
   ceilings: Ceilings,
 ): number {
-  return Math.max(work.bytes / ceilings.readBytes, work.operations / operationsPerSecond(ceilings, work.unit));
+  return Math.max(
+    work.bytes / ceilings.readBytes,
+    work.operations / operationsPerSecond(ceilings, work.unit),
+  );
 }
 
 /** The ceiling of a unit. */

@@ -5,7 +5,7 @@ import type { KvCache, Ops, RaggedBatch } from "../../kernels/ops.ts";
 import { type EncoderModel, type Pooling, poolRows } from "../../model/encoder-model.ts";
 import type { EmbedRequest, EngineInfo } from "../../protocol/engine-client.ts";
 import { EngineCounters } from "../engine-stats.ts";
-import { checkTokenIds, invalidRequest } from "../request-faults.ts";
+import { checkTokenIds, invalidRequest, notFinite } from "../request-faults.ts";
 
 /** What a step of an embedding engine gave. */
 export interface EmbeddingMessage {

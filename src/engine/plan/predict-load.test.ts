@@ -5,7 +5,13 @@ import { predictLoad } from "./predict-load.ts";
 import { stepSeconds } from "./step-time.ts";
 import type { StepPlanner } from "./step-work.ts";
 
-const ceilings = { readBytes: 1e10, int8Operations: 1e12, int4Operations: 2e12, bf16Operations: 1e11, f32Operations: 1e11 };
+const ceilings = {
+  readBytes: 1e10,
+  int8Operations: 1e12,
+  int4Operations: 2e12,
+  bf16Operations: 1e11,
+  f32Operations: 1e11,
+};
 const linear: OperationWork = {
   kind: "up_proj",
   bytes: 1e8,

@@ -21,7 +21,13 @@ test("a planned step has the operations of a real one", () => {
   ops = createReferenceOps({ numThreads: 1 });
   const real = profileSteps({
     ops,
-    ceilings: { readBytes: 1e9, int8Operations: 1e9, int4Operations: 1e9, bf16Operations: 1e9, f32Operations: 1e9 },
+    ceilings: {
+      readBytes: 1e9,
+      int8Operations: 1e9,
+      int4Operations: 1e9,
+      bf16Operations: 1e9,
+      f32Operations: 1e9,
+    },
     shapes,
     numRepeats: 1,
     load: (profiled) => ({

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { f32ToBf16 } from "../../base/half.ts";
-import type { Weight } from "../../base/weights.ts";
+import type { OrderedWeight } from "../../base/weights.ts";
 import { loadAddon } from "../addon.ts";
 import type { Ops, TensorForm } from "../ops.ts";
 import { createNativeOps } from "./native-ops.ts";
@@ -13,7 +13,7 @@ const { addon } = loadAddon();
 const numRows = 1100;
 const rowsOfWeight = 49;
 
-function integerWeight(bits: 4 | 8, groupSize: number, cols: number, hasMinimums: boolean): Weight {
+function integerWeight(bits: 4 | 8, groupSize: number, cols: number, hasMinimums: boolean): OrderedWeight {
   const codes = Uint8Array.from({ length: (rowsOfWeight * cols * bits) / 8 }, (_, i) => (i * 73 + 5) & 255);
   const scales = randomFloats((rowsOfWeight * cols) / groupSize, 3, 0.01);
   const minimums = hasMinimums ? randomFloats(scales.length, 4, 0.01) : null;
@@ -30,7 +30,7 @@ function integerWeight(bits: 4 | 8, groupSize: number, cols: number, hasMinimums
   };
 }
 
-function bf16Weight(cols: number): Weight {
+function bf16Weight(cols: number): OrderedWeight {
   const halves = Uint16Array.from(randomFloats(rowsOfWeight * cols, 5, 0.1), f32ToBf16);
   return { kind: "dense", rows: rowsOfWeight, cols, dtype: "bf16", data: new Uint8Array(halves.buffer) };
 }
@@ -38,7 +38,7 @@ function bf16Weight(cols: number): Weight {
 interface Case {
   readonly name: string;
   readonly form: TensorForm;
-  readonly weight: Weight;
+  readonly weight: OrderedWeight;
 }
 
 const cases: readonly Case[] = [

@@ -1,6 +1,9 @@
 import { expect, test } from "vitest";
 import { evaluationOf, sampleOf } from "../../tests/made-up-evaluation.ts";
+import { standardError } from "../evaluate/statistics.ts";
+import type { AccuracyRow } from "../records/comparison.ts";
 import type { EvaluationRecord } from "../records/evaluation.ts";
+import { accuracyVerdict } from "../report/accuracy.ts";
 import { compareAccuracy } from "./compare-accuracy.ts";
 
 type Scores = Readonly<Record<string, number>>;
@@ -146,8 +149,63 @@ test("says what difference could be seen: 2.80 standard errors of the paired dif
   // Variance of the mean difference of 40 flips: (40 − 400 · 0.05²) / 400².
   const error = Math.sqrt(40 - 400 * 0.05 ** 2) / 400;
   expect(detectable! / (2.8016 * error)).toBeCloseTo(1, 1);
-  expect(flipped(0, 0)).toMatchObject({ difference: 0, differenceLow: 0, differenceHigh: 0 });
+  // z² / (n + z²) by hand.
+  expect(flipped(0, 0).difference).toBe(0);
+  expect(flipped(0, 0).differenceLow).toBeCloseTo(-3.841459 / 403.841459, 9);
+  expect(flipped(0, 0).differenceHigh).toBeCloseTo(3.841459 / 403.841459, 9);
   expect(flipped(0, 0).detectable).toBeCloseTo((2.8016 * Math.sqrt(3)) / 400, 5);
+});
+
+test("ten documents without a flip are no proof of equality; 385 right answers without one are", () => {
+  const unchanged = (numRight: number, numAll: number): AccuracyRow => {
+    const evaluation = evaluationOf({ t: answersOf(numRight, numAll) });
+    return compareAccuracy(evaluation, evaluation).accuracy[0]!;
+  };
+  expect(unchanged(7, 10)).toMatchObject({ recovery: 1, difference: 0, pValue: 1 });
+  expect(unchanged(7, 10).recoveryLow).toBeLessThan(0.7);
+  expect(accuracyVerdict(unchanged(7, 10))).toBe("undetermined");
+  expect(accuracyVerdict(unchanged(0, 500))).toBe("undetermined");
+  expect(accuracyVerdict(unchanged(384, 384))).toBe("undetermined");
+  expect(accuracyVerdict(unchanged(385, 385))).toBe("equivalent");
+});
+
+/** exp(−mean) of a made-up log-likelihood of each document, changed in the first ones. */
+const perplexities = (numDocuments: number, numChanged: number, change: number): EvaluationRecord => ({
+  ...evaluationOf({
+    t: Array.from({ length: numDocuments }, (_, id) =>
+      sampleOf(id, { perplexity: -2 - (id % 5) / 10 - (id < numChanged ? change * (1 + (id % 3)) : 0) }),
+    ),
+  }),
+  higher_is_better: { t: { perplexity: false } },
+});
+
+test("where hardly a document's score differs, resampling gives no interval and no verdict", () => {
+  const before = perplexities(100, 0, 0);
+  const row = (numChanged: number, change: number): AccuracyRow =>
+    compareAccuracy(before, perplexities(100, numChanged, change)).accuracy.find(
+      ({ metric }) => metric === "perplexity",
+    )!;
+  for (const numChanged of [0, 9]) {
+    const few = row(numChanged, 0.0001);
+    expect(few).toMatchObject({ recoveryLow: null, differenceHigh: null, detectable: null, numFlips: null });
+    expect(accuracyVerdict(few)).toBe("undetermined");
+  }
+  expect(accuracyVerdict(row(100, 0.0001))).toBe("worse");
+  expect(accuracyVerdict(row(100, 0.2))).toBe("worse");
+});
+
+test("an interval from ten documents is as wide as Student's t makes it", () => {
+  const changes = [0.3, -0.2, 0.1, 0.4, -0.1, 0.2, 0.5, -0.3, 0.15, 0.05];
+  const evaluation = (by: readonly number[]): EvaluationRecord =>
+    evaluationOf({ t: by.map((value, id) => sampleOf(id, { acc: 0.5 + value })) });
+  const { difference, differenceLow, differenceHigh } = compareAccuracy(
+    evaluation(changes.map(() => 0)),
+    evaluation(changes),
+  ).accuracy[0]!;
+  // t of 9 degrees of freedom, 2.262, times the standard error of the mean.
+  const half = 2.262 * standardError(changes)!;
+  expect(difference).toBeCloseTo(0.11, 12);
+  expect((differenceHigh! - differenceLow!) / (2 * half)).toBeCloseTo(1, 1);
 });
 
 test("keeps what both answered where only one is right", () => {

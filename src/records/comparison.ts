@@ -67,13 +67,13 @@ export const accuracyRowSchema = z.object({
   compressedStderr: z.number().nullable(),
   /** compressed / base, inverted where lower is better; null when base is 0. */
   recovery: z.number().nullable(),
-  /** compressed − base, in the metric's unit, with the 95 % paired bootstrap interval; null with fewer than 10 documents. */
+  /** compressed − base, in the metric's unit, with its 95 % paired interval; null where the documents give none. */
   difference: z.number(),
   differenceLow: z.number().nullable(),
   differenceHigh: z.number().nullable(),
   /** The smallest true difference that so many documents show in 4 runs of 5 (power 80 %, two-sided 5 %). */
   detectable: z.number().nullable(),
-  /** 95 % paired bootstrap interval of the recovery over documents; null with fewer than 10 documents. */
+  /** 95 % paired interval of the recovery over documents; null where they give none. */
   recoveryLow: z.number().nullable(),
   recoveryHigh: z.number().nullable(),
   /** Answers that only the base, or only the compressed model, got right; null for metrics without right and wrong. */

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { z } from "zod";
@@ -77,21 +77,27 @@ function placeFiles(files: Task["files"], folder: string): Task["files"] {
 }
 
 async function importDefault(file: string): Promise<unknown> {
+  // Asked beforehand: the error of an import that the module makes names the module's file too.
+  if (!existsSync(file)) {
+    throw new MillraceError("file_not_found", `The task module ${file} is not there. Check its path.`, {
+      param: "--tasks",
+    });
+  }
   try {
     const module = (await import(pathToFileURL(file).href)) as { readonly default?: unknown };
     return module.default;
   } catch (error) {
     const code = error instanceof Error && "code" in error ? error.code : undefined;
-    if (code === "ERR_MODULE_NOT_FOUND" && messageOf(error).includes(file)) {
-      throw new MillraceError("file_not_found", `The task module ${file} is not there. Check its path.`, {
-        param: "--tasks",
-        cause: error,
-      });
-    }
-    const advice =
-      code === "ERR_UNKNOWN_FILE_EXTENSION"
-        ? "This Node reads no TypeScript: use Node 22.18 or newer, or a JavaScript module"
-        : "Correct the module";
-    throw invalidTask(file, `cannot be imported: ${messageOf(error)}`, advice, error);
+    throw invalidTask(file, `cannot be imported: ${messageOf(error)}`, adviceFor(code), error);
   }
+}
+
+function adviceFor(code: unknown): string {
+  if (code === "ERR_UNKNOWN_FILE_EXTENSION") {
+    return "This Node reads no TypeScript: use Node 22.18 or newer, or a JavaScript module";
+  }
+  if (code === "ERR_MODULE_NOT_FOUND") {
+    return "Install the package that it imports where the module lies (`npm install millrace` for defineTask), or correct the path";
+  }
+  return "Correct the module";
 }

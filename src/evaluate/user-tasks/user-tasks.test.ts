@@ -202,6 +202,23 @@ describe("a group file", () => {
 describe("a task module", () => {
   const module = (body: string): Promise<unknown> => chooseTasks([write("mine.mjs", body)]);
 
+  it("that imports what is not there is not itself reported missing", async () => {
+    for (const missing of ["./gone.js", "a-package-nobody-has"]) {
+      await expect(module(`import "${missing}";`)).rejects.toMatchObject({
+        code: "invalid_task",
+        message: expect.stringMatching(
+          /mine\.mjs cannot be imported: .*(gone\.js|a-package-nobody-has).*npm install millrace/,
+        ) as string,
+      });
+    }
+  });
+
+  it("that is not there is", async () => {
+    await expect(chooseTasks([path.join(folder, "none.mjs")])).rejects.toMatchObject({
+      code: "file_not_found",
+    });
+  });
+
   it("exports a task as a plain object", async () => {
     const { names, registry } = await chooseTasks([
       write(

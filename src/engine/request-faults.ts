@@ -26,12 +26,13 @@ export function checkRange(param: string, value: unknown, isAllowed: boolean, al
   );
 }
 
-/** The error of a request for which the model gave NaN. */
-export function notFinite(): MillraceError {
+/** The error of a request for which the model gave NaN; `what` it gave is a logit or a vector. */
+export function notFinite(what: string): MillraceError {
   return new MillraceError(
     "model_not_finite",
-    "The model gave a logit that is not a number. Other requests go on. Check the weights with `millrace inspect`, " +
-      "or run with --activations f32.",
+    `The model gave a ${what} that is not a number: a value overflowed, or the weights hold NaN or infinity. Run with ` +
+      "--activations f32; if that does not help, fetch or convert the model again. `millrace quantize` reads every " +
+      "weight, names the first tensor at fault and then writes nothing.",
   );
 }
 

@@ -96,7 +96,7 @@ export class Sampler {
   /** Why row `index` of the last call has no token: `no_token_allowed` or `model_not_finite`. Null where it has one. */
   faultOf(index: number): MillraceError | null {
     if (!Number.isNaN(this.output.logprobs[index]!)) return null;
-    return this.output.ranks[index] === -1 ? noTokenAllowed() : notFinite();
+    return this.output.ranks[index] === -1 ? noTokenAllowed() : notFinite("logit");
   }
 
   #gather(index: number, row: number, offset: number): void {

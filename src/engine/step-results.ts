@@ -93,7 +93,7 @@ export class StepResults {
         continue;
       const result = scores.result(row);
       if (result.logprobs.some(Number.isNaN)) {
-        this.ended.push({ row, error: notFinite() });
+        this.ended.push({ row, error: notFinite("logit") });
         continue;
       }
       counters.add("promptTokens", table.numPromptTokens[row]!);

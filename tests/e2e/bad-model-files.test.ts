@@ -92,7 +92,7 @@ describe("a safetensors file", () => {
     });
   });
 
-  test("with weights that are not numbers loads, and the request says so", async () => {
+  test("with weights that are not numbers loads, the request says so, and quantize names the tensor", async () => {
     const model = damage("nan", (file) => {
       file.writeUInt16LE(0x7fc0, file.length - 2);
       return file;
@@ -101,7 +101,13 @@ describe("a safetensors file", () => {
       args: complete(model),
       code: "model_not_finite",
       exitCode: 3,
-      says: ["not a number", "inspect"],
+      says: ["not a number", "millrace quantize"],
+    });
+    await expectRefusal(folder, {
+      args: ["quantize", model, "--out", inFolder("none")],
+      code: "model_not_finite",
+      exitCode: 3,
+      says: ["model.norm.weight", "NaN, element"],
     });
   });
 });

@@ -5,7 +5,7 @@ import type { KvCache, Ops, RaggedBatch } from "../../kernels/ops.ts";
 import { type EncoderModel, type Pooling, poolRows } from "../../model/encoder-model.ts";
 import type { EmbedRequest, EngineInfo } from "../../protocol/engine-client.ts";
 import { EngineCounters } from "../engine-stats.ts";
-import { checkTokenIds, invalidRequest } from "../request-faults.ts";
+import { checkTokenIds, invalidRequest, notFinite } from "../request-faults.ts";
 
 /** What a step of an embedding engine gave. */
 export interface EmbeddingMessage {
@@ -180,7 +180,7 @@ export class EmbeddingEngine {
       const vector = new Float32Array(model.hiddenSize);
       poolRows(hidden, { first: batch.queryStarts[index]!, count: tokenIds.length }, pooling, vector);
       if (vector.every(Number.isFinite)) vectors.push({ handle, vector });
-      else failures.push({ handle, error: notFinite() });
+      else failures.push({ handle, error: notFinite("vector") });
     }
     this.counters.add("numFinished", vectors.length);
     this.counters.add("numFailed", failures.length);
@@ -246,13 +246,6 @@ function closedError(): MillraceError {
   return new MillraceError(
     "engine_closed",
     "The engine is closed. It takes no more requests; start a new one.",
-  );
-}
-
-function notFinite(): MillraceError {
-  return new MillraceError(
-    "model_not_finite",
-    "The model gave a vector with a value that is not a number. Check the weights with `millrace inspect`, or run with --activations f32.",
   );
 }
 

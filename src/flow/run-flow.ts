@@ -187,8 +187,6 @@ function compose(plan: FlowPlan, results: FlowResults): ComparisonRecord {
   const weightBytes = manifest.files
     .filter((file) => file.name.endsWith(".safetensors"))
     .reduce((sum, file) => sum + file.sizeBytes, 0);
-  const baseWeights =
-    plan.dtype === "auto" ? facts.weightFormat : `${facts.weightFormat} run as ${plan.dtype}`;
   const accuracy =
     baseScores === null || compressedScores === null
       ? { accuracy: [], changed: [], unpaired: [] }
@@ -200,7 +198,8 @@ function compose(plan: FlowPlan, results: FlowResults): ComparisonRecord {
     scheme: plan.scheme,
     base: {
       name: plan.modelName,
-      weights: baseWeights,
+      weights: facts.weightFormat,
+      runAs: plan.dtype === "auto" ? null : plan.dtype,
       sizeBytes: facts.sizeBytes,
       serving: results.baseServing,
     },
@@ -210,6 +209,7 @@ function compose(plan: FlowPlan, results: FlowResults): ComparisonRecord {
       sizeBytes: weightBytes,
       serving: results.compressedServing,
     },
+      runAs: null,
     ...accuracy,
     speed: compareStages(results.baseServing.bench.stages, results.compressedServing.bench.stages),
     notes: [...manifest.notes],

@@ -108,7 +108,10 @@ export type SpeedRow = z.infer<typeof speedRowSchema>;
 export const variantSchema = z.object({
   /** "base" or "compressed" stand for the columns; this is the model's own name. */
   name: z.string(),
+  /** As stored. */
   weights: z.string(),
+  /** The type that they become at loading; null where they run as stored. */
+  runAs: z.string().nullable(),
   /** Bytes of the weight files on disk. */
   sizeBytes: z.number(),
   serving: servingRecordSchema.nullable(),

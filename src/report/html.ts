@@ -3,19 +3,19 @@ import { accuracyTable } from "./accuracy.ts";
 import { renderChangedAnswers } from "./changed-answers.ts";
 import { reportPlots } from "./plots.ts";
 import { provenanceLine } from "./provenance.ts";
-import type { ReportTable } from "./report-table.ts";
+import { type ReportTable, titleOf } from "./report-table.ts";
 import { escapeXml } from "./svg.ts";
 import { reportTables } from "./tables.ts";
 
 const style = `
 :root { color-scheme: light dark; --ink: #1c2430; --soft: #5b6672; --rule: #d9dee4; --page: #fff; --hover: #f3f5f7; --base: #5f7189; --compressed: #c2571a; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e9ed; --soft: #9aa5b1; --rule: #37404a; --page: #14181d; --hover: #1e242b; --base: #93a7c1; --compressed: #f0894a; } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); max-width: 75rem; margin: 2rem auto; padding: 0 1rem; }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); max-width: 100rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
 ul.verdict { max-width: 62rem; margin: 1rem 0; padding: .9rem 1.2rem .9rem 2.2rem; border-left: 4px solid var(--compressed); background: var(--hover); } ul.verdict li + li { margin-top: .5rem; }
 p.caption { margin: .5rem 0; max-width: 62rem; } p.caption, .meta { color: var(--soft); font-size: .88rem; } .meta { max-width: 62rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; } .scroll { overflow-x: auto; }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--rule); text-align: right; vertical-align: top; } td { white-space: nowrap; } th.text, td.text { text-align: left; } td.text { white-space: normal; } td.text:last-child { min-width: 8rem; } th { vertical-align: bottom; }
+table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; } .scroll { overflow-x: auto; }
+th, td { padding: .3rem .5rem; border-bottom: 1px solid var(--rule); text-align: right; vertical-align: top; } th.text, td.text { text-align: left; } td.text:last-child { min-width: 7rem; } th { vertical-align: bottom; }
 th:first-child, td:first-child { position: sticky; left: 0; background: var(--page); padding-left: 0; } tbody tr:hover td { background: var(--hover); }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 1fr)); gap: 1.5rem 1rem; margin-top: 1.5rem; align-items: start; }
 details { margin: .4rem 0; } details details { margin-left: 1.2rem; } summary { cursor: pointer; } pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--hover); padding: .6rem .8rem; max-width: 62rem; font-size: .85rem; }
@@ -26,7 +26,7 @@ svg .base:is(.dot, .legend) { fill: var(--base); } svg .compressed:is(.dot, .leg
 
 /** The comparison as one HTML page without outside resources. */
 export function renderHtml(record: ComparisonRecord): string {
-  return renderPage(`${record.base.name}: ${record.scheme} against base`, [
+  return renderPage(titleOf(record), [
     `<ul class="verdict">${listItems(record.verdict)}</ul>`,
     `<p class="meta">${escapeXml(provenanceLine(record))}</p>`,
     `<div class="plots">${reportPlots(record).join("\n")}</div>`,
@@ -69,10 +69,11 @@ function listItems(texts: readonly string[]): string {
 
 function renderTable(table: ReportTable): string {
   const cells = (row: readonly string[], tag: string): string => {
-    const texts = row.map((cell, column) => {
-      const kind = table.textColumns.includes(column) ? ' class="text"' : "";
-      return `<${tag}${kind}>${escapeXml(cell)}</${tag}>`;
-    });
+    const texts = row.map((cell, column) =>
+      table.textColumns.includes(column)
+        ? `<${tag} class="text">${escapeXml(cell).replaceAll(/[_,](?=\w)/g, "$&<wbr>")}</${tag}>`
+        : `<${tag}>${escapeXml(tag === "td" ? glued(cell) : cell)}</${tag}>`,
+    );
     return `<tr>${texts.join("")}</tr>`;
   };
   return [
@@ -81,4 +82,9 @@ function renderTable(table: ReportTable): string {
     `<tbody>${table.rows.map((row) => cells(row, "td")).join("\n")}</tbody></table></div>`,
     ...table.captions.map((caption) => `<p class="caption">${escapeXml(caption)}</p>`),
   ].join("\n");
+}
+
+/** A figure breaks only before its error or interval, as names do after an underscore: so wide tables fit the page. */
+function glued(figure: string): string {
+  return figure.replaceAll(/ (?![(±])/g, "\u00a0");
 }

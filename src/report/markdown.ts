@@ -1,12 +1,12 @@
 import type { ComparisonRecord } from "../records/comparison.ts";
 import { provenanceLine } from "./provenance.ts";
-import type { ReportTable } from "./report-table.ts";
+import { type ReportTable, titleOf } from "./report-table.ts";
 import { reportTables } from "./tables.ts";
 
 /** The comparison as Markdown. */
 export function renderMarkdown(record: ComparisonRecord): string {
   return [
-    `# ${record.base.name}: ${record.scheme} against base`,
+    `# ${titleOf(record)}`,
     "",
     ...record.verdict.map((sentence) => `- ${sentence}`),
     "",

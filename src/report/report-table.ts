@@ -1,3 +1,5 @@
+import type { ComparisonRecord, Variant } from "../records/comparison.ts";
+
 /** A table as data; Markdown and HTML draw it. */
 export interface ReportTable {
   readonly title: string;
@@ -7,6 +9,15 @@ export interface ReportTable {
   /** Columns of words; the others hold figures and stand to the right. */
   readonly textColumns: readonly number[];
   readonly rows: readonly (readonly string[])[];
+}
+
+/** `w8a8 against base (GGUF Q4_1 run as bfloat16)`, behind the model's name. */
+export function titleOf({ base, scheme }: Pick<ComparisonRecord, "base" | "scheme">): string {
+  return `${base.name}: ${scheme} against base (${weightsText(base)})`;
+}
+
+export function weightsText({ weights, runAs }: Variant): string {
+  return runAs === null ? weights : `${weights} run as ${runAs}`;
 }
 
 /** compressed / base, as text. */

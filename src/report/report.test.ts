@@ -152,8 +152,14 @@ const measured: Omit<ComparisonRecord, "kind" | "verdict"> = {
     },
   ],
   scheme: "w8a8",
-  base: { name: "model", weights: "bf16", sizeBytes: 2000, serving: serving([10, 20], 4000) },
-  compressed: { name: "model w8a8", weights: "w8a8", sizeBytes: 1000, serving: serving([15, 40], 3000) },
+  base: { name: "model", weights: "bf16", runAs: null, sizeBytes: 2000, serving: serving([10, 20], 4000) },
+  compressed: {
+    name: "model w8a8",
+    weights: "w8a8",
+    runAs: null,
+    sizeBytes: 1000,
+    serving: serving([15, 40], 3000),
+  },
   accuracy: [accuracyRow],
   changed: [],
   unpaired: [],
@@ -224,11 +230,23 @@ test("the report begins with a verdict of three sentences with numbers", () => {
   ];
   expect(record.verdict).toEqual(expected);
   const [title, , ...lines] = renderMarkdown(record).split("\n");
-  expect(title).toBe("# model: w8a8 against base");
+  expect(title).toBe("# model: w8a8 against base (bf16)");
   expect(lines.slice(0, 3)).toEqual(expected.map((sentence) => `- ${sentence}`));
   const html = renderHtml(record);
   expect(html.indexOf("any cost is inside the noise")).toBeGreaterThan(html.indexOf("</h1>"));
   expect(html.indexOf("any cost is inside the noise")).toBeLessThan(html.indexOf("<svg"));
+});
+
+test("title and verdict say what the base runs as, and that a file became larger", () => {
+  const base = { ...measured.base, weights: "GGUF Q4_1", runAs: "bfloat16", sizeBytes: 600 };
+  const record = recordOf({ base });
+  expect(record.verdict[1]).toContain(
+    "1000 B instead of 600 B (1.67 ×) on disk, the base being GGUF Q4_1, so the compressed model is the larger file; 750 B instead of 1000 B (0.75 ×) of weights in memory, the base run as bfloat16;",
+  );
+  const title = "model: w8a8 against base (GGUF Q4_1 run as bfloat16)";
+  expect(renderMarkdown(record)).toContain(`# ${title}\n`);
+  expect(renderHtml(record)).toContain(`<h1>${title}</h1>`);
+  expect(renderMarkdown(record)).toContain("| weights | GGUF Q4_1 run as bfloat16 | w8a8 |");
 });
 
 test("the verdict says where quality is lost, and names no noise as a loss", () => {
@@ -282,6 +300,8 @@ test("the HTML report escapes texts, has the plots and needs nothing from outsid
   expect(html).toContain("a &lt;processor&gt;");
   expect(html).toContain("no difference that this run can show");
   expect(html).not.toMatch(/(src|href)=|url\(|@import/);
+  // A figure breaks before its interval only.
+  expect(html).toContain("<td>95.0\u00a0% (90.0\u00a0to\u00a0101.0)</td>");
 });
 
 test("every plot has labelled axes with units, and whiskers where there is an interval", () => {

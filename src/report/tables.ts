@@ -3,7 +3,7 @@ import type { BenchStage, Distribution } from "../records/bench.ts";
 import type { ComparisonRecord, SpeedRow } from "../records/comparison.ts";
 import { accuracyTable } from "./accuracy.ts";
 import { provenanceTable } from "./provenance.ts";
-import { type ReportTable, ratioText } from "./report-table.ts";
+import { type ReportTable, ratioText, weightsText } from "./report-table.ts";
 
 /** All tables of the report, in order. */
 export function reportTables(record: ComparisonRecord): ReportTable[] {
@@ -18,7 +18,7 @@ export function reportTables(record: ComparisonRecord): ReportTable[] {
 function sizeTable(record: ComparisonRecord): ReportTable {
   const { base, compressed } = record;
   const rows = [
-    ["weights", base.weights, compressed.weights, "", ""],
+    ["weights", weightsText(base), weightsText(compressed), "", ""],
     bytesRow("size on disk", [base.sizeBytes, compressed.sizeBytes], "exact"),
   ];
   if (base.serving !== null && compressed.serving !== null) {

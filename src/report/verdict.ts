@@ -72,10 +72,15 @@ function taskText(row: AccuracyRow): string {
 function sizeVerdict({ base, compressed }: Pick<ComparisonRecord, "base" | "compressed">): string {
   const change = (after: number, before: number): string =>
     `${formatBytes(after)} instead of ${formatBytes(before)} (${ratioText(after, before)})`;
-  const parts = [`${change(compressed.sizeBytes, base.sizeBytes)} on disk`];
+  const { runAs } = base;
+  const larger = compressed.sizeBytes > base.sizeBytes ? ", so the compressed model is the larger file" : "";
+  const stored = runAs === null ? "" : `, the base being ${base.weights}`;
+  const parts = [`${change(compressed.sizeBytes, base.sizeBytes)} on disk${stored}${larger}`];
   const [a, b] = [base.serving, compressed.serving];
   if (a?.memoryPlan != null && b?.memoryPlan != null) {
-    parts.push(`${change(b.memoryPlan.weights, a.memoryPlan.weights)} of weights in memory`);
+    parts.push(
+      `${change(b.memoryPlan.weights, a.memoryPlan.weights)} of weights in memory${runAs === null ? "" : `, the base run as ${runAs}`}`,
+    );
   }
   if (a?.peakMemoryBytes != null && b?.peakMemoryBytes != null) {
     parts.push(

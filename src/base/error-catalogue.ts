@@ -224,7 +224,8 @@ export const errorCatalogue = {
   interrupted: {
     kind: "caller",
     when: "Long work was stopped by Ctrl-C or SIGTERM.",
-    remedy: "Run the same command again; finished steps are kept.",
+    remedy:
+      "Run the same command again. A flow keeps its finished steps and the answers of the step it was in; evaluate keeps answers with --journal; other commands begin anew.",
   },
   // Quantise, evaluate, bench, flow
   invalid_scheme: {

@@ -8,4 +8,16 @@ export interface Progress {
   finish(message?: string): void;
 }
 
+/** Ends long work at its next update, with the signal's reason, once the signal asks for it. */
+export function stoppable(progress: Progress, signal: AbortSignal): Progress {
+  return {
+    start: (label, total) => progress.start(label, total),
+    update: (done, note) => {
+      signal.throwIfAborted();
+      progress.update(done, note);
+    },
+    finish: (message) => progress.finish(message),
+  };
+}
+
 export const silentProgress: Progress = { start() {}, update() {}, finish() {} };

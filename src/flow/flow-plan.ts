@@ -1,4 +1,3 @@
-import type { Logger } from "../base/logger.ts";
 import type { Progress } from "../base/progress.ts";
 import type { LanguageModel } from "../evaluate/requests/model-request.ts";
 import type { TaskRegistry } from "../evaluate/task-registry.ts";
@@ -63,6 +62,5 @@ export interface FlowTools {
   readonly openTaskModel: (modelPath: string, dtype: WeightDtype) => Promise<TaskModel>;
   readonly createLauncher: (side: Side) => EndpointLauncher;
   readonly progress: Progress;
-  readonly logger: Logger;
   readonly signal: AbortSignal;
 }

@@ -1,3 +1,4 @@
+import { rmSync } from "node:fs";
 import path from "node:path";
 import { MillraceError } from "../base/errors.ts";
 import { version } from "../base/version.ts";
@@ -5,6 +6,7 @@ import { writeFileAtomically } from "../base/write-file.ts";
 import { compareStages } from "../bench/compare-stages.ts";
 import { checkTasks } from "../evaluate/check-tasks.ts";
 import { evaluateTasks } from "../evaluate/evaluate.ts";
+import { Journal, remember } from "../evaluate/requests/journal.ts";
 import { findEarlierResult, quantize } from "../quantize/quantize.ts";
 import type { ComparisonRecord, Measurement, ServingRecord } from "../records/comparison.ts";
 import type { EvaluationRecord } from "../records/evaluation.ts";
@@ -18,7 +20,6 @@ import { findEvaluation, writeEvaluation } from "./evaluation-files.ts";
 import { describeFiles, fingerprintOf } from "./fingerprint.ts";
 import type { FlowPlan, FlowTools, Side } from "./flow-plan.ts";
 import { serveAndLoad } from "./serve-and-load.ts";
-
 import { StepNumbers, type StepReport } from "./step-progress.ts";
 
 /**
@@ -133,11 +134,10 @@ async function evaluateStep(
   tools: FlowTools,
   { side, report, taskFiles }: EvaluateStep,
 ): Promise<EvaluationRecord> {
+  const answers = { kernels: plan.kernels, files: describeFiles(side.path), dtype: side.dtype };
   const fingerprint = fingerprintOf({
     step: "evaluation",
-    kernels: plan.kernels,
-    files: describeFiles(side.path),
-    dtype: side.dtype,
+    ...answers,
     tasks: plan.tasks,
     limits: [plan.limits.forAll, ...plan.limits.byTask],
     splits: [plan.splits.forAll, ...plan.splits.byTask],
@@ -150,6 +150,8 @@ async function evaluateStep(
     return earlier.record;
   }
   const opened = await tools.openTaskModel(side.path, side.dtype);
+  // A run that is stopped in this step goes on from the answers that the model has given.
+  const journalFile = path.join(side.folder, "answers.jsonl");
   try {
     const record = await evaluateTasks({
       tasks: plan.tasks,
@@ -158,7 +160,7 @@ async function evaluateStep(
       splits: plan.splits,
       dataDir: plan.dataDir,
       numFewshot: plan.numFewshot,
-      model: opened.model,
+      model: remember(opened.model, new Journal(journalFile), fingerprintOf({ step: "answer", ...answers })),
       modelName: side.name,
       modelArgs: opened.modelArgs,
       tokenizer: opened.tokenizer,
@@ -167,6 +169,7 @@ async function evaluateStep(
       signal: tools.signal,
     });
     writeEvaluation(side.folder, record, fingerprint);
+    rmSync(journalFile, { force: true });
     return record;
   } finally {
     await opened.close();
@@ -206,10 +209,10 @@ function compose(plan: FlowPlan, results: FlowResults): ComparisonRecord {
     compressed: {
       name: `${plan.modelName}-${plan.scheme}`,
       weights: plan.scheme,
+      runAs: null,
       sizeBytes: weightBytes,
       serving: results.compressedServing,
     },
-      runAs: null,
     ...accuracy,
     speed: compareStages(results.baseServing.bench.stages, results.compressedServing.bench.stages),
     notes: [...manifest.notes],

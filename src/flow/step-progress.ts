@@ -1,5 +1,4 @@
-import type { Logger } from "../base/logger.ts";
-import type { Progress } from "../base/progress.ts";
+import { type Progress, stoppable } from "../base/progress.ts";
 
 /** Where one step of the flow reports: every line begins with its number and whose step it is. */
 export interface StepReport {
@@ -12,17 +11,12 @@ export interface StepReport {
 export class StepNumbers {
   readonly #total: number;
   readonly #progress: Progress;
-  readonly #logger: Logger;
   readonly #signal: AbortSignal;
   #current = 0;
 
-  constructor(
-    total: number,
-    tools: { readonly progress: Progress; readonly logger: Logger; readonly signal: AbortSignal },
-  ) {
+  constructor(total: number, tools: { readonly progress: Progress; readonly signal: AbortSignal }) {
     this.#total = total;
-    this.#progress = tools.progress;
-    this.#logger = tools.logger;
+    this.#progress = stoppable(tools.progress, tools.signal);
     this.#signal = tools.signal;
   }
 
@@ -39,13 +33,13 @@ export class StepNumbers {
           label = text;
           progress.start(`${prefix}${text}`, total);
         },
-        update: (done, note) => {
-          this.#signal.throwIfAborted();
-          progress.update(done, note);
-        },
+        update: (done, note) => progress.update(done, note),
         finish: (message) => progress.finish(`${prefix}${message ?? label}`),
       },
-      keep: (file) => this.#logger.info(`${prefix}kept from an earlier run: ${file}`),
+      keep: (file) => {
+        progress.start(prefix, 0);
+        progress.finish(`${prefix}kept from an earlier run: ${file}`);
+      },
     };
   }
 }

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, symlinkSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import path from "node:path";
@@ -84,6 +84,23 @@ function commandOf(pid: string): string[] {
 const small = ["--input-tokens", "16", "--output-tokens", "8", "--concurrency", "1"];
 const long = [...small, "--min-seconds", "600"];
 
+/** Large enough that writing it takes a while. */
+const bigConfig = {
+  architectures: ["LlamaForCausalLM"],
+  model_type: "llama",
+  hidden_size: 1024,
+  intermediate_size: 4096,
+  num_hidden_layers: 8,
+  num_attention_heads: 8,
+  num_key_value_heads: 8,
+  vocab_size: 1024,
+  max_position_embeddings: 128,
+  rms_norm_eps: 1e-5,
+  rope_theta: 10000,
+  hidden_act: "silu",
+  tie_word_embeddings: true,
+};
+
 describe("Ctrl-C", () => {
   test("ends bench while its warm-up hangs", async () => {
     const out = path.join(makeFolder(), "load");
@@ -144,6 +161,29 @@ describe("Ctrl-C", () => {
     },
   );
 
+  test("ends the flow in mid-evaluation, and the next run goes on from its answers", async () => {
+    const out = path.join(makeFolder(), "flow");
+    const answers = path.join(out, "base", "answers.jsonl");
+    const numAnswers = (): number =>
+      existsSync(answers) ? readFileSync(answers, "utf8").split("\n").length - 1 : 0;
+    const command = ["flow", "--tasks", "pebble", ...small, "--min-seconds", "0", "--out", out];
+    const flow = startCli(...command);
+    await expect.poll(numAnswers, { interval: 2, timeout: 60_000 }).toBeGreaterThan(20);
+    flow.interrupt();
+    const end = await flow.end;
+    expectInterrupted(end);
+    expect(end.stderr).toMatch(/finished steps are kept, and an evaluation goes on/);
+    // An answer that no model gives shows where the next run takes it from.
+    const kept = readFileSync(answers, "utf8");
+    writeFileSync(answers, kept.replace(/"logLikelihood":[-\d.e]+/, '"logLikelihood":-12345.5'));
+    const run = await runCli(...command);
+    expect(run.exitCode, run.stderr).toBe(0);
+    expect(run.stderr).toContain("[1/5] compressed: kept from an earlier run");
+    const samples = filesIn(path.join(out, "base")).find((name) => name.startsWith("samples_pebble_"))!;
+    expect(readFileSync(path.join(out, "base", samples), "utf8")).toContain("-12345.5");
+    expect(filesIn(out)).not.toContainEqual(expect.stringMatching(/answers\.jsonl/));
+  });
+
   test.skipIf(process.platform !== "linux")(
     "a second one ends the flow at once, with its server",
     async () => {
@@ -160,6 +200,28 @@ describe("Ctrl-C", () => {
       await expect.poll(() => isServed(name)).toBe(false);
     },
   );
+});
+
+describe("Ctrl-C while a model is written", () => {
+  test.each([
+    ["quantize", "big-w8a8", /Nothing was written/],
+    ["convert", "big.gguf", /Nothing was written/],
+  ])("%s says so and leaves nothing", async (name, target, says) => {
+    const folder = makeFolder();
+    const model = path.join(folder, "big");
+    const config = path.join(folder, "config.json");
+    writeFileSync(config, JSON.stringify(bigConfig));
+    const made = await runCli("convert", config, "--load-format", "dummy", "--out", model);
+    expect(made.exitCode, made.stderr).toBe(0);
+    const before = filesIn(folder);
+    const run = startCli(name, model, "--out", path.join(folder, target));
+    await expect.poll(() => filesIn(folder).length, { timeout: 60_000 }).toBeGreaterThan(before.length);
+    run.interrupt();
+    const end = await run.end;
+    expectInterrupted(end);
+    expect(end.stderr).toMatch(says);
+    expect(filesIn(folder)).toEqual(before);
+  });
 });
 
 describe("a server that is killed under load", () => {

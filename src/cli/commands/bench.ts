@@ -87,7 +87,9 @@ async function runBench(url: string, _options: unknown, command: Command): Promi
   const endpoint = { url: endpointUrlOf(url, "url"), apiKey };
   const folder = out === undefined ? null : path.resolve(out);
   if (folder !== null) checkOutputFolder(folder);
-  const interrupt = listenForInterrupt();
+  const interrupt = listenForInterrupt(
+    "No record was written. Run the same command again; every load is measured anew.",
+  );
   try {
     const record = await runSweep({
       endpoint,

@@ -2,6 +2,7 @@ import path from "node:path";
 import { Command } from "commander";
 import { z } from "zod";
 import { MillraceError } from "../../base/errors.ts";
+import { stoppable } from "../../base/progress.ts";
 import { formatBytes } from "../../base/units.ts";
 import { type Component, field } from "../../config/component.ts";
 import { bytes, integer, oneOf } from "../../config/value-schemas.ts";
@@ -11,6 +12,7 @@ import { convertToGguf } from "../../convert/to-gguf.ts";
 import { convertToSafetensors } from "../../convert/to-safetensors.ts";
 import type { Checkpoint } from "../../formats/checkpoint.ts";
 import { loadTokenizerSource } from "../../formats/tokenizer-source.ts";
+import { listenForInterrupt } from "../interrupt.ts";
 import { openModel } from "../model-source.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { printLine, printNote, TerminalProgress } from "../terminal.ts";
@@ -82,10 +84,11 @@ async function runConvert(modelPath: string, _options: unknown, command: Command
   const given = tokenizer === undefined ? null : loadTokenizerSource(tokenizer);
   const checkpoint: Checkpoint =
     loadFormat === "dummy" ? new DummyCheckpoint(modelPath, seed) : openModel(modelPath);
+  const interrupt = listenForInterrupt("Nothing was written. Run the same command again.");
   try {
     const plan = { outPath, dtype, tokenizer: given, maxShardBytes: maxShardSize ?? null };
     const convert = isGguf ? convertToGguf : convertToSafetensors;
-    const result = await convert(checkpoint, plan, new TerminalProgress());
+    const result = await convert(checkpoint, plan, stoppable(new TerminalProgress(), interrupt.signal));
     if (json) {
       printLine(JSON.stringify(result, null, 2));
       return;
@@ -95,6 +98,7 @@ async function runConvert(modelPath: string, _options: unknown, command: Command
     printLine(`weights  ${checkpoint.weightFormat} → ${result.weightFormat}`);
     printLine(`size     ${formatBytes(checkpoint.sizeBytes)} → ${formatBytes(result.sizeBytes)}`);
   } finally {
+    interrupt.release();
     checkpoint.close();
   }
 }

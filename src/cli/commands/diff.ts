@@ -64,7 +64,7 @@ async function runDiff(pathA: string, pathB: string, _options: unknown, command:
   const precision = readSettings(command, precisionSettings);
   const a = openModel(pathA);
   const b = openModel(pathB);
-  const interrupt = listenForInterrupt();
+  const interrupt = listenForInterrupt("No figures were written. Run the same command again.");
   const { ops, notes } = createOps({
     numThreads: precision.threads,
     backend: precision.backend,

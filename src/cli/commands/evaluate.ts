@@ -152,7 +152,7 @@ async function runEvaluate(
   const genKwargs = parseGenKwargs(server.genKwargs);
   if (out !== undefined) checkOutputFolder(out);
   const codeRunner = server.allowCodeExecution ? await createSandbox() : null;
-  const interrupt = listenForInterrupt();
+  const interrupt = listenForInterrupt(interruptAdvice(server.journal));
   try {
     const engine = readSettings(command, engineSettings);
     const opened = await openTaskModel(modelPath, server, { engine, source });
@@ -184,6 +184,12 @@ async function runEvaluate(
   } finally {
     interrupt.release();
   }
+}
+
+function interruptAdvice(journal: string | undefined): string {
+  return journal === undefined
+    ? "No results were written. With --journal FILE, the same command goes on from the answers it has."
+    : `Run the same command again: it goes on from the answers in ${journal}.`;
 }
 
 /** What is already answered stands in the journal, by model and settings. */

@@ -13,7 +13,6 @@ import { renderMarkdown } from "../../report/markdown.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { kernelsText } from "../kernels-text.ts";
 import { openLocalModel } from "../local-model.ts";
-import { createTextLogger } from "../log.ts";
 import { modelNameOf, openModel, openTokenizer } from "../model-source.ts";
 import { checkOutputFolder } from "../output-folder.ts";
 import { ServerLauncher } from "../server-launcher.ts";
@@ -74,7 +73,9 @@ async function runFlowCommand(given: string | undefined, _options: unknown, comm
   };
   checkOutputFolder(outPath);
   refuseUnrunnable(plan);
-  const interrupt = listenForInterrupt();
+  const interrupt = listenForInterrupt(
+    "Run the same command again: finished steps are kept, and an evaluation goes on from the answers it has.",
+  );
   try {
     const record = await runFlow(plan, flowTools(interrupt.signal));
     printLine(renderMarkdown(record));
@@ -132,7 +133,6 @@ function flowTools(signal: AbortSignal): FlowTools {
     createLauncher: (side) =>
       new ServerLauncher([side.path, "--dtype", side.dtype, "--served-model-name", side.name], signal),
     progress: new TerminalProgress(),
-    logger: createTextLogger("info"),
     signal,
   };
 }

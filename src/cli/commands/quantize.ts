@@ -1,11 +1,13 @@
 import path from "node:path";
 import { Command } from "commander";
 import { z } from "zod";
+import { stoppable } from "../../base/progress.ts";
 import { formatBytes, formatDuration } from "../../base/units.ts";
 import { type Component, field } from "../../config/component.ts";
 import { integer, oneOf } from "../../config/value-schemas.ts";
 import { quantize } from "../../quantize/quantize.ts";
 import { schemeNames } from "../../quantize/scheme.ts";
+import { listenForInterrupt } from "../interrupt.ts";
 import { modelNameOf, openModel } from "../model-source.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { printLine, printNote, TerminalProgress } from "../terminal.ts";
@@ -60,9 +62,10 @@ async function runQuantize(modelPath: string, _options: unknown, command: Comman
   const { out, json } = readSettings(command, own);
   const outPath = path.resolve(out ?? `${modelNameOf(modelPath)}-${scheme}`);
   const checkpoint = openModel(modelPath);
+  const interrupt = listenForInterrupt("Nothing was written. Run the same command again.");
   try {
     const plan = { scheme, groupSize: groupSize ?? null, dtype, outPath };
-    const manifest = await quantize(checkpoint, plan, new TerminalProgress());
+    const manifest = await quantize(checkpoint, plan, stoppable(new TerminalProgress(), interrupt.signal));
     if (json) {
       printLine(JSON.stringify(manifest, null, 2));
       return;
@@ -79,6 +82,7 @@ async function runQuantize(modelPath: string, _options: unknown, command: Comman
     );
     printLine(`time            ${formatDuration(manifest.origin.durationMs)}`);
   } finally {
+    interrupt.release();
     checkpoint.close();
   }
 }

@@ -98,7 +98,7 @@ async function runRagCommand(file: string, _options: unknown, command: Command):
   const metrics = chooseMetrics(settings);
   const rows = readRows(file).slice(0, settings.limit);
   const whereIs = (index: number): string => `${file}, row ${index + 1},`;
-  const interrupt = listenForInterrupt();
+  const interrupt = listenForInterrupt("No scores were written. Run the same command again.");
   const opened: JsonChannel[] = [];
   const open = async (
     url: string,

@@ -1,5 +1,4 @@
 import { readFileSync } from "node:fs";
-import path from "node:path";
 import { MillraceError, messageOf } from "../base/errors.ts";
 import type { EngineSettings } from "../config/engine-settings.ts";
 import type { SpeculationOptions } from "../engine/engine-options.ts";
@@ -54,17 +53,6 @@ export function readText(file: string): string {
       },
     );
   }
-}
-
-/** Folders that say nothing of the model inside: the embedded model and the flow's results lie in such. */
-const namelessFolders: ReadonlySet<string> = new Set(["model", "compressed"]);
-
-/** The name under which a model is served: its file's name without ending, or the nearest folder's that says something. */
-export function modelNameOf(modelPath: string): string {
-  const full = path.resolve(modelPath);
-  const parts = full.split(path.sep).filter((part) => part !== "");
-  const name = parts.findLast((part) => !namelessFolders.has(part)) ?? path.basename(full);
-  return name.replace(/\.gguf$/i, "");
 }
 
 export function engineOptionsOf(modelPath: string, settings: EngineSettings): EngineOptions {

@@ -7,6 +7,7 @@ import type { FloatDtype, Weight } from "../base/weights.ts";
 import { toWriteFault } from "../base/write-file.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { dequantize, narrowFloats, toDense, widenFloats } from "../formats/dequantize.ts";
+import { modelNameOf } from "../formats/model-name.ts";
 import { createSafetensors, type SafetensorsWriter, totalBytes } from "../formats/safetensors-writer.ts";
 import { describeProgram, startOrigin } from "../records/origin.ts";
 import {
@@ -151,7 +152,7 @@ async function describeRun(
     kind: "quantization",
     formatVersion: 1,
     source: {
-      name: path.basename(path.resolve(checkpoint.path)),
+      name: modelNameOf(checkpoint.path),
       format: checkpoint.format,
       weightFormat: checkpoint.weightFormat,
       sizeBytes: checkpoint.sizeBytes,

@@ -12,7 +12,7 @@ export const quantizationManifestSchema = z.object({
   formatVersion: z.literal(1),
   origin: originSchema,
   source: z.object({
-    /** Last part of the path, for people. */
+    /** For people, as serving and reports call it. */
     name: z.string(),
     format: z.string(),
     weightFormat: z.string(),

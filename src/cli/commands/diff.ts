@@ -10,6 +10,7 @@ import { summarizeDivergences } from "../../evaluate/divergence/summarize.ts";
 import { cutWindows, type TextWindows } from "../../evaluate/divergence/windows.ts";
 import { sha256 } from "../../evaluate/sha256.ts";
 import type { Checkpoint } from "../../formats/checkpoint.ts";
+import { modelNameOf } from "../../formats/model-name.ts";
 import { createOps } from "../../kernels/create-ops.ts";
 import type { Ops } from "../../kernels/ops.ts";
 import { SequenceLogits } from "../../model/forward-once.ts";
@@ -20,7 +21,7 @@ import { createTokenizer } from "../../tokenizer/create-tokenizer.ts";
 import type { Tokenizer } from "../../tokenizer/tokenizer.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { kernelsText } from "../kernels-text.ts";
-import { modelNameOf, openModel, openTokenizer, readText } from "../model-source.ts";
+import { openModel, openTokenizer, readText } from "../model-source.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { formatTable, printLine, printNote, TerminalProgress } from "../terminal.ts";
 

@@ -18,13 +18,14 @@ import { parseLimits, parseNumFewshot, parseSplits } from "../../evaluate/task-s
 import { type ChosenTasks, chooseTasks } from "../../evaluate/user-tasks/load-tasks.ts";
 import { writeEvaluation } from "../../flow/evaluation-files.ts";
 import { describeFiles } from "../../flow/fingerprint.ts";
+import { modelNameOf } from "../../formats/model-name.ts";
 import { loadTokenizerSource } from "../../formats/tokenizer-source.ts";
 import type { EvaluationRecord } from "../../records/evaluation.ts";
 import { createTokenizer } from "../../tokenizer/create-tokenizer.ts";
 import type { Tokenizer } from "../../tokenizer/tokenizer.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { openLocalModel } from "../local-model.ts";
-import { modelNameOf, openModel, openTokenizer } from "../model-source.ts";
+import { openModel, openTokenizer } from "../model-source.ts";
 import { checkOutputFolder } from "../output-folder.ts";
 import { type NamedTaskModel, openChatModel, openCompletionsModel } from "../remote-model.ts";
 import { addSettings, readSettings } from "../settings.ts";

@@ -5,10 +5,11 @@ import { stoppable } from "../../base/progress.ts";
 import { formatBytes, formatDuration } from "../../base/units.ts";
 import { type Component, field } from "../../config/component.ts";
 import { integer, oneOf } from "../../config/value-schemas.ts";
+import { modelNameOf } from "../../formats/model-name.ts";
 import { quantize } from "../../quantize/quantize.ts";
 import { schemeNames } from "../../quantize/scheme.ts";
 import { listenForInterrupt } from "../interrupt.ts";
-import { modelNameOf, openModel } from "../model-source.ts";
+import { openModel } from "../model-source.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { printLine, printNote, TerminalProgress } from "../terminal.ts";
 

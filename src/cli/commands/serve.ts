@@ -10,6 +10,7 @@ import { planEngine } from "../../engine/engine-plan.ts";
 import { openDraft } from "../../engine/speculation/load-speculation.ts";
 import { startEngineWorker } from "../../engine/worker-client.ts";
 import type { Checkpoint, TokenizerSource } from "../../formats/checkpoint.ts";
+import { modelNameOf } from "../../formats/model-name.ts";
 import { isEncoder } from "../../model/registry.ts";
 import type { EngineClient } from "../../protocol/engine-client.ts";
 import { endpoints } from "../../server/app.ts";
@@ -18,7 +19,7 @@ import { type RunningServer, startServer } from "../../server/start-server.ts";
 import { ScoreMemory } from "../../text/score-memory.ts";
 import type { Tokenizer } from "../../tokenizer/tokenizer.ts";
 import { createTextLogger } from "../log.ts";
-import { engineOptionsOf, modelNameOf, openModel, openTokenizer } from "../model-source.ts";
+import { engineOptionsOf, openModel, openTokenizer } from "../model-source.ts";
 import { listeningLine } from "../server-launcher.ts";
 import { addEngineSettings, addSettings, readSettings } from "../settings.ts";
 

@@ -1,4 +1,4 @@
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { readSafetensorsHeader } from "../../src/formats/safetensors.ts";
@@ -51,7 +51,12 @@ async function writeLogits(model: string, tokenIds: readonly number[], ...more: 
   const out = path.join(folder, "logits.safetensors");
   writeFileSync(tokens, JSON.stringify(tokenIds));
   const run = await runCli("logits", model, "--tokens", tokens, "--out", out, ...more);
-  expect(run, run.stderr).toMatchObject({ exitCode: 0, stdout: "" });
+  expect(run, run.stderr).toMatchObject({
+    exitCode: 0,
+    stdout: expect.stringMatching(
+      new RegExp(`^${out}  logits, F32, ${tokenIds.length} tokens × \\d+ of the vocabulary, .*B\n$`),
+    ) as string,
+  });
   return out;
 }
 
@@ -106,6 +111,16 @@ describe("millrace logits", () => {
     const last = readFloatTensors(file).get("logits")!.subarray(-vocabSize);
     const best = last.indexOf(last.reduce((most, logit) => Math.max(most, logit)));
     expect(best).toBe(usual.choices[0]!.token_ids[0]);
+  });
+
+  test("takes the place of no file", async () => {
+    const file = await writeLogits(pebble, [1, 2]);
+    const before = readFileSync(file);
+    const tokens = path.join(path.dirname(file), "ids.json");
+    const run = await runCli("logits", pebble, "--tokens", tokens, "--out", file);
+    expect(run.exitCode).toBe(2);
+    expect(run.stderr).toMatch(/is already there.*\[output_exists\]/);
+    expect(readFileSync(file)).toEqual(before);
   });
 });
 

@@ -1,7 +1,9 @@
+import { existsSync } from "node:fs";
 import path from "node:path";
 import { Command } from "commander";
 import { z } from "zod";
 import { MillraceError } from "../../base/errors.ts";
+import { formatBytes } from "../../base/units.ts";
 import { type Component, field } from "../../config/component.ts";
 import { precisionSettings } from "../../config/engine-settings.ts";
 import { writeSafetensors } from "../../formats/safetensors-writer.ts";
@@ -11,7 +13,7 @@ import { loadModel } from "../../model/load-model.ts";
 import { openModel, readText } from "../model-source.ts";
 import { checkOutputFolder } from "../output-folder.ts";
 import { addSettings, readSettings } from "../settings.ts";
-import { printNote } from "../terminal.ts";
+import { printLine, printNote } from "../terminal.ts";
 
 const own = {
   tokens: field(
@@ -22,7 +24,7 @@ const own = {
   out: field(
     "--out <file>",
     z.string({ error: "it takes the safetensors file to write" }),
-    "safetensors file to write",
+    "safetensors file to make, with folders that it lacks",
   ),
 } satisfies Component;
 
@@ -50,6 +52,11 @@ export function logitsCommand(): Command {
 function runLogits(modelPath: string, _options: unknown, command: Command): void {
   const { tokens, out } = readSettings(command, own);
   const settings = readSettings(command, precisionSettings);
+  if (existsSync(out)) {
+    throw new MillraceError("output_exists", `${out} is already there. Choose another --out or remove it.`, {
+      param: "--out",
+    });
+  }
   checkOutputFolder(path.dirname(out));
   const checkpoint = openModel(modelPath);
   const tokenIds = readTokenIds(tokens, checkpoint.config.vocabSize);
@@ -86,6 +93,9 @@ function runLogits(modelPath: string, _options: unknown, command: Command): void
         data: new Uint8Array(logits.buffer),
       },
     ]);
+    printLine(
+      `${out}  logits, F32, ${tokenIds.length} tokens × ${vocabSize} of the vocabulary, ${formatBytes(logits.byteLength)}`,
+    );
   } finally {
     ops.close();
     checkpoint.close();

@@ -81,7 +81,7 @@ test("the flow on the embedded model writes its comparison; a second run keeps e
 function keptFiles(log: string, out: string): string[] {
   return log
     .split("\n")
-    .flatMap((line) => line.split("kept from an earlier run: ")[1] ?? [])
+    .flatMap((line) => /^\[\d\/\d\] \w+: kept from an earlier run: (.+) \(\d+ ms\)$/.exec(line)?.[1] ?? [])
     .map((file) => path.relative(out, file).split(path.sep).join("/"));
 }
 

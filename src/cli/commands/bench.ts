@@ -1,6 +1,6 @@
 import { rmSync } from "node:fs";
 import path from "node:path";
-import { Command } from "commander";
+import type { Command } from "commander";
 import { z } from "zod";
 import { writeFileAtomically } from "../../base/write-file.ts";
 import { runSweep, spreadText } from "../../bench/sweep.ts";
@@ -8,6 +8,7 @@ import { endpointUrlOf } from "../../client/endpoint.ts";
 import { type Component, field } from "../../config/component.ts";
 import { integer, integerList } from "../../config/value-schemas.ts";
 import type { BenchRecord, Distribution } from "../../records/bench.ts";
+import { type CommandHelp, createCommand } from "../create-command.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { checkOutputFolder } from "../output-folder.ts";
 import { addSettings, readSettings } from "../settings.ts";
@@ -60,23 +61,23 @@ const own = {
   json: field("--json", z.boolean().default(false), "print the figures as JSON"),
 } satisfies Component;
 
-const examples = `
+const help: CommandHelp = {
+  summary: "Load-test any OpenAI-compatible server",
+  details: `
 Works on any server with streaming POST /v1/completions. Closed loop: N patient users, each sending the next request
 when its answer is complete. TTFT = first token − sent; TPOT = mean per output token after the first; ITL = gaps between
 arrivals, too long where several tokens arrive together (tok/arrival above 1). ± is a 95 % interval from the spread
 inside the stage. * marks percentiles with too few samples.
 Prompts are token ids of common words where the server has POST /tokenize; elsewhere text, whose length is adjusted by
-what the server counts in the warm-up.
-
-Examples:
-  millrace bench http://127.0.0.1:8000
-  millrace bench http://127.0.0.1:8000 --concurrency 1,8,32 --input-tokens 512 --out ./load`;
+what the server counts in the warm-up.`,
+  examples: [
+    "millrace bench http://127.0.0.1:8000",
+    "millrace bench http://127.0.0.1:8000 --concurrency 1,8,32 --input-tokens 512 --out ./load",
+  ],
+};
 
 export function benchCommand(): Command {
-  const command = new Command("bench")
-    .description("load-test any OpenAI-compatible server")
-    .argument("<url>", "base URL, the part before /v1")
-    .addHelpText("after", examples);
+  const command = createCommand("bench", help).argument("<url>", "base URL, the part before /v1");
   for (const part of [loadSettings, own]) addSettings(command, part);
   return command.action(runBench);
 }

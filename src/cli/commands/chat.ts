@@ -1,4 +1,4 @@
-import { Command } from "commander";
+import type { Command } from "commander";
 import { z } from "zod";
 import { MillraceError } from "../../base/errors.ts";
 import { type Component, field } from "../../config/component.ts";
@@ -6,6 +6,7 @@ import { precisionSettings, schedulerSettings, sourceSettings } from "../../conf
 import { samplingSettings } from "../../config/server-settings.ts";
 import { startEngineWorker } from "../../engine/worker-client.ts";
 import { runChatSession } from "../chat-session.ts";
+import { type CommandHelp, createCommand } from "../create-command.ts";
 import { engineOptionsOf, openModel, openTokenizer } from "../model-source.ts";
 import { addModelArgument } from "../resolve-model.ts";
 import { samplingParamsOf } from "../sampling.ts";
@@ -19,19 +20,19 @@ const own = {
 const { seed: _engineSeed, ...schedulerFlags } = schedulerSettings;
 const engineFlags = { ...precisionSettings, ...schedulerFlags };
 
-const summary = "talk to a model in the terminal";
-
-const description = `${summary}
-
-Examples:
-  millrace chat ./model
-  millrace chat model.gguf --system "Answer in one sentence." --temperature 0.7
-  echo "What is 2+2?" | millrace chat ./model
-
-Type a message and press enter. /reset forgets the conversation, /exit or Ctrl-D ends it, Ctrl-C stops an answer.`;
+const help: CommandHelp = {
+  summary: "Talk to a model in the terminal",
+  details: `
+Type a message and press enter. /reset forgets the conversation, /exit or Ctrl-D ends it, Ctrl-C stops an answer.`,
+  examples: [
+    "millrace chat ./model",
+    'millrace chat model.gguf --system "Answer in one sentence." --temperature 0.7',
+    'echo "What is 2+2?" | millrace chat ./model',
+  ],
+};
 
 export function chatCommand(): Command {
-  const command = addModelArgument(new Command("chat").summary(summary).description(description));
+  const command = addModelArgument(createCommand("chat", help));
   addSettings(command, own);
   addSettings(command, samplingSettings, "Sampling:");
   addEngineSettings(command, { scheduler: schedulerFlags });

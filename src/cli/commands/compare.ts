@@ -1,5 +1,5 @@
 import path from "node:path";
-import { Command } from "commander";
+import type { Command } from "commander";
 import { z } from "zod";
 import { MillraceError } from "../../base/errors.ts";
 import { writeFileAtomically } from "../../base/write-file.ts";
@@ -13,6 +13,7 @@ import { accuracyTable, unpairedNotes } from "../../report/accuracy.ts";
 import { renderAccuracyHtml } from "../../report/html.ts";
 import { renderMarkdown } from "../../report/markdown.ts";
 import { qualityVerdict } from "../../report/verdict.ts";
+import { type CommandHelp, createCommand } from "../create-command.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { formatTable, printLine } from "../terminal.ts";
 
@@ -25,21 +26,19 @@ const own = {
   json: field("--json", z.boolean().default(false), "print JSON"),
 } satisfies Component;
 
-const examples = `
+const help: CommandHelp = {
+  summary: "Compare two runs from their records",
+  details: `
 With one folder: the folder of a flow; its reports are written again from its records and printed.
 With two folders: those of \`millrace evaluate --out\` or of lm-eval; their accuracy is compared document by
-document, the first as base. Documents that only one of them has are named and count in no figure.
-
-Examples:
-  millrace compare out/model-w8a8
-  millrace compare scores-base scores-w4 --html changes.html`;
+document, the first as base. Documents that only one of them has are named and count in no figure.`,
+  examples: ["millrace compare out/model-w8a8", "millrace compare scores-base scores-w4 --html changes.html"],
+};
 
 export function compareCommand(): Command {
-  const command = new Command("compare")
-    .description("compare two runs from their records")
+  const command = createCommand("compare", help)
     .argument("<base>", "a flow's folder, or an evaluation's")
-    .argument("[compressed]", "the second evaluation's folder")
-    .addHelpText("after", examples);
+    .argument("[compressed]", "the second evaluation's folder");
   return addSettings(command, own).action(runCompare);
 }
 

@@ -1,4 +1,4 @@
-import { Command } from "commander";
+import type { Command } from "commander";
 import { z } from "zod";
 import { MillraceError } from "../../base/errors.ts";
 import { type Component, field } from "../../config/component.ts";
@@ -7,6 +7,7 @@ import { samplingSettings } from "../../config/server-settings.ts";
 import { startEngineWorker } from "../../engine/worker-client.ts";
 import { modelNameOf } from "../../formats/model-name.ts";
 import { createTextStream, type TextStreamRequest } from "../../text/text-generator.ts";
+import { type CommandHelp, createCommand } from "../create-command.ts";
 import { engineOptionsOf, openModel, openTokenizer, readText } from "../model-source.ts";
 import { addModelArgument } from "../resolve-model.ts";
 import { samplingParamsOf } from "../sampling.ts";
@@ -29,18 +30,18 @@ const { seed: _engineSeed, ...schedulerFlags } = schedulerSettings;
 const sourceFlags = { tokenizer: sourceSettings.tokenizer };
 const engineFlags = { ...precisionSettings, ...schedulerFlags };
 
-const summary = "continue a text in this process and print it as it comes";
-
-const description = `${summary}
-
-Examples:
-  millrace complete ./model --prompt "The capital of France is" --max-tokens 20
-  millrace complete model.gguf --prompt "Once" --temperature 0.8 --seed 7
-  millrace complete ./model --prompt-file story.txt --stop "###" --stop "END"
-  millrace complete model.gguf --prompt "Once" --max-tokens 32 --json`;
+const help: CommandHelp = {
+  summary: "Continue a text in this process and print it as it comes",
+  examples: [
+    'millrace complete ./model --prompt "The capital of France is" --max-tokens 20',
+    'millrace complete model.gguf --prompt "Once" --temperature 0.8 --seed 7',
+    'millrace complete ./model --prompt-file story.txt --stop "###" --stop "END"',
+    'millrace complete model.gguf --prompt "Once" --max-tokens 32 --json',
+  ],
+};
 
 export function completeCommand(): Command {
-  const command = addModelArgument(new Command("complete").summary(summary).description(description));
+  const command = addModelArgument(createCommand("complete", help));
   addSettings(command, own);
   addSettings(command, samplingSettings, "Sampling:");
   addEngineSettings(command, { source: sourceFlags, scheduler: schedulerFlags });

@@ -1,5 +1,5 @@
 import path from "node:path";
-import { Command } from "commander";
+import type { Command } from "commander";
 import { z } from "zod";
 import { MillraceError } from "../../base/errors.ts";
 import { stoppable } from "../../base/progress.ts";
@@ -12,6 +12,7 @@ import { convertToGguf } from "../../convert/to-gguf.ts";
 import { convertToSafetensors } from "../../convert/to-safetensors.ts";
 import type { Checkpoint } from "../../formats/checkpoint.ts";
 import { loadTokenizerSource } from "../../formats/tokenizer-source.ts";
+import { type CommandHelp, createCommand } from "../create-command.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { openModel } from "../model-source.ts";
 import { addModelArgument, modelHelp } from "../resolve-model.ts";
@@ -48,24 +49,24 @@ const own = {
   json: field("--json", z.boolean().default(false), "print what was written as JSON"),
 } satisfies Component;
 
-const summary = "write a model in another file format";
-
-const description = `${summary}
-
-Examples:
-  millrace convert ./model --out model.gguf
-  millrace convert ./model --out model-q8.gguf --dtype q8_0
-  millrace convert model-q4_0.gguf --out ./model-w4a16
-  millrace convert ./model --out ./sharded --max-shard-size 4GiB
-  millrace convert config.json --load-format dummy --out dummy.gguf --dtype q4_0 --tokenizer other.gguf
-
+const help: CommandHelp = {
+  summary: "Write a model in another file format",
+  details: `
 Integers and scales are carried over unchanged between GGUF (Q8_0, Q4_0, Q4_1) and compressed-tensors where both hold
 them; otherwise the command says so and --dtype says what they become. With --dtype q4_0, embedding and head are Q8_0.
-Dummy weights have the right shapes and say nothing.`;
+Dummy weights have the right shapes and say nothing.`,
+  examples: [
+    "millrace convert ./model --out model.gguf",
+    "millrace convert ./model --out model-q8.gguf --dtype q8_0",
+    "millrace convert model-q4_0.gguf --out ./model-w4a16",
+    "millrace convert ./model --out ./sharded --max-shard-size 4GiB",
+    "millrace convert config.json --load-format dummy --out dummy.gguf --dtype q4_0 --tokenizer other.gguf",
+  ],
+};
 
 export function convertCommand(): Command {
   const command = addModelArgument(
-    new Command("convert").summary(summary).description(description),
+    createCommand("convert", help),
     "<model>",
     `${modelHelp}; with --load-format dummy a config.json`,
   );

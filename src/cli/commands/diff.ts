@@ -1,4 +1,4 @@
-import { Command } from "commander";
+import type { Command } from "commander";
 import { z } from "zod";
 import { MillraceError } from "../../base/errors.ts";
 import { formatCount } from "../../base/units.ts";
@@ -19,6 +19,7 @@ import type { DivergenceFigures } from "../../records/divergence.ts";
 import { startOrigin } from "../../records/origin.ts";
 import { createTokenizer } from "../../tokenizer/create-tokenizer.ts";
 import type { Tokenizer } from "../../tokenizer/tokenizer.ts";
+import { type CommandHelp, createCommand } from "../create-command.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { kernelsText } from "../kernels-text.ts";
 import { openModel, openTokenizer, readText } from "../model-source.ts";
@@ -37,20 +38,18 @@ const own = {
   json: field("--json", z.boolean().default(false), "print JSON"),
 } satisfies Component;
 
-const summary = "say how far one model's predictions are from another's on a text";
-
-const description = `${summary}
-
-Example:
-  millrace diff ./model ./model-w4a16 --text wiki.txt --max-tokens 8192
-
+const help: CommandHelp = {
+  summary: "Say how far one model's predictions are from another's on a text",
+  details: `
 Runs both models side by side over the same tokens, with the kernels that serve, and compares their whole distributions:
 KL(A‖B) in nats, how often both hold the same token for the most likely, and the perplexity of each. The text is cut into
 windows that begin anew, each behind the token that begins a text; every token is predicted once. --dtype and --activations
-hold for both models. Both must have the same vocabulary.`;
+hold for both models. Both must have the same vocabulary.`,
+  examples: ["millrace diff ./model ./model-w4a16 --text wiki.txt --max-tokens 8192"],
+};
 
 export function diffCommand(): Command {
-  const command = new Command("diff").summary(summary).description(description);
+  const command = createCommand("diff", help);
   addModelArgument(command, "<a>", `the model that is taken as right: ${modelHelp}`);
   addModelArgument(command, "<b>", "the other model");
   addSettings(command, own);

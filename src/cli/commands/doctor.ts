@@ -1,13 +1,14 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import os from "node:os";
 import { fileURLToPath } from "node:url";
-import { Command } from "commander";
+import type { Command } from "commander";
 import { z } from "zod";
 import { formatBytes } from "../../base/units.ts";
 import { version } from "../../base/version.ts";
 import { type Component, field } from "../../config/component.ts";
 import { amxNote, nativeStatus } from "../../kernels/create-ops.ts";
 import { planThreads } from "../../kernels/thread-count.ts";
+import { type CommandHelp, createCommand } from "../create-command.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { printLine } from "../terminal.ts";
 
@@ -16,13 +17,15 @@ const own = {
   json: field("--json", z.boolean().default(false), "print one JSON object"),
 } satisfies Component;
 
+const help: CommandHelp = {
+  summary: "Say what this machine offers and what is missing",
+  details: `
+Exit code 3 when the native kernels cannot be used: models then run on the slow reference.`,
+  examples: ["millrace doctor", "millrace doctor --build"],
+};
+
 export function doctorCommand(): Command {
-  const command = new Command("doctor")
-    .description("say what this machine offers and what is missing")
-    .addHelpText(
-      "after",
-      "\nExit code 3 when the native kernels cannot be used: models then run on the slow reference.",
-    );
+  const command = createCommand("doctor", help);
   return addSettings(command, own).action(runDoctor);
 }
 

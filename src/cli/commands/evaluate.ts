@@ -1,5 +1,5 @@
 import path from "node:path";
-import { Command } from "commander";
+import type { Command } from "commander";
 import { z } from "zod";
 import { MillraceError } from "../../base/errors.ts";
 import { endpointUrlOf } from "../../client/endpoint.ts";
@@ -23,6 +23,7 @@ import { loadTokenizerSource } from "../../formats/tokenizer-source.ts";
 import type { EvaluationRecord } from "../../records/evaluation.ts";
 import { createTokenizer } from "../../tokenizer/create-tokenizer.ts";
 import type { Tokenizer } from "../../tokenizer/tokenizer.ts";
+import { type CommandHelp, createCommand } from "../create-command.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { openLocalModel } from "../local-model.ts";
 import { openModel, openTokenizer } from "../model-source.ts";
@@ -114,22 +115,20 @@ const own = {
   json: field("--json", z.boolean().default(false), "print the results as JSON"),
 } satisfies Component;
 
-const examples = `
-Prompts, tokenisation and metrics are lm-eval's.
-
-Examples:
-  millrace evaluate --tasks list
-  millrace evaluate ./model --tasks arc_easy,wikitext --limit wikitext=4,arc_easy=100 --data ./data
-  millrace evaluate ./model --tasks arc_easy --split validation --data ./data --activations f32 --out ./scores
-  millrace evaluate ./model --url http://127.0.0.1:8000 --tasks arc_easy --data ./data`;
+const help: CommandHelp = {
+  summary: "Measure a model's accuracy or perplexity on tasks",
+  details: `
+Prompts, tokenisation and metrics are lm-eval's.`,
+  examples: [
+    "millrace evaluate --tasks list",
+    "millrace evaluate ./model --tasks arc_easy,wikitext --limit wikitext=4,arc_easy=100 --data ./data",
+    "millrace evaluate ./model --tasks arc_easy --split validation --data ./data --activations f32 --out ./scores",
+    "millrace evaluate ./model --url http://127.0.0.1:8000 --tasks arc_easy --data ./data",
+  ],
+};
 
 export function evaluateCommand(): Command {
-  const command = addModelArgument(
-    new Command("evaluate")
-      .description("measure a model's accuracy or perplexity on tasks")
-      .addHelpText("after", examples),
-    "[model]",
-  );
+  const command = addModelArgument(createCommand("evaluate", help), "[model]");
   for (const part of [taskSettings, own, sourceSettings, engineSettings]) addSettings(command, part);
   return command.action(runEvaluate);
 }

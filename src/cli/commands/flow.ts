@@ -11,6 +11,7 @@ import { runFlow } from "../../flow/run-flow.ts";
 import { modelNameOf } from "../../formats/model-name.ts";
 import { nativeStatus } from "../../kernels/create-ops.ts";
 import { renderMarkdown } from "../../report/markdown.ts";
+import { type CommandHelp, createCommand } from "../create-command.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { kernelsText } from "../kernels-text.ts";
 import { openLocalModel } from "../local-model.ts";
@@ -31,21 +32,22 @@ const own = {
 const embeddedModel = fileURLToPath(new URL("../../../models/pebble/model", import.meta.url));
 const embeddedTasks = ["pebble", "pebble_text"];
 
-const examples = `
+const help: CommandHelp = {
+  summary: "Quantise, evaluate, serve, load-test and compare, in one go",
+  details: `
 Quantise, measure the accuracy of both, serve and load-test both, write one comparison. One model is in memory at a
 time. Without a model: the embedded demonstration model, offline. Finished steps are not repeated when it runs again.
---tasks none leaves the accuracy out.
-
-Examples:
-  millrace flow
-  millrace flow ./model --scheme w4a16 --tasks arc_easy,wikitext --limit wikitext=4,arc_easy=100 --data ./data
-  millrace flow model.gguf --scheme w8a8 --dtype bfloat16 --tasks none --concurrency 1,8,32`;
+--tasks none leaves the accuracy out.`,
+  examples: [
+    "millrace flow",
+    "millrace flow ./model --scheme w4a16 --tasks arc_easy,wikitext --limit wikitext=4,arc_easy=100 --data ./data",
+    "millrace flow model.gguf --scheme w8a8 --dtype bfloat16 --tasks none --concurrency 1,8,32",
+  ],
+};
 
 export function flowCommand(): Command {
   const command = addModelArgument(
-    new Command("flow")
-      .description("quantise, evaluate, serve, load-test and compare, in one go")
-      .addHelpText("after", examples),
+    createCommand("flow", help),
     "[model]",
     `${modelHelp} (default: the embedded model)`,
   );

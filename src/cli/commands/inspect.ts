@@ -1,4 +1,4 @@
-import { Command } from "commander";
+import type { Command } from "commander";
 import { z } from "zod";
 import { isMillraceError, type MillraceError } from "../../base/errors.ts";
 import { formatBytes, formatCount } from "../../base/units.ts";
@@ -6,6 +6,7 @@ import { type Component, field } from "../../config/component.ts";
 import type { Checkpoint, TensorInfo } from "../../formats/checkpoint.ts";
 import { planModel } from "../../model/plan-model.ts";
 import { findArchitectureFault } from "../../model/registry.ts";
+import { type CommandHelp, createCommand } from "../create-command.ts";
 import { openModel } from "../model-source.ts";
 import { addModelArgument } from "../resolve-model.ts";
 import { addSettings, readSettings } from "../settings.ts";
@@ -16,20 +17,20 @@ const own = {
   json: field("--json", z.boolean().default(false), "print everything as one JSON object"),
 } satisfies Component;
 
-const summary = "say what a model file holds";
-
-const description = `${summary}
-
-Examples:
-  millrace inspect ./model
-  millrace inspect model.gguf --tensors
-  millrace inspect model.gguf --json | jq .config
-
+const help: CommandHelp = {
+  summary: "Say what a model file holds",
+  details: `
 Reads headers only; no weight is loaded. A model that cannot be run here is shown as far as it can be read, and refused
-with exit code 2.`;
+with exit code 2.`,
+  examples: [
+    "millrace inspect ./model",
+    "millrace inspect model.gguf --tensors",
+    "millrace inspect model.gguf --json | jq .config",
+  ],
+};
 
 export function inspectCommand(): Command {
-  const command = addModelArgument(new Command("inspect").summary(summary).description(description));
+  const command = addModelArgument(createCommand("inspect", help));
   return addSettings(command, own).action(runInspect);
 }
 

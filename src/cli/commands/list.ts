@@ -1,8 +1,9 @@
-import { Command } from "commander";
+import type { Command } from "commander";
 import { z } from "zod";
 import { formatBytes } from "../../base/units.ts";
 import { type Component, field } from "../../config/component.ts";
 import { listCached } from "../../hub/cached-models.ts";
+import { type CommandHelp, createCommand } from "../create-command.ts";
 import { hubSettings } from "../resolve-model.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { formatTable, printLine, printNote } from "../terminal.ts";
@@ -10,11 +11,15 @@ import { hubNotes } from "./pull.ts";
 
 const own = { json: field("--json", z.boolean().default(false), "print JSON") } satisfies Component;
 
+const help: CommandHelp = {
+  summary: "List the models in the cache",
+  details: "With their sizes, revisions and when they were last used.",
+  examples: ["millrace list", "millrace list --json"],
+  notes: hubNotes,
+};
+
 export function listCommand(): Command {
-  const command = new Command("list")
-    .summary("list the models in the cache")
-    .description("list the models in the cache, with their sizes, revisions and when they were last used")
-    .addHelpText("after", hubNotes);
+  const command = createCommand("list", help);
   return addSettings(command, own).action(runList);
 }
 

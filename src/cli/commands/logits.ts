@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import path from "node:path";
-import { Command } from "commander";
+import type { Command } from "commander";
 import { z } from "zod";
 import { MillraceError } from "../../base/errors.ts";
 import { formatBytes } from "../../base/units.ts";
@@ -10,6 +10,7 @@ import { writeSafetensors } from "../../formats/safetensors-writer.ts";
 import { createOps } from "../../kernels/create-ops.ts";
 import { computeLogits } from "../../model/forward-once.ts";
 import { loadModel } from "../../model/load-model.ts";
+import { type CommandHelp, createCommand } from "../create-command.ts";
 import { openModel, readText } from "../model-source.ts";
 import { checkOutputFolder } from "../output-folder.ts";
 import { addModelArgument } from "../resolve-model.ts";
@@ -29,19 +30,19 @@ const own = {
   ),
 } satisfies Component;
 
-const summary = "write the logits of a token sequence, to compare engines";
-
-const description = `${summary}
-
-Example:
-  echo "[504, 3575, 282]" > ids.json
-  millrace logits ./model --tokens ids.json --out logits.safetensors
-
+const help: CommandHelp = {
+  summary: "Write the logits of a token sequence, to compare engines",
+  details: `
 Writes one float32 tensor "logits" of shape [tokens, vocabulary]; row i holds the scores of the token after the i-th.
-No tokenizer is needed. --dtype float32 --activations f32 computes them exactly.`;
+No tokenizer is needed. --dtype float32 --activations f32 computes them exactly.`,
+  examples: [
+    'echo "[504, 3575, 282]" > ids.json',
+    "millrace logits ./model --tokens ids.json --out logits.safetensors",
+  ],
+};
 
 export function logitsCommand(): Command {
-  const command = addModelArgument(new Command("logits").summary(summary).description(description));
+  const command = addModelArgument(createCommand("logits", help));
   addSettings(command, own);
   addSettings(command, precisionSettings, "Precision and kernels:");
   return command.action(runLogits);

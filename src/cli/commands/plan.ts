@@ -1,4 +1,4 @@
-import { Command } from "commander";
+import type { Command } from "commander";
 import { z } from "zod";
 import { type Component, field } from "../../config/component.ts";
 import { engineSettings, precisionSettings, schedulerSettings } from "../../config/engine-settings.ts";
@@ -8,6 +8,7 @@ import { openDraft } from "../../engine/speculation/load-speculation.ts";
 import { type Ceilings, measureCeilings } from "../../kernels/ceilings.ts";
 import { nativeStatus } from "../../kernels/create-ops.ts";
 import { freeMemoryBytes } from "../../kernels/free-memory.ts";
+import { type CommandHelp, createCommand } from "../create-command.ts";
 import { engineOptionsOf, openModel } from "../model-source.ts";
 import { planRecord, printPlan } from "../plan-table.ts";
 import { addModelArgument } from "../resolve-model.ts";
@@ -30,21 +31,21 @@ const own = {
   json: field("--json", z.boolean().default(false), "print JSON"),
 } satisfies Component;
 
-const summary = "say what a model will take and how fast it will be, before it is loaded";
-
-const description = `${summary}
-
-Examples:
-  millrace plan ./model
-  millrace plan model.gguf --context 8192 --concurrency 1,16 --kv-cache-dtype int8
-  millrace plan ./model --dtype bfloat16 --json
-
-Reads headers and measures the machine for a few seconds (memory read, products of int8, int4 and f32); no weight is
-loaded. Memory is counted as \`millrace serve\` counts it with the same flags. Speeds are those of a closed loop of requests of
-one length, as \`millrace bench\` makes it.`;
+const help: CommandHelp = {
+  summary: "Say what a model will take and how fast it will be, before it is loaded",
+  details: `
+Reads headers and measures the machine for a few seconds (memory read, products of int8, int4, bf16 and f32); no weight
+is loaded. Memory is counted as \`millrace serve\` counts it with the same flags. Speeds are those of a closed loop of
+requests of one length, as \`millrace bench\` makes it.`,
+  examples: [
+    "millrace plan ./model",
+    "millrace plan model.gguf --context 8192 --concurrency 1,16 --kv-cache-dtype int8",
+    "millrace plan ./model --dtype bfloat16 --json",
+  ],
+};
 
 export function planCommand(): Command {
-  const command = addModelArgument(new Command("plan").summary(summary).description(description));
+  const command = addModelArgument(createCommand("plan", help));
   addSettings(command, own);
   addSettings(command, precisionSettings, "Precision and kernels:");
   addSettings(command, schedulerSettings, "Context, batching and memory:");

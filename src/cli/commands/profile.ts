@@ -1,4 +1,4 @@
-import { Command } from "commander";
+import type { Command } from "commander";
 import { z } from "zod";
 import { type Component, field } from "../../config/component.ts";
 import { precisionSettings } from "../../config/engine-settings.ts";
@@ -8,6 +8,7 @@ import type { StepShape } from "../../engine/profile/step-batch.ts";
 import { type Ceilings, measureCeilings } from "../../kernels/ceilings.ts";
 import { createOps } from "../../kernels/create-ops.ts";
 import { loadModel } from "../../model/load-model.ts";
+import { type CommandHelp, createCommand } from "../create-command.ts";
 import { openModel } from "../model-source.ts";
 import { addModelArgument } from "../resolve-model.ts";
 import { addSettings, readSettings } from "../settings.ts";
@@ -25,20 +26,18 @@ const own = {
   json: field("--json", z.boolean().default(false), "print JSON"),
 } satisfies Component;
 
-const summary = "say where the time of a step goes, beside what this machine allows";
-
-const description = `${summary}
-
-Example:
-  millrace profile ./model --decode 1,32 --prefill 512
-
+const help: CommandHelp = {
+  summary: "Say where the time of a step goes, beside what this machine allows",
+  details: `
 Measures the machine first: bytes read from memory, and products of int8, int4, bf16 and f32 from registers, each per
 second. The roofline of an operation is the longer of its bytes and its operations at those ceilings; weights, and K and
 V, are read once. What lies in the processor's caches is read faster than memory allows, so that small models come out
-above 100 %. Needs the native kernels.`;
+above 100 %. Needs the native kernels.`,
+  examples: ["millrace profile ./model --decode 1,32 --prefill 512"],
+};
 
 export function profileCommand(): Command {
-  const command = addModelArgument(new Command("profile").summary(summary).description(description));
+  const command = addModelArgument(createCommand("profile", help));
   addSettings(command, own);
   addSettings(command, precisionSettings, "Precision and kernels:");
   return command.action(runProfile);

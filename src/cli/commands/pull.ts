@@ -1,8 +1,9 @@
-import { Command } from "commander";
+import type { Command } from "commander";
 import { z } from "zod";
 import { MillraceError } from "../../base/errors.ts";
 import { type Component, field } from "../../config/component.ts";
 import { type ModelId, parseModelId } from "../../hub/model-id.ts";
+import { type CommandHelp, createCommand } from "../create-command.ts";
 import { download, hubSettings } from "../resolve-model.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { printLine } from "../terminal.ts";
@@ -11,29 +12,28 @@ const own = {
   revision: field("--revision <name>", z.string().optional(), "branch, tag or commit (default: main)"),
 } satisfies Component;
 
-const summary = "download a model from a hub into the cache";
+/** Variables of the environment, as in Python's huggingface_hub. */
+export const hubNotes = "Environment: HF_TOKEN, HF_ENDPOINT, HF_HUB_OFFLINE=1, HF_HUB_CACHE, HF_HOME";
 
-const description = `${summary}
-
-Examples:
-  millrace pull ORG/NAME
-  millrace pull ORG/NAME --revision v1.1
-  millrace pull ORG/NAME:Q4_K_M            one of several GGUF files
-
+const help: CommandHelp = {
+  summary: "Download a model from a hub into the cache",
+  details: `
 Tells licence and size, downloads what is missing and checks every file against the hub's digest. A download that broke
 off goes on where it ended. The cache is the one of Python's huggingface_hub; every command that takes a model takes such
-an id and downloads it when it is not there.`;
-
-/** Variables of the environment, as in Python's huggingface_hub. */
-export const hubNotes = `
-Environment: HF_TOKEN, HF_ENDPOINT, HF_HUB_OFFLINE=1, HF_HUB_CACHE, HF_HOME`;
+an id and downloads it when it is not there.`,
+  examples: [
+    "millrace pull ORG/NAME",
+    "millrace pull ORG/NAME --revision v1.1",
+    "millrace pull ORG/NAME:Q4_K_M            one of several GGUF files",
+  ],
+  notes: hubNotes,
+};
 
 export function pullCommand(): Command {
-  const command = new Command("pull")
-    .summary(summary)
-    .description(description)
-    .argument("<model>", "a hub id: ORG/NAME, with @REVISION or :GGUF where needed")
-    .addHelpText("after", hubNotes);
+  const command = createCommand("pull", help).argument(
+    "<model>",
+    "a hub id: ORG/NAME, with @REVISION or :GGUF where needed",
+  );
   return addSettings(command, own).action(runPull);
 }
 

@@ -1,5 +1,5 @@
 import path from "node:path";
-import { Command } from "commander";
+import type { Command } from "commander";
 import { z } from "zod";
 import { stoppable } from "../../base/progress.ts";
 import { formatBytes, formatDuration } from "../../base/units.ts";
@@ -8,6 +8,7 @@ import { integer, oneOf } from "../../config/value-schemas.ts";
 import { modelNameOf } from "../../formats/model-name.ts";
 import { quantize } from "../../quantize/quantize.ts";
 import { schemeNames } from "../../quantize/scheme.ts";
+import { type CommandHelp, createCommand } from "../create-command.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { openModel } from "../model-source.ts";
 import { addModelArgument } from "../resolve-model.ts";
@@ -38,20 +39,20 @@ const own = {
   json: field("--json", z.boolean().default(false), "print the manifest as JSON"),
 } satisfies Component;
 
-const summary = "make a model smaller by rounding its weights to integers";
-
-const description = `${summary}
-
-Examples:
-  millrace quantize ./model --scheme w8a8
-  millrace quantize ./model --scheme w4a16 --group-size 32 --out ./model-w4
-  millrace quantize model.gguf --scheme w8a8 --dtype bfloat16
-
+const help: CommandHelp = {
+  summary: "Make a model smaller by rounding its weights to integers",
+  details: `
 Writes a compressed-tensors folder that Millrace, transformers and vLLM read. Head and embedding stay bf16.
-w8a8 keeps nearly everything; w4a16 halves the size again; w3a16 and w2a16 need better methods than rounding.`;
+w8a8 keeps nearly everything; w4a16 halves the size again; w3a16 and w2a16 need better methods than rounding.`,
+  examples: [
+    "millrace quantize ./model --scheme w8a8",
+    "millrace quantize ./model --scheme w4a16 --group-size 32 --out ./model-w4",
+    "millrace quantize model.gguf --scheme w8a8 --dtype bfloat16",
+  ],
+};
 
 export function quantizeCommand(): Command {
-  const command = addModelArgument(new Command("quantize").summary(summary).description(description));
+  const command = addModelArgument(createCommand("quantize", help));
   for (const part of [schemeSettings, own]) addSettings(command, part);
   return command.action(runQuantize);
 }

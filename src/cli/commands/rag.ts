@@ -1,4 +1,4 @@
-import { Command } from "commander";
+import type { Command } from "commander";
 import { z } from "zod";
 import { MillraceError } from "../../base/errors.ts";
 import { writeFileAtomically } from "../../base/write-file.ts";
@@ -19,6 +19,7 @@ import {
   runRag,
 } from "../../evaluate/rag/run-rag.ts";
 import { parseJsonArray, parseJsonLines, type Row } from "../../evaluate/row-reader.ts";
+import { type CommandHelp, createCommand } from "../create-command.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { readText } from "../model-source.ts";
 import { addSettings, readSettings } from "../settings.ts";
@@ -73,23 +74,20 @@ const own = {
   json: field("--json", z.boolean().default(false), "print JSON"),
 } satisfies Component;
 
-const summary = "judge answers that were made from retrieved texts";
-
-const description = `${summary}
-
-Examples:
-  millrace rag answers.jsonl --url http://127.0.0.1:8000
-  millrace rag answers.jsonl --url http://127.0.0.1:8000 --embeddings-url http://127.0.0.1:8001 --repeats 3
-  millrace rag pairs.json --preferences --url http://127.0.0.1:8000
-
+const help: CommandHelp = {
+  summary: "Judge answers that were made from retrieved texts",
+  details: `
 Rows are {question, answer, contexts, reference?}, as JSON lines or a JSON array. Rows that the judge cannot decide are
-counted and enter no figure.`;
+counted and enter no figure.`,
+  examples: [
+    "millrace rag answers.jsonl --url http://127.0.0.1:8000",
+    "millrace rag answers.jsonl --url http://127.0.0.1:8000 --embeddings-url http://127.0.0.1:8001 --repeats 3",
+    "millrace rag pairs.json --preferences --url http://127.0.0.1:8000",
+  ],
+};
 
 export function ragCommand(): Command {
-  const command = new Command("rag")
-    .summary(summary)
-    .description(description)
-    .argument("<file>", "rows to judge");
+  const command = createCommand("rag", help).argument("<file>", "rows to judge");
   return addSettings(command, own).action(runRagCommand);
 }
 

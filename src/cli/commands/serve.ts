@@ -1,4 +1,4 @@
-import { Command } from "commander";
+import type { Command } from "commander";
 import type { Logger } from "../../base/logger.ts";
 import { formatBytes, formatDuration } from "../../base/units.ts";
 import type { Values } from "../../config/component.ts";
@@ -18,37 +18,32 @@ import type { GenerationDefaults } from "../../server/served-model.ts";
 import { type RunningServer, startServer } from "../../server/start-server.ts";
 import { ScoreMemory } from "../../text/score-memory.ts";
 import type { Tokenizer } from "../../tokenizer/tokenizer.ts";
+import { type CommandHelp, createCommand } from "../create-command.ts";
 import { createTextLogger } from "../log.ts";
 import { engineOptionsOf, openModel, openTokenizer } from "../model-source.ts";
 import { addModelArgument } from "../resolve-model.ts";
 import { listeningLine } from "../server-launcher.ts";
 import { addEngineSettings, addSettings, readSettings } from "../settings.ts";
 
-const summary = "serve a model over the OpenAI API";
+const help: CommandHelp = {
+  summary: "Serve a model over the OpenAI API",
+  details: `
+The port is bound at once; requests get 503 until the model is loaded. SIGTERM drains, a second signal ends at once.
 
-const description = `${summary}
-
-Examples:
-  millrace serve ./model
-  millrace serve model.gguf --port 9000 --max-model-len 8k --log-level debug
-  MILLRACE_API_KEY=secret millrace serve ./model --host 0.0.0.0
-
-  curl http://127.0.0.1:8000/v1/completions -d '{"prompt": "Hello"}'
-  curl http://127.0.0.1:8000/metrics
-
-The port is bound at once; requests get 503 until the model is loaded. SIGTERM drains, a second signal ends at once.`;
-
-const notes = `
-Sizes take KiB, MiB, GiB, TiB or KB, MB, GB, TB; token counts take k and M (1k = 1024).
-A flag beats its environment variable.
-
-Endpoints:
-  ${endpoints.join("\n  ")}`;
+Sizes take KiB, MiB, GiB, TiB or KB, MB, GB, TB; token counts take k and M (1k = 1024). A flag beats its environment
+variable.`,
+  examples: [
+    "millrace serve ./model",
+    "millrace serve model.gguf --port 9000 --max-model-len 8k --log-level debug",
+    "MILLRACE_API_KEY=secret millrace serve ./model --host 0.0.0.0",
+    `curl http://127.0.0.1:8000/v1/completions -d '{"prompt": "Hello"}'`,
+    "curl http://127.0.0.1:8000/metrics",
+  ],
+  notes: ["Endpoints:", ...endpoints].join("\n  "),
+};
 
 export function serveCommand(): Command {
-  const command = addModelArgument(
-    new Command("serve").summary(summary).description(description).addHelpText("after", notes),
-  );
+  const command = addModelArgument(createCommand("serve", help));
   addSettings(command, serverSettings, "Server:");
   addEngineSettings(command);
   return command.action(runServe);

@@ -1,5 +1,5 @@
 import path from "node:path";
-import { Command } from "commander";
+import type { Command } from "commander";
 import { z } from "zod";
 import { MillraceError } from "../../base/errors.ts";
 import { formatCount, formatDuration } from "../../base/units.ts";
@@ -12,6 +12,7 @@ import { type Selection, selectRequests } from "../../engine/simulator/select-re
 import { simulate } from "../../engine/simulator/simulate.ts";
 import type { GoodputTargets } from "../../engine/simulator/simulation-record.ts";
 import { parseTrace } from "../../engine/simulator/trace.ts";
+import { type CommandHelp, createCommand } from "../create-command.ts";
 import { engineOptionsOf, readText } from "../model-source.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import {
@@ -99,25 +100,28 @@ const enginePrecision = {
   kvCacheDtype: schedulerSettings.kvCacheDtype,
 } satisfies Component;
 
-const examples = `
+const help: CommandHelp = {
+  summary: "Foresee latency and goodput of a trace under several configurations",
+  details: `
 Replays a trace through the engine's own admission, scheduler and KV cache on a simulated clock: an hour of traffic takes
 seconds. A trace is CSV with TIMESTAMP, ContextTokens and GeneratedTokens (Azure's), or JSON lines with timestamp,
 input_length, output_length and hash_ids (Mooncake's), and max_tokens, priority, tenant and deadline_ms where wanted.
 Requests that do not fit into the smallest configuration are left out of all, and counted.
-Flags under "Configuration" hold for every configuration; those inside --config for one.
-
-Examples:
-  millrace simulate --calibrate ./model --out costs.json
-  millrace simulate --calibrate-from ./load --max-model-len 2k --num-kv-blocks 8192 --out costs.json
-  millrace simulate trace.csv --costs costs.json
-  millrace simulate trace.csv --costs costs.json --speed 4 --kv-cache-memory-bytes 64MiB
-  millrace simulate trace.csv --costs costs.json --config "now=" --config "small steps=--max-num-batched-tokens 256"`;
+Flags under "Configuration" hold for every configuration; those inside --config for one.`,
+  examples: [
+    "millrace simulate --calibrate ./model --out costs.json",
+    "millrace simulate --calibrate-from ./load --max-model-len 2k --num-kv-blocks 8192 --out costs.json",
+    "millrace simulate trace.csv --costs costs.json",
+    "millrace simulate trace.csv --costs costs.json --speed 4 --kv-cache-memory-bytes 64MiB",
+    'millrace simulate trace.csv --costs costs.json --config "now=" --config "small steps=--max-num-batched-tokens 256"',
+  ],
+};
 
 export function simulateCommand(): Command {
-  const command = new Command("simulate")
-    .description("foresee latency and goodput of a trace under several configurations")
-    .argument("[trace]", "a file of requests with arrival times and lengths")
-    .addHelpText("after", examples);
+  const command = createCommand("simulate", help).argument(
+    "[trace]",
+    "a file of requests with arrival times and lengths",
+  );
   addSettings(command, own);
   addSettings(command, costSettings, "Step costs:");
   addSettings(command, configurationSettings, "Configuration:");

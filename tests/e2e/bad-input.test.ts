@@ -234,6 +234,12 @@ describe("values that a flag does not take", () => {
       "insecure_bind",
       ["0.0.0.0", "loopback", "--api-key"],
     ],
+    [
+      "two prompts",
+      ["complete", pebble, "--prompt", "A", "--prompt-file", "long.txt"],
+      "invalid_option",
+      ['--prompt is "A"', "--prompt-file is", "one prompt", "Leave one of them out"],
+    ],
     ["no prompt", ["complete", pebble], "invalid_option", ["no prompt", "--prompt-file"]],
     [
       "a misspelt flag",

@@ -49,14 +49,8 @@ export function completeCommand(): Command {
 }
 
 async function runComplete(modelPath: string, _options: unknown, command: Command): Promise<void> {
-  const { prompt, promptFile, json } = readSettings(command, own);
-  const text = promptFile === undefined ? prompt : readText(promptFile);
-  if (text === undefined) {
-    throw new MillraceError(
-      "invalid_option",
-      "There is no prompt. Give --prompt TEXT or --prompt-file FILE.",
-    );
-  }
+  const { json, ...given } = readSettings(command, own);
+  const text = readPrompt(given);
   const sampling = readSettings(command, samplingSettings);
   const checkpoint = openModel(modelPath);
   const { tokenizer } = openTokenizer(checkpoint, readSettings(command, sourceFlags));
@@ -87,6 +81,25 @@ async function runComplete(modelPath: string, _options: unknown, command: Comman
   } finally {
     await client.close();
   }
+}
+
+function readPrompt({
+  prompt,
+  promptFile,
+}: {
+  prompt?: string | undefined;
+  promptFile?: string | undefined;
+}): string {
+  if (prompt !== undefined && promptFile !== undefined) {
+    throw new MillraceError(
+      "invalid_option",
+      `--prompt is ${JSON.stringify(prompt.slice(0, 60))} and --prompt-file is ${promptFile}; there is one prompt. Leave one of them out.`,
+      { param: "--prompt-file" },
+    );
+  }
+  const text = promptFile === undefined ? prompt : readText(promptFile);
+  if (text !== undefined) return text;
+  throw new MillraceError("invalid_option", "There is no prompt. Give --prompt TEXT or --prompt-file FILE.");
 }
 
 function completionObject(

@@ -218,7 +218,7 @@ export const errorCatalogue = {
   },
   output_exists: {
     kind: "caller",
-    when: "The output folder already holds something else.",
+    when: "The output folder already holds files.",
     remedy: "Choose another --out or remove it.",
   },
   interrupted: {

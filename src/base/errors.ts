@@ -88,6 +88,12 @@ export function fromWire(wire: WireError): Error {
   });
 }
 
+/** What the system says of a file, without the call and the path that Node puts behind it. */
+export function systemReasonOf(error: unknown): string {
+  const message = messageOf(error);
+  return error instanceof Error && "syscall" in error ? message.replace(/, \w+(?: '.*)?$/s, "") : message;
+}
+
 /** The text of anything that was thrown. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

@@ -10,7 +10,7 @@ import {
   writeSync,
 } from "node:fs";
 import path from "node:path";
-import { isMillraceError, MillraceError, messageOf } from "./errors.ts";
+import { isMillraceError, MillraceError, systemReasonOf } from "./errors.ts";
 
 /** A file that gets its final name only when it is whole. Every method throws `disk_full` or `output_unwritable`. */
 export interface PartialFile {
@@ -88,10 +88,10 @@ const fullCodes: ReadonlySet<unknown> = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
 /** A failure of the system while `target` was written, as ours; other errors as they are. */
 export function toWriteFault(target: string, error: unknown): unknown {
   if (isMillraceError(error) || !(error instanceof Error) || !("syscall" in error)) return error;
-  if (!("code" in error) || !fullCodes.has(error.code)) return unwritable(target, messageOf(error), error);
+  if (!("code" in error) || !fullCodes.has(error.code)) return unwritable(target, systemReasonOf(error), error);
   return new MillraceError(
     "disk_full",
-    `${target} cannot be written: ${messageOf(error)}. It takes a file system with enough free space. Free some or choose another --out; nothing is left under that name.`,
+    `${target} cannot be written: ${systemReasonOf(error)}. It takes a file system with enough free space. Free some or choose another --out; nothing is left under that name.`,
     { param: "--out", cause: error },
   );
 }

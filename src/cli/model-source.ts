@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { MillraceError, messageOf } from "../base/errors.ts";
+import { MillraceError, systemReasonOf } from "../base/errors.ts";
 import type { EngineSettings } from "../config/engine-settings.ts";
 import { checkEngineOptions } from "../engine/check-options.ts";
 import type { SpeculationOptions } from "../engine/engine-options.ts";
@@ -48,7 +48,7 @@ export function readText(file: string): string {
   } catch (error) {
     throw new MillraceError(
       "file_not_found",
-      `${file} cannot be read: ${messageOf(error)}. A readable text file is needed; check the path and its permissions.`,
+      `${file} cannot be read: ${systemReasonOf(error)}. A readable text file is needed; check the path and its permissions.`,
       {
         cause: error,
       },

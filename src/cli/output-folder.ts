@@ -1,6 +1,6 @@
 import { accessSync, constants, existsSync, statSync } from "node:fs";
 import path from "node:path";
-import { messageOf } from "../base/errors.ts";
+import { systemReasonOf } from "../base/errors.ts";
 import { unwritable } from "../base/write-file.ts";
 
 /**
@@ -14,6 +14,6 @@ export function checkOutputFolder(folder: string): void {
   try {
     accessSync(nearest, constants.W_OK | constants.X_OK);
   } catch (error) {
-    throw unwritable(folder, messageOf(error), error);
+    throw unwritable(folder, systemReasonOf(error), error);
   }
 }

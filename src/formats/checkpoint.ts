@@ -39,6 +39,8 @@ export type NamedShape = Pick<TensorInfo, "name" | "shape">;
 
 /** What is needed to build a tokenizer, whichever file it came from. */
 export interface TokenizerSource {
+  /** The file that holds the vocabulary, for errors. */
+  readonly origin: string;
   /** tokenizer.json as an object (rebuilt from GGUF metadata where there is no file). */
   readonly tokenizerJson: Readonly<Record<string, unknown>>;
   /** tokenizer_config.json as an object: special tokens, add_bos_token, chat_template. */

@@ -1,5 +1,5 @@
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
-import { MillraceError, messageOf } from "../base/errors.ts";
+import { MillraceError, systemReasonOf } from "../base/errors.ts";
 import type { MappedFile } from "./checkpoint.ts";
 
 /** 256 MiB. Node reads at most 2 GiB at once. */
@@ -81,7 +81,7 @@ function asBytes(buffer: ArrayBuffer): Uint8Array<ArrayBuffer> {
 function unreadable(path: string, error: unknown): MillraceError {
   return new MillraceError(
     "file_not_found",
-    `${path} cannot be read: ${messageOf(error)}. Check the path and its permissions.`,
+    `${path} cannot be read: ${systemReasonOf(error)}. Check the path and its permissions.`,
     { cause: error },
   );
 }

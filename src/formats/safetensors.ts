@@ -73,13 +73,14 @@ function readHeader(file: OpenFile): SafetensorsHeader {
   if (file.sizeBytes < 8)
     throw damaged(file.path, `has ${file.sizeBytes} bytes; the header length alone has 8`);
   const prefix = file.read(0, 8);
-  const length = Number(new DataView(prefix.buffer).getBigUint64(0, true));
-  if (length > maxSafetensorsHeaderBytes) {
+  const named = new DataView(prefix.buffer).getBigUint64(0, true);
+  if (named > maxSafetensorsHeaderBytes) {
     throw damaged(
       file.path,
-      `names a header of ${length} bytes; at most ${maxSafetensorsHeaderBytes} are allowed`,
+      `names a header of ${named} bytes; at most ${maxSafetensorsHeaderBytes} are allowed`,
     );
   }
+  const length = Number(named);
   if (8 + length > file.sizeBytes) {
     throw damaged(file.path, `names a header of ${length} bytes, but the file has ${file.sizeBytes} in all`);
   }
@@ -119,7 +120,7 @@ function checkMetadata(value: unknown, path: string): Record<string, string> {
 function checkEntries(json: JsonObject, file: OpenFile, dataStart: number): Map<string, SafetensorsEntry> {
   const entries: SafetensorsEntry[] = [];
   for (const [name, value] of Object.entries(json)) {
-    if (name !== "__metadata__") entries.push(checkEntry(name, value, file.path, dataStart));
+    if (name !== "__metadata__") entries.push(checkEntry(name, value, file, dataStart));
   }
   entries.sort((a, b) => a.offset - b.offset || a.sizeBytes - b.sizeBytes);
   let end = dataStart;
@@ -139,7 +140,12 @@ function checkEntries(json: JsonObject, file: OpenFile, dataStart: number): Map<
   return new Map(entries.map((entry) => [entry.name, entry]));
 }
 
-function checkEntry(name: string, value: unknown, path: string, dataStart: number): SafetensorsEntry {
+function checkEntry(
+  name: string,
+  value: unknown,
+  { path, sizeBytes: fileSizeBytes }: OpenFile,
+  dataStart: number,
+): SafetensorsEntry {
   const what = `tensor "${shown(name)}"`;
   if (!isJsonObject(value)) throw damaged(path, `has a ${what} that is not described by an object`);
   const { dtype, shape, data_offsets: offsets } = value;
@@ -162,6 +168,9 @@ function checkEntry(name: string, value: unknown, path: string, dataStart: numbe
       path,
       `has a ${what} of ${end - begin} bytes; ${dtype} [${shape.join(", ")}] takes ${size}`,
     );
+  }
+  if (dataStart + end > fileSizeBytes) {
+    throw damaged(path, `has ${fileSizeBytes} bytes, but its ${what} ends at byte ${dataStart + end}`);
   }
   return { name, dtype, shape, offset: dataStart + begin, sizeBytes: size };
 }

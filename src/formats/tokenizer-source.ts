@@ -20,6 +20,7 @@ export function readTokenizerFolder(folder: string): TokenizerSource | null {
   const tokenizerConfig = optionalJson(path.join(folder, "tokenizer_config.json")) ?? {};
   const templatePath = path.join(folder, "chat_template.jinja");
   return {
+    origin: tokenizerPath,
     tokenizerJson: readJsonObject(tokenizerPath),
     tokenizerConfig,
     chatTemplate: existsSync(templatePath)
@@ -50,7 +51,9 @@ export function loadTokenizerSource(source: string): TokenizerSource {
       `${source} holds no tokenizer. Give a folder with a tokenizer.json, a tokenizer.json, or a GGUF file with tokenizer metadata.`,
     );
   }
-  return isFolder || source.endsWith(".gguf") ? found : { ...found, tokenizerJson: readJsonObject(source) };
+  return isFolder || source.endsWith(".gguf")
+    ? found
+    : { ...found, origin: source, tokenizerJson: readJsonObject(source) };
 }
 
 /** tokenizer_config.json holds one template, or a list of named ones of which "default" is taken. */

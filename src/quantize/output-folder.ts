@@ -37,7 +37,7 @@ export function openOutputFolder(
   return asWriteFaults(outPath, () => {
     if (existsSync(partialPath)) {
       if (!existsSync(path.join(partialPath, marker)))
-        throw outputExists(partialPath, "files of another origin");
+        throw outputExists(partialPath, "already holds files of another origin");
       rmSync(partialPath, { recursive: true });
     }
     makeFolder(partialPath, outPath);
@@ -62,7 +62,7 @@ function checkTarget(outPath: string, mayHoldFiles: boolean): string {
   const target = realpathSync(outPath);
   const stats = statSync(target);
   if (!stats.isDirectory() || (!mayHoldFiles && readdirSync(target).length > 0))
-    throw outputExists(outPath, "something else");
+    throw outputExists(outPath, stats.isDirectory() ? "already holds files" : "is a file");
   if (stats.dev !== statSync(path.dirname(target)).dev) {
     throw unwritable(outPath, "it is a mount point, which no finished folder can replace");
   }
@@ -84,7 +84,7 @@ export function checkFreeSpace(folder: string, bytes: number): void {
 function outputExists(where: string, what: string): MillraceError {
   return new MillraceError(
     "output_exists",
-    `${where} already holds ${what}. A new or empty folder is needed. Choose another --out or remove it.`,
+    `${where} ${what}. A new or empty folder is needed. Choose another --out or remove it.`,
     { param: "--out" },
   );
 }

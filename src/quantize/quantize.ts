@@ -206,7 +206,8 @@ async function writeWeights(
   } finally {
     file.discard();
   }
-  progress.finish(`${linears.length} linears quantised, ${dense.length} matrices kept in bf16`);
+  const kept = dense.length === 1 ? "1 matrix" : `${dense.length} matrices`;
+  progress.finish(`${linears.length} linears quantised, ${kept} kept in bf16`);
   return errors;
 }
 

@@ -198,6 +198,7 @@ const pieces = [
   "c",
 ];
 const sentencePiece: TokenizerSource = {
+  origin: "tokenizer.json",
   tokenizerJson: {
     added_tokens: [0, 1, 2].map((id) => ({
       id,

@@ -18,7 +18,7 @@ interface DecodeOptions {
  * `invalid_model_file` for damaged files.
  */
 export function createTokenizer(source: TokenizerSource): Tokenizer {
-  const vocabulary = readVocabulary(source.tokenizerJson);
+  const vocabulary = readVocabulary(source.tokenizerJson, source.origin);
   return new SourceTokenizer(source, vocabulary, readSpecialTokens(source, vocabulary));
 }
 

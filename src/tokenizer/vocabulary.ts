@@ -15,14 +15,17 @@ export interface Vocabulary {
   isSpecial(id: number): boolean;
 }
 
-/** Reads `model.vocab` and `added_tokens` of a tokenizer.json. Throws `invalid_model_file` or `unsupported_format`. */
-export function readVocabulary(json: Json): Vocabulary {
-  const model = asObject(json["model"], "model");
+/**
+ * Reads `model.vocab` and `added_tokens` of a tokenizer.json that came from the file `origin`.
+ * Throws `invalid_model_file` or `unsupported_format`.
+ */
+export function readVocabulary(json: Json, origin: string): Vocabulary {
+  const model = asObject(json["model"], "model", origin);
   const type = model["type"] ?? "BPE";
   if (type !== "BPE" && type !== "WordPiece") {
     throw new MillraceError(
       "unsupported_format",
-      `The tokenizer is of type ${JSON.stringify(type)}; BPE and WordPiece are read. Use a model with such a tokenizer.`,
+      `${origin} is a tokenizer of type ${JSON.stringify(type)}; BPE and WordPiece are read. Use a model with such a tokenizer.`,
     );
   }
   const texts: (string | undefined)[] = [];
@@ -31,19 +34,20 @@ export function readVocabulary(json: Json): Vocabulary {
   const note = (text: string, id: unknown): number => {
     if (typeof id !== "number" || !Number.isInteger(id) || id < 0 || id > maxTokenId) {
       throw damaged(
+        origin,
         `gives the token ${JSON.stringify(text.slice(0, 60))} the id ${String(id)}; ids are whole numbers from 0 to ${maxTokenId}`,
       );
     }
     texts[id] = text;
     return id;
   };
-  const vocab = asObject(model["vocab"], "model.vocab");
+  const vocab = asObject(model["vocab"], "model.vocab", origin);
   for (const text in vocab) note(text, vocab[text]);
   const list = json["added_tokens"] ?? [];
-  if (!Array.isArray(list)) throw damaged("has added_tokens that are not a list");
+  if (!Array.isArray(list)) throw damaged(origin, "has added_tokens that are not a list");
   for (const item of list as unknown[]) {
-    const token = asObject(item, "an entry of added_tokens");
-    if (typeof token["content"] !== "string") throw damaged("has an added token without content");
+    const token = asObject(item, "an entry of added_tokens", origin);
+    if (typeof token["content"] !== "string") throw damaged(origin, "has an added token without content");
     const id = note(token["content"], token["id"]);
     added.set(id, token["special"] === true);
     addedIds.set(token["content"], id);
@@ -57,14 +61,18 @@ export function readVocabulary(json: Json): Vocabulary {
   };
 }
 
-function asObject(value: unknown, what: string): Json {
+function asObject(value: unknown, what: string, origin: string): Json {
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Json;
-  throw damaged(`has ${what} that is not an object`);
+  throw damaged(origin, `has ${what} = ${shown(value)}; it must be an object`);
 }
 
-function damaged(what: string): MillraceError {
+function shown(value: unknown): string {
+  return value === undefined ? "nothing" : JSON.stringify(value).slice(0, 60);
+}
+
+function damaged(origin: string, what: string): MillraceError {
   return new MillraceError(
     "invalid_model_file",
-    `tokenizer.json ${what}. Fetch it again, or give another one with --tokenizer.`,
+    `${origin} ${what}. Fetch it again, or give another tokenizer with --tokenizer.`,
   );
 }

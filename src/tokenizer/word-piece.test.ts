@@ -76,6 +76,7 @@ const tokenizerJson = {
 };
 
 const tokenizer = createTokenizer({
+  origin: "tokenizer.json",
   tokenizerJson,
   tokenizerConfig: {},
   chatTemplate: null,

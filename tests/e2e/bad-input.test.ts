@@ -120,6 +120,16 @@ describe("a model that cannot be read", () => {
 });
 
 describe("input that does not fit", () => {
+  test("a prompt file that is not there is named once", async () => {
+    const file = inFolder("nothing.txt");
+    await expectRefusal(folder, {
+      args: ["complete", pebble, "--prompt-file", file],
+      code: "file_not_found",
+      exitCode: 3,
+      says: [`${file} cannot be read: ENOENT: no such file or directory. A readable`],
+    });
+  });
+
   test("a prompt longer than the context is refused with both lengths", async () => {
     await expectRefusal(folder, {
       args: ["complete", pebble, "--prompt-file", inFolder("long.txt")],

@@ -134,7 +134,13 @@ describeWithData("a mutated header", () => {
     const own = readFileSync(testData("models", "gguf", "tokenizer.json"), "utf8");
     const outcome = runAll("tokenizer.json", (mutations) => {
       const tokenizerJson = JSON.parse(mutations.json(own)) as Record<string, unknown>;
-      useTokenizer({ tokenizerJson, tokenizerConfig: {}, chatTemplate: null, generationConfig: null });
+      useTokenizer({
+        origin: "tokenizer.json",
+        tokenizerJson,
+        tokenizerConfig: {},
+        chatTemplate: null,
+        generationConfig: null,
+      });
     });
     expectBoth(outcome);
   });

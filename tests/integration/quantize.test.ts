@@ -206,7 +206,10 @@ describeWithData("quantize", () => {
     writeFileSync(path.join(`${outPath}.partial`, ".millrace-partial"), "");
     await quantize(base, planOf());
     expect(existsSync(`${outPath}.partial`)).toBe(false);
-    await expect(quantize(base, planOf())).rejects.toMatchObject({ code: "output_exists" });
+    await expect(quantize(base, planOf())).rejects.toMatchObject({
+      code: "output_exists",
+      message: expect.stringMatching(/ already holds files\. A new or empty folder/),
+    });
   });
 
   it.each([

@@ -47,7 +47,10 @@ export class GgufCursor {
   u64(): number {
     const at = this.#take(8);
     const value = this.#window.readUInt32LE(at) + this.#window.readUInt32LE(at + 4) * 2 ** 32;
-    if (!Number.isSafeInteger(value)) throw this.damaged(`has a number ${value} where a size is expected`);
+    if (!Number.isSafeInteger(value)) {
+      const exact = this.#window.readBigUInt64LE(at);
+      throw this.damaged(`has a number ${exact} where a size is expected`);
+    }
     return value;
   }
 

@@ -59,7 +59,7 @@ const byteLevel: Record<string, unknown> = {
     { id: 4, content: "<tool>", special: false },
   ],
 };
-const plain = { tokenizerConfig: {}, chatTemplate: null, generationConfig: null };
+const plain = { origin: "tokenizer.json", tokenizerConfig: {}, chatTemplate: null, generationConfig: null };
 
 describe("a tokenizer as GGUF metadata", () => {
   it.each([
@@ -93,6 +93,7 @@ describe("a tokenizer as GGUF metadata", () => {
     const fields = tokenizerFields(
       {
         tokenizerJson: { ...byteLevel, post_processor: { type: "Sequence", processors: [template] } },
+        origin: "tokenizer.json",
         tokenizerConfig: { bos_token: { content: "<|end|>" }, eos_token: "b" },
         chatTemplate: null,
         generationConfig: { eos_token_id: [1, 3, 4] },

@@ -177,6 +177,7 @@ function assemble(vocabulary: Vocabulary, parts: Record<string, unknown>, addsBo
   const ends = ["eos", "eot", "eom"].flatMap((name) => specialToken(vocabulary, name)?.id ?? []);
   const chatTemplate = keys.text("tokenizer.chat_template") ?? null;
   return {
+    origin: vocabulary.path,
     tokenizerJson: { version: "1.0", truncation: null, padding: null, added_tokens: added, ...parts },
     tokenizerConfig: {
       tokenizer_class: "PreTrainedTokenizerFast",

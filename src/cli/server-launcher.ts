@@ -81,13 +81,13 @@ export class ServerLauncher implements EndpointLauncher {
     }
   }
 
-  /** From the gauge `millrace:memory_plan_bytes` of `GET /metrics`. */
+  /** From the gauge `millrace:memory_bytes` of `GET /metrics`. */
   async memoryPlan(): Promise<MemoryPlan | null> {
     const response = await fetch(`${this.#url}/metrics`);
     if (!response.ok) return null;
     const text = await response.text();
     const part = (name: string): number | null => {
-      const line = new RegExp(`^millrace:memory_plan_bytes\\{.*part="${name}".*\\} (\\S+)$`, "m").exec(text);
+      const line = new RegExp(`^millrace:memory_bytes\\{.*part="${name}".*\\} (\\S+)$`, "m").exec(text);
       return line === null ? null : Number(line[1]);
     };
     const [weights, kvCache, activations] = [part("weights"), part("kv_cache"), part("activations")];

@@ -309,7 +309,7 @@ describe("metrics", () => {
     expect(value(`vllm:num_requests_running{${labels}}`)).toBe(0);
     expect(value(`vllm:kv_cache_usage_perc{${labels}}`)).toBe(0);
     const { kvCache } = fake.model.client.info.memory;
-    expect(value(`millrace:memory_plan_bytes{${labels},part="kv_cache"}`)).toBe(kvCache);
+    expect(value(`millrace:memory_bytes{${labels},part="kv_cache"}`)).toBe(kvCache);
     expect(value('http_requests_total{method="POST",handler="/v1/completions",status="500"}')).toBe(1);
   });
 

@@ -110,8 +110,8 @@ export class EngineMetrics {
       registers,
     });
     this.#memory = new Gauge({
-      name: "millrace:memory_plan_bytes",
-      help: "Bytes set aside at start, by what for.",
+      name: "millrace:memory_bytes",
+      help: "Bytes that weights and KV cache take, and activations of the largest step so far.",
       labelNames: [...labelNames, "part"],
       registers,
     });

@@ -128,9 +128,9 @@ async function load(
 function logStart(logger: Logger, client: EngineClient): void {
   const { info } = client;
   for (const note of info.notes) logger.info(note);
-  const { weights, kvCache, arena } = info.memory;
+  const { weights, arena } = info.memory;
   logger.info(
-    `Memory: weights ${formatBytes(weights)}, KV cache ${formatBytes(kvCache)} (${info.numTotalBlocks * info.blockSize} tokens, ${info.kvDtype}), activations ${formatBytes(arena)}`,
+    `In use now: weights ${formatBytes(weights)}, activations ${formatBytes(arena)}; the plan's activations are the most that a step can take`,
   );
   logger.info(
     `${info.architecture} on ${info.backend} ${info.isa}, ${info.numThreads} threads, weights ${info.dtype}, activations ${info.activations}; loaded in ${formatDuration(info.loadTimesMs["total"] ?? 0)}`,

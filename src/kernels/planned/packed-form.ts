@@ -1,5 +1,5 @@
 import type { FloatDtype, IntegerForm, WeightForm } from "../../base/weights.ts";
-import type { LinearWeight } from "../ops.ts";
+import type { LinearWeight, TensorForm } from "../ops.ts";
 
 /** Rows that the native kernels hold side by side, and the bytes to which they round what they allocate. */
 const rowsPerTile = 16;
@@ -42,21 +42,25 @@ function greatestDivisor(a: number, b: number): number {
 
 /**
  * What the native kernels make of a matrix: its name for people and its bytes, as `planMatrix` and `packLinear` in
- * native/linear do. Tiles of 16 rows are padded; codes and scales are two allocations of whole lines.
+ * native/linear do. Tiles of 16 rows are padded, and columns where tiles of AMX read them; codes and scales are two
+ * allocations of whole lines.
  */
 export function packedForm(
   form: WeightForm,
   layout: LinearWeight["layout"],
+  inputForm: TensorForm,
 ): Pick<LinearWeight, "weightForm" | "sizeBytes"> {
   const numParts = layout === "paired" ? 2 : 1;
   const numTiles = numParts * Math.ceil(form.rows / numParts / rowsPerTile);
   if (form.kind === "dense") {
-    const cols = form.dtype === "bf16" ? form.cols + (form.cols % 2) : form.cols;
+    const step = form.dtype !== "bf16" ? 1 : inputForm === "bf16" ? 32 : 2;
+    const cols = Math.ceil(form.cols / step) * step;
     const sizeBytes = numTiles * rowsPerTile * cols * floatBytes[form.dtype];
     return { weightForm: form.dtype, sizeBytes: wholeLines(sizeBytes) };
   }
   const isChannel = form.groupSize === form.cols;
-  const paddedCols = isChannel ? Math.ceil(form.cols / 32) * 32 : form.cols;
+  const step = !isChannel ? 1 : form.bits === 8 && inputForm === "int8-token" ? 64 : 32;
+  const paddedCols = Math.ceil(form.cols / step) * step;
   const codes = numTiles * rowsPerTile * Math.floor((paddedCols * form.bits) / 8);
   const scales = numTiles * rowsPerTile * (form.cols / form.groupSize) * form.scaleBytes;
   return {

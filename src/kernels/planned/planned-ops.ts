@@ -47,7 +47,7 @@ export class PlannedOps implements Ops {
 
   /** A packed linear of this form. */
   planLinear(form: WeightForm, { name, inputForm, layout = "rows" }: PackOptions): LinearWeight {
-    const packed = packedForm(form, layout);
+    const packed = packedForm(form, layout, inputForm);
     this.#weightBytes += packed.sizeBytes;
     const own = { id: this.#newId(), name, rows: form.rows, cols: form.cols, layout, ...packed };
     const isReordered = form.kind === "integer" && form.isReordered === true;

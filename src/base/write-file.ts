@@ -88,7 +88,8 @@ const fullCodes: ReadonlySet<unknown> = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
 /** A failure of the system while `target` was written, as ours; other errors as they are. */
 export function toWriteFault(target: string, error: unknown): unknown {
   if (isMillraceError(error) || !(error instanceof Error) || !("syscall" in error)) return error;
-  if (!("code" in error) || !fullCodes.has(error.code)) return unwritable(target, systemReasonOf(error), error);
+  if (!("code" in error) || !fullCodes.has(error.code))
+    return unwritable(target, systemReasonOf(error), error);
   return new MillraceError(
     "disk_full",
     `${target} cannot be written: ${systemReasonOf(error)}. It takes a file system with enough free space. Free some or choose another --out; nothing is left under that name.`,

@@ -5,20 +5,22 @@ import { repositoryPath } from "../../tests/test-data.ts";
 import { createProgram } from "./program.ts";
 
 const names = [
-  ...[
-    "flow",
-    "serve",
-    "chat",
-    "complete",
-    "quantize",
-    "convert",
-    "evaluate",
-    "rag",
-    "bench",
-    "compare",
-    "diff",
-  ],
-  ...["simulate", "inspect", "logits", "profile", "doctor"],
+  "flow",
+  "serve",
+  "chat",
+  "complete",
+  "quantize",
+  "convert",
+  "evaluate",
+  "rag",
+  "bench",
+  "compare",
+  "diff",
+  "simulate",
+  "inspect",
+  "logits",
+  "profile",
+  "doctor",
 ];
 
 let program: Command;

@@ -65,9 +65,7 @@ const peakBytes = (pid) =>
 
 async function plannedBytes(url, part) {
   const metrics = await (await fetch(`${url}/metrics`)).text();
-  return Number(
-    new RegExp(`^millrace:memory_bytes\\{.*part="${part}".*\\} (\\S+)$`, "m").exec(metrics)[1],
-  );
+  return Number(new RegExp(`^millrace:memory_bytes\\{.*part="${part}".*\\} (\\S+)$`, "m").exec(metrics)[1]);
 }
 
 async function measure(root) {

@@ -120,7 +120,7 @@ describe("a safetensors header", () => {
     [
       "a tensor beyond the end",
       () => fileOf(JSON.stringify({ a: entry("I8", [9], 0, 9) }), 2),
-      "its tensors end at byte",
+      'its tensor "a" ends at byte',
     ],
     ["metadata that is not text", () => fileOf('{"__metadata__":{"a":1}}'), "not a string"],
   ])("is refused with %s", (_, make, message) => {

@@ -78,7 +78,12 @@ describe("a safetensors file", () => {
     [
       "with an offset behind its end",
       changeEntry((_, dataSize) => ({ data_offsets: [dataSize, dataSize + 2 ** 40] })),
-      ["model.norm.weight", "bytes, but its tensor", "ends at byte"],
+      ["model.norm.weight", "1099511627776 bytes", "takes 512"],
+    ],
+    [
+      "with a tensor behind its end",
+      changeEntry(() => ({ data_offsets: [2 ** 40, 2 ** 40 + 512] })),
+      ["bytes, but its tensor", "model.norm.weight", "ends at byte"],
     ],
     [
       "with offsets turned round",

@@ -81,7 +81,7 @@ describe("requests that cannot be answered", () => {
         status: 400,
         reason: "invalid_request",
         param: "messages[0].content",
-        says: /messages\[0\]\.content is \{"text":"a"\}; it must be a text or a list of content parts\. Change/,
+        says: /messages\[0\]\.content is \{"text":"a"\}; it must be a text or a list of content parts\. Correct/,
       },
     ],
     [

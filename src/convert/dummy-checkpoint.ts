@@ -70,9 +70,12 @@ export class DummyCheckpoint implements Checkpoint {
     return { kind: "dense", rows, cols, dtype: "bf16", data: new Uint8Array(values.buffer) };
   }
 
+  vectorLength(name: string): number {
+    return this.#shape(name, 1)[0]!;
+  }
+
   vector(name: string): Float32Array {
-    const [length] = this.#shape(name, 1) as [number];
-    return new Float32Array(length).fill(name.endsWith(".bias") ? 0 : 1);
+    return new Float32Array(this.vectorLength(name)).fill(name.endsWith(".bias") ? 0 : 1);
   }
 
   tokenizer(): TokenizerSource | null {

@@ -80,6 +80,8 @@ export interface Checkpoint {
   linear(module: string): Weight;
   /** A one-dimensional tensor (norm, bias) as f32. Throws `tensor_missing`. */
   vector(name: string): Float32Array;
+  /** The length of `vector(name)`, from the header alone. Throws as it does. */
+  vectorLength(name: string): number;
   /** Null when the model comes without a tokenizer. */
   tokenizer(): TokenizerSource | null;
   /** Gives back the memory of file pages that were read; what was handed out stays valid. */

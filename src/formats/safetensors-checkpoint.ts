@@ -54,7 +54,7 @@ export class SafetensorsCheckpoint implements Checkpoint {
     if (quantized !== null) return quantized;
     const tensor = this.#files.header(`${module}.weight`);
     const [rows, cols] = tensor.shape as [number, number];
-    return { kind: "dense", rows, cols, dtype: denseDtype(tensor) };
+    return { kind: "dense", rows, cols, dtype: floatTypeOf(tensor, 2) };
   }
 
   linear(name: string): Weight {
@@ -67,10 +67,13 @@ export class SafetensorsCheckpoint implements Checkpoint {
 
   vector(name: string): Float32Array {
     const tensor = this.#files.tensor(name);
-    const dtype = floatDtypes[tensor.dtype];
-    if (dtype === undefined || tensor.shape.length !== 1)
-      throw unreadable(tensor, "a vector of F32, F16 or BF16");
-    return widenFloats(tensor.data, dtype);
+    return widenFloats(tensor.data, floatTypeOf(tensor, 1));
+  }
+
+  vectorLength(name: string): number {
+    const header = this.#files.header(name);
+    floatTypeOf(header, 1);
+    return header.shape[0]!;
   }
 
   /** A tied matrix is stored once, as the embedding or (when quantised) as the head, and read under both names. */
@@ -95,13 +98,24 @@ export class SafetensorsCheckpoint implements Checkpoint {
 
 function denseWeight(tensor: StoredTensor): DenseWeight {
   const [rows, cols] = tensor.shape as [number, number];
-  return { kind: "dense", rows, cols, dtype: denseDtype(tensor), data: tensor.data };
+  return { kind: "dense", rows, cols, dtype: floatTypeOf(tensor, 2), data: tensor.data };
 }
 
-function denseDtype(tensor: TensorHeader): FloatDtype {
-  const dtype = floatDtypes[tensor.dtype];
-  if (dtype !== undefined && tensor.shape.length === 2) return dtype;
-  throw unreadable(tensor, "a matrix of F32, F16 or BF16");
+/** The float type of a vector (1 dimension) or matrix (2). Throws `invalid_model_file` or `unsupported_format`. */
+function floatTypeOf({ name, dtype, shape }: TensorHeader, dimensions: 1 | 2): FloatDtype {
+  const known = floatDtypes[dtype];
+  if (known === undefined) {
+    throw new MillraceError(
+      "unsupported_format",
+      `${name} is ${dtype} [${shape.join(", ")}]; F32, F16 and BF16 are read here. Convert the model to bfloat16, or use a GGUF or compressed-tensors copy.`,
+    );
+  }
+  if (shape.length === dimensions) return known;
+  const wanted = dimensions === 1 ? "one dimension" : "two dimensions";
+  throw new MillraceError(
+    "invalid_model_file",
+    `${name} has shape [${shape.join(", ")}]; it takes ${wanted}. Fetch the model again, or store the tensor with ${wanted}.`,
+  );
 }
 
 /** GPTQ checkpoints of before 2024 describe themselves in a file of their own. */
@@ -139,11 +153,4 @@ export function mainDtype(tensors: readonly TensorInfo[]): string {
   let main = "none";
   for (const [dtype, size] of bytes) if (size > (bytes.get(main) ?? 0)) main = dtype;
   return main;
-}
-
-function unreadable(tensor: TensorHeader, wanted: string): MillraceError {
-  return new MillraceError(
-    "unsupported_format",
-    `${tensor.name} is ${tensor.dtype} [${tensor.shape.join(", ")}]; ${wanted} is read here. Convert the model to bfloat16, or use a GGUF or compressed-tensors copy.`,
-  );
 }

@@ -83,6 +83,8 @@ function checkpointOf({ config: changes = {}, linears, vectors = {} }: Faults = 
   const missing = (name: string): never => {
     throw new MillraceError("tensor_missing", `${name} is not in the model's files.`);
   };
+  const vector = (name: string): Float32Array =>
+    vectors[name] ?? (name.includes("norm") ? new Float32Array(32).fill(1) : missing(name));
   return {
     path: "memory",
     format: "safetensors",
@@ -97,7 +99,8 @@ function checkpointOf({ config: changes = {}, linears, vectors = {} }: Faults = 
       const shape = shapes[module.split(".").at(-1)!] ?? missing(module);
       return linears?.(module, shape[0], shape[1]) ?? bf16Weight(...shape, module.length);
     },
-    vector: (name) => vectors[name] ?? (name.includes("norm") ? new Float32Array(32).fill(1) : missing(name)),
+    vector,
+    vectorLength: (name) => vector(name).length,
     tokenizer: () => null,
     dropPages: () => undefined,
     close: () => undefined,

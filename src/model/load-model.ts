@@ -62,7 +62,7 @@ function formsOf(loader: CheckpointLoader): LoadedForms {
 }
 
 /** What the shared layers take for granted; shapes are checked where each weight is read. */
-function checkConfig(config: ModelConfig): void {
+export function checkConfig(config: ModelConfig): void {
   const { hiddenSize, intermediateSize, numLayers, numHeads, numKvHeads, headDim, vocabSize } = config;
   const sizes = { hiddenSize, intermediateSize, numLayers, numHeads, numKvHeads, headDim, vocabSize };
   for (const [name, value] of Object.entries(sizes)) {

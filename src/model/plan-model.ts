@@ -6,8 +6,9 @@ import { PlannedOps } from "../kernels/planned/planned-ops.ts";
 import { type OperationWork, profileOps } from "../kernels/profiled-ops.ts";
 import type { CausalModel, PrecisionOptions } from "./causal-model.ts";
 import { InputForms } from "./input-forms.ts";
-import { findBuilder } from "./registry.ts";
-import { type LinearSpec, takenForm, type WeightLoader } from "./weight-loader.ts";
+import { checkConfig } from "./load-model.ts";
+import { findBuilder, findEncoderBuilder, isEncoder } from "./registry.ts";
+import { checkShape, type LinearSpec, takenForm, type WeightLoader } from "./weight-loader.ts";
 
 export interface PlanModelOptions extends PrecisionOptions {
   /** The form that a matrix is to have in place of the file's; as it is by default. */
@@ -36,6 +37,7 @@ export interface PlannedModel {
  */
 export function planModel(checkpoint: Checkpoint, options: PlanModelOptions): PlannedModel {
   const build = findBuilder(checkpoint.config.architecture, checkpoint.path);
+  checkConfig(checkpoint.config);
   const loader = new FormLoader(checkpoint, options);
   // Rotation tables are counted for one position; how many there are is chosen later.
   const model = build(loader, checkpoint.config, 1);
@@ -44,7 +46,18 @@ export function planModel(checkpoint: Checkpoint, options: PlanModelOptions): Pl
   return { model, ops, stepOps, linears, notes: forms.notes(), activations: forms.describe(), dtype };
 }
 
-/** Gives a definition the forms of its weights. */
+/**
+ * Whether a checkpoint's language model or encoder could be loaded, from headers alone. Throws what loading it would
+ * throw: for an unknown architecture, for what is missing, and for what has another shape or type.
+ */
+export function checkLoadable(checkpoint: Checkpoint): void {
+  const options: PlanModelOptions = { dtype: "auto", activations: "auto" };
+  const { config, path } = checkpoint;
+  if (!isEncoder(config.architecture)) planModel(checkpoint, options);
+  else findEncoderBuilder(config.architecture, path)(new FormLoader(checkpoint, options), config);
+}
+
+/** Gives a definition the forms of its weights, and checks what headers tell of them. */
 class FormLoader implements WeightLoader {
   readonly planned: PlannedOps = new PlannedOps();
   readonly ops: Ops;
@@ -65,7 +78,9 @@ class FormLoader implements WeightLoader {
   linear(spec: LinearSpec): LinearWeight {
     const { parts, cols, name, layout = "rows", isTable = false } = spec;
     const stored = parts.map(({ module, rows, slice }) => {
-      const whole = this.#checkpoint.form(module, { rows: slice?.total ?? rows, cols });
+      const shape = { rows: slice?.total ?? rows, cols };
+      const whole = this.#checkpoint.form(module, shape);
+      checkShape(module, [whole.rows, whole.cols], [shape.rows, shape.cols]);
       const { isReordered = false } = whole.kind === "integer" ? whole : {};
       const keepsColumns = this.#dtype === "auto" && isTable && isReordered;
       const form = takenForm({ ...whole, rows }, keepsColumns ? "float32" : this.#dtype);
@@ -78,12 +93,18 @@ class FormLoader implements WeightLoader {
     return weight;
   }
 
-  vector(_name: string, length: number): VectorWeight {
+  vector(name: string, length: number): VectorWeight {
+    checkShape(name, [this.#checkpoint.vectorLength(name)], [length]);
     return this.planned.planVector(length);
   }
 
   bias({ parts }: LinearSpec, isRequired: boolean): { readonly bias?: VectorWeight } {
-    if (!isRequired && !parts.some(({ module }) => this.#checkpoint.has(`${module}.bias`))) return {};
+    const present = parts.filter(({ module }) => isRequired || this.#checkpoint.has(`${module}.bias`));
+    if (present.length === 0) return {};
+    for (const { module, rows, slice } of present) {
+      const name = `${module}.bias`;
+      checkShape(name, [this.#checkpoint.vectorLength(name)], [slice?.total ?? rows]);
+    }
     return { bias: this.planned.planVector(parts.reduce((sum, part) => sum + part.rows, 0)) };
   }
 }

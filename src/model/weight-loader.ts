@@ -110,24 +110,23 @@ export class CheckpointLoader implements WeightLoader {
 
   #matrix({ module, rows, slice }: LinearPart, cols: number): Weight {
     const whole = this.#checkpoint.linear(module);
-    const storedRows = slice?.total ?? rows;
-    if (whole.rows !== storedRows || whole.cols !== cols) {
-      throw wrongShape(module, `[${whole.rows}, ${whole.cols}]`, `[${storedRows}, ${cols}]`);
-    }
+    checkShape(module, [whole.rows, whole.cols], [slice?.total ?? rows, cols]);
     const weight = slice === undefined ? whole : sliceRows(whole, slice.first, rows);
     return this.#dtype === "auto" ? weight : toDense(weight, floatDtypes[this.#dtype]);
   }
 
   #values(name: string, length: number): Float32Array {
     const values = this.#checkpoint.vector(name);
-    if (values.length !== length) throw wrongShape(name, `[${values.length}]`, `[${length}]`);
+    checkShape(name, [values.length], [length]);
     return values;
   }
 }
 
-function wrongShape(name: string, seen: string, expected: string): MillraceError {
-  return new MillraceError(
+/** Throws `invalid_model_file` where a weight's shape is not what the definition expects. */
+export function checkShape(name: string, seen: readonly number[], expected: readonly number[]): void {
+  if (seen.every((size, i) => size === expected[i])) return;
+  throw new MillraceError(
     "invalid_model_file",
-    `${name} has shape ${seen}; the model's configuration asks for ${expected}. Fetch the model again, or correct its config.json.`,
+    `${name} has shape [${seen.join(", ")}]; the model's configuration asks for [${expected.join(", ")}]. Fetch the model again, or correct its config.json.`,
   );
 }

@@ -1,9 +1,10 @@
 import { cpSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { afterAll, beforeAll, describe, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { ErrorCode } from "../../src/base/error-catalogue.ts";
 import { buildGguf, text, u32 } from "../gguf-builder.ts";
 import { expectRefusal } from "./expect-refusal.ts";
-import { endProcesses, makeFolder, pebble, removeFolders } from "./run-cli.ts";
+import { endProcesses, makeFolder, pebble, removeFolders, runCli } from "./run-cli.ts";
 
 let folder: string;
 
@@ -25,24 +26,48 @@ interface TensorEntry {
   readonly data_offsets: readonly number[];
 }
 
+const downProjection = "model.layers.0.mlp.down_proj.weight";
+
 /** A copy of the embedded model whose weights file is changed. */
 function damage(name: string, change: (file: Buffer) => Buffer): string {
   const model = inFolder(name);
   cpSync(pebble, model, { recursive: true });
-  const weights = path.join(model, "model.safetensors");
-  writeFileSync(weights, change(readFileSync(weights)));
+  changeWeights(change)(model);
   return model;
+}
+
+function changeWeights(change: (file: Buffer) => Buffer): (model: string) => void {
+  return (model) => {
+    const weights = path.join(model, "model.safetensors");
+    writeFileSync(weights, change(readFileSync(weights)));
+  };
+}
+
+function changeJson(file: string, change: (json: object) => object): (model: string) => void {
+  return (model) => {
+    const place = path.join(model, file);
+    writeFileSync(place, JSON.stringify(change(JSON.parse(readFileSync(place, "utf8")) as object)));
+  };
 }
 
 /** Writes another header before the same data: the entry of one tensor is changed. */
 function changeEntry(
   change: (entry: TensorEntry, dataSize: number) => Partial<TensorEntry>,
+  name: string = "model.norm.weight",
+): (file: Buffer) => Buffer {
+  return changeHeader((header, dataSize) => ({
+    ...header,
+    [name]: { ...header[name]!, ...change(header[name]!, dataSize) },
+  }));
+}
+
+function changeHeader(
+  change: (header: Record<string, TensorEntry>, dataSize: number) => Record<string, TensorEntry>,
 ): (file: Buffer) => Buffer {
   return (file) => {
     const end = 8 + Number(file.readBigUInt64LE(0));
-    const header = JSON.parse(file.toString("utf8", 8, end)) as Record<string, TensorEntry>;
-    const name = "model.norm.weight";
-    header[name] = { ...header[name]!, ...change(header[name]!, file.length - end) };
+    const before = JSON.parse(file.toString("utf8", 8, end)) as Record<string, TensorEntry>;
+    const header = change(before, file.length - end);
     const json = Buffer.from(JSON.stringify(header));
     const length = Buffer.alloc(8);
     length.writeBigUInt64LE(BigInt(json.length));
@@ -121,6 +146,61 @@ describe("a safetensors file", () => {
       code: "model_not_finite",
       exitCode: 3,
       says: ["model.norm.weight", "NaN, element"],
+    });
+  });
+});
+
+describe("a model that opens and cannot run", () => {
+  test.each<[string, (model: string) => void, ErrorCode, string[]]>([
+    [
+      "a tensor is missing",
+      changeWeights(
+        changeHeader(({ "model.norm.weight": norm, ...others }) => ({
+          ...others,
+          "model.other.weight": norm!,
+        })),
+      ),
+      "tensor_missing",
+      ["model.norm.weight"],
+    ],
+    [
+      "a matrix is transposed",
+      changeWeights(changeEntry(({ shape }) => ({ shape: shape.toReversed() }), downProjection)),
+      "invalid_model_file",
+      ["mlp.down_proj has shape [768, 256]", "asks for [256, 768]"],
+    ],
+    [
+      "a norm has two dimensions",
+      changeWeights(changeEntry(() => ({ shape: [256, 1] }))),
+      "invalid_model_file",
+      ["model.norm.weight has shape [256, 1]", "one dimension"],
+    ],
+    [
+      "the vocabulary has fewer rows",
+      changeJson("config.json", (config) => ({ ...config, vocab_size: 4096 })),
+      "invalid_model_file",
+      ["model.embed_tokens has shape [2048, 256]", "asks for [4096, 256]"],
+    ],
+    [
+      "the tokenizer is broken",
+      changeJson("tokenizer.json", () => ({ version: 1 })),
+      "invalid_model_file",
+      ["runs-not-the-tokenizer-is-broken/tokenizer.json has model = nothing"],
+    ],
+  ])("where %s, inspect shows it and refuses it as complete does", async (name, change, code, says) => {
+    const model = inFolder(`runs-not-${name.replaceAll(" ", "-")}`);
+    cpSync(pebble, model, { recursive: true });
+    change(model);
+    await expectRefusal(folder, { args: complete(model), code, exitCode: 3, says });
+    const run = await runCli("inspect", model);
+    expect(run.exitCode).toBe(3);
+    expect(run.stdout).toMatch(/architecture +LlamaForCausalLM[^]*BF16/);
+    for (const part of [...says, `[${code}]`]) expect(run.stderr).toContain(part);
+    const json = await runCli("inspect", model, "--json");
+    expect(json.exitCode).toBe(3);
+    expect(JSON.parse(json.stdout)).toMatchObject({
+      canRun: false,
+      refusal: expect.stringContaining(says[0]!) as string,
     });
   });
 });

@@ -3,6 +3,7 @@ import type { KvDtype, Ops, RaggedBatch } from "../../src/kernels/ops.ts";
 import type { PrecisionOptions } from "../../src/model/causal-model.ts";
 import { computeLogits } from "../../src/model/forward-once.ts";
 import { type LoadedModel, loadModel } from "../../src/model/load-model.ts";
+import { checkLoadable } from "../../src/model/plan-model.ts";
 
 export const exact: PrecisionOptions = { dtype: "auto", activations: "f32" };
 
@@ -15,6 +16,8 @@ export function openModel(
 ): LoadedModel {
   const checkpoint = openCheckpoint(path);
   try {
+    // What loads must never be refused by a look at the headers.
+    checkLoadable(checkpoint);
     return loadModel(ops, checkpoint, { ...precision, maxModelLen });
   } finally {
     checkpoint.close();

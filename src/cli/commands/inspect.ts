@@ -3,9 +3,10 @@ import { z } from "zod";
 import { isMillraceError, type MillraceError } from "../../base/errors.ts";
 import { formatBytes, formatCount } from "../../base/units.ts";
 import { type Component, field } from "../../config/component.ts";
-import type { Checkpoint, TensorInfo } from "../../formats/checkpoint.ts";
-import { planModel } from "../../model/plan-model.ts";
+import type { Checkpoint, TensorInfo, TokenizerSource } from "../../formats/checkpoint.ts";
+import { checkLoadable, planModel } from "../../model/plan-model.ts";
 import { findArchitectureFault } from "../../model/registry.ts";
+import { createTokenizer } from "../../tokenizer/create-tokenizer.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
 import { openModel } from "../model-source.ts";
 import { addModelArgument } from "../resolve-model.ts";
@@ -21,7 +22,7 @@ const help: CommandHelp = {
   summary: "Say what a model file holds",
   details: `
 Reads headers only; no weight is loaded. A model that cannot be run here is shown as far as it can be read, and refused
-with exit code 2.`,
+with the error and the exit code that running it would give.`,
   examples: [
     "millrace inspect ./model",
     "millrace inspect model.gguf --tensors",
@@ -36,39 +37,62 @@ export function inspectCommand(): Command {
 
 function runInspect(modelPath: string, _options: unknown, command: Command): void {
   const { tensors, json } = readSettings(command, own);
-  const { checkpoint, fault } = openAny(modelPath);
+  const checkpoint = openAny(modelPath);
   try {
+    const found = readTokenizer(checkpoint);
+    const fault = noteFault(() => checkLoadable(checkpoint)) ?? found.fault;
     if (json) {
+      const described = describe(checkpoint, found.source);
       const canRun = fault === undefined;
-      printLine(
-        JSON.stringify({ ...describe(checkpoint), canRun, refusal: fault?.message ?? null }, null, 2),
-      );
-    } else printSummary(checkpoint, tensors);
+      printLine(JSON.stringify({ ...described, canRun, refusal: fault?.message ?? null }, null, 2));
+    } else printSummary(checkpoint, found, tensors);
     if (fault !== undefined) throw fault;
   } finally {
     checkpoint.close();
   }
 }
 
-/**
- * Opens a model of any architecture, with the error that running it would give. Where even its configuration is of
- * another kind, that error is thrown.
- */
-function openAny(modelPath: string): { checkpoint: Checkpoint; fault: MillraceError | undefined } {
+/** Opens a model of any architecture; where even its configuration is of another kind, its architecture is refused. */
+function openAny(modelPath: string): Checkpoint {
   let fault: MillraceError | undefined;
   const note = (architecture: string, file: string): void => {
     fault ??= findArchitectureFault(architecture, file);
   };
   try {
-    return { checkpoint: openModel(modelPath, note), fault };
+    return openModel(modelPath, note);
   } catch (error) {
     throw fault ?? error;
   }
 }
 
-function describe(checkpoint: Checkpoint): Record<string, unknown> {
+interface FoundTokenizer {
+  /** Null where there is none, or none that can be read. */
+  readonly source: TokenizerSource | null;
+  readonly fault: MillraceError | undefined;
+}
+
+function readTokenizer(checkpoint: Checkpoint): FoundTokenizer {
+  let source: TokenizerSource | null = null;
+  const fault = noteFault(() => {
+    source = checkpoint.tokenizer();
+    if (source !== null) createTokenizer(source);
+  });
+  return { source, fault };
+}
+
+/** What is wrong with the model, as the command that runs it would say. */
+function noteFault(check: () => void): MillraceError | undefined {
+  try {
+    check();
+    return undefined;
+  } catch (error) {
+    if (isMillraceError(error)) return error;
+    throw error;
+  }
+}
+
+function describe(checkpoint: Checkpoint, tokenizer: TokenizerSource | null): Record<string, unknown> {
   const { json: _json, ...config } = checkpoint.config;
-  const tokenizer = checkpoint.tokenizer();
   return {
     path: checkpoint.path,
     format: checkpoint.format,
@@ -99,9 +123,14 @@ function kvBytesPerToken(checkpoint: Checkpoint): number {
   return 2 * numLayers * numKvHeads * headDim * 2;
 }
 
-function printSummary(checkpoint: Checkpoint, withTensors: boolean): void {
+function describeTokenizer({ source, fault }: FoundTokenizer): string {
+  if (fault !== undefined) return "cannot be read";
+  if (source === null) return "none";
+  return `yes, chat template ${source.chatTemplate === null ? "no" : "yes"}`;
+}
+
+function printSummary(checkpoint: Checkpoint, tokenizer: FoundTokenizer, withTensors: boolean): void {
   const { config } = checkpoint;
-  const tokenizer = checkpoint.tokenizer();
   const inMemory = weightBytesInMemory(checkpoint);
   const facts: [string, string][] = [
     ["model", checkpoint.path],
@@ -114,10 +143,7 @@ function printSummary(checkpoint: Checkpoint, withTensors: boolean): void {
     ["vocabulary", `${formatCount(config.vocabSize)}${config.tieWordEmbeddings ? ", head tied" : ""}`],
     ["context", `${formatCount(config.maxPositionEmbeddings)} tokens`],
     ["KV cache", `${formatBytes(kvBytesPerToken(checkpoint))} per token in f16`],
-    [
-      "tokenizer",
-      tokenizer === null ? "none" : `yes, chat template ${tokenizer.chatTemplate === null ? "no" : "yes"}`,
-    ],
+    ["tokenizer", describeTokenizer(tokenizer)],
   ];
   const width = Math.max(...facts.map(([label]) => label.length));
   for (const [label, value] of facts) printLine(`${label.padEnd(width)}  ${value}`);

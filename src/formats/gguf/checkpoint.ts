@@ -1,5 +1,5 @@
 import { MillraceError } from "../../base/errors.ts";
-import type { Weight, WeightForm } from "../../base/weights.ts";
+import type { FloatDtype, Weight, WeightForm } from "../../base/weights.ts";
 import type {
   Checkpoint,
   FileMapper,
@@ -91,6 +91,13 @@ export class GgufCheckpoint implements Checkpoint {
     return readBlocks({ type: tensor.type.name, rows, cols, data, pairedHeadDim }) ?? this.#noMatrix(tensor);
   }
 
+  vectorLength(name: string): number {
+    const { tensor } = this.#find(name);
+    if (tensor.shape.length !== 1) throw this.#unreadable(tensor, "a vector");
+    this.#floatTypeOf(tensor);
+    return tensor.shape[0]!;
+  }
+
   vector(name: string): Float32Array {
     const { tensor } = this.#find(name);
     if (tensor.shape.length !== 1) throw this.#unreadable(tensor, "a vector");
@@ -171,9 +178,13 @@ export class GgufCheckpoint implements Checkpoint {
 
   #floats(name: string): Float32Array {
     const tensor = this.#header.tensors.get(name)!;
+    return widenFloats(this.#bytes(tensor), this.#floatTypeOf(tensor));
+  }
+
+  #floatTypeOf(tensor: GgufTensor): FloatDtype {
     const dtype = floatDtypes[tensor.type.name];
     if (dtype === undefined) throw this.#unreadable(tensor, "a vector of F32, F16 or BF16");
-    return widenFloats(this.#bytes(tensor), dtype);
+    return dtype;
   }
 
   #bytes(tensor: GgufTensor): Uint8Array {

@@ -13,8 +13,8 @@ export interface SpeculatorParts {
   readonly maxDrafts: number;
   readonly maxNumSeqs: number;
   readonly maxNumBatchedTokens: number;
-  /** Sequences that the next step has to hold. */
-  readonly numRunning: () => number;
+  /** Sequences that the next step may hold: those that run, and those that wait and could start. */
+  readonly numPlaces: () => number;
 }
 
 /**
@@ -89,9 +89,9 @@ export class Speculator {
 
   /** Guesses are not worth another sequence's place in the step: they share what would be left of it. */
   #shareRoom(): void {
-    const { maxNumBatchedTokens, numRunning } = this.#parts;
+    const { maxNumBatchedTokens, numPlaces } = this.#parts;
     const { count, depths } = this.#candidates;
-    let room = maxNumBatchedTokens - numRunning();
+    let room = maxNumBatchedTokens - numPlaces();
     for (let index = 0; index < count; index += 1) {
       const depth = Math.min(depths[index]!, Math.floor(room / (count - index)));
       depths[index] = depth;

@@ -1,25 +1,10 @@
 import { describe, expect, it } from "vitest";
+import { readQuantized } from "../../../tests/read-quantized.ts";
 import { bytesOf, readerOf } from "../../../tests/tensor-reader.ts";
-import type { Weight } from "../../base/weights.ts";
 import { dequantize } from "../dequantize.ts";
 import type { StoredTensor } from "../stored-tensor.ts";
 import { readQuantization } from "./quantized-linears.ts";
 
-type Tensors = Record<string, Omit<StoredTensor, "name">>;
-/** The matrix "m", which must be what its headers promise. */
-const read = (config: Record<string, unknown>, tensors: Tensors): Weight => {
-  const linears = readQuantization({ quantization_config: config })!;
-  const weight = linears.read("m", readerOf(tensors))!;
-  const form = linears.form("m", weight, readerOf(tensors))!;
-  const { kind, rows, cols } = weight.kind === "reordered" ? weight.matrix : weight;
-  expect(form).toMatchObject({ kind, rows, cols });
-  if (weight.kind === "dense") expect(form).toMatchObject({ dtype: weight.dtype });
-  if (weight.kind === "integer") {
-    expect(form).toMatchObject({ bits: weight.bits, groupSize: weight.groupSize });
-    if (config["sym"] !== undefined) expect(form).toMatchObject({ hasMinimums: weight.minimums !== null });
-  }
-  return weight;
-};
 const f32s = (values: readonly number[]): Omit<StoredTensor, "name"> => ({
   dtype: "F32",
   shape: [values.length],
@@ -53,24 +38,29 @@ describe("float8 weights", () => {
   it("take the largest finite value, the smallest one and both zeros", () => {
     const data = Uint8Array.of(0x7e, 0x01, 0x00, 0x80);
     const tensors = { "m.weight": { dtype: "F8_E4M3", shape: [1, 4], data }, "m.weight_scale": f32s([1]) };
-    expect([...dequantize(read({ quant_method: "fbgemm_fp8" }, tensors))]).toEqual([448, 2 ** -9, 0, -0]);
+    expect([...dequantize(readQuantized({ quant_method: "fbgemm_fp8" }, tensors))]).toEqual([
+      448,
+      2 ** -9,
+      0,
+      -0,
+    ]);
   });
 
   it("take one scale for each block, short at the ends", () => {
     const scales = [0.5, 0.3, 7, 0.01, 1.5, 2.25];
     const tensors = { "m.weight": weight, "m.weight_scale_inv": { ...f32s(scales), shape: [2, 3] } };
-    const values = dequantize(read({ quant_method: "fp8", weight_block_size: [4, 5] }, tensors));
+    const values = dequantize(readQuantized({ quant_method: "fp8", weight_block_size: [4, 5] }, tensors));
     expect([...values]).toEqual(wanted((row, col) => scales[Math.floor(row / 4) * 3 + Math.floor(col / 5)]!));
   });
 
   it("take one scale for each row, or for all", () => {
     const scales = [0.5, 0.3, 7, 0.01, 1.5];
     const perRow = { "m.weight": weight, "m.weight_scale": { ...f32s(scales), shape: [rows, 1] } };
-    expect([...dequantize(read({ quant_method: "fbgemm_fp8" }, perRow))]).toEqual(
+    expect([...dequantize(readQuantized({ quant_method: "fbgemm_fp8" }, perRow))]).toEqual(
       wanted((row) => scales[row]!),
     );
     const single = { "m.weight": weight, "m.weight_scale": f32s([0.7]) };
-    expect([...dequantize(read({ quant_method: "fp8" }, single))]).toEqual(wanted(() => 0.7));
+    expect([...dequantize(readQuantized({ quant_method: "fp8" }, single))]).toEqual(wanted(() => 0.7));
   });
 
   it("of compressed-tensors take blocks of either spelling", () => {
@@ -81,7 +71,7 @@ describe("float8 weights", () => {
       const config = {
         config_groups: { group_0: { targets: ["Linear"], weights, format: "float-quantized" } },
       };
-      expect([...dequantize(read(config, tensors))]).toEqual(
+      expect([...dequantize(readQuantized(config, tensors))]).toEqual(
         wanted((row, col) => scales[Math.floor(row / 4) * 3 + Math.floor(col / 5)]!),
       );
     }
@@ -90,7 +80,7 @@ describe("float8 weights", () => {
   it("with too few scales are refused by name, and other modules stay dense", () => {
     const tensors = { "m.weight": weight, "m.weight_scale_inv": f32s([1, 2]) };
     const config = { quant_method: "fp8", weight_block_size: [4, 5], modules_to_not_convert: ["lm_head"] };
-    expect(() => read(config, tensors)).toThrow(
+    expect(() => readQuantized(config, tensors)).toThrow(
       /m.weight_scale_inv is F32 \[2\]; float8 weights need 6 values/,
     );
     const reader = readQuantization({ quantization_config: config })!;
@@ -130,7 +120,7 @@ describe("a bitsandbytes checkpoint", () => {
       "m.weight.absmax": f32s(largest),
       "m.weight.quant_state.bitsandbytes__nf4": state({}),
     };
-    const weight = read(config, tensors);
+    const weight = readQuantized(config, tensors);
     expect(weight).toMatchObject({ kind: "dense", rows, cols, dtype: "f32" });
     expect([...dequantize(weight)]).toEqual(
       codes.map((code, i) => Math.fround(Math.fround(nf4[code]!) * largest[Math.floor(i / 64)]!)),
@@ -149,7 +139,7 @@ describe("a bitsandbytes checkpoint", () => {
     };
     const scale = (block: number): number =>
       Math.fround(Math.fround(map[sizes[block]!]! * Math.fround(block < 4 ? 0.3 : 0.7)) + 1.25);
-    expect([...dequantize(read(config, tensors))]).toEqual(
+    expect([...dequantize(readQuantized(config, tensors))]).toEqual(
       codes.map((code, i) => Math.fround(Math.fround(nf4[code]!) * scale(Math.floor(i / 64)))),
     );
   });
@@ -160,7 +150,7 @@ describe("a bitsandbytes checkpoint", () => {
       "m.weight": { dtype: "I8", shape: [3, 4], data: bytesOf(data) },
       "m.SCB": f32s([0.5, 12.7, 3]),
     };
-    const weight = read({ quant_method: "bitsandbytes", load_in_8bit: true }, tensors);
+    const weight = readQuantized({ quant_method: "bitsandbytes", load_in_8bit: true }, tensors);
     expect(weight).toMatchObject({ kind: "integer", bits: 8, groupSize: 4, minimums: null });
     const scb = [0.5, 12.7, 3];
     for (const [i, value] of dequantize(weight).entries())
@@ -173,8 +163,10 @@ describe("a bitsandbytes checkpoint", () => {
       "m.weight.absmax": f32s([1]),
       "m.weight.quant_state.bitsandbytes__nf4": state({}),
     };
-    expect(() => read(config, tensors)).toThrow(/m.weight.absmax is F32 \[1\]; it should be F32 \[5\]/);
+    expect(() => readQuantized(config, tensors)).toThrow(
+      /m.weight.absmax is F32 \[1\]; it should be F32 \[5\]/,
+    );
     const bad = { ...tensors, "m.weight.quant_state.bitsandbytes__nf4": state({ shape: [0] }) };
-    expect(() => read(config, bad)).toThrow(/has shape\[0\] = 0/);
+    expect(() => readQuantized(config, bad)).toThrow(/has shape\[0\] = 0/);
   });
 });

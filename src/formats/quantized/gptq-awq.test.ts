@@ -1,11 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { bytesOf, readerOf } from "../../../tests/tensor-reader.ts";
+import { readQuantized, type Tensors } from "../../../tests/read-quantized.ts";
+import { bytesOf } from "../../../tests/tensor-reader.ts";
 import { f16ToF32, f32ToF16 } from "../../base/half.ts";
-import type { Weight } from "../../base/weights.ts";
 import { dequantize } from "../dequantize.ts";
-import type { StoredTensor } from "../stored-tensor.ts";
-import { readQuantization } from "./quantized-linears.ts";
 
 // Packed here from the formats' definitions, value by value, and compared with (q − z) · s worked out in doubles.
 
@@ -49,8 +47,6 @@ function bitStream(values: readonly number[], bits: number): Uint32Array {
 }
 
 const range = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
-type Tensors = Record<string, Omit<StoredTensor, "name">>;
-
 function gptqTensors(m: Matrix, zeroOffset: number, order: number[] | null): Tensors {
   const { rows, cols, bits, groupSize } = m;
   const groups = range(cols / groupSize);
@@ -95,22 +91,8 @@ function expected(m: Matrix, groupOf: (col: number) => number): number[] {
   );
 }
 
-/** The matrix "m", which must be what its headers promise. */
-const read = (config: Record<string, unknown>, tensors: Tensors): Weight => {
-  const linears = readQuantization({ quantization_config: config })!;
-  const weight = linears.read("m", readerOf(tensors))!;
-  const form = linears.form("m", weight, readerOf(tensors))!;
-  const { kind, rows, cols } = weight.kind === "reordered" ? weight.matrix : weight;
-  expect(form).toMatchObject({ kind, rows, cols });
-  if (weight.kind === "dense") expect(form).toMatchObject({ dtype: weight.dtype });
-  if (weight.kind === "integer") {
-    expect(form).toMatchObject({ bits: weight.bits, groupSize: weight.groupSize });
-    if (config["sym"] !== undefined) expect(form).toMatchObject({ hasMinimums: weight.minimums !== null });
-  }
-  return weight;
-};
 const values = (config: Record<string, unknown>, tensors: Tensors): number[] =>
-  Array.from(dequantize(read(config, tensors)), (x) => x + 0);
+  Array.from(dequantize(readQuantized(config, tensors)), (x) => x + 0);
 
 describe("a GPTQ checkpoint", () => {
   const config = { quant_method: "gptq", bits: 4, group_size: 32, desc_act: false };
@@ -124,7 +106,7 @@ describe("a GPTQ checkpoint", () => {
 
   it.each([2, 3, 4, 8])("of %i bits with zero points in the middle has no minimums", (bits) => {
     const m = matrix({ bits, z: () => 2 ** (bits - 1) });
-    const weight = read({ ...config, sym: true }, gptqTensors(m, 1, null));
+    const weight = readQuantized({ ...config, sym: true }, gptqTensors(m, 1, null));
     expect(weight).toMatchObject({
       kind: "integer",
       minimums: null,
@@ -146,7 +128,7 @@ describe("a GPTQ checkpoint", () => {
         const m = matrix({ bits: 4 });
         const tensors = gptqTensors(m, 1, order);
         expect(values({ ...config, desc_act: true }, tensors)).toEqual(expected(m, (col) => order[col]!));
-        const weight = read({ ...config, desc_act: true }, tensors);
+        const weight = readQuantized({ ...config, desc_act: true }, tensors);
         if (weight.kind !== "reordered") return expect(order).toEqual(order.toSorted((a, b) => a - b));
         // Integers of the file, each under the scale of its group, with the input column that it came from.
         const { codes } = weight.matrix;
@@ -166,18 +148,18 @@ describe("a GPTQ checkpoint", () => {
   });
 
   it("is refused by name in other layouts, and where its tensors do not fit", () => {
-    expect(() => read({ ...config, checkpoint_format: "marlin" }, {})).toThrow(
+    expect(() => readQuantized({ ...config, checkpoint_format: "marlin" }, {})).toThrow(
       /checkpoint_format "marlin"; gptq and/,
     );
     const good = gptqTensors(matrix({ bits: 4 }), 1, null);
     const far = { ...good, "m.g_idx": { ...good["m.g_idx"]!, data: bytesOf(new Int32Array(96).fill(3)) } };
-    expect(() => read(config, far)).toThrow(
+    expect(() => readQuantized(config, far)).toThrow(
       /m.g_idx is I32 \[96\]; it should be I32 \[96\] of groups below 3/,
     );
     const narrow = { ...good, "m.scales": { ...good["m.scales"]!, shape: [3, 63] } };
-    expect(() => read(config, narrow)).toThrow(/m.scales is F16 \[3, 63\]/);
+    expect(() => readQuantized(config, narrow)).toThrow(/m.scales is F16 \[3, 63\]/);
     const five = gptqTensors(matrix({ bits: 5, rows: 64, cols: 64 }), 1, null);
-    expect(() => read(config, five)).toThrow(/of 5 bits; 2, 3, 4 and 8 are read/);
+    expect(() => readQuantized(config, five)).toThrow(/of 5 bits; 2, 3, 4 and 8 are read/);
   });
 });
 
@@ -220,13 +202,13 @@ describe("an AWQ checkpoint", () => {
 
   it("has the values of its definition", () => {
     const m = matrix({ bits: 4 });
-    const weight = read(config, awqTensors(m));
+    const weight = readQuantized(config, awqTensors(m));
     expect(weight).toMatchObject({ kind: "integer", bits: 4, groupSize: 32, rows: 64, cols: 96 });
     expect(Array.from(dequantize(weight), (x) => x + 0)).toEqual(expected(m, (col) => Math.floor(col / 32)));
   });
 
   it("is refused by name in other versions", () => {
-    expect(() => read({ ...config, version: "gemv_fast" }, {})).toThrow(
+    expect(() => readQuantized({ ...config, version: "gemv_fast" }, {})).toThrow(
       /in version "gemv_fast"; 4 bits of version gemm/,
     );
   });

@@ -84,6 +84,20 @@ export class Scheduler {
     return this.#queue.numWaiting;
   }
 
+  /** Tokens that the running sequences still miss, each no more than it may have of one step. */
+  get numTokensDue(): number {
+    let numTokens = 0;
+    for (let index = 0; index < this.#numRunning; index += 1) {
+      numTokens += this.#mostTokensFor(this.#running[index]!);
+    }
+    return numTokens;
+  }
+
+  /** Waiting sequences that a next step could start. */
+  get numStartable(): number {
+    return Math.min(this.limits.maxNumSeqs - this.#numRunning, this.numWaiting);
+  }
+
   /** A new sequence waits for its first step. The caller has checked that it fits into the empty pool. */
   add(row: number): void {
     this.#queue.enqueue(row);
@@ -187,9 +201,13 @@ export class Scheduler {
 
   /** How many tokens of a sequence still fit into the step. */
   #tokensFor(row: number, plan: StepPlan): number {
+    return Math.min(this.#mostTokensFor(row), this.limits.maxNumBatchedTokens - plan.numTokens);
+  }
+
+  /** Most tokens of a sequence in one step. */
+  #mostTokensFor(row: number): number {
     const missing = this.#table.numTarget[row]! - this.#table.numComputed[row]!;
-    const threshold = this.limits.longPrefillTokenThreshold || missing;
-    return Math.min(missing, threshold, this.limits.maxNumBatchedTokens - plan.numTokens);
+    return Math.min(missing, this.limits.longPrefillTokenThreshold || missing);
   }
 
   /** Gets the blocks for a row's next tokens, preempting others if need be; false when `row` itself had to go. */

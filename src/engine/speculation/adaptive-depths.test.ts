@@ -49,7 +49,7 @@ function speedUp(world: World, numSteps: number, random: () => number, numWarmSt
     table,
     maxDrafts,
     proposer: {
-      proposeMs: (_numRows, depth) => depth * world.passMs,
+      proposeMs: (numRows, depth) => depth * world.passMs + numRows * world.catchUpTokenMs,
       catchUpMs: (row) => numBehind[row]! * world.catchUpTokenMs,
     },
   });
@@ -91,7 +91,8 @@ function speedUp(world: World, numSteps: number, random: () => number, numWarmSt
       while (numRight < drafts[row]! && random() < world.rate(row, table.numOutputTokens(row) + numRight))
         numRight += 1;
       for (let token = 0; token <= numRight; token += 1) table.append(row, 1);
-      numBehind[row]! += numRight + 1;
+      // The draft has computed its own guesses, but for the last; any other token is new to it.
+      numBehind[row]! += numRight + 1 - Math.max(0, Math.min(numRight, drafts[row]! - 1));
       numDrawn += numRight + 1;
       if (drafts[row]! > 0) depths.record(row, drafts[row]!, numRight);
       if (table.numOutputTokens(row) < world.maxTokens) continue;
@@ -115,7 +116,8 @@ function speedUp(world: World, numSteps: number, random: () => number, numWarmSt
       const row = candidates.rows[index]!;
       const depth = candidates.depths[index]!;
       if (depth === 0) continue;
-      proposeMs += numBehind[row]! * world.catchUpTokenMs;
+      // The pass that guesses computes one token of each row in any case.
+      proposeMs += (numBehind[row]! - 1) * world.catchUpTokenMs;
       numBehind[row] = 0;
       drafts[row] = depth;
       deepest = Math.max(deepest, depth);

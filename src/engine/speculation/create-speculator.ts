@@ -15,7 +15,7 @@ interface SpeculatorContext {
   readonly table: SequenceTable;
   readonly kv: KvManager;
   readonly sampler: Sampler;
-  readonly scheduler: Pick<Scheduler, "numRunning" | "numWaiting">;
+  readonly scheduler: Pick<Scheduler, "numTokensDue" | "numStartable">;
 }
 
 /** The speculator that the engine's parts ask for, or null. */
@@ -38,7 +38,6 @@ export function createSpeculator(parts: EngineParts, context: SpeculatorContext)
           maxModelLen: parts.info.maxModelLen,
         });
   const policy = isAdaptive ? new AdaptiveDepths({ table, proposer, maxDrafts }) : fixedDepths;
-  const numPlaces = (): number => Math.min(maxNumSeqs, scheduler.numRunning + scheduler.numWaiting);
   return new Speculator({
     table,
     kv,
@@ -47,6 +46,6 @@ export function createSpeculator(parts: EngineParts, context: SpeculatorContext)
     maxDrafts,
     maxNumSeqs,
     maxNumBatchedTokens,
-    numPlaces,
+    scheduler,
   });
 }

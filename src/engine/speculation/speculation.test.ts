@@ -109,10 +109,30 @@ describe("speculation", () => {
       speculation: "ngram",
     });
     await answersTogether(bench, [same, same, same, same]);
-    const steps = bench.engine.recentSteps().filter(({ numTokens, active }) => numTokens > active.length);
-    expect(steps.length).toBeGreaterThan(3);
-    const whole = steps.filter(({ active }) => active.length === 4);
-    expect(whole.length).toBeGreaterThan(steps.length / 2);
+    const steps = bench.engine.recentSteps();
+    const guessing = steps.filter(({ numTokens, active }) => numTokens > active.length);
+    expect(guessing.length).toBeGreaterThan(3);
+    // The first step has room for three prompts of two tokens; from then on all four run until one ends.
+    const whole = steps.slice(
+      1,
+      steps.findIndex(({ left }) => left.length > 0),
+    );
+    expect(whole.length).toBeGreaterThan(5);
+    for (const { active } of whole) expect(active.length).toBe(4);
+  });
+
+  test("leaves a long prompt all of the step but one token of each sequence that decodes", async () => {
+    const long = { prompt: Array.from({ length: 40 }, (_, i) => 3 + (i % 7)), sampling: { maxTokens: 2 } };
+    const bench = startContextEngine({
+      numBlocks: 128,
+      maxNumSeqs: 2,
+      maxNumBatchedTokens: 11,
+      speculation: "ngram",
+    });
+    await answersTogether(bench, [same, long]);
+    const chunks = bench.engine.recentSteps().map(({ active }) => active[1]?.numTokens ?? 0);
+    expect(chunks.slice(0, 4)).toEqual([9, 10, 10, 10]);
+    expect(bench.engine.counters.read().numDraftTokens).toBeGreaterThan(0);
   });
 
   test("answers any requests as plain decoding does, in any engine, guessing always or where it pays", async () => {

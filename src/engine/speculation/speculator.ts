@@ -1,5 +1,5 @@
 import type { KvManager } from "../kv-manager.ts";
-import type { StepPlan } from "../scheduler.ts";
+import type { Scheduler, StepPlan } from "../scheduler.ts";
 import { type SequenceTable, sequenceKinds } from "../sequence-table.ts";
 import type { Candidates, DepthPolicy } from "./depth-policy.ts";
 import type { DraftProposer } from "./draft-proposer.ts";
@@ -13,13 +13,12 @@ export interface SpeculatorParts {
   readonly maxDrafts: number;
   readonly maxNumSeqs: number;
   readonly maxNumBatchedTokens: number;
-  /** Sequences that the next step may hold: those that run, and those that wait and could start. */
-  readonly numPlaces: () => number;
+  readonly scheduler: Pick<Scheduler, "numTokensDue" | "numStartable">;
 }
 
 /**
  * After a step, has guesses made for the sequences that decode, as many as the policy says, as the next step has room
- * for beside one token of each sequence, and as free blocks allow.
+ * for beside what running sequences miss and one token of each that could start, and as free blocks allow.
  */
 export class Speculator {
   readonly #parts: SpeculatorParts;
@@ -89,9 +88,9 @@ export class Speculator {
 
   /** Guesses are not worth another sequence's place in the step: they share what would be left of it. */
   #shareRoom(): void {
-    const { maxNumBatchedTokens, numPlaces } = this.#parts;
+    const { maxNumBatchedTokens, scheduler } = this.#parts;
     const { count, depths } = this.#candidates;
-    let room = maxNumBatchedTokens - numPlaces();
+    let room = Math.max(0, maxNumBatchedTokens - scheduler.numTokensDue - scheduler.numStartable);
     for (let index = 0; index < count; index += 1) {
       const depth = Math.min(depths[index]!, Math.floor(room / (count - index)));
       depths[index] = depth;

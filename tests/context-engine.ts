@@ -1,5 +1,5 @@
 import type { AdmissionSettings } from "../src/engine/admission-control.ts";
-import { Engine } from "../src/engine/engine.ts";
+import { EngineLoop } from "../src/engine/engine-loop.ts";
 import type { EngineParts } from "../src/engine/engine-parts.ts";
 import { createInProcessClient } from "../src/engine/in-process-client.ts";
 import type { VictimPolicyName } from "../src/engine/victim-policy.ts";
@@ -31,7 +31,7 @@ export interface Setup {
 
 export interface Bench {
   readonly client: EngineClient;
-  readonly engine: Engine;
+  readonly engine: EngineLoop;
   readonly context: ContextModel;
 }
 
@@ -47,7 +47,7 @@ export function engineOver(
   { ops, model, cache }: Pick<EngineParts, "ops" | "model" | "cache">,
   setup: Omit<Setup, "numBlocks">,
   draft: ContextModel["draft"] | null = null,
-): Engine {
+): EngineLoop {
   const { maxNumSeqs = 8, maxNumBatchedTokens = 64 } = setup;
   const info: EngineInfo = {
     architecture: "ContextModel",
@@ -72,7 +72,7 @@ export function engineOver(
     loadTimesMs: {},
     notes: [],
   };
-  return new Engine({
+  return new EngineLoop({
     ops,
     model,
     cache,

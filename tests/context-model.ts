@@ -26,6 +26,8 @@ export interface ContextModel {
   readonly draft: { readonly model: CausalModel; readonly cache: KvCache };
   /** Called before each forward pass; may throw. */
   onForward: (batch: RaggedBatch) => void;
+  /** The same of the second model. */
+  onDraft: (batch: RaggedBatch) => void;
   /** Tokens whose next-token logits come out as NaN. */
   readonly poison: Set<number>;
 }
@@ -65,6 +67,7 @@ export function createContextModel({ vocabSize, numBlocks, blockSize }: ContextM
   };
   const values = new Map<number, Float32Array[]>();
   let nextId = 1;
+  let step: RaggedBatch | null = null;
   const tensor = (rows: Float32Array[]): Tensor => {
     values.set(nextId, rows);
     return { id: nextId++, rows: rows.length, cols: vocabSize, form: "f32" };
@@ -81,7 +84,7 @@ export function createContextModel({ vocabSize, numBlocks, blockSize }: ContextM
     kvShape: { numLayers: 1, numKvHeads: 1, headDim: 1 },
     head: { id: 0 } as LinearWeight,
     logitSoftCap: 0,
-    forward: (batch) => tensor(forward(batch)),
+    forward: () => tensor(forward(step!)),
     finalNorm: (hidden, rows, count) =>
       tensor(Array.from({ length: count }, (_, index) => values.get(hidden.id)![rows[index]!]!)),
     logits: (normed) => normed,
@@ -90,6 +93,7 @@ export function createContextModel({ vocabSize, numBlocks, blockSize }: ContextM
     poison,
     cache,
     onForward: () => {},
+    onDraft: () => {},
     model: modelOver((batch) => {
       context.onForward(batch);
       write(batch, slots);
@@ -98,13 +102,17 @@ export function createContextModel({ vocabSize, numBlocks, blockSize }: ContextM
     draft: {
       cache,
       model: modelOver((batch) => {
+        context.onDraft(batch);
         write(batch, draftSlots);
         const rows = hiddenRows(batch, draftSlots, { vocabSize, blockSize, poison });
         return rows.map((row, token) => (batch.positions[token]! % 4 === 3 ? row.toReversed() : row));
       }),
     },
     ops: {
-      beginStep: () => values.clear(),
+      beginStep: (batch: RaggedBatch) => {
+        step = batch;
+        values.clear();
+      },
       endStep: () => {},
       flush: () => undefined,
       close: () => {},

@@ -121,7 +121,7 @@ function largestStepBytes(options: EngineOptions, { model, ops }: PlannedModel):
     blockTableStride: 0,
   };
   ops.beginStep(batch);
-  model.logits(model.finalNorm(model.forward(batch, cache), none, numLogitRows));
+  model.logits(model.finalNorm(model.forward(cache), none, numLogitRows));
   return ops.memory().arena + activationSlackBytes;
 }
 

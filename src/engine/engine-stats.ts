@@ -31,6 +31,7 @@ const fields = {
   numWaitingTokens: 25,
   retryAfterSeconds: 26,
   numDeferred: 27,
+  numSpeculationFailures: 28,
 } as const;
 
 /** Behind the fields: guesses verified, and right ones, by position. */
@@ -103,6 +104,7 @@ export class EngineCounters {
       numDrafts: this.get("numDrafts"),
       numDraftTokens: this.get("numDraftTokens"),
       numAcceptedTokens: this.get("numAcceptedTokens"),
+      numSpeculationFailures: this.get("numSpeculationFailures"),
       numDraftTokensPerPos: Array.from(this.values.subarray(draftedAt, acceptedAt)),
       numAcceptedTokensPerPos: Array.from(this.values.subarray(acceptedAt, numCounters)),
       lastStepAgeMs: isBusy ? Math.max(0, sharedNow() - this.get("lastStepEndMs")) : 0,

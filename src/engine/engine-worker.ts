@@ -3,7 +3,7 @@ import { toWire } from "../base/errors.ts";
 import { invariant } from "../base/invariant.ts";
 import type { EmbeddingEngine } from "./embedding/embedding-engine.ts";
 import { isEmbeddingModel, loadEmbeddingEngine } from "./embedding/load-embedding-engine.ts";
-import type { Engine } from "./engine.ts";
+import type { EngineLoop } from "./engine-loop.ts";
 import { EngineCounters } from "./engine-stats.ts";
 import { loadEngine } from "./load-engine.ts";
 import {
@@ -29,7 +29,7 @@ try {
   port.close();
 }
 
-function serve(engine: Engine): void {
+function serve(engine: EngineLoop): void {
   engine.connect((message) => {
     const { report: step, transfer } = toWireStep(message);
     port.postMessage(step, transfer);

@@ -1,10 +1,10 @@
 import type { EngineClient } from "../protocol/engine-client.ts";
 import { noEmbeddings } from "./embedding/embedding-client.ts";
-import type { Engine } from "./engine.ts";
+import type { EngineLoop } from "./engine-loop.ts";
 import { engineClosed, OpenRequests } from "./open-requests.ts";
 
 /** A client of an engine in the caller's own thread: a step blocks it, so this is for tests and tools. */
-export function createInProcessClient(engine: Engine): EngineClient {
+export function createInProcessClient(engine: EngineLoop): EngineClient {
   const open = new OpenRequests(engine);
   engine.connect((message) => open.receive(message));
   return {

@@ -10,7 +10,7 @@ import type { EngineInfo } from "../protocol/engine-client.ts";
 import type { AdmissionSettings } from "./admission-control.ts";
 import { checkEngineOptions } from "./check-options.ts";
 import { endTokenIds } from "./end-tokens.ts";
-import { Engine } from "./engine.ts";
+import { EngineLoop } from "./engine-loop.ts";
 import type { EngineOptions } from "./engine-options.ts";
 import {
   contextNotes,
@@ -36,7 +36,7 @@ export type { EngineOptions } from "./engine-options.ts";
 export async function loadEngine(
   options: EngineOptions,
   counters: EngineCounters = new EngineCounters(),
-): Promise<Engine> {
+): Promise<EngineLoop> {
   checkEngineOptions(options);
   const timer = new PhaseTimer();
   const checkpoint = openCheckpoint(options.modelPath, { mapFile, onArchitecture: requireArchitecture });
@@ -77,7 +77,7 @@ interface Assembly {
   readonly counters: EngineCounters;
 }
 
-function assemble(assembly: Assembly, backendNotes: readonly string[], timer: PhaseTimer): Engine {
+function assemble(assembly: Assembly, backendNotes: readonly string[], timer: PhaseTimer): EngineLoop {
   const { options, checkpoint, draft, ops, loaded, before, counters } = assembly;
   const { model } = loaded;
   const blockSize = options.blockSize ?? defaultBlockSize;
@@ -117,7 +117,7 @@ function assemble(assembly: Assembly, backendNotes: readonly string[], timer: Ph
     loadTimesMs: timer.times(),
     notes: [...backendNotes, ...loaded.notes, ...kvNotes(options, checkpoint, kv)],
   };
-  return new Engine({
+  return new EngineLoop({
     ops,
     model,
     cache,

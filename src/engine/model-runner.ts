@@ -59,7 +59,7 @@ export class ModelRunner {
     ops.beginStep(this.#builder.batch);
     try {
       if (moves.count > 0) ops.moveKv(cache, host, moves);
-      const hidden = model.forward(this.#builder.batch, cache);
+      const hidden = model.forward(cache);
       this.#sample(hidden);
       this.#score(hidden, plan);
       return ops.flush();

@@ -1,4 +1,4 @@
-import type { KvCache, KvCacheShape, LinearWeight, RaggedBatch, Tensor } from "../kernels/ops.ts";
+import type { KvCache, KvCacheShape, LinearWeight, Tensor } from "../kernels/ops.ts";
 
 /** A decoder-only language model bound to one `Ops` backend. */
 export interface CausalModel {
@@ -14,7 +14,7 @@ export interface CausalModel {
    * Runs the layers over the batch given to `ops.beginStep` → f32 [numTokens, hiddenSize], before the final norm.
    * K and V of the batch are written to `cache`.
    */
-  forward(batch: RaggedBatch, cache: KvCache): Tensor;
+  forward(cache: KvCache): Tensor;
   /** Final norm of the chosen rows in the head's input form: [count, hiddenSize]. */
   finalNorm(hidden: Tensor, rows: Int32Array, count: number): Tensor;
   /** f32 [rows of normed, vocabSize]. */

@@ -1,5 +1,5 @@
 import type { ModelConfig } from "../formats/model-config.ts";
-import type { KvCache, LinearWeight, Ops, RaggedBatch, Tensor, VectorWeight } from "../kernels/ops.ts";
+import type { KvCache, LinearWeight, Ops, Tensor, VectorWeight } from "../kernels/ops.ts";
 import type { CausalModel } from "./causal-model.ts";
 import { Attention, type SelfAttentionOptions } from "./layers/attention.ts";
 import { DecoderLayer } from "./layers/decoder-layer.ts";
@@ -102,7 +102,7 @@ export class DecoderModel implements CausalModel {
     this.head = config.tieWordEmbeddings ? this.#embedding : table("lm_head");
   }
 
-  forward(_batch: RaggedBatch, cache: KvCache): Tensor {
+  forward(cache: KvCache): Tensor {
     const hidden = this.#ops.embed(this.#embedding);
     if (this.#embeddingScale !== 1) this.#ops.scale(hidden, this.#embeddingScale);
     for (const layer of this.#layers) layer.forward(hidden, cache);

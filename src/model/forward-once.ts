@@ -49,7 +49,7 @@ export class SequenceLogits {
     const batch = oneSequence(tokenIds, first, count, this.#numBlocks);
     ops.beginStep(batch);
     try {
-      const normed = model.finalNorm(model.forward(batch, this.#cache), this.#rows, count);
+      const normed = model.finalNorm(model.forward(this.#cache), this.#rows, count);
       ops.read(model.logits(normed), rows.subarray(0, count * model.vocabSize));
     } finally {
       ops.endStep();

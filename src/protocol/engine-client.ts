@@ -213,6 +213,8 @@ export interface EngineStats {
   readonly numDrafts: number;
   readonly numDraftTokens: number;
   readonly numAcceptedTokens: number;
+  /** 1 once making guesses has failed: there are none from then on. */
+  readonly numSpeculationFailures: number;
   /** [maxSpecTokens] the same tokens by position: the first guess of a step, the second, … */
   readonly numDraftTokensPerPos: readonly number[];
   readonly numAcceptedTokensPerPos: readonly number[];

@@ -244,6 +244,7 @@ class ScriptedClient implements FakeEngineClient {
       numDrafts: 0,
       numDraftTokens: 0,
       numAcceptedTokens: 0,
+      numSpeculationFailures: 0,
       numDraftTokensPerPos: [],
       numAcceptedTokensPerPos: [],
       lastStepAgeMs: 0,

@@ -22,6 +22,11 @@ const totals: readonly (readonly [Total, string, string])[] = [
   ["numDrafts", "vllm:spec_decode_num_drafts_total", "Times that guesses of a sequence were verified."],
   ["numDraftTokens", "vllm:spec_decode_num_draft_tokens_total", "Guessed tokens that were verified."],
   ["numAcceptedTokens", "vllm:spec_decode_num_accepted_tokens_total", "Guessed tokens that were right."],
+  [
+    "numSpeculationFailures",
+    "millrace:spec_decode_failures_total",
+    "Faults that turned guessing off; must be 0.",
+  ],
   ["numSteps", "millrace:steps_total", "Steps of the engine."],
   ["numSwappedBlocks", "millrace:swapped_blocks_total", "KV blocks moved to the host tier by preemption."],
   [

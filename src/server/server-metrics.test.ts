@@ -71,6 +71,7 @@ test("shows the engine's totals as counters that never fall, and its gauges", as
     numSwapped: 1,
     numDraftTokens: 9,
     numAcceptedTokens: 6,
+    numSpeculationFailures: 1,
     numDraftTokensPerPos: [5, 4, 0],
     numAcceptedTokensPerPos: [5, 1, 0],
   };
@@ -81,6 +82,7 @@ test("shows the engine's totals as counters that never fall, and its gauges", as
   expect(sumOf(text, "vllm:num_preemptions_total")).toBe(2);
   expect(sumOf(text, "vllm:num_requests_swapped")).toBe(1);
   expect(sumOf(text, "vllm:spec_decode_num_accepted_tokens_total")).toBe(6);
+  expect(sumOf(text, "millrace:spec_decode_failures_total")).toBe(1);
   const acceptedAt = (position: number): number =>
     sumOf(text, "vllm:spec_decode_num_accepted_tokens_per_pos_total", `position="${position}"`);
   expect([acceptedAt(0), acceptedAt(1)]).toEqual([5, 1]);

@@ -59,7 +59,7 @@ export function decodeLogits(ops: Ops, { model }: LoadedModel, tokens: readonly 
       blockTableStride: numBlocks,
     };
     ops.beginStep(batch);
-    const normed = model.finalNorm(model.forward(batch, cache), Int32Array.of(0), 1);
+    const normed = model.finalNorm(model.forward(cache), Int32Array.of(0), 1);
     ops.read(
       model.logits(normed),
       logits.subarray(position * model.vocabSize, (position + 1) * model.vocabSize),

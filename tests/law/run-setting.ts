@@ -1,4 +1,4 @@
-import type { Engine } from "../../src/engine/engine.ts";
+import type { EngineLoop } from "../../src/engine/engine-loop.ts";
 import { createInProcessClient } from "../../src/engine/in-process-client.ts";
 import { loadEngine } from "../../src/engine/load-engine.ts";
 import type { EngineClient, EngineStats } from "../../src/protocol/engine-client.ts";
@@ -33,12 +33,12 @@ const stepsPerLook = 100;
 
 /** Looks at an engine whenever a request has an output. */
 class RunWatch {
-  readonly #engine: Engine;
+  readonly #engine: EngineLoop;
   #lastLook = 0;
   maxRunning = 0;
   maxSwapped = 0;
 
-  constructor(engine: Engine) {
+  constructor(engine: EngineLoop) {
     this.#engine = engine;
   }
 
@@ -101,7 +101,7 @@ export function differences(expected: readonly Answer[], got: readonly Answer[])
 /** Tokens of a prompt that a partial warm-up sends ahead: it ends inside a block more often than not. */
 export const warmedTokens = (length: number): number => Math.ceil(length * 0.6);
 
-async function withEngine<T>(engine: Engine, use: (client: EngineClient) => Promise<T>): Promise<T> {
+async function withEngine<T>(engine: EngineLoop, use: (client: EngineClient) => Promise<T>): Promise<T> {
   const client = createInProcessClient(engine);
   try {
     const result = await use(client);

@@ -1,7 +1,7 @@
 import v8 from "node:v8";
 import vm from "node:vm";
 import { expect, test } from "vitest";
-import type { Engine } from "../../src/engine/engine.ts";
+import type { EngineLoop } from "../../src/engine/engine-loop.ts";
 import { defaultEngineOptions } from "../../src/engine/engine-options.ts";
 import { loadEngine } from "../../src/engine/load-engine.ts";
 import { startContextEngine } from "../context-engine.ts";
@@ -46,7 +46,7 @@ function expectNothingLeft({ engine, open, counts }: Storm): void {
   expect(counts.numStopped + counts.numAborted + counts.numFailed).toBe(counts.numSent);
 }
 
-async function survives(engine: Engine, warmUp: number, count: number): Promise<Storm> {
+async function survives(engine: EngineLoop, warmUp: number, count: number): Promise<Storm> {
   process.stdout.write(`MILLRACE_LAW_SEED=${seed}\n`);
   const storm = new Storm(engine, seed);
   await storm.run(warmUp);

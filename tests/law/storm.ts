@@ -1,4 +1,4 @@
-import type { Engine } from "../../src/engine/engine.ts";
+import type { EngineLoop } from "../../src/engine/engine-loop.ts";
 import { OpenRequests } from "../../src/engine/open-requests.ts";
 import { readStep } from "../../src/engine/step-record.ts";
 import type { GenerateRequest } from "../../src/protocol/engine-client.ts";
@@ -27,7 +27,7 @@ export interface StormCounts {
 
 /** An engine under storm, with its client's side in the open so that a test can look inside. */
 export class Storm {
-  readonly engine: Engine;
+  readonly engine: EngineLoop;
   readonly open: OpenRequests;
   readonly counts: StormCounts = {
     numSent: 0,
@@ -46,7 +46,7 @@ export class Storm {
   readonly #random: () => number;
   #nextId = 0;
 
-  constructor(engine: Engine, seed: number) {
+  constructor(engine: EngineLoop, seed: number) {
     this.engine = engine;
     this.#random = createRandom(seed);
     this.open = new OpenRequests({

@@ -9,9 +9,10 @@
 //         three runs of `millrace bench` (--calibrate-from).
 // engine: in process; step costs by --calibrate.
 //
-// Costs are measured once, before, on requests of their own, or taken from a file of an earlier run (--keep FOLDER leaves
-// FOLDER/costs.json); nothing of a replay goes into them. Takes rounds × loads × seconds and about a minute more. A round in which other processes took more than 5 % of the machine does not count.
-// Linux only.
+// Costs are measured before every round, on requests of their own, since a shared machine is not equally fast for long; or
+// they are taken from a file of an earlier run (--keep FOLDER leaves FOLDER/costs.json, those of the last round). Nothing
+// of a replay goes into them. Takes rounds × loads × (seconds + half a minute). A round in which other processes took more
+// than 5 % of the machine does not count. Linux only.
 import { execFile } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
@@ -199,22 +200,19 @@ async function simulated(slice, costs, speed) {
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 const signed = (share) => `${share < 0 ? "−" : "+"}${percent(Math.abs(share))}`;
 
-/** One load, several rounds; the errors of the medians over the rounds that count. */
-async function compare(target, slice, costs, speed) {
+/** One load, several rounds, each beside what is foreseen just before; the errors of the medians of those that count. */
+async function compare(target, slice, speed) {
   const { requests } = selectRequests(parseTrace(readFileSync(slice, "utf8"), slice), {
     maxTokens: target.maxModelLen,
     durationMs: Number(values.seconds) * 1000 * speed,
     speed,
     askedTokens: null,
   });
-  const foreseen = await simulated(slice, costs, speed);
-  const { numTooLong, numEmpty } = foreseen.trace;
-  console.log(
-    `\nspeed ${speed}: ${requests.length} requests; left out: ${numTooLong} too long, ${numEmpty} empty; busy ` +
-      `${percent(foreseen.busyMs / foreseen.durationMs)}, ${foreseen.meanSequences.toFixed(1)} sequences in a step`,
-  );
   const errors = { ttftMs: [], itlMs: [] };
   for (let round = 0; round < Number(values.rounds); round += 1) {
+    const fit = values.costs === undefined ? await target.calibrate(costs) : "";
+    const foreseen = await simulated(slice, costs, speed);
+    if (round === 0) describeLoad(fit, speed, requests.length, foreseen);
     const real = await replay(target, requests);
     const isUndisturbed = real.others <= maxOthers;
     const cells = Object.keys(errors).flatMap((name) =>
@@ -230,6 +228,13 @@ async function compare(target, slice, costs, speed) {
     );
   }
   return Object.entries(errors).map(([name, list]) => verdict(`speed ${speed} ${name} p50`, list));
+}
+
+function describeLoad(fit, speed, numRequests, { trace: { numTooLong, numEmpty }, ...foreseen }) {
+  console.log(
+    `${fit}\nspeed ${speed}: ${numRequests} requests; left out: ${numTooLong} too long, ${numEmpty} empty; busy ` +
+      `${percent(foreseen.busyMs / foreseen.durationMs)}, ${foreseen.meanSequences.toFixed(1)} sequences in a step`,
+  );
 }
 
 function verdict(label, errors) {
@@ -250,8 +255,7 @@ const costs = values.costs ?? path.join(folder, "costs.json");
 const target = values.against === "engine" ? await openEngine() : await openServer();
 let verdicts = [];
 try {
-  if (values.costs === undefined) process.stdout.write(await target.calibrate(costs));
-  for (const speed of speeds) verdicts = [...verdicts, ...(await compare(target, slice, costs, speed))];
+  for (const speed of speeds) verdicts = [...verdicts, ...(await compare(target, slice, speed))];
 } finally {
   await target.close();
   if (values.keep === undefined) rmSync(folder, { recursive: true, force: true });

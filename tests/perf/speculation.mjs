@@ -38,8 +38,8 @@ const numGuesses = Number(flags.guesses);
 const numRounds = Number(flags.rounds);
 const leastRatio = 0.95;
 const promptLength = 96;
-/** Rounds of each kind that do not count: measured step times decide how much is guessed. */
-const numWarmRounds = 2;
+/** Time in which rounds do not count: measured step times decide how much is guessed, and code is compiled meanwhile. */
+const warmMs = 3000;
 
 const tokenizer = openTokenizer(flags.model);
 const prose = proseTokens(tokenizer, 2 * promptLength);
@@ -147,8 +147,9 @@ const faults = [];
 
 async function measure(name, numSequences, plain, guessing) {
   const text = texts[name];
-  for (let round = 0; round < numWarmRounds; round += 1)
-    for (const client of [plain, guessing]) await decode(client, text, numSequences);
+  const warmEnd = performance.now() + warmMs;
+  do for (const client of [plain, guessing]) await decode(client, text, numSequences);
+  while (performance.now() < warmEnd);
   const before = await guessing.stats();
   const ratios = [];
   const speeds = { plain: [], guessing: [] };

@@ -12,7 +12,7 @@ import { Session } from "node:inspector/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { getHeapStatistics } from "node:v8";
-import { Engine } from "../../dist/engine/engine.js";
+import { EngineLoop } from "../../dist/engine/engine-loop.js";
 import { defaultSampling } from "../../dist/protocol/sampling-params.js";
 
 const { values: flags } = parseArgs({
@@ -91,7 +91,7 @@ function startEngine(numSeqs, numTokens, blockSize) {
     blockSize,
     eosTokenIds: [2],
   };
-  return new Engine({
+  return new EngineLoop({
     ops: idleBackend(),
     model,
     cache: shape,

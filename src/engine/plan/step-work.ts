@@ -24,7 +24,7 @@ export function createStepPlanner(
     operations = [];
     const batch = batchOf(shape, model.vocabSize);
     stepOps.beginStep(batch);
-    const hidden = model.forward(batch, cache);
+    const hidden = model.forward(cache);
     const logits = model.logits(model.finalNorm(hidden, rowsThatDraw(batch), batch.numSeqs));
     stepOps.sample(logits, {} as SamplingBatch, {} as SamplingOutput);
     stepOps.endStep();

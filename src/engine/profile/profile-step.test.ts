@@ -32,7 +32,7 @@ function tinyModel(ops: Ops): CausalModel {
     kvShape: { numLayers: 1, numKvHeads: 1, headDim: 16 },
     head: table,
     logitSoftCap: 0,
-    forward(_batch, cache) {
+    forward(cache) {
       const x = ops.embed(table);
       const mixed = ops.linear(x, qkv);
       ops.ropeAndCache(mixed, null, cache, 0, shape);

@@ -65,7 +65,7 @@ function writePages(ops: Ops, model: CausalModel, cache: KvCache): void {
     for (let i = 0; i < blockSize; i += 1) batch.slots[i] = block * blockSize + i;
     if (block === 0) {
       ops.beginStep(batch);
-      model.forward(batch, cache);
+      model.forward(cache);
       ops.endStep();
       continue;
     }
@@ -87,7 +87,7 @@ function runStep(ops: Ops, model: CausalModel, cache: KvCache, batch: RaggedBatc
   const out = emptyOutput(numSeqs);
   const start = performance.now();
   ops.beginStep(batch);
-  ops.sample(model.logits(model.finalNorm(model.forward(batch, cache), rows, numSeqs)), columns.batch, out);
+  ops.sample(model.logits(model.finalNorm(model.forward(cache), rows, numSeqs)), columns.batch, out);
   ops.endStep();
   return (performance.now() - start) / 1000;
 }

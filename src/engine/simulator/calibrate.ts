@@ -1,6 +1,6 @@
 import { invariant } from "../../base/invariant.ts";
 import { defaultSampling } from "../../protocol/sampling-params.ts";
-import type { Engine } from "../engine.ts";
+import type { EngineLoop } from "../engine-loop.ts";
 import type { StepMessage } from "../open-requests.ts";
 import { readStep } from "../step-record.ts";
 import { type MeasuredStep, medianStep } from "./fit-step-costs.ts";
@@ -36,7 +36,7 @@ const joinedCounts = [0, 4, 32] as const;
  *
  * @param budgetMs about how long to measure
  */
-export async function measureSteps(engine: Engine, budgetMs: number): Promise<MeasuredStep[]> {
+export async function measureSteps(engine: EngineLoop, budgetMs: number): Promise<MeasuredStep[]> {
   const startMs = performance.now();
   const runner = new SceneRunner(engine);
   const scenes = scenesFor(engine);
@@ -56,7 +56,7 @@ export async function measureSteps(engine: Engine, budgetMs: number): Promise<Me
 const warmUpScene: Scene = { numSequences: 2, numPromptTokens: 16, numJoining: 16 };
 
 /** The scenes that fit into the engine, those with fewest tokens first. */
-function scenesFor(engine: Engine): Scene[] {
+function scenesFor(engine: EngineLoop): Scene[] {
   const { maxModelLen, maxNumSeqs, maxNumBatchedTokens, numTotalBlocks, blockSize } = engine.info;
   const decodes = sequenceCounts.flatMap((numSequences) =>
     contextLengths.map((numPromptTokens) => ({ numSequences, numPromptTokens, numJoining: 0 })),
@@ -88,14 +88,14 @@ function scenesFor(engine: Engine): Scene[] {
  * The n-th sequence of every scene begins as those before it, so that the prefix cache knows most of its prompt.
  */
 class SceneRunner {
-  readonly #engine: Engine;
+  readonly #engine: EngineLoop;
   readonly #vocabSize: number;
   /** [sequences] tokens of its prompt that were computed. */
   readonly #numKnown: number[] = [];
   #nextHandle = 0;
   #msPerToken = 0;
 
-  constructor(engine: Engine) {
+  constructor(engine: EngineLoop) {
     this.#engine = engine;
     this.#vocabSize = engine.info.vocabSize;
   }

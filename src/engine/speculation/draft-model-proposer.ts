@@ -139,7 +139,7 @@ export class DraftModelProposer implements DraftProposer {
     const beginMs = performance.now();
     ops.beginStep(batch);
     try {
-      const hidden = model.forward(batch, cache);
+      const hidden = model.forward(cache);
       if (numActive > 0) {
         this.#offsets.fill(draft, 0, numActive);
         const logits = model.logits(model.finalNorm(hidden, this.#logitRows, numActive));

@@ -191,12 +191,7 @@ describe("a draft model", () => {
     const expected = await answersAlone(startContextEngine(), [request]);
     const bench = startContextEngine({ maxNumBatchedTokens: 16, speculation: "draft" });
     const passes: number[] = [];
-    const { model } = bench.context.draft;
-    const forward = model.forward.bind(model);
-    vi.spyOn(model, "forward").mockImplementation((batch, cache) => {
-      passes.push(batch.numTokens);
-      return forward(batch, cache);
-    });
+    bench.context.onDraft = (batch) => passes.push(batch.numTokens);
     expect(await answersTogether(bench, [request])).toEqual(expected);
     // 48 tokens of the prompt, then the first of the answer and the three that were drawn meanwhile.
     expect(passes.slice(0, 4)).toEqual([16, 16, 16, 4]);
@@ -211,13 +206,10 @@ describe("a draft model", () => {
     const shared = Array.from({ length: 24 }, (_, i) => (i * 5 + (i >> 2)) % vocabSize);
     const bench = startContextEngine({ speculation: "draft" });
     let numPromptTokens = 0;
-    const { model } = bench.context.draft;
-    const forward = model.forward.bind(model);
-    vi.spyOn(model, "forward").mockImplementation((batch, cache) => {
+    bench.context.onDraft = (batch) => {
       for (let token = 0; token < batch.numTokens; token += 1)
         if (batch.positions[token]! < shared.length) numPromptTokens += 1;
-      return forward(batch, cache);
-    });
+    };
     const sampling = { maxTokens: 8, temperature: 0 };
     for (const last of [1, 2, 3]) await generate(bench.client, [...shared, last], sampling);
     expect(numPromptTokens).toBe(shared.length);
@@ -225,13 +217,10 @@ describe("a draft model", () => {
 
   test("gets no further than its own longest context", async () => {
     const bench = startContextEngine({ speculation: "draft", maxDraftLen: 20 });
-    const { model } = bench.context.draft;
-    const forward = model.forward.bind(model);
     let last = 0;
-    vi.spyOn(model, "forward").mockImplementation((batch, cache) => {
+    bench.context.onDraft = (batch) => {
       last = Math.max(last, ...batch.positions.subarray(0, batch.numTokens));
-      return forward(batch, cache);
-    });
+    };
     const request = { prompt: [1, 2, 3], sampling: { maxTokens: 50, temperature: 0 } };
     const expected = await answersAlone(startContextEngine(), [request]);
     expect(await answersTogether(bench, [request])).toEqual(expected);
@@ -244,11 +233,12 @@ describe("a draft model", () => {
     const requests = prompts.map((prompt) => ({ prompt, sampling: { maxTokens: 12, temperature: 0 } }));
     const expected = await answersAlone(startContextEngine(), requests);
     const bench = startContextEngine({ speculation: "draft" });
-    vi.spyOn(bench.context.draft.model, "forward").mockImplementation(() => {
+    bench.context.onDraft = () => {
       throw new Error("no guess");
-    });
+    };
     expect(await answersTogether(bench, requests)).toEqual(expected);
     expect(emitWarning).toHaveBeenCalledTimes(1);
+    expect(bench.engine.counters.read().numSpeculationFailures).toBe(1);
     vi.restoreAllMocks();
   });
 });

@@ -13,7 +13,7 @@ import { contextLogits, logSoftmax } from "../../tests/context-model.ts";
 import type { MillraceError } from "../base/errors.ts";
 import type { EngineClient, EngineOutput } from "../protocol/engine-client.ts";
 import { defaultSampling, type SamplingParams } from "../protocol/sampling-params.ts";
-import type { Engine } from "./engine.ts";
+import type { EngineLoop } from "./engine-loop.ts";
 import { IntegrityCheck } from "./integrity-check.ts";
 import { Scheduler } from "./scheduler.ts";
 
@@ -313,7 +313,7 @@ test("closing aborts what is open and refuses what comes later", async () => {
   engine.checkInvariants();
 });
 
-async function ended(engine: Engine): Promise<void> {
+async function ended(engine: EngineLoop): Promise<void> {
   while (engine.counters.get("isBusy") === 1) await new Promise((resolve) => setImmediate(resolve));
 }
 

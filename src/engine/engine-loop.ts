@@ -26,7 +26,7 @@ import type { Speculator } from "./speculation/speculator.ts";
  * Runs all open requests of one model, step by step. Commands wait in an inbox that is read between steps. One bad
  * request never stops the others. While nothing is open, nothing runs.
  */
-export class Engine implements EngineSink {
+export class EngineLoop implements EngineSink {
   readonly info: EngineInfo;
   readonly counters: EngineCounters;
   readonly #ops: Ops;
@@ -181,6 +181,7 @@ export class Engine implements EngineSink {
       this.#speculator?.propose(plan);
     } catch (cause) {
       this.#speculator = null;
+      this.counters.add("numSpeculationFailures", 1);
       for (let index = 0; index < plan.numSeqs; index += 1) this.#core.table.dropDrafts(plan.rows[index]!);
       process.emitWarning(`Speculation failed and is off from now on: ${messageOf(cause)}`);
     }

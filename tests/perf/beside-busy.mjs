@@ -10,10 +10,10 @@
 import { spawn } from "node:child_process";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
+import { parseFlags } from "./parse-flags.mjs";
 
 const script = fileURLToPath(import.meta.url);
-const { values: flags, positionals } = parseArgs({
+const { values: flags, positionals } = parseFlags({
   allowPositionals: true,
   options: {
     busy: { type: "string", default: "0,2" },
@@ -28,7 +28,7 @@ const { values: flags, positionals } = parseArgs({
 });
 const [modelPath] = positionals;
 if (modelPath === undefined) {
-  console.error("usage: beside-busy.mjs MODEL (see the head of this file)");
+  console.error("usage: beside-busy.mjs MODEL (--help tells more)");
   process.exit(2);
 }
 

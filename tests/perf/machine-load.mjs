@@ -18,10 +18,10 @@ function machineSeconds() {
   return (user + nice + sys + irq) / 1000;
 }
 
-/** CPU time of a process with all its threads. */
+/** CPU time of a process with all its threads, and of its children that have ended. */
 function processSeconds(pid) {
   const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1].split(" ");
-  return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
+  return fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks), 0) / ticksPerSecond;
 }
 
 /**

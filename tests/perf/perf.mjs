@@ -4,23 +4,26 @@
 //     [--parts kernels,servers] [--concurrency 1,8,32] [--input 128] [--output 64] [--rounds 3] [--form int4] \
 //     [--out docs/performance.json]
 //
+// A peer without a server has {concurrency} in its command instead, a list such as 1,8,32, and prints a line with "batch N"
+// and "outTps X" for each: output tokens per second of N prompts at once, of the same lengths, without HTTP.
+//
 // Needs a quiet machine, `npm run build` and `npm run build:native`. Parts that are not run, and loads of other models or
 // lengths, are kept from the record that --out names. `node scripts/generate-docs.mjs` makes docs/performance.md of docs/performance.json.
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
 import { version } from "../../dist/base/version.js";
 import { measureCeilings } from "../../dist/kernels/ceilings.js";
 import { nativeStatus } from "../../dist/kernels/create-ops.js";
+import { parseFlags } from "./parse-flags.mjs";
 import { performancePage } from "./performance-page.mjs";
 import { benchAttentions } from "./suite/attention.mjs";
 import { benchLinears } from "./suite/linears.mjs";
 import { benchServers } from "./suite/servers.mjs";
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
-const { values: flags } = parseArgs({
+const { values: flags } = parseFlags({
   options: {
     model: { type: "string", default: path.join(root, "models/pebble/model") },
     peer: { type: "string", multiple: true, default: [] },
@@ -63,7 +66,8 @@ if (parts.includes("servers")) {
   const ours = `${process.execPath} ${root}/dist/cli/main.js serve ${flags.model} --port {port} ${flags.serve}`;
   const peers = flags.peer.map((text) => {
     const at = text.indexOf("=");
-    if (at < 1) throw new Error(`--peer ${text}: it takes NAME=COMMAND, with {port} in the command.`);
+    if (at < 1 || !/\{(port|concurrency)\}/.test(text))
+      throw new Error(`--peer ${text}: it takes NAME=COMMAND, with {port} or {concurrency} in the command.`);
     return { name: text.slice(0, at), command: text.slice(at + 1) };
   });
   const results = await benchServers({

@@ -13,6 +13,8 @@ function quantile(values, share) {
 }
 
 function spread(values, digits) {
+  // What a peer does not tell: JSON has null for it.
+  if (values.some((value) => value === undefined || value === null)) return "–";
   const [low, high] = [Math.min(...values), Math.max(...values)];
   return `${quantile(values, 0.5).toFixed(digits)} (${low.toFixed(digits)} to ${high.toFixed(digits)})`;
 }

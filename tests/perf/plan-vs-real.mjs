@@ -11,7 +11,7 @@
 import { execFileSync } from "node:child_process";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
+import { parseFlags } from "./parse-flags.mjs";
 import { benchServers } from "./suite/servers.mjs";
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
@@ -21,7 +21,7 @@ const maxMemoryError = 0.05;
 /** Share of the machine that other processes may use in a round that counts. */
 const maxOthers = 0.05;
 
-const { values: flags, positionals } = parseArgs({
+const { values: flags, positionals } = parseFlags({
   allowPositionals: true,
   options: {
     concurrency: { type: "string", default: "1,16" },
@@ -36,7 +36,7 @@ const { values: flags, positionals } = parseArgs({
 });
 const [model] = positionals;
 if (model === undefined) {
-  console.error("usage: plan-vs-real.mjs MODEL (see the head of this file)");
+  console.error("usage: plan-vs-real.mjs MODEL (--help tells more)");
   process.exit(2);
 }
 // A cache that the load fills, so that what is reserved is also used.

@@ -5,14 +5,14 @@
 //   node tests/perf/prefix-cache.mjs MODEL [--requests 32] [--prefix 900] [--rounds 3]
 //
 // Fails when more tokens are computed than the prefix once and each request's own, or when a token differs.
-import { parseArgs } from "node:util";
 import { defaultEngineOptions } from "../../dist/engine/engine-options.js";
 import { createInProcessClient } from "../../dist/engine/in-process-client.js";
 import { loadEngine } from "../../dist/engine/load-engine.js";
 import { defaultSampling } from "../../dist/protocol/sampling-params.js";
+import { parseFlags } from "./parse-flags.mjs";
 import { openTokenizer, proseTokens } from "./prose.mjs";
 
-const { values: flags, positionals } = parseArgs({
+const { values: flags, positionals } = parseFlags({
   allowPositionals: true,
   options: {
     requests: { type: "string", default: "32" },
@@ -22,7 +22,7 @@ const { values: flags, positionals } = parseArgs({
 });
 const [modelPath] = positionals;
 if (modelPath === undefined) {
-  console.error("usage: prefix-cache.mjs MODEL (see the head of this file)");
+  console.error("usage: prefix-cache.mjs MODEL (--help tells more)");
   process.exit(2);
 }
 const numRequests = Number(flags.requests);

@@ -1,10 +1,10 @@
 // What drawing tokens costs, as GB/s of logits read, beside the machine's memory speed. Needs `npm run build` and
 // `npm run build:native`. Usage: node tests/perf/sampling.bench.mjs [--threads 1,2] [--isa avx2] [--rows 1,8,64]
-import { parseArgs } from "node:util";
 import { measureCeilings } from "../../dist/kernels/ceilings.js";
 import { createOps, nativeStatus } from "../../dist/kernels/create-ops.js";
+import { parseFlags } from "./parse-flags.mjs";
 
-const { values: flags } = parseArgs({
+const { values: flags } = parseFlags({
   options: {
     threads: { type: "string" },
     isa: { type: "string" },

@@ -18,7 +18,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs, promisify } from "node:util";
+import { promisify } from "node:util";
 import { measureRequest } from "../../dist/bench/measure-request.js";
 import { ServerLauncher } from "../../dist/cli/server-launcher.js";
 import { createConnectionPool } from "../../dist/client/completion-stream.js";
@@ -30,6 +30,7 @@ import { parseTrace } from "../../dist/engine/simulator/trace.js";
 import { WeightedSamples } from "../../dist/engine/simulator/weighted-samples.js";
 import { defaultSampling } from "../../dist/protocol/sampling-params.js";
 import { watchOthers } from "./machine-load.mjs";
+import { parseFlags } from "./parse-flags.mjs";
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
 const main = path.join(root, "dist/cli/main.js");
@@ -43,7 +44,7 @@ const calibrationRuns = [
   { inputTokens: 1536, concurrency: "1,4,16" },
 ];
 
-const { values, positionals } = parseArgs({
+const { values, positionals } = parseFlags({
   allowPositionals: true,
   options: {
     against: { type: "string", default: "server" },
@@ -58,7 +59,7 @@ const { values, positionals } = parseArgs({
 });
 const [trace] = positionals;
 if (trace === undefined || !["server", "engine"].includes(values.against)) {
-  console.error("usage: simulate-vs-real.mjs TRACE (see the head of this file)");
+  console.error("usage: simulate-vs-real.mjs TRACE (--help tells more)");
   process.exit(2);
 }
 const speeds = values.speeds.split(",").map(Number);

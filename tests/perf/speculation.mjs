@@ -11,14 +11,14 @@
 // programs disturb less; take --threads 1 with it, since waiting threads spin. Fails when an answer differs from the plain
 // one, or when guessing is more than five per cent slower in the median.
 import path from "node:path";
-import { parseArgs } from "node:util";
 import { defaultEngineOptions } from "../../dist/engine/engine-options.js";
 import { createInProcessClient } from "../../dist/engine/in-process-client.js";
 import { loadEngine } from "../../dist/engine/load-engine.js";
 import { defaultSampling } from "../../dist/protocol/sampling-params.js";
+import { parseFlags } from "./parse-flags.mjs";
 import { openTokenizer, proseTokens, root } from "./prose.mjs";
 
-const { values: flags } = parseArgs({
+const { values: flags } = parseFlags({
   options: {
     model: { type: "string", default: path.join(root, "models/pebble/model") },
     draft: { type: "string", default: path.join(root, "models/pebble/draft") },

@@ -12,10 +12,10 @@ import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
+import { parseFlags } from "./parse-flags.mjs";
 
 const here = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
-const { values: flags, positionals } = parseArgs({
+const { values: flags, positionals } = parseFlags({
   allowPositionals: true,
   options: {
     rounds: { type: "string", default: "5" },
@@ -24,7 +24,7 @@ const { values: flags, positionals } = parseArgs({
 });
 const [modelPath] = positionals;
 if (modelPath === undefined) {
-  console.error("usage: start.mjs MODEL (see the head of this file)");
+  console.error("usage: start.mjs MODEL (--help tells more)");
   process.exit(2);
 }
 const readyGoalMs = 1000;

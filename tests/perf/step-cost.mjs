@@ -10,12 +10,12 @@
 import { spawnSync } from "node:child_process";
 import { Session } from "node:inspector/promises";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
 import { getHeapStatistics } from "node:v8";
 import { EngineLoop } from "../../dist/engine/engine-loop.js";
 import { defaultSampling } from "../../dist/protocol/sampling-params.js";
+import { parseFlags } from "./parse-flags.mjs";
 
-const { values: flags } = parseArgs({
+const { values: flags } = parseFlags({
   options: {
     sequences: { type: "string", default: "1,64,256" },
     steps: { type: "string", default: "400" },

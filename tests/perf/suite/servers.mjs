@@ -1,8 +1,9 @@
 // Serves one model with each server in turn and loads all with the same prompts. One server runs at a time; rounds
 // alternate who goes first.
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { createServer } from "node:net";
+import { promisify } from "node:util";
 import { silentProgress } from "../../../dist/base/progress.js";
 import { runSweep } from "../../../dist/bench/sweep.js";
 import { watchOthers } from "../machine-load.mjs";
@@ -32,10 +33,10 @@ async function memoryOf(url) {
   return { weights: parts.weights, kvCache: parts.kv_cache, activations: parts.activations };
 }
 
-async function measure(commandFor, { concurrencies, ...load }) {
+async function measureServer(command, { concurrencies, ...load }) {
   const port = await freePort();
   const started = performance.now();
-  const [program, ...args] = commandFor(port).split(" ").filter(Boolean);
+  const [program, ...args] = command.replaceAll("{port}", String(port)).split(" ").filter(Boolean);
   const child = spawn(program, args, { stdio: "ignore" });
   const gone = new Promise((resolve) => child.once("exit", resolve));
   try {
@@ -67,10 +68,27 @@ async function measure(commandFor, { concurrencies, ...load }) {
   }
 }
 
+/** Runs a peer that has no server: it prints a line with `batch N` and `outTps X` for each number in flight. */
+async function measureProgram(command, { concurrencies }) {
+  const finishWatch = watchOthers();
+  const [program, ...args] = command.replaceAll("{concurrency}", concurrencies.join(",")).split(" ");
+  const { stdout } = await promisify(execFile)(program, args, { maxBuffer: 2 ** 24 });
+  const rates = new Map(
+    [...stdout.matchAll(/batch (\d+).*?outTps ([\d.]+)/g)].map(([, batch, rate]) => [+batch, +rate]),
+  );
+  const stages = concurrencies.map((concurrency) => {
+    const outputTokensPerSecond = rates.get(concurrency);
+    if (outputTokensPerSecond === undefined) throw new Error(`${program} printed nothing for ${concurrency}`);
+    return { concurrency, outputTokensPerSecond, ttftMs: {}, itlMs: {}, numErrors: 0 };
+  });
+  return { others: finishWatch(), stages };
+}
+
 /**
- * @param servers [{ name, command }], the first being ours; "{port}" stands for the port in a command
- * @returns one entry a server: `rounds` of { readyMs, peakMib, memory, others, stages }, `others` being the share of the machine
- *   that other processes used
+ * @param servers [{ name, command }], the first being ours; "{port}" stands for the port in a command. A peer without a
+ *   server has "{concurrency}" in its command in place of it, a list such as 1,8,32
+ * @returns one entry a server: `rounds` of { readyMs, peakMib, memory, others, stages }, `others` being the share of the
+ *   machine that other processes used; of a peer without a server only { others, stages } without latencies
  */
 export async function benchServers({ servers, numRounds, onRound, ...load }) {
   const results = servers.map(({ name, command }) => ({ name, command, rounds: [] }));
@@ -78,10 +96,10 @@ export async function benchServers({ servers, numRounds, onRound, ...load }) {
     const order = round % 2 === 0 ? servers.keys() : [...servers.keys()].reverse();
     for (const index of order) {
       const { name, command } = servers[index];
-      const commandFor = (port) => command.replaceAll("{port}", String(port));
-      let measured = await measure(commandFor, { ...load, seed: round });
+      const measure = command.includes("{concurrency}") ? measureProgram : measureServer;
+      let measured = await measure(command, { ...load, seed: round });
       for (let tries = 1; tries < mostTries && measured.others > mostOthers; tries += 1) {
-        const next = await measure(commandFor, { ...load, seed: round });
+        const next = await measure(command, { ...load, seed: round });
         if (next.others < measured.others) measured = next;
       }
       const { readyMs, peakMib, memory, others, stages } = measured;

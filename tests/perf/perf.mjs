@@ -2,6 +2,7 @@
 //
 //   npm run perf -- [--model FILE] [--peer "llama.cpp=llama-server -m FILE -t 2 -np 32 -c 16384 --port {port}"]... \
 //     [--parts kernels,servers] [--concurrency 1,8,32] [--input 128] [--output 64] [--rounds 3] [--form int4] \
+//     [--rows 1,8,32,128,512] \
 //     [--out docs/performance.json]
 //
 // A peer without a server has {concurrency} in its command instead, a list such as 1,8,32, and prints a line with "batch N"
@@ -14,11 +15,11 @@ import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { version } from "../../dist/base/version.js";
-import { measureCeilings } from "../../dist/kernels/ceilings.js";
 import { nativeStatus } from "../../dist/kernels/create-ops.js";
 import { parseFlags } from "./parse-flags.mjs";
 import { performancePage } from "./performance-page.mjs";
 import { benchAttentions } from "./suite/attention.mjs";
+import { watchCeilings } from "./suite/ceiling-watch.mjs";
 import { benchLinears } from "./suite/linears.mjs";
 import { benchServers } from "./suite/servers.mjs";
 
@@ -35,6 +36,7 @@ const { values: flags } = parseFlags({
     vocab: { type: "string", default: "2000" },
     serve: { type: "string", default: "--max-num-seqs 32 --max-model-len 1024" },
     form: { type: "string", default: "" },
+    rows: { type: "string", default: "1,8,32,128,512" },
     threads: { type: "string" },
     out: { type: "string" },
   },
@@ -56,11 +58,11 @@ const record = {
 };
 
 if (parts.includes("kernels")) {
-  const ceilings = measureCeilings(isa, numThreads);
-  const linears = benchLinears({ isa, numThreads, ceilings, filter: flags.form });
-  const attention = benchAttentions({ isa, numThreads, ceilings });
-  // Measured again: what moved in between is the noise of the machine.
-  record.kernels = { ceilings, ceilingsAfter: measureCeilings(isa, numThreads), linears, attention };
+  const watch = watchCeilings(isa, numThreads);
+  const rowCounts = flags.rows.split(",").map(Number);
+  const linears = benchLinears({ isa, numThreads, watch, rowCounts, filter: flags.form });
+  const attention = benchAttentions({ isa, numThreads, watch });
+  record.kernels = { ceilings: watch.readings(), linears, attention };
 }
 if (parts.includes("servers")) {
   const ours = `${process.execPath} ${root}/dist/cli/main.js serve ${flags.model} --port {port} ${flags.serve}`;

@@ -19,7 +19,7 @@ function spread(values, digits) {
   return `${quantile(values, 0.5).toFixed(digits)} (${low.toFixed(digits)} to ${high.toFixed(digits)})`;
 }
 
-function ceilingRows({ ceilings, ceilingsAfter }) {
+function ceilingRows(readings) {
   const names = {
     readBytes: ["read from memory", "GB/s"],
     int8Operations: ["int8 products", "GOP/s"],
@@ -29,8 +29,10 @@ function ceilingRows({ ceilings, ceilingsAfter }) {
   };
   return Object.entries(names).map(([key, [name, unit]]) => [
     `${name}, ${unit}`,
-    giga(ceilings[key]),
-    giga(ceilingsAfter[key]),
+    spread(
+      readings.map((reading) => reading[key] / 1e9),
+      1,
+    ),
   ]);
 }
 
@@ -54,14 +56,14 @@ function kernelsSection(kernels) {
   return [
     "## What the machine can do",
     "",
-    "Measured by loops that do nothing else, before and after the kernels.",
+    "Measured by loops that do nothing else, before and after each shape: median, lowest and highest.",
     "",
-    ...table(["ceiling", "before", "after"], ceilingRows(kernels)),
+    ...table(["ceiling", "measured"], ceilingRows(kernels.ceilings)),
     "",
     "## Linears",
     "",
     "The fastest of nine rounds, as what disturbs a kernel only makes it slower; weights are not in any cache. The",
-    "roofline is the longer of bytes and operations at the ceilings.",
+    "roofline is the longer of bytes and operations at the higher ceilings of those before and after.",
     "",
     ...table(["form", "shape", "rows", "GB/s", "GOP/s", "µs (median)", "of the roofline"], linears),
     "",

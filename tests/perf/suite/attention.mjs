@@ -1,6 +1,7 @@
 // Speed of attention, and of rotation with the cache write, beside what the machine can do at most.
 import { secondsAtCeilings } from "../../../dist/kernels/ceilings.js";
 import { createOps } from "../../../dist/kernels/create-ops.js";
+import { higherOf } from "./ceiling-watch.mjs";
 
 /** Best of several runs, in seconds. */
 function bestTime(run, repeats = 30) {
@@ -61,7 +62,8 @@ function tableOf(ops, rows, cols) {
   });
 }
 
-function benchAttention(ops, { label, shape, sequences, dtype }, ceilings) {
+function benchAttention(ops, { label, shape, sequences, dtype }, watch) {
+  const before = watch.latest();
   const { batch, numBlocks } = makeBatch(sequences);
   const cols = (shape.numHeads + 2 * shape.numKvHeads) * shape.headDim;
   const table = tableOf(ops, 1, cols);
@@ -83,6 +85,7 @@ function benchAttention(ops, { label, shape, sequences, dtype }, ceilings) {
   const elementBytes = { f32: 4, f16: 2, bf16: 2, int8: 1 }[dtype];
   const cached = sequences.reduce((sum, s) => sum + s.start + s.count, 0);
   const bytes = cached * 2 * shape.numKvHeads * shape.headDim * elementBytes;
+  const ceilings = higherOf(before, watch.measure());
   const roofline = secondsAtCeilings({ bytes, operations, unit: "f32" }, ceilings) / seconds;
   return { label, bytes, operations, seconds, storeSeconds, roofline };
 }
@@ -100,12 +103,12 @@ const loads = [
 ];
 
 /** Every load at every pair of head counts and KV dtype: the best time, and the share of the roofline. */
-export function benchAttentions({ isa, numThreads, ceilings }) {
+export function benchAttentions({ isa, numThreads, watch }) {
   const { ops } = createOps({ backend: "native", isa, numThreads });
   const results = headShapes.flatMap(([heads, shape]) =>
     loads.flatMap(([load, sequences]) =>
       ["f16", "int8"].map((dtype) =>
-        benchAttention(ops, { label: `${load}, ${heads}, ${dtype}`, shape, sequences, dtype }, ceilings),
+        benchAttention(ops, { label: `${load}, ${heads}, ${dtype}`, shape, sequences, dtype }, watch),
       ),
     ),
   );

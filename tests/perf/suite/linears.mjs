@@ -1,6 +1,7 @@
 // Speed of the linear kernels beside what the machine can do at most.
 import { secondsAtCeilings } from "../../../dist/kernels/ceilings.js";
 import { createOps } from "../../../dist/kernels/create-ops.js";
+import { higherOf } from "./ceiling-watch.mjs";
 
 /** Copies of a weight are used in turn until they exceed the caches, as the layers of a model do. */
 const bytesInTurn = 96 * 2 ** 20;
@@ -16,7 +17,6 @@ const shapes = [
   { name: "gate+up 2048x16384", cols: 2048, rows: 16384, isPaired: true },
   { name: "down 8192x2048", cols: 8192, rows: 2048 },
 ];
-const rowCounts = [1, 8, 32, 128, 512];
 const forms = [
   { name: "int8 channel, int8-token", bits: 8, form: "int8-token" },
   { name: "int8 g32, int8-block32", bits: 8, group: 32, form: "int8-block32" },
@@ -76,7 +76,7 @@ function timeLinear(ops, { table, weights, form, isPaired }, numRows) {
   return { median: median(times), lowest: Math.min(...times), highest: Math.max(...times) };
 }
 
-function prepare(ops, form, shape) {
+function prepare(ops, form, shape, mostRows) {
   const weight = makeWeight(form, shape.isPaired ? shape.rows / 2 : shape.rows, shape.cols);
   const parts = shape.isPaired ? [weight, weight] : [weight];
   const options = { name: "w", inputForm: form.form, layout: shape.isPaired ? "paired" : "rows" };
@@ -84,7 +84,6 @@ function prepare(ops, form, shape) {
   for (let bytes = 0; bytes < bytesInTurn; bytes += weights.at(-1).sizeBytes) {
     weights.push(ops.packLinear(parts, options));
   }
-  const mostRows = Math.max(...rowCounts);
   const values = Float32Array.from({ length: mostRows * shape.cols }, (_, i) => Math.sin(i));
   const data = new Uint8Array(values.buffer);
   const input = { kind: "dense", rows: mostRows, cols: shape.cols, dtype: "f32", data };
@@ -92,22 +91,38 @@ function prepare(ops, form, shape) {
   return { table, weights, form, isPaired: shape.isPaired === true };
 }
 
-/** Every form at every shape and number of rows: seconds, and the share of the roofline. */
-export function benchLinears({ isa, numThreads, ceilings, filter }) {
+function benchShape({ isa, numThreads, rowCounts }, form, shape) {
+  const { ops } = createOps({ backend: "native", isa, numThreads });
+  const run = prepare(ops, form, shape, Math.max(...rowCounts));
+  const results = rowCounts.map((numRows) => ({
+    form: form.name,
+    shape: shape.name,
+    numRows,
+    bytes: run.weights[0].sizeBytes,
+    operations: 2 * numRows * shape.rows * shape.cols,
+    seconds: timeLinear(ops, run, numRows),
+  }));
+  ops.close();
+  return results;
+}
+
+/**
+ * Every form at every shape and number of rows: seconds, and the share of the roofline at the higher ones of the ceilings
+ * that were measured right before and right after the shape.
+ */
+export function benchLinears({ filter, watch, ...settings }) {
   const results = [];
   for (const form of forms.filter(({ name }) => name.includes(filter))) {
+    const unit = form.bits === undefined ? form.dtype : form.bits === 4 ? "int4" : "int8";
     for (const shape of shapes) {
-      const { ops } = createOps({ backend: "native", isa, numThreads });
-      const run = prepare(ops, form, shape);
-      for (const numRows of rowCounts) {
-        const seconds = timeLinear(ops, run, numRows);
-        const bytes = run.weights[0].sizeBytes;
-        const operations = 2 * numRows * shape.rows * shape.cols;
-        const unit = form.bits === undefined ? form.dtype : form.bits === 4 ? "int4" : "int8";
-        const roofline = secondsAtCeilings({ bytes, operations, unit }, ceilings) / seconds.lowest;
-        results.push({ form: form.name, shape: shape.name, numRows, bytes, operations, seconds, roofline });
-      }
-      ops.close();
+      const before = watch.latest();
+      const runs = benchShape(settings, form, shape);
+      const ceilings = higherOf(before, watch.measure());
+      for (const run of runs)
+        results.push({
+          ...run,
+          roofline: secondsAtCeilings({ ...run, unit }, ceilings) / run.seconds.lowest,
+        });
     }
   }
   return results;

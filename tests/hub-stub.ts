@@ -9,6 +9,8 @@ export interface StubRepo {
   /** Only this token reads it. */
   readonly token?: string;
   readonly isGated?: boolean;
+  /** Of a data set: what the hub made of it in `refs/convert/parquet`. */
+  readonly converted?: Readonly<Record<string, Buffer>>;
 }
 
 export interface HubStub {
@@ -24,9 +26,14 @@ export interface HubStub {
 }
 
 export const stubCommit = "0123456789abcdef0123456789abcdef01234567";
+/** The commit of converted data sets. */
+export const convertedCommit = "89abcdef0123456789abcdef0123456789abcdef";
 const lfsFrom = 1024;
 
-/** A Hugging Face hub of a few repositories on loopback, with a second server that stands for its CDN. */
+/**
+ * A Hugging Face hub of a few repositories on loopback, with a second server that stands for its CDN. Names of data sets
+ * begin with `datasets/`.
+ */
 export async function startHubStub(repos: Readonly<Record<string, StubRepo>>): Promise<HubStub> {
   const stub = {
     requests: [] as HubStub["requests"],
@@ -43,9 +50,8 @@ export async function startHubStub(repos: Readonly<Record<string, StubRepo>>): P
   };
   const cdn = createServer((request, response) => {
     note(request);
-    const [, org, name, ...rest] = decodeURIComponent(request.url ?? "").split("/");
-    const path = rest.join("/");
-    send(request, response, stub.tamper(path, repos[`${org}/${name}`]!.files[path]!));
+    const { repo, revision, path } = placeOf((request.url ?? "").slice(1));
+    send(request, response, stub.tamper(path, filesAt(repos[repo]!, revision)[path]!));
   });
   const hub = createServer((request, response) => {
     note(request);
@@ -56,37 +62,37 @@ export async function startHubStub(repos: Readonly<Record<string, StubRepo>>): P
 
   function answer(request: IncomingMessage, response: ServerResponse): void {
     const { pathname } = new URL(request.url ?? "", url);
-    const [, area, ...parts] = decodeURIComponent(pathname).split("/");
-    const isApi = area === "api";
-    const [org, name, kind, revision, ...rest] = isApi ? parts.slice(1) : [area, ...parts];
-    const repo = repos[`${org}/${name}`];
+    const isApi = pathname.startsWith("/api/");
+    const { repo: id, kind, revision, path } = placeOf(pathname.replace(/^\/(api\/(models\/)?)?/, ""));
+    const repo = repos[id];
     const token = request.headers.authorization?.replace("Bearer ", "");
     if (repo === undefined || (repo.token !== undefined && repo.token !== token && repo.isGated !== true)) {
       return json(response, token === undefined ? 401 : 404, { error: "Repository not found" });
     }
     if (repo.isGated === true && repo.token !== token) {
       response.setHeader("x-error-code", "GatedRepo");
-      return json(response, 403, { error: `Access to model ${org}/${name} is restricted` });
+      return json(response, 403, { error: `Access to ${id} is restricted` });
     }
-    if (!["main", "v1", "HEAD", stubCommit].includes(revision ?? ""))
+    const isConverted = repo.converted !== undefined && isConvertedRevision(revision);
+    if (!["main", "v1", "HEAD", stubCommit].includes(revision) && !isConverted)
       return json(response, 404, { error: `Invalid rev id: ${revision}; revision not found` });
     if (isApi && kind === "revision") {
       return json(response, 200, {
         _id: "1",
-        id: `${org}/${name}`,
-        sha: stubCommit,
+        id,
+        sha: isConverted ? convertedCommit : stubCommit,
         gated: repo.isGated === true ? "manual" : false,
         lastModified: "2026-01-01T00:00:00Z",
         cardData: repo.license === undefined ? {} : { license: repo.license },
         tags: [],
       });
     }
-    if (isApi) return json(response, 200, Object.entries(repo.files).map(toEntry));
-    const path = rest.join("/");
-    const bytes = repo.files[path];
+    const files = filesAt(repo, revision);
+    if (isApi) return json(response, 200, Object.entries(files).map(toEntry));
+    const bytes = files[path];
     if (bytes === undefined) return json(response, 404, { error: "Entry not found" });
     if (bytes.length < lfsFrom) return send(request, response, stub.tamper(path, bytes));
-    response.writeHead(302, { location: `${cdnUrl}/${org}/${name}/${path}` }).end();
+    response.writeHead(302, { location: `${cdnUrl}/${id}/lfs/${revision}/${path}` }).end();
   }
 
   function send(request: IncomingMessage, response: ServerResponse, bytes: Buffer): void {
@@ -115,6 +121,22 @@ export async function startHubStub(repos: Readonly<Record<string, StubRepo>>): P
       }
     },
   });
+}
+
+/** ORG/NAME/KIND/REVISION/PATH, or the same below `datasets/`. */
+function placeOf(place: string): Readonly<Record<"repo" | "kind" | "revision" | "path", string>> {
+  const parts = place.split("/").map(decodeURIComponent);
+  const numNames = parts[0] === "datasets" ? 3 : 2;
+  const [kind = "", revision = "", ...rest] = parts.slice(numNames);
+  return { repo: parts.slice(0, numNames).join("/"), kind, revision, path: rest.join("/") };
+}
+
+function isConvertedRevision(revision: string): boolean {
+  return revision === "refs/convert/parquet" || revision === convertedCommit;
+}
+
+function filesAt({ files, converted }: StubRepo, revision: string): Readonly<Record<string, Buffer>> {
+  return converted !== undefined && isConvertedRevision(revision) ? converted : files;
 }
 
 function json(response: ServerResponse, status: number, body: unknown): void {

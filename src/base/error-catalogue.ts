@@ -272,17 +272,17 @@ export const errorCatalogue = {
   // Hub
   hub_unreachable: {
     kind: "environment",
-    when: "The hub that a model should come from does not answer, or breaks off again and again.",
+    when: "The hub that a model or a data set should come from does not answer, or breaks off again and again.",
     remedy: "Check the network and HF_ENDPOINT; run the same command again, it goes on from what has come.",
   },
   hub_not_found: {
     kind: "caller",
-    when: "The hub has no model of that name, or no such revision of it.",
-    remedy: "Correct the name or --revision.",
+    when: "The hub has no repository of that name, or no such revision, configuration or split of it.",
+    remedy: "Correct the name, the revision, or what the task names.",
   },
   hub_forbidden: {
     kind: "caller",
-    when: "A model on the hub is gated or private, and there is no token that may read it.",
+    when: "A repository on the hub is gated or private, and there is no token that may read it.",
     remedy: "Ask its owner for access, and set HF_TOKEN.",
   },
   hub_damaged: {
@@ -294,6 +294,11 @@ export const errorCatalogue = {
     kind: "caller",
     when: "A model is not in the cache, and the hub may not be asked or the command works on the cache alone.",
     remedy: "Run `millrace pull`, or unset HF_HUB_OFFLINE.",
+  },
+  dataset_not_cached: {
+    kind: "caller",
+    when: "A data set of a task is not in the cache, and the hub may not be asked.",
+    remedy: "Unset HF_HUB_OFFLINE once, or give the data with --data FOLDER.",
   },
 } as const satisfies Record<string, CatalogueEntry>;
 

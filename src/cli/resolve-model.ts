@@ -2,10 +2,12 @@ import { existsSync } from "node:fs";
 import os from "node:os";
 import type { Command } from "commander";
 import { formatBytes } from "../base/units.ts";
-import { findSnapshot } from "../hub/cached-models.ts";
+import { findSnapshot } from "../hub/cached-repos.ts";
 import { type HubSettings, hubSettingsOf } from "../hub/hub-settings.ts";
-import { type ModelId, parseModelId, showModelId } from "../hub/model-id.ts";
-import { type Offer, pullModel } from "../hub/snapshot.ts";
+import { type ModelId, parseModelId } from "../hub/model-id.ts";
+import type { Offer, PullOptions } from "../hub/pull-files.ts";
+import { pullModel } from "../hub/pull-model.ts";
+import { showRepoId } from "../hub/repo-id.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import { printNote, TerminalProgress } from "./terminal.ts";
 
@@ -29,11 +31,19 @@ export async function resolveModel(given: string): Promise<string> {
   return findSnapshot(settings, id) ?? (await download(settings, id));
 }
 
-/** Downloads what is missing, with a bar; Ctrl-C keeps what has come. */
-export async function download(settings: HubSettings, id: ModelId): Promise<string> {
+/** Downloads a model, or what of it is missing. */
+export function download(settings: HubSettings, id: ModelId): Promise<string> {
+  return withDownloadBar(settings, (options) => pullModel(settings, id, options));
+}
+
+/** Runs a download with a bar, and tells its licence and size first; Ctrl-C keeps what has come. */
+export async function withDownloadBar<T>(
+  settings: HubSettings,
+  pull: (options: PullOptions) => Promise<T>,
+): Promise<T> {
   const interrupt = listenForInterrupt("What has come is kept: run the same command again to go on.");
   try {
-    return await pullModel(settings, id, {
+    return await pull({
       progress: new TerminalProgress(),
       signal: interrupt.signal,
       onOffer: (offer) => printNote(offerText(settings, offer)),
@@ -47,7 +57,7 @@ function offerText({ cacheDir }: HubSettings, { listing, files, sizeBytes, missi
   const license = `licence ${listing.license ?? "not named"}${listing.isGated ? ", gated" : ""}`;
   const left = missingBytes === sizeBytes ? "" : `, of which ${formatBytes(missingBytes)} are missing`;
   return (
-    `${showModelId(listing.id)} at ${listing.commit.slice(0, 12)}: ${license}; ` +
+    `${showRepoId(listing.id)} at ${listing.commit.slice(0, 12)}: ${license}; ` +
     `${files.length} files, ${formatBytes(sizeBytes)}${left}, to ${cacheDir}`
   );
 }

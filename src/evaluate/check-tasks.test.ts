@@ -4,7 +4,7 @@ import path from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { checkTasks, type TaskChoice } from "./check-tasks.ts";
 import { builtInTasks } from "./task-registry.ts";
-import { parseLimits, parseNumFewshot, parseSplits } from "./task-settings.ts";
+import { parseLimits, parseNumFewshot, parseRevisions, parseSplits } from "./task-settings.ts";
 
 const folder = mkdtempSync(path.join(os.tmpdir(), "millrace-tasks-"));
 mkdirSync(path.join(folder, "damaged", "hellaswag"), { recursive: true });
@@ -17,7 +17,9 @@ function choice(tasks: readonly string[], more: Partial<TaskChoice> = {}): TaskC
     limits: parseLimits(null),
     splits: parseSplits(null),
     numFewshot: parseNumFewshot(null),
+    revisions: parseRevisions(null),
     dataDir: null,
+    hubRows: null,
     ...more,
   };
 }

@@ -1,6 +1,7 @@
 import { MillraceError } from "../base/errors.ts";
 import { createShotSource } from "./prompts/shots.ts";
 import type { Question } from "./task.ts";
+import type { HubRows } from "./hub-rows.ts";
 import { TaskData } from "./task-data.ts";
 import type { TaskRegistry } from "./task-registry.ts";
 import { type PerTask, settingFor } from "./task-settings.ts";
@@ -13,7 +14,11 @@ export interface TaskChoice {
   readonly limits: PerTask<number>;
   readonly splits: PerTask<string>;
   readonly numFewshot: PerTask<number>;
+  /** Branches, tags or commits of data sets on a hub. */
+  readonly revisions: PerTask<string>;
   readonly dataDir: string | null;
+  /** What the tasks read from a hub. */
+  readonly hubRows: HubRows | null;
 }
 
 /**
@@ -27,14 +32,17 @@ export function checkTasks({
   limits,
   splits,
   numFewshot,
+  revisions,
   dataDir,
+  hubRows,
 }: TaskChoice): Record<string, string> {
   const known = registry.expand(tasks).tasks;
   const names = known.map(({ name }) => name);
   checkNames("--limit", limits, names);
   checkNames("--split", splits, names);
   checkNames("--num-fewshot", numFewshot, names);
-  const data = new TaskData(dataDir);
+  checkNames("--data-revision", revisions, names);
+  const data = new TaskData(dataDir, hubRows);
   for (const task of known) {
     data.questions(task, settingFor(splits, task.name));
     createShotSource(task, settingFor(numFewshot, task.name), {

@@ -4,6 +4,7 @@ import type { EvaluationRecord, EvaluationSample } from "../records/evaluation.t
 import { startOrigin } from "../records/origin.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import type { CodeRunner } from "./code/code-runner.ts";
+import type { HubRows } from "./hub-rows.ts";
 import { type PreparedTask, prepareTask } from "./prepare-task.ts";
 import { type PromptSettings, plainPrompts } from "./prompts/build-prompt.ts";
 import type { LanguageModel, ModelResponse } from "./requests/model-request.ts";
@@ -29,6 +30,8 @@ export interface EvaluationOptions {
   readonly numFewshot?: PerTask<number>;
   /** Folder of the data sets; not needed for the embedded tasks. */
   readonly dataDir?: string | null;
+  /** What the tasks read from a hub. */
+  readonly hubRows?: HubRows | null;
   readonly prompts?: PromptSettings;
   /** Take the place of the same settings of every task whose answers are written. */
   readonly genKwargs?: GenerationSettings | null;
@@ -63,7 +66,7 @@ const defaults = { concurrency: 64, bootstrapIterations: 100_000 } as const;
 export async function evaluateTasks(options: EvaluationOptions): Promise<EvaluationRecord> {
   const finishOrigin = startOrigin(options.kernels ?? null);
   const { tasks, groups } = (options.registry ?? builtInTasks).expand(options.tasks);
-  const data = new TaskData(options.dataDir ?? null);
+  const data = new TaskData(options.dataDir ?? null, options.hubRows);
   const prompts = options.prompts ?? plainPrompts;
   const of = <T>(setting: PerTask<T> | undefined, name: string): T | null =>
     setting === undefined ? null : settingFor(setting, name);

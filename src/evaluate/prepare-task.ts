@@ -138,13 +138,13 @@ function askQuestion(
     const context = contextOf(question.text);
     return [{ request: { kind: "loglikelihood", context, continuation: answer } }];
   }
-  const { choices } = question as ChoiceQuestion;
-  const context = contextOf(task.hasChoiceContexts === true ? "" : question.text);
+  const { choices, hasChoiceContexts = false } = question as ChoiceQuestion;
+  const context = contextOf(hasChoiceContexts ? "" : question.text);
   const ask = (before: string, text: string): Asked => ({
     request: { kind: "loglikelihood", context: before, continuation: delimiter + text },
   });
   const asked = choices.map((choice) =>
-    task.hasChoiceContexts === true ? ask(context + choice, answer) : ask(context, choice),
+    hasChoiceContexts ? ask(context + choice, answer) : ask(context, choice),
   );
   return task.asksWithoutContext === true ? [...asked, ...choices.map((choice) => ask("", choice))] : asked;
 }

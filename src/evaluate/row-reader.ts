@@ -56,6 +56,11 @@ export function readTexts<Key extends string>(
   return row as Readonly<Record<Key, string>>;
 }
 
+/** The rows of JSON lines or of a JSON array. Throws `invalid_data_file`. */
+export function parseJsonRows(text: string, where: string): Row[] {
+  return text.trimStart().startsWith("[") ? parseJsonArray(text, where) : parseJsonLines(text, where);
+}
+
 /** The rows of a JSON array. Throws `invalid_data_file`. */
 export function parseJsonArray(text: string, where: string): Row[] {
   let value: unknown;

@@ -108,8 +108,8 @@ function sampleOf(parts: SampleParts): EvaluationSample {
 function targetOf(task: Task, question: PreparedDocument["question"]): string | number {
   if ("target" in question && question.target !== undefined) return question.target;
   if (task.kind === "multiple_choice") {
-    const { answer, gold } = question as ChoiceQuestion;
-    return task.hasChoiceContexts === true ? answer : gold;
+    const { answer, gold, hasChoiceContexts } = question as ChoiceQuestion;
+    return hasChoiceContexts === true ? answer : gold;
   }
   return task.kind === "loglikelihood_rolling" ? question.text : (question as Question).answer;
 }

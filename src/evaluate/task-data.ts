@@ -1,27 +1,39 @@
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { gunzipSync } from "node:zlib";
 import { MillraceError } from "../base/errors.ts";
+import type { HubRows } from "./hub-rows.ts";
+import { decodeText } from "./row-files.ts";
 import { badRow, parseJsonLines, type Row } from "./row-reader.ts";
-import type { Question, Shot, Task } from "./task.ts";
+import type { Question, Shot, Task, TaskFiles } from "./task.ts";
 
-/** Folder of the tasks that come with Millrace; two up from src/evaluate and dist/evaluate alike. */
-const embeddedFolder = fileURLToPath(new URL("../../models/pebble/task/", import.meta.url));
+/** Folder of the package; two up from src/evaluate and dist/evaluate alike. */
+const packageFolder = fileURLToPath(new URL("../../", import.meta.url));
 
 /** Reads the files of tasks; several tasks may share one (MMLU), so that each is read and parsed once. */
 export class TaskData {
   readonly #dataDir: string | null;
+  readonly #hubRows: HubRows | null;
   readonly #rows = new Map<string, { readonly file: string; readonly rows: readonly Row[] }>();
   readonly #hashes = new Map<string, string>();
 
-  /** `dataDir`: the folder given with `--data`, or null. */
-  constructor(dataDir: string | null) {
+  /**
+   * @param dataDir the folder given with `--data`, or null
+   * @param hubRows what was brought from a hub
+   */
+  constructor(dataDir: string | null, hubRows: HubRows | null = null) {
     this.#dataDir = dataDir;
+    this.#hubRows = hubRows;
   }
 
-  /** sha256 of each file that was read so far, by its root and its path below it. */
+  /** Whether the folder has a file of a split. */
+  isInFolder({ root, splits }: TaskFiles, split: string): boolean {
+    const folder = this.#folderOf(root);
+    return folder !== null && withGz(splits[split] ?? []).some((name) => existsSync(path.join(folder, name)));
+  }
+
+  /** sha256 of each file that was read so far, by its root and its path below it, or by its place on the hub. */
   hashes(): Record<string, string> {
     return Object.fromEntries(this.#hashes);
   }
@@ -57,9 +69,9 @@ export class TaskData {
   }
 
   /** The shots that a task keeps in a file of their own; none where it does not. Errors as for `questions`. */
-  shots({ name, files, fewshot }: Task): Shot[] {
+  shots({ name, fewshot }: Task): Shot[] {
     if (fewshot.from !== "file") return [];
-    const { text, file } = this.#read(name, files.root, fewshot.paths);
+    const { text, file } = this.#read(name, "embedded", [fewshot.path]);
     return fewshot.read(text, file);
   }
 
@@ -82,6 +94,11 @@ export class TaskData {
         { param: "--split" },
       );
     }
+    const fromHub = this.#hubRows?.find(task.name, split);
+    if (fromHub !== undefined) {
+      for (const [file, hash] of Object.entries(fromHub.hashes)) this.#hashes.set(file, hash);
+      return fromHub;
+    }
     const key = `${root}:${candidates.join(":")}`;
     const known = this.#rows.get(key);
     if (known !== undefined) return known;
@@ -93,7 +110,8 @@ export class TaskData {
 
   #folderOf(root: Task["files"]["root"]): string | null {
     if (root === "anywhere") return "";
-    return root === "embedded" ? embeddedFolder : this.#dataDir;
+    if (root === "hub") return null;
+    return root === "embedded" ? packageFolder : this.#dataDir;
   }
 
   #read(
@@ -109,12 +127,12 @@ export class TaskData {
         { param: "--data" },
       );
     }
-    for (const candidate of candidates.flatMap((name) => [name, `${name}.gz`])) {
+    for (const candidate of withGz(candidates)) {
       const file = path.join(folder, candidate);
       const bytes = readIfThere(file);
       if (bytes === null) continue;
       this.#hashes.set(`${root}/${candidate}`, createHash("sha256").update(bytes).digest("hex"));
-      return { text: decode(bytes, file), file };
+      return { text: decodeText(bytes, file), file };
     }
     throw new MillraceError(
       "file_not_found",
@@ -123,13 +141,8 @@ export class TaskData {
   }
 }
 
-function decode(bytes: Buffer, file: string): string {
-  if (!file.endsWith(".gz")) return bytes.toString("utf8");
-  try {
-    return gunzipSync(bytes).toString("utf8");
-  } catch (error) {
-    throw badRow(file, "is not whole gzip data", "a file written by gzip", error);
-  }
+function withGz(names: readonly string[]): string[] {
+  return names.flatMap((name) => [name, `${name}.gz`]);
 }
 
 function readIfThere(file: string): Buffer | null {

@@ -19,7 +19,9 @@ export interface Question extends Shot {
 
 /** A question with its possible answers. */
 export interface ChoiceQuestion extends Question {
-  /** Without the delimiter before them. Of a task with `hasChoiceContexts`: texts before one common continuation. */
+  /** The choices are texts before one common continuation, which is `answer` (WinoGrande). */
+  readonly hasChoiceContexts?: boolean;
+  /** Without the delimiter before them. */
   readonly choices: readonly string[];
   /** Index of the right one, of several the first. */
   readonly gold: number;
@@ -36,10 +38,22 @@ export interface TextQuestion {
   readonly countedText: string;
 }
 
+/** A data set on a hub, in lm-eval's words: `dataset_path` and `dataset_name`. Its splits are called as the task's. */
+export interface HubDataSet {
+  /** "ORG/NAME". */
+  readonly repo: string;
+  /** Null for the only configuration, or the data set's own default. */
+  readonly config: string | null;
+  /** Branch, tag or commit; default "main". */
+  readonly revision?: string;
+}
+
 /** Where a task's rows lie and how they are read. */
 export interface TaskFiles {
-  /** "data": the folder of `--data`; "embedded": comes with Millrace; "anywhere": the paths are whole. */
-  readonly root: "data" | "embedded" | "anywhere";
+  /** "data": the folder of `--data`; "embedded": comes with Millrace; "anywhere": the paths are whole; "hub": only there. */
+  readonly root: "data" | "embedded" | "anywhere" | "hub";
+  /** Where the rows come from that are in no folder. */
+  readonly hub?: HubDataSet;
   /** Paths below the root for each split, the first that exists is taken, or the first with `.gz` after it. */
   readonly splits: Readonly<Record<string, readonly string[]>>;
   readonly defaultSplit: string;
@@ -58,10 +72,10 @@ export type Fewshot = {
   | { readonly from: "none" }
   /** The first of these, always. */
   | { readonly from: "list"; readonly shots: readonly Shot[] }
-  /** Written in a file beside the data. */
+  /** Written in a file that comes with Millrace, at a path below its folder. */
   | {
       readonly from: "file";
-      readonly paths: readonly string[];
+      readonly path: string;
       readonly read: (text: string, where: string) => Shot[];
     }
   | {
@@ -112,8 +126,6 @@ export interface ChoiceTask extends TaskBase {
   /** Throws `invalid_data_file` with the place given in `where`. */
   readonly readRow: (row: Row, where: string) => ChoiceQuestion;
   readonly score: (question: ChoiceQuestion, likelihoods: readonly Likelihood[]) => Scores;
-  /** The choices stand before the blank and `answer` after it (WinoGrande). */
-  readonly hasChoiceContexts?: boolean;
   /** Asks each choice also without a context; `score` gets these likelihoods behind the others. */
   readonly asksWithoutContext?: boolean;
 }

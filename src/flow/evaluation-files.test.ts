@@ -85,7 +85,9 @@ test("task files count by what they hold, embedded ones and those of shots too",
       limits: none,
       splits: none,
       numFewshot: { forAll: null, byTask: new Map([["arc_easy", 1]]) },
+      revisions: { forAll: null, byTask: new Map() },
       dataDir: folder,
+      hubRows: null,
     });
   for (const split of ["test", "train"]) write(split, "one");
   const before = hashes();
@@ -97,5 +99,5 @@ test("task files count by what they hold, embedded ones and those of shots too",
   expect(hashes()["data/arc/ARC-Easy-train.jsonl"]).not.toBe(after["data/arc/ARC-Easy-train.jsonl"]);
   const embedded = new URL("../../models/pebble/task/test.jsonl", import.meta.url);
   const hash = createHash("sha256").update(readFileSync(embedded)).digest("hex");
-  expect(before["embedded/test.jsonl"]).toBe(hash);
+  expect(before["embedded/models/pebble/task/test.jsonl"]).toBe(hash);
 });

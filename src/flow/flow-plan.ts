@@ -1,7 +1,6 @@
 import type { Progress } from "../base/progress.ts";
+import type { TaskChoice } from "../evaluate/check-tasks.ts";
 import type { LanguageModel } from "../evaluate/requests/model-request.ts";
-import type { TaskRegistry } from "../evaluate/task-registry.ts";
-import type { PerTask } from "../evaluate/task-settings.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import type { EndpointLauncher } from "../protocol/endpoint-launcher.ts";
 import type { SchemeName } from "../quantize/scheme.ts";
@@ -9,7 +8,7 @@ import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 
 export type WeightDtype = "auto" | "bfloat16" | "float16" | "float32";
 
-export interface FlowPlan {
+export interface FlowPlan extends TaskChoice {
   readonly modelPath: string;
   /** For people: the model's name. */
   readonly modelName: string;
@@ -17,12 +16,6 @@ export interface FlowPlan {
   readonly groupSize: number | null;
   /** What the base's weights become; the compressed model runs as stored. */
   readonly dtype: WeightDtype;
-  readonly tasks: readonly string[];
-  readonly registry: TaskRegistry;
-  readonly limits: PerTask<number>;
-  readonly splits: PerTask<string>;
-  readonly numFewshot: PerTask<number>;
-  readonly dataDir: string | null;
   readonly concurrencies: readonly number[];
   readonly requestsPerSeat: number;
   readonly minSeconds: number;

@@ -159,6 +159,7 @@ async function evaluateStep(
       limits: plan.limits,
       splits: plan.splits,
       dataDir: plan.dataDir,
+      hubRows: plan.hubRows,
       numFewshot: plan.numFewshot,
       model: remember(opened.model, new Journal(journalFile), fingerprintOf({ step: "answer", ...answers })),
       modelName: side.name,

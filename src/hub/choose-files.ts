@@ -1,6 +1,6 @@
 import { MillraceError } from "../base/errors.ts";
 import { formatBytes } from "../base/units.ts";
-import { showModelId } from "./model-id.ts";
+import { type ModelId, showModelId } from "./model-id.ts";
 import type { RepoFile, RepoListing } from "./repo-listing.ts";
 
 /** Beside the weights: configuration, tokenizer, templates, licence. */
@@ -15,7 +15,7 @@ const partOfModel = /-(\d{5})-of-(\d{5})\.gguf$/i;
  * parts. Weights of other frameworks are left where they are. Throws `unsupported_format` where there are none to read,
  * or where one of several GGUF files has to be named.
  */
-export function chooseFiles(listing: RepoListing): readonly RepoFile[] {
+export function chooseFiles(listing: RepoListing<ModelId>): readonly RepoFile[] {
   const { files, id } = listing;
   const beside = files.filter(({ path }) => companions.test(path));
   const weights = files.filter(({ path }) => safetensors.test(path));
@@ -24,7 +24,7 @@ export function chooseFiles(listing: RepoListing): readonly RepoFile[] {
   return [...beside.filter(({ path }) => !path.endsWith(".index.json")), ...ggufs];
 }
 
-function chooseGguf({ id, files }: RepoListing): readonly RepoFile[] {
+function chooseGguf({ id, files }: RepoListing<ModelId>): readonly RepoFile[] {
   const all = ggufNames(
     files.map(({ path }) => path),
     null,

@@ -5,12 +5,12 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { isMillraceError, MillraceError, messageOf } from "../base/errors.ts";
 import { hubFetch, refusalOf, unreachable } from "./hub-request.ts";
 import type { HubSettings } from "./hub-settings.ts";
-import type { ModelId } from "./model-id.ts";
+import { type RepoId, repoPath } from "./repo-id.ts";
 import type { RepoFile } from "./repo-listing.ts";
 
 export interface BlobDownload {
   readonly settings: HubSettings;
-  readonly id: ModelId;
+  readonly id: RepoId;
   readonly commit: string;
   readonly file: RepoFile;
   /** Where the whole file goes; its beginning lies in `<blobPath>.incomplete` until then, as Python's tools have it. */
@@ -101,10 +101,13 @@ function newHash({ digest, sizeBytes }: RepoFile): Hash {
 async function fetchRest(download: BlobDownload, target: Partial): Promise<void> {
   const { settings, id, commit, file, signal, onProgress } = download;
   const path = file.path.split("/").map(encodeURIComponent).join("/");
-  const response = await hubFetch(settings)(`${settings.endpoint}/${id.repo}/resolve/${commit}/${path}`, {
-    headers: { range: `bytes=${target.sizeBytes}-`, "accept-encoding": "identity" },
-    ...(signal === undefined ? {} : { signal }),
-  });
+  const response = await hubFetch(settings)(
+    `${settings.endpoint}/${repoPath(id)}/resolve/${commit}/${path}`,
+    {
+      headers: { range: `bytes=${target.sizeBytes}-`, "accept-encoding": "identity" },
+      ...(signal === undefined ? {} : { signal }),
+    },
+  );
   if (!response.ok || response.body === null) {
     await response.body?.cancel();
     throw refusalOf(settings, id, response.status, response.headers.get("x-error-code"));

@@ -1,6 +1,6 @@
 import { MillraceError, messageOf } from "../base/errors.ts";
 import type { HubSettings } from "./hub-settings.ts";
-import { type ModelId, showModelId } from "./model-id.ts";
+import { type RepoId, repoPath, showRepoId } from "./repo-id.ts";
 
 /** Asks the hub, with the token where there is one. A redirect to another host does not get the token. */
 export function hubFetch({ endpoint, token }: HubSettings): typeof fetch {
@@ -26,15 +26,15 @@ export function unreachable(endpoint: string, error: unknown): MillraceError {
   );
 }
 
-/** What an answer of the hub that is no success means for a model. */
+/** What an answer of the hub that is no success means for a repository. */
 export function refusalOf(
   settings: HubSettings,
-  id: ModelId,
+  id: RepoId,
   status: number,
   code: string | null,
 ): MillraceError {
-  const name = showModelId(id);
-  const where = `${settings.endpoint}/${id.repo}`;
+  const name = showRepoId(id);
+  const where = `${settings.endpoint}/${repoPath(id)}`;
   const token = settings.token === null ? "No token was given" : "The token that was given is not enough";
   if (status === 401 && code !== "GatedRepo") {
     const hint =

@@ -23,9 +23,9 @@ test("reads the variables of Python's huggingface_hub with its precedence", () =
 });
 
 test("tells a hub id from a path", () => {
-  expect(parseModelId("org/name")).toEqual({ repo: "org/name", revision: "main", file: null });
+  expect(parseModelId("org/name")).toEqual({ type: "model", repo: "org/name", revision: "main", file: null });
   const all = parseModelId("Org-1/Na.me_2@refs/pr/3:Q4_K_M");
-  expect(all).toEqual({ repo: "Org-1/Na.me_2", revision: "refs/pr/3", file: "Q4_K_M" });
+  expect(all).toEqual({ type: "model", repo: "Org-1/Na.me_2", revision: "refs/pr/3", file: "Q4_K_M" });
   expect(showModelId(all!)).toBe("Org-1/Na.me_2@refs/pr/3:Q4_K_M");
   for (const other of [
     "name",

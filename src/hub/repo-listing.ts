@@ -1,8 +1,8 @@
-import { HubApiError, listFiles, modelInfo } from "@huggingface/hub";
+import { datasetInfo, HubApiError, listFiles, modelInfo } from "@huggingface/hub";
 import { isMillraceError, MillraceError } from "../base/errors.ts";
 import { hubFetch, refusalOf, unreachable } from "./hub-request.ts";
 import type { HubSettings } from "./hub-settings.ts";
-import type { ModelId } from "./model-id.ts";
+import type { RepoId } from "./repo-id.ts";
 
 /** A file of a repository. */
 export interface RepoFile {
@@ -14,8 +14,8 @@ export interface RepoFile {
 }
 
 /** What a repository holds at one commit. */
-export interface RepoListing {
-  readonly id: ModelId;
+export interface RepoListing<Id extends RepoId = RepoId> {
+  readonly id: Id;
   readonly commit: string;
   /** "apache-2.0"; null where the repository names none. */
   readonly license: string | null;
@@ -24,19 +24,17 @@ export interface RepoListing {
 }
 
 /** Throws `hub_unreachable`, `hub_not_found`, `hub_forbidden`, or `hub_damaged` for an answer that makes no sense. */
-export async function listRepo(settings: HubSettings, id: ModelId): Promise<RepoListing> {
+export async function listRepo<Id extends RepoId>(settings: HubSettings, id: Id): Promise<RepoListing<Id>> {
   const request = { hubUrl: settings.endpoint, fetch: hubFetch(settings) };
   try {
-    const info = await modelInfo({
-      ...request,
-      name: id.repo,
-      revision: id.revision,
-      additionalFields: ["sha", "cardData", "tags"],
-    });
+    const fields: ("sha" | "cardData" | "tags")[] = ["sha", "cardData", "tags"];
+    const asked = { ...request, name: id.repo, revision: id.revision, additionalFields: fields };
+    const info = id.type === "model" ? await modelInfo(asked) : await datasetInfo(asked);
     const commit = info.sha;
     if (typeof commit !== "string" || !/^[0-9a-f]{40}$/.test(commit)) throw damaged(settings, "no commit");
     const files: RepoFile[] = [];
-    for await (const entry of listFiles({ ...request, repo: id.repo, revision: commit, recursive: true })) {
+    const repo = { type: id.type, name: id.repo };
+    for await (const entry of listFiles({ ...request, repo, revision: commit, recursive: true })) {
       if (entry.type === "file") files.push(toFile(settings, entry));
     }
     return { id, commit, license: licenseOf(info), isGated: info.gated !== false, files };
@@ -75,7 +73,7 @@ function licenseOf(info: { readonly cardData?: unknown; readonly tags?: readonly
   return info.tags?.find((tag) => tag.startsWith("license:"))?.slice("license:".length) ?? null;
 }
 
-function toHubError(settings: HubSettings, id: ModelId, error: unknown): unknown {
+function toHubError(settings: HubSettings, id: RepoId, error: unknown): unknown {
   if (isMillraceError(error)) return error;
   if (error instanceof HubApiError) {
     // Not its message, which holds the address and all that was asked for.

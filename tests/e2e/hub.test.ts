@@ -56,10 +56,10 @@ test("a model that is named by its hub id is downloaded once, runs as from its f
   expect(pulled.stdout.trim()).toMatch(/models--org--pebble\/snapshots\/0123456789abcdef/);
   const list = await runCli("list");
   expect(list.stdout).toMatch(/org\/pebble +\S+ MiB +0123456789ab main v1/);
-  const listed = JSON.parse((await runCli("list", "--json")).stdout) as { readonly models: unknown[] };
-  expect(listed.models).toHaveLength(1);
+  const listed = JSON.parse((await runCli("list", "--json")).stdout) as { readonly repos: unknown[] };
+  expect(listed.repos).toHaveLength(1);
   expect((await runCli("rm", "org/pebble")).stdout).toMatch(/^Removed org\/pebble: /);
-  expect((await runCli("list")).stdout).toMatch(/No model is in .*millrace pull/);
+  expect((await runCli("list")).stdout).toMatch(/Nothing is in .*millrace pull/);
 });
 
 test("what is no id and no path, and a model that the hub has not, are refused", async () => {

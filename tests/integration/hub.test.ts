@@ -13,11 +13,13 @@ import {
 import os from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { findSnapshot, listCached, removeCached, repoFolder } from "../../src/hub/cached-models.ts";
+import { findSnapshot, listCached, removeCached } from "../../src/hub/cached-repos.ts";
 import { toCacheFault } from "../../src/hub/download-blob.ts";
 import type { HubSettings } from "../../src/hub/hub-settings.ts";
 import { type ModelId, parseModelId } from "../../src/hub/model-id.ts";
-import { type Offer, type PullOptions, pullModel } from "../../src/hub/snapshot.ts";
+import type { Offer, PullOptions } from "../../src/hub/pull-files.ts";
+import { pullModel } from "../../src/hub/pull-model.ts";
+import { repoFolder } from "../../src/hub/repo-cache.ts";
 import { type HubStub, startHubStub, stubCommit } from "../hub-stub.ts";
 
 /** The same bytes for the same seed. */
@@ -108,7 +110,7 @@ describe("a download", () => {
 
   test("that is interrupted at twenty random places goes on and is checked", async () => {
     const random = noise(40, 99);
-    const blob = path.join(repoFolder(settings, "org/dense"), "blobs", sha256(weights));
+    const blob = path.join(repoFolder(settings, idOf("org/dense")), "blobs", sha256(weights));
     for (let at = 0; at < 20; at += 1) {
       rmSync(settings.cacheDir, { recursive: true, force: true });
       const end = Math.floor(((random[2 * at]! * 256 + random[2 * at + 1]!) / 65536) * weights.length);
@@ -147,13 +149,13 @@ describe("a download", () => {
     // Configuration and tokenizer, then the weights.
     stub.breaks.push(Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER, 40_000, 0, 0, 0, 0, 0, 0);
     await expect(pull("org/dense")).rejects.toMatchObject({ code: "hub_unreachable" });
-    const blob = path.join(repoFolder(settings, "org/dense"), "blobs", sha256(weights));
+    const blob = path.join(repoFolder(settings, idOf("org/dense")), "blobs", sha256(weights));
     expect(readFileSync(`${blob}.incomplete`).equals(weights.subarray(0, 40_000))).toBe(true);
     expect(findSnapshot(settings, idOf("org/dense"))).toBeNull();
   });
 
   test("begins anew where the server knows no ranges, or where more is there than there should be", async () => {
-    const blobs = path.join(repoFolder(settings, "org/dense"), "blobs");
+    const blobs = path.join(repoFolder(settings, idOf("org/dense")), "blobs");
     mkdirSync(blobs, { recursive: true });
     writeFileSync(path.join(blobs, `${sha256(weights)}.incomplete`), weights.subarray(0, 5000));
     stub.ignoresRanges = true;
@@ -196,7 +198,7 @@ describe("what goes wrong is told", () => {
           new RegExp(`${name} of org/dense came with the .*list says.*Download it again`),
         ),
       );
-      const blobs = readdirSync(path.join(repoFolder(settings, "org/dense"), "blobs"));
+      const blobs = readdirSync(path.join(repoFolder(settings, idOf("org/dense")), "blobs"));
       expect(blobs.filter((blob) => blob.includes("incomplete"))).toEqual([]);
       expect(findSnapshot(settings, idOf("org/dense"))).toBeNull();
     }
@@ -294,17 +296,17 @@ describe("the cache", () => {
   });
 
   test("lists and removes models", async () => {
-    expect((await listCached(settings)).models).toEqual([]);
+    expect((await listCached(settings)).repos).toEqual([]);
     await pull("org/dense");
     await pull("org/ggufs@v1:Q8_0");
-    const { models, warnings } = await listCached(settings);
+    const { repos: models, warnings } = await listCached(settings);
     expect(warnings).toEqual([]);
     expect(models.map(({ repo, sizeBytes, revisions }) => ({ repo, sizeBytes, revisions }))).toEqual([
       { repo: "org/dense", sizeBytes: 305_002, revisions: [{ commit: stubCommit, refs: ["main"] }] },
       { repo: "org/ggufs", sizeBytes: 3000, revisions: [{ commit: stubCommit, refs: ["v1"] }] },
     ]);
     expect(removeCached(settings, idOf("org/dense"))).toBe(305_002);
-    expect((await listCached(settings)).models).toHaveLength(1);
+    expect((await listCached(settings)).repos).toHaveLength(1);
     expect(() => removeCached(settings, idOf("org/dense"))).toThrow(/org\/dense is not in .*millrace list/);
   });
 });

@@ -14,7 +14,7 @@ import { type PromptSettings, plainPrompts } from "../../evaluate/prompts/build-
 import { Journal, remember } from "../../evaluate/requests/journal.ts";
 import type { LanguageModel } from "../../evaluate/requests/model-request.ts";
 import type { Task, TaskGroup } from "../../evaluate/task.ts";
-import { parseLimits, parseNumFewshot, parseSplits } from "../../evaluate/task-settings.ts";
+import { parseLimits, parseNumFewshot, parseRevisions, parseSplits } from "../../evaluate/task-settings.ts";
 import { type ChosenTasks, chooseTasks } from "../../evaluate/user-tasks/load-tasks.ts";
 import { writeEvaluation } from "../../flow/evaluation-files.ts";
 import { describeFiles } from "../../flow/fingerprint.ts";
@@ -31,6 +31,7 @@ import { checkOutputFolder } from "../output-folder.ts";
 import { type NamedTaskModel, openChatModel, openCompletionsModel } from "../remote-model.ts";
 import { addModelArgument } from "../resolve-model.ts";
 import { addSettings, readSettings } from "../settings.ts";
+import { loadHubRows } from "../task-data.ts";
 import { formatTable, printLine, printNote, TerminalProgress } from "../terminal.ts";
 
 /** Settings that say what is evaluated; the flow takes them too. */
@@ -52,9 +53,14 @@ export const taskSettings = {
     "worked examples before each question: 5, or mmlu=5,gsm8k=8 (default: the task's own)",
   ),
   data: field(
-    "--data <folder>",
+    "--data <where>",
+    textList.optional(),
+    "folder of the tasks' files (arc/, hellaswag/, mmlu/, …); hub: each task's data set, downloaded into the cache; FOLDER,hub: what the folder lacks (default: hub)",
+  ),
+  dataRevision: field(
+    "--data-revision <name>",
     z.string().optional(),
-    "folder of the tasks' files (arc/, hellaswag/, mmlu/, …)",
+    "branch, tag or commit of the data sets on the hub: v1.1, or gsm8k=COMMIT (default: main)",
   ),
 } satisfies Component;
 
@@ -121,7 +127,7 @@ const help: CommandHelp = {
 Prompts, tokenisation and metrics are lm-eval's.`,
   examples: [
     "millrace evaluate --tasks list",
-    "millrace evaluate ./model --tasks arc_easy,wikitext --limit wikitext=4,arc_easy=100 --data ./data",
+    "millrace evaluate ./model --tasks arc_easy,wikitext --limit wikitext=4,arc_easy=100",
     "millrace evaluate ./model --tasks arc_easy --split validation --data ./data --activations f32 --out ./scores",
     "millrace evaluate ./model --url http://127.0.0.1:8000 --tasks arc_easy --data ./data",
   ],
@@ -140,20 +146,20 @@ async function runEvaluate(
 ): Promise<void> {
   const { tasks = [] } = readSettings(command, taskSettings);
   if (tasks.includes("list")) return printTasks(await chooseTasks(tasks.filter((name) => name !== "list")));
-  const choice = await taskChoiceOf(readSettings(command, taskSettings));
   const { out, json, ...server } = readSettings(command, own);
   const source = readSettings(command, sourceSettings);
   const hasTokenizer = source.tokenizer !== undefined || server.chat;
   if (tasks.length === 0 || (modelPath === undefined && (server.url === undefined || !hasTokenizer))) {
     throw new MillraceError(
       "invalid_option",
-      "evaluate takes a model and --tasks, such as: millrace evaluate ./model --tasks arc_easy --data ./data. With --url, the model (or --tokenizer) gives the tokenizer. `--tasks list` names the tasks.",
+      "evaluate takes a model and --tasks, such as: millrace evaluate ./model --tasks arc_easy. With --url, the model (or --tokenizer) gives the tokenizer. `--tasks list` names the tasks.",
       { param: "--tasks" },
     );
   }
-  checkTasks(choice);
   const genKwargs = parseGenKwargs(server.genKwargs);
   if (out !== undefined) checkOutputFolder(out);
+  const choice = await taskChoiceOf(readSettings(command, taskSettings));
+  checkTasks(choice);
   const codeRunner = server.allowCodeExecution ? await createSandbox() : null;
   const interrupt = listenForInterrupt(interruptAdvice(server.journal));
   try {
@@ -211,7 +217,7 @@ function rememberIn(
 function printTasks({ registry }: ChosenTasks): void {
   printLine(formatTable(["group", "members"], registry.groups.map(groupRow)));
   printLine("");
-  const header = ["task", "kind", "shots", "metrics", "files", "what"];
+  const header = ["task", "kind", "shots", "metrics", "files", "hub", "what"];
   printLine(formatTable(header, registry.tasks.map(taskRow)));
 }
 
@@ -222,27 +228,41 @@ function groupRow({ name, members }: TaskGroup): string[] {
   return [name, named];
 }
 
-/** Paths are below --data, but for tasks that come with Millrace or with a file of their own. */
+/** Paths are below --data, but for tasks with a file of their own. */
 function taskRow({ name, kind, fewshot, metrics, files, summary }: Task): string[] {
   const { isFixed, count, from } = fewshot;
   const shots = from === "none" || isFixed === true ? `${count}, always` : `${count}`;
   const [file = ""] = files.splits[files.defaultSplit] ?? [];
-  const place = files.root === "embedded" ? `embedded ${file}` : file;
-  return [name, kind, shots, metrics.map((metric) => metric.name).join(" "), place, summary];
+  const place = files.root === "embedded" ? "comes with Millrace" : file;
+  const hub = files.hub === undefined ? "" : [files.hub.repo, files.hub.config].join(" ").trim();
+  return [name, kind, shots, metrics.map((metric) => metric.name).join(" "), place, hub, summary];
 }
 
-/** What is evaluated, as `--tasks`, `--limit`, `--split`, `--num-fewshot` and `--data` say. */
+/** Stands in --data for the hub. */
+const hubName = "hub";
+
+/** What is evaluated, as the task settings say, with the rows that come from a hub. */
 export async function taskChoiceOf(settings: Values<typeof taskSettings>): Promise<TaskChoice> {
-  const { tasks = [], limit, split, numFewshot, data } = settings;
+  const { tasks = [], limit, split, numFewshot, dataRevision, data = [hubName] } = settings;
   const { names, registry } = await chooseTasks(tasks);
-  return {
+  const folders = data.filter((where) => where !== hubName);
+  if (folders.length > 1) {
+    throw new MillraceError(
+      "invalid_option",
+      `--data names ${folders.length} folders: ${folders.join(", ")}. It takes one, and "${hubName}" behind it for what the folder lacks.`,
+      { param: "--data" },
+    );
+  }
+  const choice = {
     tasks: names,
     registry,
     limits: parseLimits(limit, registry),
     splits: parseSplits(split, registry),
     numFewshot: parseNumFewshot(numFewshot, registry),
-    dataDir: data === undefined ? null : path.resolve(data),
+    revisions: parseRevisions(dataRevision, registry),
+    dataDir: folders[0] === undefined ? null : path.resolve(folders[0]),
   };
+  return { ...choice, hubRows: await loadHubRows(choice, data.includes(hubName)) };
 }
 
 interface LocalSettings {

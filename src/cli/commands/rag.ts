@@ -18,7 +18,7 @@ import {
   runPreferences,
   runRag,
 } from "../../evaluate/rag/run-rag.ts";
-import { parseJsonArray, parseJsonLines, type Row } from "../../evaluate/row-reader.ts";
+import { parseJsonRows, type Row } from "../../evaluate/row-reader.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { readText } from "../model-source.ts";
@@ -148,8 +148,7 @@ function chooseMetrics({ metrics, embeddingsUrl }: Values<typeof own>): readonly
 }
 
 function readRows(file: string): Row[] {
-  const text = readText(file);
-  return text.trimStart().startsWith("[") ? parseJsonArray(text, file) : parseJsonLines(text, file);
+  return parseJsonRows(readText(file), file);
 }
 
 function printScores({ scores }: RagRecord): void {

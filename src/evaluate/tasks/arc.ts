@@ -14,6 +14,7 @@ export function arcFiles(set: string): TaskFiles {
   ];
   return {
     root: "data",
+    hub: { repo: "allenai/ai2_arc", config: set },
     splits: {
       test: paths("test", "Test"),
       validation: paths("validation", "Dev"),

@@ -41,7 +41,7 @@ function cotFewshotTask(subset: Subset): GenerationTask {
     ...partsOf(subset, "cot_fewshot"),
     version: 4,
     prompt: { description: descriptionOf(subset), targetDelimiter: "" },
-    fewshot: { from: "file", paths: [shotFile(subset)], read: readShots, count: 3 },
+    fewshot: { from: "file", path: shotFile(subset), read: readShots, count: 3 },
     generation: { max_gen_toks: 1024, until: ["</s>", "Q", "\n\n"], do_sample: false, temperature: 0 },
     filters: [{ name: "get-answer", steps: [regexFilter("(?<=the answer is )(.*)(?=.)")] }],
     readRow: (doc, where) => readRow(doc, where, `\nA: ${step}\n`),
@@ -54,7 +54,7 @@ function fewshotTask(subset: Subset): GenerationTask {
     ...partsOf(subset, "fewshot"),
     version: 2,
     prompt: { description: descriptionOf(subset) },
-    fewshot: { from: "file", paths: [shotFile(subset)], read: readShortShots, count: 3 },
+    fewshot: { from: "file", path: shotFile(subset), read: readShortShots, count: 3 },
     generation: { until: ["</s>", "Q", "\n\n"], do_sample: false, temperature: 0 },
     filters: [noFilter],
     readRow: (doc, where) => readRow(doc, where, "\nA:"),
@@ -128,13 +128,14 @@ function descriptionOf(subset: Subset): string {
 function filesOf(subset: string): TaskFiles {
   return {
     root: "data",
+    hub: { repo: "SaylorTwift/bbh", config: subset },
     splits: { test: [`bbh/${subset}.json`] },
     defaultSplit: "test",
     parse: parseExamples,
   };
 }
 
-const shotFile = (subset: string): string => `bbh/cot-prompts/${subset}.txt`;
+const shotFile = (subset: string): string => `shots/bbh/${subset}.txt`;
 
 function parseExamples(text: string, where: string): Row[] {
   const expected = "{examples: [{input, target}, …]}";

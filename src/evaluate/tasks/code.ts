@@ -15,7 +15,12 @@ export const humaneval: ProgramTask = {
   name: "humaneval",
   version: 1,
   summary: "HumanEval: Python functions from their descriptions, run against tests",
-  files: { root: "data", splits: { test: ["humaneval/HumanEval.jsonl"] }, defaultSplit: "test" },
+  files: {
+    root: "data",
+    hub: { repo: "openai/openai_humaneval", config: null },
+    splits: { test: ["humaneval/HumanEval.jsonl"] },
+    defaultSplit: "test",
+  },
   fewshot: { from: "none", count: 0 },
   generation: { until: ["\nclass", "\ndef", "\n#", "\nif", "\nprint"], max_gen_toks: 1024, do_sample: false },
   filters: [createTest],
@@ -35,6 +40,7 @@ export const mbpp: ProgramTask = {
   summary: "MBPP: short Python programs after three examples, run against tests",
   files: {
     root: "data",
+    hub: { repo: "google-research-datasets/mbpp", config: "full" },
     splits: { test: ["mbpp/mbpp.jsonl"], prompt: ["mbpp/mbpp.jsonl"] },
     defaultSplit: "test",
     select: (row, split) => isBetween(row["task_id"], split === "test" ? [11, 510] : [2, 4]),

@@ -7,6 +7,7 @@ import { gsm8kChains } from "./gsm8k-chains.ts";
 
 const files: TaskFiles = {
   root: "data",
+  hub: { repo: "openai/gsm8k", config: "main" },
   splits: { test: ["gsm8k/test.jsonl"], train: ["gsm8k/train.jsonl"] },
   defaultSplit: "test",
 };

@@ -11,6 +11,7 @@ export const hellaswag: ChoiceTask = {
   summary: "HellaSwag: which ending follows",
   files: {
     root: "data",
+    hub: { repo: "Rowan/hellaswag", config: null },
     splits: {
       validation: [
         "hellaswag/validation.jsonl",

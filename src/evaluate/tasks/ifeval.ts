@@ -22,6 +22,7 @@ export const ifeval: SupportedTask = {
   summary: "IFEval: instructions whose following can be verified",
   files: {
     root: "data",
+    hub: { repo: "google/IFEval", config: null },
     splits: { train: ["ifeval/input_data.jsonl"] },
     defaultSplit: "train",
   },

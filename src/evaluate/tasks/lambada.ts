@@ -10,6 +10,7 @@ export const lambadaOpenai: LikelihoodTask = {
   summary: "LAMBADA: the last word of a passage",
   files: {
     root: "data",
+    hub: { repo: "EleutherAI/lambada_openai", config: "default" },
     splits: { test: ["lambada/lambada_test.jsonl"] },
     defaultSplit: "test",
   },

@@ -6,41 +6,43 @@ import { areSameAnswer, minervaAnswer, normalizeFinalAnswer } from "../metrics/m
 import { badRow, parseJsonArray, type Row, readTexts } from "../row-reader.ts";
 import type { GenerationSettings, GenerationTask, Shot, TaskFiles, TaskGroup } from "../task.ts";
 
-/** The subjects of MATH: lm-eval's name, and the data set's. */
+/** The subjects of MATH: lm-eval's name, the data set's, and its configuration on the hub. */
 const subjects = {
-  algebra: "Algebra",
-  counting_and_prob: "Counting & Probability",
-  geometry: "Geometry",
-  intermediate_algebra: "Intermediate Algebra",
-  num_theory: "Number Theory",
-  prealgebra: "Prealgebra",
-  precalc: "Precalculus",
+  algebra: { title: "Algebra", config: "algebra" },
+  counting_and_prob: { title: "Counting & Probability", config: "counting_and_probability" },
+  geometry: { title: "Geometry", config: "geometry" },
+  intermediate_algebra: { title: "Intermediate Algebra", config: "intermediate_algebra" },
+  num_theory: { title: "Number Theory", config: "number_theory" },
+  prealgebra: { title: "Prealgebra", config: "prealgebra" },
+  precalc: { title: "Precalculus", config: "precalculus" },
 } as const;
 
 const generation: GenerationSettings = { until: ["Problem:"], do_sample: false, temperature: 0 };
 
 const math500Files: TaskFiles = {
   root: "data",
+  hub: { repo: "HuggingFaceH4/MATH-500", config: null },
   splits: { test: ["math500/test.jsonl"] },
   defaultSplit: "test",
 };
 
 /** All 5,000 test problems in one file; rows name their subject in `subject` or `type`. */
-function subjectFiles(subject: string): TaskFiles {
+function subjectFiles({ title, config }: (typeof subjects)[keyof typeof subjects]): TaskFiles {
   return {
     root: "data",
+    hub: { repo: "EleutherAI/hendrycks_math", config },
     splits: { test: ["math/test.jsonl"] },
     defaultSplit: "test",
-    select: (row) => (row["subject"] ?? row["type"]) === subject,
+    select: (row) => (row["subject"] ?? row["type"]) === title,
   };
 }
 
 type Set = Pick<GenerationTask, "files"> & { readonly suffix: string; readonly title: string };
 
-const sets: readonly Set[] = Object.entries(subjects).map(([suffix, title]) => ({
+const sets: readonly Set[] = Object.entries(subjects).map(([suffix, subject]) => ({
   suffix: `math_${suffix}`,
-  title: `MATH, ${title}`,
-  files: subjectFiles(title),
+  title: `MATH, ${subject.title}`,
+  files: subjectFiles(subject),
 }));
 const math500: Set = { suffix: "math500", title: "MATH-500", files: math500Files };
 
@@ -75,7 +77,7 @@ function minervaTask({ suffix, title, files }: Set): GenerationTask {
     version: 3,
     summary: `${title}: competition problems after four worked examples`,
     files,
-    fewshot: { from: "file", paths: ["math500/minerva-fewshot.json"], read: readShots, count: 4 },
+    fewshot: { from: "file", path: "shots/minerva.json", read: readShots, count: 4 },
     generation,
     filters: [noFilter],
     metrics: [share("normalized_match")],

@@ -64,6 +64,7 @@ function groupsOf({ name, suffix, version, key }: GroupForm, answer: string): Ta
 function filesOf(subject: string): TaskFiles {
   return {
     root: "data",
+    hub: { repo: "cais/mmlu", config: subject },
     splits: {
       test: ["mmlu/test.jsonl"],
       validation: ["mmlu/validation.jsonl"],

@@ -10,7 +10,7 @@ export const pebble: ChoiceTask = {
   name: "pebble",
   version: 1,
   summary: "questions for the embedded model",
-  files: { root: "embedded", splits: { test: ["test.jsonl"] }, defaultSplit: "test" },
+  files: { root: "embedded", splits: { test: ["models/pebble/task/test.jsonl"] }, defaultSplit: "test" },
   fewshot: { from: "none", count: 0 },
   metrics: [acc, accNorm],
   readRow,
@@ -23,7 +23,7 @@ export const pebbleText: RollingTask = {
   name: "pebble_text",
   version: 1,
   summary: "perplexity on held-out texts of the embedded model's world",
-  files: { root: "embedded", splits: { test: ["heldout.jsonl"] }, defaultSplit: "test" },
+  files: { root: "embedded", splits: { test: ["models/pebble/task/heldout.jsonl"] }, defaultSplit: "test" },
   fewshot: { from: "none", count: 0 },
   metrics: perplexities,
   readRow: (doc, where) => {

@@ -11,6 +11,7 @@ export const piqa: ChoiceTask = {
   summary: "PIQA: which of two ways reaches a goal",
   files: {
     root: "data",
+    hub: { repo: "baber/piqa", config: null },
     splits: {
       validation: ["piqa/validation.jsonl", "piqa/plain_text-validation.jsonl"],
       train: ["piqa/train.jsonl", "piqa/plain_text-train.jsonl"],
@@ -35,6 +36,7 @@ export const openbookqa: ChoiceTask = {
   summary: "OpenBookQA: elementary science, stem to be completed",
   files: {
     root: "data",
+    hub: { repo: "allenai/openbookqa", config: "main" },
     splits: {
       test: ["openbookqa/main-test.jsonl", "openbookqa/openbook_qa-test.jsonl"],
       validation: ["openbookqa/main-validation.jsonl"],
@@ -74,6 +76,7 @@ export const boolq: ChoiceTask = {
   summary: "BoolQ: yes or no from a passage",
   files: {
     root: "data",
+    hub: { repo: "aps/super_glue", config: "boolq" },
     splits: { validation: ["boolq/validation.jsonl"], train: ["boolq/train.jsonl"] },
     defaultSplit: "validation",
   },
@@ -96,6 +99,7 @@ export const sciq: ChoiceTask = {
   summary: "SciQ: science questions with a supporting text",
   files: {
     root: "data",
+    hub: { repo: "allenai/sciq", config: null },
     splits: {
       test: ["sciq/test.jsonl"],
       validation: ["sciq/validation.jsonl"],

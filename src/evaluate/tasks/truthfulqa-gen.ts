@@ -24,6 +24,7 @@ export const truthfulqaGen: GenerationTask = {
   summary: "TruthfulQA: written answers nearer to true ones than to false ones",
   files: {
     root: "data",
+    hub: { repo: "truthfulqa/truthful_qa", config: "generation" },
     splits: { validation: ["truthfulqa/TruthfulQA-v1.csv", "truthfulqa/generation-validation.jsonl"] },
     defaultSplit: "validation",
     parse: (text, where) =>

@@ -13,6 +13,7 @@ export const wikitext: RollingTask = {
   summary: "WikiText-2 raw: perplexity over whole articles",
   files: {
     root: "data",
+    hub: { repo: "EleutherAI/wikitext_document_level", config: "wikitext-2-raw-v1" },
     splits: {
       test: ["wikitext-2-raw/wiki.test.raw"],
       validation: ["wikitext-2-raw/wiki.valid.raw"],

@@ -14,6 +14,7 @@ export const winogrande: ChoiceTask = {
   summary: "WinoGrande XL: which of two names fills the blank",
   files: {
     root: "data",
+    hub: { repo: "allenai/winogrande", config: "winogrande_xl" },
     splits: {
       validation: ["winogrande/winogrande_xl-validation.jsonl", "winogrande/validation.jsonl"],
       train: ["winogrande/winogrande_xl-train.jsonl", "winogrande/train.jsonl"],
@@ -22,7 +23,6 @@ export const winogrande: ChoiceTask = {
   },
   fewshot: { from: "split", split: "train", choice: "sample", count: 0, dropsOwnRow: true },
   metrics: [acc],
-  hasChoiceContexts: true,
   readRow: (doc, where) => {
     const { sentence, option1, option2, answer } = readTexts(
       doc,
@@ -33,7 +33,8 @@ export const winogrande: ChoiceTask = {
     if (blank === -1) throw badRow(where, 'has no "_" in its sentence', "a sentence with one blank");
     const choices = [option1, option2].map((option) => sentence.slice(0, blank) + option);
     const gold = readIndex(Number(answer) - 1, 2, where);
-    return { doc, text: choices[gold]!, answer: strip(sentence.slice(blank + 1)), choices, gold };
+    const rest = strip(sentence.slice(blank + 1));
+    return { doc, text: choices[gold]!, answer: rest, choices, gold, hasChoiceContexts: true };
   },
   score: scoreAcc,
 };

@@ -1,6 +1,7 @@
 import path from "node:path";
-import { parseJsonArray, parseJsonLines } from "../row-reader.ts";
-import type { TaskFiles } from "../task.ts";
+import { parseCsv } from "../csv.ts";
+import { parseJsonRows } from "../row-reader.ts";
+import type { HubDataSet, TaskFiles } from "../task.ts";
 import { invalidTask } from "./definition.ts";
 import type { TaskKeys } from "./task-keys.ts";
 
@@ -23,10 +24,13 @@ export function readSplits(keys: TaskKeys): TaskSplits {
   };
 }
 
+/** Words of `dataset_path` that say what local files hold. */
+const formats = ["json", "csv"];
+
 /**
- * The local files of a task: `dataset_path: json` with `dataset_kwargs.data_files` as in lm-eval, or `dataset_path` itself
- * a file of JSON lines or a JSON array, which is then every split. Relative paths begin at the definition's folder.
- * Throws `invalid_task`.
+ * Where the rows of a task lie: `dataset_path: json` or `csv` with `dataset_kwargs.data_files` as in lm-eval; `dataset_path`
+ * itself a file of JSON lines or a JSON array, which is then every split, relative paths from the definition's folder; or a
+ * data set on the hub, with `dataset_name` and `dataset_kwargs.revision`. Throws `invalid_task`.
  */
 export function readTaskFiles(keys: TaskKeys, splits: TaskSplits): TaskFiles {
   const defaultSplit = splits.test ?? splits.validation;
@@ -41,10 +45,15 @@ export function readTaskFiles(keys: TaskKeys, splits: TaskSplits): TaskFiles {
   const named = [splits.training, splits.validation, splits.test, splits.fewshot].filter(
     (each) => each !== undefined,
   );
-  const files =
-    dataset === "json"
-      ? filesOfKwargs(keys, named)
-      : Object.fromEntries(named.map((split) => [split, [localFile(keys, dataset)]]));
+  if (!formats.includes(dataset) && !localFile.test(dataset)) {
+    const splits = Object.fromEntries(named.map((split) => [split, []]));
+    return { root: "hub", hub: readHubDataSet(keys, dataset), splits, defaultSplit };
+  }
+  if (keys.entry("dataset_name") !== undefined)
+    throw keys.wrong("dataset_name", "nothing where dataset_path names local files");
+  const files = formats.includes(dataset)
+    ? filesOfKwargs(keys, named)
+    : everySplit(keys, named, dataset);
   for (const split of named) {
     if (files[split] === undefined)
       throw keys.wrong("dataset_kwargs", `data_files with a file for the split "${split}"`);
@@ -56,8 +65,7 @@ export function readTaskFiles(keys: TaskKeys, splits: TaskSplits): TaskFiles {
       Object.entries(files).map(([split, names]) => [split, names.map((name) => path.resolve(folder, name))]),
     ),
     defaultSplit,
-    parse: (text, where) =>
-      text.trimStart().startsWith("[") ? parseJsonArray(text, where) : parseJsonLines(text, where),
+    parse: dataset === "csv" ? parseCsv : parseJsonRows,
   };
 }
 
@@ -78,14 +86,25 @@ function filesOfKwargs(keys: TaskKeys, splits: readonly string[]): Record<string
   );
 }
 
-function localFile(keys: TaskKeys, dataset: string): string {
-  if (!/\.(?:jsonl|json|ndjson)(?:\.gz)?$/.test(dataset)) {
-    throw keys.wrong(
-      "dataset_path",
-      "json, with dataset_kwargs: {data_files: {SPLIT: FILE}}, or the path of a local .jsonl or .json file; nothing is downloaded",
-    );
-  }
+const localFile = /\.(?:jsonl|json|ndjson)(?:\.gz)?$/;
+
+function everySplit(keys: TaskKeys, splits: readonly string[], file: string): Record<string, string[]> {
   if (keys.entry("dataset_kwargs") !== undefined)
     throw keys.wrong("dataset_kwargs", "nothing where dataset_path is a file");
-  return dataset;
+  return Object.fromEntries(splits.map((split) => [split, [file]]));
+}
+
+function readHubDataSet(keys: TaskKeys, repo: string): HubDataSet {
+  if (!/^\w[\w.-]*(\/\w[\w.-]*)?$/.test(repo)) {
+    throw keys.wrong(
+      "dataset_path",
+      "a data set of the hub as ORG/NAME; json or csv, with dataset_kwargs: {data_files: {SPLIT: FILE}}; or the path of a local .jsonl or .json file",
+    );
+  }
+  // Code of a data set never runs here, so that permission for it changes nothing.
+  const { revision, trust_remote_code: _trust, ...rest } = keys.object("dataset_kwargs") ?? {};
+  if ((revision !== undefined && typeof revision !== "string") || Object.keys(rest).length > 0)
+    throw keys.wrong("dataset_kwargs", "revision: a branch, tag or commit, where dataset_path is a data set");
+  const config = keys.text("dataset_name") ?? null;
+  return { repo, config, ...(revision === undefined ? {} : { revision }) };
 }

@@ -14,7 +14,6 @@ import type {
   Shot,
   Task,
 } from "../task.ts";
-import { TaskData } from "../task-data.ts";
 import { type Definition, invalidTask } from "./definition.ts";
 import { pythonStr } from "./python-literal.ts";
 import { type RowFields, readRowFields } from "./row-fields.ts";
@@ -36,8 +35,7 @@ const kinds = ["multiple_choice", "loglikelihood", "loglikelihood_rolling", "gen
 
 /**
  * The task of a definition in lm-eval's form, as far as that is data: templates, splits of local files, metrics, filters
- * and shots. Reads the first row, which says whether the choices are contexts. Throws `invalid_task` by name and line for
- * everything else, and what the data files can throw.
+ * and shots. Throws `invalid_task` by name and line for everything else.
  */
 export function taskFromDefinition(definition: Definition): Task {
   const keys = new TaskKeys(definition);
@@ -151,12 +149,9 @@ function choiceTask({ keys, common, fields, scoring }: Parts): ChoiceTask {
   const { choices } = fields;
   if (choices === null)
     throw invalidTask(keys.definition.file, "has no doc_to_choice", "A multiple_choice task needs it");
-  const { rows, file } = new TaskData(null).rowsOf(common, common.files.defaultSplit);
-  const hasChoiceContexts = rows.length > 0 && typeof fields.text(rows[0]!, `${file}, row 1,`) === "number";
   return {
     ...common,
     kind: "multiple_choice",
-    ...(hasChoiceContexts ? { hasChoiceContexts } : {}),
     ...(scoring.metrics.some(({ name }) => name === mutualInfo.name) ? { asksWithoutContext: true } : {}),
     readRow: (doc, where) => {
       const listed = choices(doc, where);
@@ -175,14 +170,13 @@ function choiceTask({ keys, common, fields, scoring }: Parts): ChoiceTask {
         };
       }
       if (typeof asked === "number") {
-        if (!hasChoiceContexts)
-          throw badRow(where, "gives a number as doc_to_text", "a text, as in the first row");
         return {
           doc,
           text: chosen(listed, asked, where),
           answer: pythonStr(target),
           choices: listed,
           gold: asked,
+          hasChoiceContexts: true,
         };
       }
       const gold = typeof target === "number" ? target : listed.indexOf(target as string);

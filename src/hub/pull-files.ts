@@ -4,12 +4,11 @@ import path from "node:path";
 import { MillraceError } from "../base/errors.ts";
 import { type Progress, silentProgress } from "../base/progress.ts";
 import { formatBytes } from "../base/units.ts";
-import { findSnapshot, repoFolder } from "./cached-models.ts";
-import { chooseFiles } from "./choose-files.ts";
 import { downloadBlob, toCacheFault } from "./download-blob.ts";
 import type { HubSettings } from "./hub-settings.ts";
-import { type ModelId, showModelId } from "./model-id.ts";
-import { listRepo, type RepoFile, type RepoListing } from "./repo-listing.ts";
+import { repoFolder } from "./repo-cache.ts";
+import { showRepoId } from "./repo-id.ts";
+import type { RepoFile, RepoListing } from "./repo-listing.ts";
 
 /** What a download will bring, known before it begins. */
 export interface Offer {
@@ -31,20 +30,19 @@ export interface PullOptions {
 }
 
 /**
- * Brings a model into the cache, or what of it is missing, and gives the path to open: a folder, or the GGUF file that
- * was asked for. Files are blobs under their digests, linked from `snapshots/COMMIT`.
+ * Brings files of a repository into the cache, as far as they are missing. They are blobs under their digests, linked from
+ * `snapshots/COMMIT` when all have come.
  *
- * Throws what `listRepo`, `chooseFiles` and `downloadBlob` throw, and `disk_full` before a byte is downloaded.
+ * Throws what `downloadBlob` throws, and `disk_full` before a byte is downloaded.
  */
-export async function pullModel(
+export async function pullFiles(
   settings: HubSettings,
-  id: ModelId,
+  listing: RepoListing,
+  files: readonly RepoFile[],
   options: PullOptions = {},
-): Promise<string> {
-  if (settings.isOffline) throw offline(settings, id);
-  const listing = await listRepo(settings, id);
-  const files = chooseFiles(listing);
-  const folder = repoFolder(settings, id.repo);
+): Promise<void> {
+  const { id, commit } = listing;
+  const folder = repoFolder(settings, id);
   const offer = { listing, files, sizeBytes: sumOf(files), missingBytes: missingBytes(folder, files) };
   options.onOffer?.(offer);
   const { progress = silentProgress, signal, retryMs, freeBytesOf = systemFreeBytes } = options;
@@ -56,7 +54,7 @@ export async function pullModel(
       await downloadBlob({
         settings,
         id,
-        commit: listing.commit,
+        commit,
         file,
         blobPath,
         signal,
@@ -65,17 +63,9 @@ export async function pullModel(
       });
       progress.finish(`${file.path}, ${formatBytes(file.sizeBytes)}`);
     }
-    await link(folder, listing.commit, file);
   }
-  await writeRef(folder, id.revision, listing.commit);
-  return findSnapshot(settings, id)!;
-}
-
-function offline({ cacheDir }: HubSettings, id: ModelId): MillraceError {
-  return new MillraceError(
-    "model_not_cached",
-    `${showModelId(id)} is not in ${cacheDir}, and HF_HUB_OFFLINE is set. Unset it and run \`millrace pull ${showModelId(id)}\`, or give the path of a model.`,
-  );
+  for (const file of files) await link(folder, commit, file);
+  await writeRef(folder, id.revision, commit);
 }
 
 function sumOf(files: readonly RepoFile[]): number {
@@ -110,7 +100,7 @@ async function prepare(
   if (free >= missing - there) return;
   throw new MillraceError(
     "disk_full",
-    `${showModelId(listing.id)} needs ${formatBytes(missing - there)} more; ${folder} has ${formatBytes(free)} free. Free some, or name another folder with HF_HUB_CACHE; nothing was downloaded.`,
+    `${showRepoId(listing.id)} needs ${formatBytes(missing - there)} more; ${folder} has ${formatBytes(free)} free. Free some, or name another folder with HF_HUB_CACHE; nothing was downloaded.`,
   );
 }
 

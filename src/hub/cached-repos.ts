@@ -6,28 +6,17 @@ import { ggufNames, numPartsOf } from "./choose-files.ts";
 import { toCacheFault } from "./download-blob.ts";
 import type { HubSettings } from "./hub-settings.ts";
 import type { ModelId } from "./model-id.ts";
-
-/** Folder of a repository in the cache, as Python's huggingface_hub calls it. */
-export function repoFolder({ cacheDir }: HubSettings, repo: string): string {
-  return path.join(cacheDir, `models--${repo.replace("/", "--")}`);
-}
+import { repoFolder, snapshotFolder } from "./repo-cache.ts";
+import { type RepoId, repoPath } from "./repo-id.ts";
 
 /**
  * The path of a model that is whole in the cache, without asking the hub: a folder, or a GGUF file. Null where it is not
  * there, or where several GGUF files are and the id names none.
  */
 export function findSnapshot(settings: HubSettings, id: ModelId): string | null {
-  const folder = repoFolder(settings, id.repo);
-  const isCommit = /^[0-9a-f]{40}$/.test(id.revision);
-  const commit = isCommit ? id.revision : readRef(path.join(folder, "refs", ...id.revision.split("/")));
-  if (commit === null) return null;
-  const snapshot = path.join(folder, "snapshots", commit);
-  if (!existsSync(snapshot)) return null;
+  const snapshot = snapshotFolder(settings, id);
+  if (snapshot === null) return null;
   return id.file === null && isWholeFolder(snapshot) ? snapshot : wholeGguf(snapshot, id.file);
-}
-
-function readRef(ref: string): string | null {
-  return existsSync(ref) && statSync(ref).isFile() ? readFileSync(ref, "utf8").trim() : null;
 }
 
 /** Links whose blob is not there yet count as absent. */
@@ -54,8 +43,9 @@ function wholeGguf(snapshot: string, wanted: string | null): string | null {
   return files!.length === numPartsOf(first) ? path.join(snapshot, first) : null;
 }
 
-/** A repository of models in the cache. */
-export interface CachedModel {
+/** A repository in the cache. */
+export interface CachedRepo {
+  readonly type: RepoId["type"];
   /** "ORG/NAME". */
   readonly repo: string;
   /** Of all its blobs, once each. */
@@ -67,37 +57,47 @@ export interface CachedModel {
 /** What is in the cache, by name; what cannot be read is told in `warnings`. */
 export async function listCached(
   settings: HubSettings,
-): Promise<{ readonly models: readonly CachedModel[]; readonly warnings: readonly string[] }> {
-  if (!existsSync(settings.cacheDir)) return { models: [], warnings: [] };
+): Promise<{ readonly repos: readonly CachedRepo[]; readonly warnings: readonly string[] }> {
+  if (!existsSync(settings.cacheDir)) return { repos: [], warnings: [] };
   const { repos, warnings } = await scanCacheDir(settings.cacheDir);
-  const models = repos
-    .filter(({ id }) => id.type === "model")
-    .map(({ id, size, revisions, lastAccessedAt }) => ({
-      repo: id.name,
-      sizeBytes: size,
-      revisions: revisions.map(({ commitOid, refs }) => ({ commit: commitOid, refs })),
-      lastUsed: lastAccessedAt,
-    }));
-  const byName = models.toSorted((a, b) => (a.repo < b.repo ? -1 : 1));
-  return { models: byName, warnings: warnings.map(({ message }) => message) };
+  const cached = repos.flatMap(({ id, revisions, lastAccessedAt }): CachedRepo[] => {
+    const { type, name: repo } = id;
+    if (type !== "model" && type !== "dataset") return [];
+    return [
+      {
+        type,
+        repo,
+        // The library's own figure leaves out what lies in folders.
+        sizeBytes: sizeOfBlobs(repoFolder(settings, { type, repo })),
+        revisions: revisions.map(({ commitOid, refs }) => ({ commit: commitOid, refs })),
+        lastUsed: lastAccessedAt,
+      },
+    ];
+  });
+  const byName = cached.toSorted((a, b) => (repoPath(a) < repoPath(b) ? -1 : 1));
+  return { repos: byName, warnings: warnings.map(({ message }) => message) };
 }
 
-/** Removes all revisions of a model and gives the bytes that they took. Throws `model_not_cached`, `output_unwritable`. */
-export function removeCached(settings: HubSettings, id: ModelId): number {
-  const folder = repoFolder(settings, id.repo);
+/** Removes all revisions of a repository and gives the bytes that they took. Throws `model_not_cached`, `output_unwritable`. */
+export function removeCached(settings: HubSettings, id: Pick<RepoId, "type" | "repo">): number {
+  const folder = repoFolder(settings, id);
   if (!existsSync(folder)) {
     throw new MillraceError(
       "model_not_cached",
       `${id.repo} is not in ${settings.cacheDir}. \`millrace list\` shows what is.`,
     );
   }
-  const blobs = path.join(folder, "blobs");
-  const names = existsSync(blobs) ? readdirSync(blobs) : [];
-  const sizeBytes = names.reduce((sum, name) => sum + statSync(path.join(blobs, name)).size, 0);
+  const sizeBytes = sizeOfBlobs(folder);
   try {
     rmSync(folder, { recursive: true });
   } catch (error) {
     throw toCacheFault(folder, error);
   }
   return sizeBytes;
+}
+
+function sizeOfBlobs(folder: string): number {
+  const blobs = path.join(folder, "blobs");
+  const names = existsSync(blobs) ? readdirSync(blobs) : [];
+  return names.reduce((sum, name) => sum + statSync(path.join(blobs, name)).size, 0);
 }

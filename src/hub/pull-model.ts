@@ -1,0 +1,29 @@
+import { MillraceError } from "../base/errors.ts";
+import { findSnapshot } from "./cached-repos.ts";
+import { chooseFiles } from "./choose-files.ts";
+import type { HubSettings } from "./hub-settings.ts";
+import { type ModelId, showModelId } from "./model-id.ts";
+import { type PullOptions, pullFiles } from "./pull-files.ts";
+import { listRepo } from "./repo-listing.ts";
+
+/**
+ * Brings a model into the cache, or what of it is missing, and gives the path to open: a folder, or the GGUF file that
+ * was asked for. Throws `model_not_cached` without a network, and what `listRepo`, `chooseFiles` and `pullFiles` throw.
+ */
+export async function pullModel(
+  settings: HubSettings,
+  id: ModelId,
+  options: PullOptions = {},
+): Promise<string> {
+  if (settings.isOffline) throw offline(settings, id);
+  const listing = await listRepo(settings, id);
+  await pullFiles(settings, listing, chooseFiles(listing), options);
+  return findSnapshot(settings, id)!;
+}
+
+function offline({ cacheDir }: HubSettings, id: ModelId): MillraceError {
+  return new MillraceError(
+    "model_not_cached",
+    `${showModelId(id)} is not in ${cacheDir}, and HF_HUB_OFFLINE is set. Unset it and run \`millrace pull ${showModelId(id)}\`, or give the path of a model.`,
+  );
+}

@@ -128,38 +128,41 @@ function askQuestion(
 ): Asked[] {
   const parts = task.prompt ?? {};
   if (task.kind === "loglikelihood_rolling") return [{ request: { kind: "rolling", text: question.text } }];
-  if (task.kind === "generate_until") return [askForText(task, question, shots, asking)];
+  if (task.kind === "generate_until") return [askForText(task, question as Question, shots, asking)];
   const delimiter = answerDelimiter(parts, asking.prompts);
-  const contextOf = (text: string): string =>
-    renderPrompt(buildPrompt(parts, shots, text, asking.prompts), parts, asking.model);
+  const contextOf = (asked: Question, inner: PromptParts = parts): string =>
+    renderPrompt(buildPrompt(inner, shots, asked, asking.prompts), asking.model);
   const { answer } = question as Question;
   if (task.kind === "loglikelihood") {
     // No delimiter: the task's answer is the whole continuation.
-    const context = contextOf(question.text);
+    const context = contextOf(question as Question);
     return [{ request: { kind: "loglikelihood", context, continuation: answer } }];
   }
-  const { choices, hasChoiceContexts = false } = question as ChoiceQuestion;
-  const context = contextOf(hasChoiceContexts ? "" : question.text);
-  const ask = (before: string, text: string): Asked => ({
-    request: { kind: "loglikelihood", context: before, continuation: delimiter + text },
+  const ask = (context: string, text: string): Asked => ({
+    request: { kind: "loglikelihood", context, continuation: delimiter + text },
   });
-  const asked = choices.map((choice) =>
-    hasChoiceContexts ? ask(context + choice, answer) : ask(context, choice),
-  );
+  const { choices, hasChoiceContexts = false } = question as ChoiceQuestion;
+  if (hasChoiceContexts) {
+    // Nothing stands between such a text and a beginning of the answer.
+    const { targetDelimiter = defaultDelimiters.target } = parts;
+    const inner = { ...parts, targetDelimiter: "", shots: { targetDelimiter, ...parts.shots } };
+    return choices.map((text) => ask(contextOf({ ...(question as Question), text }, inner), answer));
+  }
+  const context = contextOf(question as Question);
+  const asked = choices.map((choice) => ask(context, choice));
   return task.asksWithoutContext === true ? [...asked, ...choices.map((choice) => ask("", choice))] : asked;
 }
 
 function askForText(
   task: WritingTask,
-  question: { readonly text: string },
+  question: Question,
   shots: readonly Shot[],
   { prompts, model }: Asking,
 ): Asked {
   const parts = task.prompt ?? {};
-  const built = buildPrompt(parts, shots, question.text, prompts);
+  const built = buildPrompt(parts, shots, question, prompts);
   // Endpoints that take messages only have no template of ours.
-  const prompt =
-    typeof built === "string" || model.renderChat === null ? built : renderPrompt(built, parts, model);
+  const prompt = typeof built === "string" || model.renderChat === null ? built : renderPrompt(built, model);
   return {
     request: { kind: "generation", prompt, limits: generationLimits(task, parts) },
     settings: task.generation,
@@ -177,9 +180,9 @@ function generationLimits({ generation }: WritingTask, parts: PromptParts): Gene
   };
 }
 
-function renderPrompt(prompt: Prompt, parts: PromptParts, { renderChat }: LanguageModel): string {
+function renderPrompt(prompt: Prompt, { renderChat }: LanguageModel): string {
   if (typeof prompt === "string") return prompt;
-  if (renderChat !== null) return renderChat(prompt, parts.genPrefix !== undefined);
+  if (renderChat !== null) return renderChat(prompt, prompt.at(-1)?.role === "assistant");
   throw new MillraceError(
     "evaluation_unsupported",
     "Log-likelihoods of chat prompts need the model's chat template, and there is none. Give one with --chat-template, or leave out --apply-chat-template.",

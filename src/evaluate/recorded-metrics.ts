@@ -1,6 +1,9 @@
 import { MillraceError } from "../base/errors.ts";
 import type { EvaluationRecord } from "../records/evaluation.ts";
-import { aggregations, type MetricDefinition } from "./metrics/metric.ts";
+import { classMetrics } from "./metrics/classification.ts";
+import { type MetricDefinition, plainAggregations } from "./metrics/metric.ts";
+
+const aggregations = [...plainAggregations, ...classMetrics.map(({ aggregation }) => aggregation)];
 
 /**
  * The metrics of a task's samples, as the record describes them; what it leaves out is a mean, as in lm-eval. Throws

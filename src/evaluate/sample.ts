@@ -115,7 +115,7 @@ function targetOf(task: Task, question: PreparedDocument["question"]): string | 
 }
 
 function mutableScore(score: Score): SampleScore {
-  return typeof score === "number" ? score : ([...score] as [number, number] | boolean[]);
+  return typeof score === "number" ? score : ([...score] as Exclude<SampleScore, number>);
 }
 
 /** A text as it is, chat messages as JSON. */

@@ -7,6 +7,8 @@ import type { Row } from "./row-reader.ts";
 export interface Shot {
   readonly text: string;
   readonly answer: string;
+  /** What the answer begins with, where that is not the task's `genPrefix`. */
+  readonly genPrefix?: string;
 }
 
 /** A row of a task, read. */
@@ -15,6 +17,8 @@ export interface Question extends Shot {
   readonly doc: Row;
   /** What the sample record calls right, where that is not the answer's text or index. */
   readonly target?: string | number;
+  /** Before everything, where that is not the task's `description`. */
+  readonly description?: string;
 }
 
 /** A question with its possible answers. */
@@ -101,6 +105,8 @@ export interface PromptParts {
   readonly fewshotDelimiter?: string;
   /** What the answer begins with, after the question. */
   readonly genPrefix?: string;
+  /** What differs in shots. */
+  readonly shots?: Pick<PromptParts, "targetDelimiter" | "fewshotDelimiter">;
 }
 
 interface TaskBase {

@@ -15,10 +15,13 @@ const recorded = recordedFolder("lm-eval-user-tasks");
 const definition = (name: string): string =>
   fileURLToPath(new URL(`./user-tasks/${name}.yaml`, import.meta.url));
 
-const names = ["choices", "letters", "contexts", "cloze", "pages", "written", "several", "mutual", "voted"];
+const names =
+  "choices letters contexts cloze pages written several mutual voted around binary begun framed".split(" ");
 
 describe("task files in lm-eval's form against lm-eval on the same files", () => {
-  const answers = new Map(["own_written", "own_voted"].flatMap((task) => [...answersOf(recorded, task)]));
+  const answers = new Map(
+    ["own_written", "own_voted", "own_begun"].flatMap((task) => [...answersOf(recorded, task)]),
+  );
   const folder = writtenFiles(answers, async () => {
     const { names: tasks, registry } = await chooseTasks(["group", ...names.slice(2)].map(definition));
     expect(tasks).toEqual(["own_group", ...names.slice(2).map((name) => `own_${name}`)]);

@@ -30,7 +30,7 @@ builtin = {
     "gsm8k": ("gsm8k/gsm8k.yaml", "gsm8k/test.jsonl", "test"),
     "lambada_openai": ("lambada/lambada_openai.yaml", "lambada/lambada_test.jsonl", "test"),
 }
-own = ["own_group", "own_contexts", "own_cloze", "own_pages", "own_written", "own_several", "own_mutual", "own_voted"]
+own = "group contexts cloze pages written several mutual voted around binary begun framed".split()
 words = ["pear", "White.", "six", "am Rhein", "honey", "6"]
 
 
@@ -125,4 +125,4 @@ with tempfile.TemporaryDirectory() as folder:
     record([f"local_{name}" for name in builtin], folder, target, 3)
 
 os.chdir(os.path.join(here, "user-tasks"))
-record(own, os.path.join(here, "user-tasks"), os.path.join(here, "recorded", "lm-eval-user-tasks"), None)
+record([f"own_{name}" for name in own], os.path.join(here, "user-tasks"), os.path.join(here, "recorded", "lm-eval-user-tasks"), None)

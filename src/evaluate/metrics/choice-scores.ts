@@ -1,6 +1,7 @@
 import { numCodePoints } from "../python-text.ts";
 import type { Likelihood } from "../requests/model-request.ts";
 import type { ChoiceQuestion } from "../task.ts";
+import { softmax } from "./classification.ts";
 import { type MetricDefinition, type Scores, share } from "./metric.ts";
 
 export const acc: MetricDefinition = share("acc");
@@ -42,6 +43,9 @@ export function scoreChoices(question: ChoiceQuestion, asked: readonly Likelihoo
     acc_norm: isRight(sums.map((value, i) => value / numCodePoints(choices[i]!))),
     acc_bytes: isRight(sums.map((value, i) => value / Buffer.byteLength(choices[i]!))),
     exact_match: golds.some((index) => asked[index]!.isGreedy) ? 1 : 0,
+    f1: [gold, argmax(sums)],
+    mcc: [gold, argmax(sums)],
+    brier_score: [gold, softmax(sums)],
     ...(alone.length === 0
       ? {}
       : { acc_mutual_info: isRight(sums.map((value, i) => value - alone[i]!.logLikelihood)) }),

@@ -1,8 +1,15 @@
 import { mean, standardError, sum } from "../statistics.ts";
 import { bootstrapError } from "./bootstrap.ts";
 
-/** A value of one document: a number, [log-likelihood, weight], or a verdict on each part of it. */
-export type Score = number | readonly [logLikelihood: number, weight: number] | readonly boolean[];
+/**
+ * A value of one document: a number, [log-likelihood, weight], [right class, chosen class], [right class, probability of
+ * each], or a verdict on each part of it.
+ */
+export type Score =
+  | number
+  | readonly [number, number]
+  | readonly [gold: number, probabilities: readonly number[]]
+  | readonly boolean[];
 
 /** Values of one document by metric. */
 export type Scores = Readonly<Record<string, Score>>;
@@ -60,7 +67,8 @@ function meanPerWeight(values: readonly (readonly [number, number])[]): number {
   return sum(values.map(([logLikelihood]) => logLikelihood)) / sum(values.map(([, weight]) => weight));
 }
 
-export const aggregations: readonly Aggregation[] = [
+/** Those of single values, of which a mean or a sum is formed. */
+export const plainAggregations: readonly Aggregation[] = [
   meanOfNumbers,
   perplexityOfNumbers,
   weightedPerplexity,

@@ -1,7 +1,7 @@
 import type { ChatMessage } from "../../tokenizer/tokenizer.ts";
 import { endsWithSpace, startsWithSpace } from "../python-text.ts";
 import type { Prompt } from "../requests/model-request.ts";
-import type { PromptParts, Shot } from "../task.ts";
+import type { PromptParts, Question, Shot } from "../task.ts";
 
 /** How the user wants prompts to be built. */
 export interface PromptSettings {
@@ -16,33 +16,72 @@ export const plainPrompts: PromptSettings = { isChat: false, hasShotTurns: false
 
 export const defaultDelimiters = { target: " ", fewshot: "\n\n" } as const;
 
+/** A message, with what follows it where all are one text. */
+interface Turn {
+  readonly role: "user" | "assistant";
+  readonly content: string;
+  readonly end: string;
+}
+
+/** What a prompt reads of a question. */
+export type Asked = Pick<Question, "text" | "genPrefix" | "description">;
+
 /**
- * What stands before the answer, after lm-eval's `fewshot_context`: system part, shots, question.
- * As messages: the system part is the system message, and a `genPrefix` begins the assistant's answer.
+ * What stands before the answer, after lm-eval's `fewshot_context`: system part, shots, question, and what the answer
+ * begins with. As messages: the system part is the system message, and the beginning of the answer the assistant's.
  */
 export function buildPrompt(
   parts: PromptParts,
   shots: readonly Shot[],
-  question: string,
+  question: Asked,
   settings: PromptSettings,
 ): Prompt {
-  const system = joinUnlessSpaced(settings.systemInstruction ?? "", parts.description ?? "", "\n\n");
-  if (!settings.isChat) return system + shotsText(parts, shots) + openQuestion(parts, question);
+  const { target, fewshot } = delimitersOf(parts);
+  const description = question.description ?? parts.description ?? "";
+  const system = joinUnlessSpaced(settings.systemInstruction ?? "", description, fewshot);
+  const shotDelimiters = delimitersOf({ ...parts, ...parts.shots });
+  const turns = shots.flatMap((shot) =>
+    shotTurns(shot, shot.genPrefix ?? parts.genPrefix ?? "", shotDelimiters),
+  );
+  const genPrefix = question.genPrefix ?? parts.genPrefix ?? "";
+  const isSpaced = genPrefix === "" || isJoinSpaced(question.text, genPrefix);
+  turns.push({ role: "user", content: question.text, end: isSpaced ? "" : target });
+  if (!settings.isChat) return system + textOf(turns) + genPrefix;
   const messages: ChatMessage[] = system === "" ? [] : [{ role: "system", content: system }];
-  if (settings.hasShotTurns) {
-    for (const shot of shots) {
-      messages.push({ role: "user", content: shot.text });
-      messages.push({
-        role: "assistant",
-        content: joinUnlessSpaced(parts.genPrefix ?? "", shot.answer, " "),
-      });
-    }
-    messages.push({ role: "user", content: question });
-  } else {
-    messages.push({ role: "user", content: shotsText(parts, shots) + question });
-  }
-  if (parts.genPrefix !== undefined) messages.push({ role: "assistant", content: parts.genPrefix });
+  if (settings.hasShotTurns) messages.push(...turns.map(({ role, content }) => ({ role, content })));
+  else messages.push({ role: "user", content: textOf(turns.slice(0, -1)) + question.text });
+  if (genPrefix !== "") messages.push({ role: "assistant", content: genPrefix });
   return messages;
+}
+
+interface Delimiters {
+  readonly target: string;
+  readonly fewshot: string;
+}
+
+function delimitersOf({ targetDelimiter, fewshotDelimiter }: PromptParts): Delimiters {
+  return {
+    target: targetDelimiter ?? defaultDelimiters.target,
+    fewshot: fewshotDelimiter ?? defaultDelimiters.fewshot,
+  };
+}
+
+function shotTurns({ text, answer }: Shot, genPrefix: string, { target, fewshot }: Delimiters): Turn[] {
+  const isSpaced = genPrefix !== "" && isJoinSpaced(text, genPrefix);
+  if (answer === "") {
+    // lm-eval has no turn for an answer without text, and nothing behind it.
+    if (genPrefix === "") return [{ role: "user", content: text, end: "" }];
+    const begun = { role: "assistant", content: genPrefix, end: "" } as const;
+    return [{ role: "user", content: text, end: isSpaced ? "" : target }, begun];
+  }
+  return [
+    { role: "user", content: text, end: isSpaced ? "" : target },
+    { role: "assistant", content: joinUnlessSpaced(genPrefix, answer, " "), end: fewshot },
+  ];
+}
+
+function textOf(turns: readonly Turn[]): string {
+  return turns.map(({ content, end }) => content + end).join("");
 }
 
 /**
@@ -50,23 +89,17 @@ export function buildPrompt(
  * one that goes on from a prefix with its own.
  */
 export function answerDelimiter(parts: PromptParts, settings: PromptSettings): string {
-  const delimiter = parts.targetDelimiter ?? defaultDelimiters.target;
-  if (!settings.isChat) return delimiter;
-  return parts.genPrefix === undefined || endsWithSpace(parts.genPrefix) ? "" : delimiter;
-}
-
-function shotsText(parts: PromptParts, shots: readonly Shot[]): string {
-  const target = parts.targetDelimiter ?? defaultDelimiters.target;
-  const end = parts.fewshotDelimiter ?? defaultDelimiters.fewshot;
-  return shots.map((shot) => openQuestion(parts, shot.text) + target + shot.answer + end).join("");
-}
-
-function openQuestion(parts: PromptParts, question: string): string {
-  return joinUnlessSpaced(question, parts.genPrefix ?? "", " ");
+  const { target } = delimitersOf(parts);
+  if (!settings.isChat) return target;
+  const { genPrefix = "" } = parts;
+  return genPrefix === "" || endsWithSpace(genPrefix) ? "" : target;
 }
 
 /** `delimiter` goes between two texts that do not have white space there already. */
 function joinUnlessSpaced(first: string, second: string, delimiter: string): string {
-  const isJoined = first === "" || second === "" || endsWithSpace(first) || startsWithSpace(second);
-  return isJoined ? first + second : first + delimiter + second;
+  return isJoinSpaced(first, second) ? first + second : first + delimiter + second;
+}
+
+function isJoinSpaced(first: string, second: string): boolean {
+  return first === "" || second === "" || endsWithSpace(first) || startsWithSpace(second);
 }

@@ -1,6 +1,6 @@
 import { badRow, isTexts, type Row } from "../row-reader.ts";
 import type { Definition } from "./definition.ts";
-import { parsePythonList } from "./python-literal.ts";
+import { parsePythonList, pythonStr } from "./python-literal.ts";
 import { isObject, type TaskKeys } from "./task-keys.ts";
 import { RowTemplate } from "./template.ts";
 
@@ -20,6 +20,11 @@ export interface RowFields {
   readonly target: (row: Row, where: string) => number | string | readonly unknown[];
   /** Null where the task has none. */
   readonly choices: ((row: Row, where: string) => readonly string[]) | null;
+  /** What the row makes of the parts around it that are templates or names of fields. */
+  readonly around: (
+    row: Row,
+    where: string,
+  ) => { readonly description?: string; readonly genPrefix?: string };
 }
 
 /** Readers of the three fields; those that `overrides` names take the place of the task's own. */
@@ -27,6 +32,8 @@ export function readRowFields(keys: TaskKeys, overrides: Readonly<Record<string,
   const valueOf = (key: string): unknown => overrides[key] ?? keys.entry(key)?.value;
   const choiceValue = valueOf("doc_to_choice");
   const hasChoices = choiceValue !== undefined;
+  const description = partReader(valueOf("description"), "description", keys);
+  const genPrefix = partReader(valueOf("gen_prefix"), "gen_prefix", keys);
   const text = fieldReader(valueOf("doc_to_text") ?? "", keys.whereIs("doc_to_text"), keys.definition);
   const target = fieldReader(valueOf("doc_to_target") ?? "", keys.whereIs("doc_to_target"), keys.definition);
   return {
@@ -38,7 +45,22 @@ export function readRowFields(keys: TaskKeys, overrides: Readonly<Record<string,
     },
     target: (row, where) => readTarget(target(row, where), hasChoices, where),
     choices: hasChoices ? choiceReader(choiceValue, keys) : null,
+    around: (row, where) => ({
+      ...(description === null ? {} : { description: description(row, where) }),
+      ...(genPrefix === null ? {} : { genPrefix: genPrefix(row, where) }),
+    }),
   };
+}
+
+function partReader(
+  value: unknown,
+  key: string,
+  keys: TaskKeys,
+): ((row: Row, where: string) => string) | null {
+  if (value === undefined || value === null) return null;
+  if (typeof value !== "string") throw keys.wrong(key, "a text, a field or a template");
+  const read = fieldReader(value, keys.whereIs(key), keys.definition);
+  return (row, where) => pythonStr(read(row, where).value);
 }
 
 function readTarget(

@@ -1,8 +1,15 @@
 import { choiceLetterFilter } from "../filters/choice-filters.ts";
 import { type Filter, type FilterPipeline, majorityVote, noFilter } from "../filters/filter.ts";
 import { regexFilter } from "../filters/regex-filter.ts";
+import { classMetrics } from "../metrics/classification.ts";
 import { createExactMatch, type MatchOptions } from "../metrics/exact-match.ts";
-import { aggregations, type MetricDefinition, perplexities, perplexity, share } from "../metrics/metric.ts";
+import {
+  type MetricDefinition,
+  perplexities,
+  perplexity,
+  plainAggregations,
+  share,
+} from "../metrics/metric.ts";
 import { strip } from "../python-text.ts";
 import { badRow, isTexts } from "../row-reader.ts";
 import type { Task } from "../task.ts";
@@ -16,7 +23,14 @@ export const mutualInfo = share("acc_mutual_info");
 
 /** The metrics that each kind of task can have, and those that it has where its file names none. */
 const metricsByKind: Readonly<Record<Task["kind"], readonly MetricDefinition[]>> = {
-  multiple_choice: [share("acc"), share("acc_norm"), share("acc_bytes"), mutualInfo, exactMatch],
+  multiple_choice: [
+    share("acc"),
+    share("acc_norm"),
+    share("acc_bytes"),
+    mutualInfo,
+    exactMatch,
+    ...classMetrics,
+  ],
   loglikelihood: [perplexity("perplexity"), share("acc")],
   loglikelihood_rolling: perplexities,
   generate_until: [exactMatch],
@@ -62,18 +76,17 @@ export function readMetrics(keys: TaskKeys, kind: Task["kind"]): ChosenMetrics {
   return { metrics, match: createExactMatch(options) };
 }
 
-/** Sums of log-likelihoods with weights cannot be averaged like scores, nor the other way round. */
+/** Sums of log-likelihoods with weights cannot be averaged like scores, nor the other way round, nor classes. */
 function findAggregation(
   name: unknown,
   metric: MetricDefinition,
   keys: TaskKeys,
 ): MetricDefinition["aggregation"] {
   const isWeighted = perplexities.some((each) => each.name === metric.name);
-  const fitting = aggregations.filter((each) =>
-    isWeighted
-      ? ["weighted_perplexity", "bits_per_byte"].includes(each.name)
-      : ["mean", "perplexity"].includes(each.name),
-  );
+  const names = isWeighted ? ["weighted_perplexity", "bits_per_byte"] : ["mean", "perplexity"];
+  const fitting = classMetrics.some((each) => each.name === metric.name)
+    ? [metric.aggregation]
+    : plainAggregations.filter((each) => names.includes(each.name));
   const found = fitting.find((each) => each.name === name);
   if (found !== undefined) return found;
   throw invalidTask(

@@ -51,9 +51,7 @@ export function readTaskFiles(keys: TaskKeys, splits: TaskSplits): TaskFiles {
   }
   if (keys.entry("dataset_name") !== undefined)
     throw keys.wrong("dataset_name", "nothing where dataset_path names local files");
-  const files = formats.includes(dataset)
-    ? filesOfKwargs(keys, named)
-    : everySplit(keys, named, dataset);
+  const files = formats.includes(dataset) ? filesOfKwargs(keys, named) : everySplit(keys, named, dataset);
   for (const split of named) {
     if (files[split] === undefined)
       throw keys.wrong("dataset_kwargs", `data_files with a file for the split "${split}"`);

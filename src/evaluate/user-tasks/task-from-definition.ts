@@ -63,7 +63,7 @@ function readCommon(keys: TaskKeys, metrics: readonly MetricDefinition[]): Commo
     definitionHash: keys.definition.hash,
     files: readTaskFiles(keys, splits),
     fewshot: readFewshot(keys, fewshotFields, config),
-    prompt: readPromptParts(keys),
+    prompt: readPromptParts(keys, config),
     metrics,
     readShot: (row, where) => shotOf(fewshotFields, row, where),
   };
@@ -76,7 +76,10 @@ function readName(keys: TaskKeys): string {
   throw keys.wrong("task", "letters, digits, underscores, hyphens and dots");
 }
 
-const fewshotKeys = ["sampler", "split", "samples", "doc_to_text", "doc_to_target", "doc_to_choice"];
+const fewshotKeys =
+  "sampler split samples doc_to_text doc_to_target doc_to_choice gen_prefix target_delimiter fewshot_delimiter".split(
+    " ",
+  );
 
 function readFewshotOverrides(
   config: Readonly<Record<string, unknown>>,
@@ -116,27 +119,41 @@ function readFewshot(keys: TaskKeys, fields: RowFields, config: Readonly<Record<
   };
 }
 
-function readPromptParts(keys: TaskKeys): PromptParts {
-  const description = keys.plainText("description");
-  const targetDelimiter = keys.text("target_delimiter");
-  const fewshotDelimiter = keys.text("fewshot_delimiter");
-  const genPrefix = keys.plainText("gen_prefix");
+/** As written: what a row makes of templates among them stands in its question. */
+function readPromptParts(keys: TaskKeys, config: Readonly<Record<string, unknown>>): PromptParts {
+  const description = keys.text("description");
+  const genPrefix = keys.text("gen_prefix");
   return {
     ...(description === undefined ? {} : { description }),
-    ...(targetDelimiter === undefined ? {} : { targetDelimiter }),
-    ...(fewshotDelimiter === undefined ? {} : { fewshotDelimiter }),
+    ...delimitersOf(keys.text("target_delimiter"), keys.text("fewshot_delimiter")),
     ...(genPrefix === undefined ? {} : { genPrefix }),
+    shots: delimitersOf(config["target_delimiter"], config["fewshot_delimiter"]),
+  };
+}
+
+function delimitersOf(
+  target: unknown,
+  fewshot: unknown,
+): Pick<PromptParts, "targetDelimiter" | "fewshotDelimiter"> {
+  return {
+    ...(typeof target === "string" ? { targetDelimiter: target } : {}),
+    ...(typeof fewshot === "string" ? { fewshotDelimiter: fewshot } : {}),
   };
 }
 
 /** A row as an example: its text with the answer; where the choices are contexts, the right context with the target. */
-function shotOf({ text, target, choices }: RowFields, row: Row, where: string): Shot {
+function shotOf({ text, target, choices, around }: RowFields, row: Row, where: string): Shot {
   const asked = text(row, where);
   const right = target(row, where);
   const listed = choices?.(row, where) ?? [];
   const first = Array.isArray(right) ? (right as unknown[])[0] : right;
   const answer = typeof first === "number" ? chosen(listed, first, where) : String(first);
-  return { text: typeof asked === "number" ? chosen(listed, asked, where) : asked, answer };
+  const { genPrefix } = around(row, where);
+  return {
+    text: typeof asked === "number" ? chosen(listed, asked, where) : asked,
+    answer,
+    ...(genPrefix === undefined ? {} : { genPrefix }),
+  };
 }
 
 function chosen(choices: readonly string[], index: number, where: string): string {
@@ -149,6 +166,7 @@ function choiceTask({ keys, common, fields, scoring }: Parts): ChoiceTask {
   const { choices } = fields;
   if (choices === null)
     throw invalidTask(keys.definition.file, "has no doc_to_choice", "A multiple_choice task needs it");
+  const hasF1 = scoring.metrics.some(({ name }) => name === "f1");
   return {
     ...common,
     kind: "multiple_choice",
@@ -157,10 +175,14 @@ function choiceTask({ keys, common, fields, scoring }: Parts): ChoiceTask {
       const listed = choices(doc, where);
       const target = fields.target(doc, where);
       const asked = fields.text(doc, where);
+      const around = fields.around(doc, where);
+      if (hasF1 && listed.length !== 2)
+        throw badRow(where, `has ${listed.length} choices`, "two, as the metric f1 needs");
       if (Array.isArray(target)) {
         const golds = readGolds(target, listed, where);
         return {
           doc,
+          ...around,
           text: String(asked),
           answer: listed[golds[0]!]!,
           choices: listed,
@@ -172,6 +194,7 @@ function choiceTask({ keys, common, fields, scoring }: Parts): ChoiceTask {
       if (typeof asked === "number") {
         return {
           doc,
+          ...around,
           text: chosen(listed, asked, where),
           answer: pythonStr(target),
           choices: listed,
@@ -181,7 +204,15 @@ function choiceTask({ keys, common, fields, scoring }: Parts): ChoiceTask {
       }
       const gold = typeof target === "number" ? target : listed.indexOf(target as string);
       const answer = chosen(listed, gold, where);
-      return { doc, text: asked, answer, choices: listed, gold, target: target as number | string };
+      return {
+        doc,
+        ...around,
+        text: asked,
+        answer,
+        choices: listed,
+        gold,
+        target: target as number | string,
+      };
     },
     score: (question, likelihoods) => pick(scoreChoices(question, likelihoods), scoring.metrics),
   };
@@ -202,6 +233,7 @@ function likelihoodTask({ common, fields, scoring }: Parts): LikelihoodTask {
     kind: "loglikelihood",
     readRow: (doc, where) => ({
       doc,
+      ...fields.around(doc, where),
       text: String(fields.text(doc, where)),
       answer: pythonStr(fields.target(doc, where)),
     }),
@@ -254,6 +286,7 @@ function generationTask({ keys, common, fields, scoring }: Parts): GenerationTas
       const target = fields.target(doc, where);
       return {
         doc,
+        ...fields.around(doc, where),
         text: String(fields.text(doc, where)),
         answer: answers[0]!,
         target: Array.isArray(target) ? pythonStr(target) : (target as string | number),

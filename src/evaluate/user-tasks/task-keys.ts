@@ -61,13 +61,6 @@ export class TaskKeys {
     throw invalidTask(this.definition.file, `has no ${key}`, `A task of its kind needs ${key}`);
   }
 
-  /** A text that is no template: it may not depend on the row. */
-  plainText(key: string): string | undefined {
-    const value = this.text(key);
-    if (value === undefined || !/\{[{%#]/.test(value)) return value;
-    throw invalidTask(this.whereIs(key), `has a template in ${key}`, "A plain text is needed there");
-  }
-
   count(key: string): number | undefined {
     const found = this.entry(key);
     if (found === undefined) return undefined;

@@ -85,7 +85,6 @@ describe("a task file", () => {
     ["an unknown generation setting", "generation_kwargs:\n  beams: 4", 7, "beams"],
     ["no repeats", "repeats: 0", 7, "repeats"],
     ["a sampler of its own", "fewshot_config:\n  sampler: balanced", 7, "sampler"],
-    ["a template in the description", 'description: "About {{q}}"', 7, "description"],
     ["broken YAML", "num_fewshot: [1", 7, "is not YAML"],
   ])("is refused by name and line for %s", async (_what, lines, line, name) => {
     const refusal = expect.objectContaining({

@@ -1,7 +1,7 @@
 import { MillraceError } from "../base/errors.ts";
+import type { HubRows } from "./hub-rows.ts";
 import { createShotSource } from "./prompts/shots.ts";
 import type { Question } from "./task.ts";
-import type { HubRows } from "./hub-rows.ts";
 import { TaskData } from "./task-data.ts";
 import type { TaskRegistry } from "./task-registry.ts";
 import { type PerTask, settingFor } from "./task-settings.ts";

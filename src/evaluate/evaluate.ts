@@ -81,6 +81,13 @@ export async function evaluateTasks(options: EvaluationOptions): Promise<Evaluat
     };
     return prepareTask(withGeneration(task, options.genKwargs ?? null), settings, data, options.model);
   });
+  const shortened = Object.fromEntries(
+    prepared.flatMap(({ task, documents }) => {
+      const requests = documents.flatMap((document) => document.requests);
+      const numShort = requests.filter(({ numLost = 0 }) => numLost > 0).length;
+      return numShort === 0 ? [] : [[task.name, numShort]];
+    }),
+  );
   const samples: Record<string, EvaluationSample[]> = {};
   const cutAnswers: Record<string, number> = {};
   for (const entry of prepared) {
@@ -101,6 +108,7 @@ export async function evaluateTasks(options: EvaluationOptions): Promise<Evaluat
     total_evaluation_time_seconds: String(origin.durationMs / 1000),
     data_files: data.hashes(),
     cut_answers: cutAnswers,
+    shortened_prompts: shortened,
     ...(tokens === undefined ? {} : { prompt_tokens: { sent: tokens.numSent, cached: tokens.numCached } }),
     samples,
   };

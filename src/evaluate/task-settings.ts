@@ -33,7 +33,12 @@ export function parseNumFewshot(text: string | null | undefined, registry = buil
 /** `--data-revision v1.1` or `--data-revision gsm8k=COMMIT`. Throws `invalid_option` or `unknown_task`. */
 export function parseRevisions(text: string | null | undefined, registry = builtInTasks): PerTask<string> {
   const read = (value: string): string | undefined => (/^\w[\w./-]*$/.test(value) ? value : undefined);
-  return parsePerTask(text, { option: "--data-revision", allowed: "a branch, tag or commit", read, registry });
+  return parsePerTask(text, {
+    option: "--data-revision",
+    allowed: "a branch, tag or commit",
+    read,
+    registry,
+  });
 }
 
 interface PerTaskForm<T> {

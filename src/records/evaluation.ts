@@ -67,6 +67,8 @@ export const evaluationResultsSchema = z.looseObject({
   data_files: z.record(z.string(), z.string()).optional(),
   /** Task → written answers that ran into the limit of their length. Ours. */
   cut_answers: z.record(z.string(), z.int()).optional(),
+  /** Task → requests whose context was longer than the model's and lost its beginning. Ours. */
+  shortened_prompts: z.record(z.string(), z.int()).optional(),
   /** Tokens of all prompts that were sent, and those that the model had from before; null where it did not say. Ours. */
   prompt_tokens: z.object({ sent: z.int(), cached: z.int().nullable() }).optional(),
 });
@@ -79,10 +81,11 @@ export type SampleResponse =
   | string
   | readonly string[];
 
-/** A number, [log-likelihood, weight], or a verdict on each part of a document. */
+/** A number, [log-likelihood, weight], [right class, chosen class], [right class, probabilities], or verdicts. */
 export const sampleScoreSchema = z.union([
   z.number(),
   z.tuple([z.number(), z.number()]),
+  z.tuple([z.number(), z.array(z.number())]),
   z.array(z.boolean()),
 ]);
 export type SampleScore = z.infer<typeof sampleScoreSchema>;

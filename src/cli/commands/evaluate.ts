@@ -5,25 +5,22 @@ import { MillraceError } from "../../base/errors.ts";
 import { endpointUrlOf } from "../../client/endpoint.ts";
 import { type Component, field, type Values } from "../../config/component.ts";
 import { engineSettings, sourceSettings } from "../../config/engine-settings.ts";
-import { textList } from "../../config/value-schemas.ts";
-import { checkTasks, type TaskChoice } from "../../evaluate/check-tasks.ts";
+import { checkTasks } from "../../evaluate/check-tasks.ts";
 import { createSandbox } from "../../evaluate/code/sandbox.ts";
 import { evaluateTasks } from "../../evaluate/evaluate.ts";
 import { parseGenKwargs } from "../../evaluate/generation-settings.ts";
 import { type PromptSettings, plainPrompts } from "../../evaluate/prompts/build-prompt.ts";
 import { Journal, remember } from "../../evaluate/requests/journal.ts";
 import type { LanguageModel } from "../../evaluate/requests/model-request.ts";
-import type { Task, TaskGroup } from "../../evaluate/task.ts";
-import { parseLimits, parseNumFewshot, parseRevisions, parseSplits } from "../../evaluate/task-settings.ts";
-import { type ChosenTasks, chooseTasks } from "../../evaluate/user-tasks/load-tasks.ts";
+import { chooseTasks } from "../../evaluate/user-tasks/load-tasks.ts";
 import { writeEvaluation } from "../../flow/evaluation-files.ts";
 import { describeFiles } from "../../flow/fingerprint.ts";
 import { modelNameOf } from "../../formats/model-name.ts";
 import { loadTokenizerSource } from "../../formats/tokenizer-source.ts";
-import type { EvaluationRecord } from "../../records/evaluation.ts";
 import { createTokenizer } from "../../tokenizer/create-tokenizer.ts";
 import type { Tokenizer } from "../../tokenizer/tokenizer.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
+import { printResults, printRunNotes, printTasks } from "../evaluation-text.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { openLocalModel } from "../local-model.ts";
 import { openModel, openTokenizer } from "../model-source.ts";
@@ -31,38 +28,8 @@ import { checkOutputFolder } from "../output-folder.ts";
 import { type NamedTaskModel, openChatModel, openCompletionsModel } from "../remote-model.ts";
 import { addModelArgument } from "../resolve-model.ts";
 import { addSettings, readSettings } from "../settings.ts";
-import { loadHubRows } from "../task-data.ts";
-import { formatTable, printLine, printNote, TerminalProgress } from "../terminal.ts";
-
-/** Settings that say what is evaluated; the flow takes them too. */
-export const taskSettings = {
-  tasks: field(
-    "--tasks <names>",
-    textList.optional(),
-    "tasks, separated by commas: names (`list` explains each) or files (.yaml in lm-eval's form, .js, .ts)",
-  ),
-  limit: field("--limit <n>", z.string().optional(), "first documents only: 100, or wikitext=4,arc_easy=100"),
-  split: field(
-    "--split <name>",
-    z.string().optional(),
-    "split to evaluate: validation, or arc_easy=validation",
-  ),
-  numFewshot: field(
-    "--num-fewshot <n>",
-    z.string().optional(),
-    "worked examples before each question: 5, or mmlu=5,gsm8k=8 (default: the task's own)",
-  ),
-  data: field(
-    "--data <where>",
-    textList.optional(),
-    "folder of the tasks' files (arc/, hellaswag/, mmlu/, …); hub: each task's data set, downloaded into the cache; FOLDER,hub: what the folder lacks (default: hub)",
-  ),
-  dataRevision: field(
-    "--data-revision <name>",
-    z.string().optional(),
-    "branch, tag or commit of the data sets on the hub: v1.1, or gsm8k=COMMIT (default: main)",
-  ),
-} satisfies Component;
+import { taskChoiceOf, taskSettings } from "../task-choice.ts";
+import { printNote, TerminalProgress } from "../terminal.ts";
 
 const own = {
   url: field(
@@ -145,7 +112,10 @@ async function runEvaluate(
   command: Command,
 ): Promise<void> {
   const { tasks = [] } = readSettings(command, taskSettings);
-  if (tasks.includes("list")) return printTasks(await chooseTasks(tasks.filter((name) => name !== "list")));
+  if (tasks.includes("list")) {
+    const { registry } = await chooseTasks(tasks.filter((name) => name !== "list"));
+    return printTasks(registry);
+  }
   const { out, json, ...server } = readSettings(command, own);
   const source = readSettings(command, sourceSettings);
   const hasTokenizer = source.tokenizer !== undefined || server.chat;
@@ -180,8 +150,7 @@ async function runEvaluate(
         progress: new TerminalProgress(),
         signal: interrupt.signal,
       });
-      printPromptTokens(record);
-      printCutAnswers(record);
+      printRunNotes(record);
       if (out !== undefined) {
         const folder = path.resolve(out, record.model_name_sanitized);
         printNote(`results and samples: ${writeEvaluation(folder, record)}`);
@@ -212,57 +181,6 @@ function rememberIn(
   if (journal.size > 0)
     printNote(`${file} holds ${journal.size} answers; those of this model are not asked again.`);
   return remember(model, journal, JSON.stringify([name, modelArgs, files]));
-}
-
-function printTasks({ registry }: ChosenTasks): void {
-  printLine(formatTable(["group", "members"], registry.groups.map(groupRow)));
-  printLine("");
-  const header = ["task", "kind", "shots", "metrics", "files", "hub", "what"];
-  printLine(formatTable(header, registry.tasks.map(taskRow)));
-}
-
-function groupRow({ name, members }: TaskGroup): string[] {
-  const [first = "", ...others] = members;
-  const named =
-    members.length <= 4 ? members.join(", ") : `${first} … ${others.at(-1)!}, ${members.length} in all`;
-  return [name, named];
-}
-
-/** Paths are below --data, but for tasks with a file of their own. */
-function taskRow({ name, kind, fewshot, metrics, files, summary }: Task): string[] {
-  const { isFixed, count, from } = fewshot;
-  const shots = from === "none" || isFixed === true ? `${count}, always` : `${count}`;
-  const [file = ""] = files.splits[files.defaultSplit] ?? [];
-  const place = files.root === "embedded" ? "comes with Millrace" : file;
-  const hub = files.hub === undefined ? "" : [files.hub.repo, files.hub.config].join(" ").trim();
-  return [name, kind, shots, metrics.map((metric) => metric.name).join(" "), place, hub, summary];
-}
-
-/** Stands in --data for the hub. */
-const hubName = "hub";
-
-/** What is evaluated, as the task settings say, with the rows that come from a hub. */
-export async function taskChoiceOf(settings: Values<typeof taskSettings>): Promise<TaskChoice> {
-  const { tasks = [], limit, split, numFewshot, dataRevision, data = [hubName] } = settings;
-  const { names, registry } = await chooseTasks(tasks);
-  const folders = data.filter((where) => where !== hubName);
-  if (folders.length > 1) {
-    throw new MillraceError(
-      "invalid_option",
-      `--data names ${folders.length} folders: ${folders.join(", ")}. It takes one, and "${hubName}" behind it for what the folder lacks.`,
-      { param: "--data" },
-    );
-  }
-  const choice = {
-    tasks: names,
-    registry,
-    limits: parseLimits(limit, registry),
-    splits: parseSplits(split, registry),
-    numFewshot: parseNumFewshot(numFewshot, registry),
-    revisions: parseRevisions(dataRevision, registry),
-    dataDir: folders[0] === undefined ? null : path.resolve(folders[0]),
-  };
-  return { ...choice, hubRows: await loadHubRows(choice, data.includes(hubName)) };
 }
 
 interface LocalSettings {
@@ -304,46 +222,4 @@ function tokenizerOf(modelPath: string | undefined, source: LocalSettings["sourc
   } finally {
     checkpoint.close();
   }
-}
-
-function printPromptTokens({ prompt_tokens: tokens }: EvaluationRecord): void {
-  if (tokens === undefined || tokens.sent === 0) return;
-  const { sent, cached } = tokens;
-  const count = (value: number): string => value.toLocaleString("en");
-  const share = cached === null ? 0 : (100 * cached) / sent;
-  const known =
-    cached === null
-      ? "the server does not say how many of them it had in its cache"
-      : `${count(cached)} (${share.toFixed(1)} %) from the prefix cache, ${count(sent - cached)} computed`;
-  printNote(`${count(sent)} prompt tokens: ${known}`);
-}
-
-/** An answer that never came to its end is scored as it is; a score of many such says little of the model. */
-function printCutAnswers({ cut_answers: cut = {}, configs, "n-samples": counts }: EvaluationRecord): void {
-  for (const [task, numCut] of Object.entries(cut)) {
-    if (numCut === 0) continue;
-    const numAnswers = counts[task]!.effective * Number(configs[task]!["repeats"]);
-    printNote(
-      `${task}: ${numCut} of ${numAnswers} answers ran into their limit of tokens and were scored as they are. Raise it with --gen-kwargs max_gen_toks=N.`,
-    );
-  }
-}
-
-function printResults(record: EvaluationRecord, json: boolean): void {
-  if (json) {
-    const { samples: _samples, ...results } = record;
-    printLine(JSON.stringify(results, null, 2));
-    return;
-  }
-  const rows = Object.entries(record.results).flatMap(([task, values]) =>
-    Object.entries(values).flatMap(([key, value]) => {
-      const [metric, filter] = key.split(",");
-      if (typeof value !== "number" || filter === undefined || metric!.endsWith("_stderr")) return [];
-      const stderr = values[`${metric}_stderr,${filter}`];
-      const error = typeof stderr === "number" ? `± ${stderr.toFixed(4)}` : "";
-      const shots = String(record["n-shot"][task] ?? "");
-      return [[task, shots, filter, metric!, String(Number(values["sample_len"])), value.toFixed(4), error]];
-    }),
-  );
-  printLine(formatTable(["task", "shots", "filter", "metric", "documents", "value", "stderr"], rows));
 }

@@ -20,9 +20,9 @@ import { checkOutputFolder } from "../output-folder.ts";
 import { addModelArgument, modelHelp } from "../resolve-model.ts";
 import { ServerLauncher } from "../server-launcher.ts";
 import { addSettings, readSettings } from "../settings.ts";
+import { taskChoiceOf, taskSettings } from "../task-choice.ts";
 import { printLine, TerminalProgress } from "../terminal.ts";
 import { loadSettings } from "./bench.ts";
-import { taskChoiceOf, taskSettings } from "./evaluate.ts";
 import { schemeSettings } from "./quantize.ts";
 
 const own = {

@@ -64,9 +64,9 @@ export function remember(model: LanguageModel, journal: Journal, identity: strin
       const prepared = model.prepare(request);
       const key = keyOf(identity, request);
       const known = journal.get(key);
-      if (known !== undefined) return { size: prepared.size, send: () => Promise.resolve(known) };
+      if (known !== undefined) return { ...prepared, send: () => Promise.resolve(known) };
       return {
-        size: prepared.size,
+        ...prepared,
         send: async (signal) => {
           const response = await prepared.send(signal);
           journal.add(key, response);

@@ -40,6 +40,8 @@ export type ModelResponse = Likelihood | Answer;
 export interface PreparedRequest {
   /** Tokens, or where those are not known a figure that grows with them. */
   readonly size: number;
+  /** Tokens at the beginning of its context that had no room in the model's; absent where that is not known. */
+  readonly numLost?: number;
   send(signal: AbortSignal | undefined): Promise<ModelResponse>;
 }
 

@@ -9,19 +9,18 @@ const ids = (text: string): number[] => tokenizer.encode(text);
 describe("encodePair", () => {
   it("moves white space at the end of the context to the continuation", () => {
     expect(encodePair({ tokenizer, maxLength: 100 }, "ab \n", "c")).toEqual({
-      tokenIds: ids("ab \nc"),
-      start: 2,
-      topK: 0,
+      request: { tokenIds: ids("ab \nc"), start: 2, topK: 0 },
+      numLost: 0,
     });
   });
 
   it("puts the prefix token before a text without context", () => {
-    expect(encodePair({ tokenizer, maxLength: 100 }, "", "ab")).toEqual({
+    expect(encodePair({ tokenizer, maxLength: 100 }, "", "ab").request).toEqual({
       tokenIds: [prefixId, ...ids("ab")],
       start: 1,
       topK: 0,
     });
-    expect(encodePair({ tokenizer, maxLength: 100 }, "  ", "a")).toEqual({
+    expect(encodePair({ tokenizer, maxLength: 100 }, "  ", "a").request).toEqual({
       tokenIds: [prefixId, ...ids("  a")],
       start: 1,
       topK: 0,
@@ -30,9 +29,8 @@ describe("encodePair", () => {
 
   it("cuts the left end of what is longer than the model reads, the last token being predicted only", () => {
     expect(encodePair({ tokenizer, maxLength: 4 }, "abcdef", "gh")).toEqual({
-      tokenIds: ids("defgh"),
-      start: 3,
-      topK: 0,
+      request: { tokenIds: ids("defgh"), start: 3, topK: 0 },
+      numLost: 3,
     });
   });
 

@@ -10,6 +10,18 @@ export interface RequestEncoder {
   readonly maxLength: number;
 }
 
+/** A request for scores, and how many tokens at its left end had no room. */
+export interface EncodedPair {
+  readonly request: ScoreRequest;
+  readonly numLost: number;
+}
+
+/** A prompt to be continued, and how many tokens at its left end had no room. */
+export interface EncodedPrompt {
+  readonly tokenIds: readonly number[];
+  readonly numLost: number;
+}
+
 /**
  * Token ids of a continuation after a context as lm-eval's Hugging Face class makes them: white space at the end of
  * the context moves to the continuation, both are encoded together and cut at the length of the encoded context, and
@@ -17,7 +29,7 @@ export interface RequestEncoder {
  * Throws `context_length_exceeded` for a continuation longer than the model reads, `invalid_data_file` for one
  * without tokens.
  */
-export function encodePair(encoder: RequestEncoder, context: string, continuation: string): ScoreRequest {
+export function encodePair(encoder: RequestEncoder, context: string, continuation: string): EncodedPair {
   const { tokenizer, maxLength } = encoder;
   const { contextIds, continuationIds } = splitPair(tokenizer, context, continuation);
   if (continuationIds.length === 0) {
@@ -32,8 +44,10 @@ export function encodePair(encoder: RequestEncoder, context: string, continuatio
       `An answer of ${numCodePoints(continuation)} characters has ${continuationIds.length} tokens; the model reads ${maxLength}. Raise --max-model-len or leave the document out.`,
     );
   }
-  const tokenIds = [...contextIds, ...continuationIds].slice(-(maxLength + 1));
-  return { tokenIds, start: tokenIds.length - continuationIds.length, topK: 0 };
+  const all = [...contextIds, ...continuationIds];
+  const tokenIds = all.slice(-(maxLength + 1));
+  const request = { tokenIds, start: tokenIds.length - continuationIds.length, topK: 0 };
+  return { request, numLost: all.length - tokenIds.length };
 }
 
 interface Pair {
@@ -101,7 +115,7 @@ export function prefixToken(tokenizer: Tokenizer): number {
  * Token ids of a prompt to be continued by at most `maxNewTokens`; what does not fit beside them is cut off at the
  * left. Throws `context_length_exceeded` where no room is left for the prompt.
  */
-export function encodePrompt(encoder: RequestEncoder, prompt: string, maxNewTokens: number): number[] {
+export function encodePrompt(encoder: RequestEncoder, prompt: string, maxNewTokens: number): EncodedPrompt {
   const room = encoder.maxLength - maxNewTokens;
   if (room < 1) {
     throw new MillraceError(
@@ -110,5 +124,7 @@ export function encodePrompt(encoder: RequestEncoder, prompt: string, maxNewToke
       { param: "--gen-kwargs" },
     );
   }
-  return encodeText(encoder.tokenizer, prompt).slice(-room);
+  const all = encodeText(encoder.tokenizer, prompt);
+  const tokenIds = all.slice(-room);
+  return { tokenIds, numLost: all.length - tokenIds.length };
 }

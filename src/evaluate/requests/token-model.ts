@@ -55,16 +55,18 @@ export class TokenModel implements LanguageModel {
       if (typeof request.prompt !== "string") throw unsupported("has no chat template for chat prompts");
       return this.#prepareAnswer(request.prompt, request.limits);
     }
-    if (request.kind === "rolling") return this.#prepareScores(encodeRolling(this.#encoder, request.text));
-    return this.#prepareScores([encodePair(this.#encoder, request.context, request.continuation)]);
+    if (request.kind === "rolling") return this.#prepareScores(encodeRolling(this.#encoder, request.text), 0);
+    const pair = encodePair(this.#encoder, request.context, request.continuation);
+    return this.#prepareScores([pair.request], pair.numLost);
   }
 
   /** The log-likelihoods of several windows are added up. */
-  #prepareScores(windows: readonly ScoreRequest[]): PreparedRequest {
+  #prepareScores(windows: readonly ScoreRequest[], numLost: number): PreparedRequest {
     const { scorer } = this.#parts;
     if (scorer === null) throw unsupported("gives no log-likelihoods");
     return {
       size: windows.reduce((size, { tokenIds }) => size + tokenIds.length, 0),
+      numLost,
       send: async (signal) => {
         let total: Likelihood = { logLikelihood: 0, isGreedy: true };
         for (const window of windows) {
@@ -80,7 +82,7 @@ export class TokenModel implements LanguageModel {
   #prepareAnswer(prompt: string, limits: GenerationLimits): PreparedRequest {
     const { completer, tokenizer } = this.#parts;
     if (completer === null) throw unsupported("writes no text");
-    const tokenIds = encodePrompt(this.#encoder, prompt, limits.maxNewTokens);
+    const { tokenIds, numLost } = encodePrompt(this.#encoder, prompt, limits.maxNewTokens);
     const settings = {
       stop: limits.until,
       stopTokenIds: limits.until.flatMap((text) => specialTokenOf(tokenizer, text)),
@@ -91,6 +93,7 @@ export class TokenModel implements LanguageModel {
     };
     return {
       size: tokenIds.length + limits.maxNewTokens,
+      numLost,
       send: async (signal): Promise<Answer> => {
         const answer = await completer.complete(tokenIds, settings, signal);
         const { text, finishReason, numCachedTokens } = answer;

@@ -1,7 +1,13 @@
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import type { TaskChoice } from "../evaluate/check-tasks.ts";
-import { HubRows, type HubSplit, hubSplitsOf, type LoadedSplit, parseHubFiles } from "../evaluate/hub-rows.ts";
+import {
+  HubRows,
+  type HubSplit,
+  hubSplitsOf,
+  type LoadedSplit,
+  parseHubFiles,
+} from "../evaluate/hub-rows.ts";
 import { TaskData } from "../evaluate/task-data.ts";
 import { type DataSetId, pullSplits, type SplitFiles } from "../hub/pull-data-set.ts";
 import { hubSettings, withDownloadBar } from "./resolve-model.ts";

@@ -2,8 +2,10 @@
 //
 //   npm run perf -- [--model FILE] [--peer "llama.cpp=llama-server -m FILE -t 2 -np 32 -c 16384 --port {port}"]... \
 //     [--parts kernels,servers] [--concurrency 1,8,32] [--input 128] [--output 64] [--rounds 3] [--form int4] \
-//     [--rows 1,8,32,128,512] \
-//     [--out docs/performance.json]
+//     [--rows 1,8,32,128,512] [--requests 4] [--warmup 2] [--out docs/performance.json]
+//
+// In each round and at each number in flight, servers answer two requests a seat, at least --requests, after
+// --warmup (one a seat where --requests is 1).
 //
 // A peer without a server has {concurrency} in its command instead, a list such as 1,8,32, and prints a line with "batch N"
 // and "outTps X" for each: output tokens per second of N prompts at once, of the same lengths, without HTTP.
@@ -33,6 +35,8 @@ const { values: flags } = parseFlags({
     input: { type: "string", default: "128" },
     output: { type: "string", default: "64" },
     rounds: { type: "string", default: "3" },
+    requests: { type: "string", default: "4" },
+    warmup: { type: "string", default: "2" },
     vocab: { type: "string", default: "2000" },
     serve: { type: "string", default: "--max-num-seqs 32 --max-model-len 1024" },
     form: { type: "string", default: "" },
@@ -79,6 +83,8 @@ if (parts.includes("servers")) {
     vocabSize: Number(flags.vocab),
     inputTokens: Number(flags.input),
     outputTokens: Number(flags.output),
+    minRequests: Number(flags.requests),
+    numWarmup: Number(flags.warmup),
     onRound: (round, name, stages, others) => {
       const rates = stages.map((s) => `${s.concurrency}: ${s.outputTokensPerSecond.toFixed(1)}`).join(", ");
       const load = `${(100 * others).toFixed(0)} % of the machine used by others`;

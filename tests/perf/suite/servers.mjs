@@ -51,10 +51,8 @@ async function measureServer(command, { concurrencies, ...load }) {
       endpoint: { url },
       model: null,
       concurrencies,
-      requestsPerSeat: 2,
-      minRequests: 4,
+      requestsPerSeat: Math.min(2, load.minRequests),
       minSeconds: 0,
-      numWarmup: 2,
       ...load,
       progress: silentProgress,
     });

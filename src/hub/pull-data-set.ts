@@ -86,7 +86,7 @@ function findCachedSplit(settings: HubSettings, id: DataSetId, split: SplitId): 
     if (folder === null) return null;
     const names = filesBelow(folder);
     const chosen = orNull(() => choose(names, folder));
-    return chosen === null ? null : { commit: path.basename(folder), folder, names: chosen };
+    return chosen === null || !hasAllShards(chosen) ? null : { commit: path.basename(folder), folder, names: chosen };
   };
   const { repo } = id;
   const own = find(id.revision, (names, folder) => findSplitFiles({ repo, names }, readCard(folder), split));
@@ -104,6 +104,16 @@ function orNull<T>(find: () => T): T | null {
     if (isMillraceError(error) && error.code === "hub_not_found") return null;
     throw error;
   }
+}
+
+/** Python's tools link each file of a split as it comes: what their names count to must be there. */
+function hasAllShards(names: readonly string[]): boolean {
+  const there = new Set(names);
+  return names.every((name) => {
+    const [, stem = "", count = "0", rest = ""] = /^(.*-)\d{5}-of-(\d{5})(.*)$/.exec(name) ?? [];
+    const shards = Array.from({ length: Number(count) }, (_, index) => String(index).padStart(5, "0"));
+    return shards.every((shard) => there.has(`${stem}${shard}-of-${count}${rest}`));
+  });
 }
 
 /** Links whose blob is not there yet count as absent. */

@@ -156,6 +156,16 @@ test("a download that breaks off goes on where it ended, and nothing partial cou
   expect(readFileSync(path.join(folder, names[1]!), "utf8")).toBe("second".repeat(1000));
 });
 
+test("a split of which another tool's download left out a file is not in the cache", async () => {
+  const whole = await pull("org/carded", "easy", "test");
+  rmSync(path.join(whole.folder, whole.names[1]!));
+  const online = settings;
+  settings = { ...settings, isOffline: true };
+  await expect(pull("org/carded", "easy", "test")).rejects.toMatchObject({ code: "dataset_not_cached" });
+  settings = online;
+  expect(await pull("org/carded", "easy", "test")).toEqual(whole);
+});
+
 test("what is not there, gated, or no card is told by name", async () => {
   await expect(pull("org/carded", "medium", "test")).rejects.toMatchObject(
     refused("hub_not_found", /org\/carded has no configuration "medium"\. It has easy, hard, folder/),

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { endProcesses, makeFolder, pebble, removeFolders, runCli } from "./run-cli.ts";
 
 let data: string;
@@ -11,16 +11,24 @@ beforeAll(() => {
   out = path.join(makeFolder(), "out");
   mkdirSync(path.join(data, "hellaswag"));
   writeFileSync(path.join(data, "hellaswag", "validation.jsonl"), '{"ind": 24,\n');
+  vi.stubEnv("HF_HUB_OFFLINE", "1");
+  vi.stubEnv("HF_HUB_CACHE", path.join(data, "hub"));
 });
 
 afterAll(() => {
+  vi.unstubAllEnvs();
   endProcesses();
   removeFolders();
 });
 
 /** DATA and OUT stand for folders. */
 const cases: readonly [string, string[], string, RegExp][] = [
-  ["a task without its data folder", ["--tasks", "wikitext"], "invalid_option", /wikitext.*--data/],
+  [
+    "a task whose data set is not in the cache, without a network",
+    ["--tasks", "wikitext"],
+    "dataset_not_cached",
+    /EleutherAI\/wikitext_document_level is not in .*HF_HUB_OFFLINE.*--data FOLDER/,
+  ],
   [
     "a data folder without the task's file",
     ["--tasks", "pebble,wikitext", "--data", "DATA"],

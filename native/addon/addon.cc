@@ -4,6 +4,7 @@
 #include "addon/instruction_sets.h"
 #include "addon/map_file.h"
 #include "addon/read_weight.h"
+#include "addon/solver_functions.h"
 #include "addon/values.h"
 #include "ops/context.h"
 #include "runtime/float_state.h"
@@ -376,6 +377,8 @@ NAPI_MODULE_INIT() {
       method<scoreTargets>("scoreTargets"),   method<read>("read"),
       method<releaseAfter>("releaseAfter"),   method<memory>("memory"),
       method<measureCeilings>("measureCeilings"),
+      method<addGram>("addGram"),             method<factorize>("factorize"),
+      method<roundRows>("roundRows"),         method<quadraticForms>("quadraticForms"),
       method<listIsas>("listIsas"),           method<amxRefusal>("amxRefusal"),
       method<mapFile>("mapFile"),             method<dropPages>("dropPages"),
   };

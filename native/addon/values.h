@@ -66,6 +66,9 @@ class Args {
   Span<float> floats(size_t index, int64_t atLeast = 0) const {
     return array<float>(value(index), napi_float32_array, atLeast);
   }
+  Span<double> doubles(size_t index, int64_t atLeast = 0) const {
+    return array<double>(value(index), napi_float64_array, atLeast);
+  }
   Span<int32_t> ints(size_t index, int64_t atLeast = 0) const {
     return array<int32_t>(value(index), napi_int32_array, atLeast);
   }

@@ -159,6 +159,12 @@ struct KernelTable {
   /** The n highest, by falling value, ties to the lowest index; n <= count. */
   void (*topN)(const float* x, int64_t count, int64_t n, int32_t* ids, float* values);
 
+  // Linear algebra of the quantiser.
+  /** y[j] -= sum over m of factors[m] * x[m * stride + j], m ascending, for j < n. */
+  void (*subtractRows)(float* y, const float* x, int64_t stride, const float* factors, int64_t count, int64_t n);
+  /** h[i * stride + j] += sum over t < count of a[t * 16 + i] * b[t * 16 + j], t ascending, for i and j < 16. */
+  void (*addGramTile)(const float* a, const float* b, int64_t count, float* h, int64_t stride);
+
   // Ceilings of the machine.
   /** Reads memory and nothing else. */
   void (*readAll)(const uint8_t* from, int64_t bytes);

@@ -29,6 +29,8 @@ KernelTable makeTable(const LinearKernels& linear) {
       .collectAtLeast = collectAtLeast,
       .countAhead = countAhead,
       .topN = topN,
+      .subtractRows = subtractRows,
+      .addGramTile = addGramTile,
       .readAll = readAll,
       .multiplyInt8 = multiplyInt8,
       .multiplyInt4 = multiplyInt4,

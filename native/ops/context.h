@@ -157,6 +157,26 @@ struct ScoreColumns {
   float* topLogprobs;
 };
 
+/** Rows to round one column after the other, each column's error passed on to those behind it. */
+struct RoundingJob {
+  int64_t rows;
+  int64_t cols;
+  int64_t numGroups;
+  /** [rows, cols], used up. */
+  float* values;
+  /** [rows, cols] */
+  int8_t* codes;
+  /** [rows, numGroups]; zeros null for a symmetric grid. */
+  const float* scales;
+  const float* zeros;
+  /** [cols] group of each column. */
+  const int32_t* groups;
+  /** [cols, cols] upper factor of the inverse of the Gram matrix. */
+  const float* upper;
+  float least;
+  float most;
+};
+
 /** What the threads of a context can do at most, per second. */
 struct Ceilings {
   double readBytes;
@@ -224,6 +244,14 @@ class Context {
   size_t arenaBytes() const { return arena_.sizeBytes(); }
   /** Takes about half a second and up to a gibibyte; outside a step. */
   Ceilings measureCeilings();
+
+  /** gram += x^T x in its upper half, of x [count, cols]. */
+  void addGram(const float* x, int64_t count, int64_t cols, float* gram);
+  /** The upper half of r [n, n] becomes R of r = R^T R, and `inverse` its inverse; false where r is not positive definite. */
+  bool factorize(float* r, int64_t n, float* inverse);
+  void roundRows(const RoundingJob& job);
+  /** x_r gram x_r^T of each row, of a whole symmetric matrix. */
+  void quadraticForms(const float* x, int64_t rows, int64_t n, const float* gram, double* forms);
   /** Frees weights, caches and arena; only destruction is allowed after. */
   void close();
 

@@ -178,6 +178,30 @@ export interface NativeAddon {
   read(context: NativeContext, x: number, into: Float32Array): void;
   releaseAfter(context: NativeContext, x: number): void;
   memory(context: NativeContext): [weights: number, kvCache: number, kvHost: number, arena: number];
+  addGram(context: NativeContext, x: Float32Array, count: number, cols: number, gram: Float32Array): void;
+  factorize(context: NativeContext, matrix: Float32Array, n: number, inverse: Float32Array): boolean;
+  roundRows(
+    context: NativeContext,
+    rows: number,
+    cols: number,
+    numGroups: number,
+    values: Float32Array,
+    codes: Uint8Array,
+    scales: Float32Array,
+    zeros: Float32Array | null,
+    groups: Int32Array,
+    upper: Float32Array,
+    least: number,
+    most: number,
+  ): void;
+  quadraticForms(
+    context: NativeContext,
+    x: Float32Array,
+    rows: number,
+    n: number,
+    gram: Float32Array,
+    forms: Float64Array,
+  ): void;
   measureCeilings(
     context: NativeContext,
   ): [

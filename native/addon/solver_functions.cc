@@ -1,0 +1,59 @@
+#include "addon/solver_functions.h"
+
+#include "ops/context.h"
+
+namespace millrace {
+
+namespace {
+
+Context& contextOf(const Args& args) { return args.external<Context>(0); }
+
+}  // namespace
+
+/** (context, x, count, cols, gram) */
+napi_value addGram(const Args& args) {
+  const int64_t count = args.integer(2);
+  const int64_t cols = args.integer(3);
+  contextOf(args).addGram(args.floats(1, count * cols).data, count, cols, args.floats(4, cols * cols).data);
+  return nullptr;
+}
+
+/** (context, matrix, n, inverse) → boolean */
+napi_value factorize(const Args& args) {
+  const int64_t n = args.integer(2);
+  const bool isPositive = contextOf(args).factorize(args.floats(1, n * n).data, n, args.floats(3, n * n).data);
+  return makeFlag(args.env(), isPositive);
+}
+
+/** (context, rows, cols, numGroups, values, codes, scales, zeros or null, groups, upper, least, most) */
+napi_value roundRows(const Args& args) {
+  const int64_t rows = args.integer(1);
+  const int64_t cols = args.integer(2);
+  const int64_t numGroups = args.integer(3);
+  RoundingJob job{};
+  job.rows = rows;
+  job.cols = cols;
+  job.numGroups = numGroups;
+  job.values = args.floats(4, rows * cols).data;
+  job.codes = reinterpret_cast<int8_t*>(args.bytes(5, rows * cols).data);
+  job.scales = args.floats(6, rows * numGroups).data;
+  job.zeros = args.isNull(7) ? nullptr : args.floats(7, rows * numGroups).data;
+  job.groups = args.ints(8, cols).data;
+  job.upper = args.floats(9, cols * cols).data;
+  job.least = args.number(10);
+  job.most = args.number(11);
+  for (int64_t i = 0; i < cols; ++i) check(job.groups[i] >= 0 && job.groups[i] < numGroups, "a group does not exist");
+  contextOf(args).roundRows(job);
+  return nullptr;
+}
+
+/** (context, x, rows, n, gram, forms) */
+napi_value quadraticForms(const Args& args) {
+  const int64_t rows = args.integer(2);
+  const int64_t n = args.integer(3);
+  double* forms = args.doubles(5, rows).data;
+  contextOf(args).quadraticForms(args.floats(1, rows * n).data, rows, n, args.floats(4, n * n).data, forms);
+  return nullptr;
+}
+
+}  // namespace millrace

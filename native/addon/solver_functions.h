@@ -1,0 +1,13 @@
+// The quantiser's linear algebra as JavaScript sees it.
+#pragma once
+
+#include "addon/values.h"
+
+namespace millrace {
+
+napi_value addGram(const Args& args);
+napi_value factorize(const Args& args);
+napi_value roundRows(const Args& args);
+napi_value quadraticForms(const Args& args);
+
+}  // namespace millrace

@@ -1,0 +1,130 @@
+// Linear algebra of the quantiser: Gram matrices, their factors, and rounding that passes errors on (GPTQ, Frantar et al.
+// 2022). Work is shared out by tiles whose contents do not depend on the number of threads.
+#include <algorithm>
+#include <cmath>
+
+#include "ops/context.h"
+
+namespace millrace {
+
+namespace {
+
+constexpr int64_t lanes = 16;
+/** Rows that are worked on with the same part of a matrix, and rows of that part: together they fit the caches. */
+constexpr int64_t rowsPerTile = 16;
+constexpr int64_t blockRows = 64;
+
+int64_t tilesOf(int64_t count, int64_t size) { return (count + size - 1) / size; }
+
+/** [count, cols] to panels [cols / 16][count][16], zeros behind the last column. */
+void packPanel(const float* x, int64_t count, int64_t cols, int64_t panel, float* to) {
+  const int64_t first = panel * lanes;
+  const int64_t width = std::min(lanes, cols - first);
+  for (int64_t t = 0; t < count; ++t) {
+    float* row = to + t * lanes;
+    std::copy(x + t * cols + first, x + t * cols + first + width, row);
+    std::fill(row + width, row + lanes, 0.0f);
+  }
+}
+
+}  // namespace
+
+void Context::addGram(const float* x, int64_t count, int64_t cols, float* gram) {
+  check(cols % lanes == 0, "a Gram matrix takes a multiple of 16 columns");
+  const int64_t numPanels = cols / lanes;
+  std::vector<float> panels(static_cast<size_t>(count * cols));
+  pool_->parallelFor(numPanels, [&](int64_t panel, int) {
+    packPanel(x, count, cols, panel, panels.data() + panel * count * lanes);
+  });
+  // The lower half is the upper one's mirror image.
+  pool_->parallelFor(numPanels, [&](int64_t row, int) {
+    for (int64_t col = row; col < numPanels; ++col) {
+      kernels_.addGramTile(panels.data() + row * count * lanes, panels.data() + col * count * lanes, count,
+                           gram + row * lanes * cols + col * lanes, cols);
+    }
+  });
+}
+
+bool Context::factorize(float* r, int64_t n, float* inverse) {
+  // Upper Cholesky factor in place, a block of rows at a time.
+  std::vector<float> factors(static_cast<size_t>(blockRows));
+  for (int64_t first = 0; first < n; first += blockRows) {
+    const int64_t end = std::min(n, first + blockRows);
+    for (int64_t i = first; i < end; ++i) {
+      float* row = r + i * n;
+      for (int64_t m = first; m < i; ++m) factors[static_cast<size_t>(m - first)] = r[m * n + i];
+      kernels_.subtractRows(row + i, r + first * n + i, n, factors.data(), i - first, n - i);
+      if (!(row[i] > 0) || !std::isfinite(row[i])) return false;
+      const float root = std::sqrt(row[i]);
+      for (int64_t j = i; j < n; ++j) row[j] /= root;
+    }
+    pool_->parallelFor(tilesOf(n - end, rowsPerTile), [&](int64_t tile, int) {
+      float column[blockRows];
+      for (int64_t i = end + tile * rowsPerTile; i < std::min(n, end + (tile + 1) * rowsPerTile); ++i) {
+        for (int64_t m = first; m < end; ++m) column[m - first] = r[m * n + i];
+        kernels_.subtractRows(r + i * n + i, r + first * n + i, n, column, end - first, n - i);
+      }
+    });
+  }
+  // Its inverse, also upper, from the last row up; columns are independent.
+  std::fill(inverse, inverse + n * n, 0.0f);
+  pool_->parallelFor(tilesOf(n, blockRows), [&](int64_t stripe, int) {
+    const int64_t first = stripe * blockRows;
+    const int64_t end = std::min(n, first + blockRows);
+    for (int64_t i = end - 1; i >= 0; --i) {
+      float* row = inverse + i * n + first;
+      if (i >= first) row[i - first] = 1.0f;
+      kernels_.subtractRows(row, inverse + (i + 1) * n + first, n, r + i * n + i + 1, end - i - 1, end - first);
+      for (int64_t j = 0; j < end - first; ++j) row[j] /= r[i * n + i];
+    }
+  });
+  return true;
+}
+
+void Context::roundRows(const RoundingJob& job) {
+  const int64_t n = job.cols;
+  pool_->parallelFor(tilesOf(job.rows, rowsPerTile), [&](int64_t tile, int) {
+    float errors[blockRows];
+    const int64_t lastRow = std::min(job.rows, (tile + 1) * rowsPerTile);
+    for (int64_t first = 0; first < n; first += blockRows) {
+      const int64_t end = std::min(n, first + blockRows);
+      for (int64_t r = tile * rowsPerTile; r < lastRow; ++r) {
+        float* w = job.values + r * n;
+        for (int64_t i = first; i < end; ++i) {
+          const int64_t group = r * job.numGroups + job.groups[i];
+          const float scale = job.scales[group];
+          const float zero = job.zeros == nullptr ? 0.0f : job.zeros[group];
+          const float code = std::clamp(std::nearbyintf(w[i] / scale) + zero, job.least, job.most);
+          job.codes[r * n + i] = static_cast<int8_t>(code);
+          const float* upper = job.upper + i * n;
+          errors[i - first] = (w[i] - (code - zero) * scale) / upper[i];
+          kernels_.subtractRows(w + i + 1, upper + i + 1, n, errors + (i - first), 1, end - i - 1);
+        }
+        kernels_.subtractRows(w + end, job.upper + first * n + end, n, errors, end - first, n - end);
+      }
+    }
+  });
+}
+
+void Context::quadraticForms(const float* x, int64_t rows, int64_t n, const float* gram, double* forms) {
+  pool_->parallelFor(tilesOf(rows, rowsPerTile), [&](int64_t tile, int) {
+    const int64_t firstRow = tile * rowsPerTile;
+    const int64_t count = std::min(rowsPerTile, rows - firstRow);
+    std::vector<float> products(static_cast<size_t>(count * n), 0.0f);
+    for (int64_t first = 0; first < n; first += blockRows) {
+      const int64_t end = std::min(n, first + blockRows);
+      for (int64_t r = 0; r < count; ++r) {
+        kernels_.subtractRows(products.data() + r * n, gram + first * n, n, x + (firstRow + r) * n + first, end - first, n);
+      }
+    }
+    for (int64_t r = 0; r < count; ++r) {
+      double sum = 0;
+      for (int64_t i = 0; i < n; ++i) {
+        sum -= static_cast<double>(x[(firstRow + r) * n + i]) * static_cast<double>(products[static_cast<size_t>(r * n + i)]);
+      }
+      forms[firstRow + r] = sum;
+    }
+  });
+}
+
+}  // namespace millrace

@@ -1,0 +1,37 @@
+import type { NativeAddon } from "../addon.ts";
+import type { RoundingJob, Solver } from "../solver.ts";
+
+/** The addon's own kernels, on threads of their own that sleep between calls. */
+export function createNativeSolver(addon: NativeAddon, isa: string, numThreads: number): Solver {
+  const context = addon.createContext(isa, numThreads);
+  return {
+    addGram: (x, count, gram) => addon.addGram(context, x, count, Math.sqrt(gram.length), gram),
+    factorize: (matrix, n, inverse) => addon.factorize(context, matrix, n, inverse),
+    roundRows: ({ rows, cols, values, codes, bits, scales, zeros, groups, upper }: RoundingJob) => {
+      const bytes = new Uint8Array(codes.buffer, codes.byteOffset, codes.length);
+      const [least, most] = [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1];
+      const numGroups = scales.length / rows;
+      addon.roundRows(
+        context,
+        rows,
+        cols,
+        numGroups,
+        values,
+        bytes,
+        scales,
+        zeros,
+        groups,
+        upper,
+        least,
+        most,
+      );
+    },
+    quadraticForms: (x, gram, n) => {
+      const rows = x.length / n;
+      const forms = new Float64Array(rows);
+      addon.quadraticForms(context, x, rows, n, gram, forms);
+      return forms;
+    },
+    close: () => addon.close(context),
+  };
+}

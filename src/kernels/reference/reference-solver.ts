@@ -1,0 +1,67 @@
+import { roundHalfEven } from "../../base/half.ts";
+import type { RoundingJob, Solver } from "../solver.ts";
+
+/** The same in plain loops, sums in f64 and results in f32: slow, to check the native kernels with. */
+export const referenceSolver: Solver = {
+  addGram(x, count, gram) {
+    const cols = Math.sqrt(gram.length);
+    for (let i = 0; i < cols; i += 1) {
+      for (let j = i; j < cols; j += 1) {
+        let sum = 0;
+        for (let t = 0; t < count; t += 1) sum += x[t * cols + i]! * x[t * cols + j]!;
+        gram[i * cols + j] = gram[i * cols + j]! + sum;
+      }
+    }
+  },
+
+  factorize(matrix, n, inverse) {
+    for (let i = 0; i < n; i += 1) {
+      for (let j = i; j < n; j += 1) {
+        let sum = matrix[i * n + j]!;
+        for (let m = 0; m < i; m += 1) sum -= matrix[m * n + i]! * matrix[m * n + j]!;
+        if (j === i && !(sum > 0 && sum < Infinity)) return false;
+        matrix[i * n + j] = j === i ? Math.sqrt(sum) : sum / matrix[i * n + i]!;
+      }
+    }
+    inverse.fill(0);
+    for (let j = 0; j < n; j += 1) {
+      for (let i = j; i >= 0; i -= 1) {
+        let sum = i === j ? 1 : 0;
+        for (let m = i + 1; m <= j; m += 1) sum -= matrix[i * n + m]! * inverse[m * n + j]!;
+        inverse[i * n + j] = sum / matrix[i * n + i]!;
+      }
+    }
+    return true;
+  },
+
+  roundRows({ rows, cols, values, codes, bits, scales, zeros, groups, upper }: RoundingJob) {
+    const [least, most] = [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1];
+    const numGroups = scales.length / rows;
+    for (let row = 0; row < rows; row += 1) {
+      const w = values.subarray(row * cols, (row + 1) * cols);
+      for (let i = 0; i < cols; i += 1) {
+        const group = row * numGroups + groups[i]!;
+        const zero = zeros === null ? 0 : zeros[group]!;
+        const rounded = roundHalfEven(Math.fround(w[i]! / scales[group]!)) + zero;
+        const code = Math.min(most, Math.max(least, rounded));
+        codes[row * cols + i] = code;
+        const error = (w[i]! - (code - zero) * scales[group]!) / upper[i * cols + i]!;
+        for (let j = i + 1; j < cols; j += 1) w[j] = w[j]! - error * upper[i * cols + j]!;
+      }
+    }
+  },
+
+  quadraticForms(x, gram, n) {
+    const forms = new Float64Array(x.length / n);
+    for (let row = 0; row < forms.length; row += 1) {
+      for (let i = 0; i < n; i += 1) {
+        let product = 0;
+        for (let j = 0; j < n; j += 1) product += gram[i * n + j]! * x[row * n + j]!;
+        forms[row] = forms[row]! + product * x[row * n + i]!;
+      }
+    }
+    return forms;
+  },
+
+  close() {},
+};

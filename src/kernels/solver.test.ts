@@ -1,0 +1,153 @@
+import { afterAll, describe, expect, it } from "vitest";
+import { createSolver } from "./create-solver.ts";
+import { nativeStatus } from "./create-ops.ts";
+import { referenceSolver } from "./reference/reference-solver.ts";
+import type { RoundingJob, Solver } from "./solver.ts";
+
+const { isas } = nativeStatus();
+
+/** Reproducible numbers in [−1, 1). */
+function numbers(count: number, seed: number): Float32Array {
+  let state = seed;
+  return Float32Array.from({ length: count }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 31 - 1;
+  });
+}
+
+function mirror(matrix: Float32Array, n: number): Float32Array {
+  for (let i = 0; i < n; i += 1) for (let j = 0; j < i; j += 1) matrix[i * n + j] = matrix[j * n + i]!;
+  return matrix;
+}
+
+function gramOf(solver: Solver, x: Float32Array, count: number, cols: number): Float32Array {
+  const gram = new Float32Array(cols * cols);
+  solver.addGram(x, count, gram);
+  return mirror(gram, cols);
+}
+
+/** Inputs whose columns are related, as those of a model are. */
+function inputs(count: number, cols: number): Float32Array {
+  const x = numbers(count * cols, 7);
+  for (let t = 0; t < count; t += 1)
+    for (let i = 1; i < cols; i += 1) x[t * cols + i] = 0.7 * x[t * cols + i - 1]! + 0.5 * x[t * cols + i]!;
+  return x;
+}
+
+/** A job over the factor of a damped Gram matrix, as a quantiser makes it. */
+function roundingJob(rows: number, cols: number): RoundingJob {
+  const gram = gramOf(referenceSolver, inputs(4 * cols, cols), 4 * cols, cols);
+  const reversed = gram.toReversed();
+  for (let i = 0; i < cols; i += 1) reversed[i * cols + i] = reversed[i * cols + i]! * 1.01;
+  const inverse = new Float32Array(cols * cols);
+  expect(referenceSolver.factorize(reversed, cols, inverse)).toBe(true);
+  const upper = new Float32Array(cols * cols);
+  for (let i = 0; i < cols; i += 1)
+    for (let j = i; j < cols; j += 1) upper[i * cols + j] = inverse[(cols - 1 - j) * cols + cols - 1 - i]!;
+  const numGroups = cols / 16;
+  return {
+    rows,
+    cols,
+    values: numbers(rows * cols, 3),
+    codes: new Int8Array(rows * cols),
+    bits: 4,
+    scales: new Float32Array(rows * numGroups).fill(1 / 7.5),
+    zeros: null,
+    groups: Int32Array.from({ length: cols }, (_, i) => Math.floor(i / 16)),
+    upper,
+  };
+}
+
+describe.each(isas)("the native solver, %s", (isa) => {
+  const solvers = [1, 3].map((numThreads) => createSolver({ backend: "native", isa, numThreads }));
+  const [single, several] = solvers as [Solver, Solver];
+  afterAll(() => {
+    for (const solver of solvers) solver.close();
+  });
+
+  it.each([
+    [1, 16],
+    [37, 48],
+    [200, 144],
+  ])(
+    "sums up %i rows of %i columns as the reference does, and the same with several threads",
+    (count, cols) => {
+      const x = inputs(count, cols);
+      const found = gramOf(single, x, count, cols);
+      const expected = gramOf(referenceSolver, x, count, cols);
+      for (const [i, value] of expected.entries())
+        expect(Math.abs(found[i]! - value)).toBeLessThan(1e-5 * count);
+      expect(gramOf(several, x, count, cols)).toEqual(found);
+    },
+  );
+
+  it.each([16, 80, 144, 208])("factorises %i columns: R⁻¹ times R is one", (n) => {
+    const gram = gramOf(referenceSolver, inputs(4 * n, n), 4 * n, n);
+    for (let i = 0; i < n; i += 1) gram[i * n + i] = gram[i * n + i]! * 1.01;
+    const results = [single, several].map((solver) => {
+      const r = gram.slice();
+      const inverse = new Float32Array(n * n);
+      expect(solver.factorize(r, n, inverse)).toBe(true);
+      return { r, inverse };
+    });
+    const { r, inverse } = results[0]!;
+    for (let i = 0; i < n; i += 1) {
+      for (let j = i; j < n; j += 1) {
+        let sum = 0;
+        let square = 0;
+        for (let m = i; m <= j; m += 1) sum += r[i * n + m]! * inverse[m * n + j]!;
+        for (let m = 0; m <= i; m += 1) square += r[m * n + i]! * r[m * n + j]!;
+        expect(Math.abs(sum - (i === j ? 1 : 0))).toBeLessThan(1e-4);
+        expect(Math.abs(square - gram[i * n + j]!)).toBeLessThan(1e-4 * n);
+      }
+    }
+    expect(results[1]).toEqual(results[0]);
+  });
+
+  it("says that a matrix is not positive definite", () => {
+    const n = 32;
+    const matrix = new Float32Array(n * n);
+    for (let i = 0; i < n; i += 1) matrix[i * n + i] = i === 20 ? -1 : 1;
+    expect(single.factorize(matrix.slice(), n, new Float32Array(n * n))).toBe(false);
+    expect(referenceSolver.factorize(matrix.slice(), n, new Float32Array(n * n))).toBe(false);
+  });
+
+  it.each([true, false])("rounds rows as the reference does (symmetric: %s)", (symmetric) => {
+    const [rows, cols] = [40, 144];
+    const codes = [referenceSolver, single, several].map((solver) => {
+      const job = roundingJob(rows, cols);
+      const zeros = symmetric ? null : new Float32Array(job.scales.length).fill(-2);
+      solver.roundRows({ ...job, zeros });
+      return job.codes;
+    });
+    expect(codes[2]).toEqual(codes[1]);
+    // A value within the last bit of a tie may fall to the other side, and moves those behind it.
+    const numOther = codes[0]!.reduce((count, code, i) => count + (code === codes[1]![i] ? 0 : 1), 0);
+    expect(numOther).toBeLessThan(0.01 * rows * cols);
+  });
+
+  it("passes errors on so that outputs are nearer than those of plain rounding", () => {
+    const [rows, cols] = [24, 144];
+    const job = roundingJob(rows, cols);
+    const before = job.values.slice();
+    single.roundRows(job);
+    const gram = gramOf(referenceSolver, inputs(4 * cols, cols), 4 * cols, cols);
+    const errorOf = (codes: (i: number) => number): number => {
+      const difference = before.map((value, i) => value - codes(i) / 7.5);
+      return single.quadraticForms(difference, gram, cols).reduce((sum, value) => sum + value, 0);
+    };
+    const plain = errorOf((i) => Math.min(7, Math.max(-8, Math.round(before[i]! * 7.5))));
+    expect(errorOf((i) => job.codes[i]!)).toBeLessThan(0.7 * plain);
+  });
+
+  it("computes quadratic forms as the reference does", () => {
+    const n = 144;
+    const x = numbers(21 * n, 5);
+    const gram = gramOf(referenceSolver, inputs(4 * n, n), 4 * n, n);
+    const expected = referenceSolver.quadraticForms(x, gram, n);
+    const found = single.quadraticForms(x, gram, n);
+    for (const [row, value] of expected.entries())
+      expect(found[row]).toBeCloseTo(value, -Math.log10(1e-5 * value));
+    expect(several.quadraticForms(x, gram, n)).toEqual(found);
+  });
+});

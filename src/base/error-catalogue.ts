@@ -172,7 +172,7 @@ export const errorCatalogue = {
   },
   out_of_memory: {
     kind: "capacity",
-    when: "Weights and KV cache would not fit into the free memory.",
+    when: "Weights and KV cache would not fit into the free memory, or quantising into --max-memory.",
     remedy: "Use the flag named in the message.",
   },
   nothing_to_compare: {
@@ -225,7 +225,7 @@ export const errorCatalogue = {
     kind: "caller",
     when: "Long work was stopped by Ctrl-C or SIGTERM.",
     remedy:
-      "Run the same command again. A flow keeps its finished steps and the answers of the step it was in; evaluate keeps answers with --journal; other commands begin anew.",
+      "Run the same command again. A flow keeps its finished steps and the answers of the step it was in; quantize keeps finished matrices; evaluate keeps answers with --journal; other commands begin anew.",
   },
   // Quantise, evaluate, bench, flow
   invalid_scheme: {

@@ -4,6 +4,7 @@ import {
   fsyncSync,
   mkdirSync,
   openSync,
+  readSync,
   renameSync,
   rmSync,
   statSync,
@@ -16,17 +17,31 @@ import { isMillraceError, MillraceError, systemReasonOf } from "./errors.ts";
 export interface PartialFile {
   /** Writes all bytes at a position, counted from the start of the file. */
   write(bytes: Uint8Array, position: number): void;
+  /** Bytes [position, position + length) of what was written; fewer at the end of the file. */
+  read(position: number, length: number): Uint8Array;
   /** Syncs, closes and renames: the final name never shows a part of the file, also after a power cut. */
   commit(): void;
   /** Closes and removes what was not committed. */
   discard(): void;
+  /** Closes what was not committed and leaves it, for `isResumed`. */
+  suspend(): void;
 }
 
-/** Opens `<file>.partial` for writing, in a folder that is made when needed. A stale one is written over. */
-export function openPartialFile(file: string): PartialFile {
+/**
+ * Opens `<file>.partial` for writing, in a folder that is made when needed. A stale one is written over, or gone on with
+ * where `isResumed` says so; that also takes back a file that was committed already.
+ */
+export function openPartialFile(
+  file: string,
+  { isResumed = false }: { readonly isResumed?: boolean } = {},
+): PartialFile {
   const partial = `${file}.partial`;
   makeFolder(path.dirname(path.resolve(file)), file);
-  const descriptor = asWriteFaults(file, () => openSync(partial, "w"));
+  const descriptor = asWriteFaults(file, () => {
+    // A run may have ended right after `commit`, before what stands around the file was done.
+    if (isResumed && existsSync(file) && !existsSync(partial)) renameSync(file, partial);
+    return openSync(partial, isResumed && existsSync(partial) ? "r+" : "w+");
+  });
   let isOpen = true;
   const close = (): void => {
     if (isOpen) closeSync(descriptor);
@@ -34,6 +49,7 @@ export function openPartialFile(file: string): PartialFile {
   };
   return {
     write: (bytes, position) => asWriteFaults(file, () => writeAll(descriptor, bytes, position)),
+    read: (position, length) => asWriteFaults(file, () => readUpTo(descriptor, position, length)),
     commit: () =>
       asWriteFaults(file, () => {
         fsyncSync(descriptor);
@@ -44,6 +60,7 @@ export function openPartialFile(file: string): PartialFile {
       close();
       rmSync(partial, { force: true });
     },
+    suspend: close,
   };
 }
 
@@ -110,4 +127,15 @@ function writeAll(descriptor: number, bytes: Uint8Array, position: number): void
   for (let done = 0; done < bytes.length; ) {
     done += writeSync(descriptor, bytes, done, bytes.length - done, position + done);
   }
+}
+
+function readUpTo(descriptor: number, position: number, length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  let done = 0;
+  while (done < length) {
+    const count = readSync(descriptor, bytes, done, length - done, position + done);
+    if (count === 0) break;
+    done += count;
+  }
+  return bytes.subarray(0, done);
 }

@@ -3,17 +3,8 @@ import type { FloatDtype, IntegerWeight } from "../base/weights.ts";
 import { narrowFloats } from "../formats/dequantize.ts";
 import { transposeWords } from "../formats/quantized/packed-integers.ts";
 import type { TensorSpec } from "../formats/safetensors-writer.ts";
+import type { LinearScheme } from "../quantize/linear-scheme.ts";
 import { packCodes, packedWords } from "../quantize/packed-codes.ts";
-
-/** How compressed-tensors holds an integer matrix exactly. */
-export interface LinearScheme {
-  readonly format: "int-quantized" | "pack-quantized";
-  readonly bits: 8 | 4;
-  /** Null for one scale per row. */
-  readonly groupSize: number | null;
-  readonly symmetric: boolean;
-  readonly activations: IntegerWeight["activations"];
-}
 
 export type NamedData = TensorSpec & { readonly data: Uint8Array };
 

@@ -13,7 +13,7 @@ import { GgufNames } from "../formats/gguf/names.ts";
 import { permuteRows } from "../formats/gguf/row-order.ts";
 import { tokenizerFields } from "../formats/gguf/tokenizer-fields.ts";
 import { type GgufTensorSpec, type GgufWriter, ggufTensorBytes } from "../formats/gguf/writer.ts";
-import { sliceRows } from "../model/weight-forms.ts";
+import { sliceRows } from "../formats/slice-rows.ts";
 import { listModelParts, type ModelParts } from "../quantize/model-parts.ts";
 import { checkFreeSpace } from "../quantize/output-folder.ts";
 import type { LinearShape } from "../quantize/scheme.ts";

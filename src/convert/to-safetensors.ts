@@ -8,18 +8,18 @@ import type { Checkpoint } from "../formats/checkpoint.ts";
 import { narrowFloats, toDense, withColumnsInOrder } from "../formats/dequantize.ts";
 import { createSafetensors, type TensorSpec, totalBytes } from "../formats/safetensors-writer.ts";
 import { sortKeys, writeCompanions, writeJson } from "../quantize/companion-files.ts";
+import type { LinearScheme } from "../quantize/linear-scheme.ts";
 import { listModelParts, type ModelParts } from "../quantize/model-parts.ts";
 import { checkFreeSpace, openOutputFolder } from "../quantize/output-folder.ts";
+import { quantizationConfig } from "../quantize/quantization-config.ts";
 import {
   compressedTensors,
   dtypeNames,
   exactFloatType,
   exactScheme,
-  type LinearScheme,
   type NamedData,
 } from "./compressed-linear.ts";
 import { type ConversionSummary, type ConvertDtype, type ConvertPlan, shardsOf } from "./plan.ts";
-import { quantizationConfig } from "./quantization-config.ts";
 
 const floatTypes: Readonly<Partial<Record<ConvertDtype, FloatDtype>>> = {
   float32: "f32",
@@ -60,10 +60,7 @@ export async function convertToSafetensors(
     const config = configOf(
       checkpoint,
       plan.dtype,
-      quantizationConfig(
-        schemes,
-        dense.map(({ name }) => name),
-      ),
+      quantizationConfig(schemes, { dense: dense.map(({ name }) => name), observer: null }),
     );
     writeJson(path.join(folder.partialPath, "config.json"), config);
     const note = writeCompanions(checkpoint, folder.partialPath, plan.tokenizer);

@@ -7,7 +7,8 @@ import { compareStages } from "../bench/compare-stages.ts";
 import { checkTasks } from "../evaluate/check-tasks.ts";
 import { evaluateTasks } from "../evaluate/evaluate.ts";
 import { Journal, remember } from "../evaluate/requests/journal.ts";
-import { findEarlierResult, quantize } from "../quantize/quantize.ts";
+import { findEarlierResult } from "../quantize/earlier-result.ts";
+import { quantize } from "../quantize/quantize.ts";
 import type { ComparisonRecord, Measurement, ServingRecord } from "../records/comparison.ts";
 import type { EvaluationRecord } from "../records/evaluation.ts";
 import type { Origin } from "../records/origin.ts";
@@ -107,7 +108,14 @@ async function quantizeStep(
       return { manifest: earlier.manifest, facts };
     }
     const replaceEarlier = earlier !== null;
-    return { manifest: await quantize(checkpoint, { ...wanted, replaceEarlier }, report.progress), facts };
+    return {
+      manifest: await quantize(
+        checkpoint,
+        { ...wanted, replaceEarlier },
+        { progress: report.progress, openModel: tools.openModel },
+      ),
+      facts,
+    };
   } catch (error) {
     if (error instanceof MillraceError && error.code === "output_exists") {
       throw new MillraceError(

@@ -47,12 +47,51 @@ test("the order of writing changes no byte, and the file is there only when it i
   expect(readFileSync(backward!)).toEqual(readFileSync(forward!));
 });
 
+test("a suspended file is gone on with, its tensors found again; one with another header is begun anew", () => {
+  const file = path.join(folder, "x.safetensors");
+  const first = createSafetensors(file, tensors);
+  first.write("b", bytes(10, 2));
+  first.write("b", bytes(24, 2).subarray(10), 10);
+  first.write("z", bytes(5, 1));
+  first.suspend();
+  expect(readdirSync(folder)).toEqual(["x.safetensors.partial"]);
+
+  const second = createSafetensors(file, tensors, { isResumed: true });
+  expect(second.isResumed).toBe(true);
+  const pieces: Uint8Array[] = [];
+  second.keep("b", (piece) => pieces.push(piece));
+  expect(Buffer.concat(pieces)).toEqual(Buffer.from(bytes(24, 2)));
+  second.keep("z", () => {});
+  second.reset("z");
+  for (const { name, data } of tensors) if (name !== "b") second.write(name, data);
+  second.commit();
+  const third = createSafetensors(file, tensors, { isResumed: true });
+  expect(third.isResumed).toBe(true);
+  for (const { name } of tensors) third.keep(name, () => {});
+  third.commit();
+  writeSafetensors(path.join(folder, "y.safetensors"), tensors);
+  expect(readFileSync(file)).toEqual(readFileSync(path.join(folder, "y.safetensors")));
+
+  const other = createSafetensors(path.join(folder, "z.safetensors"), tensors);
+  for (const { name, data } of tensors) other.write(name, data);
+  other.suspend();
+  const fewer = createSafetensors(path.join(folder, "z.safetensors"), tensors.slice(0, 1), {
+    isResumed: true,
+  });
+  expect(fewer.isResumed).toBe(false);
+  fewer.write("z", tensors[0]!.data);
+  fewer.commit();
+  expect(readSafetensorsHeader(path.join(folder, "z.safetensors")).entries.size).toBe(1);
+});
+
 test("a tensor twice, of another size, or not at all is a fault of the caller, and nothing is left", () => {
   const writer = createSafetensors(path.join(folder, "x.safetensors"), tensors);
   writer.write("a", bytes(4, 3));
-  expect(() => writer.write("a", bytes(4, 3))).toThrow("a is written once");
-  expect(() => writer.write("b", bytes(23, 3))).toThrow("b has 24 bytes, not 23");
-  expect(() => writer.commit()).toThrow("all tensors are written");
+  expect(() => writer.write("a", bytes(4, 3))).toThrow("a has 4 bytes");
+  expect(() => writer.write("b", bytes(25, 3))).toThrow("b has 24 bytes");
+  expect(() => writer.write("b", bytes(24, 3), 1)).toThrow("b has 24 bytes");
+  expect(() => writer.write("c", bytes(1, 3))).toThrow("c is a tensor of the file");
+  expect(() => writer.commit()).toThrow("w lacks 8 bytes");
   writer.discard();
   expect(readdirSync(folder)).toEqual([]);
 });

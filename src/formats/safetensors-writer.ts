@@ -1,5 +1,5 @@
 import { invariant } from "../base/invariant.ts";
-import { openPartialFile } from "../base/write-file.ts";
+import { openPartialFile, type PartialFile } from "../base/write-file.ts";
 import { dtypeBits, product, safetensorsSize } from "./safetensors.ts";
 
 /** Name, type and shape of a tensor to write. */
@@ -9,15 +9,32 @@ export interface TensorSpec {
   readonly shape: readonly number[];
 }
 
-/** A safetensors file in the making. Its tensors are written in any order, each once. */
+/** A safetensors file in the making. Every byte of every tensor is written once, in any order. */
 export interface SafetensorsWriter {
-  /** All bytes of a tensor, little-endian. Throws `disk_full` or `output_unwritable`. */
-  write(name: string, data: Uint8Array): void;
+  /** Whether the file goes on from an earlier run's, with the same header. */
+  readonly isResumed: boolean;
+  /** Bytes of a tensor from `at` on, little-endian. Throws `disk_full` or `output_unwritable`. */
+  write(name: string, data: Uint8Array, at?: number): void;
+  /** What an earlier run wrote of a tensor, in pieces; it then counts as written. Only where `isResumed`. */
+  keep(name: string, onPiece: (bytes: Uint8Array) => void): void;
+  /** Takes back that a tensor was written. */
+  reset(name: string): void;
   /** Gives the file its name; all tensors must have been written. */
   commit(): void;
   /** Removes what was not committed. */
   discard(): void;
+  /** Closes what was not committed and leaves it for a run that resumes. */
+  suspend(): void;
 }
+
+export interface SafetensorsOptions {
+  readonly metadata?: Readonly<Record<string, string>>;
+  /** Go on with what a suspended or killed run left, if its header is the same. */
+  readonly isResumed?: boolean;
+}
+
+/** Bytes that `keep` reads at a time. */
+const pieceBytes = 1 << 20;
 
 /**
  * Begins a safetensors file: all sizes are known before a value is computed, so the header is written first and each
@@ -27,26 +44,43 @@ export interface SafetensorsWriter {
 export function createSafetensors(
   path: string,
   tensors: readonly TensorSpec[],
-  metadata: Readonly<Record<string, string>> = { format: "pt" },
+  { metadata = { format: "pt" }, isResumed = false }: SafetensorsOptions = {},
 ): SafetensorsWriter {
   const { header, places } = layOut(orderTensors(tensors), metadata);
-  const file = openPartialFile(path);
-  const waiting = new Set(places.keys());
+  const { file, isSame } = openFor(path, header, isResumed);
+  const left = new Map([...places].map(([name, { size }]) => [name, size]));
+  const placeOf = (name: string): Place => {
+    const place = places.get(name);
+    invariant(place !== undefined, `${name} is a tensor of the file`);
+    return place;
+  };
   const writer: SafetensorsWriter = {
-    write: (name, data) => {
-      const place = places.get(name);
-      invariant(place !== undefined && waiting.delete(name), `${name} is written once`);
-      invariant(data.length === place.size, `${name} has ${place.size} bytes, not ${data.length}`);
-      file.write(data, header.length + place.offset);
+    isResumed: isSame,
+    write: (name, data, at = 0) => {
+      const place = placeOf(name);
+      const remaining = left.get(name)! - data.length;
+      invariant(at + data.length <= place.size && remaining >= 0, `${name} has ${place.size} bytes`);
+      left.set(name, remaining);
+      file.write(data, header.length + place.offset + at);
+    },
+    keep: (name, onPiece) => {
+      const { offset, size } = placeOf(name);
+      for (let at = 0; at < size; at += pieceBytes)
+        onPiece(file.read(header.length + offset + at, Math.min(pieceBytes, size - at)));
+      left.set(name, 0);
+    },
+    reset: (name) => {
+      left.set(name, placeOf(name).size);
     },
     commit: () => {
-      invariant(waiting.size === 0, `all tensors are written, ${[...waiting][0] ?? ""} too`);
+      for (const [name, bytes] of left) invariant(bytes === 0, `${name} lacks ${bytes} bytes`);
       file.commit();
     },
     discard: () => file.discard(),
+    suspend: () => file.suspend(),
   };
   try {
-    file.write(header, 0);
+    if (!isSame) file.write(header, 0);
   } catch (error) {
     file.discard();
     throw error;
@@ -54,13 +88,27 @@ export function createSafetensors(
   return writer;
 }
 
+/** The file, and whether it holds the same header already. One with another header is written over. */
+function openFor(
+  path: string,
+  header: Uint8Array,
+  isResumed: boolean,
+): { readonly file: PartialFile; readonly isSame: boolean } {
+  if (isResumed) {
+    const file = openPartialFile(path, { isResumed });
+    if (Buffer.compare(file.read(0, header.length), header) === 0) return { file, isSame: true };
+    file.suspend();
+  }
+  return { file: openPartialFile(path), isSame: false };
+}
+
 /** Writes a whole safetensors file from tensors in memory. Throws `disk_full` or `output_unwritable`. */
 export function writeSafetensors(
   path: string,
   tensors: readonly (TensorSpec & { readonly data: Uint8Array })[],
-  metadata?: Readonly<Record<string, string>>,
+  metadata: Readonly<Record<string, string>> = { format: "pt" },
 ): void {
-  const writer = createSafetensors(path, tensors, metadata);
+  const writer = createSafetensors(path, tensors, { metadata });
   try {
     for (const { name, data } of tensors) writer.write(name, data);
     writer.commit();

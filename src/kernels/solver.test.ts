@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, it } from "vitest";
-import { createSolver } from "./create-solver.ts";
 import { nativeStatus } from "./create-ops.ts";
+import { createSolver } from "./create-solver.ts";
 import { referenceSolver } from "./reference/reference-solver.ts";
 import type { RoundingJob, Solver } from "./solver.ts";
 

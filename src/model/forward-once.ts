@@ -83,8 +83,13 @@ export function computeLogits(
   }
 }
 
-/** Tokens [first, first + count) of a sequence that holds blocks 0 … numBlocks − 1 in order. */
-function oneSequence(tokenIds: Int32Array, first: number, count: number, numBlocks: number): RaggedBatch {
+/** A step of tokens [first, first + count) of a sequence that holds blocks 0 … numBlocks − 1 in order. */
+export function oneSequence(
+  tokenIds: Int32Array,
+  first: number,
+  count: number,
+  numBlocks: number,
+): RaggedBatch {
   const positions = Int32Array.from({ length: count }, (_, i) => first + i);
   return {
     numTokens: count,

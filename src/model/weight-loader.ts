@@ -2,10 +2,11 @@ import { MillraceError } from "../base/errors.ts";
 import type { FloatDtype, Weight, WeightForm } from "../base/weights.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { toDense, withColumnsInOrder } from "../formats/dequantize.ts";
+import { sliceRows } from "../formats/slice-rows.ts";
 import type { LinearWeight, Ops, TensorForm, VectorWeight } from "../kernels/ops.ts";
 import type { PrecisionOptions } from "./causal-model.ts";
 import { InputForms } from "./input-forms.ts";
-import { sliceRows, unifyWeights } from "./weight-forms.ts";
+import { unifyWeights } from "./weight-forms.ts";
 
 /** Modules of a checkpoint that become one packed linear. */
 export interface LinearSpec {

@@ -1,8 +1,9 @@
 import { copyFileSync, existsSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import type { Checkpoint, TokenizerSource } from "../formats/checkpoint.ts";
-import { compressedTensorsConfig } from "./compressed-tensors-config.ts";
-import type { Scheme } from "./scheme.ts";
+import { methods } from "./methods.ts";
+import type { ResolvedPlan } from "./plan.ts";
+import { quantizationConfig } from "./quantization-config.ts";
 
 const copied = [
   "tokenizer.json",
@@ -17,18 +18,16 @@ const copied = [
 ];
 
 /** config.json of the quantised model: the source's, in bf16, with a `quantization_config`. */
-export function quantizedConfig(
-  checkpoint: Checkpoint,
-  scheme: Scheme,
-  groupSize: number | null,
-  ignore: readonly string[],
-): Record<string, unknown> {
+export function quantizedConfig(checkpoint: Checkpoint, plan: ResolvedPlan): Record<string, unknown> {
   const { quantization_config: _old, compression_config: _older, ...config } = checkpoint.config.json;
   const dtypeKey = "torch_dtype" in config ? "torch_dtype" : "dtype";
+  const schemes = new Map(plan.targets.map(({ module, scheme }) => [module, scheme]));
+  const dense = plan.dense.map(({ module }) => module);
+  const { observer } = methods[plan.method];
   return sortKeys({
     ...config,
     [dtypeKey]: "bfloat16",
-    quantization_config: compressedTensorsConfig(scheme, groupSize, ignore),
+    quantization_config: quantizationConfig(schemes, { dense, observer }),
   }) as Record<string, unknown>;
 }
 

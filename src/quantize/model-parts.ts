@@ -46,12 +46,6 @@ function staysDense(module: string): boolean {
   return !module.startsWith("model.layers.") || /\.(gate|router)$/.test(module);
 }
 
-/** Modules of the class Linear that stay dense; a tied head counts though it has no tensor of its own. */
-export function ignoredLinears(parts: ModelParts): string[] {
-  const names = parts.dense.map((shape) => shape.module).filter((module) => !module.endsWith("embed_tokens"));
-  return [...new Set(["lm_head", ...names])].toSorted();
-}
-
 /** What the quantised formats keep beside a weight (formats/quantized/), and RoPE tables of old checkpoints. */
 const besideWeights =
   /\.(weight_scale|weight_scale_inv|input_scale|weight_shape|weight_zero_point|qzeros|scales|g_idx|SCB|weight_format|weight\.(absmax|quant_map|nested_absmax|nested_quant_map|quant_state\..+)|rotary_emb\.inv_freq)$/;

@@ -1,4 +1,5 @@
 import {
+  appendFileSync,
   existsSync,
   readdirSync,
   realpathSync,
@@ -6,7 +7,6 @@ import {
   rmSync,
   statfsSync,
   statSync,
-  writeFileSync,
 } from "node:fs";
 import path from "node:path";
 import { MillraceError } from "../base/errors.ts";
@@ -19,31 +19,39 @@ const marker = ".millrace-partial";
 export interface OutputFolder {
   /** Where to write until then. */
   readonly partialPath: string;
+  /** A file in it that `commit` removes: it says whose the folder is, and has room for a journal. */
+  readonly markerPath: string;
   commit(): void;
   discard(): void;
 }
 
+export interface OutputFolderOptions {
+  /** Whether the finished folder gives way to the new one. */
+  readonly replaceEarlier?: boolean | undefined;
+  /** Whether what an interrupted run left stays, to be gone on with. */
+  readonly keepsPartial?: boolean;
+}
+
 /**
- * Prepares `<outPath>.partial`. What an interrupted run left there is removed; anything else is not touched, but for
- * the finished folder where `replaceEarlier` says so: it gives way to the new one.
- * Throws `output_exists`, `output_unwritable` or `disk_full`.
+ * Prepares `<outPath>.partial`. What an interrupted run left there is removed, or kept where `keepsPartial` says so;
+ * anything else is not touched. Throws `output_exists`, `output_unwritable` or `disk_full`.
  */
 export function openOutputFolder(
   outPath: string,
-  { replaceEarlier = false }: { readonly replaceEarlier?: boolean | undefined } = {},
+  { replaceEarlier = false, keepsPartial = false }: OutputFolderOptions = {},
 ): OutputFolder {
   const target = checkTarget(outPath, replaceEarlier);
   const partialPath = `${target}.partial`;
+  const markerPath = path.join(partialPath, marker);
   return asWriteFaults(outPath, () => {
-    if (existsSync(partialPath)) {
-      if (!existsSync(path.join(partialPath, marker)))
-        throw outputExists(partialPath, "already holds files of another origin");
-      rmSync(partialPath, { recursive: true });
-    }
+    if (existsSync(partialPath) && !existsSync(markerPath))
+      throw outputExists(partialPath, "already holds files of another origin");
+    if (!keepsPartial) rmSync(partialPath, { recursive: true, force: true });
     makeFolder(partialPath, outPath);
-    writeFileSync(path.join(partialPath, marker), "");
+    appendFileSync(markerPath, "");
     return {
       partialPath,
+      markerPath,
       commit: () =>
         asWriteFaults(outPath, () => {
           if (replaceEarlier) rmSync(target, { recursive: true, force: true });
@@ -81,7 +89,7 @@ export function checkFreeSpace(folder: string, bytes: number): void {
   );
 }
 
-function outputExists(where: string, what: string): MillraceError {
+export function outputExists(where: string, what: string): MillraceError {
   return new MillraceError(
     "output_exists",
     `${where} ${what}. A new or empty folder is needed. Choose another --out or remove it.`,

@@ -1,41 +1,37 @@
 import { MillraceError } from "../base/errors.ts";
 
-export type SchemeName = "w8a8" | "w4a16" | "w3a16" | "w2a16";
+export type SchemeName = "w8a8" | "w4a16" | "w4a8" | "w8a16" | "w3a16" | "w2a16";
 
-/** How linears are stored: symmetric integers, one scale per output channel or per group of columns. */
+/** What a name says of the linears of a model. */
 export interface Scheme {
   readonly name: SchemeName;
   readonly weightBits: 8 | 4 | 3 | 2;
-  readonly isGrouped: boolean;
+  /** What shares a scale: a row of the matrix, a group of a row's columns, or a group where one is asked for. */
+  readonly sharing: "channel" | "group" | "either";
   /** compressed-tensors: one byte an element, or bits packed into 32-bit words. */
   readonly format: "int-quantized" | "pack-quantized";
   readonly activations: "int8-token" | "unspecified";
 }
 
 const schemes: Readonly<Record<SchemeName, Scheme>> = {
-  w8a8: { name: "w8a8", weightBits: 8, isGrouped: false, format: "int-quantized", activations: "int8-token" },
-  w4a16: {
-    name: "w4a16",
-    weightBits: 4,
-    isGrouped: true,
-    format: "pack-quantized",
-    activations: "unspecified",
+  w8a8: {
+    name: "w8a8",
+    weightBits: 8,
+    sharing: "channel",
+    format: "int-quantized",
+    activations: "int8-token",
   },
-  w3a16: {
-    name: "w3a16",
-    weightBits: 3,
-    isGrouped: true,
-    format: "pack-quantized",
-    activations: "unspecified",
-  },
-  w2a16: {
-    name: "w2a16",
-    weightBits: 2,
-    isGrouped: true,
-    format: "pack-quantized",
-    activations: "unspecified",
-  },
+  w4a16: packed("w4a16", 4, "group"),
+  // Two weights in a byte; llm-compressor's own files of this scheme have one, which doubles them.
+  w4a8: { ...packed("w4a8", 4, "group"), activations: "int8-token" },
+  w8a16: packed("w8a16", 8, "either"),
+  w3a16: packed("w3a16", 3, "group"),
+  w2a16: packed("w2a16", 2, "group"),
 };
+
+function packed(name: SchemeName, weightBits: Scheme["weightBits"], sharing: Scheme["sharing"]): Scheme {
+  return { name, weightBits, sharing, format: "pack-quantized", activations: "unspecified" };
+}
 
 export const schemeNames = Object.keys(schemes) as [SchemeName, ...SchemeName[]];
 
@@ -47,6 +43,16 @@ export function parseScheme(name: string): Scheme {
     "invalid_scheme",
     `There is no scheme "${name}". Schemes: ${schemeNames.join(", ")}. Choose one of them.`,
     { param: "--scheme" },
+  );
+}
+
+/** Throws `invalid_scheme` for zero points beside 8 bits, where they gain nothing and cost every kernel a sum. */
+export function checkSymmetry(scheme: Scheme, symmetric: boolean): void {
+  if (symmetric || scheme.weightBits <= 4) return;
+  throw new MillraceError(
+    "invalid_scheme",
+    `Scheme ${scheme.name} has ${scheme.weightBits}-bit weights, which take no zero points. Zero points help at 4 bits and below. Leave --asymmetric out, or use w4a16.`,
+    { param: "--asymmetric" },
   );
 }
 
@@ -69,7 +75,8 @@ export function chooseGroupSize(
   asked: number | null,
   linears: readonly LinearShape[],
 ): number | null {
-  if (!scheme.isGrouped) {
+  if (scheme.sharing === "either" && asked === null) return null;
+  if (scheme.sharing === "channel") {
     if (asked === null) return null;
     throw invalidGroup(
       `Scheme ${scheme.name} has one scale per output channel and takes no group size, but ${asked} was given. Leave --group-size out, or use w4a16.`,

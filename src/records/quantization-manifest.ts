@@ -9,7 +9,7 @@ const fileHash = z.object({ name: z.string(), sizeBytes: z.int().nonnegative(), 
 /** What was made of what, and how. Times stand only here, so that the weights are the same bytes in every run. */
 export const quantizationManifestSchema = z.object({
   kind: z.literal("quantization"),
-  formatVersion: z.literal(1),
+  formatVersion: z.literal(2),
   origin: originSchema,
   source: z.object({
     /** For people, as serving and reports call it. */
@@ -22,16 +22,54 @@ export const quantizationManifestSchema = z.object({
     files: z.array(fileHash),
   }),
   scheme: z.string(),
-  method: z.literal("rtn"),
+  method: z.enum(["rtn", "mse", "imatrix", "gptq"]),
+  /** Whether factors were folded from inputs into weights, or back. */
+  isSmoothed: z.boolean(),
+  /** The tokens that calibrated methods saw, and what computed with them; null for methods that need none. */
+  calibration: z
+    .object({
+      source: z.string(),
+      sha256: z.string(),
+      numSequences: z.int(),
+      numTokens: z.int(),
+      /** Of those, tokens that results were judged by and not made with. */
+      numHeldOutTokens: z.int(),
+      kernels: z.string(),
+    })
+    .nullable(),
   weightBits: z.int(),
   /** Columns of one scale; null for one scale per output channel. */
   groupSize: z.int().nullable(),
+  /** False: a zero point beside each scale. */
+  symmetric: z.boolean(),
+  /** The matrix of the head, the embedding where they are tied, and its bytes in bf16 and in int8. */
+  head: z.object({
+    module: z.string(),
+    bytes: z.int(),
+    int8Bytes: z.int(),
+    form: z.enum(["bf16", "int8"]),
+  }),
+  /** Patterns of linears that were to stay dense. */
+  ignore: z.array(z.string()),
   scaleRule: z.string(),
   activations: z.enum(["int8-token", "unspecified"]),
   /** What float weights became before rounding; "auto": they were taken as stored. */
   dtype: z.enum(["auto", "float32", "bfloat16", "float16"]),
-  /** Quantised linears, with the root of (sum of squared errors / sum of squared weights). */
-  tensors: z.array(z.object({ name: z.string(), shape: z.array(z.int()), relativeError: z.number() })),
+  /** Quantised linears. */
+  tensors: z.array(
+    z.object({
+      name: z.string(),
+      shape: z.array(z.int()),
+      /** For people: "int4 g32". */
+      form: z.string(),
+      /** The root of (sum of squared errors / sum of squared weights). */
+      relativeError: z.number(),
+      /** The same of outputs on held-out calibration tokens, and rows by the method that did best there. */
+      outcome: z.object({ outputError: z.number(), rows: z.record(z.string(), z.number()) }).nullable(),
+      /** Of the values that the integers stand for, as f32. */
+      valuesSha256: z.string(),
+    }),
+  ),
   /** Matrices that stayed dense, in bf16. */
   dense: z.array(z.object({ name: z.string(), shape: z.array(z.int()) })),
   sizeBytes: z.int().nonnegative(),

@@ -203,24 +203,60 @@ describe("Ctrl-C", () => {
 });
 
 describe("Ctrl-C while a model is written", () => {
-  test.each([
-    ["quantize", "big-w8a8", /Nothing was written/],
-    ["convert", "big.gguf", /Nothing was written/],
-  ])("%s says so and leaves nothing", async (name, target, says) => {
-    const folder = makeFolder();
+  const makeBig = async (folder: string): Promise<string> => {
     const model = path.join(folder, "big");
     const config = path.join(folder, "config.json");
     writeFileSync(config, JSON.stringify(bigConfig));
     const made = await runCli("convert", config, "--load-format", "dummy", "--out", model);
     expect(made.exitCode, made.stderr).toBe(0);
+    return model;
+  };
+
+  test("convert says so and leaves nothing", async () => {
+    const folder = makeFolder();
+    const model = await makeBig(folder);
     const before = filesIn(folder);
-    const run = startCli(name, model, "--out", path.join(folder, target));
+    const run = startCli("convert", model, "--out", path.join(folder, "big.gguf"));
     await expect.poll(() => filesIn(folder).length, { timeout: 60_000 }).toBeGreaterThan(before.length);
     run.interrupt();
     const end = await run.end;
     expectInterrupted(end);
-    expect(end.stderr).toMatch(says);
+    expect(end.stderr).toMatch(/Nothing was written/);
     expect(filesIn(folder)).toEqual(before);
+  });
+
+  test("quantize goes on where it was, also after a kill, and gives the same bytes", async () => {
+    const folder = makeFolder();
+    const model = await makeBig(folder);
+    const quantizeTo = (out: string): readonly string[] => [
+      "quantize",
+      model,
+      "--method",
+      "rtn",
+      "--out",
+      path.join(folder, out),
+    ];
+    const whole = await runCli(...quantizeTo("whole"));
+    expect(whole.exitCode, whole.stderr).toBe(0);
+    const journal = path.join(folder, "stopped.partial", ".millrace-partial");
+    const numLines = (): number =>
+      existsSync(journal) ? readFileSync(journal, "utf8").split("\n").length : 0;
+    const killed = startCli(...quantizeTo("stopped"));
+    await expect.poll(numLines, { timeout: 60_000, interval: 5 }).toBeGreaterThan(2);
+    killed.kill();
+    await killed.end;
+    const linesOfKilled = numLines();
+    const stopped = startCli(...quantizeTo("stopped"));
+    await expect.poll(numLines, { timeout: 60_000, interval: 5 }).toBeGreaterThan(linesOfKilled);
+    stopped.interrupt();
+    const end = await stopped.end;
+    expectInterrupted(end);
+    expect(end.stderr).toMatch(/stopped\.partial\. Run the same command again to go on/);
+    const last = await runCli(...quantizeTo("stopped"));
+    expect(last.exitCode, last.stderr).toBe(0);
+    expect(last.stderr).toMatch(/matrices are of a run that was interrupted/);
+    const weights = (name: string): Buffer => readFileSync(path.join(folder, name, "model.safetensors"));
+    expect(weights("stopped").equals(weights("whole"))).toBe(true);
   });
 });
 

@@ -123,8 +123,7 @@ describe.skipIf(mountMark !== "")(`quantize to a small file system${mountMark}`,
       }
     };
     const run = quantize(checkpoint, planTo(path.join(small, "out")), {
-      ...silentProgress,
-      update: fillDisk,
+      progress: { ...silentProgress, update: fillDisk },
     });
     await expect(run).rejects.toMatchObject({ code: "disk_full", cause: { code: "ENOSPC" } });
     expect(readdirSync(small)).toEqual(["others"]);

@@ -4,6 +4,7 @@ import path from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { openCheckpoint } from "../../src/formats/open-checkpoint.ts";
 import { createOps } from "../../src/kernels/create-ops.ts";
+import type { QuantizePlan } from "../../src/quantize/plan.ts";
 import { quantize } from "../../src/quantize/quantize.ts";
 import { readFloatTensors, readJson } from "../golden/golden-files.ts";
 import { openModel, promptLogits } from "../golden/model-runs.ts";
@@ -39,6 +40,42 @@ describeWithData("a model of every family, quantised", () => {
       // A token whose experts stand close goes to others once activations are rounded.
       const hasExperts = checkpoint.config.experts !== null;
       expect(error).toBeLessThan(hasExperts ? 0.4 : 0.1);
+    } finally {
+      ops.close();
+    }
+  });
+});
+
+const schemes: readonly (readonly [string, Partial<QuantizePlan>])[] = [
+  ["w4a16", { symmetric: false, method: "mse" }],
+  ["w4a8", { method: "mse" }],
+  ["w8a16", {}],
+  ["w3a16", { method: "mse" }],
+  ["w2a16", { symmetric: false }],
+  ["w8a8 and head", { head: "int8", scheme: "w8a8", groupSize: null }],
+  ["w4a16 and head", { head: "int8", groupSize: 32 }],
+];
+
+describeWithData("every scheme", () => {
+  // Tied and not, soft caps, biases, and widths that are no multiple of 128.
+  const families = ["llama", "gemma2", "qwen2"];
+  const cases = families.flatMap((family) =>
+    schemes.map(([name, change]) => [family, name, change] as const),
+  );
+  test.each(cases)("%s in %s has the logits of its dequantised weights", async (family, name, change) => {
+    const outPath = path.join(folder, "out");
+    const checkpoint = openCheckpoint(testData("models", "tiny", family));
+    const scheme = name.slice(0, 5).trim() as QuantizePlan["scheme"];
+    const groupSize = scheme === "w8a16" ? null : 32;
+    await quantize(checkpoint, { scheme, groupSize, dtype: "auto", outPath, ...change });
+    checkpoint.close();
+    const { ops } = createOps({ numThreads: 2, backend: "auto" });
+    try {
+      const prompt = Array.from({ length: 40 }, (_, i) => (i * 37) % 500);
+      const [integers, floats] = (["auto", "float32"] as const).map((dtype) =>
+        promptLogits(ops, openModel(ops, outPath, { dtype, activations: "f32" }), prompt),
+      );
+      expect(typicalError(integers!, floats!)).toBeLessThan(1e-4);
     } finally {
       ops.close();
     }

@@ -17,8 +17,9 @@ import type { Checkpoint } from "../../src/formats/checkpoint.ts";
 import { dequantize } from "../../src/formats/dequantize.ts";
 import { openCheckpoint } from "../../src/formats/open-checkpoint.ts";
 import { readSafetensorsHeader } from "../../src/formats/safetensors.ts";
+import { findEarlierResult } from "../../src/quantize/earlier-result.ts";
 import type { QuantizePlan } from "../../src/quantize/plan.ts";
-import { findEarlierResult, quantize } from "../../src/quantize/quantize.ts";
+import { quantize } from "../../src/quantize/quantize.ts";
 import { quantizationManifestSchema } from "../../src/records/quantization-manifest.ts";
 import { describeWithData, testData } from "../test-data.ts";
 
@@ -56,13 +57,15 @@ const hashOf = (file: string): string => createHash("sha256").update(readFileSyn
 
 describeWithData("quantize", () => {
   it.each([
-    ["w8a8", "w8a8", null],
-    ["w4a16", "w4a16-g32", 32],
+    ["w8a8", "w8a8", { groupSize: null }],
+    ["w4a16", "w4a16-g32", {}],
+    ["w4a16", "w4a16-g32-asym", { symmetric: false }],
+    ["w8a16", "w8a16-channel", { groupSize: null }],
   ] as const)(
-    "writes the same tensors and settings for %s as llm-compressor, bit for bit",
-    async (scheme, reference, groupSize) => {
+    "writes the same tensors and settings for %s as llm-compressor in %s, bit for bit",
+    async (scheme, reference, change) => {
       base = openCheckpoint(baseFolder);
-      const manifest = await quantize(base, planOf({ scheme, groupSize }));
+      const manifest = await quantize(base, planOf({ scheme, ...change }));
       const theirs = testData("models", "compressed-tensors", reference);
       const ours = planOf().outPath;
       expect(tensorsOf(path.join(ours, "model.safetensors"))).toEqual(
@@ -82,6 +85,98 @@ describeWithData("quantize", () => {
       ).toEqual(manifest);
     },
   );
+
+  it("packs w4a8 in half of llm-compressor's bytes, with its integers and scales", async () => {
+    base = openCheckpoint(baseFolder);
+    await quantize(base, planOf({ scheme: "w4a8" }));
+    const ours = openCheckpoint(planOf().outPath);
+    const theirs = openCheckpoint(testData("models", "compressed-tensors", "w4a8-g32"));
+    for (const { name } of base.named()) {
+      const module = /^(.*layers.*proj)\.weight$/.exec(name)?.[1];
+      if (module === undefined) continue;
+      const weight = ours.linear(module) as IntegerWeight;
+      expect(weight).toMatchObject({ bits: 4, groupSize: 32, activations: "int8-token" });
+      expect(weight).toEqual(theirs.linear(module));
+    }
+    ours.close();
+    theirs.close();
+  });
+
+  it.each([
+    ["w4a16", true],
+    ["w4a16", false],
+    ["w3a16", false],
+    ["w2a16", true],
+    ["w8a8", true],
+  ] as const)(
+    "finds scales for %s (symmetric: %s) that beat plain rounding in every linear",
+    async (scheme, symmetric) => {
+      base = openCheckpoint(baseFolder);
+      const change = { scheme, symmetric, groupSize: scheme === "w8a8" ? null : 32 };
+      const plain = await quantize(base, planOf(change));
+      const outPath = path.join(folder, "searched");
+      const searched = await quantize(base, planOf({ ...change, method: "mse", outPath }));
+      for (const [i, { relativeError }] of searched.tensors.entries()) {
+        expect(relativeError).toBeLessThan(plain.tensors[i]!.relativeError);
+      }
+    },
+  );
+
+  it("reads an int8 head that is tied to the embedding under both names", async () => {
+    base = openCheckpoint(testData("models", "tiny", "gemma2"));
+    expect(base.config.tieWordEmbeddings).toBe(true);
+    const manifest = await quantize(base, planOf({ head: "int8" }));
+    expect(manifest.head).toMatchObject({ module: "model.embed_tokens", form: "int8" });
+    const written = openCheckpoint(planOf().outPath);
+    expect(written.named().map(({ name }) => name)).not.toContain("model.embed_tokens.weight");
+    const head = written.linear("lm_head") as IntegerWeight;
+    expect(head).toMatchObject({ bits: 8, groupSize: head.cols, activations: "unspecified" });
+    expect(written.linear("model.embed_tokens")).toEqual(head);
+    const before = dequantize(base.linear("model.embed_tokens"));
+    const after = dequantize(head);
+    for (const [i, value] of before.entries()) {
+      const scale = head.scales[Math.floor(i / head.cols)]!;
+      expect(Math.abs(value - after[i]!)).toBeLessThanOrEqual(0.78 * scale);
+    }
+    written.close();
+  });
+
+  it("writes an int8 head beside the embedding where they are not tied", async () => {
+    base = openCheckpoint(baseFolder);
+    const manifest = await quantize(base, planOf({ head: "int8", scheme: "w8a8", groupSize: null }));
+    expect(manifest.dense.map(({ name }) => name)).toEqual(["model.embed_tokens"]);
+    const written = openCheckpoint(planOf().outPath);
+    expect(written.linear("lm_head")).toMatchObject({ bits: 8, activations: "unspecified" });
+    expect(written.linear("model.layers.0.mlp.up_proj")).toMatchObject({ activations: "int8-token" });
+    expect(written.linear("model.embed_tokens")).toEqual(base.linear("model.embed_tokens"));
+    written.close();
+  });
+
+  it("keeps dense what --ignore names, and says so in config.json", async () => {
+    base = openCheckpoint(baseFolder);
+    const ignore = ["re:.*down_proj", "model.layers.1.self_attn.o_proj"];
+    const manifest = await quantize(base, planOf({ ignore }));
+    const dense = manifest.dense.map(({ name }) => name);
+    const ignored = ["model.layers.0.mlp.down_proj", "model.layers.1.mlp.down_proj", ignore[1]];
+    expect(dense).toEqual(expect.arrayContaining(ignored));
+    const written = openCheckpoint(planOf().outPath);
+    expect(written.linear(ignore[1]!)).toEqual(base.linear(ignore[1]!));
+    expect(written.linear("model.layers.0.mlp.up_proj").kind).toBe("integer");
+    written.close();
+  });
+
+  it.each([
+    [["re:.*nothing"], /re:\.\*nothing finds no linear; there is model\.layers\.0/],
+    [["re:.*k_proj"], /k_proj runs as one linear with .*[qv]_proj/],
+    [["re:.*"], /leaves no linear/],
+  ])("refuses --ignore %j", async (ignore, message) => {
+    base = openCheckpoint(baseFolder);
+    await expect(quantize(base, planOf({ ignore }))).rejects.toMatchObject({
+      code: "invalid_option",
+      message: expect.stringMatching(message) as string,
+    });
+    expect(readdirSync(folder)).toEqual([]);
+  });
 
   it.each([
     ["w3a16", 0.1, 0.35],
@@ -153,6 +248,7 @@ describeWithData("quantize", () => {
     [{ groupSize: 64 }, /down_proj has 288 input columns.*fit this model: 32/],
     [{ groupSize: 48 }, /48 is not one of 128, 64 and 32/],
     [{ scheme: "w8a8", groupSize: 32 }, /one scale per output channel/],
+    [{ scheme: "w8a8", groupSize: null, symmetric: false }, /8-bit weights, which take no zero points/],
     [{ scheme: "w5a16" as "w4a16" }, /no scheme "w5a16".*w8a8, w4a16/],
   ] as const)("refuses what does not fit: %o", async (change, message) => {
     base = openCheckpoint(baseFolder);

@@ -4,10 +4,14 @@ import { z } from "zod";
 import { stoppable } from "../../base/progress.ts";
 import { formatBytes, formatDuration } from "../../base/units.ts";
 import { type Component, field } from "../../config/component.ts";
-import { integer, oneOf } from "../../config/value-schemas.ts";
+import { bytes, integer, oneOf } from "../../config/value-schemas.ts";
 import { modelNameOf } from "../../formats/model-name.ts";
+import { methodNames } from "../../quantize/methods.ts";
+import type { QuantizePlan } from "../../quantize/plan.ts";
 import { quantize } from "../../quantize/quantize.ts";
 import { schemeNames } from "../../quantize/scheme.ts";
+import type { QuantizationManifest } from "../../records/quantization-manifest.ts";
+import { calibrationSettings, openCalibration } from "../calibration.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { openModel } from "../model-source.ts";
@@ -35,6 +39,36 @@ export const schemeSettings = {
 } satisfies Component;
 
 const own = {
+  asymmetric: field(
+    "--asymmetric",
+    z.boolean().default(false),
+    "a zero point beside each scale (4 bits and below)",
+  ),
+  method: field(
+    "--method <name>",
+    oneOf(methodNames).default("mse"),
+    "how scales and integers are found: rtn takes the range of each group, mse searches for the least squared error, imatrix weighs it by the inputs, gptq passes errors on",
+  ),
+  smooth: field(
+    "--smooth",
+    z.boolean().default(false),
+    "first move size between inputs and weights where that is expected to help (as SmoothQuant and AWQ do)",
+  ),
+  head: field(
+    "--head <type>",
+    oneOf(["bf16", "int8"]).default("bf16"),
+    "int8 shrinks the head, and the embedding that shares its matrix; this engine reads it, not every other reader does",
+  ),
+  ignore: field(
+    "--ignore <module>",
+    z.array(z.string()).default([]),
+    'a linear that stays dense, or "re:" and a pattern (may be repeated)',
+  ),
+  maxMemory: field(
+    "--max-memory <size>",
+    bytes.optional(),
+    "the most memory to take, such as 1GiB; stated before the start, refused when it is too little",
+  ),
   out: field("--out <folder>", z.string().optional(), "folder to make (default: MODEL-SCHEME here)"),
   json: field("--json", z.boolean().default(false), "print the manifest as JSON"),
 } satisfies Component;
@@ -42,11 +76,14 @@ const own = {
 const help: CommandHelp = {
   summary: "Make a model smaller by rounding its weights to integers",
   details: `
-Writes a compressed-tensors folder that Millrace, transformers and vLLM read. Head and embedding stay bf16.
-w8a8 keeps nearly everything; w4a16 halves the size again; w3a16 and w2a16 need better methods than rounding.`,
+Writes a compressed-tensors folder that Millrace, transformers and vLLM read, and reads it back to check it. Head and
+embedding stay bf16. w8a8 keeps nearly everything; w4a16 halves the size again; w3a16 and w2a16 lose much. A run that was
+stopped or killed goes on when the same command is given again.`,
   examples: [
     "millrace quantize ./model --scheme w8a8",
-    "millrace quantize ./model --scheme w4a16 --group-size 32 --out ./model-w4",
+    "millrace quantize ./model --scheme w4a16 --group-size 32 --head int8 --out ./model-w4",
+    'millrace quantize ./model --scheme w4a16 --ignore "re:.*down_proj" --max-memory 1GiB',
+    "millrace quantize ./model --scheme w4a16 --method gptq --calibration text.txt",
     "millrace quantize model.gguf --scheme w8a8 --dtype bfloat16",
   ],
 };
@@ -54,35 +91,56 @@ w8a8 keeps nearly everything; w4a16 halves the size again; w3a16 and w2a16 need 
 export function quantizeCommand(): Command {
   const command = addModelArgument(createCommand("quantize", help));
   for (const part of [schemeSettings, own]) addSettings(command, part);
+  addSettings(command, calibrationSettings, "Calibration:");
   return command.action(runQuantize);
 }
 
 async function runQuantize(modelPath: string, _options: unknown, command: Command): Promise<void> {
   const { scheme, groupSize, dtype } = readSettings(command, schemeSettings);
-  const { out, json } = readSettings(command, own);
+  const { out, json, asymmetric, method, smooth, head, ignore, maxMemory } = readSettings(command, own);
   const outPath = path.resolve(out ?? `${path.basename(modelNameOf(modelPath))}-${scheme}`);
+  const plan: QuantizePlan = {
+    scheme,
+    groupSize: groupSize ?? null,
+    symmetric: !asymmetric,
+    method,
+    smooth,
+    head,
+    ignore,
+    dtype,
+    maxMemoryBytes: maxMemory ?? null,
+    outPath,
+  };
   const checkpoint = openModel(modelPath);
-  const interrupt = listenForInterrupt("Nothing was written. Run the same command again.");
+  const calibration = openCalibration(checkpoint, readSettings(command, calibrationSettings));
+  const interrupt = listenForInterrupt(
+    `What is written so far is in ${outPath}.partial. Run the same command again to go on.`,
+  );
   try {
-    const plan = { scheme, groupSize: groupSize ?? null, dtype, outPath };
-    const manifest = await quantize(checkpoint, plan, stoppable(new TerminalProgress(), interrupt.signal));
-    if (json) {
-      printLine(JSON.stringify(manifest, null, 2));
-      return;
-    }
-    for (const note of manifest.notes) printNote(note);
-    const errors = manifest.tensors.map((tensor) => tensor.relativeError);
-    const mean = errors.reduce((sum, error) => sum + error, 0) / Math.max(1, errors.length);
-    printLine(`${outPath}`);
-    printLine(
-      `size            ${formatBytes(manifest.source.sizeBytes)} → ${formatBytes(manifest.sizeBytes)}`,
-    );
-    printLine(
-      `relative error  mean ${mean.toPrecision(3)}, worst ${Math.max(...errors).toPrecision(3)} over ${errors.length} linears`,
-    );
-    printLine(`time            ${formatDuration(manifest.origin.durationMs)}`);
+    const manifest = await quantize(checkpoint, plan, {
+      progress: stoppable(new TerminalProgress(), interrupt.signal),
+      openModel,
+      calibration,
+      onMemory: ({ peakBytes }) => printNote(`This takes at most ${formatBytes(peakBytes)} of memory.`),
+    });
+    if (json) printLine(JSON.stringify(manifest, null, 2));
+    else printManifest(manifest, outPath);
   } finally {
     interrupt.release();
+    calibration?.solver.close();
+    calibration?.ops.close();
     checkpoint.close();
   }
+}
+
+function printManifest(manifest: QuantizationManifest, outPath: string): void {
+  for (const note of manifest.notes) printNote(note);
+  const errors = manifest.tensors.map((tensor) => tensor.relativeError);
+  const mean = errors.reduce((sum, error) => sum + error, 0) / Math.max(1, errors.length);
+  printLine(`${outPath}`);
+  printLine(`size            ${formatBytes(manifest.source.sizeBytes)} → ${formatBytes(manifest.sizeBytes)}`);
+  printLine(
+    `relative error  mean ${mean.toPrecision(3)}, worst ${Math.max(...errors).toPrecision(3)} over ${errors.length} linears`,
+  );
+  printLine(`time            ${formatDuration(manifest.origin.durationMs)}`);
 }

@@ -22,7 +22,7 @@ export interface CompressedTensorsConfig {
   schemeOf(module: string): QuantizationScheme | null;
 }
 
-interface Target {
+export interface Target {
   /** 0 for an exact name, 1 for a pattern, 2 for a class: the more exact one counts, then the first. */
   readonly rank: number;
   readonly matches: (module: string, className: string) => boolean;
@@ -201,7 +201,7 @@ function parseActivations(args: unknown): "int8-token" | "unspecified" {
 }
 
 /** Exact module name, class name, or "re:" and a pattern anchored at the start. */
-function targetOf(target: string): Target {
+export function targetOf(target: string): Target {
   if (!target.startsWith("re:")) {
     const isClass = /^[A-Z]\w*$/.test(target);
     return {

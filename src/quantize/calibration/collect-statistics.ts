@@ -1,0 +1,178 @@
+import type { Progress } from "../../base/progress.ts";
+import type { FloatDtype } from "../../base/weights.ts";
+import type { Checkpoint } from "../../formats/checkpoint.ts";
+import type { KvCache, Ops } from "../../kernels/ops.ts";
+import type { Solver } from "../../kernels/solver.ts";
+import type { CausalModel } from "../../model/causal-model.ts";
+import { oneSequence } from "../../model/forward-once.ts";
+import { loadModel } from "../../model/load-model.ts";
+import { type CalibrationTokens, checkCalibration } from "./calibration-tokens.ts";
+import { captureInputs } from "./capture-inputs.ts";
+
+/** What is known of the input x of a linear, K columns wide. */
+export interface InputStatistics {
+  readonly cols: number;
+  /** Rows that went in: tokens, or those that a router sent. */
+  readonly numRows: number;
+  /** [K, K] Σ x·xᵀ over most sequences. */
+  readonly gram: Float32Array;
+  /** The same over the sequences that are held out, to judge by. */
+  readonly heldOutGram: Float32Array;
+}
+
+/** Some of the rows that go into a linear, K columns wide, and the range of all of them. */
+export interface InputSample {
+  /** [numRows, K] */
+  readonly rows: Float32Array;
+  /** [K] largest and mean |x| of each column. */
+  readonly largest: Float32Array;
+  readonly mean: Float32Array;
+}
+
+/** Rows of a sample, taken evenly. */
+export const sampleRows = 128;
+
+/** One sequence of so many is held out. */
+const heldOutEvery = 8;
+
+export interface CalibrationTools {
+  readonly tokens: CalibrationTokens;
+  readonly ops: Ops;
+  readonly solver: Solver;
+}
+
+const dtypes = { f32: "float32", bf16: "bfloat16", f16: "float16" } as const;
+const blockSize = 32;
+
+/** Runs the float model over the calibration tokens, as often as memory for statistics asks for it. */
+export class StatisticsCollector {
+  readonly #tools: CalibrationTools;
+  readonly #model: CausalModel;
+  readonly #cache: KvCache;
+  readonly #numBlocks: number;
+  #onInput: (name: string, values: Float32Array, rows: number) => void = () => {};
+
+  /** Throws `invalid_data_file` for tokens that are not the model's, and what `loadModel` throws. */
+  constructor(checkpoint: Checkpoint, tools: CalibrationTools, roundTo: FloatDtype | null) {
+    const { tokens, ops } = tools;
+    checkCalibration(tokens, checkpoint.config);
+    this.#tools = tools;
+    const observed = captureInputs(ops, (name, values, rows) => this.#onInput(name, values, rows));
+    const maxModelLen = Math.max(...tokens.sequences.map(({ length }) => length));
+    const dtype = roundTo === null ? "auto" : dtypes[roundTo];
+    this.#model = loadModel(observed, checkpoint, { dtype, activations: "f32", maxModelLen }).model;
+    this.#numBlocks = Math.ceil(maxModelLen / blockSize);
+    this.#cache = ops.createKvCache({
+      ...this.#model.kvShape,
+      numBlocks: this.#numBlocks,
+      blockSize,
+      dtype: "f32",
+    });
+  }
+
+  /** Statistics of inputs by name (`inputNameOf`) and width. One that no row went into has `numRows` 0. */
+  collect(inputs: ReadonlyMap<string, number>, progress: Progress): ReadonlyMap<string, InputStatistics> {
+    const found = new Map(
+      [...inputs].map(([name, cols]): [string, MutableStatistics] => [
+        name,
+        { cols, numRows: 0, gram: new Float32Array(cols ** 2), heldOutGram: new Float32Array(cols ** 2) },
+      ]),
+    );
+    const { tokens, solver } = this.#tools;
+    let heldOut = false;
+    this.#onInput = (name, values, rows) => {
+      const statistics = found.get(name);
+      if (statistics === undefined) return;
+      if (!heldOut) statistics.numRows += rows;
+      solver.addGram(values, rows, heldOut ? statistics.heldOutGram : statistics.gram);
+    };
+    this.#runModel(progress, (index) => {
+      heldOut = isHeldOut(index, tokens);
+      return true;
+    });
+    for (const { gram, heldOutGram, cols } of found.values()) {
+      mirror(gram, cols);
+      mirror(heldOutGram, cols);
+    }
+    return found;
+  }
+
+  /** Samples of inputs by name and width, of what is not held out. */
+  sample(inputs: ReadonlyMap<string, number>, progress: Progress): ReadonlyMap<string, InputSample> {
+    const { tokens } = this.#tools;
+    const numTokens = tokens.sequences.reduce((sum, { length }) => sum + length, 0);
+    const every = Math.max(1, Math.floor(numTokens / sampleRows));
+    const found = new Map([...inputs].map(([name, cols]) => [name, new SampleBuilder(cols, every)]));
+    this.#onInput = (name, values, rows) => found.get(name)?.add(values, rows);
+    this.#runModel(progress, (index) => !isHeldOut(index, tokens));
+    return new Map([...found].map(([name, builder]) => [name, builder.finish()]));
+  }
+
+  /** Runs the sequences that `begin` says yes to. */
+  #runModel(progress: Progress, begin: (index: number) => boolean): void {
+    const { ops, tokens } = this.#tools;
+    progress.start("calibrate", tokens.sequences.length);
+    for (const [index, sequence] of tokens.sequences.entries()) {
+      if (!begin(index)) continue;
+      const batch = oneSequence(sequence, 0, sequence.length, this.#numBlocks);
+      ops.beginStep(batch);
+      try {
+        this.#model.forward(this.#cache);
+      } finally {
+        ops.endStep();
+      }
+      progress.update(index + 1);
+    }
+    this.#onInput = () => {};
+    progress.finish();
+  }
+}
+
+/** Takes every so many-th row. */
+class SampleBuilder {
+  readonly #cols: number;
+  readonly #every: number;
+  readonly #taken: Float32Array[] = [];
+  readonly #largest: Float32Array;
+  readonly #sums: Float64Array;
+  #numRows = 0;
+
+  constructor(cols: number, every: number) {
+    this.#cols = cols;
+    this.#every = every;
+    this.#largest = new Float32Array(cols);
+    this.#sums = new Float64Array(cols);
+  }
+
+  add(values: Float32Array, rows: number): void {
+    const cols = this.#cols;
+    for (let row = 0; row < rows; row += 1, this.#numRows += 1) {
+      const own = values.subarray(row * cols, (row + 1) * cols);
+      if (this.#numRows % this.#every === 0) this.#taken.push(own.slice());
+      for (let j = 0; j < cols; j += 1) {
+        const size = Math.abs(own[j]!);
+        if (size > this.#largest[j]!) this.#largest[j] = size;
+        this.#sums[j] = this.#sums[j]! + size;
+      }
+    }
+  }
+
+  finish(): InputSample {
+    const rows = new Float32Array(this.#taken.length * this.#cols);
+    for (const [index, row] of this.#taken.entries()) rows.set(row, index * this.#cols);
+    const mean = Float32Array.from(this.#sums, (sum) => sum / Math.max(1, this.#numRows));
+    return { rows, largest: this.#largest, mean };
+  }
+}
+
+type MutableStatistics = { -readonly [K in keyof InputStatistics]: InputStatistics[K] };
+
+/** The last of each eight sequences, and of fewer the last. */
+export function isHeldOut(index: number, { sequences }: CalibrationTokens): boolean {
+  const every = Math.min(heldOutEvery, sequences.length);
+  return index % every === every - 1;
+}
+
+function mirror(matrix: Float32Array, n: number): void {
+  for (let i = 1; i < n; i += 1) for (let j = 0; j < i; j += 1) matrix[i * n + j] = matrix[j * n + i]!;
+}

@@ -1,0 +1,42 @@
+import { createHash } from "node:crypto";
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { MillraceError } from "../base/errors.ts";
+import type { Checkpoint } from "../formats/checkpoint.ts";
+import { dequantize } from "../formats/dequantize.ts";
+import { sliceRows } from "../formats/slice-rows.ts";
+import { bytesOf } from "./matrix-writer.ts";
+import { rowBands } from "./row-bands.ts";
+
+/** A linear and the hash of the values that its integers stand for. */
+export interface ExpectedValues {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly valuesSha256: string;
+}
+
+/**
+ * Reads linears back as any reader of the file does, and compares their values with those that were meant. Throws
+ * `invalid_model_file` for the first that differs.
+ */
+export async function checkWritten(
+  written: Checkpoint,
+  expected: readonly ExpectedValues[],
+  bandElements: number,
+): Promise<void> {
+  for (const { name, shape, valuesSha256 } of expected) {
+    const hash = createHash("sha256");
+    const weight = written.linear(name);
+    for (const { first, count } of rowBands(shape[0]!, shape[1]!, bandElements)) {
+      const values = dequantize(sliceRows(weight, first, count));
+      for (let i = 0; i < values.length; i += 1) values[i] = values[i]! + 0;
+      hash.update(bytesOf(values));
+      written.dropPages();
+      await nextTurn();
+    }
+    if (hash.digest("hex") === valuesSha256) continue;
+    throw new MillraceError(
+      "invalid_model_file",
+      `${written.path} holds other values in ${name} than were written. The file must be read as it was made. Check the disk and quantise again.`,
+    );
+  }
+}

@@ -1,0 +1,80 @@
+import { existsSync } from "node:fs";
+import path from "node:path";
+import type { Checkpoint } from "../formats/checkpoint.ts";
+import { modelNameOf } from "../formats/model-name.ts";
+import { describeProgram } from "../records/origin.ts";
+import type { QuantizationManifest } from "../records/quantization-manifest.ts";
+import { type CalibrationTools, isHeldOut } from "./calibration/collect-statistics.ts";
+import { sortKeys } from "./companion-files.ts";
+import { type FileHash, hashFile, hashText } from "./file-hash.ts";
+import { methods } from "./methods.ts";
+import type { QuantizePlan, ResolvedPlan } from "./plan.ts";
+
+/** What is known of a result before it is made, and decides every byte of its weights. */
+export type RunDescription = Omit<
+  QuantizationManifest,
+  "origin" | "tensors" | "dense" | "sizeBytes" | "files" | "notes"
+>;
+
+/** Hashes every weight file of the model. */
+export async function describeRun(
+  checkpoint: Checkpoint,
+  plan: QuantizePlan,
+  resolved: ResolvedPlan,
+  calibration: RunDescription["calibration"] = null,
+): Promise<RunDescription> {
+  const { scheme, groupSize, symmetric, method } = resolved;
+  const files: FileHash[] = [];
+  for (const file of new Set(checkpoint.tensors.map((tensor) => tensor.file))) {
+    files.push(await hashFile(existsSync(file) ? file : path.join(checkpoint.path, file)));
+  }
+  const levels = 2 ** scheme.weightBits - 1;
+  const rule = methods[method].describe(symmetric ? levels / 2 : levels);
+  return {
+    kind: "quantization",
+    formatVersion: 2,
+    source: {
+      name: modelNameOf(checkpoint.path),
+      format: checkpoint.format,
+      weightFormat: checkpoint.weightFormat,
+      sizeBytes: checkpoint.sizeBytes,
+      configSha256: hashText(JSON.stringify(sortKeys(checkpoint.config.json))),
+      files,
+    },
+    scheme: scheme.name,
+    method,
+    isSmoothed: resolved.isSmoothed,
+    calibration,
+    weightBits: scheme.weightBits,
+    groupSize,
+    symmetric,
+    head: { ...resolved.head, form: plan.head ?? "bf16" },
+    ignore: [...(plan.ignore ?? [])],
+    scaleRule: `${symmetric ? "symmetric" : "asymmetric"}: ${rule}`,
+    activations: scheme.activations,
+    dtype: plan.dtype,
+  };
+}
+
+/** What calibration does to the weights: its tokens, and the kernels, which sum in an order of their own. */
+export function describeCalibration({
+  tokens,
+  ops,
+}: CalibrationTools): NonNullable<RunDescription["calibration"]> {
+  const count = (sequences: readonly Int32Array[]): number =>
+    sequences.reduce((sum, { length }) => sum + length, 0);
+  return {
+    source: tokens.source,
+    sha256: tokens.sha256,
+    numSequences: tokens.sequences.length,
+    numTokens: count(tokens.sequences),
+    numHeldOutTokens: count(tokens.sequences.filter((_, index) => isHeldOut(index, tokens))),
+    kernels: `${ops.backend} ${ops.isa}`,
+  };
+}
+
+/** One hash of a description and of the build that works by it. */
+export function fingerprintOf(description: RunDescription): string {
+  const { version, build } = describeProgram();
+  return hashText(JSON.stringify(sortKeys({ ...description, version, build })));
+}

@@ -1,0 +1,46 @@
+import { f32ToBf16 } from "../base/half.ts";
+
+/** Integers with one scale, and one zero point where it is not symmetric, for each group of columns of a row. */
+export interface Grid {
+  readonly bits: number;
+  /** Divides the columns; equal to them for one scale per row. */
+  readonly groupSize: number;
+  readonly symmetric: boolean;
+  /**
+   * Every step is rounded to bf16, which is what maths in the weights' own type does in llm-compressor. True for
+   * bf16 weights under plain rounding: the integers then equal llm-compressor's. On SmolLM2-135M it raises the relative
+   * error of 8-bit weights from 0.0088 to 0.0092 and that of 4-bit weights by less than 0.1 %.
+   */
+  readonly roundsSteps: boolean;
+}
+
+/** Rows of a matrix on a grid: w ≈ scale · (code − zero). */
+export interface Quantized {
+  /** [rows, cols], −2^(bits−1) … 2^(bits−1)−1 */
+  readonly codes: Int8Array;
+  /** [rows, cols / groupSize] bf16 bits */
+  readonly scales: Uint16Array;
+  /** [rows, cols / groupSize] in the range of the codes, or null for a symmetric grid. */
+  readonly zeros: Int8Array | null;
+}
+
+/** Puts rows on a grid. `values` is [rows, cols] f32, all finite, and left as it is. */
+export type RowQuantizer = (values: Float32Array, grid: Grid) => Quantized;
+
+/** The scale of a group of zeros: the machine epsilon of bf16 as llm-compressor stores it, never 0. */
+const zeroGroupScale = 0.0078125;
+
+/** bf16 bits of a scale; one that becomes 0 gets the scale of a group of zeros. */
+export function scaleBits(scale: number): number {
+  const bits = f32ToBf16(scale);
+  return (bits & 0x7fff) === 0 ? f32ToBf16(zeroGroupScale) : bits;
+}
+
+export function emptyQuantized(numValues: number, { groupSize, symmetric }: Grid): Quantized {
+  const numGroups = numValues / groupSize;
+  return {
+    codes: new Int8Array(numValues),
+    scales: new Uint16Array(numGroups),
+    zeros: symmetric ? null : new Int8Array(numGroups),
+  };
+}

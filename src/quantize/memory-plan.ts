@@ -1,0 +1,87 @@
+import { MillraceError } from "../base/errors.ts";
+import { formatBytes } from "../base/units.ts";
+import type { Checkpoint } from "../formats/checkpoint.ts";
+import { sampleRows } from "./calibration/collect-statistics.ts";
+import { rowUnit } from "./linear-tensors.ts";
+import type { LinearShape } from "./scheme.ts";
+
+/** What the process takes beside the rows that it works on: Node with this program, and pieces of files. */
+const programBytes = 120 << 20;
+
+/**
+ * Of an element that is worked on: the file's own page, its f32 value, integers of one and a second try, packed ones and
+ * the value read back; twice, as the arrays of the last band are still there when the next one's are made.
+ */
+const elementBytes = 2 * 14;
+
+/** Rows are worked on in bands of at most so many elements: more is no faster. */
+const mostElements = 1 << 21;
+
+export interface MemoryPlan {
+  /** Elements of the rows that are in memory at a time. */
+  readonly bandElements: number;
+  /** Bytes of what is known of inputs that are in memory at a time; 0 without calibration. */
+  readonly statisticsBytes: number;
+  /** The most that the process will take. */
+  readonly peakBytes: number;
+}
+
+/** Bytes of statistics that are kept where memory is not limited: the model runs once more for each such part. */
+const mostStatisticsBytes = 2 ** 30;
+
+/** What a calibrated run has in memory beside rows. */
+export interface CalibrationMemory {
+  /** Of each layer. */
+  readonly statisticsBytes: readonly number[];
+  /** The model as it runs, a sequence's cache and activations, and a factor with the matrices that it is made of. */
+  readonly fixedBytes: number;
+}
+
+/** What a calibrated run of sequences of `numTokens` tokens needs. */
+export function calibrationMemory(
+  { config, sizeBytes }: Checkpoint,
+  statisticsBytes: readonly number[],
+  numTokens: number,
+): CalibrationMemory {
+  const { hiddenSize, intermediateSize, numLayers, numKvHeads, headDim } = config;
+  const widest = Math.max(hiddenSize, intermediateSize);
+  const cache = 2 * 4 * numLayers * numKvHeads * headDim * numTokens;
+  const activations = 4 * numTokens * (4 * widest + 4 * hiddenSize);
+  const samples = 4 * statisticsBytes.length * sampleRows * (2 * hiddenSize + 2 * widest);
+  return { statisticsBytes, fixedBytes: 2 * sizeBytes + cache + activations + samples + 5 * 4 * widest ** 2 };
+}
+
+/**
+ * Chooses how much is in memory at a time, and states what that takes. Throws `out_of_memory` when the least that there
+ * can be needs more than `maxBytes`.
+ */
+export function planMemory(
+  checkpoint: Checkpoint,
+  matrices: readonly LinearShape[],
+  maxBytes: number | null,
+  calibration: CalibrationMemory | null = null,
+): MemoryPlan {
+  const widest = Math.max(...matrices.map(({ cols }) => cols));
+  const largest = Math.max(...matrices.map(({ rows, cols }) => rows * cols));
+  // What is no float matrix in its file is unpacked whole: a byte of code and its part of the scales.
+  const isUnpacked = checkpoint.format === "gguf" || !/^(bf|f)\d+$/.test(checkpoint.weightFormat);
+  const fixed = programBytes + (isUnpacked ? 2 * largest : 0) + (calibration?.fixedBytes ?? 0);
+  const layers = calibration?.statisticsBytes ?? [0];
+  const leastStatistics = Math.max(...layers);
+  const fewest = Math.min(largest, rowUnit * widest);
+  const least = fixed + leastStatistics + elementBytes * fewest;
+  const limit = maxBytes ?? Infinity;
+  if (least > limit) {
+    throw new MillraceError(
+      "out_of_memory",
+      `--max-memory is ${formatBytes(limit)}; quantising this model takes at least ${formatBytes(least)} (${rowUnit} rows of ${widest} columns at a time). Give more.`,
+      { param: "--max-memory" },
+    );
+  }
+  const allowed = Math.floor((limit - fixed - leastStatistics) / elementBytes);
+  const bandElements = Math.max(fewest, Math.min(largest, mostElements, allowed));
+  const left = limit - fixed - elementBytes * bandElements;
+  const all = layers.reduce((sum, bytes) => sum + bytes, 0);
+  const statisticsBytes = Math.max(leastStatistics, Math.min(all, mostStatisticsBytes, left));
+  return { bandElements, statisticsBytes, peakBytes: fixed + statisticsBytes + elementBytes * bandElements };
+}

@@ -1,0 +1,56 @@
+import { createHash } from "node:crypto";
+import type { SafetensorsWriter } from "../formats/safetensors-writer.ts";
+import { type JournalEntry, WriteJournal } from "./journal.ts";
+import { type OutputFolder, outputExists } from "./output-folder.ts";
+import type { QuantizePlan } from "./plan.ts";
+
+/**
+ * The journal of a folder, which goes on where a run of the same fingerprint was. Throws `output_exists` for that of
+ * another plan, model or version, unless what is there may give way.
+ */
+export function beginJournal(folder: OutputFolder, fingerprint: string, plan: QuantizePlan): WriteJournal {
+  const journal = new WriteJournal(folder.markerPath);
+  if (journal.fingerprint === fingerprint) return journal;
+  if (journal.fingerprint !== null && plan.replaceEarlier !== true) {
+    throw outputExists(
+      folder.partialPath,
+      "holds an interrupted run of another plan, another model or another version of this program",
+    );
+  }
+  journal.begin(fingerprint);
+  return new WriteJournal(folder.markerPath);
+}
+
+/** What an earlier run wrote and the file still holds, checked by its hashes. */
+export interface KeptWork {
+  readonly entries: ReadonlyMap<string, JournalEntry>;
+  readonly notes: readonly string[];
+}
+
+/** Matrices of the journal whose bytes are as it says. The others are made again, which a note says. */
+export function keepWritten(writer: SafetensorsWriter, journal: WriteJournal): KeptWork {
+  const entries = new Map<string, JournalEntry>();
+  if (!writer.isResumed) return { entries, notes: [] };
+  const damaged: string[] = [];
+  for (const entry of journal.entries.values()) {
+    if (entry.tensors.every(({ name, sha256 }) => hashOf(writer, name) === sha256)) {
+      entries.set(entry.module, entry);
+      continue;
+    }
+    for (const { name } of entry.tensors) writer.reset(name);
+    damaged.push(entry.module);
+  }
+  const notes = [`${entries.size} matrices are of a run that was interrupted; their hashes were checked.`];
+  if (damaged.length > 0) {
+    notes.push(
+      `${damaged.length} matrices of that run were damaged, the first ${damaged[0]}; they were made again.`,
+    );
+  }
+  return { entries, notes };
+}
+
+function hashOf(writer: SafetensorsWriter, name: string): string {
+  const hash = createHash("sha256");
+  writer.keep(name, (piece) => hash.update(piece));
+  return hash.digest("hex");
+}

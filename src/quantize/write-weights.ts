@@ -1,0 +1,133 @@
+import type { Progress } from "../base/progress.ts";
+import type { Checkpoint } from "../formats/checkpoint.ts";
+import { narrowFloats, widenFloats } from "../formats/dequantize.ts";
+import type { SafetensorsWriter } from "../formats/safetensors-writer.ts";
+import { type CalibrationTools, StatisticsCollector } from "./calibration/collect-statistics.ts";
+import { checkFinite } from "./finite.ts";
+import type { JournalEntry, WriteJournal } from "./journal.ts";
+import { MatrixWriter } from "./matrix-writer.ts";
+import type { MemoryPlan } from "./memory-plan.ts";
+import { methods } from "./methods.ts";
+import type { ResolvedPlan } from "./plan.ts";
+import { CalibratedQuantizers, dataFreeQuantizers, type QuantizerSource } from "./quantizers.ts";
+import { keepWritten } from "./resume.ts";
+import type { LinearShape } from "./scheme.ts";
+import { smoothModel } from "./smoothing/smooth-model.ts";
+import { noTransform, type WeightTransform } from "./smoothing/weight-transform.ts";
+
+export interface WriteParts {
+  readonly checkpoint: Checkpoint;
+  readonly plan: ResolvedPlan;
+  readonly writer: SafetensorsWriter;
+  readonly journal: WriteJournal;
+  readonly memory: MemoryPlan;
+  readonly progress: Progress;
+  /** Of a method that needs it, else null. */
+  readonly calibration: CalibrationTools | null;
+}
+
+export interface WrittenWeights {
+  /** By module. */
+  readonly entries: ReadonlyMap<string, JournalEntry>;
+  readonly notes: readonly string[];
+}
+
+/** Writes every tensor that an earlier run has not. */
+export async function writeWeights(parts: WriteParts): Promise<WrittenWeights> {
+  const { checkpoint, plan, writer, journal, memory, progress } = parts;
+  const { targets, dense, vectors } = plan;
+  const kept = keepWritten(writer, journal);
+  const entries = new Map(kept.entries);
+  const count = new ElementCount(plan, progress);
+  const steps = planSteps(parts, entries, count);
+  const { transform, quantizers } = steps;
+  const matrices = new MatrixWriter({
+    checkpoint,
+    file: writer,
+    roundTo: plan.roundTo,
+    transform,
+    bandElements: memory.bandElements,
+    onElements: (elements, module) => count.add(elements, module),
+  });
+  const make = async (shape: LinearShape, work: () => Promise<JournalEntry>): Promise<void> => {
+    if (entries.has(shape.module)) {
+      count.add(shape.rows * shape.cols, shape.module);
+      return;
+    }
+    const entry = await work();
+    entries.set(shape.module, entry);
+    journal.add(entry);
+  };
+  const { followsWeightType } = methods[plan.method];
+  count.show();
+  for (const target of targets)
+    await make(target, () => matrices.writeLinear(target, quantizers.quantizerOf(target), followsWeightType));
+  for (const shape of dense) await make(shape, () => matrices.writeDense(shape));
+  for (const { name } of vectors) {
+    const data = narrowFloats(transform.vectors.get(name) ?? checkpoint.vector(name), "bf16");
+    checkFinite(name, widenFloats(data, "bf16"));
+    writer.write(name, data);
+  }
+  writer.commit();
+  const stay = dense.length === 1 ? "1 matrix" : `${dense.length} matrices`;
+  progress.finish(`${targets.length} linears quantised, ${stay} kept in bf16`);
+  return { entries, notes: [...kept.notes, ...steps.notes, ...quantizers.notes()] };
+}
+
+interface Steps {
+  readonly transform: WeightTransform;
+  readonly quantizers: QuantizerSource;
+  readonly notes: readonly string[];
+}
+
+/** What is done to the weights before they are rounded, and how they are. */
+function planSteps(
+  { checkpoint, plan, memory, progress, calibration }: WriteParts,
+  written: ReadonlyMap<string, JournalEntry>,
+  count: ElementCount,
+): Steps {
+  const { method, roundTo, isSmoothed } = plan;
+  // Another stage begins in between; then the writing is shown again.
+  const between: Progress = {
+    start: (label, total) => progress.start(label, total),
+    update: (done) => progress.update(done),
+    finish: () => count.show(),
+  };
+  const collector = calibration === null ? null : new StatisticsCollector(checkpoint, calibration, roundTo);
+  const { targets } = plan;
+  const { bandElements, statisticsBytes } = memory;
+  const { transform, note } =
+    isSmoothed && collector !== null
+      ? smoothModel({ checkpoint, collector, targets, bandElements, progress: between })
+      : { transform: noTransform, note: null };
+  const notes = note === null ? [] : [note];
+  if (method === "rtn" || method === "mse" || collector === null)
+    return { transform, quantizers: dataFreeQuantizers(method === "rtn" ? "rtn" : "mse"), notes };
+  const left = targets.filter(({ module }) => !written.has(module));
+  const { solver } = calibration!;
+  const parts = { collector, solver, method, targets: left, statisticsBytes, transform, progress: between };
+  return { transform, quantizers: new CalibratedQuantizers(parts), notes };
+}
+
+/** How much of the model is done, for people. */
+class ElementCount {
+  readonly #label: string;
+  readonly #total: number;
+  readonly #progress: Progress;
+  #done = 0;
+
+  constructor({ scheme, targets, dense }: ResolvedPlan, progress: Progress) {
+    this.#label = `quantize ${scheme.name}`;
+    this.#total = [...targets, ...dense].reduce((count, { rows, cols }) => count + rows * cols, 0);
+    this.#progress = progress;
+  }
+
+  show(): void {
+    this.#progress.start(this.#label, this.#total);
+  }
+
+  add(elements: number, module: string): void {
+    this.#done += elements;
+    this.#progress.update(this.#done, module);
+  }
+}

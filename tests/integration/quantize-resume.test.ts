@@ -1,0 +1,133 @@
+import { createHash } from "node:crypto";
+import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { MillraceError } from "../../src/base/errors.ts";
+import { type Progress, silentProgress } from "../../src/base/progress.ts";
+import type { Checkpoint } from "../../src/formats/checkpoint.ts";
+import { openCheckpoint } from "../../src/formats/open-checkpoint.ts";
+import { readSafetensorsHeader } from "../../src/formats/safetensors.ts";
+import type { QuantizePlan } from "../../src/quantize/plan.ts";
+import { quantize } from "../../src/quantize/quantize.ts";
+import { describeWithData, testData } from "../test-data.ts";
+
+let folder = "";
+let base: Checkpoint;
+beforeEach(() => {
+  folder = mkdtempSync(path.join(tmpdir(), "millrace-resume-"));
+  base = openCheckpoint(testData("models", "compressed-tensors", "base"));
+});
+afterEach(() => {
+  base.close();
+  rmSync(folder, { recursive: true });
+});
+
+/** So little memory that rows come in bands of 32, and one linear has several. */
+const narrow = (120 << 20) + 28 * 32 * 300;
+
+function planOf(change: Partial<QuantizePlan> = {}): QuantizePlan {
+  return {
+    scheme: "w4a16",
+    groupSize: 32,
+    symmetric: false,
+    method: "mse",
+    dtype: "auto",
+    maxMemoryBytes: narrow,
+    outPath: path.join(folder, "out"),
+    ...change,
+  };
+}
+
+const partial = (name: string): string => path.join(folder, "out.partial", name);
+const hashOf = (outPath: string): string =>
+  createHash("sha256")
+    .update(readFileSync(path.join(outPath, "model.safetensors")))
+    .digest("hex");
+
+/** Counts bands, and stops the run at the one of that number. */
+function stopAt(band: number): { readonly progress: Progress; readonly numBands: () => number } {
+  let count = 0;
+  const update = (): void => {
+    count += 1;
+    if (count === band) throw new MillraceError("interrupted", "Stopped.");
+  };
+  return { progress: { ...silentProgress, update }, numBands: () => count };
+}
+
+describeWithData("a quantisation that is interrupted", () => {
+  it("gives the same bytes whatever band it is stopped at, in bands of any size", async () => {
+    const whole = stopAt(-1);
+    const reference = path.join(folder, "reference");
+    await quantize(base, planOf({ outPath: reference }), { progress: whole.progress });
+    const expected = hashOf(reference);
+    await quantize(base, planOf({ outPath: path.join(folder, "wide"), maxMemoryBytes: null }));
+    expect(hashOf(path.join(folder, "wide"))).toBe(expected);
+    const numBands = whole.numBands();
+    expect(numBands).toBeGreaterThan(40);
+    for (let point = 0; point < 20; point += 1) {
+      const first = stopAt(1 + Math.floor((point * numBands) / 20));
+      await expect(quantize(base, planOf(), { progress: first.progress })).rejects.toMatchObject({
+        code: "interrupted",
+      });
+      const second = stopAt(1 + Math.floor(numBands / 2));
+      const after = await quantize(base, planOf(), { progress: second.progress }).catch(() => null);
+      const manifest = after ?? (await quantize(base, planOf()));
+      if (point > 2) expect(manifest.notes.join()).toMatch(/\d+ matrices are of a run that was interrupted/);
+      expect(hashOf(planOf().outPath)).toBe(expected);
+      expect(readdirSync(folder).toSorted()).toEqual(["out", "reference", "wide"]);
+      rmSync(planOf().outPath, { recursive: true });
+    }
+  });
+
+  const interrupt = async (): Promise<void> => {
+    await expect(quantize(base, planOf(), stopAt(40))).rejects.toMatchObject({ code: "interrupted" });
+  };
+
+  it("makes again what was damaged meanwhile, and ignores a line that was cut", async () => {
+    const reference = path.join(folder, "reference");
+    await quantize(base, planOf({ outPath: reference }));
+    await interrupt();
+    const file = partial("model.safetensors.partial");
+    const [, module] = /"module":"([^"]+)"/.exec(readFileSync(partial(".millrace-partial"), "utf8"))!;
+    const { offset } = readSafetensorsHeader(path.join(reference, "model.safetensors")).entries.get(
+      `${module}.weight_packed`,
+    )!;
+    const bytes = readFileSync(file);
+    bytes[offset + 5] = bytes[offset + 5]! ^ 1;
+    writeFileSync(file, bytes);
+    appendFileSync(partial(".millrace-partial"), '{"module":"model.la');
+    const manifest = await quantize(base, planOf());
+    expect(manifest.notes.join()).toContain(`1 matrices of that run were damaged, the first ${module}`);
+    expect(hashOf(planOf().outPath)).toBe(hashOf(reference));
+  });
+
+  it("is not gone on with by another plan, unless that may take its place", async () => {
+    await interrupt();
+    const other = planOf({ scheme: "w3a16" });
+    await expect(quantize(base, other)).rejects.toMatchObject({
+      code: "output_exists",
+      message: expect.stringMatching(/out\.partial holds an interrupted run of another plan/) as string,
+    });
+    expect(readdirSync(folder)).toEqual(["out.partial"]);
+    const manifest = await quantize(base, { ...other, replaceEarlier: true });
+    expect(manifest.notes.join()).not.toContain("interrupted");
+    expect(readdirSync(folder)).toEqual(["out"]);
+  });
+});
+
+describeWithData("--max-memory", () => {
+  it("is stated before the start, and refused when it is too little", async () => {
+    const seen: number[] = [];
+    await quantize(base, planOf(), { onMemory: ({ peakBytes }) => seen.push(peakBytes) });
+    expect(seen[0]).toBeLessThanOrEqual(narrow);
+    const plan = planOf({ outPath: path.join(folder, "none"), maxMemoryBytes: 64 << 20 });
+    await expect(quantize(base, plan)).rejects.toMatchObject({
+      code: "out_of_memory",
+      message: expect.stringMatching(
+        /--max-memory is 64\.0 MiB.*takes at least .* MiB \(32 rows of 288/,
+      ) as string,
+    });
+    expect(readdirSync(folder)).toEqual(["out"]);
+  });
+});

@@ -5,7 +5,7 @@ import { dequantize, narrowFloats } from "../formats/dequantize.ts";
 import { type RoundedType, roundToBlocks } from "./round-to-blocks.ts";
 
 /** ggml types that a matrix is written in. */
-export type WrittenType = "F32" | "F16" | "BF16" | "Q8_0" | "Q4_0" | "Q4_1";
+export type WrittenType = "F32" | "F16" | "BF16" | RoundedType;
 
 const floatTypes: Readonly<Record<FloatDtype, WrittenType>> = { f32: "F32", f16: "F16", bf16: "BF16" };
 const floatDtypes: Readonly<Partial<Record<string, FloatDtype>>> = { F32: "f32", F16: "f16", BF16: "bf16" };
@@ -21,7 +21,7 @@ export function exactType(weight: OrderedWeight): WrittenType | null {
   return weight.bits === 4 && areHalves(weight.minimums) ? "Q4_1" : null;
 }
 
-/** Rows of a matrix as the file has them: exact where `exactType` says so, rounded for floats in Q8_0 and Q4_0. */
+/** Rows of a matrix as the file has them: exact where `exactType` says so, rounded for floats in the others. */
 export function encodeRows(weight: OrderedWeight, type: WrittenType): Uint8Array {
   const dtype = floatDtypes[type];
   if (weight.kind === "dense" && dtype === weight.dtype) return weight.data;

@@ -1,6 +1,16 @@
 import type { TokenizerSource } from "../formats/checkpoint.ts";
 
-export const convertDtypes = ["auto", "float32", "float16", "bfloat16", "q8_0", "q4_0"] as const;
+export const convertDtypes = [
+  "auto",
+  "float32",
+  "float16",
+  "bfloat16",
+  "q8_0",
+  "q5_1",
+  "q5_0",
+  "q4_1",
+  "q4_0",
+] as const;
 
 /** What weights become: "auto" keeps them to the bit; the others round, or widen, to that type. */
 export type ConvertDtype = (typeof convertDtypes)[number];

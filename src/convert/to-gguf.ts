@@ -35,6 +35,8 @@ const fileTypes: Readonly<Record<WrittenType, number>> = {
   Q4_0: 2,
   Q4_1: 3,
   Q8_0: 7,
+  Q5_0: 8,
+  Q5_1: 9,
   BF16: 32,
 };
 
@@ -164,9 +166,12 @@ const written: Readonly<Record<Exclude<ConvertDtype, "auto">, WrittenType>> = {
   bfloat16: "BF16",
   q8_0: "Q8_0",
   q4_0: "Q4_0",
+  q4_1: "Q4_1",
+  q5_0: "Q5_0",
+  q5_1: "Q5_1",
 };
 
-/** In a Q4_0 file the embedding and the head are Q8_0: their errors reach every token. */
+/** In a file of 4 or 5 bits the embedding and the head are Q8_0: their errors reach every token. */
 function chooseType(
   checkpoint: Checkpoint,
   shape: LinearShape,
@@ -183,7 +188,8 @@ function chooseType(
     );
   }
   const isInLayer = shape.module.startsWith("model.layers.");
-  const type = dtype === "q4_0" && !isInLayer ? "Q8_0" : written[dtype];
+  const asked = written[dtype];
+  const type = asked.startsWith("Q") && !isInLayer ? "Q8_0" : asked;
   if (type.startsWith("Q") && shape.cols % blockSize !== 0) {
     throw new MillraceError(
       "unsupported_format",

@@ -36,19 +36,22 @@ function rawTensors(file: string): Map<string, string> {
 }
 
 describeWithData("conversion to GGUF", () => {
-  test.each(["q8_0", "q4_0"] as const)("%s blocks are llama-quantize's, to the byte", async (dtype) => {
-    const outPath = path.join(folder, `rounded-${dtype}.gguf`);
-    const checkpoint = openCheckpoint(testData("models", "gguf", "f16.gguf"));
-    await convertToGguf(checkpoint, { outPath, dtype, tokenizer: null, maxShardBytes: null });
-    checkpoint.close();
-    const expected = rawTensors(testData("models", "gguf", `${dtype}.gguf`));
-    const own = rawTensors(outPath);
-    expect([...own.keys()].toSorted()).toEqual([...expected.keys()].toSorted());
-    // llama-quantize has a head in Q6_K where the others are Q4_0; ours is Q8_0, with an embedding of the same type.
-    const other = dtype === "q4_0" ? ["output.weight", "token_embd.weight"] : [];
-    for (const [name, tensor] of expected)
-      if (!other.includes(name)) expect(own.get(name) === tensor, name).toBe(true);
-  });
+  test.each(["q8_0", "q4_0", "q4_1", "q5_0", "q5_1"] as const)(
+    "%s blocks are llama-quantize's, to the byte",
+    async (dtype) => {
+      const outPath = path.join(folder, `rounded-${dtype}.gguf`);
+      const checkpoint = openCheckpoint(testData("models", "gguf", "f16.gguf"));
+      await convertToGguf(checkpoint, { outPath, dtype, tokenizer: null, maxShardBytes: null });
+      checkpoint.close();
+      const expected = rawTensors(testData("models", "gguf", `${dtype}.gguf`));
+      const own = rawTensors(outPath);
+      expect([...own.keys()].toSorted()).toEqual([...expected.keys()].toSorted());
+      // llama-quantize has a head in Q6_K where the others have 4 or 5 bits; ours is Q8_0, with an embedding of the same type.
+      const other = dtype === "q8_0" ? [] : ["output.weight", "token_embd.weight"];
+      for (const [name, tensor] of expected)
+        if (!other.includes(name)) expect(own.get(name) === tensor, name).toBe(true);
+    },
+  );
 
   test("a converted file has the tokenizer that it came with", async () => {
     const source = loadTokenizerSource(testData("models", "gguf", "f16.gguf"));

@@ -53,7 +53,8 @@ const help: CommandHelp = {
   summary: "Write a model in another file format",
   details: `
 Integers and scales are carried over unchanged between GGUF (Q8_0, Q4_0, Q4_1) and compressed-tensors where both hold
-them; otherwise the command says so and --dtype says what they become. With --dtype q4_0, embedding and head are Q8_0.
+them; otherwise the command says so and --dtype says what they become. With --dtype q4_0 to q5_1,
+embedding and head are Q8_0.
 Dummy weights have the right shapes and say nothing.`,
   examples: [
     "millrace convert ./model --out model.gguf",
@@ -77,7 +78,7 @@ async function runConvert(modelPath: string, _options: unknown, command: Command
   const { out, dtype, loadFormat, seed, tokenizer, maxShardSize, json } = readSettings(command, own);
   const outPath = path.resolve(out);
   const isGguf = outPath.toLowerCase().endsWith(".gguf");
-  if (!isGguf && (dtype === "q8_0" || dtype === "q4_0")) {
+  if (!isGguf && dtype.startsWith("q")) {
     throw new MillraceError(
       "invalid_option",
       `--dtype is ${dtype}, which only GGUF files hold. Give --out a name that ends with .gguf, or use \`millrace quantize\`.`,

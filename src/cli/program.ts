@@ -23,6 +23,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   chat: async () => (await import("./commands/chat.ts")).chatCommand(),
   complete: async () => (await import("./commands/complete.ts")).completeCommand(),
   quantize: async () => (await import("./commands/quantize.ts")).quantizeCommand(),
+  verify: async () => (await import("./commands/verify.ts")).verifyCommand(),
   convert: async () => (await import("./commands/convert.ts")).convertCommand(),
   evaluate: async () => (await import("./commands/evaluate.ts")).evaluateCommand(),
   rag: async () => (await import("./commands/rag.ts")).ragCommand(),

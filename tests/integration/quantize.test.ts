@@ -20,6 +20,7 @@ import { readSafetensorsHeader } from "../../src/formats/safetensors.ts";
 import { findEarlierResult } from "../../src/quantize/earlier-result.ts";
 import type { QuantizePlan } from "../../src/quantize/plan.ts";
 import { quantize } from "../../src/quantize/quantize.ts";
+import { verifyQuantized } from "../../src/quantize/verify.ts";
 import { quantizationManifestSchema } from "../../src/records/quantization-manifest.ts";
 import { describeWithData, testData } from "../test-data.ts";
 
@@ -219,6 +220,35 @@ describeWithData("quantize", () => {
     });
     expect(await findEarlierResult(base, planOf({ scheme: "w3a16" }))).toBeNull();
     expect(await findEarlierResult(base, planOf({ outPath: path.join(folder, "none") }))).toBeNull();
+  });
+
+  it("verifies what it wrote, and finds a changed scale and a file of another hash", async () => {
+    base = openCheckpoint(baseFolder);
+    const { outPath } = planOf();
+    await quantize(base, planOf({ symmetric: false }));
+    await expect(verifyQuantized(outPath, openCheckpoint)).resolves.toMatchObject({ scheme: "w4a16" });
+    const file = path.join(outPath, "model.safetensors");
+    const bytes = readFileSync(file);
+    const { offset } = readSafetensorsHeader(file).entries.get("model.layers.1.mlp.up_proj.weight_scale")!;
+    bytes[offset] = bytes[offset]! ^ 1;
+    writeFileSync(file, bytes);
+    await expect(verifyQuantized(outPath, openCheckpoint)).rejects.toMatchObject({
+      code: "invalid_model_file",
+      message: expect.stringMatching(/model\.safetensors has the hash .*its manifest says/) as string,
+    });
+    const manifestFile = path.join(outPath, "millrace-manifest.json");
+    const manifest = JSON.parse(readFileSync(manifestFile, "utf8")) as { files: { sha256: string }[] };
+    manifest.files[0]!.sha256 = hashOf(file);
+    writeFileSync(manifestFile, JSON.stringify(manifest));
+    await expect(verifyQuantized(outPath, openCheckpoint)).rejects.toMatchObject({
+      code: "invalid_model_file",
+      message: expect.stringMatching(
+        /other values in model\.layers\.1\.mlp\.up_proj than were written/,
+      ) as string,
+    });
+    await expect(verifyQuantized(baseFolder, openCheckpoint)).rejects.toMatchObject({
+      code: "file_not_found",
+    });
   });
 
   it("makes a result again that another build made, or that is not whole", async () => {

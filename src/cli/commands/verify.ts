@@ -1,0 +1,26 @@
+import type { Command } from "commander";
+import { verifyQuantized } from "../../quantize/verify.ts";
+import { type CommandHelp, createCommand } from "../create-command.ts";
+import { openModel } from "../model-source.ts";
+import { printLine } from "../terminal.ts";
+
+const help: CommandHelp = {
+  summary: "Compare a quantised model with its manifest",
+  details: `
+Checks the hashes of the files, then reads every linear as a reader does and compares the values that its integers stand
+for with those that were meant when it was made.`,
+  examples: ["millrace verify ./model-w4a16"],
+};
+
+export function verifyCommand(): Command {
+  return createCommand("verify", help)
+    .argument("<folder>", "a folder that `millrace quantize` made")
+    .action(runVerify);
+}
+
+async function runVerify(folder: string): Promise<void> {
+  const { files, tensors, scheme, method } = await verifyQuantized(folder, openModel);
+  printLine(
+    `${folder}: ${scheme} by ${method}, ${files.length} file and ${tensors.length} linears as they were made`,
+  );
+}

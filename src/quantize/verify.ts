@@ -1,0 +1,42 @@
+import path from "node:path";
+import { MillraceError } from "../base/errors.ts";
+import type { Checkpoint } from "../formats/checkpoint.ts";
+import type { QuantizationManifest } from "../records/quantization-manifest.ts";
+import { checkWritten } from "./check-written.ts";
+import { readQuantizationManifest } from "./earlier-result.ts";
+import { hashFile } from "./file-hash.ts";
+
+/** Elements that are read back at a time. */
+const bandElements = 1 << 20;
+
+/**
+ * Compares a quantised folder with its manifest: the hashes of its files, then the values of every linear as a reader gets
+ * them. Throws `file_not_found` for a folder without a manifest, `invalid_model_file` for the first difference.
+ */
+export async function verifyQuantized(
+  folder: string,
+  openModel: (modelPath: string) => Checkpoint,
+): Promise<QuantizationManifest> {
+  const manifest = readQuantizationManifest(folder);
+  if (manifest === null) {
+    throw new MillraceError(
+      "file_not_found",
+      `${folder} has no manifest of this version. Only folders that \`millrace quantize\` made can be verified. Give such a folder.`,
+    );
+  }
+  for (const { name, sha256 } of manifest.files) {
+    const found = await hashFile(path.join(folder, name));
+    if (found.sha256 === sha256) continue;
+    throw new MillraceError(
+      "invalid_model_file",
+      `${path.join(folder, name)} has the hash ${found.sha256}; its manifest says ${sha256}. The file was changed or damaged. Quantise again, or fetch it again.`,
+    );
+  }
+  const written = openModel(folder);
+  try {
+    await checkWritten(written, manifest.tensors, bandElements);
+  } finally {
+    written.close();
+  }
+  return manifest;
+}

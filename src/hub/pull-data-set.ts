@@ -86,7 +86,9 @@ function findCachedSplit(settings: HubSettings, id: DataSetId, split: SplitId): 
     if (folder === null) return null;
     const names = filesBelow(folder);
     const chosen = orNull(() => choose(names, folder));
-    return chosen === null || !hasAllShards(chosen) ? null : { commit: path.basename(folder), folder, names: chosen };
+    return chosen === null || !hasAllShards(chosen)
+      ? null
+      : { commit: path.basename(folder), folder, names: chosen };
   };
   const { repo } = id;
   const own = find(id.revision, (names, folder) => findSplitFiles({ repo, names }, readCard(folder), split));

@@ -61,10 +61,24 @@ export function checkGgufConfig(
       `The model has ${key} = ${own}, which GGUF files of its family cannot say (they mean ${other}). Keep the safetensors folder.`,
     );
   }
+  return [...scaleNotes(config, read), ...windowNotes(config)];
+}
+
+function scaleNotes(config: ModelConfig, read: ModelConfig): string[] {
   const name = "query_pre_attn_scalar";
   const [own, other] = [config.json[name], read.json[name]];
   if (own === undefined || other === undefined || own === other) return [];
   return [
     `config.json has ${name} = ${JSON.stringify(own)}; GGUF has no key for it and its readers take ${JSON.stringify(other)}.`,
+  ];
+}
+
+/** Families whose windows llama.cpp reads. */
+const windowedElsewhere: ReadonlySet<string> = new Set(["gemma2", "gemma3", "gemma3_text", "phi3"]);
+
+function windowNotes({ slidingWindow, modelType }: ModelConfig): string[] {
+  if (slidingWindow === null || windowedElsewhere.has(modelType)) return [];
+  return [
+    `Attention has a window of ${slidingWindow} tokens. It is in the file and read here, but llama.cpp reads none of ${modelType}: beyond so many tokens its answers differ.`,
   ];
 }

@@ -11,11 +11,14 @@ import { isJsonObject, type JsonObject, readJsonObject } from "./json-file.ts";
 const maxTemplateBytes = 1 << 22;
 
 /**
- * The tokenizer of a model folder: tokenizer.json with tokenizer_config.json, chat_template.jinja and
- * generation_config.json where they are. Null without a tokenizer.json. Throws `invalid_model_file`.
+ * The tokenizer of a model folder: tokenizer.json, or another file in its place, with tokenizer_config.json,
+ * chat_template.jinja and generation_config.json where they are. Null without a tokenizer.json. Throws
+ * `invalid_model_file`.
  */
-export function readTokenizerFolder(folder: string): TokenizerSource | null {
-  const tokenizerPath = path.join(folder, "tokenizer.json");
+export function readTokenizerFolder(
+  folder: string,
+  tokenizerPath: string = path.join(folder, "tokenizer.json"),
+): TokenizerSource | null {
   if (!existsSync(tokenizerPath)) return null;
   const tokenizerConfig = optionalJson(path.join(folder, "tokenizer_config.json")) ?? {};
   const templatePath = path.join(folder, "chat_template.jinja");
@@ -31,7 +34,8 @@ export function readTokenizerFolder(folder: string): TokenizerSource | null {
 }
 
 /**
- * A tokenizer named by `--tokenizer`: a folder, a tokenizer.json (its neighbours are read too), or a GGUF file.
+ * A tokenizer named by `--tokenizer`: a folder, a tokenizer.json under any name (its neighbours are read too), or a
+ * GGUF file.
  * Throws `file_not_found`, `no_tokenizer`, `invalid_model_file` or `unsupported_format`.
  */
 export function loadTokenizerSource(source: string): TokenizerSource {
@@ -41,19 +45,24 @@ export function loadTokenizerSource(source: string): TokenizerSource {
       `There is no tokenizer at ${source}. Give a folder with a tokenizer.json, a tokenizer.json, or a GGUF file.`,
     );
   }
-  const isFolder = statSync(source).isDirectory();
-  const found = source.endsWith(".gguf")
-    ? readGgufTokenizer(readGgufFiles(source))
-    : readTokenizerFolder(isFolder ? source : path.dirname(source));
-  if (found === null) {
-    throw new MillraceError(
-      "no_tokenizer",
-      `${source} holds no tokenizer. Give a folder with a tokenizer.json, a tokenizer.json, or a GGUF file with tokenizer metadata.`,
-    );
-  }
-  return isFolder || source.endsWith(".gguf")
-    ? found
-    : { ...found, origin: source, tokenizerJson: readJsonObject(source) };
+  const found = isFolder(source)
+    ? readTokenizerFolder(source)
+    : isGguf(source)
+      ? readGgufTokenizer(readGgufFiles(source))
+      : readTokenizerFolder(path.dirname(source), source);
+  if (found !== null) return found;
+  throw new MillraceError(
+    "no_tokenizer",
+    `${source} holds no tokenizer. Give a folder with a tokenizer.json, a tokenizer.json, or a GGUF file with tokenizer metadata.`,
+  );
+}
+
+function isFolder(source: string): boolean {
+  return statSync(source).isDirectory();
+}
+
+function isGguf(source: string): boolean {
+  return source.toLowerCase().endsWith(".gguf");
 }
 
 /** tokenizer_config.json holds one template, or a list of named ones of which "default" is taken. */

@@ -1,25 +1,16 @@
 // Serves one model with each server in turn and loads all with the same prompts. One server runs at a time; rounds
 // alternate who goes first.
-import { execFile, spawn } from "node:child_process";
+import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { promisify } from "node:util";
 import { silentProgress } from "../../../dist/base/progress.js";
 import { runSweep } from "../../../dist/bench/sweep.js";
+import { startServer } from "../../server-process.mjs";
 import { watchOthers } from "../machine-load.mjs";
 
 /** A round is measured again, so often at most, when others used more than this share of the machine. */
 const mostOthers = 0.08;
 const mostTries = 3;
-
-function freePort() {
-  return new Promise((resolve) => {
-    const probe = createServer().listen(0, "127.0.0.1", () => {
-      const { port } = probe.address();
-      probe.close(() => resolve(port));
-    });
-  });
-}
 
 /** Bytes by part, as a Millrace server counts them; null of another. */
 async function memoryOf(url) {
@@ -34,18 +25,11 @@ async function memoryOf(url) {
 }
 
 async function measureServer(command, { concurrencies, ...load }) {
-  const port = await freePort();
-  const started = performance.now();
-  const [program, ...args] = command.replaceAll("{port}", String(port)).split(" ").filter(Boolean);
-  const child = spawn(program, args, { stdio: "ignore" });
-  const gone = new Promise((resolve) => child.once("exit", resolve));
+  const server = await startServer((port) =>
+    command.replaceAll("{port}", String(port)).split(" ").filter(Boolean),
+  );
   try {
-    const url = `http://127.0.0.1:${port}`;
-    while ((await fetch(`${url}/health`).catch(() => undefined))?.ok !== true) {
-      if (child.exitCode !== null) throw new Error(`${program} ended with ${child.exitCode}`);
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-    const readyMs = performance.now() - started;
+    const { url, child, readyMs } = server;
     const finishWatch = watchOthers([child.pid]);
     const record = await runSweep({
       endpoint: { url },
@@ -61,8 +45,7 @@ async function measureServer(command, { concurrencies, ...load }) {
     const memory = await memoryOf(url);
     return { readyMs, peakMib: peakKib / 1024, memory, others, stages: record.stages };
   } finally {
-    child.kill("SIGTERM");
-    await gone;
+    await server.stop();
   }
 }
 

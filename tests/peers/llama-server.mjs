@@ -1,0 +1,278 @@
+// Our greedy tokens beside those of llama.cpp's server, on GGUF files that `millrace convert` wrote. Needs
+// `npm run build`, `npm run build:native` and a `llama-server`.
+//
+//   node tests/peers/llama-server.mjs LLAMA_SERVER [MODELS] [--only llama,smollm2] [--tokens 24] [--keep FOLDER]
+//
+// MODELS holds `tiny/FAMILY` and SmolLM2; by default `models` in the folder that MILLRACE_TEST_DATA names, or in
+// ../shared. Every model is written as F32 and as Q8_0, SmolLM2 also as Q4_0 and as it is. Both servers continue the
+// recorded prompts, and both say the log-probabilities of the likeliest tokens at each step. Up to where answers part
+// their contexts are equal, so the largest difference there is the numeric error of the pair. Answers may part only
+// where the two likeliest tokens are closer than both errors together; else the exit code is 1, as it is where the error
+// is larger than rounding explains or texts become other tokens.
+import { execFileSync } from "node:child_process";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { startServer } from "../server-process.mjs";
+
+const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
+const main = path.join(root, "dist/cli/main.js");
+const { values: flags, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    only: { type: "string" },
+    tokens: { type: "string", default: "24" },
+    keep: { type: "string" },
+  },
+});
+const testData = process.env.MILLRACE_TEST_DATA ?? path.resolve(root, "..", "shared");
+const [llamaServer, models = path.join(testData, "models")] = positionals;
+if (llamaServer === undefined) {
+  console.error("usage: llama-server.mjs LLAMA_SERVER [MODELS] (see the head of this file)");
+  process.exit(2);
+}
+
+/**
+ * What a model's file becomes, and the largest difference of two log-probabilities that rounding explains: 1e-5 was
+ * seen, and 2e-3 where llama.cpp takes GELU from a table of f16.
+ */
+const exact = { dtype: "float32", maxError: 5e-3, flags: ["--activations", "f32"] };
+/**
+ * Both sides round activations to int8 in blocks of 32, with scales of another width: a last bit of a scale turns over
+ * other roundings in the next layer, so that the noise of two such runs lies between them.
+ */
+const integers = (dtype) => ({ dtype, maxError: 1, flags: [] });
+/** Where rounding makes a router take another expert, answers part at once: no step before tells how far. */
+const routed = ["mixtral", "qwen3-moe"];
+
+const tinyModels = [
+  "llama",
+  "llama3-rope",
+  "llama-yarn",
+  "mistral-window",
+  "qwen2",
+  "qwen3",
+  "gemma2",
+  "gemma3",
+  "phi3",
+  "granite",
+  "smollm3",
+  "olmo2",
+  "mixtral",
+  "qwen3-moe",
+].map((name) => ({ name, source: path.join(models, "tiny", name), files: [exact, integers("q8_0")] }));
+const smollm2 = {
+  name: "smollm2",
+  source: path.join(models, "smollm2-135m-instruct-q4_1.gguf"),
+  golden: path.join(models, "smollm2-135m-instruct.golden.json"),
+  files: [exact, integers("q8_0"), integers("q4_0"), integers("auto")],
+};
+const only = flags.only?.split(",");
+const chosen = [...tinyModels, smollm2].filter(({ name }) => only?.includes(name) ?? true);
+
+/** Alternatives of a step that both sides tell. */
+const numTop = 5;
+const maxTokens = Number(flags.tokens);
+const scratch = flags.keep ?? mkdtempSync(path.join(os.tmpdir(), "millrace-peers-"));
+mkdirSync(scratch, { recursive: true });
+
+/** What GGUF has no key for (Gemma 2's scale of attention), and what llama.cpp does not read (Mistral's window). */
+const configEdits = {
+  gemma2: ({ head_dim }) => ({ query_pre_attn_scalar: head_dim }),
+  "mistral-window": () => ({ sliding_window: null }),
+};
+
+/** The model's folder, with a configuration that both sides understand. */
+function sourceOf({ name, source }) {
+  const edit = configEdits[name];
+  if (edit === undefined) return source;
+  const copy = path.join(scratch, name);
+  cpSync(source, copy, { recursive: true });
+  const file = path.join(copy, "config.json");
+  const config = JSON.parse(readFileSync(file, "utf8"));
+  writeFileSync(file, JSON.stringify({ ...config, ...edit(config) }));
+  return copy;
+}
+
+/**
+ * A tokenizer for models that have none: two letters for each token. Texts are whole characters, as llama.cpp leaves out
+ * the probabilities of a token that ends inside one, and no name of a model is looked up in them.
+ */
+function writeTokenizer(vocabSize) {
+  const file = path.join(scratch, "tokenizer.json");
+  const special = ["<pad>", "<s>", "</s>"].map((content, id) => ({
+    id,
+    content,
+    special: true,
+    normalized: false,
+  }));
+  const letter = (number) => String.fromCharCode(97 + number);
+  const vocab = {};
+  for (let id = 0; id < vocabSize; id += 1)
+    vocab[special[id]?.content ?? letter(Math.floor(id / 26)) + letter(id % 26)] = id;
+  const byteLevel = { type: "ByteLevel", add_prefix_space: false };
+  const parts = {
+    added_tokens: special,
+    pre_tokenizer: { ...byteLevel, use_regex: true },
+    decoder: byteLevel,
+  };
+  writeFileSync(
+    file,
+    JSON.stringify({ version: "1.0", ...parts, model: { type: "BPE", vocab, merges: [] } }),
+  );
+  return file;
+}
+
+/** llama.cpp looks for names of models in a file's; this one tells it nothing. */
+function convert(model, dtype) {
+  const out = path.join(scratch, `peer-${chosen.indexOf(model)}-${dtype}.gguf`);
+  const tokenizer = model.golden === undefined ? ["--tokenizer", writeTokenizer(512)] : [];
+  const args = [main, "convert", sourceOf(model), "--out", out, "--dtype", dtype, ...tokenizer];
+  execFileSync(process.execPath, args, { stdio: "pipe" });
+  return out;
+}
+
+const startOurs = (file, more) =>
+  startServer((port) => {
+    const own = `--port ${port} --max-model-len 256 --kv-cache-dtype f32 --kv-cache-memory-bytes 64MiB`;
+    return [process.execPath, main, "serve", file, ...own.split(" "), ...more];
+  });
+const startTheirs = (file) =>
+  startServer((port) => {
+    const own = `--host 127.0.0.1 --port ${port} -c 256 -np 1 -fa off -ctk f32 -ctv f32 --no-webui`;
+    return [llamaServer, "-m", file, ...own.split(" ")];
+  });
+
+async function post(url, body) {
+  const response = await fetch(url, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
+  });
+  if (!response.ok) throw new Error(`${url} answered ${response.status}: ${await response.text()}`);
+  return response.json();
+}
+
+/** Greedy tokens, and at each step the log-probabilities of the likeliest by id. */
+async function answerOfOurs(url, prompt) {
+  const asked = { prompt, temperature: 0, max_tokens: maxTokens, return_token_ids: true };
+  const { choices } = await post(`${url}/v1/completions`, asked);
+  const tokens = choices[0].token_ids;
+  // By id they are told of prompts only; equal requests give equal bytes, so this scores the answer's own steps.
+  const scored = { prompt: [...prompt, ...tokens], max_tokens: 1, prompt_logprobs: numTop };
+  const [{ prompt_logprobs: rows }] = (await post(`${url}/v1/completions`, scored)).choices;
+  const steps = rows
+    .slice(prompt.length)
+    .map((row) => new Map(Object.entries(row).map(([id, { logprob }]) => [Number(id), logprob])));
+  return { tokens, steps };
+}
+
+async function answerOfTheirs(url, prompt) {
+  const asked = { prompt, temperature: 0, n_predict: maxTokens, return_tokens: true };
+  const { tokens, completion_probabilities: rows } = await post(`${url}/completion`, {
+    ...asked,
+    n_probs: numTop,
+    cache_prompt: false,
+  });
+  // A token that ends inside a character has no row.
+  const left = [...rows];
+  const steps = tokens.map((token) => {
+    const row = left[0]?.id === token ? left.shift() : undefined;
+    return new Map(row?.top_logprobs.map(({ id, logprob }) => [id, logprob]) ?? []);
+  });
+  return { tokens, steps };
+}
+
+/** How many tokens are equal, the numeric error up to there, and our gap between both choices where they part. */
+function compare(ours, theirs) {
+  const length = Math.min(ours.tokens.length, theirs.tokens.length);
+  let numEqual = 0;
+  while (numEqual < length && ours.tokens[numEqual] === theirs.tokens[numEqual]) numEqual += 1;
+  let error = 0;
+  for (let step = 0; step < numEqual; step += 1) {
+    for (const [id, logprob] of ours.steps[step]) {
+      const other = theirs.steps[step].get(id);
+      if (other !== undefined) error = Math.max(error, Math.abs(logprob - other));
+    }
+  }
+  if (numEqual === length) return { numEqual, length, error, gap: null };
+  const step = ours.steps[numEqual];
+  const gap = step.get(ours.tokens[numEqual]) - (step.get(theirs.tokens[numEqual]) ?? -Infinity);
+  return { numEqual, length, error, gap };
+}
+
+function promptsOf({ source, golden }) {
+  const { prompts } = JSON.parse(readFileSync(golden ?? path.join(source, "golden.json"), "utf8"));
+  return prompts.map(({ prompt, ids }) => ({
+    text: ids === undefined ? null : prompt,
+    ids: ids ?? prompt,
+  }));
+}
+
+/** Whether a text becomes the same tokens on both sides, as it was recorded. */
+async function areTokensEqual(ours, theirs, { text, ids }) {
+  if (text === null) return true;
+  const own = (await post(`${ours.url}/tokenize`, { prompt: text })).tokens;
+  const { tokens } = await post(`${theirs.url}/tokenize`, { content: text, add_special: true });
+  return [own, tokens].every((seen) => seen.join() === ids.join());
+}
+
+async function compareFile(model, { dtype, maxError, flags: more }) {
+  const file = convert(model, dtype);
+  const servers = [];
+  try {
+    servers.push(await startOurs(file, more), await startTheirs(file));
+    const [ours, theirs] = servers;
+    const results = [];
+    let areTexts = true;
+    for (const prompt of promptsOf(model)) {
+      areTexts &&= await areTokensEqual(ours, theirs, prompt);
+      const answers = [
+        await answerOfOurs(ours.url, prompt.ids),
+        await answerOfTheirs(theirs.url, prompt.ids),
+      ];
+      results.push(compare(...answers));
+    }
+    const isRouted = dtype !== exact.dtype && routed.includes(model.name);
+    return judge(results, { maxError, areTexts, isRouted });
+  } finally {
+    await Promise.all(servers.map((server) => server.stop()));
+    if (flags.keep === undefined) rmSync(file);
+  }
+}
+
+function judge(results, { maxError, areTexts, isRouted }) {
+  const sum = (key) => results.reduce((total, result) => total + result[key], 0);
+  const error = Math.max(...results.map((result) => result.error));
+  const gaps = results.map(({ gap }) => gap).filter((gap) => gap !== null);
+  const faults = [
+    ...(areTexts ? [] : ["other tokens of a text"]),
+    ...(sum("numEqual") > 0 ? [] : ["no equal token"]),
+    ...(error <= maxError ? [] : [`error above ${maxError}`]),
+    ...(gaps.every((gap) => gap <= (isRouted ? maxError : 2 * error))
+      ? []
+      : ["parted at a gap wider than both errors"]),
+  ];
+  const parted =
+    gaps.length === 0 ? "" : `, parted at gaps of ${gaps.map((gap) => gap.toExponential(1)).join(", ")}`;
+  const line = `${sum("numEqual")} of ${sum("length")} tokens equal, error ${error.toExponential(1)}${parted}`;
+  return { line, faults };
+}
+
+let numFailed = 0;
+try {
+  for (const model of chosen) {
+    for (const file of model.files) {
+      const { line, faults } = await compareFile(model, file);
+      if (faults.length > 0) numFailed += 1;
+      const verdict = faults.length === 0 ? "ok" : `FAILED: ${faults.join("; ")}`;
+      console.log(`${model.name.padEnd(15)}${file.dtype.padEnd(9)}${line}: ${verdict}`);
+    }
+  }
+} finally {
+  if (flags.keep === undefined) rmSync(scratch, { recursive: true, force: true });
+}
+console.log(numFailed === 0 ? "all agree" : `${numFailed} files do not agree`);
+process.exitCode = numFailed === 0 ? 0 : 1;

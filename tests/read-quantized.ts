@@ -10,7 +10,7 @@ export type Tensors = Record<string, Omit<StoredTensor, "name">>;
 export function readQuantized(config: Record<string, unknown>, tensors: Tensors): Weight {
   const linears = readQuantization({ quantization_config: config })!;
   const weight = linears.read("m", readerOf(tensors))!;
-  const form = linears.form("m", weight, readerOf(tensors))!;
+  const form = linears.form("m", readerOf(tensors))!;
   const { kind, rows, cols } = weight.kind === "reordered" ? weight.matrix : weight;
   expect(form).toMatchObject({ kind, rows, cols });
   if (weight.kind === "dense") expect(form).toMatchObject({ dtype: weight.dtype });

@@ -7,7 +7,7 @@ export function readerOf(tensors: Readonly<Record<string, Omit<StoredTensor, "na
     if (found === undefined) throw new Error(`no ${name}`);
     return { name, ...found };
   };
-  return { has: (name) => Object.hasOwn(tensors, name), header: tensor, tensor };
+  return { has: (name) => Object.hasOwn(tensors, name), header: tensor, detail: tensor, tensor };
 }
 
 export function bytesOf(

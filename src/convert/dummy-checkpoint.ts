@@ -1,14 +1,8 @@
 import { createHash } from "node:crypto";
 import path from "node:path";
 import { MillraceError } from "../base/errors.ts";
-import type { DenseWeight, WeightForm } from "../base/weights.ts";
-import type {
-  Checkpoint,
-  MatrixShape,
-  NamedShape,
-  TensorInfo,
-  TokenizerSource,
-} from "../formats/checkpoint.ts";
+import type { DenseWeight } from "../base/weights.ts";
+import type { Checkpoint, NamedShape, TensorInfo, TokenizerSource } from "../formats/checkpoint.ts";
 import { readJsonObject } from "../formats/json-file.ts";
 import { type ModelConfig, parseModelConfig } from "../formats/model-config.ts";
 import { readTokenizerFolder } from "../formats/tokenizer-source.ts";
@@ -58,16 +52,16 @@ export class DummyCheckpoint implements Checkpoint {
     return this.#shapes.has(name) || this.#shapes.has(`${name}.weight`);
   }
 
-  form(_module: string, { rows, cols }: MatrixShape): WeightForm {
+  form(module: string): Omit<DenseWeight, "data"> {
+    const [rows, cols] = this.#shape(this.#matrixName(module), 2) as [number, number];
     return { kind: "dense", rows, cols, dtype: "bf16" };
   }
 
   linear(module: string): DenseWeight {
-    const isTiedHead = module === "lm_head" && this.config.tieWordEmbeddings;
-    const name = `${isTiedHead ? "model.embed_tokens" : module}.weight`;
-    const [rows, cols] = this.#shape(name, 2) as [number, number];
-    const values = uniformBf16(rows * cols, Math.sqrt(3 / cols), seedOf(this.#seed, name));
-    return { kind: "dense", rows, cols, dtype: "bf16", data: new Uint8Array(values.buffer) };
+    const form = this.form(module);
+    const seed = seedOf(this.#seed, this.#matrixName(module));
+    const values = uniformBf16(form.rows * form.cols, Math.sqrt(3 / form.cols), seed);
+    return { ...form, data: new Uint8Array(values.buffer) };
   }
 
   vectorLength(name: string): number {
@@ -85,6 +79,11 @@ export class DummyCheckpoint implements Checkpoint {
   dropPages(): void {}
 
   close(): void {}
+
+  #matrixName(module: string): string {
+    const isTiedHead = module === "lm_head" && this.config.tieWordEmbeddings;
+    return `${isTiedHead ? "model.embed_tokens" : module}.weight`;
+  }
 
   #shape(name: string, dimensions: number): readonly number[] {
     const shape = this.#shapes.get(name);

@@ -72,10 +72,9 @@ export interface Checkpoint {
   /** True when `linear(module)` or `vector(name)` would find something. */
   has(name: string): boolean;
   /**
-   * What `linear` will give, from headers alone; `shape` is what the model's definition expects. Throws
-   * `tensor_missing`, `unsupported_format`, or `invalid_model_file` for another shape where the header tells it.
+   * What `linear` will give, without a weight being read. Throws what `linear` throws, but for faults of values.
    */
-  form(module: string, shape: MatrixShape): WeightForm;
+  form(module: string): WeightForm;
   /** The matrix of a linear or an embedding, by module name without ".weight". Throws `tensor_missing`. */
   linear(module: string): Weight;
   /** A one-dimensional tensor (norm, bias) as f32. Throws `tensor_missing`. */

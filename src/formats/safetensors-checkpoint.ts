@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import path from "node:path";
 import { isMillraceError, MillraceError } from "../base/errors.ts";
 import type { DenseWeight, FloatDtype, Weight, WeightForm } from "../base/weights.ts";
-import type { Checkpoint, MatrixShape, OpenTools, TensorInfo, TokenizerSource } from "./checkpoint.ts";
+import type { Checkpoint, OpenTools, TensorInfo, TokenizerSource } from "./checkpoint.ts";
 import { widenFloats } from "./dequantize.ts";
 import { isJsonObject, type JsonObject, readJsonObject } from "./json-file.ts";
 import { type ModelConfig, parseModelConfig } from "./model-config.ts";
@@ -47,10 +47,10 @@ export class SafetensorsCheckpoint implements Checkpoint {
     );
   }
 
-  form(name: string, shape: MatrixShape): WeightForm {
+  form(name: string): WeightForm {
     if (isMillraceError(this.#quantization)) throw this.#quantization;
     const module = this.#tiedModule(name);
-    const quantized = this.#quantization?.form(module, shape, this.#files) ?? null;
+    const quantized = this.#quantization?.form(module, this.#files) ?? null;
     if (quantized !== null) return quantized;
     const tensor = this.#files.header(`${module}.weight`);
     const [rows, cols] = tensor.shape as [number, number];

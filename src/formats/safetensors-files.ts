@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import path from "node:path";
 import { MillraceError } from "../base/errors.ts";
 import type { FileMapper, MappedFile, TensorInfo } from "./checkpoint.ts";
+import { openFile } from "./file-access.ts";
 import { isJsonObject, readJsonObject } from "./json-file.ts";
 import { readSafetensorsHeader, type SafetensorsEntry, type SafetensorsHeader } from "./safetensors.ts";
 import type { StoredTensor, TensorReader } from "./stored-tensor.ts";
@@ -56,6 +57,17 @@ export class SafetensorsFiles implements TensorReader {
 
   header(name: string): SafetensorsEntry {
     return this.#place(name).entry;
+  }
+
+  detail(name: string): StoredTensor {
+    const { entry, header } = this.#place(name);
+    const file = openFile(header.path);
+    try {
+      const { dtype, shape, offset, sizeBytes } = entry;
+      return { name, dtype, shape, data: file.read(offset, sizeBytes) };
+    } finally {
+      file.close();
+    }
   }
 
   tensor(name: string): StoredTensor {

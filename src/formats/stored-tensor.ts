@@ -17,6 +17,8 @@ export interface TensorReader {
   has(name: string): boolean;
   /** Type and shape without touching the data. Throws `tensor_missing`. */
   header(name: string): TensorHeader;
+  /** A small tensor that says what another one is, such as its shape; no file is mapped for it. Throws `tensor_missing`. */
+  detail(name: string): StoredTensor;
   /** Throws `tensor_missing`. */
   tensor(name: string): StoredTensor;
 }

@@ -93,7 +93,10 @@ function checkpointOf({ config: changes = {}, linears, vectors = {} }: Faults = 
     sizeBytes: 0,
     weightFormat: "bf16",
     named: () => [],
-    form: (_module, { rows, cols }) => ({ kind: "dense", rows, cols, dtype: "bf16" }),
+    form: (module) => {
+      const [rows, cols] = shapes[module.split(".").at(-1)!] ?? missing(module);
+      return { kind: "dense", rows, cols, dtype: "bf16" };
+    },
     has: (name) => Object.hasOwn(vectors, name),
     linear: (module) => {
       const shape = shapes[module.split(".").at(-1)!] ?? missing(module);

@@ -8,6 +8,7 @@ import type { CausalModel, PrecisionOptions } from "./causal-model.ts";
 import { InputForms } from "./input-forms.ts";
 import { checkConfig } from "./load-model.ts";
 import { findBuilder, findEncoderBuilder, isEncoder } from "./registry.ts";
+import { requireKernel, requireOneKind } from "./weight-forms.ts";
 import { checkShape, type LinearSpec, takenForm, type WeightLoader } from "./weight-loader.ts";
 
 export interface PlanModelOptions extends PrecisionOptions {
@@ -79,14 +80,15 @@ class FormLoader implements WeightLoader {
     const { parts, cols, name, layout = "rows", isTable = false } = spec;
     const stored = parts.map(({ module, rows, slice }) => {
       const shape = { rows: slice?.total ?? rows, cols };
-      const whole = this.#checkpoint.form(module, shape);
+      const whole = this.#checkpoint.form(module);
       checkShape(module, [whole.rows, whole.cols], [shape.rows, shape.cols]);
-      const { isReordered = false } = whole.kind === "integer" ? whole : {};
-      const keepsColumns = this.#dtype === "auto" && isTable && isReordered;
+      const keepsColumns = this.#dtype === "auto" && isTable && isReordered(whole);
       const form = takenForm({ ...whole, rows }, keepsColumns ? "float32" : this.#dtype);
       return this.#recast(form, name);
     });
+    if (!stored.some(isReordered)) requireOneKind(stored, name);
     const form = joinForms(stored);
+    requireKernel(form, name);
     const inputForm = spec.inputForm ?? this.forms.choose(form, name);
     const weight = this.planned.planLinear(form, { name, inputForm, layout });
     this.linears.push(weight);
@@ -107,4 +109,8 @@ class FormLoader implements WeightLoader {
     }
     return { bias: this.planned.planVector(parts.reduce((sum, part) => sum + part.rows, 0)) };
   }
+}
+
+function isReordered(form: WeightForm): boolean {
+  return form.kind === "integer" && form.isReordered === true;
 }

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { IntegerWeight } from "../base/weights.ts";
 import { dequantize } from "../formats/dequantize.ts";
-import { unifyWeights } from "./weight-forms.ts";
+import { requireKernel, unifyWeights } from "./weight-forms.ts";
 
 const cols = 96;
 
@@ -64,4 +64,21 @@ test("integers beside floats are refused with the option that helps", () => {
   );
   const mixed = unifyWeights([dense, { ...dense, dtype: "f16" }], "qkv_proj");
   expect(mixed.map((weight) => weight.kind === "dense" && weight.dtype)).toEqual(["f32", "f32"]);
+});
+
+test("groups that no kernel takes are refused by their size", () => {
+  const [weight] = fc.sample(anyInteger, { numRuns: 1, seed: 2 });
+  requireKernel({ ...weight!, groupSize: 48 }, "o_proj");
+  requireKernel({ ...weight!, groupSize: cols }, "o_proj");
+  expect(() => requireKernel({ ...weight!, groupSize: 24 }, "o_proj")).toThrow(
+    expect.objectContaining({
+      code: "unsupported_format",
+      message: expect.stringMatching(
+        /^o_proj has integers in groups of 24 over 96 columns; .*multiple of 16/,
+      ) as string,
+    }),
+  );
+  expect(() => requireKernel({ ...weight!, cols: 131_088, groupSize: 16 }, "o_proj")).toThrow(
+    /131088 columns/,
+  );
 });

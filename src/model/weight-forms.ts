@@ -1,5 +1,5 @@
 import { MillraceError } from "../base/errors.ts";
-import type { IntegerWeight, ReorderedWeight, Weight } from "../base/weights.ts";
+import type { IntegerWeight, OrderedWeight, ReorderedWeight, Weight, WeightForm } from "../base/weights.ts";
 import { toDense } from "../formats/dequantize.ts";
 
 /**
@@ -10,16 +10,43 @@ import { toDense } from "../formats/dequantize.ts";
 export function unifyWeights(weights: readonly Weight[], name: string): readonly Weight[] {
   const reordered = weights.filter((weight) => weight.kind === "reordered");
   if (reordered.length > 0) return unifyReordered(weights, reordered);
+  requireOneKind(weights, name);
   const integers = weights.filter((weight) => weight.kind === "integer");
   if (integers.length === weights.length) return unifyIntegers(integers);
-  if (integers.length > 0) {
-    throw new MillraceError(
-      "unsupported_format",
-      `${name} mixes integer and float matrices, which run as one linear here. Load the model with --dtype bfloat16.`,
-    );
-  }
   const dtypes = new Set(weights.map((weight) => (weight.kind === "dense" ? weight.dtype : "")));
   return dtypes.size === 1 ? weights : weights.map((weight) => toDense(weight, "f32"));
+}
+
+/** Throws `unsupported_format` for integers beside floats, which no one packed form holds. */
+export function requireOneKind(parts: readonly { readonly kind: Weight["kind"] }[], name: string): void {
+  if (parts.every(({ kind }) => kind === parts[0]!.kind)) return;
+  throw new MillraceError(
+    "unsupported_format",
+    `${name} mixes integer and float matrices, which run as one linear here. Load the model with --dtype bfloat16.`,
+  );
+}
+
+/** Sums of products of two codes stay exact in 32 bits up to this many columns (native/linear/plan.common.cc). */
+const maxIntegerCols = 131_072;
+/** Groups are read in runs of so many columns. */
+const groupStep = 16;
+
+/** Throws `unsupported_format` for integers whose groups or width no kernel takes. */
+export function requireKernel(form: OrderedWeight | WeightForm, name: string): void {
+  if (form.kind === "dense") return;
+  const { cols, groupSize } = form;
+  const instead = "Load the model with --dtype bfloat16, or quantise it again.";
+  if (groupSize !== cols && groupSize % groupStep !== 0) {
+    throw new MillraceError(
+      "unsupported_format",
+      `${name} has integers in groups of ${groupSize} over ${cols} columns; groups of a multiple of ${groupStep} run here, or whole rows. ${instead}`,
+    );
+  }
+  if (cols <= maxIntegerCols) return;
+  throw new MillraceError(
+    "unsupported_format",
+    `${name} has ${cols} columns of integers; at most ${maxIntegerCols} run here. ${instead}`,
+  );
 }
 
 /** In one order of columns, or as f32: matrices that one quantiser made of one input share theirs. */

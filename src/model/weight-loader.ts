@@ -6,7 +6,7 @@ import { sliceRows } from "../formats/slice-rows.ts";
 import type { LinearWeight, Ops, TensorForm, VectorWeight } from "../kernels/ops.ts";
 import type { PrecisionOptions } from "./causal-model.ts";
 import { InputForms } from "./input-forms.ts";
-import { unifyWeights } from "./weight-forms.ts";
+import { requireKernel, unifyWeights } from "./weight-forms.ts";
 
 /** Modules of a checkpoint that become one packed linear. */
 export interface LinearSpec {
@@ -70,7 +70,7 @@ export class CheckpointLoader implements WeightLoader {
     this.#dtype = options.dtype;
   }
 
-  /** Throws `tensor_missing`, `invalid_model_file`, or what `InputForms.choose` throws. */
+  /** Throws `tensor_missing`, `invalid_model_file`, `unsupported_format`, or what `InputForms.choose` throws. */
   linear(spec: LinearSpec): LinearWeight {
     const { name, layout = "rows", isTable = false } = spec;
     const stored = spec.parts.map((part) => this.#matrix(part, spec.cols));
@@ -78,6 +78,7 @@ export class CheckpointLoader implements WeightLoader {
     const [first] = unified;
     const columns = first?.kind === "reordered" ? first.columns : null;
     const parts = unified.map((weight) => (weight.kind === "reordered" ? weight.matrix : weight));
+    requireKernel(parts[0]!, name);
     const inputForm = spec.inputForm ?? this.forms.choose(parts[0]!, name);
     const packed = this.ops.packLinear(parts, { name, inputForm, layout, columns });
     this.weightForms.add(packed.weightForm);

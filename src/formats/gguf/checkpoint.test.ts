@@ -1,6 +1,9 @@
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
-import { expect, it } from "vitest";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { buildGguf, f32, text, u32 } from "../../../tests/gguf-builder.ts";
 import { describeWithData, testData } from "../../../tests/test-data.ts";
 import { dequantize } from "../dequantize.ts";
 import { openCheckpoint } from "../open-checkpoint.ts";
@@ -95,4 +98,71 @@ describeWithData("a GGUF file of the llama family", () => {
 it("un-permutes the rows of each head", () => {
   const rows = new Uint8Array([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
   expect([...unpermuteRows(rows, 1, 6)]).toEqual([0, 2, 4, 1, 3, 5, 6, 8, 10, 7, 9, 11]);
+});
+
+describe("a GGUF file whose tensors have other shapes", () => {
+  let folder: string;
+  beforeAll(() => {
+    folder = mkdtempSync(path.join(os.tmpdir(), "millrace-gguf-"));
+  });
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  const metadata = {
+    "general.architecture": text("llama"),
+    "llama.block_count": u32(1),
+    "llama.context_length": u32(64),
+    "llama.embedding_length": u32(32),
+    "llama.feed_forward_length": u32(32),
+    "llama.attention.head_count": u32(2),
+    "llama.attention.head_count_kv": u32(1),
+    "llama.attention.layer_norm_rms_epsilon": f32(1e-5),
+  };
+
+  /** A checkpoint of an embedding and one tensor more, its innermost dimension first. */
+  function open(name: string, ...dims: number[]): ReturnType<typeof openCheckpoint> {
+    const file = path.join(folder, `${name}-${dims.join("-")}.gguf`);
+    const floats = (own: readonly number[]): Uint8Array => new Uint8Array(own.reduce((a, b) => a * b, 4));
+    const tensors = [
+      { name: "token_embd.weight", dims: [32, 8], type: 0, data: floats([32, 8]) },
+      { name, dims, type: 0, data: floats(dims) },
+    ];
+    writeFileSync(file, buildGguf({ metadata, tensors }));
+    return openCheckpoint(file);
+  }
+
+  it.each([
+    [
+      "blk.0.attn_q.weight",
+      [32],
+      "model.layers.0.self_attn.q_proj",
+      "has shape [32]; a matrix has two dimensions",
+    ],
+    [
+      "blk.0.ffn_up.weight",
+      [32, 4, 2],
+      "model.layers.0.mlp.up_proj",
+      "[2, 4, 32]; a matrix has two dimensions",
+    ],
+    [
+      "blk.0.attn_q.weight",
+      [32, 24],
+      "model.layers.0.self_attn.q_proj",
+      "24 rows, which are not whole heads",
+    ],
+  ])("%s %j is refused for what is wrong with it, by its header alone too", (name, dims, module, says) => {
+    const checkpoint = open(name, ...dims);
+    const error = { code: "invalid_model_file", message: expect.stringContaining(says) as string };
+    expect(() => checkpoint.form(module)).toThrowError(expect.objectContaining(error));
+    expect(() => checkpoint.linear(module)).toThrowError(expect.objectContaining(error));
+  });
+
+  it("says so of a vector", () => {
+    const checkpoint = open("output_norm.weight", 32, 2);
+    const error = {
+      code: "invalid_model_file",
+      message: expect.stringContaining("a vector has one") as string,
+    };
+    expect(() => checkpoint.vectorLength("model.norm.weight")).toThrowError(expect.objectContaining(error));
+    expect(() => checkpoint.vector("model.norm.weight")).toThrowError(expect.objectContaining(error));
+  });
 });

@@ -23,6 +23,15 @@ import { readGgufFiles } from "./split-files.ts";
 import { otherFiles } from "./tensor-types.ts";
 import { readGgufTokenizer } from "./tokenizer.ts";
 
+/** Where a weight stands in the file. */
+interface PlacedTensor {
+  readonly tensor: GgufTensor;
+  /** Of a stack. */
+  readonly expert: number | undefined;
+  /** 0, or the height of the heads whose rows the file has in adjacent pairs. */
+  readonly pairedHeadDim: number;
+}
+
 /** A model in one GGUF file, or in the parts of a split one. */
 export class GgufCheckpoint implements Checkpoint {
   readonly path: string;
@@ -85,29 +94,23 @@ export class GgufCheckpoint implements Checkpoint {
   }
 
   linear(module: string): Weight {
-    const { tensor, expert, rows, cols } = this.#matrix(module);
+    const { tensor, expert, rows, cols, pairedHeadDim } = this.#matrix(module);
     const data = this.#matrixBytes(tensor, expert);
-    const pairedHeadDim = this.#needsRowOrder(module) ? this.#headDim(tensor, rows) : 0;
     return readBlocks({ type: tensor.type.name, rows, cols, data, pairedHeadDim }) ?? this.#noMatrix(tensor);
   }
 
   vectorLength(name: string): number {
-    const { tensor } = this.#find(name);
-    if (tensor.shape.length !== 1) throw this.#unreadable(tensor, "a vector");
-    this.#floatTypeOf(tensor);
-    return tensor.shape[0]!;
+    return this.#vector(name).tensor.shape[0]!;
   }
 
   vector(name: string): Float32Array {
-    const { tensor } = this.#find(name);
-    if (tensor.shape.length !== 1) throw this.#unreadable(tensor, "a vector");
+    const { tensor, pairedHeadDim } = this.#vector(name);
     const values = this.#floats(tensor.name);
     const { normOffset } = this.#family;
     if (normOffset !== 0 && name.endsWith("norm.weight")) return values.map((x) => x - normOffset);
-    if (!this.#needsRowOrder(name.replace(/\.bias$/, ""))) return values;
-    const bytes = new Uint8Array(values.buffer);
+    if (pairedHeadDim === 0) return values;
     return new Float32Array(
-      unpermuteRows(bytes, 4, this.#headDim(tensor, values.length)).buffer as ArrayBuffer,
+      unpermuteRows(new Uint8Array(values.buffer), 4, pairedHeadDim).buffer as ArrayBuffer,
     );
   }
 
@@ -123,26 +126,37 @@ export class GgufCheckpoint implements Checkpoint {
     this.#files.clear();
   }
 
-  #matrix(
-    module: string,
-  ): MatrixShape & { readonly tensor: GgufTensor; readonly expert: number | undefined } {
+  /** A matrix, or one of a stack, as far as the header tells. */
+  #matrix(module: string): MatrixShape & PlacedTensor {
     const isTiedHead = module === "lm_head" && this.config.tieWordEmbeddings && !this.has(module);
     const { tensor, expert } = this.#find(`${isTiedHead ? "model.embed_tokens" : module}.weight`);
-    const shape = expert === undefined ? tensor.shape : tensor.shape.slice(1);
-    if (shape.length !== 2) throw this.#unreadable(tensor, "a matrix");
-    const [rows, cols] = shape as [number, number];
-    return { tensor, expert, rows, cols };
+    const dimensions = expert === undefined ? 2 : 3;
+    if (tensor.shape.length !== dimensions) throw this.#badShape(tensor, dimensions);
+    if (expert !== undefined && expert >= tensor.shape[0]!) {
+      throw new MillraceError(
+        "invalid_model_file",
+        `${tensor.name} holds ${tensor.shape[0]} experts; the model's configuration asks for number ${expert}. Fetch the file again.`,
+      );
+    }
+    const [rows, cols] = tensor.shape.slice(-2) as [number, number];
+    return { tensor, expert, rows, cols, pairedHeadDim: this.#pairedHeadDim(module, tensor, rows) };
+  }
+
+  #vector(name: string): PlacedTensor {
+    const { tensor, expert } = this.#find(name);
+    if (tensor.shape.length !== 1) throw this.#badShape(tensor, 1);
+    this.#floatTypeOf(tensor);
+    const pairedHeadDim = this.#pairedHeadDim(name.replace(/\.bias$/, ""), tensor, tensor.shape[0]!);
+    return { tensor, expert, pairedHeadDim };
   }
 
   #noMatrix(tensor: GgufTensor): never {
     throw this.#unreadable(tensor, `a tensor of type ${readableTypes.join(", ")}`);
   }
 
-  #needsRowOrder(module: string): boolean {
-    return this.#family.isPermuted && /\.self_attn\.[qk]_proj$/.test(module);
-  }
-
-  #headDim(tensor: GgufTensor, rows: number): number {
+  /** The height of the heads whose rows the file has in adjacent pairs, or 0. */
+  #pairedHeadDim(module: string, tensor: GgufTensor, rows: number): number {
+    if (!this.#family.isPermuted || !/\.self_attn\.[qk]_proj$/.test(module)) return 0;
     const { headDim } = this.config;
     if (headDim % 2 === 0 && rows % headDim === 0) return headDim;
     throw new MillraceError(
@@ -165,14 +179,7 @@ export class GgufCheckpoint implements Checkpoint {
   #matrixBytes(tensor: GgufTensor, expert: number | undefined): Uint8Array {
     const bytes = this.#bytes(tensor);
     if (expert === undefined) return bytes;
-    const numExperts = tensor.shape[0]!;
-    if (expert >= numExperts) {
-      throw new MillraceError(
-        "invalid_model_file",
-        `${tensor.name} holds ${numExperts} experts; the model's configuration asks for number ${expert}. Fetch the file again.`,
-      );
-    }
-    const each = bytes.length / numExperts;
+    const each = bytes.length / tensor.shape[0]!;
     return bytes.subarray(expert * each, (expert + 1) * each);
   }
 
@@ -199,6 +206,19 @@ export class GgufCheckpoint implements Checkpoint {
       );
     }
     return new Uint8Array(buffer, tensor.offset, tensor.sizeBytes);
+  }
+
+  #badShape({ name, shape }: GgufTensor, dimensions: number): MillraceError {
+    const what = [
+      "",
+      "a vector has one dimension",
+      "a matrix has two dimensions",
+      "a stack of experts has three",
+    ];
+    return new MillraceError(
+      "invalid_model_file",
+      `${name} has shape [${shape.join(", ")}]; ${what[dimensions]}. Fetch the file again or convert the model again.`,
+    );
   }
 
   #unreadable(tensor: GgufTensor, wanted: string): MillraceError {

@@ -2,7 +2,8 @@ import { MillraceError } from "../../base/errors.ts";
 import type { Weight } from "../../base/weights.ts";
 import type { JsonObject } from "../json-file.ts";
 import type { StoredTensor, TensorReader } from "../stored-tensor.ts";
-import { groupedForm, groupScales, toIntegerWeight, unfit } from "./grouped-integers.ts";
+import { hasShape, unfit } from "./check-header.ts";
+import { checkScales, groupedForm, scalesOf, toIntegerWeight } from "./grouped-integers.ts";
 import { textOf } from "./modules.ts";
 import type { QuantizedLinears } from "./quantized-linears.ts";
 
@@ -22,26 +23,34 @@ export function awqLinears(config: JsonObject): QuantizedLinears {
   const groupSize = config["group_size"] ?? config["q_group_size"];
   return {
     label: `AWQ W4A16 g${String(groupSize)}`,
-    form: (module, shape, tensors) => {
+    form: (module, tensors) => {
       if (!tensors.has(`${module}.qweight`)) return null;
-      const [numGroups = 0] = tensors.header(`${module}.qzeros`).shape;
       const { dtype } = tensors.header(`${module}.scales`);
-      return groupedForm({ ...shape, bits: 4, numGroups, hasMinimums: true }, dtype);
+      return groupedForm({ ...layoutOf(module, tensors), bits: 4, hasMinimums: true }, dtype);
     },
     read: (module, tensors) => (tensors.has(`${module}.qweight`) ? readModule(module, tensors) : null),
   };
 }
 
-function readModule(module: string, tensors: TensorReader): Weight {
-  const weight = tensors.tensor(`${module}.qweight`);
-  const zeros = tensors.tensor(`${module}.qzeros`);
+/** What headers tell of a linear. */
+function layoutOf(module: string, tensors: TensorReader): Record<"rows" | "cols" | "numGroups", number> {
+  const weight = tensors.header(`${module}.qweight`);
+  const zeros = tensors.header(`${module}.qzeros`);
   const [cols = 0, words = 0] = weight.shape;
   const [numGroups = 0] = zeros.shape;
   const rows = words * 8;
   if (weight.dtype !== "I32" || weight.shape.length !== 2 || cols % numGroups !== 0 || cols % 2 !== 0)
     throw unfit(weight, "I32 [columns, rows / 8] with whole groups");
-  if (zeros.dtype !== "I32" || zeros.shape[1] !== words) throw unfit(zeros, `I32 [groups, ${words}]`);
-  const scales = groupScales(tensors.tensor(`${module}.scales`), numGroups, rows);
+  if (!hasShape(zeros, "I32", [numGroups, words])) throw unfit(zeros, `I32 [groups, ${words}]`);
+  checkScales(tensors.header(`${module}.scales`), numGroups, rows);
+  return { rows, cols, numGroups };
+}
+
+function readModule(module: string, tensors: TensorReader): Weight {
+  const { rows, cols } = layoutOf(module, tensors);
+  const weight = tensors.tensor(`${module}.qweight`);
+  const zeros = tensors.tensor(`${module}.qzeros`);
+  const scales = scalesOf(tensors.tensor(`${module}.scales`));
   const byColumn = unpackWords(weight);
   const codes = new Uint8Array(rows * cols);
   for (let col = 0, from = 0; col < cols; col += 1)

@@ -1,8 +1,10 @@
 import { MillraceError } from "../../base/errors.ts";
 import type { Weight } from "../../base/weights.ts";
+import type { MatrixShape } from "../checkpoint.ts";
 import { type JsonObject, parseJsonObject } from "../json-file.ts";
 import type { StoredTensor, TensorReader } from "../stored-tensor.ts";
-import { groupedForm, unfit } from "./grouped-integers.ts";
+import { checkList, numElements, unfit } from "./check-header.ts";
+import { groupedForm } from "./grouped-integers.ts";
 import { textOf } from "./modules.ts";
 import type { QuantizedLinears } from "./quantized-linears.ts";
 
@@ -15,11 +17,14 @@ export function bitsAndBytesLinears(config: JsonObject): QuantizedLinears {
   const isFour = config["load_in_4bit"] === true;
   return {
     label: `bitsandbytes ${isFour ? textOf(config["bnb_4bit_quant_type"], "fp4") : "int8"}`,
-    form: (module, { rows, cols }, tensors) => {
+    form: (module, tensors) => {
       if (tensors.has(`${module}.SCB`)) {
-        return groupedForm({ rows, cols, bits: 8, numGroups: 1, hasMinimums: false }, "F32");
+        const layout = checkInt8(module, tensors);
+        return groupedForm({ ...layout, bits: 8, numGroups: 1, hasMinimums: false }, "F32");
       }
-      return tensors.has(`${module}.weight.absmax`) ? { kind: "dense", rows, cols, dtype: "f32" } : null;
+      if (!tensors.has(`${module}.weight.absmax`)) return null;
+      const { rows, cols } = tableLayout(module, tensors);
+      return { kind: "dense", rows, cols, dtype: "f32" };
     },
     read: (module, tensors) => {
       if (tensors.has(`${module}.SCB`)) return readInt8(module, tensors);
@@ -28,13 +33,19 @@ export function bitsAndBytesLinears(config: JsonObject): QuantizedLinears {
   };
 }
 
+function checkInt8(module: string, tensors: TensorReader): MatrixShape {
+  const weight = tensors.header(`${module}.weight`);
+  if (weight.dtype !== "I8" || weight.shape.length !== 2) throw unfit(weight, "I8 [rows, columns]");
+  const [rows, cols] = weight.shape as [number, number];
+  checkList(tensors.header(`${module}.SCB`), "F32", rows);
+  return { rows, cols };
+}
+
 /** w = q · SCB / 127; the scale is rounded once to f32. */
 function readInt8(module: string, tensors: TensorReader): Weight {
+  const { rows, cols } = checkInt8(module, tensors);
   const weight = tensors.tensor(`${module}.weight`);
-  const scale = tensors.tensor(`${module}.SCB`);
-  const [rows = 0, cols = 0] = weight.shape;
-  if (weight.dtype !== "I8" || weight.shape.length !== 2) throw unfit(weight, "I8 [rows, columns]");
-  const scales = floatsOf(scale, rows).map((value) => value / 127);
+  const scales = floatsOf(tensors.tensor(`${module}.SCB`)).map((value) => value / 127);
   return {
     kind: "integer",
     rows,
@@ -56,14 +67,31 @@ interface QuantState {
   readonly nestedOffset: number;
 }
 
+/** Throws `invalid_model_file` where tensors are not what the state beside them says. */
+function tableLayout(module: string, tensors: TensorReader): QuantState {
+  const state = readState(module, tensors);
+  const count = state.rows * state.cols;
+  const weight = tensors.header(`${module}.weight`);
+  const numBytes = Math.ceil(count / 2);
+  if (weight.dtype !== "U8" || numElements(weight) !== numBytes) throw unfit(weight, `U8 [${numBytes}, 1]`);
+  checkList(tensors.header(`${module}.weight.quant_map`), "F32", 16);
+  const largest = tensors.header(`${module}.weight.absmax`);
+  const numBlocks = Math.ceil(count / state.blockSize);
+  checkList(largest, largest.dtype === "F32" ? "F32" : "U8", numBlocks);
+  if (largest.dtype === "F32") return state;
+  checkList(tensors.header(`${module}.weight.nested_quant_map`), "F32", 256);
+  const numNested = Math.ceil(numBlocks / state.nestedBlockSize);
+  checkList(tensors.header(`${module}.weight.nested_absmax`), "F32", numNested);
+  return state;
+}
+
 function readTable(module: string, tensors: TensorReader): Weight {
-  const weight = tensors.tensor(`${module}.weight`);
-  const { rows, cols, ...state } = readState(module, tensors);
+  const state = tableLayout(module, tensors);
+  const { rows, cols } = state;
   const count = rows * cols;
-  if (weight.dtype !== "U8" || weight.data.length !== Math.ceil(count / 2))
-    throw unfit(weight, `U8 [${Math.ceil(count / 2)}, 1]`);
-  const table = floatsOf(tensors.tensor(`${module}.weight.quant_map`), 16);
-  const largest = readLargest(module, tensors, Math.ceil(count / state.blockSize), state);
+  const weight = tensors.tensor(`${module}.weight`);
+  const table = floatsOf(tensors.tensor(`${module}.weight.quant_map`));
+  const largest = readLargest(module, tensors, state);
   const values = new Float32Array(count);
   for (let i = 0; i < count; i += 1) {
     // The first of two values is in the high half of their byte.
@@ -77,17 +105,12 @@ function readTable(module: string, tensors: TensorReader): Weight {
 function readLargest(
   module: string,
   tensors: TensorReader,
-  count: number,
-  { nestedBlockSize, nestedOffset }: Omit<QuantState, "rows" | "cols">,
+  { nestedBlockSize, nestedOffset }: QuantState,
 ): Float32Array {
   const stored = tensors.tensor(`${module}.weight.absmax`);
-  if (stored.dtype === "F32") return floatsOf(stored, count);
-  if (stored.dtype !== "U8" || stored.data.length !== count) throw unfit(stored, `F32 or U8 [${count}]`);
-  const table = floatsOf(tensors.tensor(`${module}.weight.nested_quant_map`), 256);
-  const scales = floatsOf(
-    tensors.tensor(`${module}.weight.nested_absmax`),
-    Math.ceil(count / nestedBlockSize),
-  );
+  if (stored.dtype === "F32") return floatsOf(stored);
+  const table = floatsOf(tensors.tensor(`${module}.weight.nested_quant_map`));
+  const scales = floatsOf(tensors.tensor(`${module}.weight.nested_absmax`));
   return Float32Array.from(stored.data, (code, i) => {
     const product = Math.fround(table[code]! * scales[Math.floor(i / nestedBlockSize)]!);
     return product + nestedOffset;
@@ -96,10 +119,9 @@ function readLargest(
 
 /** The JSON object that stands in a tensor of bytes. */
 function readState(module: string, tensors: TensorReader): QuantState {
-  const name = ["nf4", "fp4"]
-    .map((type) => `${module}.weight.quant_state.bitsandbytes__${type}`)
-    .find((candidate) => tensors.has(candidate));
-  const tensor = tensors.tensor(name ?? `${module}.weight.quant_state.bitsandbytes__nf4`);
+  const names = ["nf4", "fp4"].map((type) => `${module}.weight.quant_state.bitsandbytes__${type}`);
+  const tensor = tensors.detail(names.find((name) => tensors.has(name)) ?? names[0]!);
+  if (tensor.dtype !== "U8") throw unfit(tensor, "U8, the bytes of a JSON object");
   const json = parseJsonObject(new TextDecoder().decode(tensor.data), tensor.name);
   const shape: unknown = json["shape"];
   const size = (value: unknown, what: string): number => {
@@ -120,7 +142,7 @@ function readState(module: string, tensors: TensorReader): QuantState {
   };
 }
 
-function floatsOf(tensor: StoredTensor, count: number): Float32Array {
-  if (tensor.dtype !== "F32" || tensor.data.length !== count * 4) throw unfit(tensor, `F32 [${count}]`);
-  return new Float32Array(tensor.data.slice().buffer);
+/** The values of an F32 tensor. */
+function floatsOf({ data }: StoredTensor): Float32Array {
+  return new Float32Array(data.slice().buffer);
 }

@@ -153,7 +153,7 @@ describe("a pack-quantized linear", () => {
     });
     const read = () =>
       readCompressedLinear("m", scheme({ format: "int-quantized", bits, groupSize: null }), wide);
-    if (bits === 4) expect(read).toThrowError(/need integers from -8 to 7/);
+    if (bits === 4) expect(read).toThrowError(/should be integers from -8 to 7/);
     else expect(dequantize(read())).toEqual(Float32Array.of(8, 0));
   });
 

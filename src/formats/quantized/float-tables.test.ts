@@ -81,7 +81,7 @@ describe("float8 weights", () => {
     const tensors = { "m.weight": weight, "m.weight_scale_inv": f32s([1, 2]) };
     const config = { quant_method: "fp8", weight_block_size: [4, 5], modules_to_not_convert: ["lm_head"] };
     expect(() => readQuantized(config, tensors)).toThrow(
-      /m.weight_scale_inv is F32 \[2\]; float8 weights need 6 values/,
+      /m.weight_scale_inv is F32 \[2\]; it should be BF16, F16 or F32 with 6 values/,
     );
     const reader = readQuantization({ quantization_config: config })!;
     expect(reader.read("lm_head", readerOf({ "lm_head.weight": weight }))).toBeNull();

@@ -1,7 +1,8 @@
-import { MillraceError } from "../../base/errors.ts";
 import type { DenseWeight } from "../../base/weights.ts";
+import type { MatrixShape } from "../checkpoint.ts";
 import { widenFloats } from "../dequantize.ts";
-import { floatDtypes, type StoredTensor } from "../stored-tensor.ts";
+import { floatDtypes, type StoredTensor, type TensorHeader } from "../stored-tensor.ts";
+import { numElements, unfit } from "./check-header.ts";
 
 /** Values of float8 E4M3 without infinities (Micikevicius et al. 2022): 4 bits of exponent, bias 7; 0x7f and 0xff are NaN. */
 const e4m3: Float32Array = Float32Array.from({ length: 256 }, (_, bits) => {
@@ -12,27 +13,30 @@ const e4m3: Float32Array = Float32Array.from({ length: 256 }, (_, bits) => {
   return sign * (exponent === 0 ? (mantissa / 8) * 2 ** -6 : (1 + mantissa / 8) * 2 ** (exponent - 7));
 });
 
+/** Rows and columns of one scale; null where there is one scale, or one for each row. */
+type Block = readonly [rows: number, cols: number] | null;
+
+/** The shape of a float8 matrix that has the scales it needs. Throws `invalid_model_file`. */
+export function checkFloat8(weight: TensorHeader, scale: TensorHeader, block: Block): MatrixShape {
+  if (weight.dtype !== "F8_E4M3" || weight.shape.length !== 2) throw unfit(weight, "F8_E4M3 [rows, columns]");
+  const [rows, cols] = weight.shape as [number, number];
+  const count = numElements(scale);
+  const wanted = block === null ? rows : Math.ceil(rows / block[0]) * Math.ceil(cols / block[1]);
+  if (floatDtypes[scale.dtype] === undefined || (count !== wanted && (block !== null || count !== 1)))
+    throw unfit(scale, `BF16, F16 or F32 with ${wanted} values`);
+  return { rows, cols };
+}
+
 /**
  * A matrix of float8 E4M3 times its scales, as f32: element and scale are multiplied and rounded once, which no
  * 16-bit float would hold. Scales cover the matrix, a row, or blocks of rows and columns of which the last may be short.
- *
- * @param block rows and columns of a scale's block; null where there is one scale, or one for each row
+ * Both tensors are as `checkFloat8` wants them.
  */
-export function readFloat8(
-  weight: StoredTensor,
-  scale: StoredTensor,
-  block: readonly [rows: number, cols: number] | null,
-): DenseWeight {
+export function readFloat8(weight: StoredTensor, scale: StoredTensor, block: Block): DenseWeight {
   const [rows, cols] = weight.shape as [number, number];
-  if (weight.dtype !== "F8_E4M3" || weight.shape.length !== 2) throw unfit(weight, "F8_E4M3 [rows, columns]");
-  const dtype = floatDtypes[scale.dtype];
-  if (dtype === undefined) throw unfit(scale, "BF16, F16 or F32");
-  const scales = widenFloats(scale.data, dtype);
-  const perRow = block === null ? 1 : Math.ceil(cols / block[1]);
-  const isSingle = block === null && scales.length === 1;
-  const numScales = isSingle ? 1 : block === null ? rows : Math.ceil(rows / block[0]) * perRow;
-  if (scales.length !== numScales) throw unfit(scale, `${numScales} values`);
-  const [blockRows, blockCols] = isSingle ? [rows, cols] : (block ?? [1, cols]);
+  const scales = widenFloats(scale.data, floatDtypes[scale.dtype]!);
+  const [blockRows, blockCols] = block ?? [scales.length === 1 ? rows : 1, cols];
+  const perRow = Math.ceil(cols / blockCols);
   const values = new Float32Array(rows * cols);
   for (let row = 0, at = 0; row < rows; row += 1) {
     const first = Math.floor(row / blockRows) * perRow;
@@ -43,11 +47,4 @@ export function readFloat8(
     }
   }
   return { kind: "dense", rows, cols, dtype: "f32", data: new Uint8Array(values.buffer) };
-}
-
-function unfit({ name, dtype, shape }: StoredTensor, expected: string): MillraceError {
-  return new MillraceError(
-    "invalid_model_file",
-    `${name} is ${dtype} [${shape.join(", ")}]; float8 weights need ${expected}. Fetch the model again; config.json and weights may be of different checkpoints.`,
-  );
 }

@@ -1,7 +1,7 @@
 import { MillraceError } from "../../base/errors.ts";
 import type { JsonObject } from "../json-file.ts";
 import type { TensorReader } from "../stored-tensor.ts";
-import { readFloat8 } from "./float8.ts";
+import { checkFloat8, readFloat8 } from "./float8.ts";
 import { isExcluded, moduleList } from "./modules.ts";
 import type { QuantizedLinears } from "./quantized-linears.ts";
 
@@ -17,20 +17,37 @@ export function fp8Linears(config: JsonObject): QuantizedLinears {
     !isExcluded(module, excluded) &&
     tensors.has(`${module}.weight`) &&
     tensors.header(`${module}.weight`).dtype === "F8_E4M3";
+  const label = block === null ? "per row or tensor" : `${block[0]}×${block[1]} blocks`;
   return {
-    label: `FP8 ${block === null ? "per row or tensor" : `${block[0]}×${block[1]} blocks`}, activations not rounded`,
-    form: (module, { rows, cols }, tensors) =>
-      isFloat8(module, tensors) ? { kind: "dense", rows, cols, dtype: "f32" } : null,
+    label: `FP8 ${label}, activations not rounded`,
+    form: (module, tensors) => {
+      if (!isFloat8(module, tensors)) return null;
+      const scale = scaleOf(module, tensors);
+      const shape = checkFloat8(
+        tensors.header(`${module}.weight`),
+        tensors.header(scale),
+        isInBlocks(scale) ? block : null,
+      );
+      return { kind: "dense", ...shape, dtype: "f32" };
+    },
     read: (module, tensors) => {
       if (!isFloat8(module, tensors)) return null;
-      const name = ["weight_scale_inv", "weight_scale"]
-        .map((part) => `${module}.${part}`)
-        .find((candidate) => tensors.has(candidate));
-      const weight = tensors.tensor(`${module}.weight`);
-      const scale = tensors.tensor(name ?? `${module}.weight_scale_inv`);
-      return readFloat8(weight, scale, name?.endsWith("_inv") === true ? block : null);
+      const name = scaleOf(module, tensors);
+      const [weight, scale] = [tensors.tensor(`${module}.weight`), tensors.tensor(name)];
+      const own = isInBlocks(name) ? block : null;
+      checkFloat8(weight, scale, own);
+      return readFloat8(weight, scale, own);
     },
   };
+}
+
+function scaleOf(module: string, tensors: TensorReader): string {
+  const names = [`${module}.weight_scale_inv`, `${module}.weight_scale`];
+  return names.find((name) => tensors.has(name)) ?? names[0]!;
+}
+
+function isInBlocks(scale: string): boolean {
+  return scale.endsWith("_inv");
 }
 
 function blockSize(value: unknown): readonly [number, number] | null {

@@ -1,14 +1,14 @@
 import { MillraceError } from "../../base/errors.ts";
 import type { Weight, WeightForm } from "../../base/weights.ts";
-import type { MatrixShape } from "../checkpoint.ts";
 import type { JsonObject } from "../json-file.ts";
 import type { TensorReader } from "../stored-tensor.ts";
+import { unfit } from "./check-header.ts";
 import {
-  type GroupedIntegers,
+  checkGroupIndex,
+  checkScales,
   groupedForm,
-  groupScales,
+  scalesOf,
   toIntegerWeight,
-  unfit,
   withGroupOrder,
 } from "./grouped-integers.ts";
 import { transposeWords, unpackBits } from "./packed-integers.ts";
@@ -32,38 +32,23 @@ export function gptqLinears(config: JsonObject): QuantizedLinears {
   const { bits, group_size: groupSize } = config;
   return {
     label: `GPTQ W${String(bits)}A16 g${String(groupSize)}${config["desc_act"] === true ? " act-order" : ""}`,
-    form: (module, shape, tensors) =>
-      tensors.has(`${module}.qweight`) ? formOf(module, shape, tensors, config) : null,
+    form: (module, tensors) => (tensors.has(`${module}.qweight`) ? formOf(module, tensors, config) : null),
     read: (module, tensors) =>
       tensors.has(`${module}.qweight`) ? readModule(module, tensors, format === "gptq" ? 1 : 0) : null,
   };
 }
 
-function formOf(
-  module: string,
-  { rows, cols }: MatrixShape,
-  tensors: TensorReader,
-  config: JsonObject,
-): WeightForm {
-  const [numGroups = 0, zeroWords = 0] = tensors.header(`${module}.qzeros`).shape;
-  const bits = (zeroWords * 32) / rows;
-  const hasMinimums = config["sym"] === false;
-  const form = groupedForm(
-    { rows, cols, bits, numGroups, hasMinimums },
-    tensors.header(`${module}.scales`).dtype,
-  );
-  return config["desc_act"] === true ? { ...form, isReordered: true } : form;
+/** A linear as far as headers tell. */
+interface Layout {
+  readonly rows: number;
+  readonly cols: number;
+  readonly bits: number;
+  readonly numGroups: number;
 }
 
-function readModule(module: string, tensors: TensorReader, zeroOffset: number): Weight {
-  const weight = toIntegerWeight(readParts(module, tensors, zeroOffset));
-  const order = `${module}.g_idx`;
-  return tensors.has(order) ? withGroupOrder(weight, tensors.tensor(order)) : weight;
-}
-
-function readParts(module: string, tensors: TensorReader, zeroOffset: number): GroupedIntegers {
-  const weight = tensors.tensor(`${module}.qweight`);
-  const zeros = tensors.tensor(`${module}.qzeros`);
+function layoutOf(module: string, tensors: TensorReader): Layout {
+  const weight = tensors.header(`${module}.qweight`);
+  const zeros = tensors.header(`${module}.qzeros`);
   const [words = 0, rows = 0] = weight.shape;
   const [numGroups = 0, zeroWords = 0] = zeros.shape;
   const bits = (zeroWords * 32) / rows;
@@ -78,13 +63,38 @@ function readParts(module: string, tensors: TensorReader, zeroOffset: number): G
   if (weight.dtype !== "I32" || weight.shape.length !== 2 || !isWhole)
     throw unfit(weight, "I32 [columns · bits / 32, rows] with whole groups");
   if (zeros.dtype !== "I32") throw unfit(zeros, "I32 [groups, rows · bits / 32]");
+  checkScales(tensors.header(`${module}.scales`), numGroups, rows);
+  const order = `${module}.g_idx`;
+  if (tensors.has(order)) checkGroupIndex(tensors.header(order), cols);
+  return { rows, cols, bits, numGroups };
+}
+
+function formOf(module: string, tensors: TensorReader, config: JsonObject): WeightForm {
+  const { dtype } = tensors.header(`${module}.scales`);
+  const form = groupedForm({ ...layoutOf(module, tensors), hasMinimums: config["sym"] === false }, dtype);
+  return config["desc_act"] === true ? { ...form, isReordered: true } : form;
+}
+
+function readModule(module: string, tensors: TensorReader, zeroOffset: number): Weight {
+  const { rows, cols, bits, numGroups } = layoutOf(module, tensors);
+  const weight = tensors.tensor(`${module}.qweight`);
+  const zeros = tensors.tensor(`${module}.qzeros`);
+  const wordsOf = (count: number): number => (count * bits) / 32;
   const codes = unpackBits(
-    transposeWords(weight.data, words, rows),
-    { rows, count: cols, stride: words * 4 },
+    transposeWords(weight.data, wordsOf(cols), rows),
+    { rows, count: cols, stride: wordsOf(cols) * 4 },
     bits,
   );
-  const stored = unpackBits(zeros.data, { rows: numGroups, count: rows, stride: zeroWords * 4 }, bits);
+  const stored = unpackBits(zeros.data, { rows: numGroups, count: rows, stride: wordsOf(rows) * 4 }, bits);
   const mask = (1 << bits) - 1;
-  const scales = groupScales(tensors.tensor(`${module}.scales`), numGroups, rows);
-  return { rows, cols, bits, codes, scales, zeros: stored.map((zero) => (zero + zeroOffset) & mask) };
+  const integers = toIntegerWeight({
+    rows,
+    cols,
+    bits,
+    codes,
+    scales: scalesOf(tensors.tensor(`${module}.scales`)),
+    zeros: stored.map((zero) => (zero + zeroOffset) & mask),
+  });
+  const order = `${module}.g_idx`;
+  return tensors.has(order) ? withGroupOrder(integers, tensors.tensor(order)) : integers;
 }

@@ -1,7 +1,7 @@
-import { MillraceError } from "../../base/errors.ts";
 import type { IntegerForm, IntegerWeight, Weight } from "../../base/weights.ts";
 import { widenFloats } from "../dequantize.ts";
-import { floatDtypes, type StoredTensor } from "../stored-tensor.ts";
+import { floatDtypes, type StoredTensor, type TensorHeader } from "../stored-tensor.ts";
+import { checkList, hasShape, unfit } from "./check-header.ts";
 import { packNibbles } from "./packed-integers.ts";
 
 /** Unsigned integers with zero points: w = (q − z) · scale, as GPTQ and AWQ store them, rows being outputs. */
@@ -86,7 +86,8 @@ export function toIntegerWeight(parts: GroupedIntegers): IntegerWeight {
 }
 
 /**
- * A matrix whose groups are not runs of columns (activation order): `tensor` gives each column's group. Where they are
+ * A matrix whose groups are not runs of columns (activation order): `tensor`, which `checkGroupIndex` passed, gives each
+ * column's group. Where they are
  * in order after all, the matrix itself; else its columns sorted by group. A file whose groups differ in size becomes
  * f32. Throws `invalid_model_file`.
  */
@@ -94,8 +95,7 @@ export function withGroupOrder(weight: IntegerWeight, tensor: StoredTensor): Wei
   const { cols, groupSize } = weight;
   const perRow = cols / groupSize;
   const groups = new Int32Array(tensor.data.slice().buffer);
-  const isIndex = tensor.dtype === "I32" && groups.length === cols;
-  if (!isIndex || groups.some((group) => group < 0 || group >= perRow))
+  if (groups.some((group) => group < 0 || group >= perRow))
     throw unfit(tensor, `I32 [${cols}] of groups below ${perRow}`);
   if (groups.every((group, col) => group === Math.floor(col / groupSize))) return weight;
   const columns = Int32Array.from(groups.keys()).sort((a, b) => groups[a]! - groups[b]! || a - b);
@@ -133,17 +133,18 @@ function scatteredFloats(weight: IntegerWeight, groups: Int32Array): Weight {
   return { kind: "dense", rows, cols, dtype: "f32", data: new Uint8Array(values.buffer) };
 }
 
-/** Scales [groups, rows] of a float tensor. Throws `invalid_model_file`. */
-export function groupScales(tensor: StoredTensor, groups: number, rows: number): Float32Array {
-  const dtype = floatDtypes[tensor.dtype];
-  if (dtype === undefined || tensor.shape[0] !== groups || tensor.shape[1] !== rows)
+/** Throws `invalid_model_file` for a tensor that is not the scales [groups, rows] of a matrix. */
+export function checkScales(tensor: TensorHeader, groups: number, rows: number): void {
+  if (floatDtypes[tensor.dtype] === undefined || !hasShape(tensor, tensor.dtype, [groups, rows]))
     throw unfit(tensor, `a float type [${groups}, ${rows}]`);
-  return widenFloats(tensor.data, dtype);
 }
 
-export function unfit({ name, dtype, shape }: StoredTensor, expected: string): MillraceError {
-  return new MillraceError(
-    "invalid_model_file",
-    `${name} is ${dtype} [${shape.join(", ")}]; it should be ${expected}. Fetch the model again; config.json and weights may be of different checkpoints.`,
-  );
+/** The values of scales that `checkScales` passed. */
+export function scalesOf(tensor: StoredTensor): Float32Array {
+  return widenFloats(tensor.data, floatDtypes[tensor.dtype]!);
+}
+
+/** Throws `invalid_model_file` for a tensor that gives no group to each column. */
+export function checkGroupIndex(tensor: TensorHeader, cols: number): void {
+  checkList(tensor, "I32", cols);
 }

@@ -1,6 +1,5 @@
 import { MillraceError } from "../../base/errors.ts";
 import type { Weight, WeightForm } from "../../base/weights.ts";
-import type { MatrixShape } from "../checkpoint.ts";
 import { isJsonObject, type JsonObject } from "../json-file.ts";
 import type { TensorReader } from "../stored-tensor.ts";
 import { awqLinears } from "./awq.ts";
@@ -15,8 +14,11 @@ export interface QuantizedLinears {
   readonly label: string;
   /** The matrix of a module with its integers and scales unchanged, or null for one that stays dense. */
   read(module: string, tensors: TensorReader): Weight | null;
-  /** What `read` will give, from headers alone; null for a module that stays dense. */
-  form(module: string, shape: MatrixShape, tensors: TensorReader): WeightForm | null;
+  /**
+   * What `read` will give, from headers and the few bytes in which a format says a shape; null for a module that stays
+   * dense. Throws what `read` throws, but for faults of values.
+   */
+  form(module: string, tensors: TensorReader): WeightForm | null;
 }
 
 /** By `quant_method` of `quantization_config`. */

@@ -9,15 +9,17 @@ const floatBytes: Readonly<Record<FloatDtype, number>> = { f32: 4, f16: 2, bf16:
 
 /**
  * One form for matrices that are stacked into one linear, as the kernels make it: integers of the widest bits, the
- * finest groups and, where one has them, minimums; floats of several types as f32.
+ * finest groups and, where one has them, minimums; floats of several types as f32, as are reordered integers beside others.
  */
 export function joinForms(parts: readonly WeightForm[]): WeightForm {
   const rows = parts.reduce((sum, part) => sum + part.rows, 0);
   const integers = parts.filter((part) => part.kind === "integer");
   const first = parts[0]!;
-  if (integers.length === 0) {
-    const isMixed = parts.some((part) => part.kind === "dense" && part.dtype !== (first as DenseForm).dtype);
-    return { ...(first as DenseForm), rows, dtype: isMixed ? "f32" : (first as DenseForm).dtype };
+  const numReordered = integers.filter((part) => part.isReordered === true).length;
+  if (first.kind === "dense" || (numReordered > 0 && numReordered < parts.length)) {
+    const dtypes = new Set(parts.map((part) => (part.kind === "dense" ? part.dtype : "f32")));
+    const [dtype = "f32"] = dtypes.size === 1 ? dtypes : [];
+    return { kind: "dense", rows, cols: first.cols, dtype };
   }
   const hasMinimums = integers.some((part) => part.hasMinimums);
   return {
@@ -30,11 +32,9 @@ export function joinForms(parts: readonly WeightForm[]): WeightForm {
     hasMinimums,
     scaleBytes: integers.some((part) => part.scaleBytes === 4) ? 4 : 2,
     activations: integers.every((part) => part.activations === "int8-token") ? "int8-token" : "unspecified",
-    isReordered: integers.some((part) => part.isReordered === true),
+    isReordered: numReordered > 0,
   };
 }
-
-type DenseForm = Extract<WeightForm, { kind: "dense" }>;
 
 function greatestDivisor(a: number, b: number): number {
   return b === 0 ? a : greatestDivisor(b, a % b);

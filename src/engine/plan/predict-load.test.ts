@@ -21,7 +21,7 @@ const linear: OperationWork = {
   numElements: 1,
 };
 
-test("an operation takes the longer of its reading and its multiplying", () => {
+test("an operation takes at least the longer of its reading and its multiplying", () => {
   const read = stepSeconds([linear], ceilings);
   // At least what the ceiling allows, at most twice.
   expect(read).toBeGreaterThan(0.01);
@@ -32,6 +32,33 @@ test("an operation takes the longer of its reading and its multiplying", () => {
   expect(multiplied).toBeLessThan(0.3);
   expect(stepSeconds([{ ...products, unit: "int4" }], ceilings)).toBeLessThan(multiplied);
   expect(stepSeconds([linear, products], ceilings)).toBeCloseTo(read + multiplied, 10);
+});
+
+test("reading and multiplying hide each other where one is much longer, and add to each other where they are alike", () => {
+  const seconds = (bytes: number, operations: number): number =>
+    stepSeconds([{ ...linear, bytes, operations }], ceilings);
+  const idle = seconds(0, 1);
+  const reading = seconds(1e8, 1) - idle;
+  // As many products as take as long.
+  const products = (reading / (seconds(0, 1e10) - idle)) * 1e10;
+  expect((seconds(1e8, products) - idle) / reading).toBeCloseTo(2 ** (1 / 3), 3);
+  expect((seconds(1e8, products / 4) - idle) / reading).toBeLessThan(1.01);
+});
+
+test("a weight is unpacked once, however many rows it multiplies", () => {
+  const rows = (numRows: number): number =>
+    stepSeconds([{ ...linear, bytes: 0, numRows, operations: numRows * 1e9 }], ceilings);
+  const perRow = (rows(64) - rows(32)) / 32;
+  expect((rows(2) - rows(1)) / perRow).toBeCloseTo(1, 6);
+  // One row costs several times what each further one does.
+  expect(rows(1)).toBeGreaterThan(3 * perRow);
+});
+
+test("attention costs by what it reads of the cache and by its products", () => {
+  const attention = { ...linear, kind: "pagedAttention", unit: "f32", bytes: 1e6, operations: 1e9 } as const;
+  const once = stepSeconds([attention], ceilings);
+  expect(stepSeconds([{ ...attention, operations: 2e9 }], ceilings)).toBeGreaterThan(1.8 * once);
+  expect(stepSeconds([{ ...attention, bytes: 1e9 }], ceilings)).toBeGreaterThan(2 * once);
 });
 
 /** Notes the steps that are asked for; each has one operation of a second. */

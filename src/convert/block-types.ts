@@ -7,7 +7,8 @@ import { type RoundedType, roundToBlocks } from "./round-to-blocks.ts";
 /** ggml types that a matrix is written in. */
 export type WrittenType = "F32" | "F16" | "BF16" | RoundedType;
 
-const floatTypes: Readonly<Record<FloatDtype, WrittenType>> = { f32: "F32", f16: "F16", bf16: "BF16" };
+/** The ggml type of each float type. */
+export const floatTypes: Readonly<Record<FloatDtype, WrittenType>> = { f32: "F32", f16: "F16", bf16: "BF16" };
 const floatDtypes: Readonly<Partial<Record<string, FloatDtype>>> = { F32: "f32", F16: "f16", BF16: "bf16" };
 
 /** Values that share a scale in every block type written here. */

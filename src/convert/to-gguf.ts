@@ -2,7 +2,6 @@ import path from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { MillraceError } from "../base/errors.ts";
 import { type Progress, silentProgress } from "../base/progress.ts";
-import type { OrderedWeight } from "../base/weights.ts";
 import { makeFolder } from "../base/write-file.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { withColumnsInOrder } from "../formats/dequantize.ts";
@@ -17,7 +16,7 @@ import { sliceRows } from "../formats/slice-rows.ts";
 import { listModelParts, type ModelParts } from "../quantize/model-parts.ts";
 import { checkFreeSpace } from "../quantize/output-folder.ts";
 import type { LinearShape } from "../quantize/scheme.ts";
-import { encodeRows, exactType, type WrittenType } from "./block-types.ts";
+import { encodeRows, exactType, floatTypes, type WrittenType } from "./block-types.ts";
 import { checkGgufConfig } from "./check-gguf-config.ts";
 import type { ConversionSummary, ConvertDtype, ConvertPlan } from "./plan.ts";
 import { createSplitGguf } from "./split-writer.ts";
@@ -112,7 +111,7 @@ function planFile(checkpoint: Checkpoint, { dtype, outPath, tokenizer }: Convert
   const { family } = writing;
   const names = new GgufNames(family.modules);
   const parts = listModelParts(checkpoint);
-  const matrices = planMatrices(checkpoint, parts, family, dtype);
+  const matrices = planMatrices(checkpoint, parts, { family, names }, dtype);
   const vectors = parts.vectors.map((vector) => ({ ...vector, tensor: placeOf(names, vector.name) }));
   const described = configFields(config, writing.name, checkpoint.path);
   const { ropeFactors } = described;
@@ -142,19 +141,18 @@ function planFile(checkpoint: Checkpoint, { dtype, outPath, tokenizer }: Convert
 function planMatrices(
   checkpoint: Checkpoint,
   parts: ModelParts,
-  family: GgufFamily,
+  { family, names }: { readonly family: GgufFamily; readonly names: GgufNames },
   dtype: ConvertDtype,
 ): MatrixPlan[] {
-  const names = new GgufNames(family.modules);
   return [...parts.dense, ...parts.linears].map((shape) => {
     const place = names.find(`${shape.module}.weight`);
     if (place === undefined) throw noPlace(`${shape.module}.weight`);
     const isRouter = place.tensor.includes("ffn_gate_inp");
-    const weight = withColumnsInOrder(checkpoint.linear(shape.module));
-    const type = isRouter ? "F32" : chooseType(checkpoint, shape, weight, dtype);
+    const type = isRouter ? "F32" : chooseType(checkpoint, shape, dtype);
     const each = ggufTensorBytes({ name: place.tensor, type, shape: [shape.rows, shape.cols] });
     const pairedHeadDim = family.isPermuted && isQueryOrKey(shape.module) ? checkpoint.config.headDim : 0;
-    const losesActivations = weight.kind === "integer" && weight.activations === "int8-token";
+    const form = checkpoint.form(shape.module);
+    const losesActivations = form.kind === "integer" && form.activations === "int8-token";
     const { tensor, expert = 0 } = place;
     return { ...shape, tensor, at: expert * each, type, pairedHeadDim, losesActivations };
   });
@@ -172,14 +170,9 @@ const written: Readonly<Record<Exclude<ConvertDtype, "auto">, WrittenType>> = {
 };
 
 /** In a file of 4 or 5 bits the embedding and the head are Q8_0: their errors reach every token. */
-function chooseType(
-  checkpoint: Checkpoint,
-  shape: LinearShape,
-  weight: OrderedWeight,
-  dtype: ConvertDtype,
-): WrittenType {
+function chooseType(checkpoint: Checkpoint, shape: LinearShape, dtype: ConvertDtype): WrittenType {
   if (dtype === "auto") {
-    const exact = exactType(weight);
+    const exact = exactTypeOf(checkpoint, shape.module);
     if (exact !== null) return exact;
     throw new MillraceError(
       "unsupported_format",
@@ -198,6 +191,13 @@ function chooseType(
     );
   }
   return type;
+}
+
+/** Of floats the header tells; of integers, whether their scales fit 16 bits. */
+function exactTypeOf(checkpoint: Checkpoint, module: string): WrittenType | null {
+  const form = checkpoint.form(module);
+  if (form.kind === "dense") return floatTypes[form.dtype];
+  return exactType(withColumnsInOrder(checkpoint.linear(module)));
 }
 
 /** One for each tensor of the file: experts are stacked. Throws where the experts of a stack differ in type. */

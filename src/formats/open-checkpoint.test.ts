@@ -65,6 +65,19 @@ describe("a path that is no model", () => {
       "is not a .gguf file",
     ],
     [
+      "a file of a model's folder",
+      () =>
+        path.join(folderOf("file", { "config.json": "{}", "model.safetensors": "" }), "model.safetensors"),
+      "unsupported_format",
+      "is not a .gguf file. Name its folder: ",
+    ],
+    [
+      "a web address",
+      () => "https://hub.example/org/name/tree/main",
+      "file_not_found",
+      "named by its id, not its address: org/name.",
+    ],
+    [
       "an empty GGUF file",
       () => folderOf("hollow", { "a.gguf": "" }),
       "invalid_model_file",

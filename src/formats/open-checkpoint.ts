@@ -24,9 +24,11 @@ export function openCheckpoint(modelPath: string, options: OpenOptions = {}): Ch
   if (!existsSync(modelPath)) throw missing(modelPath);
   if (!statSync(modelPath).isDirectory()) {
     if (modelPath.toLowerCase().endsWith(".gguf")) return new GgufCheckpoint(modelPath, tools);
+    const folder = path.dirname(modelPath);
+    const hint = existsSync(path.join(folder, "config.json")) ? ` Name its folder: ${folder}.` : "";
     throw new MillraceError(
       "unsupported_format",
-      `${modelPath} is not a .gguf file. A model is ${accepted}.`,
+      `${modelPath} is not a .gguf file.${hint} A model is ${accepted}.`,
     );
   }
   const hasConfig = existsSync(path.join(modelPath, "config.json"));
@@ -61,9 +63,12 @@ function unknownFolder(
 
 function missing(modelPath: string): MillraceError {
   const looksLikeHubId = /^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(modelPath);
+  const [, addressed] = /^https?:\/\/[^/]+\/([\w.-]+\/[\w.-]+)/.exec(modelPath) ?? [];
   const hint = looksLikeHubId
     ? ` If ${modelPath} is the name of a model on a hub: \`millrace pull ${modelPath}\` brings it and prints its path.`
-    : "";
+    : addressed === undefined
+      ? ""
+      : ` A model on a hub is named by its id, not its address: ${addressed}.`;
   return new MillraceError(
     "file_not_found",
     `There is nothing at ${modelPath}.${hint} A model is ${accepted}.`,

@@ -25,10 +25,17 @@ function isWholeFolder(snapshot: string): boolean {
   if (!has("config.json")) return false;
   if (has("model.safetensors")) return true;
   if (!has("model.safetensors.index.json")) return false;
-  const index = JSON.parse(readFileSync(path.join(snapshot, "model.safetensors.index.json"), "utf8")) as {
-    readonly weight_map?: Readonly<Record<string, string>>;
-  };
-  return Object.values(index.weight_map ?? {}).every(has);
+  return shardsOf(path.join(snapshot, "model.safetensors.index.json")).every(has);
+}
+
+/** The files that an index names; none of one that cannot be read, which whoever opens the model refuses by name. */
+function shardsOf(indexFile: string): string[] {
+  try {
+    const index = JSON.parse(readFileSync(indexFile, "utf8")) as { readonly weight_map?: object } | null;
+    return Object.values(index?.weight_map ?? {}).filter((name) => typeof name === "string");
+  } catch {
+    return [];
+  }
 }
 
 function wholeGguf(snapshot: string, wanted: string | null): string | null {

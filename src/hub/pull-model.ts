@@ -8,7 +8,8 @@ import { listRepo } from "./repo-listing.ts";
 
 /**
  * Brings a model into the cache, or what of it is missing, and gives the path to open: a folder, or the GGUF file that
- * was asked for. Throws `model_not_cached` without a network, and what `listRepo`, `chooseFiles` and `pullFiles` throw.
+ * was asked for. Throws `model_not_cached` without a network, what `listRepo`, `chooseFiles` and `pullFiles` throw, and
+ * `invalid_model_file` for a repository whose files are no whole model.
  */
 export async function pullModel(
   settings: HubSettings,
@@ -18,7 +19,12 @@ export async function pullModel(
   if (settings.isOffline) throw offline(settings, id);
   const listing = await listRepo(settings, id);
   await pullFiles(settings, listing, chooseFiles(listing), options);
-  return findSnapshot(settings, id)!;
+  const found = findSnapshot(settings, id);
+  if (found !== null) return found;
+  throw new MillraceError(
+    "invalid_model_file",
+    `${showModelId(id)} has weights, but no config.json beside them, or its index names files that are not there. Choose another repository or revision.`,
+  );
 }
 
 function offline({ cacheDir }: HubSettings, id: ModelId): MillraceError {

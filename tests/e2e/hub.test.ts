@@ -62,6 +62,29 @@ test("a model that is named by its hub id is downloaded once, runs as from its f
   expect((await runCli("list")).stdout).toMatch(/Nothing is in .*millrace pull/);
 });
 
+test("two revisions, and a part of a model to remove, are refused", async () => {
+  await expectRefusal(cacheDir, {
+    args: ["pull", "org/pebble@v1", "--revision", "v2"],
+    code: "invalid_option",
+    exitCode: 2,
+    says: ["names revision v1", "--revision is v2", "Leave one of them out"],
+  });
+  for (const part of ["org/pebble@v1", "org/pebble:Q8_0"]) {
+    await expectRefusal(cacheDir, {
+      args: ["rm", part],
+      code: "invalid_option",
+      exitCode: 2,
+      says: [`${part} names a part`, "all its revisions", "millrace rm org/pebble"],
+    });
+  }
+  await expectRefusal(cacheDir, {
+    args: ["inspect", "https://huggingface.co/org/pebble/tree/main"],
+    code: "file_not_found",
+    exitCode: 3,
+    says: ["named by its id", "org/pebble."],
+  });
+});
+
 test("what is no id and no path, and a model that the hub has not, are refused", async () => {
   await expectRefusal(cacheDir, {
     args: ["pull", "no id"],

@@ -86,6 +86,18 @@ describe.skipIf(!nativeStatus().available)("millrace plan", () => {
     expect(far).toMatchObject({ exitCode: 4 });
     expect(far.stderr).toMatch(/--kv-cache-memory-bytes asks for 879 TiB.*\[out_of_memory\]/);
     expect(far.stdout).toMatch(/w8a8 +\S+ MiB/);
+    for (const [param, ...flags] of [
+      ["--context", "--context", "5000"],
+      ["--input-tokens 4000 and --output-tokens 64", "--input-tokens", "4000"],
+      ["--input-tokens 128 and --output-tokens 64", "--max-model-len", "160"],
+    ] as const) {
+      await expectRefusal(makeFolder(), {
+        args: ["plan", pebble, ...flags],
+        code: "invalid_option",
+        exitCode: 2,
+        says: [param, "takes at most", "Give fewer"],
+      });
+    }
     await expectRefusal(makeFolder(), {
       args: ["plan", "nowhere"],
       code: "file_not_found",

@@ -52,6 +52,7 @@ const repos = {
   },
   "org/gated": { files: { "config.json": Buffer.from("{}") }, isGated: true, token: "hf_good" },
   "org/private": { files: small, token: "hf_good" },
+  "org/bare": { files: { "model.safetensors": weights } },
   "org/images": { files: { "README.md": Buffer.from("no weights") } },
 };
 
@@ -230,6 +231,12 @@ describe("what goes wrong is told", () => {
     );
     await expect(pull("org/dense@v9")).rejects.toMatchObject(
       refused("hub_not_found", /org\/dense has no revision v9/),
+    );
+  });
+
+  test("weights without a configuration, when all has come", async () => {
+    await expect(pull("org/bare")).rejects.toMatchObject(
+      refused("invalid_model_file", /org\/bare has weights, but no config\.json/),
     );
   });
 

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { z } from "zod";
+import { MillraceError } from "../../base/errors.ts";
 import { type Component, field } from "../../config/component.ts";
 import { engineSettings, precisionSettings, schedulerSettings } from "../../config/engine-settings.ts";
 import { integer, integerList } from "../../config/value-schemas.ts";
@@ -56,6 +57,9 @@ function runPlan(modelPath: string, _options: unknown, command: Command): void {
   const { json, concurrency, inputTokens, outputTokens, context } = readSettings(command, own);
   const options = engineOptionsOf(modelPath, readSettings(command, engineSettings));
   const checkpoint = openModel(modelPath);
+  const { maxModelLen } = options;
+  const limit = typeof maxModelLen === "number" ? maxModelLen : checkpoint.config.maxPositionEmbeddings;
+  checkLengths({ inputTokens, outputTokens, context }, limit);
   const draft = openDraft(options, checkpoint);
   try {
     const machine = measureMachine(options);
@@ -77,6 +81,32 @@ function runPlan(modelPath: string, _options: unknown, command: Command): void {
     draft?.close();
     checkpoint.close();
   }
+}
+
+/** Throws `invalid_option` for sequences that the engine would not take. */
+function checkLengths(
+  asked: {
+    readonly inputTokens: number;
+    readonly outputTokens: number;
+    readonly context: number | undefined;
+  },
+  limit: number,
+): void {
+  const { inputTokens, outputTokens, context = 0 } = asked;
+  const request = inputTokens + outputTokens;
+  if (Math.max(request, context) <= limit) return;
+  const [param, seen] =
+    context > limit
+      ? ["--context", `--context is ${context}`]
+      : [
+          "--input-tokens",
+          `--input-tokens ${inputTokens} and --output-tokens ${outputTokens} make ${request}`,
+        ];
+  throw new MillraceError(
+    "invalid_option",
+    `${seen} tokens; a sequence of this model takes at most ${limit}. Give fewer, or a longer --max-model-len if that is the limit.`,
+    { param },
+  );
 }
 
 /** What speeds are foreseen from. */

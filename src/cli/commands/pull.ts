@@ -3,6 +3,7 @@ import { z } from "zod";
 import { MillraceError } from "../../base/errors.ts";
 import { type Component, field } from "../../config/component.ts";
 import { type ModelId, parseModelId } from "../../hub/model-id.ts";
+import { defaultRevision } from "../../hub/repo-id.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
 import { download, hubSettings } from "../resolve-model.ts";
 import { addSettings, readSettings } from "../settings.ts";
@@ -40,6 +41,13 @@ export function pullCommand(): Command {
 async function runPull(given: string, _options: unknown, command: Command): Promise<void> {
   const { revision } = readSettings(command, own);
   const id = requireModelId(given);
+  if (revision !== undefined && id.revision !== defaultRevision && id.revision !== revision) {
+    throw new MillraceError(
+      "invalid_option",
+      `${given} names revision ${id.revision} and --revision is ${revision}; a model has one. Leave one of them out.`,
+      { param: "--revision" },
+    );
+  }
   printLine(await download(hubSettings(), revision === undefined ? id : { ...id, revision }));
 }
 
@@ -49,6 +57,6 @@ export function requireModelId(given: string): ModelId {
   if (id !== null) return id;
   throw new MillraceError(
     "invalid_option",
-    `${JSON.stringify(given)} is no hub id. It is ORG/NAME, with @REVISION and :PART_OF_A_GGUF_NAME behind it where needed. Correct it.`,
+    `${JSON.stringify(given)} is no hub id. It is ORG/NAME, with @REVISION and :PART_OF_A_GGUF_NAME behind it where needed, and no web address. Correct it.`,
   );
 }

@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { MillraceError } from "../../base/errors.ts";
 import { formatBytes } from "../../base/units.ts";
 import { removeCached } from "../../hub/cached-repos.ts";
 import { isRepoName } from "../../hub/repo-id.ts";
@@ -23,5 +24,11 @@ export function rmCommand(): Command {
 function runRm(given: string): void {
   const repo = /^datasets\/(.+)$/.exec(given)?.[1] ?? "";
   const id = isRepoName(repo) ? ({ type: "dataset", repo } as const) : requireModelId(given);
+  if (!given.endsWith(id.repo)) {
+    throw new MillraceError(
+      "invalid_option",
+      `${given} names a part of ${id.repo}; a model is removed with all its revisions and files. Run \`millrace rm ${id.repo}\` if that is meant.`,
+    );
+  }
   printLine(`Removed ${given}: ${formatBytes(removeCached(hubSettings(), id))}`);
 }

@@ -18,7 +18,7 @@ async function memoryOf(url) {
     (response) => response.text(),
     () => "",
   );
-  const found = [...text.matchAll(/^millrace:memory_plan_bytes\{.*part="(\w+)"\} (\S+)$/gm)];
+  const found = [...text.matchAll(/^millrace:memory_bytes\{.*part="(\w+)".*\} (\S+)$/gm)];
   if (found.length === 0) return null;
   const parts = Object.fromEntries(found.map(([, part, bytes]) => [part, Number(bytes)]));
   return { weights: parts.weights, kvCache: parts.kv_cache, activations: parts.activations };

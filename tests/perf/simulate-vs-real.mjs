@@ -3,16 +3,17 @@
 // rounds is more than 15 % off.
 //
 //   node tests/perf/simulate-vs-real.mjs TRACE [--against server|engine] [--model models/pebble/model]
-//     [--from 600] [--seconds 60] [--speeds 0.25,1] [--rounds 3] [--costs FILE] [--keep FOLDER]
+//     [--from 600] [--seconds 60] [--speeds 0.25,1] [--rounds 7] [--costs FILE] [--keep FOLDER]
 //
 // server: `millrace serve` as a process of its own, requests over HTTP by the client of `millrace bench`; step costs from
 //         three runs of `millrace bench` (--calibrate-from).
 // engine: in process; step costs by --calibrate.
 //
-// Costs are measured before every round, on requests of their own, since a shared machine is not equally fast for long; or
-// they are taken from a file of an earlier run (--keep FOLDER leaves FOLDER/costs.json, those of the last round). Nothing
-// of a replay goes into them. Takes rounds × loads × (seconds + half a minute). A round in which other processes took more
-// than 5 % of the machine does not count. Linux only.
+// Costs are measured before and after every round, on requests of their own, since a shared machine is not equally fast for
+// long; or they are taken from a file of an earlier run (--keep FOLDER leaves FOLDER/costs.json, the last ones). Nothing of
+// a replay goes into them. A round in which other processes took more than 5 % of the machine does not count. How far the
+// foreseen medians moved from before to after is printed: the verdict is about the middle one of the rounds, and where they
+// move much it takes many rounds. Takes rounds × loads × (seconds + half a minute). Linux only.
 import { execFile } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
@@ -52,7 +53,7 @@ const { values, positionals } = parseFlags({
     from: { type: "string", default: "600" },
     seconds: { type: "string", default: "60" },
     speeds: { type: "string", default: "0.25,1" },
-    rounds: { type: "string", default: "3" },
+    rounds: { type: "string", default: "7" },
     costs: { type: "string" },
     keep: { type: "string" },
   },
@@ -201,7 +202,10 @@ async function simulated(slice, costs, speed) {
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 const signed = (share) => `${share < 0 ? "−" : "+"}${percent(Math.abs(share))}`;
 
-/** One load, several rounds, each beside what is foreseen just before; the errors of the medians of those that count. */
+/**
+ * One load, several rounds, each between two calibrations; the errors of the medians of those that count. What is foreseen
+ * is the mean by the costs before and after, which shared machines make differ.
+ */
 async function compare(target, slice, speed) {
   const { requests } = selectRequests(parseTrace(readFileSync(slice, "utf8"), slice), {
     maxTokens: target.maxModelLen,
@@ -209,24 +213,34 @@ async function compare(target, slice, speed) {
     speed,
     askedTokens: null,
   });
-  const errors = { ttftMs: [], itlMs: [] };
-  for (let round = 0; round < Number(values.rounds); round += 1) {
+  const foresee = async () => {
     const fit = values.costs === undefined ? await target.calibrate(costs) : "";
-    const foreseen = await simulated(slice, costs, speed);
-    if (round === 0) describeLoad(fit, speed, requests.length, foreseen);
+    return { fit, ...(await simulated(slice, costs, speed)) };
+  };
+  const errors = { ttftMs: [], itlMs: [] };
+  let before = await foresee();
+  describeLoad(before.fit, speed, requests.length, before);
+  const numRounds = Number(values.rounds);
+  for (let round = 0; round < numRounds; round += 1) {
     const real = await replay(target, requests);
-    const isUndisturbed = real.others <= maxOthers;
+    const after = await foresee();
+    const drift = Math.max(
+      ...Object.keys(errors).map((name) => Math.abs(Math.log(after[name].p50 / before[name].p50))),
+    );
+    const counts = real.others <= maxOthers;
     const cells = Object.keys(errors).flatMap((name) =>
       points.map((point) => {
-        const error = foreseen[name][point] / real[name][point] - 1;
-        if (point === "p50" && isUndisturbed) errors[name].push(error);
-        return `${name} ${point} ${foreseen[name][point].toFixed(2)} for ${real[name][point].toFixed(2)} (${signed(error)})`;
+        const foreseen = (before[name][point] + after[name][point]) / 2;
+        const error = foreseen / real[name][point] - 1;
+        if (point === "p50" && counts) errors[name].push(error);
+        return `${name} ${point} ${foreseen.toFixed(2)} for ${real[name][point].toFixed(2)} (${signed(error)})`;
       }),
     );
-    const state = isUndisturbed ? "" : ", does not count";
     console.log(
-      `  others ${percent(real.others)}${state}, sent ${real.lateMs.toFixed(2)} ms late: ${cells.join("; ")}`,
+      `  others ${percent(real.others)}, machine changed by ${percent(Math.exp(drift) - 1)}${counts ? "" : ", does not count"}, ` +
+        `sent ${real.lateMs.toFixed(2)} ms late: ${cells.join("; ")}`,
     );
+    before = after;
   }
   return Object.entries(errors).map(([name, list]) => verdict(`speed ${speed} ${name} p50`, list));
 }
@@ -240,7 +254,7 @@ function describeLoad(fit, speed, numRequests, { trace: { numTooLong, numEmpty }
 
 function verdict(label, errors) {
   if (errors.length === 0) {
-    console.log(`${label}: no round was undisturbed`);
+    console.log(`${label}: no round counts`);
     return false;
   }
   const sorted = errors.toSorted((a, b) => a - b);

@@ -2,11 +2,12 @@ import { existsSync } from "node:fs";
 import { MillraceError } from "../base/errors.ts";
 import { type GgufFields, i32, u16 } from "../formats/gguf/fields.ts";
 import { splitPath } from "../formats/gguf/split-files.ts";
-import { createGguf, type GgufTensorSpec, type GgufWriter, ggufTensorBytes } from "../formats/gguf/writer.ts";
+import { createGguf, type GgufTensorSpec, ggufTensorBytes } from "../formats/gguf/writer.ts";
+import type { TensorFile } from "../formats/tensor-file.ts";
 import { shardsOf } from "./plan.ts";
 
 /** A GGUF model in the making, in one file or several parts. */
-export interface SplitWriter extends GgufWriter {
+export interface SplitWriter extends Pick<TensorFile, "write" | "commit" | "discard"> {
   /** The files that `commit` gives their names. */
   readonly files: readonly string[];
 }
@@ -33,8 +34,8 @@ export function createSplitGguf(
       { param: "--out" },
     );
   }
-  const writers: GgufWriter[] = [];
-  const places = new Map<string, GgufWriter>();
+  const writers: TensorFile[] = [];
+  const places = new Map<string, TensorFile>();
   const discard = (): void => {
     for (const writer of writers) writer.discard();
   };

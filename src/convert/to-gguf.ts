@@ -11,7 +11,7 @@ import { type GgufFields, text, u32 } from "../formats/gguf/fields.ts";
 import { GgufNames } from "../formats/gguf/names.ts";
 import { permuteRows } from "../formats/gguf/row-order.ts";
 import { tokenizerFields } from "../formats/gguf/tokenizer-fields.ts";
-import { type GgufTensorSpec, type GgufWriter, ggufTensorBytes } from "../formats/gguf/writer.ts";
+import { type GgufTensorSpec, ggufTensorBytes } from "../formats/gguf/writer.ts";
 import { sliceRows } from "../formats/slice-rows.ts";
 import { listModelParts, type ModelParts } from "../quantize/model-parts.ts";
 import { checkFreeSpace } from "../quantize/output-folder.ts";
@@ -19,7 +19,7 @@ import type { LinearShape } from "../quantize/scheme.ts";
 import { encodeRows, exactType, floatTypes, type WrittenType } from "./block-types.ts";
 import { checkGgufConfig } from "./check-gguf-config.ts";
 import type { ConversionSummary, ConvertDtype, ConvertPlan } from "./plan.ts";
-import { createSplitGguf } from "./split-writer.ts";
+import { createSplitGguf, type SplitWriter } from "./split-writer.ts";
 
 /** Elements that are encoded at a time, so that no matrix is in memory as f32 whole. */
 const bandElements = 1 << 22;
@@ -222,7 +222,7 @@ function tensorSpecs(matrices: readonly MatrixPlan[], numExperts: number): GgufT
 async function writeMatrices(
   checkpoint: Checkpoint,
   matrices: readonly MatrixPlan[],
-  file: GgufWriter,
+  file: SplitWriter,
   progress: Progress,
 ): Promise<void> {
   let done = 0;
@@ -255,7 +255,7 @@ async function writeMatrices(
 function writeVectors(
   checkpoint: Checkpoint,
   { family, vectors, ropeFactors }: FilePlan,
-  writer: GgufWriter,
+  writer: SplitWriter,
 ): void {
   const { normOffset, isPermuted } = family;
   for (const { name, tensor } of vectors) {

@@ -6,6 +6,7 @@ import { readWholeFile } from "./file-access.ts";
 import { readSafetensorsHeader } from "./safetensors.ts";
 import { SafetensorsFiles } from "./safetensors-files.ts";
 import { createSafetensors, totalBytes, writeSafetensors } from "./safetensors-writer.ts";
+import type { TensorPart } from "./tensor-file.ts";
 
 let folder = "";
 beforeEach(() => {
@@ -47,6 +48,10 @@ test("the order of writing changes no byte, and the file is there only when it i
   expect(readFileSync(backward!)).toEqual(readFileSync(forward!));
 });
 
+function wholeOf(name: string): TensorPart {
+  return { name, at: 0, size: tensors.find((tensor) => tensor.name === name)!.data.length };
+}
+
 test("a suspended file is gone on with, its tensors found again; one with another header is begun anew", () => {
   const file = path.join(folder, "x.safetensors");
   const first = createSafetensors(file, tensors);
@@ -59,15 +64,15 @@ test("a suspended file is gone on with, its tensors found again; one with anothe
   const second = createSafetensors(file, tensors, { isResumed: true });
   expect(second.isResumed).toBe(true);
   const pieces: Uint8Array[] = [];
-  second.keep("b", (piece) => pieces.push(piece));
+  second.keep(wholeOf("b"), (piece) => pieces.push(piece));
   expect(Buffer.concat(pieces)).toEqual(Buffer.from(bytes(24, 2)));
-  second.keep("z", () => {});
-  second.reset("z");
+  second.keep(wholeOf("z"), () => {});
+  second.reset(wholeOf("z"));
   for (const { name, data } of tensors) if (name !== "b") second.write(name, data);
   second.commit();
   const third = createSafetensors(file, tensors, { isResumed: true });
   expect(third.isResumed).toBe(true);
-  for (const { name } of tensors) third.keep(name, () => {});
+  for (const { name } of tensors) third.keep(wholeOf(name), () => {});
   third.commit();
   writeSafetensors(path.join(folder, "y.safetensors"), tensors);
   expect(readFileSync(file)).toEqual(readFileSync(path.join(folder, "y.safetensors")));

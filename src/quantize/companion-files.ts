@@ -1,9 +1,8 @@
 import { copyFileSync, existsSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import type { Checkpoint, TokenizerSource } from "../formats/checkpoint.ts";
-import { methods } from "./methods.ts";
-import type { ResolvedPlan } from "./plan.ts";
-import { quantizationConfig } from "./quantization-config.ts";
+import type { LinearScheme } from "./linear-scheme.ts";
+import { type ConfigOptions, quantizationConfig } from "./quantization-config.ts";
 
 const copied = [
   "tokenizer.json",
@@ -18,16 +17,16 @@ const copied = [
 ];
 
 /** config.json of the quantised model: the source's, in bf16, with a `quantization_config`. */
-export function quantizedConfig(checkpoint: Checkpoint, plan: ResolvedPlan): Record<string, unknown> {
+export function quantizedConfig(
+  checkpoint: Checkpoint,
+  { schemes, ...options }: ConfigOptions & { readonly schemes: ReadonlyMap<string, LinearScheme> },
+): Record<string, unknown> {
   const { quantization_config: _old, compression_config: _older, ...config } = checkpoint.config.json;
   const dtypeKey = "torch_dtype" in config ? "torch_dtype" : "dtype";
-  const schemes = new Map(plan.targets.map(({ module, scheme }) => [module, scheme]));
-  const dense = plan.dense.map(({ module }) => module);
-  const { observer } = methods[plan.method];
   return sortKeys({
     ...config,
     [dtypeKey]: "bfloat16",
-    quantization_config: quantizationConfig(schemes, { dense, observer }),
+    quantization_config: quantizationConfig(schemes, options),
   }) as Record<string, unknown>;
 }
 

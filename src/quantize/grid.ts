@@ -1,4 +1,4 @@
-import { f32ToBf16 } from "../base/half.ts";
+import { bf16ToF32, f32ToBf16 } from "../base/half.ts";
 
 /** Integers with one scale, and one zero point where it is not symmetric, for each group of columns of a row. */
 export interface Grid {
@@ -43,4 +43,16 @@ export function emptyQuantized(numValues: number, { groupSize, symmetric }: Grid
     scales: new Uint16Array(numGroups),
     zeros: symmetric ? null : new Int8Array(numGroups),
   };
+}
+
+/** What the integers stand for, f32; exact, as a scale has 8 bits and a code at most 8. */
+export function valuesOf({ codes, scales, zeros }: Quantized): Float32Array {
+  const values = new Float32Array(codes.length);
+  const groupSize = codes.length / scales.length;
+  for (let group = 0, i = 0; group < scales.length; group += 1) {
+    const scale = bf16ToF32(scales[group]!);
+    const zero = zeros === null ? 0 : zeros[group]!;
+    for (const end = i + groupSize; i < end; i += 1) values[i] = (codes[i]! - zero) * scale + 0;
+  }
+  return values;
 }

@@ -4,8 +4,8 @@ import { z } from "zod";
 /** A matrix that is written whole. */
 const entrySchema = z.object({
   module: z.string(),
-  /** Tensors of the file and the hashes of their bytes. */
-  tensors: z.array(z.object({ name: z.string(), sha256: z.string() })),
+  /** Its parts of the file's tensors and the hashes of their bytes. */
+  tensors: z.array(z.object({ name: z.string(), at: z.int(), size: z.int(), sha256: z.string() })),
   /** Of the values that the integers stand for, as f32; null for a matrix that stays dense. */
   valuesSha256: z.string().nullable(),
   relativeError: z.number(),

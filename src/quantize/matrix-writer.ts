@@ -1,25 +1,24 @@
 import { createHash, type Hash } from "node:crypto";
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { bf16ToF32 } from "../base/half.ts";
+import { invariant } from "../base/invariant.ts";
 import type { FloatDtype, Weight } from "../base/weights.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { dequantize, toDense, widenFloats } from "../formats/dequantize.ts";
-import type { SafetensorsWriter } from "../formats/safetensors-writer.ts";
 import { sliceRows } from "../formats/slice-rows.ts";
+import type { TensorFile } from "../formats/tensor-file.ts";
 import { checkFinite } from "./finite.ts";
-import type { Quantized } from "./grid.ts";
 import type { JournalEntry } from "./journal.ts";
-import { linearPieces, type TensorPiece } from "./linear-tensors.ts";
+import type { DenseTarget, LinearEncoder, OutputFormat, TensorPiece } from "./output-format.ts";
 import type { QuantizationTarget } from "./plan.ts";
-import type { LinearQuantizer } from "./quantizers.ts";
-import { relativeError, roundingError } from "./rounding-error.ts";
+import { RoundingError } from "./rounding-error.ts";
 import { rowBands } from "./row-bands.ts";
 import type { LinearShape } from "./scheme.ts";
 import { changes, transformRows, type WeightTransform } from "./smoothing/weight-transform.ts";
 
 export interface MatrixWriterParts {
   readonly checkpoint: Checkpoint;
-  readonly file: SafetensorsWriter;
+  readonly output: OutputFormat;
+  readonly file: TensorFile;
   /** Type that weights are rounded to first, or null. */
   readonly roundTo: FloatDtype | null;
   /** What is done to the weights before they are rounded. */
@@ -39,53 +38,39 @@ export class MatrixWriter {
   }
 
   /** Throws `model_not_finite`. */
-  async writeLinear(
-    target: QuantizationTarget,
-    quantizer: LinearQuantizer,
-    followsWeightType: boolean,
-  ): Promise<JournalEntry> {
-    const { module, source, scheme, cols } = target;
+  async writeLinear(target: QuantizationTarget, encoder: LinearEncoder): Promise<JournalEntry> {
+    const { module, source, cols } = target;
     const { transform } = this.#parts;
     const hashes = new TensorHashes(this.#parts.file);
-    const values = createHash("sha256");
-    const total = { squaredError: 0, squaredSum: 0 };
-    const { bits, symmetric, groupSize } = scheme;
+    const valuesHash = createHash("sha256");
+    const error = new RoundingError();
     await this.#forEachBand({ ...target, module: source }, (weight, firstRow) => {
       const floats = dequantize(weight);
       checkFinite(source, floats);
       transformRows(floats, transform, { module, cols, firstRow });
-      const isBf16 = weight.kind === "dense" && weight.dtype === "bf16" && !changes(transform, module);
-      const roundsSteps = followsWeightType && isBf16;
-      const quantized = quantizer.quantize(floats, {
-        bits,
-        groupSize: groupSize ?? cols,
-        symmetric,
-        roundsSteps,
-      });
-      const error = roundingError(floats, quantized);
-      total.squaredError += error.squaredError;
-      total.squaredSum += error.squaredSum;
-      values.update(bytesOf(valuesOf(quantized)));
-      hashes.write(linearPieces({ module, shape: target, firstRow, quantized }, scheme));
+      const isStoredBf16 = weight.kind === "dense" && weight.dtype === "bf16" && !changes(transform, module);
+      const { pieces, values } = encoder.encode({ values: floats, firstRow, isStoredBf16 });
+      error.add(floats, values);
+      valuesHash.update(bytesOf(values));
+      hashes.write(pieces);
     });
-    const valuesSha256 = values.digest("hex");
     return {
       module,
       tensors: hashes.digest(),
-      valuesSha256,
-      relativeError: relativeError(total),
-      outcome: quantizer.outcome(),
+      valuesSha256: valuesHash.digest("hex"),
+      relativeError: error.relative(source),
+      outcome: encoder.outcome(),
     };
   }
 
-  /** A matrix that stays dense, in bf16. Throws `model_not_finite`. */
-  async writeDense(shape: LinearShape): Promise<JournalEntry> {
-    const { module, cols } = shape;
+  /** A matrix that stays dense. Throws `model_not_finite`. */
+  async writeDense(target: DenseTarget): Promise<JournalEntry> {
+    const { module, dtype } = target;
     const hashes = new TensorHashes(this.#parts.file);
-    await this.#forEachBand(shape, (weight, firstRow) => {
-      const { data } = toDense(this.#transformed(weight, module, firstRow), "bf16");
-      checkFinite(module, widenFloats(data, "bf16"));
-      hashes.write([{ name: `${module}.weight`, data, at: firstRow * cols * 2 }]);
+    await this.#forEachBand(target, (weight, firstRow) => {
+      const { data } = toDense(this.#transformed(weight, module, firstRow), dtype);
+      checkFinite(module, widenFloats(data, dtype));
+      hashes.write([this.#parts.output.densePiece(target, data, firstRow)]);
     });
     return { module, tensors: hashes.digest(), valuesSha256: null, relativeError: 0, outcome: null };
   }
@@ -103,9 +88,9 @@ export class MatrixWriter {
     { module, rows, cols }: LinearShape,
     onBand: (weight: Weight, firstRow: number) => void,
   ): Promise<void> {
-    const { checkpoint, roundTo, bandElements, onElements } = this.#parts;
+    const { checkpoint, output, roundTo, bandElements, onElements } = this.#parts;
     const whole = checkpoint.linear(module);
-    for (const { first, count } of rowBands(rows, cols, bandElements)) {
+    for (const { first, count } of rowBands(rows, cols, bandElements, output.rowUnit)) {
       const band = sliceRows(whole, first, count);
       onBand(roundTo === null ? band : toDense(band, roundTo), first);
       checkpoint.dropPages();
@@ -115,42 +100,37 @@ export class MatrixWriter {
   }
 }
 
-/** What the integers stand for, f32; exact, as a scale has 8 bits and a code at most 8. */
-function valuesOf({ codes, scales, zeros }: Quantized): Float32Array {
-  const values = new Float32Array(codes.length);
-  const groupSize = codes.length / scales.length;
-  for (let group = 0, i = 0; group < scales.length; group += 1) {
-    const scale = bf16ToF32(scales[group]!);
-    const zero = zeros === null ? 0 : zeros[group]!;
-    for (const end = i + groupSize; i < end; i += 1) values[i] = (codes[i]! - zero) * scale + 0;
-  }
-  return values;
-}
-
 /** Hash of values as f32, where −0 and 0 are one. */
 export function bytesOf(values: Float32Array): Uint8Array {
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }
 
-/** Writes pieces of tensors, each tensor's in order, and hashes them on the way. */
+/** Writes pieces of tensors, those of a tensor one behind the other, and hashes them on the way. */
 class TensorHashes {
-  readonly #file: SafetensorsWriter;
-  readonly #hashes = new Map<string, Hash>();
+  readonly #file: TensorFile;
+  readonly #parts = new Map<string, { readonly at: number; size: number; readonly hash: Hash }>();
 
-  constructor(file: SafetensorsWriter) {
+  constructor(file: TensorFile) {
     this.#file = file;
   }
 
   write(pieces: readonly TensorPiece[]): void {
     for (const { name, data, at } of pieces) {
-      const hash = this.#hashes.get(name) ?? createHash("sha256");
-      hash.update(data);
-      this.#hashes.set(name, hash);
+      const part = this.#parts.get(name) ?? { at, size: 0, hash: createHash("sha256") };
+      this.#parts.set(name, part);
+      invariant(at === part.at + part.size, `pieces of ${name} are in order`);
+      part.hash.update(data);
+      part.size += data.length;
       this.#file.write(name, data, at);
     }
   }
 
-  digest(): { name: string; sha256: string }[] {
-    return [...this.#hashes].map(([name, hash]) => ({ name, sha256: hash.digest("hex") }));
+  digest(): JournalEntry["tensors"] {
+    return [...this.#parts].map(([name, { at, size, hash }]) => ({
+      name,
+      at,
+      size,
+      sha256: hash.digest("hex"),
+    }));
   }
 }

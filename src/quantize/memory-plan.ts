@@ -2,7 +2,7 @@ import { MillraceError } from "../base/errors.ts";
 import { formatBytes } from "../base/units.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { sampleRows } from "./calibration/collect-statistics.ts";
-import { rowUnit } from "./linear-tensors.ts";
+import { defaultUnit as rowUnit } from "./row-bands.ts";
 import type { LinearShape } from "./scheme.ts";
 
 /** What the process takes beside the rows that it works on: Node with this program, and pieces of files. */

@@ -2,11 +2,11 @@ import { MillraceError } from "../base/errors.ts";
 import { formatBytes } from "../base/units.ts";
 import type { FloatDtype } from "../base/weights.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
-import type { TensorSpec } from "../formats/safetensors-writer.ts";
+import { compressedOutput } from "./compressed-output.ts";
 import type { LinearScheme } from "./linear-scheme.ts";
-import { linearSpecs } from "./linear-tensors.ts";
 import type { QuantizationMethod } from "./methods.ts";
 import { listModelParts, type VectorShape } from "./model-parts.ts";
+import type { DenseTarget, OutputFormat } from "./output-format.ts";
 import {
   checkSymmetry,
   chooseGroupSize,
@@ -69,10 +69,10 @@ export interface ResolvedPlan {
   /** Type that weights are rounded to first, or null. */
   readonly roundTo: FloatDtype | null;
   readonly targets: readonly QuantizationTarget[];
-  /** Matrices that stay bf16. */
-  readonly dense: readonly LinearShape[];
+  /** Matrices that stay floats. */
+  readonly dense: readonly DenseTarget[];
   readonly vectors: readonly VectorShape[];
-  readonly tensors: readonly TensorSpec[];
+  readonly output: OutputFormat;
   readonly head: HeadSizes;
   /** What the user should know: choices made for them. */
   readonly notes: readonly string[];
@@ -111,18 +111,22 @@ export function resolvePlan(checkpoint: Checkpoint, plan: QuantizePlan): Resolve
     scheme: linearScheme,
   }));
   if (isHeadInteger) targets.push({ ...head, source: head.module, module: "lm_head", scheme: headScheme });
-  const dense = [...ignored, ...parts.dense].filter(({ module }) => !isHeadInteger || module !== head.module);
+  const dense = [...ignored, ...parts.dense]
+    .filter(({ module }) => !isHeadInteger || module !== head.module)
+    .map((shape): DenseTarget => ({ ...shape, dtype: "bf16" }));
+  const { vectors } = parts;
+  const method = plan.method ?? "rtn";
   return {
     scheme,
     groupSize,
     symmetric,
-    method: plan.method ?? "rtn",
+    method,
     isSmoothed: plan.smooth ?? false,
     roundTo: plan.dtype === "auto" ? null : floatTypes[plan.dtype],
     targets,
     dense,
-    vectors: parts.vectors,
-    tensors: tensorSpecs(targets, dense, parts.vectors),
+    vectors,
+    output: compressedOutput(checkpoint, { targets, dense, vectors, method }),
     head: { module: head.module, bytes: 2 * head.rows * head.cols, int8Bytes: head.rows * (head.cols + 2) },
     notes: notesOf(checkpoint, plan, scheme, groupSize),
   };
@@ -196,22 +200,4 @@ function refuseIntegers(checkpoint: Checkpoint, plan: QuantizePlan, linears: rea
     `${checkpoint.path} holds integer weights (${checkpoint.weightFormat}). Quantising needs float weights. Start from the float model, or give --dtype bfloat16 to dequantise first.`,
     { param: "--dtype" },
   );
-}
-
-function tensorSpecs(
-  targets: readonly QuantizationTarget[],
-  dense: readonly LinearShape[],
-  vectors: readonly VectorShape[],
-): TensorSpec[] {
-  return [
-    ...targets.flatMap((target) => linearSpecs(target.module, target, target.scheme)),
-    ...dense.map(
-      ({ module, rows, cols }): TensorSpec => ({
-        name: `${module}.weight`,
-        dtype: "BF16",
-        shape: [rows, cols],
-      }),
-    ),
-    ...vectors.map(({ name, length }): TensorSpec => ({ name, dtype: "BF16", shape: [length] })),
-  ];
 }

@@ -4,13 +4,13 @@ import { type Progress, silentProgress } from "../base/progress.ts";
 import { toWriteFault, writeFileAtomically } from "../base/write-file.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { openCheckpoint } from "../formats/open-checkpoint.ts";
-import { createSafetensors, type SafetensorsWriter, totalBytes } from "../formats/safetensors-writer.ts";
+import type { TensorFile } from "../formats/tensor-file.ts";
 import { startOrigin } from "../records/origin.ts";
 import { type QuantizationManifest, quantizationManifestName } from "../records/quantization-manifest.ts";
 import { calibrationFileName, encodeCalibration } from "./calibration/calibration-tokens.ts";
 import type { CalibrationTools } from "./calibration/collect-statistics.ts";
 import { checkWritten } from "./check-written.ts";
-import { quantizedConfig, writeCompanions, writeJson } from "./companion-files.ts";
+import { writeJson } from "./companion-files.ts";
 import { describeCalibration, describeRun, fingerprintOf, type RunDescription } from "./describe-run.ts";
 import { hashFile } from "./file-hash.ts";
 import { describeScheme } from "./linear-scheme.ts";
@@ -48,20 +48,21 @@ export async function quantize(
 ): Promise<QuantizationManifest> {
   const { openModel = openCheckpoint, onMemory = () => {} } = tools;
   const resolved = resolvePlan(checkpoint, plan);
+  const { output } = resolved;
   const calibration = calibrationFor(resolved, tools.calibration ?? null);
   const described = calibration === null ? null : describeCalibration(calibration);
   const finishOrigin = startOrigin(described?.kernels ?? null);
   const memory = memoryFor(checkpoint, plan, resolved, calibration);
   onMemory(memory);
   const folder = openOutputFolder(plan.outPath, { replaceEarlier: plan.replaceEarlier, keepsPartial: true });
-  let writer: SafetensorsWriter | undefined;
+  let writer: TensorFile | undefined;
   try {
     const description = await describeRun(checkpoint, plan, resolved, described);
     const journal = beginJournal(folder, fingerprintOf(description), plan);
     const isResumed = journal.entries.size > 0;
-    if (!isResumed) checkFreeSpace(folder.partialPath, totalBytes(resolved.tensors));
-    const weightsPath = path.join(folder.partialPath, "model.safetensors");
-    writer = createSafetensors(weightsPath, resolved.tensors, { isResumed });
+    if (!isResumed) checkFreeSpace(folder.partialPath, output.sizeBytes);
+    const weightsPath = path.join(folder.partialPath, output.fileName);
+    writer = output.openFile(weightsPath, isResumed);
     const progress = tools.progress ?? silentProgress;
     const written = await writeWeights({
       checkpoint,
@@ -72,8 +73,7 @@ export async function quantize(
       progress,
       calibration,
     });
-    writeJson(path.join(folder.partialPath, "config.json"), quantizedConfig(checkpoint, resolved));
-    const note = writeCompanions(checkpoint, folder.partialPath);
+    const note = output.writeCompanions(folder.partialPath);
     if (calibration !== null) {
       const file = path.join(folder.partialPath, calibrationFileName);
       writeFileAtomically(file, encodeCalibration(calibration.tokens));
@@ -148,7 +148,7 @@ function resultsOf(
 }
 
 /** What an interrupt left is for the next run; after another fault nothing is. */
-function endEarly(folder: OutputFolder, writer: SafetensorsWriter | undefined, error: unknown): void {
+function endEarly(folder: OutputFolder, writer: TensorFile | undefined, error: unknown): void {
   writer?.suspend();
   const isKept = isMillraceError(error) && (error.code === "interrupted" || error.code === "output_exists");
   if (!isKept) folder.discard();

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { SafetensorsWriter } from "../formats/safetensors-writer.ts";
+import type { TensorFile, TensorPart } from "../formats/tensor-file.ts";
 import { type JournalEntry, WriteJournal } from "./journal.ts";
 import { type OutputFolder, outputExists } from "./output-folder.ts";
 import type { QuantizePlan } from "./plan.ts";
@@ -28,16 +28,17 @@ export interface KeptWork {
 }
 
 /** Matrices of the journal whose bytes are as it says. The others are made again, which a note says. */
-export function keepWritten(writer: SafetensorsWriter, journal: WriteJournal): KeptWork {
+export function keepWritten(writer: TensorFile, journal: WriteJournal): KeptWork {
   const entries = new Map<string, JournalEntry>();
   if (!writer.isResumed) return { entries, notes: [] };
   const damaged: string[] = [];
   for (const entry of journal.entries.values()) {
-    if (entry.tensors.every(({ name, sha256 }) => hashOf(writer, name) === sha256)) {
+    const hashes = entry.tensors.map((part) => hashOf(writer, part));
+    if (entry.tensors.every(({ sha256 }, index) => hashes[index] === sha256)) {
       entries.set(entry.module, entry);
       continue;
     }
-    for (const { name } of entry.tensors) writer.reset(name);
+    for (const part of entry.tensors) writer.reset(part);
     damaged.push(entry.module);
   }
   const notes = [`${entries.size} matrices are of a run that was interrupted; their hashes were checked.`];
@@ -49,8 +50,8 @@ export function keepWritten(writer: SafetensorsWriter, journal: WriteJournal): K
   return { entries, notes };
 }
 
-function hashOf(writer: SafetensorsWriter, name: string): string {
+function hashOf(writer: TensorFile, part: TensorPart): string {
   const hash = createHash("sha256");
-  writer.keep(name, (piece) => hash.update(piece));
+  writer.keep(part, (piece) => hash.update(piece));
   return hash.digest("hex");
 }

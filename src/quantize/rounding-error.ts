@@ -1,33 +1,34 @@
-import { bf16ToF32 } from "../base/half.ts";
-import type { Quantized } from "./grid.ts";
+import { MillraceError } from "../base/errors.ts";
 
-/** Sums over a matrix, in f64. */
-export interface RoundingError {
-  /** Of (w − scale · (code − zero))². */
-  readonly squaredError: number;
-  /** Of w². */
-  readonly squaredSum: number;
-}
+/** How far what a file holds is from what it was made of: sums over a matrix, in f64. */
+export class RoundingError {
+  squaredError = 0;
+  squaredSum = 0;
 
-export function roundingError(values: Float32Array, quantized: Quantized): RoundingError {
-  const { codes, scales, zeros } = quantized;
-  const groupSize = values.length / scales.length;
-  let squaredError = 0;
-  let squaredSum = 0;
-  for (let group = 0, i = 0; group < scales.length; group += 1) {
-    const scale = bf16ToF32(scales[group]!);
-    const zero = zeros === null ? 0 : zeros[group]!;
-    for (const end = i + groupSize; i < end; i += 1) {
-      const value = values[i]!;
-      const error = value - (codes[i]! - zero) * scale;
+  add(wanted: Float32Array, written: Float32Array): void {
+    let squaredError = 0;
+    let squaredSum = 0;
+    for (let i = 0; i < wanted.length; i += 1) {
+      const value = wanted[i]!;
+      const error = value - written[i]!;
       squaredError += error * error;
       squaredSum += value * value;
     }
+    this.squaredError += squaredError;
+    this.squaredSum += squaredSum;
   }
-  return { squaredError, squaredSum };
-}
 
-/** The root of the sum of squared errors over the sum of squared weights; 0 for zeros. */
-export function relativeError({ squaredError, squaredSum }: RoundingError): number {
-  return squaredSum === 0 ? 0 : Math.sqrt(squaredError / squaredSum);
+  /**
+   * The root of the sum of squared errors over the sum of squared weights; 0 for zeros. Throws `model_not_finite` for
+   * weights that no scale of the file reaches.
+   */
+  relative(name: string): number {
+    if (this.squaredSum === 0) return 0;
+    const error = Math.sqrt(this.squaredError / this.squaredSum);
+    if (error < Infinity) return error;
+    throw new MillraceError(
+      "model_not_finite",
+      `${name} holds weights that are too large for the scales of this scheme. Weights of a language model are far below 65504. Use --scheme w8a8, or fetch the model again.`,
+    );
+  }
 }

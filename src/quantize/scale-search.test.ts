@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { bf16ToF32 } from "../base/half.ts";
-import type { Grid, Quantized } from "./grid.ts";
+import { type Grid, type Quantized, valuesOf } from "./grid.ts";
 import { quantizeToNearest } from "./round-to-nearest.ts";
-import { roundingError } from "./rounding-error.ts";
+import { RoundingError } from "./rounding-error.ts";
 import { searchScales } from "./scale-search.ts";
 
 const grid = (bits: number, groupSize: number, symmetric = true): Grid => ({
@@ -24,6 +24,12 @@ function normal(count: number): Float32Array {
     { length: count },
     () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform()),
   );
+}
+
+function roundingError(values: Float32Array, quantized: Quantized): RoundingError {
+  const error = new RoundingError();
+  error.add(values, valuesOf(quantized));
+  return error;
 }
 
 function weightedError(values: Float32Array, { codes, scales, zeros }: Quantized, importance: Float32Array) {

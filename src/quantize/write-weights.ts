@@ -1,13 +1,12 @@
 import type { Progress } from "../base/progress.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
-import { narrowFloats, widenFloats } from "../formats/dequantize.ts";
-import type { SafetensorsWriter } from "../formats/safetensors-writer.ts";
+import type { TensorFile } from "../formats/tensor-file.ts";
 import { type CalibrationTools, StatisticsCollector } from "./calibration/collect-statistics.ts";
 import { checkFinite } from "./finite.ts";
 import type { JournalEntry, WriteJournal } from "./journal.ts";
 import { MatrixWriter } from "./matrix-writer.ts";
 import type { MemoryPlan } from "./memory-plan.ts";
-import { methods } from "./methods.ts";
+import type { TensorPiece } from "./output-format.ts";
 import type { ResolvedPlan } from "./plan.ts";
 import { CalibratedQuantizers, dataFreeQuantizers, type QuantizerSource } from "./quantizers.ts";
 import { keepWritten } from "./resume.ts";
@@ -18,7 +17,7 @@ import { noTransform, type WeightTransform } from "./smoothing/weight-transform.
 export interface WriteParts {
   readonly checkpoint: Checkpoint;
   readonly plan: ResolvedPlan;
-  readonly writer: SafetensorsWriter;
+  readonly writer: TensorFile;
   readonly journal: WriteJournal;
   readonly memory: MemoryPlan;
   readonly progress: Progress;
@@ -35,7 +34,7 @@ export interface WrittenWeights {
 /** Writes every tensor that an earlier run has not. */
 export async function writeWeights(parts: WriteParts): Promise<WrittenWeights> {
   const { checkpoint, plan, writer, journal, memory, progress } = parts;
-  const { targets, dense, vectors } = plan;
+  const { targets, dense, vectors, output } = plan;
   const kept = keepWritten(writer, journal);
   const entries = new Map(kept.entries);
   const count = new ElementCount(plan, progress);
@@ -43,6 +42,7 @@ export async function writeWeights(parts: WriteParts): Promise<WrittenWeights> {
   const { transform, quantizers } = steps;
   const matrices = new MatrixWriter({
     checkpoint,
+    output,
     file: writer,
     roundTo: plan.roundTo,
     transform,
@@ -58,20 +58,26 @@ export async function writeWeights(parts: WriteParts): Promise<WrittenWeights> {
     entries.set(shape.module, entry);
     journal.add(entry);
   };
-  const { followsWeightType } = methods[plan.method];
   count.show();
   for (const target of targets)
-    await make(target, () => matrices.writeLinear(target, quantizers.quantizerOf(target), followsWeightType));
+    await make(target, () =>
+      matrices.writeLinear(target, output.encoderOf(target, quantizers.quantizerOf(target))),
+    );
   for (const shape of dense) await make(shape, () => matrices.writeDense(shape));
   for (const { name } of vectors) {
-    const data = narrowFloats(transform.vectors.get(name) ?? checkpoint.vector(name), "bf16");
-    checkFinite(name, widenFloats(data, "bf16"));
-    writer.write(name, data);
+    const values = transform.vectors.get(name) ?? checkpoint.vector(name);
+    checkFinite(name, values);
+    writePiece(writer, output.vectorPiece(name, values));
   }
+  for (const constant of output.constants) writePiece(writer, constant);
   writer.commit();
   const stay = dense.length === 1 ? "1 matrix" : `${dense.length} matrices`;
-  progress.finish(`${targets.length} linears quantised, ${stay} kept in bf16`);
+  progress.finish(`${targets.length} linears quantised, ${stay} kept in floats`);
   return { entries, notes: [...kept.notes, ...steps.notes, ...quantizers.notes()] };
+}
+
+function writePiece(writer: TensorFile, { name, data, at }: TensorPiece): void {
+  writer.write(name, data, at);
 }
 
 interface Steps {

@@ -6,7 +6,6 @@ import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { silentProgress } from "../../src/base/progress.ts";
 import { openCheckpoint } from "../../src/formats/open-checkpoint.ts";
-import { totalBytes } from "../../src/formats/safetensors-writer.ts";
 import { type QuantizePlan, resolvePlan } from "../../src/quantize/plan.ts";
 import { quantize } from "../../src/quantize/quantize.ts";
 import { pebble, runCli } from "../e2e/run-cli.ts";
@@ -41,7 +40,7 @@ function planTo(outPath: string): QuantizePlan {
 it("quantize leaves nothing behind when the disk is full on the way", async () => {
   const checkpoint = openCheckpoint(pebble);
   const plan = planTo(path.join(folder, "out"));
-  const bytes = totalBytes(resolvePlan(checkpoint, plan).tensors);
+  const bytes = resolvePlan(checkpoint, plan).output.sizeBytes;
   for (const share of [0, 0.5, 0.99]) {
     disk.bytesLeft = Math.floor(bytes * share);
     await expect(quantize(checkpoint, plan)).rejects.toMatchObject({
@@ -102,7 +101,7 @@ describe.skipIf(mountMark !== "")(`quantize to a small file system${mountMark}`,
 
   it("leaves nothing when it is full after the weights", async () => {
     const checkpoint = openCheckpoint(pebble);
-    const bytes = totalBytes(resolvePlan(checkpoint, planTo(small)).tensors);
+    const bytes = resolvePlan(checkpoint, planTo(small)).output.sizeBytes;
     checkpoint.close();
     // Room for the weights and their header, but not for the tokenizer, which has more than 100 kB.
     mountSmall(bytes + (64 << 10));

@@ -1,0 +1,61 @@
+import type { FloatDtype } from "../base/weights.ts";
+import type { TensorFile } from "../formats/tensor-file.ts";
+import type { QuantizationTarget } from "./plan.ts";
+import type { LinearOutcome, LinearQuantizer } from "./quantizers.ts";
+import type { LinearShape } from "./scheme.ts";
+
+/** Bytes of a tensor from `at` on. */
+export interface TensorPiece {
+  readonly name: string;
+  readonly data: Uint8Array;
+  readonly at: number;
+}
+
+/** Consecutive rows of a matrix, in f32. */
+export interface RowBand {
+  /** [count, cols] */
+  readonly values: Float32Array;
+  readonly firstRow: number;
+  /** Whether the values are bf16 as the model's file has them. */
+  readonly isStoredBf16: boolean;
+}
+
+/** What a band becomes. */
+export interface EncodedBand {
+  readonly pieces: readonly TensorPiece[];
+  /** [count, cols] what a reader of the file gets. */
+  readonly values: Float32Array;
+}
+
+/** Rounds the rows of one linear for its file; bands go through it in any order. */
+export interface LinearEncoder {
+  encode(band: RowBand): EncodedBand;
+  /** Once all rows went through. */
+  outcome(): LinearOutcome | null;
+}
+
+/** A matrix that stays floats. */
+export interface DenseTarget extends LinearShape {
+  readonly dtype: FloatDtype;
+}
+
+/** The file that a plan's weights go to: all sizes and places are known before a weight is read. */
+export interface OutputFormat {
+  /** Of the weights, within the folder that is made. */
+  readonly fileName: string;
+  /** Bytes of all tensors. */
+  readonly sizeBytes: number;
+  /** Rows of a band are a multiple of this, but for the last. */
+  readonly rowUnit: number;
+  /** Throws `disk_full` or `output_unwritable`. */
+  openFile(path: string, isResumed: boolean): TensorFile;
+  encoderOf(target: QuantizationTarget, quantizer: LinearQuantizer): LinearEncoder;
+  /** Rows of a dense matrix from `firstRow` on, in its type. */
+  densePiece(target: DenseTarget, data: Uint8Array, firstRow: number): TensorPiece;
+  /** A norm or a bias; `name` is its full name in the model. */
+  vectorPiece(name: string, values: Float32Array): TensorPiece;
+  /** What no tensor of the model holds. */
+  readonly constants: readonly TensorPiece[];
+  /** Puts beside the weights what a reader needs; returns a note on what is missing, or null. */
+  writeCompanions(folder: string): string | null;
+}

@@ -57,6 +57,7 @@ const rules: Readonly<Record<keyof LoadOptions, OptionRule>> = {
   activations: as(settings.activations),
   backend: as(settings.backend),
   isa: as(settings.isa),
+  attentionDtype: as(settings.attentionDtype),
   numThreads: asNumber(settings.threads),
   maxModelLen: asOwn(
     settings.maxModelLen,

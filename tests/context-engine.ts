@@ -64,6 +64,7 @@ export function engineOver(
     kvDtype: cache.dtype,
     backend: "fake",
     isa: "scalar",
+    attentionDtype: "f32",
     numThreads: 1,
     activations: "f32",
     dtype: "float32",

@@ -6,11 +6,9 @@ import {
   type LinearWeight,
   type Ops,
   type RaggedBatch,
-  type SamplingBatch,
-  type SamplingOutput,
-  type ScoreOutput,
   type Tensor,
 } from "../src/kernels/ops.ts";
+import type { SamplingBatch, SamplingOutput, ScoreOutput } from "../src/kernels/sampling.ts";
 import type { CausalModel } from "../src/model/causal-model.ts";
 
 /**

@@ -22,7 +22,7 @@ napi_value createContext(const Args& args) {
   check(set != nullptr && set->isUsable(), "this processor lacks the instruction set");
   const int64_t numThreads = args.integer(1);
   check(numThreads >= 1 && numThreads <= 1024, "the number of threads is not between 1 and 1024");
-  auto context = std::make_unique<Context>(set->kernels(), static_cast<int>(numThreads));
+  auto context = std::make_unique<Context>(set->kernels(), static_cast<int>(numThreads), args.flag(2));
   napi_value result = nullptr;
   const auto destroy = [](napi_env, void* data, void*) { delete static_cast<Context*>(data); };
   Args::require(napi_create_external(args.env(), context.get(), destroy, nullptr, &result));

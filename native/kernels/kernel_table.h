@@ -92,12 +92,19 @@ struct AttentionState {
   float* outputs;
 };
 
-/** Room for one thread's tile: scaled queries [rows, headDim], scores [rows, partitionColumns + 16], and K or V of one
-    block. */
+/** Columns that bf16 products of attention take at a time; counts are padded to it with zeros. */
+constexpr int64_t bf16Step = 32;
+constexpr int64_t roundUpToStep(int64_t count) { return (count + bf16Step - 1) / bf16Step * bf16Step; }
+
+/**
+ * Room for one thread's tile: scaled queries [rows, headDim], scores [rows, partitionColumns + 16], K or V of one block
+ * in f32 or in pairs of bf16, and queries or weights in bf16 [rows, headDim or tokens, in whole steps].
+ */
 struct AttentionScratch {
   float* queries;
   float* scores;
   float* block;
+  uint16_t* rounded;
 };
 
 /** Maximum, its lowest index, and sum of e^(x - maximum) over a range of logits. */
@@ -139,6 +146,9 @@ struct KernelTable {
   /** Attends to partition `partition` only, from nothing. */
   void (*attendPartition)(const AttentionJob& job, const AttentionTile& tile, int64_t partition,
                           const AttentionScratch& scratch, const AttentionState& state);
+  /** The same with bf16 products. Rows of scratch and state up to the next multiple of 16 are written. */
+  void (*attendPartitionInBf16)(const AttentionJob& job, const AttentionTile& tile, int64_t partition,
+                                const AttentionScratch& scratch, const AttentionState& state);
   /** into = into merged with the partition after it. */
   void (*mergePartition)(const AttentionState& into, const AttentionState& next, int64_t rows, int64_t dimStride);
   /** Normalises and writes the rows to job.out. */

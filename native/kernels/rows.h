@@ -18,6 +18,8 @@ void ropeAndStoreToken(const RopeJob& job, int64_t token);
 void loadQueries(const AttentionJob& job, const AttentionTile& tile, const AttentionScratch& scratch);
 void attendPartition(const AttentionJob& job, const AttentionTile& tile, int64_t partition,
                      const AttentionScratch& scratch, const AttentionState& state);
+void attendPartitionInBf16(const AttentionJob& job, const AttentionTile& tile, int64_t partition,
+                           const AttentionScratch& scratch, const AttentionState& state);
 void mergePartition(const AttentionState& into, const AttentionState& next, int64_t rows, int64_t dimStride);
 void storeOutputs(const AttentionJob& job, const AttentionTile& tile, const AttentionState& state);
 

@@ -20,6 +20,7 @@ KernelTable makeTable(const LinearKernels& linear) {
       .ropeAndStoreToken = ropeAndStoreToken,
       .loadQueries = loadQueries,
       .attendPartition = attendPartition,
+      .attendPartitionInBf16 = attendPartitionInBf16,
       .mergePartition = mergePartition,
       .storeOutputs = storeOutputs,
       .vocabStats = vocabStats,

@@ -69,16 +69,22 @@ struct Workspace {
   const AttentionJob& job;
 
   static int64_t blockFloats(const KvLayer& kv) {
-    return std::max(kv.headDim * kv.tokenStride, kv.blockSize * kv.dimStride);
+    const int64_t pairedFloats =
+        std::max(roundUpToStep(kv.headDim) * kv.tokenStride, roundUpToStep(kv.blockSize) * kv.dimStride) / 2;
+    return std::max({kv.headDim * kv.tokenStride, kv.blockSize * kv.dimStride, pairedFloats});
+  }
+  static int64_t roundedFloats(const KvLayer& kv, int64_t rows) {
+    return rows * roundUpToStep(std::max(kv.headDim, kv.blockSize)) / 2;
   }
   static int64_t floatsPerThread(const AttentionJob& job, int64_t rows) {
-    return roundUp(rows * job.kv.headDim, 16) + blockFloats(job.kv) + rows * (job.partitionColumns + 16) +
-           2 * stateFloats(rows, job.kv.dimStride);
+    return roundUp(rows * job.kv.headDim, 16) + blockFloats(job.kv) + roundedFloats(job.kv, rows) +
+           rows * (job.partitionColumns + 16) + 2 * stateFloats(rows, job.kv.dimStride);
   }
   AttentionScratch scratch(int thread) const {
     float* place = base + thread * perThread;
     float* block = place + roundUp(rows * job.kv.headDim, 16);
-    return {place, block + blockFloats(job.kv), block};
+    float* rounded = block + blockFloats(job.kv);
+    return {place, rounded + roundedFloats(job.kv, rows), block, reinterpret_cast<uint16_t*>(rounded)};
   }
   AttentionState state(int thread, int64_t which) const {
     float* place = base + (thread + 1) * perThread - 2 * stateFloats(rows, job.kv.dimStride);
@@ -166,7 +172,7 @@ void Context::setNorms(RopeJob& job, const RopeRequest& request) const {
 void Context::attend(const AttentionJob& job) {
   const std::vector<TilePlan> plans = planTiles(job, batch_);
   const int64_t group = job.numHeads / job.kv.numKvHeads;
-  const int64_t rows = std::max(rowsPerTile, group);
+  const int64_t rows = roundUp(std::max(rowsPerTile, group), 16);
   const int64_t perThread = Workspace::floatsPerThread(job, rows);
   const Workspace work{arena_.allocateArray<float>(perThread * pool_->size()), perThread, rows, job};
   const int64_t dimStride = job.kv.dimStride;
@@ -183,9 +189,9 @@ void Context::attend(const AttentionJob& job) {
       const AttentionState total = work.state(thread, 0);
       const AttentionState next = work.state(thread, 1);
       kernels_.loadQueries(job, plan.tile, scratch);
-      kernels_.attendPartition(job, plan.tile, plan.firstPartition, scratch, total);
+      attendPartition_(job, plan.tile, plan.firstPartition, scratch, total);
       for (int64_t p = 1; p < plan.numPartitions; ++p) {
-        kernels_.attendPartition(job, plan.tile, plan.firstPartition + p, scratch, next);
+        attendPartition_(job, plan.tile, plan.firstPartition + p, scratch, next);
         kernels_.mergePartition(total, next, plan.tile.numQueries * group, dimStride);
       }
       kernels_.storeOutputs(job, plan.tile, total);
@@ -200,8 +206,8 @@ void Context::attend(const AttentionJob& job) {
     const Part part = parts[static_cast<size_t>(index)];
     const TilePlan& plan = plans[static_cast<size_t>(part.plan)];
     kernels_.loadQueries(job, plan.tile, work.scratch(thread));
-    kernels_.attendPartition(job, plan.tile, plan.firstPartition + part.partition, work.scratch(thread),
-                             stateAt(partials, plan.firstPartial + part.partition, rows, dimStride));
+    attendPartition_(job, plan.tile, plan.firstPartition + part.partition, work.scratch(thread),
+                     stateAt(partials, plan.firstPartial + part.partition, rows, dimStride));
   });
   pool_->parallelFor(static_cast<int64_t>(plans.size()), [&](int64_t index, int) {
     const TilePlan& plan = plans[static_cast<size_t>(index)];

@@ -24,8 +24,8 @@ void eachRow(ThreadPool& pool, int64_t rows, Body&& body) {
 
 }  // namespace
 
-Context::Context(const KernelTable& kernels, int numThreads)
-    : kernels_(kernels), pool_(std::make_unique<ThreadPool>(numThreads)), arena_(initialArenaBytes),
+Context::Context(const KernelTable& kernels, int numThreads, bool attendsInBf16)
+    : kernels_(kernels), attendPartition_(attendsInBf16 ? kernels.attendPartitionInBf16 : kernels.attendPartition), pool_(std::make_unique<ThreadPool>(numThreads)), arena_(initialArenaBytes),
       rowScratch_(static_cast<size_t>(pool_->size())) {}
 
 int64_t Context::packLinear(const std::vector<WeightPart>& parts, Form inputForm, bool paired) {

@@ -188,7 +188,8 @@ struct Ceilings {
 
 class Context {
  public:
-  Context(const KernelTable& kernels, int numThreads);
+  /** `attendsInBf16`: products of attention take bf16 operands. */
+  Context(const KernelTable& kernels, int numThreads, bool attendsInBf16);
 
   int64_t packLinear(const std::vector<WeightPart>& parts, Form inputForm, bool paired);
   int64_t loadVector(const float* values, int64_t length);
@@ -270,6 +271,7 @@ class Context {
   void runLinear(const PackedLinear& packed, const Activations& x, const LinearOutput& output);
 
   const KernelTable& kernels_;
+  decltype(KernelTable::attendPartition) attendPartition_;
   std::unique_ptr<ThreadPool> pool_;
   Arena arena_;
   Batch batch_;

@@ -123,6 +123,36 @@ MILLRACE_INLINE void storeBf16(uint16_t* to, V16 a) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_permute4x64_epi64(packed, 0xd8));
 }
 
+/** Sixteen pairs of bf16, widened. */
+struct Bf16Pairs {
+  V16 first;
+  V16 second;
+};
+/** Lane i of `first`, then lane i of `second`. */
+MILLRACE_INLINE void storeBf16Pairs(uint16_t* to, V16 first, V16 second) {
+  __m256i* place = reinterpret_cast<__m256i*>(to);
+  _mm256_storeu_si256(place, _mm256_or_si256(bf16Bits(first.lo), _mm256_slli_epi32(bf16Bits(second.lo), 16)));
+  _mm256_storeu_si256(place + 1, _mm256_or_si256(bf16Bits(first.hi), _mm256_slli_epi32(bf16Bits(second.hi), 16)));
+}
+MILLRACE_INLINE Bf16Pairs loadBf16Pairs(const uint16_t* from) {
+  const __m256i* place = reinterpret_cast<const __m256i*>(from);
+  const __m256i lo = _mm256_loadu_si256(place);
+  const __m256i hi = _mm256_loadu_si256(place + 1);
+  const __m256i upper = _mm256_set1_epi32(static_cast<int>(0xffff0000));
+  return {{_mm256_castsi256_ps(_mm256_slli_epi32(lo, 16)), _mm256_castsi256_ps(_mm256_slli_epi32(hi, 16))},
+          {_mm256_castsi256_ps(_mm256_and_si256(lo, upper)), _mm256_castsi256_ps(_mm256_and_si256(hi, upper))}};
+}
+/** Adds the products of each pair with the pair at `x`. */
+MILLRACE_INLINE V16 dotPairs(V16 sum, Bf16Pairs pairs, const uint16_t* x) {
+  uint32_t pair;
+  std::memcpy(&pair, x, 4);
+  const V16 first = {_mm256_castsi256_ps(_mm256_set1_epi32(static_cast<int>(pair << 16))),
+                     _mm256_castsi256_ps(_mm256_set1_epi32(static_cast<int>(pair << 16)))};
+  const V16 second = {_mm256_castsi256_ps(_mm256_set1_epi32(static_cast<int>(pair & 0xffff0000))),
+                      _mm256_castsi256_ps(_mm256_set1_epi32(static_cast<int>(pair & 0xffff0000)))};
+  return fma(pairs.second, second, fma(pairs.first, first, sum));
+}
+
 MILLRACE_INLINE __m256 lowHalf(V16 a) { return a.lo; }
 MILLRACE_INLINE __m256 highHalf(V16 a) { return a.hi; }
 

@@ -70,15 +70,33 @@ MILLRACE_INLINE void storeI8(int8_t* to, V16 a) {
 MILLRACE_INLINE void storeF16(uint16_t* to, V16 a) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 }
-/** Rounds half to even; NaN stays NaN. */
-MILLRACE_INLINE void storeBf16(uint16_t* to, V16 a) {
+/** Rounds half to even; NaN stays NaN. The low half of each 32-bit lane. */
+MILLRACE_INLINE __m512i bf16Bits(V16 a) {
   const __m512i bits = _mm512_castps_si512(a.v);
   const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
   const __m512i rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
   const __m512i quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x400000));
   const __mmask16 isNan = _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q);
-  const __m512i chosen = _mm512_srli_epi32(_mm512_mask_blend_epi32(isNan, rounded, quiet), 16);
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi32_epi16(chosen));
+  return _mm512_srli_epi32(_mm512_mask_blend_epi32(isNan, rounded, quiet), 16);
+}
+MILLRACE_INLINE void storeBf16(uint16_t* to, V16 a) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi32_epi16(bf16Bits(a)));
+}
+
+/** Sixteen pairs of bf16. */
+struct Bf16Pairs {
+  __m512bh v;
+};
+/** Lane i of `first`, then lane i of `second`. */
+MILLRACE_INLINE void storeBf16Pairs(uint16_t* to, V16 first, V16 second) {
+  _mm512_storeu_si512(to, _mm512_or_si512(bf16Bits(first), _mm512_slli_epi32(bf16Bits(second), 16)));
+}
+MILLRACE_INLINE Bf16Pairs loadBf16Pairs(const uint16_t* from) { return {(__m512bh)_mm512_loadu_si512(from)}; }
+/** Adds the products of each pair with the pair at `x`. */
+MILLRACE_INLINE V16 dotPairs(V16 sum, Bf16Pairs pairs, const uint16_t* x) {
+  int32_t pair;
+  std::memcpy(&pair, x, 4);
+  return {_mm512_dpbf16_ps(sum.v, pairs.v, (__m512bh)_mm512_set1_epi32(pair))};
 }
 
 MILLRACE_INLINE __m256 lowHalf(V16 a) { return _mm512_castps512_ps256(a.v); }

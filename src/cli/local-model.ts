@@ -28,6 +28,7 @@ export async function openLocalModel(
       pretrained: modelPath,
       dtype: info.dtype,
       activations: info.activations,
+      attention_dtype: info.attentionDtype,
       backend: info.backend,
       isa: info.isa,
     },

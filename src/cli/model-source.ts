@@ -64,6 +64,7 @@ export function engineOptionsOf(modelPath: string, settings: EngineSettings): En
     activations: settings.activations,
     backend: settings.backend,
     isa: settings.isa,
+    attentionDtype: settings.attentionDtype,
     numThreads: settings.threads,
     maxModelLen: settings.maxModelLen ?? null,
     maxNumSeqs: settings.maxNumSeqs,

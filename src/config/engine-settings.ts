@@ -15,6 +15,12 @@ export const precisionSettings = {
     "input of the linears: auto follows the weights (W8A8 int8 per token, other integers int8 in blocks of 32, " +
       "bf16 weights bf16); f32 is the exact path",
   ),
+  attentionDtype: field(
+    "--attention-dtype <type>",
+    oneOf(["auto", "f32", "bf16"]).default("auto"),
+    "operands of the products of attention: auto is f32, the exact path; bf16 rounds queries, keys, weights and values, " +
+      "which pays on processors with bf16 instructions",
+  ),
   backend: field(
     "--backend <name>",
     oneOf(["auto", "native", "reference"]).default("auto"),

@@ -1,3 +1,4 @@
+import type { AttentionDtype } from "../kernels/ops.ts";
 import type { PrecisionOptions } from "../model/causal-model.ts";
 import type { SchedulingPolicyName } from "./scheduling-policy.ts";
 import type { VictimPolicyName } from "./victim-policy.ts";
@@ -35,6 +36,8 @@ export interface EngineOptions extends PrecisionOptions {
   readonly backend: "auto" | "native" | "reference";
   /** Instruction set to force, or `auto`. */
   readonly isa: string;
+  /** Operands of the products of attention; default `auto`. */
+  readonly attentionDtype?: AttentionDtype | "auto";
   /** Seed of the seeds for requests that bring none; null = the system's random source. */
   readonly seed: number | null;
   /** Most waiting requests; more are refused. */

@@ -49,7 +49,8 @@ export async function loadEngine(
     const backend = createOps({
       numThreads: options.numThreads,
       backend: options.backend,
-      ...(options.isa === "auto" ? {} : { isa: options.isa }),
+      isa: options.isa,
+      attentionDtype: options.attentionDtype ?? "auto",
     });
     ops = backend.ops;
     timer.end("backend");
@@ -109,6 +110,7 @@ function assemble(assembly: Assembly, backendNotes: readonly string[], timer: Ph
     kvDtype: dtype,
     backend: ops.backend,
     isa: ops.isa,
+    attentionDtype: ops.attentionDtype,
     numThreads: ops.numThreads,
     activations: loaded.activations,
     dtype: loaded.dtype,

@@ -1,4 +1,5 @@
-import type { KvCache, KvHost, Ops, ScoreOutput, Tensor } from "../kernels/ops.ts";
+import type { KvCache, KvHost, Ops, Tensor } from "../kernels/ops.ts";
+import type { ScoreOutput } from "../kernels/sampling.ts";
 import type { CausalModel } from "../model/causal-model.ts";
 import { BatchBuilder } from "./batch-builder.ts";
 import type { KvMoveList } from "./kv-move-list.ts";

@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { Ops, SamplingBatch, SamplingOutput, Tensor } from "../kernels/ops.ts";
+import type { Ops, Tensor } from "../kernels/ops.ts";
 import { sampleRows } from "../kernels/reference/reference-sampling.ts";
+import type { SamplingBatch, SamplingOutput } from "../kernels/sampling.ts";
 import { defaultSampling, maxBadWords, type SamplingParams } from "../protocol/sampling-params.ts";
 import { checkSampling } from "./check-sampling.ts";
 import { Sampler } from "./sampler.ts";

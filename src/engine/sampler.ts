@@ -1,6 +1,7 @@
 import { MillraceError } from "../base/errors.ts";
 import { invariant } from "../base/invariant.ts";
-import type { Ops, SamplingOutput, Tensor } from "../kernels/ops.ts";
+import type { Ops, Tensor } from "../kernels/ops.ts";
+import type { SamplingOutput } from "../kernels/sampling.ts";
 import { defaultSampling, type SamplingParams } from "../protocol/sampling-params.ts";
 import { notFinite } from "./request-faults.ts";
 import { RowRules } from "./row-rules.ts";

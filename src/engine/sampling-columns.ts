@@ -1,4 +1,4 @@
-import type { SamplingBatch } from "../kernels/ops.ts";
+import type { SamplingBatch } from "../kernels/sampling.ts";
 import type { LogitBias } from "./row-rules.ts";
 import type { TokenHistory } from "./token-history.ts";
 

@@ -26,7 +26,7 @@ export interface NativeAddon {
   /** Why the system does not let this process use the processor's AMX; empty where it does or there is none. */
   amxRefusal(): string;
   /** `isa` is one of `listIsas()`; or "amx-twin", AMX with its tiles in plain C++, on which its kernels are tested. */
-  createContext(isa: string, numThreads: number): NativeContext;
+  createContext(isa: string, numThreads: number, attendsInBf16: boolean): NativeContext;
   close(context: NativeContext): void;
   packLinear(
     context: NativeContext,

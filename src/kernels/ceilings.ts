@@ -31,7 +31,7 @@ export function measureCeilings(isa: string, numThreads: number): Ceilings {
       `The machine's ceilings are measured by the native kernels, but ${reason}. Run \`npx millrace doctor --build\`.`,
     );
   }
-  const context = addon.createContext(isa, numThreads);
+  const context = addon.createContext(isa, numThreads, false);
   try {
     const [readBytes, int8Operations, int4Operations, bf16Operations, f32Operations] =
       addon.measureCeilings(context);

@@ -60,7 +60,7 @@ test.runIf(status.available)(
     // In a process of its own, because threads of the test runner count too.
     const script = `
     const addon = require(${JSON.stringify(addon)});
-    const context = addon.createContext(addon.listIsas().at(-1), 4);
+    const context = addon.createContext(addon.listIsas().at(-1), 4, false);
     const none = new Int32Array(1);
     addon.beginStep(context, 0, 0, none, none, none, none, none, none, 0);
     const sleep = (ms) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);

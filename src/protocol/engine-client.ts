@@ -242,6 +242,7 @@ export interface EngineInfo {
   readonly kvDtype: string;
   readonly backend: string;
   readonly isa: string;
+  readonly attentionDtype: string;
   readonly numThreads: number;
   readonly activations: string;
   readonly dtype: string;

@@ -70,6 +70,7 @@ const defaultInfo: EngineInfo = {
   kvDtype: "f32",
   backend: "fake",
   isa: "scalar",
+  attentionDtype: "f32",
   numThreads: 1,
   activations: "f32",
   dtype: "float32",

@@ -1,12 +1,13 @@
 import { createOps, nativeStatus } from "../../src/kernels/create-ops.ts";
-import type { Ops } from "../../src/kernels/ops.ts";
+import type { AttentionDtype, Ops } from "../../src/kernels/ops.ts";
 import { createReferenceOps } from "../../src/kernels/reference/reference-ops.ts";
 
 export interface Backend {
   readonly name: string;
   readonly isNative: boolean;
   readonly isAvailable: boolean;
-  create(): Ops;
+  /** `attentionDtype` is f32 by default. */
+  create(attentionDtype?: AttentionDtype): Ops;
 }
 
 const { isas } = nativeStatus();
@@ -16,7 +17,8 @@ function nativeBackend(isa: string): Backend {
     name: `native ${isa}`,
     isNative: true,
     isAvailable: isas.includes(isa),
-    create: () => createOps({ numThreads: 2, backend: "native", isa }).ops,
+    create: (attentionDtype = "f32") =>
+      createOps({ numThreads: 2, backend: "native", isa, attentionDtype }).ops,
   };
 }
 
@@ -26,7 +28,7 @@ export const backends: readonly Backend[] = [
     name: "reference",
     isNative: false,
     isAvailable: true,
-    create: () => createReferenceOps({ numThreads: 1 }),
+    create: (attentionDtype = "f32") => createReferenceOps({ numThreads: 1, attentionDtype }),
   },
   nativeBackend("avx2"),
   nativeBackend("avx512"),

@@ -97,6 +97,30 @@ describeWithData("SmolLM2-135M-Instruct against transformers in float32", () => 
           }
         });
 
+        test("bf16 products of attention stay close to f32 ones: mean KL at most 0.0002, same top-1 in 99 %", () => {
+          const [exact, rounded] = [backend.create("f32"), backend.create("bf16")];
+          try {
+            const total = { divergence: 0, agreements: 0, rows: 0 };
+            const [a, b] = [exact, rounded].map((ops) =>
+              openModel(ops, modelPath, { dtype: "auto", activations: "f32" }),
+            );
+            for (const { ids, greedy } of golden.prompts) {
+              const tokens = [...ids, ...greedy];
+              compareRows(promptLogits(exact, a!, tokens), promptLogits(rounded, b!, tokens), total);
+            }
+            const { divergence, agreement } = meansOf(
+              `${run.backend}: bf16 products of attention against f32`,
+              total,
+            );
+            expect(divergence).toBeGreaterThan(0);
+            expect(divergence).toBeLessThanOrEqual(0.0002);
+            expect(agreement).toBeGreaterThanOrEqual(0.99);
+          } finally {
+            exact.close();
+            rounded.close();
+          }
+        });
+
         test("int8 activations in blocks stay close to f32 ones: mean KL at most 0.004, same top-1 in 94 %", () => {
           const ops = backend.create();
           try {

@@ -6,6 +6,7 @@ import { type SettingRun, warmedTokens } from "./run-setting.ts";
 /** Fails unless what a setting is about took place in the run, by the engine's own figures. */
 export function expectHappened(model: LawModel, setting: LawSetting, run: SettingRun): void {
   expect(run.kvDtype).toBe(setting.kvDtype);
+  expect(run.attentionDtype).toBe(setting.attentionDtype);
   if (setting.isa !== "auto") expect(run.isa).toBe(setting.isa);
   expect(run.numThreads).toBe(setting.threads);
   expect(run.stats.numAborted, "strangers left").toBeGreaterThan(0);

@@ -45,16 +45,22 @@ export const isas: readonly string[] = available ? nativeIsas : ["auto"];
 
 const guesses = { speculation: ["off", "ngram", "draft"] } as const;
 const kvDtypes = ["f16", "f32", "bf16", "int8"] as const;
+const attentionDtypes = ["f32", "bf16"] as const;
 
 export type LawDimensions = typeof dimensions &
-  typeof guesses & { readonly isa: readonly string[]; readonly kvDtype: typeof kvDtypes };
+  typeof guesses & {
+    readonly isa: readonly string[];
+    readonly kvDtype: typeof kvDtypes;
+    readonly attentionDtype: typeof attentionDtypes;
+  };
 export type LawSetting = Row<LawDimensions>;
 /** What is part of the answer: a request is compared with itself under the same. */
-export type LawArithmetic = Pick<LawSetting, "isa" | "kvDtype">;
+export type LawArithmetic = Pick<LawSetting, "isa" | "kvDtype" | "attentionDtype">;
 
 export function lawDimensions(model: LawModel): LawDimensions {
   const speculation = model.draftPath === null ? guesses.speculation.slice(0, 2) : guesses.speculation;
-  return { isa: isas, kvDtype: kvDtypes, speculation, ...dimensions } as unknown as LawDimensions;
+  const arithmetic = { isa: isas, kvDtype: kvDtypes, attentionDtype: attentionDtypes };
+  return { ...arithmetic, speculation, ...dimensions } as unknown as LawDimensions;
 }
 
 export const blockSize = 16;
@@ -63,12 +69,16 @@ const maxDrafts = 3;
 const scarceBlocks: Readonly<Record<number, number>> = { 2: 19, 8: 24, 64: 26 };
 
 /** The plainest way to run a request: one at a time, nothing shared, nothing guessed, one thread. */
-export function plainOptions(model: LawModel, { isa, kvDtype }: LawArithmetic): EngineOptions {
+export function plainOptions(
+  model: LawModel,
+  { isa, kvDtype, attentionDtype }: LawArithmetic,
+): EngineOptions {
   return {
     modelPath: model.path,
     dtype: "auto",
     activations: "auto",
     kvCacheDtype: kvDtype,
+    attentionDtype,
     maxModelLen: lawContext,
     maxNumSeqs: 1,
     maxNumBatchedTokens: 512,
@@ -111,9 +121,9 @@ export function optionsFor(model: LawModel, setting: LawSetting): EngineOptions 
 
 /** As words, for messages and test names. */
 export function describeSetting(setting: LawSetting): string {
-  const { batch, chunk, prefix, memory, speculation, threads, kvDtype, isa } = setting;
+  const { batch, chunk, prefix, memory, speculation, threads, kvDtype, attentionDtype, isa } = setting;
   return (
     `${isa}, batch ${batch}, chunks ${chunk === 0 ? "whole" : `of ${chunk}`}, prefix ${prefix}, memory ${memory}, ` +
-    `guesses ${speculation}, ${threads} thread${threads === 1 ? "" : "s"}, KV ${kvDtype}`
+    `guesses ${speculation}, ${threads} thread${threads === 1 ? "" : "s"}, KV ${kvDtype}, attention ${attentionDtype}`
   );
 }

@@ -36,9 +36,9 @@ class AnswersAlone {
     this.#model = model;
   }
 
-  under({ isa, kvDtype }: LawArithmetic): Promise<Answer[]> {
-    const key = `${isa} ${kvDtype}`;
-    const answers = this.#answers.get(key) ?? answersAlone(this.#model, { isa, kvDtype });
+  under({ isa, kvDtype, attentionDtype }: LawArithmetic): Promise<Answer[]> {
+    const key = `${isa} ${kvDtype} ${attentionDtype}`;
+    const answers = this.#answers.get(key) ?? answersAlone(this.#model, { isa, kvDtype, attentionDtype });
     this.#answers.set(key, answers);
     return answers;
   }
@@ -62,13 +62,20 @@ function lawOf(model: LawModel): void {
   });
 
   test.each(dimensions.isa)(
-    "on %s the KV dtypes give answers of their own, so that each is compared with itself",
+    "on %s the dtypes of KV and attention give answers of their own, so that each is compared with itself",
     timeLimits,
     async (isa) => {
       const texts = new Set<string>();
-      for (const kvDtype of dimensions.kvDtype)
-        texts.add(JSON.stringify((await alone.under({ isa, kvDtype })).map(({ logprobs }) => logprobs)));
-      expect(texts.size).toBe(dimensions.kvDtype.length);
+      const textOf = async (arithmetic: Omit<LawArithmetic, "isa">) =>
+        JSON.stringify((await alone.under({ isa, ...arithmetic })).map(({ logprobs }) => logprobs));
+      const { kvDtype: kvDtypes, attentionDtype: attentionDtypes } = dimensions;
+      for (const kvDtype of kvDtypes)
+        for (const attentionDtype of attentionDtypes) texts.add(await textOf({ kvDtype, attentionDtype }));
+      // Products in bf16 round what an f32 cache holds to what a bf16 cache holds.
+      expect(texts.size).toBe(kvDtypes.length * attentionDtypes.length - 1);
+      expect(await textOf({ kvDtype: "bf16", attentionDtype: "bf16" })).toBe(
+        await textOf({ kvDtype: "f32", attentionDtype: "bf16" }),
+      );
     },
   );
 

@@ -20,6 +20,7 @@ export interface SettingRun {
   readonly stats: EngineStats;
   readonly numThreads: number;
   readonly kvDtype: string;
+  readonly attentionDtype: string;
   readonly isa: string;
   readonly blockSize: number;
   /** Most sequences that ran at a time. */
@@ -85,8 +86,8 @@ export async function runSetting(model: LawModel, setting: LawSetting, seed: num
     watched.lookAtSteps();
     const { maxRunning, maxSwapped } = watched;
     const stats = difference(await client.stats(), before);
-    const { numThreads, kvDtype, isa, blockSize } = client.info;
-    return { answers, stats, numThreads, kvDtype, isa, blockSize, maxRunning, maxSwapped };
+    const { numThreads, kvDtype, attentionDtype, isa, blockSize } = client.info;
+    return { answers, stats, numThreads, kvDtype, attentionDtype, isa, blockSize, maxRunning, maxSwapped };
   });
 }
 

@@ -1,4 +1,4 @@
-// The linear kernels of AMX: tiles where they pay, otherwise those of the vector instructions, over the same packed weights.
+// The kernels of AMX: those of the vector instructions, and products in tiles. For linears: tiles where they pay, otherwise those of the vector instructions, over the same packed weights.
 //
 // What pays follows from what a core does in a second (Sapphire Rapids): 6,800 billion operations on int8 in tiles, 200 with
 // VNNI; some 80 on bf16 with vectors; 37 on f32; and 15 to 25 GB of weights from memory.
@@ -19,6 +19,7 @@
 #endif
 
 #include "kernels/kernel_table.h"
+#include "x86/amx/attention.h"
 #include "x86/amx/ceiling.h"
 #include "x86/amx/groups.h"
 #include "x86/amx/run_tiles.h"
@@ -90,6 +91,7 @@ KernelTable makeTable() {
   static const LinearKernels linear = makeLinearKernels();
   KernelTable table = vectorKernels();
   table.linear = &linear;
+  table.attendPartitionInBf16 = attendInBf16<TileProducts>;
   table.multiplyInt8 = multiplyTilesInt8;
   table.multiplyInt4 = multiplyTilesInt8;
   table.multiplyBf16 = multiplyTilesBf16;

@@ -67,7 +67,8 @@ async function runDiff(pathA: string, pathB: string, _options: unknown, command:
   const { ops, notes } = createOps({
     numThreads: precision.threads,
     backend: precision.backend,
-    ...(precision.isa === "auto" ? {} : { isa: precision.isa }),
+    isa: precision.isa,
+    attentionDtype: precision.attentionDtype,
   });
   try {
     const { tokenizer } = openTokenizer(a, readSettings(command, sourceSettings));

@@ -69,7 +69,8 @@ function runLogits(modelPath: string, _options: unknown, command: Command): void
   const { ops, notes } = createOps({
     numThreads: settings.threads,
     backend: settings.backend,
-    ...(settings.isa === "auto" ? {} : { isa: settings.isa }),
+    isa: settings.isa,
+    attentionDtype: settings.attentionDtype,
   });
   try {
     const loaded = loadModel(ops, checkpoint, {

@@ -49,7 +49,8 @@ function runProfile(modelPath: string, _options: unknown, command: Command): voi
   const { ops, notes } = createOps({
     numThreads: settings.threads,
     backend: "native",
-    ...(settings.isa === "auto" ? {} : { isa: settings.isa }),
+    isa: settings.isa,
+    attentionDtype: settings.attentionDtype,
   });
   const checkpoint = openModel(modelPath);
   try {

@@ -133,7 +133,7 @@ function logStart(logger: Logger, client: EngineClient): void {
     `In use now: weights ${formatBytes(weights)}, activations ${formatBytes(arena)}; the plan's activations are the most that a step can take`,
   );
   logger.info(
-    `${info.architecture} on ${info.backend} ${info.isa}, ${info.numThreads} threads, weights ${info.dtype}, activations ${info.activations}; loaded in ${formatDuration(info.loadTimesMs["total"] ?? 0)}`,
+    `${info.architecture} on ${info.backend} ${info.isa}, ${info.numThreads} threads, weights ${info.dtype}, activations ${info.activations}, attention ${info.attentionDtype}; loaded in ${formatDuration(info.loadTimesMs["total"] ?? 0)}`,
   );
 }
 

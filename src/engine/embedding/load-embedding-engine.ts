@@ -74,8 +74,8 @@ export function loadEmbeddingEngine(
     const settings = readSentenceSettings(checkpoint.path);
     const maxModelLen = maxTextTokens(options, checkpoint, settings);
     planEmbedding(options, checkpoint);
-    const { backend, isa, numThreads, dtype, activations } = options;
-    const created = createOps({ numThreads, backend, ...(isa === "auto" ? {} : { isa }) });
+    const { backend, isa, numThreads, dtype, activations, attentionDtype = "auto" } = options;
+    const created = createOps({ numThreads, backend, isa, attentionDtype });
     ops = created.ops;
     const loaded = loadEncoder(ops, checkpoint, { dtype, activations });
     const limits = {
@@ -131,6 +131,7 @@ function describe({ options, config, ops, loaded, cache, notes, started, ...limi
     kvDtype: "f32",
     backend: ops.backend,
     isa: ops.isa,
+    attentionDtype: ops.attentionDtype,
     numThreads: ops.numThreads,
     activations: loaded.activations,
     dtype: loaded.dtype,

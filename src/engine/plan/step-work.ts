@@ -1,6 +1,7 @@
 import type { Checkpoint } from "../../formats/checkpoint.ts";
-import type { KvDtype, SamplingBatch, SamplingOutput } from "../../kernels/ops.ts";
+import type { KvDtype } from "../../kernels/ops.ts";
 import type { OperationWork } from "../../kernels/profiled-ops.ts";
+import type { SamplingBatch, SamplingOutput } from "../../kernels/sampling.ts";
 import { type PlanModelOptions, type PlannedModel, planModel } from "../../model/plan-model.ts";
 import { batchOf, rowsThatDraw, type StepShape } from "../profile/step-batch.ts";
 

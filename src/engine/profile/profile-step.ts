@@ -1,6 +1,7 @@
 import { type Ceilings, secondsAtCeilings } from "../../kernels/ceilings.ts";
-import type { KvCache, KvDtype, Ops, RaggedBatch, SamplingOutput } from "../../kernels/ops.ts";
+import type { KvCache, KvDtype, Ops, RaggedBatch } from "../../kernels/ops.ts";
 import { type Operation, profileOps } from "../../kernels/profiled-ops.ts";
+import type { SamplingOutput } from "../../kernels/sampling.ts";
 import type { CausalModel } from "../../model/causal-model.ts";
 import { SamplingColumns } from "../sampling-columns.ts";
 import { batchOf, blockSize, rowsThatDraw, type StepShape } from "./step-batch.ts";

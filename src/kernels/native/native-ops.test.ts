@@ -2,18 +2,10 @@ import { afterAll, describe, expect, test } from "vitest";
 import { f32ToBf16 } from "../../base/half.ts";
 import type { IntegerWeight } from "../../base/weights.ts";
 import { loadAddon } from "../addon.ts";
-import type { AttentionOptions, KvDtype, LinearWeight, Ops, Tensor, TensorForm } from "../ops.ts";
+import type { LinearWeight, Ops, Tensor, TensorForm } from "../ops.ts";
 import { createReferenceOps } from "../reference/reference-ops.ts";
 import { createNativeOps } from "./native-ops.ts";
-import {
-  f32Weight,
-  makeBatch,
-  plainBatch,
-  randomFloats,
-  relativeError,
-  runOnRows,
-  type TestSequence,
-} from "./test-batches.ts";
+import { f32Weight, plainBatch, randomFloats, relativeError, runOnRows } from "./test-batches.ts";
 
 const { addon } = loadAddon();
 const isas = addon?.listIsas() ?? [];
@@ -26,11 +18,6 @@ const maxErrors = {
   // One unit in the last place of the narrow form: sums in another order may fall on the other side of a half.
   bf16: 2 ** -8,
   int8: 1 / 120,
-  attention: 2e-6,
-  // The rotation rounds differently by one f32 unit, and so a cached value may fall on the other side of a half.
-  attentionF16: 2e-5,
-  attentionBf16: 2e-4,
-  attentionSoftCap: 4e-6,
 } as const;
 
 const errorOf: Record<TensorForm, number> = {
@@ -123,93 +110,6 @@ describe.skipIf(addon === undefined).each(isas)(
       expect(error).toBeLessThanOrEqual(maxErrors.f32);
     });
 
-    const cases: AttentionCase[] = [
-      { name: "grouped heads", numHeads: 9, numKvHeads: 3, headDim: 64 },
-      { name: "f16 cache", numHeads: 14, numKvHeads: 2, headDim: 64, dtype: "f16" },
-      {
-        name: "bf16 cache, partial rotation",
-        numHeads: 4,
-        numKvHeads: 4,
-        headDim: 80,
-        rotaryDim: 32,
-        dtype: "bf16",
-      },
-      { name: "narrow heads, small blocks", numHeads: 4, numKvHeads: 2, headDim: 8, blockSize: 4 },
-      { name: "odd blocks", numHeads: 2, numKvHeads: 1, headDim: 24, blockSize: 48, dtype: "f16" },
-      { name: "sliding window", numHeads: 6, numKvHeads: 2, headDim: 32, slidingWindow: 70 },
-      { name: "soft cap", numHeads: 2, numKvHeads: 2, headDim: 128, softCap: 5 },
-      { name: "many heads of one KV head", numHeads: 40, numKvHeads: 1, headDim: 16 },
-      { name: "int8 cache", numHeads: 14, numKvHeads: 2, headDim: 64, dtype: "int8" },
-      {
-        name: "int8 cache, odd blocks, sliding window",
-        numHeads: 4,
-        numKvHeads: 2,
-        headDim: 24,
-        blockSize: 40,
-        dtype: "int8",
-        slidingWindow: 70,
-      },
-      {
-        name: "int8 cache, wide heads",
-        numHeads: 3,
-        numKvHeads: 3,
-        headDim: 80,
-        dtype: "int8",
-      },
-    ];
-
-    test.each(cases)("attention agrees: $name", (shape) => {
-      const blockSize = shape.blockSize ?? 32;
-      const rotaryDim = shape.rotaryDim ?? shape.headDim;
-      const cols = (shape.numHeads + 2 * shape.numKvHeads) * shape.headDim;
-      const blocksFor = (first: number, tokens: number): number[] =>
-        Array.from({ length: Math.ceil(tokens / blockSize) }, (_, i) => first + ((i * 7) % 97));
-      // A prefill beside another, then a mixed step: a decode over two partitions, a chunk, and a newcomer.
-      const long = blocksFor(100, 320);
-      const steps: TestSequence[][] = [
-        [
-          { start: 0, count: 299, blocks: long },
-          { start: 0, count: 40, blocks: blocksFor(0, 90) },
-        ],
-        [
-          { start: 299, count: 1, blocks: long },
-          { start: 40, count: 37, blocks: blocksFor(0, 90) },
-          { start: 0, count: 5, blocks: blocksFor(200, 5) },
-        ],
-      ];
-      const angles = randomFloats((330 * rotaryDim) / 2, 8, 3);
-      const results = [reference, native].map((ops) => {
-        const cache = ops.createKvCache({
-          numLayers: 2,
-          numBlocks: 300,
-          blockSize,
-          numKvHeads: shape.numKvHeads,
-          headDim: shape.headDim,
-          dtype: shape.dtype ?? "f32",
-        });
-        const rope = ops.loadRope(angles.map(Math.cos), angles.map(Math.sin), rotaryDim);
-        const options: AttentionOptions = { ...shape, scale: 1 / Math.sqrt(shape.headDim) };
-        return steps.map((sequences, index) => {
-          const batch = makeBatch(sequences, blockSize);
-          const rows = randomFloats(batch.numTokens * cols, index + 1, 2);
-          return runOnRows(
-            ops,
-            rows,
-            cols,
-            (qkv) => {
-              ops.ropeAndCache(qkv, rope, cache, 1, shape);
-              return ops.pagedAttention(qkv, cache, 1, options, "f32");
-            },
-            batch,
-          );
-        });
-      });
-      const limit = attentionLimit(shape);
-      for (const step of [0, 1]) {
-        expect(relativeError(results[1]![step]!, results[0]![step]!)).toBeLessThanOrEqual(limit);
-      }
-    });
-
     test("released tensors give their memory back and older ones keep their values", () => {
       const values = randomFloats(512 * 512, 1);
       const table = native.packLinear([f32Weight(values, 512, 512)], { name: "t", inputForm: "f32" });
@@ -246,24 +146,6 @@ describe.skipIf(addon === undefined).each(isas)(
     });
   },
 );
-
-interface AttentionCase {
-  readonly name: string;
-  readonly numHeads: number;
-  readonly numKvHeads: number;
-  readonly headDim: number;
-  readonly rotaryDim?: number;
-  readonly blockSize?: number;
-  readonly dtype?: KvDtype;
-  readonly slidingWindow?: number;
-  readonly softCap?: number;
-}
-
-function attentionLimit(shape: AttentionCase): number {
-  if (shape.dtype === "f16") return maxErrors.attentionF16;
-  if (shape.dtype === "bf16") return maxErrors.attentionBf16;
-  return shape.softCap === undefined ? maxErrors.attention : maxErrors.attentionSoftCap;
-}
 
 /** A weight [16, cols] of ones that picks sixteen columns, evenly spread, exactly. */
 function packPicker(ops: Ops, cols: number, inputForm: TensorForm): LinearWeight {

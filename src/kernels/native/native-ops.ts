@@ -3,6 +3,7 @@ import type { OrderedWeight } from "../../base/weights.ts";
 import type { NativeAddon, NativeContext } from "../addon.ts";
 import { checkAttention } from "../check-attention.ts";
 import type {
+  AttentionDtype,
   AttentionOptions,
   AttentionShape,
   GatedActivation,
@@ -16,26 +17,27 @@ import type {
   MoeRouting,
   Ops,
   OpsMemory,
+  OpsOptions,
   PackOptions,
   RaggedBatch,
   RopeOptions,
   RopeTable,
-  SamplingBatch,
-  SamplingOutput,
-  ScoreOutput,
   Tensor,
   TensorForm,
   VectorWeight,
 } from "../ops.ts";
+import type { SamplingBatch, SamplingOutput, ScoreOutput } from "../sampling.ts";
 import { formNumbers, gateNumbers, kvDtypeNumbers, toNativePart } from "./native-numbers.ts";
 import { sampleRows } from "./native-sampling.ts";
 
-/** Makes the backend in C++. `isa` is one of `addon.listIsas()`; `numThreads` counts the calling thread. */
-export function createNativeOps(
-  addon: NativeAddon,
-  options: { readonly isa: string; readonly numThreads: number },
-): Ops {
-  return new NativeOps(addon, options.isa, options.numThreads);
+/** `isa` is one of `addon.listIsas()`; `numThreads` counts the calling thread. */
+export interface NativeOpsOptions extends OpsOptions {
+  readonly isa: string;
+}
+
+/** Makes the backend in C++. */
+export function createNativeOps(addon: NativeAddon, options: NativeOpsOptions): Ops {
+  return new NativeOps(addon, options);
 }
 
 /** Checks shapes and forms, then calls the addon. Handles of another backend are caught by their owner. */
@@ -43,6 +45,7 @@ class NativeOps implements Ops {
   readonly backend = "native";
   readonly isa: string;
   readonly numThreads: number;
+  readonly attentionDtype: AttentionDtype;
   readonly #addon: NativeAddon;
   readonly #context: NativeContext;
   readonly #owned: WeakSet<object> = new WeakSet();
@@ -52,11 +55,12 @@ class NativeOps implements Ops {
   #numTokens = 0;
   #isClosed = false;
 
-  constructor(addon: NativeAddon, isa: string, numThreads: number) {
+  constructor(addon: NativeAddon, { isa, numThreads, attentionDtype = "f32" }: NativeOpsOptions) {
     this.isa = isa;
     this.numThreads = numThreads;
+    this.attentionDtype = attentionDtype;
     this.#addon = addon;
-    this.#context = addon.createContext(isa, numThreads);
+    this.#context = addon.createContext(isa, numThreads, attentionDtype === "bf16");
   }
 
   packLinear(parts: readonly OrderedWeight[], options: PackOptions): LinearWeight {

@@ -1,5 +1,6 @@
 import type { NativeAddon, NativeContext } from "../addon.ts";
-import type { SamplingBatch, SamplingOutput, Tensor } from "../ops.ts";
+import type { Tensor } from "../ops.ts";
+import type { SamplingBatch, SamplingOutput } from "../sampling.ts";
 
 interface SamplingRun {
   readonly logits: Tensor;

@@ -3,7 +3,7 @@ import type { RoundingJob, Solver } from "../solver.ts";
 
 /** The addon's own kernels, on threads of their own that sleep between calls. */
 export function createNativeSolver(addon: NativeAddon, isa: string, numThreads: number): Solver {
-  const context = addon.createContext(isa, numThreads);
+  const context = addon.createContext(isa, numThreads, false);
   return {
     addGram: (x, count, gram) => addon.addGram(context, x, count, Math.sqrt(gram.length), gram),
     factorize: (matrix, n, inverse) => addon.factorize(context, matrix, n, inverse),

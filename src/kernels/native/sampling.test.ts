@@ -1,8 +1,9 @@
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 import { loadAddon } from "../addon.ts";
-import type { Ops, SamplingBatch, SamplingOutput, ScoreOutput } from "../ops.ts";
+import type { Ops } from "../ops.ts";
 import { createReferenceOps } from "../reference/reference-ops.ts";
+import type { SamplingBatch, SamplingOutput, ScoreOutput } from "../sampling.ts";
 import { createNativeOps } from "./native-ops.ts";
 import {
   f32Weight,

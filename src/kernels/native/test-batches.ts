@@ -1,6 +1,7 @@
 import { invariant } from "../../base/invariant.ts";
 import type { DenseWeight } from "../../base/weights.ts";
-import type { Ops, RaggedBatch, SamplingBatch, SamplingOutput, Tensor } from "../ops.ts";
+import type { Ops, RaggedBatch, Tensor } from "../ops.ts";
+import type { SamplingBatch, SamplingOutput } from "../sampling.ts";
 
 /** Uniform numbers in [-1, 1) from a seed (mulberry32). */
 export function randomFloats(count: number, seed: number, scale = 1): Float32Array {

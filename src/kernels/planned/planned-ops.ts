@@ -29,6 +29,7 @@ export class PlannedOps implements Ops {
   readonly backend = "native";
   readonly isa = "none";
   readonly numThreads = 1;
+  readonly attentionDtype = "f32";
   readonly #arena: PlannedArena = new PlannedArena();
   #numTokens = 0;
   #nextId = 0;

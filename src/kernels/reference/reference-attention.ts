@@ -1,5 +1,13 @@
+import { bf16ToF32, f32ToBf16 } from "../../base/half.ts";
 import { invariant } from "../../base/invariant.ts";
-import type { AttentionOptions, RaggedBatch, RopeOptions, RopeTable, VectorWeight } from "../ops.ts";
+import type {
+  AttentionDtype,
+  AttentionOptions,
+  RaggedBatch,
+  RopeOptions,
+  RopeTable,
+  VectorWeight,
+} from "../ops.ts";
 import { rmsNormRow } from "./reference-activations.ts";
 import { headNumber, loadHead, type ReferenceKvCache, storeHead } from "./reference-kv.ts";
 import { dot } from "./reference-linear.ts";
@@ -77,12 +85,24 @@ function rotate(values: Float32Array, start: number, rope: ReferenceRopeTable, p
 
 /** One sequence's part of a batch and one KV head of its context. */
 interface HeadContext {
+  /** As the cache has them: numbers, or codes and what each token's are multiplied by. */
   readonly keys: Float64Array;
   readonly values: Float64Array;
+  readonly keyScales: Float64Array;
+  readonly valueScales: Float64Array;
   /** [headDim] */
   readonly query: Float64Array;
   /** [context length] */
   readonly scores: Float64Array;
+}
+
+/** `AttentionOptions`, and what operands are rounded to before products. */
+export interface ReferenceAttentionOptions extends AttentionOptions {
+  readonly dtype: AttentionDtype;
+}
+
+function roundToBf16(values: Float64Array): void {
+  for (let i = 0; i < values.length; i += 1) values[i] = bf16ToF32(f32ToBf16(values[i]!));
 }
 
 /** Causal attention, scores and sums in f64: out f32 [numTokens, numHeads · headDim]. */
@@ -90,25 +110,32 @@ export function attend(
   qkv: ReferenceTensor,
   source: { readonly cache: ReferenceKvCache; readonly layer: number },
   batch: RaggedBatch,
-  options: AttentionOptions,
+  options: ReferenceAttentionOptions,
   out: Float32Array,
 ): void {
-  const { headDim, numKvHeads, numHeads } = options;
+  const { headDim, numKvHeads, numHeads, scale, dtype } = options;
   const groupHeads = numHeads / numKvHeads;
   for (let seq = 0; seq < batch.numSeqs; seq += 1) {
     const length = batch.contextLengths[seq]!;
     const context: HeadContext = {
       keys: new Float64Array(length * headDim),
       values: new Float64Array(length * headDim),
+      keyScales: new Float64Array(length),
+      valueScales: new Float64Array(length),
       query: new Float64Array(headDim),
       scores: new Float64Array(length),
     };
     for (let kvHead = 0; kvHead < numKvHeads; kvHead += 1) {
       gatherContext(source, batch, seq, kvHead, context);
+      if (dtype === "bf16") {
+        roundToBf16(context.keys);
+        roundToBf16(context.values);
+      }
       for (let token = batch.queryStarts[seq]!; token < batch.queryStarts[seq + 1]!; token += 1) {
         for (let head = kvHead * groupHeads; head < (kvHead + 1) * groupHeads; head += 1) {
           const from = token * qkv.cols + head * headDim;
-          for (let i = 0; i < headDim; i += 1) context.query[i] = qkv.values[from + i]!;
+          for (let i = 0; i < headDim; i += 1) context.query[i] = Math.fround(qkv.values[from + i]! * scale);
+          if (dtype === "bf16") roundToBf16(context.query);
           attendHead(context, batch.positions[token]!, options, out, (token * numHeads + head) * headDim);
         }
       }
@@ -127,15 +154,17 @@ function gatherContext(
   for (let position = 0; position < context.scores.length; position += 1) {
     const entry = seq * batch.blockTableStride + Math.floor(position / blockSize);
     const at = headNumber(cache, batch.blockTables[entry]! * blockSize + (position % blockSize), kvHead);
-    loadHead(cache.keys[layer]!, at, context.keys.subarray(position * headDim), cache);
-    loadHead(cache.values[layer]!, at, context.values.subarray(position * headDim), cache);
+    const key = context.keys.subarray(position * headDim);
+    const value = context.values.subarray(position * headDim);
+    context.keyScales[position] = loadHead(cache.keys[layer]!, at, key, cache);
+    context.valueScales[position] = loadHead(cache.values[layer]!, at, value, cache);
   }
 }
 
 function attendHead(
-  { keys, values, query, scores }: HeadContext,
+  { keys, values, keyScales, valueScales, query, scores }: HeadContext,
   position: number,
-  { headDim, scale, slidingWindow = 0, softCap = 0, isCausal = true }: AttentionOptions,
+  { headDim, slidingWindow = 0, softCap = 0, isCausal = true, dtype }: ReferenceAttentionOptions,
   out: Float32Array,
   at: number,
 ): void {
@@ -145,7 +174,7 @@ function attendHead(
   const last = isCausal ? position : scores.length - 1;
   let max = -Infinity;
   for (let key = first; key <= last; key += 1) {
-    const score = dot(query, 0, keys, key * headDim, headDim) * scale;
+    const score = dot(query, 0, keys, key * headDim, headDim) * keyScales[key]!;
     scores[key] = softCap > 0 ? softCap * Math.tanh(score / softCap) : score;
     max = Math.max(max, scores[key]!);
   }
@@ -154,7 +183,9 @@ function attendHead(
   for (let key = first; key <= last; key += 1) {
     const weight = Math.exp(scores[key]! - max);
     sum += weight;
-    for (let i = 0; i < headDim; i += 1) query[i]! += weight * values[key * headDim + i]!;
+    const scaled = weight * valueScales[key]!;
+    const factor = dtype === "bf16" ? bf16ToF32(f32ToBf16(scaled)) : scaled;
+    for (let i = 0; i < headDim; i += 1) query[i]! += factor * values[key * headDim + i]!;
   }
   for (let i = 0; i < headDim; i += 1) out[at + i] = query[i]! / sum;
 }

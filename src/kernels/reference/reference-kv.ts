@@ -82,18 +82,18 @@ export function storeHead(
   }
 }
 
-/** Reads head `head` of a slab. */
+/** Reads the elements of head `head` of a slab; returns what they are to be multiplied by: 1, or the scale of int8 codes. */
 export function loadHead(
   { elements, scales }: KvSlab,
   head: number,
   into: Float64Array,
   { headDim, dtype }: KvCacheShape,
-): void {
+): number {
   const at = head * headDim;
-  if (dtype === "f32") for (let i = 0; i < headDim; i += 1) into[i] = elements[at + i]!;
-  else if (dtype === "f16") for (let i = 0; i < headDim; i += 1) into[i] = f16ToF32(elements[at + i]!);
+  if (dtype === "f16") for (let i = 0; i < headDim; i += 1) into[i] = f16ToF32(elements[at + i]!);
   else if (dtype === "bf16") for (let i = 0; i < headDim; i += 1) into[i] = bf16ToF32(elements[at + i]!);
-  else for (let i = 0; i < headDim; i += 1) into[i] = elements[at + i]! * scales[head]!;
+  else for (let i = 0; i < headDim; i += 1) into[i] = elements[at + i]!;
+  return dtype === "int8" ? scales[head]! : 1;
 }
 
 /** `Ops.moveKv`. */

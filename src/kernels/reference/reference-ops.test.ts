@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { IntegerWeight, OrderedWeight } from "../../base/weights.ts";
-import type { LinearEpilogue, Ops, RaggedBatch, ScoreOutput, Tensor, TensorForm } from "../ops.ts";
+import type { LinearEpilogue, Ops, RaggedBatch, Tensor, TensorForm } from "../ops.ts";
+import type { ScoreOutput } from "../sampling.ts";
 import { writeRow } from "./activation-forms.ts";
 import { createReferenceOps } from "./reference-ops.ts";
 import { TensorArena } from "./tensor-arena.ts";

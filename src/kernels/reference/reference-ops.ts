@@ -1,6 +1,7 @@
 import { invariant } from "../../base/invariant.ts";
 import type { OrderedWeight } from "../../base/weights.ts";
 import type {
+  AttentionDtype,
   AttentionOptions,
   GatedActivation,
   KvCache,
@@ -18,13 +19,11 @@ import type {
   RaggedBatch,
   RopeOptions,
   RopeTable,
-  SamplingBatch,
-  SamplingOutput,
-  ScoreOutput,
   Tensor,
   TensorForm,
   VectorWeight,
 } from "../ops.ts";
+import type { SamplingBatch, SamplingOutput, ScoreOutput } from "../sampling.ts";
 import { writeRow } from "./activation-forms.ts";
 import { gateRows, geluErf, layerNormRow, rmsNormRow } from "./reference-activations.ts";
 import {
@@ -54,20 +53,25 @@ const rowsPerSlab = 64;
  * The backend in plain TypeScript: the oracle of every kernel test, and the fallback where the addon cannot be
  * built. It runs on the calling thread only, whatever `numThreads` says.
  */
-export function createReferenceOps(_options: OpsOptions): Ops {
-  return new ReferenceOps();
+export function createReferenceOps({ attentionDtype = "f32" }: OpsOptions): Ops {
+  return new ReferenceOps(attentionDtype);
 }
 
 class ReferenceOps implements Ops {
   readonly backend = "reference";
   readonly isa = "scalar";
   readonly numThreads = 1;
+  readonly attentionDtype: AttentionDtype;
   readonly #arena: TensorArena = new TensorArena();
   readonly #weights: Set<LinearWeight> = new Set();
   readonly #caches: Set<KvCache> = new Set();
   readonly #hosts: Set<KvHost> = new Set();
   #batch: RaggedBatch | null = null;
   #nextId = 1;
+
+  constructor(attentionDtype: AttentionDtype) {
+    this.attentionDtype = attentionDtype;
+  }
 
   packLinear(parts: readonly OrderedWeight[], options: PackOptions): LinearWeight {
     const weight = packReferenceWeight(this.#nextId++, parts, options);
@@ -252,7 +256,8 @@ class ReferenceOps implements Ops {
   ): Tensor {
     const out = this.#arena.create(qkv.rows, options.numHeads * options.headDim, "f32");
     const source = { cache: this.#cache(cache), layer };
-    attend(this.#arena.floats(qkv), source, this.#currentBatch(), options, out.values);
+    const rounding = { ...options, dtype: this.attentionDtype };
+    attend(this.#arena.floats(qkv), source, this.#currentBatch(), rounding, out.values);
     return as === "f32" ? out : this.convert(out, as);
   }
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { SamplingBatch, SamplingOutput } from "../ops.ts";
+import type { SamplingBatch, SamplingOutput } from "../sampling.ts";
 import { sampleRows, scoreRows } from "./reference-sampling.ts";
 
 function batchOf(numRows: number, rest: Partial<SamplingBatch> = {}): SamplingBatch {

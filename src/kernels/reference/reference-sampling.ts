@@ -1,6 +1,6 @@
 import { invariant } from "../../base/invariant.ts";
-import type { SamplingBatch, SamplingOutput, ScoreOutput } from "../ops.ts";
 import { uniformDraw } from "../philox.ts";
+import type { SamplingBatch, SamplingOutput, ScoreOutput } from "../sampling.ts";
 
 /** Natural logarithm of Σ exp(logit), in f64. */
 function logSumExp(logits: Float32Array): number {

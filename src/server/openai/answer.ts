@@ -37,8 +37,8 @@ export function answerHead(prefix: string, object: string, model: ServedModel): 
 
 /** Names what the bytes of an answer depend on besides the request: program, model and numeric form. */
 function fingerprint(model: ServedModel): string {
-  const { architecture, dtype, activations, kvDtype, backend, isa } = model.client.info;
-  const parts = [model.id, architecture, dtype, activations, kvDtype, backend, isa];
+  const { architecture, dtype, activations, attentionDtype, kvDtype, backend, isa } = model.client.info;
+  const parts = [model.id, architecture, dtype, activations, attentionDtype, kvDtype, backend, isa];
   const hash = createHash("sha256").update(JSON.stringify(parts)).digest("hex").slice(0, 8);
   return `millrace-${version}-${hash}`;
 }

@@ -86,7 +86,7 @@ function benchAttention(ops, { label, shape, sequences, dtype }, watch) {
   const cached = sequences.reduce((sum, s) => sum + s.start + s.count, 0);
   const bytes = cached * 2 * shape.numKvHeads * shape.headDim * elementBytes;
   const ceilings = higherOf(before, watch.measure());
-  const roofline = secondsAtCeilings({ bytes, operations, unit: "f32" }, ceilings) / seconds;
+  const roofline = secondsAtCeilings({ bytes, operations, unit: ops.attentionDtype }, ceilings) / seconds;
   return { label, bytes, operations, seconds, storeSeconds, roofline };
 }
 
@@ -102,16 +102,19 @@ const loads = [
   ["prefill 512 at 3584", [{ start: 3584, count: 512 }]],
 ];
 
-/** Every load at every pair of head counts and KV dtype: the best time, and the share of the roofline. */
+/** Every load at every pair of head counts, in three arithmetics: the best time, and the share of the roofline. */
 export function benchAttentions({ isa, numThreads, watch }) {
-  const { ops } = createOps({ backend: "native", isa, numThreads });
-  const results = headShapes.flatMap(([heads, shape]) =>
-    loads.flatMap(([load, sequences]) =>
-      ["f16", "int8"].map((dtype) =>
-        benchAttention(ops, { label: `${load}, ${heads}, ${dtype}`, shape, sequences, dtype }, watch),
-      ),
-    ),
-  );
-  ops.close();
-  return results;
+  const benchAll = (dtype, attentionDtype) => {
+    const { ops } = createOps({ backend: "native", isa, numThreads, attentionDtype });
+    const products = attentionDtype === "f32" ? "" : `, ${attentionDtype} products`;
+    const results = headShapes.flatMap(([heads, shape]) =>
+      loads.map(([load, sequences]) => {
+        const label = `${load}, ${heads}, ${dtype}${products}`;
+        return benchAttention(ops, { label, shape, sequences, dtype }, watch);
+      }),
+    );
+    ops.close();
+    return results;
+  };
+  return [...benchAll("f16", "f32"), ...benchAll("int8", "f32"), ...benchAll("f16", "bf16")];
 }

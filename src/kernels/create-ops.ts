@@ -3,7 +3,7 @@ import { loadAddon } from "./addon.ts";
 import { createNativeOps } from "./native/native-ops.ts";
 import type { AttentionDtype, Ops } from "./ops.ts";
 import { createReferenceOps } from "./reference/reference-ops.ts";
-import { planThreads } from "./thread-count.ts";
+import { nodesNote, planThreads } from "./thread-count.ts";
 
 export type Backend = "auto" | "native" | "reference";
 
@@ -82,13 +82,14 @@ export function createOps(options: CreateOpsOptions): CreatedOps {
   }
   const refusal = amxNote(addon.amxRefusal());
   const isa = chooseIsa(addon.listIsas(), options.isa, refusal);
-  const plan =
-    options.numThreads > 0 ? { numThreads: options.numThreads, reason: "as asked" } : planThreads();
+  const own = planThreads();
+  const plan = options.numThreads > 0 ? { ...own, numThreads: options.numThreads, reason: "as asked" } : own;
   const ops = createNativeOps(addon, { isa, numThreads: plan.numThreads, attentionDtype });
   const threads = `${plan.numThreads} ${plan.numThreads === 1 ? "thread" : "threads"}`;
   const note = `Kernels: native, ${isa}, ${threads} (${plan.reason}).`;
   const isFallback = refusal !== "" && isAuto(options.isa);
-  return { ops, notes: isFallback ? [note, refusal] : [note] };
+  const notes = [note, isFallback ? refusal : "", nodesNote(plan)];
+  return { ops, notes: notes.filter((text) => text !== "") };
 }
 
 /** A sentence of what AMX is missing; empty where it is there, or not in the processor. */

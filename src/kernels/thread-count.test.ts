@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { SystemFiles } from "./system-files.ts";
-import { parseCpuList, planThreads } from "./thread-count.ts";
+import { nodesNote, parseCpuList, planThreads } from "./thread-count.ts";
 
 function system(files: Record<string, string>): SystemFiles {
   return { read: (path) => files[path] };
@@ -18,6 +18,7 @@ const allowAll = { "/proc/self/status": "Name:\tnode\nCpus_allowed_list:\t0-3\n"
 test("reads lists of CPUs", () => {
   expect(parseCpuList("0-3,8\n")).toEqual([0, 1, 2, 3, 8]);
   expect(parseCpuList("5")).toEqual([5]);
+  expect(parseCpuList("\n")).toEqual([]);
 });
 
 test("takes one thread for each physical core", () => {
@@ -51,9 +52,26 @@ test("reads the quota of the first version of cgroups", () => {
     "/sys/fs/cgroup/cpu/cpu.cfs_quota_us": "200000\n",
     "/sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
   });
-  expect(planThreads(files)).toEqual({ numThreads: 2, reason: "CPU quota of 2 cores" });
+  expect(planThreads(files)).toMatchObject({ numThreads: 2, reason: "CPU quota of 2 cores" });
 });
 
 test("finds at least one thread on a system without such files", () => {
   expect(planThreads(system({})).numThreads).toBeGreaterThanOrEqual(1);
+});
+
+test("counts the NUMA nodes that the affinity mask reaches, and says what to do about several", () => {
+  const nodes = {
+    "/sys/devices/system/node/online": "0-2\n",
+    "/sys/devices/system/node/node0/cpulist": "0-1\n",
+    "/sys/devices/system/node/node1/cpulist": "2-3\n",
+    // Memory without processors.
+    "/sys/devices/system/node/node2/cpulist": "\n",
+  };
+  const both = planThreads(system({ ...allowAll, ...nodes }));
+  expect(both.numNodes).toBe(2);
+  expect(nodesNote(both)).toMatch(/2 NUMA nodes.*numactl/);
+  const one = planThreads(system({ ...nodes, "/proc/self/status": "Cpus_allowed_list:\t2-3\n" }));
+  expect(one.numNodes).toBe(1);
+  expect(nodesNote(one)).toBe("");
+  expect(planThreads(system(allowAll)).numNodes).toBe(1);
 });

@@ -5,6 +5,8 @@ export interface ThreadPlan {
   readonly numThreads: number;
   /** Why this many, for the line printed at start. */
   readonly reason: string;
+  /** NUMA nodes that have a CPU of the affinity mask; 1 where the system names none. */
+  readonly numNodes: number;
 }
 
 /**
@@ -15,13 +17,23 @@ export function planThreads(files: SystemFiles = linuxFiles): ThreadPlan {
   const allowed = allowedCpus(files);
   const numCpus = allowed?.length ?? Math.min(availableParallelism(), cpus().length || 1);
   const cores = allowed === undefined ? numCpus : countCores(allowed, files);
+  const numNodes = allowed === undefined ? 1 : countNodes(allowed, files);
   const quota = cpuQuota(files);
   if (quota !== undefined && quota < cores) {
     const numThreads = Math.max(1, Math.floor(quota));
-    return { numThreads, reason: `CPU quota of ${quota} cores` };
+    return { numThreads, reason: `CPU quota of ${quota} cores`, numNodes };
   }
   const reason = cores < numCpus ? `${cores} physical cores of ${numCpus} CPUs` : `${cores} CPU cores`;
-  return { numThreads: Math.max(1, cores), reason };
+  return { numThreads: Math.max(1, cores), reason, numNodes };
+}
+
+/** What to do where memory is nearer to some CPUs than to others; empty on a machine of one node. */
+export function nodesNote({ numNodes }: Pick<ThreadPlan, "numNodes">): string {
+  if (numNodes < 2) return "";
+  return (
+    `The CPUs lie on ${numNodes} NUMA nodes: weights are spread over them by the threads that pack them, and every ` +
+    "step reads across. If one node has the memory for the model, `numactl --cpunodebind=0 --membind=0` keeps to it."
+  );
 }
 
 /** Numbers in a list such as `0-3,8`. */
@@ -29,7 +41,7 @@ export function parseCpuList(text: string): number[] {
   const result: number[] = [];
   for (const part of text.trim().split(",")) {
     const [first, last] = part.split("-").map(Number);
-    if (first === undefined || !Number.isInteger(first)) continue;
+    if (part === "" || first === undefined || !Number.isInteger(first)) continue;
     for (let cpu = first; cpu <= (last ?? first); cpu += 1) result.push(cpu);
   }
   return result;
@@ -39,6 +51,15 @@ function allowedCpus(files: SystemFiles): number[] | undefined {
   const line = /^Cpus_allowed_list:\s*(\S+)/m.exec(files.read("/proc/self/status") ?? "")?.[1];
   const list = line === undefined ? [] : parseCpuList(line);
   return list.length === 0 ? undefined : list;
+}
+
+function countNodes(allowed: readonly number[], files: SystemFiles): number {
+  const nodes = parseCpuList(files.read("/sys/devices/system/node/online") ?? "");
+  const own = nodes.filter((node) => {
+    const cpus = parseCpuList(files.read(`/sys/devices/system/node/node${node}/cpulist`) ?? "");
+    return cpus.some((cpu) => allowed.includes(cpu));
+  });
+  return Math.max(1, own.length);
 }
 
 function countCores(allowed: readonly number[], files: SystemFiles): number {

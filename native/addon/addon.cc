@@ -378,7 +378,7 @@ NAPI_MODULE_INIT() {
       method<releaseAfter>("releaseAfter"),   method<memory>("memory"),
       method<measureCeilings>("measureCeilings"),
       method<addGram>("addGram"),             method<factorize>("factorize"),
-      method<roundRows>("roundRows"),         method<quadraticForms>("quadraticForms"),
+      method<roundRows>("roundRows"),         method<roundBlocks>("roundBlocks"),         method<quadraticForms>("quadraticForms"),
       method<listIsas>("listIsas"),           method<amxRefusal>("amxRefusal"),
       method<mapFile>("mapFile"),             method<dropPages>("dropPages"),
   };

@@ -47,6 +47,26 @@ napi_value roundRows(const Args& args) {
   return nullptr;
 }
 
+/** (context, rows, cols, values, importance or null, blocks, block size, block bytes, bits, has minimums, is searched) */
+napi_value roundBlocks(const Args& args) {
+  const int64_t rows = args.integer(1);
+  BlockRow first{};
+  first.cols = args.integer(2);
+  first.x = args.floats(3, rows * first.cols).data;
+  first.importance = args.isNull(4) ? nullptr : args.floats(4, first.cols).data;
+  const int64_t blockSize = args.integer(6);
+  check(blockSize == 32 || blockSize == 256, "a block has 32 or 256 values");
+  check(first.cols % blockSize == 0, "rows are whole blocks");
+  first.isSuper = blockSize == 256;
+  first.blockBytes = args.integer(7);
+  first.blocks = args.bytes(5, rows * (first.cols / blockSize) * first.blockBytes).data;
+  first.bits = static_cast<int>(args.integer(8));
+  first.hasMinimums = args.flag(9);
+  first.isSearched = args.flag(10);
+  contextOf(args).roundBlocks(first, rows);
+  return nullptr;
+}
+
 /** (context, x, rows, n, gram, forms) */
 napi_value quadraticForms(const Args& args) {
   const int64_t rows = args.integer(2);

@@ -8,6 +8,7 @@ namespace millrace {
 napi_value addGram(const Args& args);
 napi_value factorize(const Args& args);
 napi_value roundRows(const Args& args);
+napi_value roundBlocks(const Args& args);
 napi_value quadraticForms(const Args& args);
 
 }  // namespace millrace

@@ -120,6 +120,22 @@ struct Highest {
   int32_t argmax;
 };
 
+/** A row of weights to round to blocks of a GGUF file; the traits are those of src/kernels/block-types.ts. */
+struct BlockRow {
+  const float* x;
+  /** What an error in a column counts, or null for 1. */
+  const float* importance;
+  int64_t cols;
+  uint8_t* blocks;
+  int64_t blockBytes;
+  /** Blocks of 256 values in place of 32. */
+  bool isSuper;
+  int bits;
+  bool hasMinimums;
+  /** Scales are searched for the least weighted squared error; else they are the range of each group. */
+  bool isSearched;
+};
+
 struct KernelTable {
   const LinearKernels* linear;
 
@@ -174,6 +190,9 @@ struct KernelTable {
   void (*subtractRows)(float* y, const float* x, int64_t stride, const float* factors, int64_t count, int64_t n);
   /** h[i * stride + j] += sum over t < count of a[t * 16 + i] * b[t * 16 + j], t ascending, for i and j < 16. */
   void (*addGramTile)(const float* a, const float* b, int64_t count, float* h, int64_t stride);
+
+  /** f64 and f32 with denormals, which the caller must allow. */
+  void (*roundBlockRow)(const BlockRow& row);
 
   // Ceilings of the machine.
   /** Reads memory and nothing else. */

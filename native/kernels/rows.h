@@ -34,6 +34,8 @@ void topN(const float* x, int64_t count, int64_t n, int32_t* ids, float* values)
 void subtractRows(float* y, const float* x, int64_t stride, const float* factors, int64_t count, int64_t n);
 void addGramTile(const float* a, const float* b, int64_t count, float* h, int64_t stride);
 
+void roundBlockRow(const BlockRow& row);
+
 void readAll(const uint8_t* from, int64_t bytes);
 int64_t multiplyInt8(int64_t loops);
 int64_t multiplyInt4(int64_t loops);

@@ -32,6 +32,7 @@ KernelTable makeTable(const LinearKernels& linear) {
       .topN = topN,
       .subtractRows = subtractRows,
       .addGramTile = addGramTile,
+      .roundBlockRow = roundBlockRow,
       .readAll = readAll,
       .multiplyInt8 = multiplyInt8,
       .multiplyInt4 = multiplyInt4,

@@ -252,6 +252,8 @@ class Context {
   bool factorize(float* r, int64_t n, float* inverse);
   void roundRows(const RoundingJob& job);
   /** x_r gram x_r^T of each row, of a whole symmetric matrix. */
+  /** `first` is the first of `rows` rows that are alike but for their places. */
+  void roundBlocks(const BlockRow& first, int64_t rows);
   void quadraticForms(const float* x, int64_t rows, int64_t n, const float* gram, double* forms);
   /** Frees weights, caches and arena; only destruction is allowed after. */
   void close();

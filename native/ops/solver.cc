@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "ops/context.h"
+#include "runtime/float_state.h"
 
 namespace millrace {
 
@@ -103,6 +104,17 @@ void Context::roundRows(const RoundingJob& job) {
         kernels_.subtractRows(w + end, job.upper + first * n + end, n, errors, end - first, n - end);
       }
     }
+  });
+}
+
+void Context::roundBlocks(const BlockRow& first, int64_t rows) {
+  const int64_t rowBytes = first.cols / (first.isSuper ? 256 : 32) * first.blockBytes;
+  pool_->parallelFor(rows, [&](int64_t index, int) {
+    const KeepDenormals keep;
+    BlockRow row = first;
+    row.x += index * first.cols;
+    row.blocks += index * rowBytes;
+    kernels_.roundBlockRow(row);
   });
 }
 

@@ -28,6 +28,18 @@ class FlushDenormals {
   uint32_t before_;
 };
 
+/** Keeps denormals for the life of the object, within a loop of the thread pool. */
+class KeepDenormals {
+ public:
+  KeepDenormals() : before_(_mm_getcsr()) { _mm_setcsr(before_ & ~0x8040u); }
+  ~KeepDenormals() { _mm_setcsr(before_); }
+  KeepDenormals(const KeepDenormals&) = delete;
+  KeepDenormals& operator=(const KeepDenormals&) = delete;
+
+ private:
+  uint32_t before_;
+};
+
 inline void pauseCore() { _mm_pause(); }
 
 }  // namespace millrace

@@ -1,15 +1,9 @@
 import { f16ToF32, f32ToF16 } from "../base/half.ts";
 import { invariant } from "../base/invariant.ts";
-import type { FloatDtype, IntegerWeight, OrderedWeight } from "../base/weights.ts";
+import type { IntegerWeight, OrderedWeight } from "../base/weights.ts";
 import { dequantize, narrowFloats } from "../formats/dequantize.ts";
-import { type RoundedType, roundToBlocks } from "./round-to-blocks.ts";
-
-/** ggml types that a matrix is written in. */
-export type WrittenType = "F32" | "F16" | "BF16" | RoundedType;
-
-/** The ggml type of each float type. */
-export const floatTypes: Readonly<Record<FloatDtype, WrittenType>> = { f32: "F32", f16: "F16", bf16: "BF16" };
-const floatDtypes: Readonly<Partial<Record<string, FloatDtype>>> = { F32: "f32", F16: "f16", BF16: "bf16" };
+import { roundToBlocks, type SmallBlockType } from "../kernels/reference/round-to-blocks.ts";
+import { floatDtypes, floatTypes, type WrittenType } from "../quantize/gguf/written-types.ts";
 
 /** Values that share a scale in every block type written here. */
 const blockSize = 32;
@@ -28,7 +22,7 @@ export function encodeRows(weight: OrderedWeight, type: WrittenType): Uint8Array
   if (weight.kind === "dense" && dtype === weight.dtype) return weight.data;
   if (dtype !== undefined) return narrowFloats(dequantize(weight), dtype);
   if (exactType(weight) === type) return encodeBlocks(weight as IntegerWeight, type);
-  return roundToBlocks(dequantize(weight), type as RoundedType);
+  return roundToBlocks(dequantize(weight), type as SmallBlockType);
 }
 
 function areHalves(values: Float32Array): boolean {

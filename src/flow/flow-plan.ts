@@ -3,7 +3,7 @@ import type { TaskChoice } from "../evaluate/check-tasks.ts";
 import type { LanguageModel } from "../evaluate/requests/model-request.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import type { EndpointLauncher } from "../protocol/endpoint-launcher.ts";
-import type { SchemeName } from "../quantize/scheme.ts";
+import type { SchemeName } from "../quantize/plan.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 
 export type WeightDtype = "auto" | "bfloat16" | "float16" | "float32";

@@ -194,6 +194,19 @@ export interface NativeAddon {
     least: number,
     most: number,
   ): void;
+  roundBlocks(
+    context: NativeContext,
+    rows: number,
+    cols: number,
+    values: Float32Array,
+    importance: Float32Array | null,
+    blocks: Uint8Array,
+    blockSize: number,
+    blockBytes: number,
+    bits: number,
+    hasMinimums: boolean,
+    isSearched: boolean,
+  ): void;
   quadraticForms(
     context: NativeContext,
     x: Float32Array,

@@ -1,3 +1,5 @@
+import type { BlockJob } from "./block-types.ts";
+
 /** Rows to round column by column, each column's error passed on to those behind it (GPTQ). */
 export interface RoundingJob {
   readonly rows: number;
@@ -30,6 +32,7 @@ export interface Solver {
    */
   factorize(matrix: Float32Array, n: number, inverse: Float32Array): boolean;
   roundRows(job: RoundingJob): void;
+  roundBlocks(job: BlockJob): void;
   /** x·G·xᵀ of each row of x [rows, n] and a whole symmetric matrix G. */
   quadraticForms(x: Float32Array, gram: Float32Array, n: number): Float64Array;
   close(): void;

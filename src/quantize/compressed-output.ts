@@ -15,7 +15,7 @@ import type { LinearQuantizer } from "./quantizers.ts";
 import { defaultUnit } from "./row-bands.ts";
 
 export interface CompressedParts {
-  readonly targets: readonly QuantizationTarget[];
+  readonly targets: readonly QuantizationTarget<LinearScheme>[];
   readonly dense: readonly DenseTarget[];
   readonly vectors: readonly VectorShape[];
   readonly method: QuantizationMethod;
@@ -25,12 +25,17 @@ export interface CompressedParts {
 export function compressedOutput(checkpoint: Checkpoint, parts: CompressedParts): OutputFormat {
   const { targets, dense, method } = parts;
   const tensors = tensorSpecs(parts);
+  const schemes = new Map(targets.map(({ module, scheme }) => [module, scheme]));
   return {
+    format: "compressed-tensors",
     fileName: "model.safetensors",
     sizeBytes: totalBytes(tensors),
     rowUnit: defaultUnit,
     openFile: (path, isResumed) => createSafetensors(path, tensors, { isResumed }),
-    encoderOf: (target, quantizer) => encoderOf(target, quantizer, methods[method].followsWeightType),
+    encoderOf: (target, source) => {
+      const scheme = schemes.get(target.module)!;
+      return encoderOf({ ...target, scheme }, source.quantizerOf(target), methods[method].followsWeightType);
+    },
     densePiece: ({ module, cols }, data, firstRow) => ({
       name: `${module}.weight`,
       data,
@@ -39,7 +44,6 @@ export function compressedOutput(checkpoint: Checkpoint, parts: CompressedParts)
     vectorPiece: (name, values) => ({ name, data: narrowFloats(values, "bf16"), at: 0 }),
     constants: [],
     writeCompanions: (folder) => {
-      const schemes = new Map(targets.map(({ module, scheme }) => [module, scheme]));
       const config = quantizedConfig(checkpoint, {
         schemes,
         dense: dense.map(({ module }) => module),
@@ -66,7 +70,7 @@ function tensorSpecs({ targets, dense, vectors }: CompressedParts): TensorSpec[]
 }
 
 function encoderOf(
-  target: QuantizationTarget,
+  target: QuantizationTarget<LinearScheme>,
   quantizer: LinearQuantizer,
   followsWeightType: boolean,
 ): LinearEncoder {

@@ -7,7 +7,6 @@ import type { QuantizationManifest } from "../records/quantization-manifest.ts";
 import { type CalibrationTools, isHeldOut } from "./calibration/collect-statistics.ts";
 import { sortKeys } from "./companion-files.ts";
 import { type FileHash, hashFile, hashText } from "./file-hash.ts";
-import { methods } from "./methods.ts";
 import type { QuantizePlan, ResolvedPlan } from "./plan.ts";
 
 /** What is known of a result before it is made, and decides every byte of its weights. */
@@ -23,16 +22,14 @@ export async function describeRun(
   resolved: ResolvedPlan,
   calibration: RunDescription["calibration"] = null,
 ): Promise<RunDescription> {
-  const { scheme, groupSize, symmetric, method } = resolved;
+  const { scheme, groupSize, symmetric, method, head } = resolved;
   const files: FileHash[] = [];
   for (const file of new Set(checkpoint.tensors.map((tensor) => tensor.file))) {
     files.push(await hashFile(existsSync(file) ? file : path.join(checkpoint.path, file)));
   }
-  const levels = 2 ** scheme.weightBits - 1;
-  const rule = methods[method].describe(symmetric ? levels / 2 : levels);
   return {
     kind: "quantization",
-    formatVersion: 2,
+    formatVersion: 3,
     source: {
       name: modelNameOf(checkpoint.path),
       format: checkpoint.format,
@@ -41,6 +38,7 @@ export async function describeRun(
       configSha256: hashText(JSON.stringify(sortKeys(checkpoint.config.json))),
       files,
     },
+    format: resolved.output.format,
     scheme: scheme.name,
     method,
     isSmoothed: resolved.isSmoothed,
@@ -48,9 +46,9 @@ export async function describeRun(
     weightBits: scheme.weightBits,
     groupSize,
     symmetric,
-    head: { ...resolved.head, form: plan.head ?? "bf16" },
+    head: { module: head.module, bytes: head.bytes, int8Bytes: head.int8Bytes, form: head.form },
     ignore: [...(plan.ignore ?? [])],
-    scaleRule: `${symmetric ? "symmetric" : "asymmetric"}: ${rule}`,
+    scaleRule: resolved.scaleRule,
     activations: scheme.activations,
     dtype: plan.dtype,
   };

@@ -10,7 +10,8 @@ import {
 } from "../records/quantization-manifest.ts";
 import { sortKeys } from "./companion-files.ts";
 import { describeRun, type RunDescription } from "./describe-run.ts";
-import { type QuantizePlan, resolvePlan } from "./plan.ts";
+import type { QuantizePlan } from "./plan.ts";
+import { resolvePlan } from "./resolve-plan.ts";
 
 /** What lies at `plan.outPath` from the same plan on the same model. */
 export interface EarlierResult {

@@ -12,9 +12,12 @@ export interface MethodTraits {
   readonly followsWeightType: boolean;
   /** How scales are found, for people. */
   readonly describe: (range: number) => string;
+  /** The same where the file has blocks of its own kind. */
+  readonly describeBlocks: string;
 }
 
 const searched = "searched for the least squared error of each group";
+const weighted = "columns weighted by their mean square input";
 const rounded = "rounded to bf16; integers half to even";
 
 export const methods: Readonly<Record<QuantizationMethod, MethodTraits>> = {
@@ -23,24 +26,27 @@ export const methods: Readonly<Record<QuantizationMethod, MethodTraits>> = {
     isCalibrated: false,
     followsWeightType: true,
     describe: (range) => `the range of each group over ${range}, ${rounded}`,
+    describeBlocks: "the range of each group",
   },
   mse: {
     observer: "memoryless_mse",
     isCalibrated: false,
     followsWeightType: false,
     describe: () => `${searched}, ${rounded}`,
+    describeBlocks: searched,
   },
   imatrix: {
     observer: "memoryless_mse",
     isCalibrated: true,
     followsWeightType: false,
-    describe: () => `${searched}, columns weighted by their mean square input, ${rounded}`,
+    describe: () => `${searched}, ${weighted}, ${rounded}`,
+    describeBlocks: `${searched}, ${weighted}`,
   },
   gptq: {
     observer: "memoryless_mse",
     isCalibrated: true,
     followsWeightType: false,
-    describe: () =>
-      `${searched}, columns weighted by their mean square input; integers by GPTQ with static act order`,
+    describe: () => `${searched}, ${weighted}; integers by GPTQ with static act order`,
+    describeBlocks: "not written",
   },
 };

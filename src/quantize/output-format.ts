@@ -1,7 +1,8 @@
 import type { FloatDtype } from "../base/weights.ts";
 import type { TensorFile } from "../formats/tensor-file.ts";
+import type { Solver } from "../kernels/solver.ts";
 import type { QuantizationTarget } from "./plan.ts";
-import type { LinearOutcome, LinearQuantizer } from "./quantizers.ts";
+import type { LinearOutcome, QuantizerSource } from "./quantizers.ts";
 import type { LinearShape } from "./scheme.ts";
 
 /** Bytes of a tensor from `at` on. */
@@ -41,6 +42,7 @@ export interface DenseTarget extends LinearShape {
 
 /** The file that a plan's weights go to: all sizes and places are known before a weight is read. */
 export interface OutputFormat {
+  readonly format: "compressed-tensors" | "gguf";
   /** Of the weights, within the folder that is made. */
   readonly fileName: string;
   /** Bytes of all tensors. */
@@ -49,7 +51,7 @@ export interface OutputFormat {
   readonly rowUnit: number;
   /** Throws `disk_full` or `output_unwritable`. */
   openFile(path: string, isResumed: boolean): TensorFile;
-  encoderOf(target: QuantizationTarget, quantizer: LinearQuantizer): LinearEncoder;
+  encoderOf(target: QuantizationTarget, source: QuantizerSource, solver: Solver): LinearEncoder;
   /** Rows of a dense matrix from `firstRow` on, in its type. */
   densePiece(target: DenseTarget, data: Uint8Array, firstRow: number): TensorPiece;
   /** A norm or a bias; `name` is its full name in the model. */

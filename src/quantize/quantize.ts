@@ -5,6 +5,8 @@ import { toWriteFault, writeFileAtomically } from "../base/write-file.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { openCheckpoint } from "../formats/open-checkpoint.ts";
 import type { TensorFile } from "../formats/tensor-file.ts";
+import { referenceSolver } from "../kernels/reference/reference-solver.ts";
+import type { Solver } from "../kernels/solver.ts";
 import { startOrigin } from "../records/origin.ts";
 import { type QuantizationManifest, quantizationManifestName } from "../records/quantization-manifest.ts";
 import { calibrationFileName, encodeCalibration } from "./calibration/calibration-tokens.ts";
@@ -13,12 +15,13 @@ import { checkWritten } from "./check-written.ts";
 import { writeJson } from "./companion-files.ts";
 import { describeCalibration, describeRun, fingerprintOf, type RunDescription } from "./describe-run.ts";
 import { hashFile } from "./file-hash.ts";
-import { describeScheme } from "./linear-scheme.ts";
+import { describeHead } from "./head.ts";
 import { calibrationMemory, type MemoryPlan, planMemory } from "./memory-plan.ts";
 import { methods } from "./methods.ts";
 import { checkFreeSpace, type OutputFolder, openOutputFolder } from "./output-folder.ts";
-import { describeHead, type QuantizePlan, type ResolvedPlan, resolvePlan } from "./plan.ts";
+import type { QuantizePlan, ResolvedPlan } from "./plan.ts";
 import { layerStatisticsBytes } from "./quantizers.ts";
+import { resolvePlan } from "./resolve-plan.ts";
 import { beginJournal } from "./resume.ts";
 import { type WrittenWeights, writeWeights } from "./write-weights.ts";
 
@@ -31,6 +34,8 @@ export interface QuantizeTools {
   readonly onMemory?: (memory: MemoryPlan) => void;
   /** Tokens and kernels for the methods that need them. */
   readonly calibration?: CalibrationTools | null;
+  /** Kernels for what needs nothing but the weights; plain loops by default. */
+  readonly solver?: Solver;
 }
 
 /**
@@ -72,6 +77,7 @@ export async function quantize(
       memory,
       progress,
       calibration,
+      solver: tools.solver ?? referenceSolver,
     });
     const note = output.writeCompanions(folder.partialPath);
     if (calibration !== null) {
@@ -79,12 +85,7 @@ export async function quantize(
       writeFileAtomically(file, encodeCalibration(calibration.tokens));
     }
     const results = resultsOf(description, resolved, written);
-    const reread = openModel(folder.partialPath);
-    try {
-      await checkWritten(reread, results.tensors, memory.bandElements);
-    } finally {
-      reread.close();
-    }
+    await readBack(openModel(folder.partialPath), results.tensors, memory.bandElements);
     const weights = await hashFile(weightsPath);
     const manifest: QuantizationManifest = {
       ...results,
@@ -99,6 +100,18 @@ export async function quantize(
   } catch (error) {
     endEarly(folder, writer, error);
     throw toWriteFault(plan.outPath, error);
+  }
+}
+
+async function readBack(
+  written: Checkpoint,
+  tensors: QuantizationManifest["tensors"],
+  bandElements: number,
+): Promise<void> {
+  try {
+    await checkWritten(written, tensors, bandElements);
+  } finally {
+    written.close();
   }
 }
 
@@ -134,16 +147,15 @@ function resultsOf(
   { targets, dense, head, notes }: ResolvedPlan,
   written: WrittenWeights,
 ): Omit<QuantizationManifest, "sizeBytes" | "files" | "origin"> {
-  const tensors = targets.map(({ module, rows, cols, scheme }) => {
+  const tensors = targets.map(({ module, rows, cols, form }) => {
     const { relativeError, outcome, valuesSha256 } = written.entries.get(module)!;
-    const form = describeScheme(scheme);
     return { name: module, shape: [rows, cols], form, relativeError, outcome, valuesSha256: valuesSha256! };
   });
   return {
     ...description,
     tensors,
     dense: dense.map(({ module, rows, cols }) => ({ name: module, shape: [rows, cols] })),
-    notes: [...notes, describeHead(head, description.head.form === "int8"), ...written.notes],
+    notes: [...notes, describeHead(head), ...written.notes],
   };
 }
 

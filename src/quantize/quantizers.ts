@@ -25,9 +25,17 @@ export interface LinearQuantizer {
   outcome(): LinearOutcome | null;
 }
 
+export interface LinearInputs {
+  readonly statistics: InputStatistics;
+  /** [cols] what an error in a column counts. */
+  readonly importance: Float32Array;
+}
+
 /** Gives each linear its quantiser. */
 export interface QuantizerSource {
   quantizerOf(target: QuantizationTarget): LinearQuantizer;
+  /** What goes into a linear; null where that is not known. */
+  inputsOf(target: QuantizationTarget): LinearInputs | null;
   /** What the user should know, at the end. */
   notes(): readonly string[];
 }
@@ -36,7 +44,7 @@ export interface QuantizerSource {
 export function dataFreeQuantizers(method: "rtn" | "mse"): QuantizerSource {
   const quantize: RowQuantizer =
     method === "rtn" ? quantizeToNearest : (values, grid) => searchScales(values, grid);
-  return { quantizerOf: () => ({ quantize, outcome: () => null }), notes: () => [] };
+  return { quantizerOf: () => ({ quantize, outcome: () => null }), inputsOf: () => null, notes: () => [] };
 }
 
 export interface CalibratedParts {
@@ -66,15 +74,28 @@ export class CalibratedQuantizers implements QuantizerSource {
   }
 
   quantizerOf(target: QuantizationTarget): LinearQuantizer {
-    if (!isInLayer(target)) return dataFreeQuantizers("mse").quantizerOf(target);
+    const known = this.#knownOf(target);
+    return known === null
+      ? dataFreeQuantizers("mse").quantizerOf(target)
+      : this.#bestOf(known.statistics, known.factors);
+  }
+
+  inputsOf(target: QuantizationTarget): LinearInputs | null {
+    const known = this.#knownOf(target);
+    return known && { statistics: known.statistics, importance: known.factors.importance };
+  }
+
+  #knownOf(
+    target: QuantizationTarget,
+  ): { readonly statistics: InputStatistics; readonly factors: GptqFactors } | null {
+    if (!isInLayer(target)) return null;
     const name = inputNameOf(target.module);
     if (!this.#statistics.has(name)) this.#collectFrom(target);
     const statistics = this.#statistics.get(name)!;
     const factors = this.#factorsOf(name, statistics);
     if (statistics.numRows === 0) this.#unseen.push(target.module);
     else if (factors === null) this.#singular.push(target.module);
-    if (factors === null) return dataFreeQuantizers("mse").quantizerOf(target);
-    return this.#bestOf(statistics, factors);
+    return factors && { statistics, factors };
   }
 
   notes(): readonly string[] {

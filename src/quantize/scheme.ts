@@ -1,10 +1,11 @@
 import { MillraceError } from "../base/errors.ts";
 
-export type SchemeName = "w8a8" | "w4a16" | "w4a8" | "w8a16" | "w3a16" | "w2a16";
+/** Schemes of compressed-tensors. */
+export type CompressedSchemeName = "w8a8" | "w4a16" | "w4a8" | "w8a16" | "w3a16" | "w2a16";
 
 /** What a name says of the linears of a model. */
 export interface Scheme {
-  readonly name: SchemeName;
+  readonly name: CompressedSchemeName;
   readonly weightBits: 8 | 4 | 3 | 2;
   /** What shares a scale: a row of the matrix, a group of a row's columns, or a group where one is asked for. */
   readonly sharing: "channel" | "group" | "either";
@@ -13,7 +14,7 @@ export interface Scheme {
   readonly activations: "int8-token" | "unspecified";
 }
 
-const schemes: Readonly<Record<SchemeName, Scheme>> = {
+const schemes: Readonly<Record<CompressedSchemeName, Scheme>> = {
   w8a8: {
     name: "w8a8",
     weightBits: 8,
@@ -29,19 +30,26 @@ const schemes: Readonly<Record<SchemeName, Scheme>> = {
   w2a16: packed("w2a16", 2, "group"),
 };
 
-function packed(name: SchemeName, weightBits: Scheme["weightBits"], sharing: Scheme["sharing"]): Scheme {
+function packed(
+  name: CompressedSchemeName,
+  weightBits: Scheme["weightBits"],
+  sharing: Scheme["sharing"],
+): Scheme {
   return { name, weightBits, sharing, format: "pack-quantized", activations: "unspecified" };
 }
 
-export const schemeNames = Object.keys(schemes) as [SchemeName, ...SchemeName[]];
+export const compressedSchemeNames = Object.keys(schemes) as [
+  CompressedSchemeName,
+  ...CompressedSchemeName[],
+];
 
 /** The scheme of a name. Throws `invalid_scheme`. */
 export function parseScheme(name: string): Scheme {
-  const scheme = schemes[name.toLowerCase() as SchemeName] as Scheme | undefined;
+  const scheme = schemes[name.toLowerCase() as CompressedSchemeName] as Scheme | undefined;
   if (scheme !== undefined) return scheme;
   throw new MillraceError(
     "invalid_scheme",
-    `There is no scheme "${name}". Schemes: ${schemeNames.join(", ")}. Choose one of them.`,
+    `There is no scheme "${name}". Schemes: ${compressedSchemeNames.join(", ")}. Choose one of them.`,
     { param: "--scheme" },
   );
 }

@@ -8,7 +8,7 @@ const fused: readonly RegExp[] = [/^(.*\.)(q_proj|k_proj|v_proj)$/, /^(.*\.)(gat
 /**
  * Splits linears by patterns of those that stay dense: an exact module name, or "re:" and a pattern anchored at the start,
  * as in compressed-tensors. Throws `invalid_option` for a pattern that finds nothing, or that parts linears which run as
- * one.
+ * one, and where nothing is left.
  */
 export function splitIgnored<T extends LinearShape>(
   linears: readonly T[],
@@ -29,8 +29,16 @@ export function splitIgnored<T extends LinearShape>(
     if (partner === undefined) continue;
     throw refused(module, `runs as one linear with ${partner.module}, which stays in`);
   }
+  const kept = linears.filter(({ module }) => !isIgnored.has(module));
+  if (kept.length === 0) {
+    throw new MillraceError(
+      "invalid_option",
+      `--ignore ${patterns.join(" ")} leaves no linear to quantise. At least one must be left. Give fewer patterns.`,
+      { param: "--ignore" },
+    );
+  }
   return {
-    kept: linears.filter(({ module }) => !isIgnored.has(module)),
+    kept,
     ignored: linears.filter(({ module }) => isIgnored.has(module)),
   };
 }

@@ -1,6 +1,7 @@
 import type { Progress } from "../base/progress.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import type { TensorFile } from "../formats/tensor-file.ts";
+import type { Solver } from "../kernels/solver.ts";
 import { type CalibrationTools, StatisticsCollector } from "./calibration/collect-statistics.ts";
 import { checkFinite } from "./finite.ts";
 import type { JournalEntry, WriteJournal } from "./journal.ts";
@@ -23,6 +24,7 @@ export interface WriteParts {
   readonly progress: Progress;
   /** Of a method that needs it, else null. */
   readonly calibration: CalibrationTools | null;
+  readonly solver: Solver;
 }
 
 export interface WrittenWeights {
@@ -33,7 +35,7 @@ export interface WrittenWeights {
 
 /** Writes every tensor that an earlier run has not. */
 export async function writeWeights(parts: WriteParts): Promise<WrittenWeights> {
-  const { checkpoint, plan, writer, journal, memory, progress } = parts;
+  const { checkpoint, plan, writer, journal, memory, progress, solver } = parts;
   const { targets, dense, vectors, output } = plan;
   const kept = keepWritten(writer, journal);
   const entries = new Map(kept.entries);
@@ -60,9 +62,7 @@ export async function writeWeights(parts: WriteParts): Promise<WrittenWeights> {
   };
   count.show();
   for (const target of targets)
-    await make(target, () =>
-      matrices.writeLinear(target, output.encoderOf(target, quantizers.quantizerOf(target))),
-    );
+    await make(target, () => matrices.writeLinear(target, output.encoderOf(target, quantizers, solver)));
   for (const shape of dense) await make(shape, () => matrices.writeDense(shape));
   for (const { name } of vectors) {
     const values = transform.vectors.get(name) ?? checkpoint.vector(name);

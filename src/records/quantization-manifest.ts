@@ -9,7 +9,7 @@ const fileHash = z.object({ name: z.string(), sizeBytes: z.int().nonnegative(), 
 /** What was made of what, and how. Times stand only here, so that the weights are the same bytes in every run. */
 export const quantizationManifestSchema = z.object({
   kind: z.literal("quantization"),
-  formatVersion: z.literal(2),
+  formatVersion: z.literal(3),
   origin: originSchema,
   source: z.object({
     /** For people, as serving and reports call it. */
@@ -21,6 +21,8 @@ export const quantizationManifestSchema = z.object({
     configSha256: z.string(),
     files: z.array(fileHash),
   }),
+  /** Of the file that was made. */
+  format: z.enum(["compressed-tensors", "gguf"]),
   scheme: z.string(),
   method: z.enum(["rtn", "mse", "imatrix", "gptq"]),
   /** Whether factors were folded from inputs into weights, or back. */
@@ -42,12 +44,12 @@ export const quantizationManifestSchema = z.object({
   groupSize: z.int().nullable(),
   /** False: a zero point beside each scale. */
   symmetric: z.boolean(),
-  /** The matrix of the head, the embedding where they are tied, and its bytes in bf16 and in int8. */
+  /** The matrix of the head, the embedding where they are tied, its bytes in bf16 and in int8, and what it became. */
   head: z.object({
     module: z.string(),
     bytes: z.int(),
     int8Bytes: z.int(),
-    form: z.enum(["bf16", "int8"]),
+    form: z.string(),
   }),
   /** Patterns of linears that were to stay dense. */
   ignore: z.array(z.string()),

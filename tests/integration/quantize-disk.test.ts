@@ -6,8 +6,9 @@ import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { silentProgress } from "../../src/base/progress.ts";
 import { openCheckpoint } from "../../src/formats/open-checkpoint.ts";
-import { type QuantizePlan, resolvePlan } from "../../src/quantize/plan.ts";
+import type { QuantizePlan } from "../../src/quantize/plan.ts";
 import { quantize } from "../../src/quantize/quantize.ts";
+import { resolvePlan } from "../../src/quantize/resolve-plan.ts";
 import { pebble, runCli } from "../e2e/run-cli.ts";
 
 const disk = vi.hoisted(() => ({ bytesLeft: Infinity }));

@@ -1,15 +1,17 @@
 import path from "node:path";
 import type { Command } from "commander";
 import { z } from "zod";
+import { MillraceError } from "../../base/errors.ts";
 import { stoppable } from "../../base/progress.ts";
 import { formatBytes, formatDuration } from "../../base/units.ts";
 import { type Component, field } from "../../config/component.ts";
 import { bytes, integer, oneOf } from "../../config/value-schemas.ts";
 import { modelNameOf } from "../../formats/model-name.ts";
+import { createFastestSolver } from "../../kernels/create-solver.ts";
+import { isGgufScheme } from "../../quantize/gguf/gguf-plan.ts";
 import { methodNames } from "../../quantize/methods.ts";
-import type { QuantizePlan } from "../../quantize/plan.ts";
+import { type QuantizePlan, type SchemeName, schemeNames } from "../../quantize/plan.ts";
 import { quantize } from "../../quantize/quantize.ts";
-import { schemeNames } from "../../quantize/scheme.ts";
 import type { QuantizationManifest } from "../../records/quantization-manifest.ts";
 import { calibrationSettings, openCalibration } from "../calibration.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
@@ -39,6 +41,11 @@ export const schemeSettings = {
 } satisfies Component;
 
 const own = {
+  format: field(
+    "--format <name>",
+    oneOf(["auto", "compressed-tensors", "gguf"]).default("auto"),
+    "the file to write; the name of the scheme says it too, and must agree",
+  ),
   asymmetric: field(
     "--asymmetric",
     z.boolean().default(false),
@@ -56,8 +63,8 @@ const own = {
   ),
   head: field(
     "--head <type>",
-    oneOf(["bf16", "int8"]).default("bf16"),
-    "int8 shrinks the head, and the embedding that shares its matrix; this engine reads it, not every other reader does",
+    oneOf(["bf16", "int8"]).optional(),
+    "form of the head, and of an embedding that shares its matrix (default: bf16; in GGUF what llama.cpp takes for the scheme). This engine reads int8, not every reader of compressed-tensors does",
   ),
   ignore: field(
     "--ignore <module>",
@@ -76,14 +83,16 @@ const own = {
 const help: CommandHelp = {
   summary: "Make a model smaller by rounding its weights to integers",
   details: `
-Writes a compressed-tensors folder that Millrace, transformers and vLLM read, and reads it back to check it. Head and
-embedding stay bf16. w8a8 keeps nearly everything; w4a16 halves the size again; w3a16 and w2a16 lose much. A run that was
-stopped or killed goes on when the same command is given again.`,
+Schemes named after bits write a compressed-tensors folder that Millrace, transformers and vLLM read; there head and
+embedding stay bf16. w8a8 keeps nearly everything; w4a16 halves the size again; w3a16 and w2a16 lose much. Schemes named
+as llama-quantize names them write a folder with one GGUF file that Millrace and llama.cpp read. What is written is read
+back to check it. A run that was stopped or killed goes on when the same command is given again.`,
   examples: [
     "millrace quantize ./model --scheme w8a8",
     "millrace quantize ./model --scheme w4a16 --group-size 32 --head int8 --out ./model-w4",
     'millrace quantize ./model --scheme w4a16 --ignore "re:.*down_proj" --max-memory 1GiB',
     "millrace quantize ./model --scheme w4a16 --method gptq --calibration text.txt",
+    "millrace quantize ./model --format gguf --scheme q4_k_m",
     "millrace quantize model.gguf --scheme w8a8 --dtype bfloat16",
   ],
 };
@@ -97,7 +106,11 @@ export function quantizeCommand(): Command {
 
 async function runQuantize(modelPath: string, _options: unknown, command: Command): Promise<void> {
   const { scheme, groupSize, dtype } = readSettings(command, schemeSettings);
-  const { out, json, asymmetric, method, smooth, head, ignore, maxMemory } = readSettings(command, own);
+  const { out, json, format, asymmetric, method, smooth, head, ignore, maxMemory } = readSettings(
+    command,
+    own,
+  );
+  checkFormat(format, scheme);
   const outPath = path.resolve(out ?? `${path.basename(modelNameOf(modelPath))}-${scheme}`);
   const plan: QuantizePlan = {
     scheme,
@@ -105,14 +118,16 @@ async function runQuantize(modelPath: string, _options: unknown, command: Comman
     symmetric: !asymmetric,
     method,
     smooth,
-    head,
+    ...(head === undefined ? {} : { head }),
     ignore,
     dtype,
     maxMemoryBytes: maxMemory ?? null,
     outPath,
   };
   const checkpoint = openModel(modelPath);
-  const calibration = openCalibration(checkpoint, readSettings(command, calibrationSettings));
+  const calibrating = readSettings(command, calibrationSettings);
+  const calibration = openCalibration(checkpoint, calibrating);
+  const solver = calibration?.solver ?? createFastestSolver(calibrating.threads);
   const interrupt = listenForInterrupt(
     `What is written so far is in ${outPath}.partial. Run the same command again to go on.`,
   );
@@ -121,16 +136,29 @@ async function runQuantize(modelPath: string, _options: unknown, command: Comman
       progress: stoppable(new TerminalProgress(), interrupt.signal),
       openModel,
       calibration,
+      solver,
       onMemory: ({ peakBytes }) => printNote(`This takes at most ${formatBytes(peakBytes)} of memory.`),
     });
     if (json) printLine(JSON.stringify(manifest, null, 2));
     else printManifest(manifest, outPath);
   } finally {
     interrupt.release();
-    calibration?.solver.close();
+    solver.close();
     calibration?.ops.close();
     checkpoint.close();
   }
+}
+
+/** Throws `invalid_scheme` for a scheme of another format than the one that was asked for. */
+function checkFormat(format: "auto" | "compressed-tensors" | "gguf", scheme: SchemeName): void {
+  const own = isGgufScheme(scheme) ? "gguf" : "compressed-tensors";
+  if (format === "auto" || format === own) return;
+  const names = schemeNames.filter((name) => isGgufScheme(name) === (format === "gguf"));
+  throw new MillraceError(
+    "invalid_scheme",
+    `--format is ${format}, but ${scheme} is a scheme of ${own}. Schemes of ${format}: ${names.join(", ")}. Choose one of them, or leave --format out.`,
+    { param: "--scheme" },
+  );
 }
 
 function printManifest(manifest: QuantizationManifest, outPath: string): void {

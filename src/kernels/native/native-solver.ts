@@ -1,4 +1,5 @@
 import type { NativeAddon } from "../addon.ts";
+import { type BlockJob, blockTraits } from "../block-types.ts";
 import type { RoundingJob, Solver } from "../solver.ts";
 
 /** The addon's own kernels, on threads of their own that sleep between calls. */
@@ -24,6 +25,22 @@ export function createNativeSolver(addon: NativeAddon, isa: string, numThreads: 
         upper,
         least,
         most,
+      );
+    },
+    roundBlocks: ({ type, cols, values, importance, isSearched, blocks }: BlockJob) => {
+      const { size, bytes, bits, hasMinimums } = blockTraits[type];
+      addon.roundBlocks(
+        context,
+        values.length / cols,
+        cols,
+        values,
+        importance,
+        blocks,
+        size,
+        bytes,
+        bits,
+        hasMinimums,
+        isSearched,
       );
     },
     quadraticForms: (x, gram, n) => {

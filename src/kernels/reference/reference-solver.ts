@@ -1,5 +1,6 @@
 import { roundHalfEven } from "../../base/half.ts";
 import type { RoundingJob, Solver } from "../solver.ts";
+import { roundBlocks } from "./round-blocks.ts";
 
 /** The same in plain loops, sums in f64 and results in f32: slow, to check the native kernels with. */
 export const referenceSolver: Solver = {
@@ -50,6 +51,8 @@ export const referenceSolver: Solver = {
       }
     }
   },
+
+  roundBlocks,
 
   quadraticForms(x, gram, n) {
     const forms = new Float64Array(x.length / n);

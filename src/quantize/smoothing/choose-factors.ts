@@ -1,6 +1,6 @@
 import { bf16ToF32, f32ToBf16 } from "../../base/half.ts";
 import type { InputSample } from "../calibration/collect-statistics.ts";
-import type { LinearScheme } from "../linear-scheme.ts";
+import type { RoundingScheme } from "../linear-scheme.ts";
 
 /** How far the factors go: 0 leaves all to the weights, 1 takes all from the input. */
 const exponents = Array.from({ length: 11 }, (_, i) => i / 10);
@@ -64,7 +64,7 @@ export function fitToNorm(
  */
 export class ExpectedErrors {
   readonly #candidates: readonly Float32Array[];
-  readonly #scheme: LinearScheme;
+  readonly #scheme: RoundingScheme;
   readonly #sample: InputSample;
   readonly #weightErrors: Float64Array;
   /** [cols] Σ w² over all rows. */
@@ -72,7 +72,7 @@ export class ExpectedErrors {
   /** By candidate and group: Σ over sampled rows and the columns of the group of (x / s)². */
   readonly #inputEnergy: readonly Float64Array[];
 
-  constructor(candidates: readonly Float32Array[], sample: InputSample, scheme: LinearScheme) {
+  constructor(candidates: readonly Float32Array[], sample: InputSample, scheme: RoundingScheme) {
     this.#candidates = candidates;
     this.#scheme = scheme;
     this.#sample = sample;

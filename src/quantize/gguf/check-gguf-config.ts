@@ -1,11 +1,11 @@
-import { MillraceError } from "../base/errors.ts";
-import { readGgufModel } from "../formats/gguf/config.ts";
-import type { GgufFields } from "../formats/gguf/fields.ts";
-import type { GgufTensor } from "../formats/gguf/header.ts";
-import type { GgufValue } from "../formats/gguf/metadata.ts";
-import { ggmlTypeNumber, ggmlTypes } from "../formats/gguf/tensor-types.ts";
-import type { GgufTensorSpec } from "../formats/gguf/writer.ts";
-import type { ModelConfig } from "../formats/model-config.ts";
+import { MillraceError } from "../../base/errors.ts";
+import { readGgufModel } from "../../formats/gguf/config.ts";
+import type { GgufFields } from "../../formats/gguf/fields.ts";
+import type { GgufTensor } from "../../formats/gguf/header.ts";
+import type { GgufValue } from "../../formats/gguf/metadata.ts";
+import { ggmlTypeNumber, ggmlTypes } from "../../formats/gguf/tensor-types.ts";
+import type { GgufTensorSpec } from "../../formats/gguf/writer.ts";
+import type { ModelConfig } from "../../formats/model-config.ts";
 
 /** What a configuration must still say when it is read from the metadata that it was written as. */
 const kept: readonly (keyof ModelConfig)[] = [

@@ -1,0 +1,75 @@
+import { f16ToF32, f32ToF16 } from "../../base/half.ts";
+import { type BlockJob, blockTraits } from "../block-types.ts";
+import {
+  type AffineScale,
+  affineError,
+  type CodeRange,
+  codeOf,
+  extremeOf,
+  fitAffine,
+  fitSymmetric,
+  rangeOf,
+  type WeightedGroup,
+} from "./block-fit.ts";
+import { packSmallBlock, type SmallBlock } from "./pack-blocks.ts";
+
+/** The value of an f32 number as f16. */
+export function toHalf(value: number): number {
+  return f16ToF32(f32ToF16(value));
+}
+
+/** Group `index` of `size` values, counted over all rows. */
+export function groupOf({ values, importance, cols }: BlockJob, start: number, size: number): WeightedGroup {
+  const x = Float64Array.from(values.subarray(start, start + size));
+  const column = start % cols;
+  const w =
+    importance === null
+      ? new Float64Array(size).fill(1)
+      : Float64Array.from(importance.subarray(column, column + size));
+  return { x, w };
+}
+
+/** Blocks of 32 with a scale, and a minimum where the type has one, that are searched for. */
+export function searchSmallBlocks(job: BlockJob): void {
+  const { type, values, blocks } = job;
+  const { bits, hasMinimums, bytes } = blockTraits[type];
+  for (let block = 0; block * 32 < values.length; block += 1) {
+    const group = groupOf(job, block * 32, 32);
+    const found = hasMinimums ? searchAffine(group, 2 ** bits - 1) : searchSymmetric(group, bits);
+    packSmallBlock(blocks.subarray(block * bytes, (block + 1) * bytes), found, bits);
+  }
+}
+
+/** The better of what is fitted and of the plain scale, as f16 holds them. */
+function searchAffine(group: WeightedGroup, most: number): SmallBlock {
+  const range = { least: 0, most };
+  const { low, high } = rangeOf(group, false);
+  const fitted = halves(fitAffine(group, most, false));
+  const plain = halves({ scale: (high - low) / most, minimum: low });
+  const best = affineError(group, plain, range) < affineError(group, fitted, range) ? plain : fitted;
+  return { ...best, hasMinimum: true, codes: codesOf(group, best, range) };
+}
+
+function searchSymmetric(group: WeightedGroup, bits: number): SmallBlock {
+  const most = 2 ** (bits - 1) - 1;
+  // The other writers of 8 bits keep to ±127, as some kernels need.
+  const range = { least: bits === 8 ? -most : -most - 1, most };
+  const fitted = halves({ scale: fitSymmetric(group, range), minimum: 0 });
+  const plain = halves({ scale: extremeOf(group) / range.least, minimum: 0 });
+  const best = affineError(group, plain, range) < affineError(group, fitted, range) ? plain : fitted;
+  const codes = codesOf(group, best, range);
+  return { ...best, hasMinimum: false, codes: bits === 8 ? codes : codes.map((code) => code - range.least) };
+}
+
+function halves({ scale, minimum }: AffineScale): AffineScale {
+  return { scale: toHalf(scale), minimum: toHalf(minimum) };
+}
+
+function codesOf(
+  { x }: WeightedGroup,
+  { scale, minimum }: AffineScale,
+  { least, most }: CodeRange,
+): Int32Array {
+  const inverse = scale === 0 ? 0 : 1 / scale;
+  return Int32Array.from(x, (value) => codeOf(value, inverse, -minimum, least, most));
+}

@@ -1,0 +1,176 @@
+import { MillraceError } from "../../base/errors.ts";
+import { formatBytes } from "../../base/units.ts";
+import type { Checkpoint } from "../../formats/checkpoint.ts";
+import { createGguf, ggufTensorBytes } from "../../formats/gguf/writer.ts";
+import { modelNameOf } from "../../formats/model-name.ts";
+import { type BlockType, blockTraits } from "../../kernels/block-types.ts";
+import { findHead, headSizes } from "../head.ts";
+import type { RoundingScheme } from "../linear-scheme.ts";
+import { methods } from "../methods.ts";
+import type { ModelParts } from "../model-parts.ts";
+import type { DenseTarget, OutputFormat } from "../output-format.ts";
+import { type QuantizationTarget, type QuantizePlan, type ResolvedPlan, weightFloats } from "../plan.ts";
+import type { LinearShape } from "../scheme.ts";
+import { splitIgnored } from "../targets.ts";
+import { blockEncoder } from "./block-encoder.ts";
+import { GgufFile, type GgufMatrix } from "./gguf-file.ts";
+import { type ChosenType, chooseType, type GgufSchemeName, ggufMixes } from "./type-rule.ts";
+import { floatDtypes, type WrittenType } from "./written-types.ts";
+
+export function isGgufScheme(scheme: string): scheme is GgufSchemeName {
+  return Object.hasOwn(ggufMixes, scheme);
+}
+
+/** How the blocks of a type round, for methods that ask. */
+interface BlockScheme extends RoundingScheme {
+  readonly type: BlockType;
+}
+
+/** A plan whose weights go to one GGUF file. Throws `invalid_scheme`, `invalid_option`, `unsupported_format`. */
+export function resolveGgufPlan(
+  checkpoint: Checkpoint,
+  plan: QuantizePlan & { readonly scheme: GgufSchemeName },
+  parts: ModelParts,
+): ResolvedPlan {
+  refuseOptions(plan);
+  const { scheme } = plan;
+  const method = plan.method ?? "rtn";
+  const types = new TypeChoice(checkpoint, plan, parts);
+  const file = new GgufFile(checkpoint, {
+    name: modelNameOf(checkpoint.path),
+    fileType: () => ggufMixes[scheme].fileType,
+    typeOf: (shape, tensor) => types.typeOf(shape, tensor),
+    tokenizer: null,
+  });
+  const { targets, dense } = splitByType([...parts.linears, ...parts.dense], file);
+  const head = file.matrices.get(findHead(checkpoint, parts.dense).module)!;
+  const { bits, groupSize, hasMinimums } = blockTraits[ggufMixes[scheme].base];
+  return {
+    scheme: { name: scheme, weightBits: bits, activations: "unspecified" },
+    groupSize,
+    symmetric: !hasMinimums,
+    method,
+    scaleRule: `blocks of llama.cpp's ${scheme}: ${methods[method].describeBlocks}`,
+    isSmoothed: plan.smooth ?? false,
+    roundTo: weightFloats(plan.dtype),
+    targets,
+    dense,
+    vectors: parts.vectors,
+    output: ggufOutput(file, method !== "rtn"),
+    head: headSizes(head, head.type.toLowerCase() === "bf16" ? "bf16" : head.type, bytesOf(head)),
+    notes: [...file.notes, ...types.notes()],
+  };
+}
+
+function refuseOptions({ scheme, groupSize, symmetric, method }: QuantizePlan): void {
+  const refuse = (param: string, why: string): never => {
+    throw new MillraceError(
+      "invalid_scheme",
+      `Scheme ${scheme} writes a GGUF file, ${why}. Leave ${param} out, or use a scheme of compressed-tensors such as w4a16.`,
+      { param },
+    );
+  };
+  if (groupSize !== null) refuse("--group-size", "whose block types have groups of their own size");
+  if (symmetric === false) refuse("--asymmetric", "whose block types say whether there are minimums");
+  if (method === "gptq") refuse("--method gptq", "for which rtn, mse and imatrix are there");
+}
+
+/** The type of every matrix, and what is to be said of those that could not have the wanted one. */
+class TypeChoice {
+  readonly #plan: QuantizePlan & { readonly scheme: GgufSchemeName };
+  readonly #config: Checkpoint["config"];
+  readonly #ignored: ReadonlySet<string>;
+  readonly #head: string;
+  readonly #substitutes: (ChosenType & LinearShape)[] = [];
+
+  constructor(
+    checkpoint: Checkpoint,
+    plan: QuantizePlan & { readonly scheme: GgufSchemeName },
+    parts: ModelParts,
+  ) {
+    this.#plan = plan;
+    this.#config = checkpoint.config;
+    this.#ignored = new Set(
+      splitIgnored(parts.linears, plan.ignore ?? []).ignored.map(({ module }) => module),
+    );
+    this.#head = findHead(checkpoint, parts.dense).module;
+  }
+
+  typeOf(shape: LinearShape, tensor: string): WrittenType {
+    const { scheme, head, method = "rtn" } = this.#plan;
+    if (this.#ignored.has(shape.module)) return "BF16";
+    if (shape.module === this.#head && head === "bf16") return "BF16";
+    if (shape.module === this.#head && head === "int8" && shape.cols % 32 === 0) return "Q8_0";
+    const { numLayers, experts, tieWordEmbeddings } = this.#config;
+    const chosen = chooseType(scheme, {
+      tensor,
+      cols: shape.cols,
+      numLayers,
+      numExperts: experts?.numExperts ?? 0,
+      isTied: tieWordEmbeddings,
+      isWeighed: methods[method].isCalibrated,
+    });
+    if (chosen.type !== chosen.wanted) this.#substitutes.push({ ...chosen, ...shape });
+    return chosen.type;
+  }
+
+  notes(): string[] {
+    const first = this.#substitutes[0];
+    if (first === undefined) return [];
+    const more = this.#substitutes.reduce(
+      (sum, { rows, cols, wanted, type }) => sum + rows * cols * (bitsOf(type) - bitsOf(wanted)),
+      0,
+    );
+    const count = this.#substitutes.length;
+    return [
+      `${count} matrices have rows that are no whole blocks of the wanted type, as ${first.module} with ${first.cols} columns: ${first.type} in place of ${first.wanted}, as llama.cpp does. They take ${formatBytes(more / 8)} more.`,
+    ];
+  }
+}
+
+function bitsOf(type: BlockType | "F16"): number {
+  if (type === "F16") return 16;
+  const { bytes, size } = blockTraits[type];
+  return (8 * bytes) / size;
+}
+
+/** Matrices in blocks, and those that stay floats. */
+function splitByType(
+  shapes: readonly LinearShape[],
+  file: GgufFile,
+): { readonly targets: readonly QuantizationTarget[]; readonly dense: readonly DenseTarget[] } {
+  const targets: QuantizationTarget<BlockScheme>[] = [];
+  const dense: DenseTarget[] = [];
+  for (const shape of shapes) {
+    const { type } = file.matrices.get(shape.module)!;
+    const dtype = floatDtypes[type];
+    if (dtype !== undefined) dense.push({ ...shape, dtype });
+    else targets.push({ ...shape, source: shape.module, scheme: blockScheme(type as BlockType), form: type });
+  }
+  return { targets, dense };
+}
+
+function blockScheme(type: BlockType): BlockScheme {
+  const { bits, groupSize, hasMinimums } = blockTraits[type];
+  return { type, bits, groupSize, symmetric: !hasMinimums, activations: "unspecified" };
+}
+
+function ggufOutput(file: GgufFile, isSearched: boolean): OutputFormat {
+  const { fields, tensors, sizeBytes, rowUnit, constants } = file;
+  return {
+    format: "gguf",
+    fileName: "model.gguf",
+    sizeBytes,
+    rowUnit,
+    openFile: (place, isResumed) => createGguf(place, fields, tensors, { isResumed }),
+    encoderOf: (target, source, solver) => blockEncoder(target, { file, source, solver, isSearched }),
+    densePiece: ({ module }, data, firstRow) => file.matrixPiece(module, data, firstRow),
+    vectorPiece: (name, values) => file.vectorPiece(name, values),
+    constants,
+    writeCompanions: () => (file.hasTokenizer ? null : "The model has no tokenizer, so none was written."),
+  };
+}
+
+function bytesOf({ tensor, type, rows, cols }: GgufMatrix): number {
+  return ggufTensorBytes({ name: tensor, type, shape: [rows, cols] });
+}

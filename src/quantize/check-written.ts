@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { setImmediate as nextTurn } from "node:timers/promises";
+import { collectGarbage } from "../base/collect-garbage.ts";
 import { MillraceError } from "../base/errors.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { dequantize } from "../formats/dequantize.ts";
@@ -31,6 +32,7 @@ export async function checkWritten(
       for (let i = 0; i < values.length; i += 1) values[i] = values[i]! + 0;
       hash.update(bytesOf(values));
       written.dropPages();
+      collectGarbage();
       await nextTurn();
     }
     if (hash.digest("hex") === valuesSha256) continue;

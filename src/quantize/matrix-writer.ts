@@ -1,5 +1,6 @@
 import { createHash, type Hash } from "node:crypto";
 import { setImmediate as nextTurn } from "node:timers/promises";
+import { collectGarbage } from "../base/collect-garbage.ts";
 import { invariant } from "../base/invariant.ts";
 import type { FloatDtype, Weight } from "../base/weights.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
@@ -94,6 +95,7 @@ export class MatrixWriter {
       const band = sliceRows(whole, first, count);
       onBand(roundTo === null ? band : toDense(band, roundTo), first);
       checkpoint.dropPages();
+      collectGarbage();
       onElements(count * cols, module);
       await nextTurn();
     }

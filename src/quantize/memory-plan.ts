@@ -2,17 +2,20 @@ import { MillraceError } from "../base/errors.ts";
 import { formatBytes } from "../base/units.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { sampleRows } from "./calibration/collect-statistics.ts";
-import { defaultUnit as rowUnit } from "./row-bands.ts";
+import type { ResolvedPlan } from "./plan.ts";
 import type { LinearShape } from "./scheme.ts";
 
 /** What the process takes beside the rows that it works on: Node with this program, and pieces of files. */
-const programBytes = 120 << 20;
+const programBytes = 117 << 20;
 
 /**
- * Of an element that is worked on: the file's own page, its f32 value, integers of one and a second try, packed ones and
- * the value read back; twice, as the arrays of the last band are still there when the next one's are made.
+ * Of an element that is worked on, measured over schemes and models: its f32 value, the value read back, and integers of
+ * one try, or of several, of which most are given back before those are made.
  */
-const elementBytes = 2 * 14;
+const elementSizes = { plain: 7, searched: 11 };
+
+/** Of an entry of the vocabulary that goes into a file's header: its text, its merges, and what they are made of. */
+const vocabularyBytes = 2100;
 
 /** Rows are worked on in bands of at most so many elements: more is no faster. */
 const mostElements = 1 << 21;
@@ -57,17 +60,22 @@ export function calibrationMemory(
  */
 export function planMemory(
   checkpoint: Checkpoint,
-  matrices: readonly LinearShape[],
+  { targets, dense, output, method }: Pick<ResolvedPlan, "targets" | "dense" | "output" | "method">,
   maxBytes: number | null,
   calibration: CalibrationMemory | null = null,
 ): MemoryPlan {
+  const matrices: readonly LinearShape[] = [...targets, ...dense];
   const widest = Math.max(...matrices.map(({ cols }) => cols));
   const largest = Math.max(...matrices.map(({ rows, cols }) => rows * cols));
-  // What is no float matrix in its file is unpacked whole: a byte of code and its part of the scales.
-  const isUnpacked = checkpoint.format === "gguf" || !/^(bf|f)\d+$/.test(checkpoint.weightFormat);
-  const fixed = programBytes + (isUnpacked ? 2 * largest : 0) + (calibration?.fixedBytes ?? 0);
+  const fixed =
+    programBytes +
+    unpackedBytes(checkpoint, matrices) +
+    (output.format === "gguf" ? vocabularyBytes * checkpoint.config.vocabSize : 0) +
+    (calibration?.fixedBytes ?? 0);
   const layers = calibration?.statisticsBytes ?? [0];
   const leastStatistics = Math.max(...layers);
+  const { rowUnit } = output;
+  const elementBytes = method === "rtn" ? elementSizes.plain : elementSizes.searched;
   const fewest = Math.min(largest, rowUnit * widest);
   const least = fixed + leastStatistics + elementBytes * fewest;
   const limit = maxBytes ?? Infinity;
@@ -84,4 +92,12 @@ export function planMemory(
   const all = layers.reduce((sum, bytes) => sum + bytes, 0);
   const statisticsBytes = Math.max(leastStatistics, Math.min(all, mostStatisticsBytes, left));
   return { bandElements, statisticsBytes, peakBytes: fixed + statisticsBytes + elementBytes * bandElements };
+}
+
+/** A matrix of integers is unpacked whole: a byte of code and its part of the scales. */
+function unpackedBytes(checkpoint: Checkpoint, matrices: readonly LinearShape[]): number {
+  const sizes = matrices
+    .filter(({ module }) => checkpoint.form(module).kind === "integer")
+    .map(({ rows, cols }) => 2 * rows * cols);
+  return Math.max(0, ...sizes);
 }

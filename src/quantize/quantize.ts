@@ -132,13 +132,15 @@ function calibrationFor(
 function memoryFor(
   checkpoint: Checkpoint,
   plan: QuantizePlan,
-  { targets, dense }: ResolvedPlan,
+  resolved: ResolvedPlan,
   calibration: CalibrationTools | null,
 ): MemoryPlan {
   const longest = Math.max(0, ...(calibration?.tokens.sequences ?? []).map(({ length }) => length));
   const needed =
-    calibration === null ? null : calibrationMemory(checkpoint, layerStatisticsBytes(targets), longest);
-  return planMemory(checkpoint, [...targets, ...dense], plan.maxMemoryBytes ?? null, needed);
+    calibration === null
+      ? null
+      : calibrationMemory(checkpoint, layerStatisticsBytes(resolved.targets), longest);
+  return planMemory(checkpoint, resolved, plan.maxMemoryBytes ?? null, needed);
 }
 
 /** The manifest but for what is known only of the finished file. */

@@ -125,7 +125,7 @@ describeWithData("quantising to GGUF", () => {
     };
     const expected = hashOf(await write(source(), plan, 1));
     expect(hashOf(await write(source(), plan, 3))).toBe(expected);
-    const narrow = { ...plan, maxMemoryBytes: 140 << 20 };
+    const narrow = { ...plan, maxMemoryBytes: 119 << 20 };
     expect(hashOf(await write(source(), narrow))).toBe(expected);
 
     const outPath = path.join(folder, "interrupted");

@@ -131,7 +131,7 @@ describeWithData("calibrated quantisation", () => {
       const { config, sizeBytes } = base;
       // One layer's statistics at a time, in bands of 32 rows.
       const widest = config.intermediateSize;
-      const little = (120 << 20) + 2 * sizeBytes + 45 * widest ** 2 * 4;
+      const little = (117 << 20) + 2 * sizeBytes + 45 * widest ** 2 * 4;
       await run({ method, outPath: path.join(folder, "little"), maxMemoryBytes: little });
       expect(hashOf("little")).toBe(expected);
       for (let stop = 3; stop < 60; stop += 11) {

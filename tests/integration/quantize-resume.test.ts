@@ -24,7 +24,7 @@ afterEach(() => {
 });
 
 /** So little memory that rows come in bands of 32, and one linear has several. */
-const narrow = (120 << 20) + 28 * 32 * 300;
+const narrow = (117 << 20) + 11 * 32 * 300;
 
 function planOf(change: Partial<QuantizePlan> = {}): QuantizePlan {
   return {

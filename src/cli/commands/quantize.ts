@@ -4,7 +4,7 @@ import { z } from "zod";
 import { MillraceError } from "../../base/errors.ts";
 import { stoppable } from "../../base/progress.ts";
 import { formatBytes, formatDuration } from "../../base/units.ts";
-import { type Component, field } from "../../config/component.ts";
+import { type Component, field, flagName } from "../../config/component.ts";
 import { bytes, integer, oneOf } from "../../config/value-schemas.ts";
 import { modelNameOf } from "../../formats/model-name.ts";
 import { createFastestSolver } from "../../kernels/create-solver.ts";
@@ -12,13 +12,14 @@ import { isGgufScheme } from "../../quantize/gguf/gguf-plan.ts";
 import { methodNames } from "../../quantize/methods.ts";
 import { type QuantizePlan, type SchemeName, schemeNames } from "../../quantize/plan.ts";
 import { quantize } from "../../quantize/quantize.ts";
+import { readRecipe } from "../../quantize/recipe.ts";
 import type { QuantizationManifest } from "../../records/quantization-manifest.ts";
 import { calibrationSettings, openCalibration } from "../calibration.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
 import { listenForInterrupt } from "../interrupt.ts";
-import { openModel } from "../model-source.ts";
+import { openModel, readText } from "../model-source.ts";
 import { addModelArgument } from "../resolve-model.ts";
-import { addSettings, readSettings } from "../settings.ts";
+import { addSettings, readGiven, readSettings } from "../settings.ts";
 import { printLine, printNote, TerminalProgress } from "../terminal.ts";
 
 /** Settings that say how a model is quantised; the flow takes them too. */
@@ -41,6 +42,11 @@ export const schemeSettings = {
 } satisfies Component;
 
 const own = {
+  recipe: field(
+    "--recipe <file>",
+    z.string().optional(),
+    "a recipe of llm-compressor (YAML) in place of --scheme, --group-size, --asymmetric, --method, --smooth, --head and --ignore",
+  ),
   format: field(
     "--format <name>",
     oneOf(["auto", "compressed-tensors", "gguf"]).default("auto"),
@@ -93,6 +99,7 @@ back to check it. A run that was stopped or killed goes on when the same command
     'millrace quantize ./model --scheme w4a16 --ignore "re:.*down_proj" --max-memory 1GiB',
     "millrace quantize ./model --scheme w4a16 --method gptq --calibration text.txt",
     "millrace quantize ./model --format gguf --scheme q4_k_m",
+    "millrace quantize ./model --recipe recipe.yaml --calibration text.txt",
     "millrace quantize model.gguf --scheme w8a8 --dtype bfloat16",
   ],
 };
@@ -105,25 +112,11 @@ export function quantizeCommand(): Command {
 }
 
 async function runQuantize(modelPath: string, _options: unknown, command: Command): Promise<void> {
-  const { scheme, groupSize, dtype } = readSettings(command, schemeSettings);
-  const { out, json, format, asymmetric, method, smooth, head, ignore, maxMemory } = readSettings(
-    command,
-    own,
-  );
-  checkFormat(format, scheme);
-  const outPath = path.resolve(out ?? `${path.basename(modelNameOf(modelPath))}-${scheme}`);
-  const plan: QuantizePlan = {
-    scheme,
-    groupSize: groupSize ?? null,
-    symmetric: !asymmetric,
-    method,
-    smooth,
-    ...(head === undefined ? {} : { head }),
-    ignore,
-    dtype,
-    maxMemoryBytes: maxMemory ?? null,
-    outPath,
-  };
+  const { dtype } = readSettings(command, schemeSettings);
+  const { out, json, recipe, maxMemory } = readSettings(command, own);
+  const chosen = recipe === undefined ? planOfFlags(command) : planOfRecipe(command, recipe);
+  const outPath = path.resolve(out ?? `${path.basename(modelNameOf(modelPath))}-${chosen.scheme}`);
+  const plan: QuantizePlan = { ...chosen, dtype, maxMemoryBytes: maxMemory ?? null, outPath };
   const checkpoint = openModel(modelPath);
   const calibrating = readSettings(command, calibrationSettings);
   const calibration = openCalibration(checkpoint, calibrating);
@@ -147,6 +140,43 @@ async function runQuantize(modelPath: string, _options: unknown, command: Comman
     calibration?.ops.close();
     checkpoint.close();
   }
+}
+
+type ChosenPlan = Omit<QuantizePlan, "dtype" | "maxMemoryBytes" | "outPath">;
+
+function planOfFlags(command: Command): ChosenPlan {
+  const { scheme, groupSize } = readSettings(command, schemeSettings);
+  const { format, asymmetric, method, smooth, head, ignore } = readSettings(command, own);
+  checkFormat(format, scheme);
+  const headPlan = head === undefined ? {} : { head };
+  return {
+    scheme,
+    groupSize: groupSize ?? null,
+    symmetric: !asymmetric,
+    method,
+    smooth,
+    ignore,
+    ...headPlan,
+  };
+}
+
+/** Flags of what a recipe decides. */
+const decidedByRecipe = ["scheme", "groupSize", "format", "asymmetric", "method", "smooth", "head", "ignore"];
+
+function planOfRecipe(command: Command, file: string): ChosenPlan {
+  const given = { ...readGiven(command, schemeSettings), ...readGiven(command, own) };
+  const both = decidedByRecipe.find((key) => key in given);
+  if (both !== undefined) {
+    const flag = flagName({ ...schemeSettings, ...own }[both as keyof typeof own].flag);
+    throw new MillraceError(
+      "invalid_option",
+      `${flag} is given beside --recipe, which decides it. Give one of them. Leave ${flag} out, or change the recipe.`,
+      { param: flag },
+    );
+  }
+  const { plan, notes } = readRecipe(readText(file), file);
+  for (const note of notes) printNote(note);
+  return plan;
 }
 
 /** Throws `invalid_scheme` for a scheme of another format than the one that was asked for. */

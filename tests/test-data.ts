@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe } from "vitest";
@@ -29,19 +29,6 @@ export function describeWithData(name: string, body: () => void): void {
 }
 
 /** Folders of the tiny models, one for each family or variant that transformers' logits are recorded of. */
-export const tinyFamilies: readonly string[] = [
-  "llama",
-  "llama3-rope",
-  "llama-yarn",
-  "mistral-window",
-  "qwen2",
-  "qwen3",
-  "gemma2",
-  "gemma3",
-  "phi3",
-  "granite",
-  "smollm3",
-  "olmo2",
-  "mixtral",
-  "qwen3-moe",
-];
+export const tinyFamilies: readonly string[] = JSON.parse(
+  readFileSync(repositoryPath("tests", "tiny-families.json"), "utf8"),
+) as string[];

@@ -14,12 +14,12 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } f
 import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
+import { parseFlags } from "../perf/parse-flags.mjs";
 import { startServer } from "../server-process.mjs";
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
 const main = path.join(root, "dist/cli/main.js");
-const { values: flags, positionals } = parseArgs({
+const { values: flags, positionals } = parseFlags({
   allowPositionals: true,
   options: {
     only: { type: "string" },
@@ -30,7 +30,7 @@ const { values: flags, positionals } = parseArgs({
 const testData = process.env.MILLRACE_TEST_DATA ?? path.resolve(root, "..", "shared");
 const [llamaServer, models = path.join(testData, "models")] = positionals;
 if (llamaServer === undefined) {
-  console.error("usage: llama-server.mjs LLAMA_SERVER [MODELS] (see the head of this file)");
+  console.error("LLAMA_SERVER is missing: the program llama-server of llama.cpp. --help tells more.");
   process.exit(2);
 }
 
@@ -47,22 +47,12 @@ const integers = (dtype) => ({ dtype, maxError: 1, flags: [] });
 /** Where rounding makes a router take another expert, answers part at once: no step before tells how far. */
 const routed = ["mixtral", "qwen3-moe"];
 
-const tinyModels = [
-  "llama",
-  "llama3-rope",
-  "llama-yarn",
-  "mistral-window",
-  "qwen2",
-  "qwen3",
-  "gemma2",
-  "gemma3",
-  "phi3",
-  "granite",
-  "smollm3",
-  "olmo2",
-  "mixtral",
-  "qwen3-moe",
-].map((name) => ({ name, source: path.join(models, "tiny", name), files: [exact, integers("q8_0")] }));
+const families = JSON.parse(readFileSync(path.join(root, "tests/tiny-families.json"), "utf8"));
+const tinyModels = families.map((name) => ({
+  name,
+  source: path.join(models, "tiny", name),
+  files: [exact, integers("q8_0")],
+}));
 const smollm2 = {
   name: "smollm2",
   source: path.join(models, "smollm2-135m-instruct-q4_1.gguf"),

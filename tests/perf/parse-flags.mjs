@@ -1,4 +1,4 @@
-// The flags of a script in this folder. What a script does and takes stands in the comment at its head.
+// The flags of a script in tests. What a script does and takes stands in the comment at its head.
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 

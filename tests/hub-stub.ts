@@ -153,3 +153,16 @@ async function listen(server: ReturnType<typeof createServer>): Promise<string> 
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
+
+/** Makes the process, and commands that it starts, use the stub and a cache of its own; what is returned undoes it. */
+export function useHubStub({ url }: HubStub, cacheDir: string): () => void {
+  const names = ["HF_ENDPOINT", "HF_HUB_CACHE", "HF_HUB_OFFLINE"];
+  const before = names.map((name) => [name, process.env[name]] as const);
+  Object.assign(process.env, { HF_ENDPOINT: url, HF_HUB_CACHE: cacheDir });
+  return () => {
+    for (const [name, value] of before) {
+      if (value === undefined) delete process.env[name];
+      else process.env[name] = value;
+    }
+  };
+}

@@ -1,5 +1,6 @@
 import { parse } from "yaml";
 import { MillraceError, messageOf } from "../base/errors.ts";
+import { globMatcher } from "./glob.ts";
 
 /** A part of a data set. */
 export interface SplitId {
@@ -144,8 +145,8 @@ function splitsOfConfig({ dataDir, patterns }: CardConfig, names: readonly strin
 function matchSplits(patterns: ReadonlyMap<string, readonly string[]>, names: readonly string[]): Splits {
   const splits = new Map<string, readonly string[]>();
   for (const [split, globs] of patterns) {
-    const expressions = globs.map((glob) => globExpression(glob.replace(/^\.\//, "")));
-    const files = names.filter((name) => expressions.some((expression) => expression.test(name)));
+    const matchers = globs.map((glob) => globMatcher(glob.replace(/^\.\//, "")));
+    const files = names.filter((name) => matchers.some((matches) => matches(name)));
     if (files.length > 0) splits.set(split, files);
   }
   return splits;
@@ -192,20 +193,6 @@ function groupBy(names: readonly string[], keyOf: (name: string) => string | und
     if (key !== undefined) groups.set(key, [...(groups.get(key) ?? []), name]);
   }
   return groups;
-}
-
-/** A glob as fsspec reads it: `*` and `?` stay within a folder, `**` is any number of folders. */
-export function globExpression(glob: string): RegExp {
-  const parts = glob.match(/\*\*\/|\*+|\?|\[[^\]]*\]|[^*?[]+|\[/g) ?? [];
-  const source = parts.map((part, index) => {
-    if (part === "**/") return "(?:.*/)?";
-    if (part === "**" && index === parts.length - 1) return ".*";
-    if (part.startsWith("*")) return "[^/]*";
-    if (part === "?") return "[^/]";
-    if (part.length > 1 && part.startsWith("[")) return part.replace(/^\[!/, "[^").replaceAll("\\", "\\\\");
-    return part.replace(/[\\^$.|+(){}[\]]/g, "\\$&");
-  });
-  return new RegExp(`^${source.join("")}$`);
 }
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {

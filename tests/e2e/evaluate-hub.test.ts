@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type HubStub, startHubStub, stubCommit } from "../hub-stub.ts";
+import { type HubStub, startHubStub, stubCommit, useHubStub } from "../hub-stub.ts";
 import { repositoryPath } from "../test-data.ts";
 import { expectRefusal } from "./expect-refusal.ts";
 import { endProcesses, makeFolder, pebble, removeFolders, runCli } from "./run-cli.ts";
@@ -13,8 +13,8 @@ const parquet = readFileSync(path.join(recorded, "science.parquet"));
 const { rows } = JSON.parse(readFileSync(path.join(recorded, "expected.json"), "utf8")) as {
   readonly rows: { readonly science: readonly object[] };
 };
-const before = { ...process.env };
 let stub: HubStub;
+let leaveHubStub: () => void;
 
 beforeAll(async () => {
   const files = {
@@ -28,14 +28,11 @@ beforeAll(async () => {
     "datasets/allenai/ai2_arc": { files, license: "cc-by-sa-4.0" },
     "datasets/org/damaged": { files: damaged },
   });
-  Object.assign(process.env, { HF_ENDPOINT: stub.url, HF_HUB_CACHE: path.join(folder, "cache") });
+  leaveHubStub = useHubStub(stub, path.join(folder, "cache"));
 });
 
 afterAll(async () => {
-  for (const name of ["HF_ENDPOINT", "HF_HUB_CACHE", "HF_HUB_OFFLINE"]) {
-    if (before[name] === undefined) delete process.env[name];
-    else process.env[name] = before[name];
-  }
+  leaveHubStub();
   await stub.close();
   endProcesses();
   removeFolders();

@@ -1,27 +1,24 @@
 import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type HubStub, startHubStub } from "../hub-stub.ts";
+import { type HubStub, startHubStub, useHubStub } from "../hub-stub.ts";
 import { expectRefusal } from "./expect-refusal.ts";
 import { endProcesses, makeFolder, pebble, removeFolders, runCli } from "./run-cli.ts";
 
 let stub: HubStub;
+let leaveHubStub: () => void;
 const cacheDir = path.join(makeFolder(), "hub");
-const before = { ...process.env };
 
 beforeAll(async () => {
   const files = Object.fromEntries(
     readdirSync(pebble).map((name) => [name, readFileSync(path.join(pebble, name))]),
   );
   stub = await startHubStub({ "org/pebble": { files, license: "apache-2.0" } });
-  Object.assign(process.env, { HF_ENDPOINT: stub.url, HF_HUB_CACHE: cacheDir });
+  leaveHubStub = useHubStub(stub, cacheDir);
 });
 
 afterAll(async () => {
-  for (const name of ["HF_ENDPOINT", "HF_HUB_CACHE", "HF_HUB_OFFLINE"]) {
-    if (before[name] === undefined) delete process.env[name];
-    else process.env[name] = before[name];
-  }
+  leaveHubStub();
   await stub.close();
   endProcesses();
   removeFolders();

@@ -37,3 +37,18 @@ export interface ChatCompleter {
     signal: AbortSignal | undefined,
   ): Promise<Completion>;
 }
+
+export interface TokenLogprob {
+  /** As text, white space included. */
+  readonly token: string;
+  readonly logprob: number;
+}
+
+/** Tells what an answer to chat messages would begin with. */
+export interface FirstTokenReader {
+  /** The likeliest first tokens, at least one. */
+  firstTokens(
+    messages: readonly { readonly role: string; readonly content: string }[],
+    signal: AbortSignal | undefined,
+  ): Promise<readonly TokenLogprob[]>;
+}

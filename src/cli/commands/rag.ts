@@ -5,10 +5,13 @@ import { writeFileAtomically } from "../../base/write-file.ts";
 import { endpointUrlOf, firstModelOf } from "../../client/endpoint.ts";
 import { createHttpChatCompleter } from "../../client/http-completer.ts";
 import { createHttpEmbedder } from "../../client/http-embedder.ts";
+import { createHttpFirstTokenReader } from "../../client/http-first-token.ts";
 import { JsonChannel } from "../../client/json-channel.ts";
 import { type Component, field, type Values } from "../../config/component.ts";
-import { integer, real, textList } from "../../config/value-schemas.ts";
+import { integer, oneOf, real, textList } from "../../config/value-schemas.ts";
 import { chatJudge, type Judge } from "../../evaluate/rag/judge.ts";
+import { choiceJudge, ratingJudge } from "../../evaluate/rag/logprob-verdict.ts";
+import { type Agreement, type PairJudge, textPairJudge } from "../../evaluate/rag/preference.ts";
 import { ragMetrics } from "../../evaluate/rag/rag-metrics.ts";
 import {
   type PreferenceRecord,
@@ -61,6 +64,11 @@ const own = {
     z.boolean().default(false),
     "the file holds pairs of answers: choose the better of each, asked in both orders, and compare with the labels of people",
   ),
+  verdict: field(
+    "--verdict <how>",
+    oneOf(["text", "choice", "rating"]).default("text"),
+    "with --preferences: text asks for a verdict in words; choice reads the probabilities of A and B, rating those of 1 to 5 for each answer alone (both need a server with logprobs, and any model gives one)",
+  ),
   repeats: field(
     "--repeats <n>",
     integer(1, 100).default(1),
@@ -82,7 +90,7 @@ counted and enter no figure.`,
   examples: [
     "millrace rag answers.jsonl --url http://127.0.0.1:8000",
     "millrace rag answers.jsonl --url http://127.0.0.1:8000 --embeddings-url http://127.0.0.1:8001 --repeats 3",
-    "millrace rag pairs.json --preferences --url http://127.0.0.1:8000",
+    "millrace rag pairs.json --preferences --verdict choice --url http://127.0.0.1:8000",
   ],
 };
 
@@ -94,6 +102,7 @@ export function ragCommand(): Command {
 async function runRagCommand(file: string, _options: unknown, command: Command): Promise<void> {
   const settings = readSettings(command, own);
   const metrics = chooseMetrics(settings);
+  checkVerdict(settings);
   const rows = readRows(file).slice(0, settings.limit);
   const whereIs = (index: number): string => `${file}, row ${index + 1},`;
   const interrupt = listenForInterrupt("No scores were written. Run the same command again.");
@@ -112,7 +121,8 @@ async function runRagCommand(file: string, _options: unknown, command: Command):
   try {
     const pairs = settings.preferences ? rows.map((row, i) => readAnswerPair(row, whereIs(i))) : [];
     const answers = settings.preferences ? [] : rows.map((row, i) => readRagRow(row, whereIs(i)));
-    const completer = createHttpChatCompleter(...(await open(settings.url, "--url", settings.judge)));
+    const endpoint = await open(settings.url, "--url", settings.judge);
+    const completer = createHttpChatCompleter(...endpoint);
     const judgeOf = (repeat: number): Judge => chatJudge(completer, { ...settings, seed: repeat });
     const { embeddingsUrl, concurrency, repeats } = settings;
     const embed =
@@ -121,7 +131,7 @@ async function runRagCommand(file: string, _options: unknown, command: Command):
         : createHttpEmbedder(...(await open(embeddingsUrl, "--embeddings-url", settings.embeddingModel)));
     const common = { concurrency, progress: new TerminalProgress(), signal: interrupt.signal };
     const record = settings.preferences
-      ? await runPreferences(pairs, { ...common, judge: judgeOf(0) })
+      ? await runPreferences(pairs, { ...common, judge: pairJudgeOf(settings.verdict, endpoint, judgeOf(0)) })
       : await runRag(answers, { ...common, judgeOf, embed, metrics, repeats });
     if (settings.out !== undefined) writeFileAtomically(settings.out, `${JSON.stringify(record, null, 2)}\n`);
     if (settings.json) printLine(JSON.stringify(record, null, 2));
@@ -131,6 +141,25 @@ async function runRagCommand(file: string, _options: unknown, command: Command):
     interrupt.release();
     await Promise.all(opened.map((channel) => channel.close()));
   }
+}
+
+function checkVerdict({ verdict, preferences }: Values<typeof own>): void {
+  if (verdict === "text" || preferences) return;
+  throw new MillraceError(
+    "invalid_option",
+    `--verdict ${verdict} chooses between two answers, but rows are judged one by one. Add --preferences with a file of pairs, or leave it out.`,
+    { param: "--verdict" },
+  );
+}
+
+function pairJudgeOf(
+  verdict: Values<typeof own>["verdict"],
+  endpoint: readonly [JsonChannel, string],
+  judge: Judge,
+): PairJudge {
+  if (verdict === "text") return textPairJudge(judge);
+  const reader = createHttpFirstTokenReader(...endpoint);
+  return verdict === "choice" ? choiceJudge(reader) : ratingJudge(reader);
 }
 
 function chooseMetrics({ metrics, embeddingsUrl }: Values<typeof own>): readonly string[] {
@@ -164,17 +193,23 @@ function printScores({ scores }: RagRecord): void {
   printLine(formatTable(["metric", "value", "stderr", "rows", "undecided", "judge's own deviation"], rows));
 }
 
-function printPreferences({ numPairs, numUndecided, placeBias, agreement }: PreferenceRecord): void {
-  const percent = (share: number | null): string => (share === null ? "–" : `${(100 * share).toFixed(1)} %`);
+function percent(share: number | null): string {
+  return share === null ? "–" : `${(100 * share).toFixed(1)} %`;
+}
+
+function printPreferences(record: PreferenceRecord): void {
+  const { numPairs, numUndecided, placeBias, agreement, agreementWithoutTies } = record;
   printLine(
     `${numPairs} pairs, ${numUndecided} undecided; ${percent(placeBias)} chosen by place, not by answer`,
   );
-  if (agreement === null) return;
-  const { interval } = agreement;
+  if (agreement !== null) printLine(`agrees with people in ${describeAgreement(agreement)}`);
+  if (agreementWithoutTies !== null)
+    printLine(`where both prefer one (chance 50 %), in ${describeAgreement(agreementWithoutTies)}`);
+}
+
+function describeAgreement({ agreement, interval, numPairs, kappa }: Agreement): string {
   const range =
     interval === null ? "" : ` (95 % interval ${percent(interval.low)} to ${percent(interval.high)})`;
-  const kappa = agreement.kappa === null ? "–" : agreement.kappa.toFixed(3);
-  printLine(
-    `agrees with people in ${percent(agreement.agreement)}${range} of ${agreement.numPairs} pairs, Cohen's kappa ${kappa}`,
-  );
+  const beyond = kappa === null ? "–" : kappa.toFixed(3);
+  return `${percent(agreement)}${range} of ${numPairs} pairs, Cohen's kappa ${beyond}`;
 }

@@ -17,13 +17,22 @@ export interface JudgedPair {
   readonly preference: Preference;
   /** The judge chose the same place, not the same answer, when the answers were swapped. */
   readonly isBiased: boolean;
+  /** How clearly: log-odds or a difference of ratings, above 0 for the first; absent from a verdict in words. */
+  readonly margin?: number;
 }
 
-/** Asks twice, the answers in either order; only an answer that wins both times is preferred. Null where undecided. */
-export async function judgePair(
+/** Chooses the better answer of a pair; null where undecided. */
+export type PairJudge = (pair: AnswerPair, signal: AbortSignal | undefined) => Promise<JudgedPair | null>;
+
+/** Asks for a verdict in words twice, the answers in either order; only an answer that wins both times is preferred. */
+export function textPairJudge(judge: Judge): PairJudge {
+  return (pair, signal) => judgePair(pair, judge, signal);
+}
+
+async function judgePair(
   { question, reference, first, second }: AnswerPair,
   judge: Judge,
-  signal?: AbortSignal,
+  signal: AbortSignal | undefined,
 ): Promise<JudgedPair | null> {
   const ask = async (a: string, b: string): Promise<"A" | "B" | "tie" | null> => {
     const judged = await askForJson(

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { parseJsonArray } from "../row-reader.ts";
 import type { Judge } from "./judge.ts";
-import { agreementOf, judgePair } from "./preference.ts";
+import { choiceJudge, logOdds, ratingJudge, weightedRating } from "./logprob-verdict.ts";
+import { agreementOf, textPairJudge } from "./preference.ts";
 import { averagePrecision, type RagRow, type RagTools, ragMetrics } from "./rag-metrics.ts";
 import { readAnswerPair, readRagRow, runPreferences, runRag } from "./run-rag.ts";
 
@@ -106,7 +107,7 @@ describe("preferences", () => {
     ["tie", "B", "tie", false],
   ])("%s and, with the answers swapped, %s is %s", async (straight, swapped, preference, isBiased) => {
     const judge = scripted({ better: straight }, { better: swapped });
-    expect(await judgePair(pair, judge)).toEqual({ preference, isBiased });
+    expect(await textPairJudge(judge)(pair, undefined)).toEqual({ preference, isBiased });
     expect(judge.asked.map((prompt) => /"A": "(\w+)"/.exec(prompt)![1])).toEqual(["one", "two"]);
   });
 
@@ -147,13 +148,61 @@ describe("preferences", () => {
       { better: "A" },
     );
     const pairs = [{ ...pair, label: "first" as const }, { ...pair, label: "second" as const }, pair];
-    const record = await runPreferences(pairs, { judge, concurrency: 1 });
+    const record = await runPreferences(pairs, { judge: textPairJudge(judge), concurrency: 1 });
     expect(record).toMatchObject({
       numPairs: 3,
       numUndecided: 1,
       placeBias: 0.5,
       agreement: { numPairs: 2, agreement: 0.5 },
+      agreementWithoutTies: { numPairs: 1, agreement: 1, kappa: null },
     });
+  });
+});
+
+describe("verdicts from log-probabilities", () => {
+  const pair = { question: "q", first: "one", second: "two", reference: "three" };
+  /** Tells these tokens with these probabilities in turn. */
+  function reader(...steps: readonly Readonly<Record<string, number>>[]) {
+    const asked: string[] = [];
+    return {
+      asked,
+      firstTokens: (messages: readonly { readonly content: string }[]) => {
+        const tokens = Object.entries(steps[asked.length]!);
+        asked.push(messages[0]!.content);
+        return Promise.resolve(tokens.map(([token, p]) => ({ token, logprob: Math.log(p) })));
+      },
+    };
+  }
+
+  it("a choice is half the difference of the log-odds in both orders, free of the liking for a place", async () => {
+    // Odds of A are 3 times those of the answer's worth, wherever it stands: worth 2 for the first answer.
+    const both = reader({ A: 0.6, " A": 0.12, B: 0.12, The: 0.1 }, { A: 0.6, B: 0.4 });
+    const judged = await choiceJudge(both)(pair, undefined);
+    expect(judged).toMatchObject({ preference: "first", isBiased: true });
+    expect(judged!.margin).toBeCloseTo(Math.log(2), 12);
+    expect(both.asked[0]).toMatch(/Reference answer:\nthree\n\nAnswer A:\none\n\nAnswer B:\ntwo/);
+    expect(both.asked[1]).toMatch(/Answer A:\ntwo\n\nAnswer B:\none/);
+    const against = await choiceJudge(reader({ A: 0.1, B: 0.9 }, { A: 0.8, B: 0.1 }))(pair, undefined);
+    expect(against).toMatchObject({ preference: "second", isBiased: false });
+    expect(await choiceJudge(reader({ A: 1 }, { The: 1 }))(pair, undefined)).toBeNull();
+  });
+
+  it("a letter that is not listed is as likely as the last that is, at most", () => {
+    const tokens = [
+      { token: "A", logprob: -1 },
+      { token: "x", logprob: -4 },
+    ];
+    expect(logOdds(tokens, "A", "B")).toBeCloseTo(3, 12);
+    expect(logOdds(tokens, "C", "B")).toBeNull();
+  });
+
+  it("a rating is the mean of 1 to 5 weighted by their probabilities", async () => {
+    expect(weightedRating([{ token: "Good", logprob: -1 }])).toBeNull();
+    const each = reader({ "4": 0.5, " 5": 0.25, Good: 0.25 }, { "1": 0.2, "5": 0.2 });
+    const judged = await ratingJudge(each)(pair, undefined);
+    expect(judged).toMatchObject({ preference: "first", isBiased: false });
+    expect(judged!.margin).toBeCloseTo(13 / 3 - 3, 12);
+    expect(each.asked.map((prompt) => /\nAnswer:\n(\w+)/.exec(prompt)![1])).toEqual(["one", "two"]);
   });
 });
 

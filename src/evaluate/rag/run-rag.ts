@@ -8,7 +8,7 @@ import {
   type AnswerPair,
   agreementOf,
   type JudgedPair,
-  judgePair,
+  type PairJudge,
   type Preference,
 } from "./preference.ts";
 import { type RagRow, type RagTools, ragMetrics } from "./rag-metrics.ts";
@@ -95,34 +95,44 @@ export interface PreferenceRecord {
   readonly placeBias: number | null;
   /** With people's labels, of the pairs that have both; null where none has. */
   readonly agreement: Agreement | null;
+  /** The same of those where both sides prefer an answer: chance gives a half. Null where there is none. */
+  readonly agreementWithoutTies: Agreement | null;
   readonly pairs: readonly (JudgedPair | null)[];
 }
 
 /** Judges pairs of answers and says how far the judge agrees with people. */
 export async function runPreferences(
   pairs: readonly AnswerPair[],
-  run: Pick<RagRun, "signal" | "concurrency" | "progress"> & { readonly judge: Judge },
+  run: Pick<RagRun, "signal" | "concurrency" | "progress"> & { readonly judge: PairJudge },
 ): Promise<PreferenceRecord> {
-  const judged = await judgeAll(pairs, run, (pair) => judgePair(pair, run.judge, run.signal));
+  const judged = await judgeAll(pairs, run, (pair) => run.judge(pair, run.signal));
   const decided = judged.filter((each) => each !== null);
-  const labelled = pairs.flatMap(({ label, question }, i) => {
+  const labelled = pairs.flatMap(({ label, question }, i): Labelled[] => {
     const own = judged[i] ?? null;
-    return label === undefined || own === null ? [] : [{ question, both: [label, own.preference] as const }];
+    return label === undefined || own === null ? [] : [{ question, both: [label, own.preference] }];
   });
   return {
     kind: "preferences",
     numPairs: pairs.length,
     numUndecided: judged.length - decided.length,
     placeBias: decided.length === 0 ? null : mean(decided.map(({ isBiased }) => Number(isBiased))),
-    agreement:
-      labelled.length === 0
-        ? null
-        : agreementOf(
-            labelled.map(({ both }) => both),
-            labelled.map(({ question }) => question),
-          ),
+    agreement: agreementAmong(labelled),
+    agreementWithoutTies: agreementAmong(labelled.filter(({ both }) => !both.includes("tie"))),
     pairs: judged,
   };
+}
+
+interface Labelled {
+  readonly question: string;
+  readonly both: readonly [people: Preference, judge: Preference];
+}
+
+function agreementAmong(labelled: readonly Labelled[]): Agreement | null {
+  if (labelled.length === 0) return null;
+  return agreementOf(
+    labelled.map(({ both }) => both),
+    labelled.map(({ question }) => question),
+  );
 }
 
 async function judgeAll<T, R>(

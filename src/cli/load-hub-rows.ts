@@ -10,7 +10,7 @@ import {
 } from "../evaluate/hub-rows.ts";
 import { TaskData } from "../evaluate/task-data.ts";
 import { type DataSetId, pullSplits, type SplitFiles } from "../hub/pull-data-set.ts";
-import { hubSettings, withDownloadBar } from "./resolve-model.ts";
+import { hubSettings, withDownloadBar } from "./hub-model.ts";
 
 /**
  * Brings the rows that tasks read from a hub: those that `--data` has not in its folder. Data sets that are not in the

@@ -3,8 +3,9 @@ import { startEngineWorker } from "../engine/worker-client.ts";
 import { TokenModel } from "../evaluate/requests/token-model.ts";
 import type { TaskModel } from "../flow/flow-plan.ts";
 import { createEngineCompleter } from "../text/engine-completer.ts";
+import { engineOptionsOf } from "./engine-options.ts";
 import { kernelsText } from "./kernels-text.ts";
-import { engineOptionsOf, openModel, openTokenizer } from "./model-source.ts";
+import { openModel, openTokenizer } from "./model-source.ts";
 
 /** Opens a model in a worker to answer tasks. */
 export async function openLocalModel(

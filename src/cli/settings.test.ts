@@ -2,7 +2,7 @@ import { Command } from "commander";
 import { expect, test } from "vitest";
 import { engineSettings } from "../config/engine-settings.ts";
 import type { EngineOptions } from "../engine/engine-options.ts";
-import { engineOptionsOf } from "./model-source.ts";
+import { engineOptionsOf } from "./engine-options.ts";
 import { addEngineSettings, readSettings } from "./settings.ts";
 
 /** What a command line gives an engine. */

@@ -1,5 +1,6 @@
 import type { AttentionDtype } from "../kernels/ops.ts";
 import type { PrecisionOptions } from "../model/causal-model.ts";
+import type { EngineCounters } from "./engine-stats.ts";
 import type { SchedulingPolicyName } from "./scheduling-policy.ts";
 import type { VictimPolicyName } from "./victim-policy.ts";
 
@@ -82,4 +83,12 @@ export function defaultEngineOptions(modelPath: string): EngineOptions {
     seed: null,
     maxNumQueuedRequests: 4096,
   };
+}
+
+/** What the owner of an engine sees while it loads. */
+export interface LoadWatch {
+  /** The engine's figures, where somebody else reads them. */
+  readonly counters?: EngineCounters;
+  /** Gets the memory plan, line by line for people, before any of it is taken. */
+  readonly onPlan?: (lines: readonly string[]) => void;
 }

@@ -17,7 +17,7 @@ export interface EnginePlan extends MemoryPlan, LoadedSizes {
 
 /**
  * What an engine will take, from the headers of its files alone: nothing is loaded and nothing allocated. `lines` are
- * for printing before `loadEngine`. The draft model is the one that `openDraft` gives.
+ * for people, before any of it is taken. The draft model is the one that `openDraft` gives.
  *
  * Errors: `invalid_option` and `out_of_memory`, with numbers and the flag that would make it fit.
  */

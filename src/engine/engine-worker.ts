@@ -21,9 +21,9 @@ const port = parentPort;
 const { options, counters } = workerData as WorkerStart;
 
 try {
-  const figures = new EngineCounters(counters);
-  if (isEmbeddingModel(options.modelPath)) serveEmbeddings(loadEmbeddingEngine(options, figures));
-  else serve(await loadEngine(options, figures));
+  const watch = { counters: new EngineCounters(counters), onPlan: reportPlan };
+  if (isEmbeddingModel(options.modelPath)) serveEmbeddings(loadEmbeddingEngine(options, watch));
+  else serve(await loadEngine(options, watch));
 } catch (error) {
   report({ kind: "refused", error: toWire(error) });
   port.close();
@@ -62,6 +62,10 @@ function serveEmbeddings(engine: EmbeddingEngine): void {
     else if (command.kind === "close") void engine.close().finally(() => port.close());
   });
   report({ kind: "ready", info: engine.info });
+}
+
+function reportPlan(lines: readonly string[]): void {
+  report({ kind: "planned", lines });
 }
 
 function report(message: WorkerReport): void {

@@ -11,7 +11,7 @@ import type { AdmissionSettings } from "./admission-control.ts";
 import { checkEngineOptions } from "./check-options.ts";
 import { endTokenIds } from "./end-tokens.ts";
 import { EngineLoop } from "./engine-loop.ts";
-import type { EngineOptions } from "./engine-options.ts";
+import type { EngineOptions, LoadWatch } from "./engine-options.ts";
 import {
   contextNotes,
   defaultBlockSize,
@@ -33,10 +33,7 @@ export type { EngineOptions } from "./engine-options.ts";
  *
  * Errors: those of `checkEngineOptions`, `openCheckpoint`, `createOps` and `loadModel`, and `out_of_memory`.
  */
-export async function loadEngine(
-  options: EngineOptions,
-  counters: EngineCounters = new EngineCounters(),
-): Promise<EngineLoop> {
+export async function loadEngine(options: EngineOptions, watch: LoadWatch = {}): Promise<EngineLoop> {
   checkEngineOptions(options);
   const timer = new PhaseTimer();
   const checkpoint = openCheckpoint(options.modelPath, { mapFile, onArchitecture: requireArchitecture });
@@ -46,6 +43,7 @@ export async function loadEngine(
     draft = openDraft(options, checkpoint);
     timer.end("open");
     const before = planEngine(options, checkpoint, draft);
+    watch.onPlan?.(before.lines);
     const backend = createOps({
       numThreads: options.numThreads,
       backend: options.backend,
@@ -57,6 +55,7 @@ export async function loadEngine(
     const { dtype, activations } = options;
     const loaded = loadModel(ops, checkpoint, { dtype, activations, maxModelLen: before.kv.maxModelLen });
     timer.end("pack");
+    const { counters = new EngineCounters() } = watch;
     const assembly = { options, checkpoint, draft, ops, loaded, before, counters };
     return assemble(assembly, backend.notes, timer);
   } catch (error) {

@@ -16,16 +16,37 @@ import {
   type WorkerStart,
 } from "./worker-messages.ts";
 
+/** An engine whose thread loads it. The promises reject with the load's own error. */
+export interface StartingEngine {
+  /** The memory plan, line by line for people, before any of it is taken. */
+  readonly plan: Promise<readonly string[]>;
+  /** The engine, loaded. */
+  readonly client: Promise<EngineClient>;
+  /** Ends the thread, wherever it is in its load. */
+  stop(): Promise<void>;
+}
+
 /**
- * Starts an engine in a thread of its own and resolves when it has loaded; rejects with the load's own error. If the
- * thread dies, all open requests and all later ones are rejected with `engine_failed` and the cause.
+ * Starts an engine in a thread of its own. If the thread dies, all open requests and all later ones are rejected with
+ * `engine_failed` and the cause.
  */
-export async function startEngineWorker(options: EngineOptions): Promise<EngineClient> {
+export function startEngine(options: EngineOptions): StartingEngine {
   const counters = new SharedArrayBuffer(counterBytes);
   const workerData: WorkerStart = { options, counters };
   const worker = new Worker(workerFile(), { workerData });
-  const info = await loaded(worker);
-  return connect(worker, info, new EngineCounters(counters));
+  const plan = loadReport(worker, "planned").then(({ lines }) => lines);
+  const client = loadReport(worker, "ready").then(({ info }) =>
+    connect(worker, info, new EngineCounters(counters)),
+  );
+  // Whoever waits for one of them only must not fail for the other.
+  for (const promise of [plan, client]) promise.catch(() => {});
+  const stop = async (): Promise<void> => void (await worker.terminate());
+  return { plan, client, stop };
+}
+
+/** As `startEngine`, for those who only need the engine. */
+export function startEngineWorker(options: EngineOptions): Promise<EngineClient> {
+  return startEngine(options).client;
 }
 
 /** The built file, also when this one runs from its TypeScript source: a worker cannot run that. */
@@ -34,19 +55,27 @@ function workerFile(): URL {
   return new URL(isSource ? "../../dist/engine/engine-worker.js" : "./engine-worker.js", import.meta.url);
 }
 
-function loaded(worker: Worker): Promise<EngineInfo> {
+type LoadReport<Kind> = Extract<WorkerReport, { readonly kind: Kind }>;
+
+/** Waits for what the thread says while it loads. */
+function loadReport<Kind extends "planned" | "ready">(worker: Worker, kind: Kind): Promise<LoadReport<Kind>> {
   return new Promise((resolve, reject) => {
-    const fail = (cause: unknown): void => reject(workerDied("while loading", cause));
-    const exit = (code: number): void => fail(new Error(`exit code ${code}`));
-    worker.once("error", fail);
-    worker.once("exit", exit);
-    worker.once("message", (report: WorkerReport) => {
+    const release = (): void => {
       worker.off("error", fail);
       worker.off("exit", exit);
-      if (report.kind === "ready") resolve(report.info);
+      worker.off("message", read);
+    };
+    const fail = (cause: unknown): void => reject(workerDied("while loading", cause));
+    const exit = (code: number): void => fail(new Error(`exit code ${code}`));
+    const read = (report: WorkerReport): void => {
+      if (report.kind === kind) resolve(report as LoadReport<Kind>);
       else if (report.kind === "refused") reject(fromWire(report.error));
-      else fail(new Error("a step came before the engine was ready"));
-    });
+      else return;
+      release();
+    };
+    worker.on("error", fail);
+    worker.on("exit", exit);
+    worker.on("message", read);
   });
 }
 

@@ -47,8 +47,9 @@ interface WireStep {
   readonly traces: StepMessage["traces"];
 }
 
-/** From the engine's thread: `ready` or `refused` once, at most one `step` or `embedded` per step, one `recent` for each asked. */
+/** From the engine's thread: `planned` before it loads, `ready` or `refused` once, at most one `step` or `embedded` per step, one `recent` for each asked. */
 export type WorkerReport =
+  | { readonly kind: "planned"; readonly lines: readonly string[] }
   | { readonly kind: "ready"; readonly info: EngineInfo }
   | { readonly kind: "refused"; readonly error: WireError }
   | { readonly kind: "recent"; readonly items: Recent[RecentKind] }

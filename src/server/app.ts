@@ -11,49 +11,30 @@ import { handleEmbeddings } from "./openai/embeddings.ts";
 import { errorResponse, faultFields } from "./openai/errors.ts";
 import { handleModel, handleModels } from "./openai/models.ts";
 import { handleDetokenize, handleTokenize, handleTokenizerInfo } from "./openai/tokenize.ts";
+import { endpoints, type Route, type RouteName, routes, shownPath } from "./routes.ts";
 import { shorten } from "./served-model.ts";
 import type { ServerContext } from "./server-context.ts";
 
 type Handler = (c: HttpContext, context: ServerContext) => Response | Promise<Response>;
 
-interface Route {
-  readonly method: "GET" | "POST";
-  readonly path: string;
-  readonly handler: Handler;
-  /** Probes and scrapers have no key. */
-  readonly isOpen?: boolean;
-  /** Only with --dev-endpoints: shows or changes what concerns all clients. */
-  readonly isDev?: boolean;
-}
-
-const routes: readonly Route[] = [
-  { method: "POST", path: "/v1/chat/completions", handler: handleChat },
-  { method: "POST", path: "/v1/completions", handler: handleCompletions },
-  { method: "POST", path: "/v1/embeddings", handler: handleEmbeddings },
-  { method: "GET", path: "/v1/models", handler: handleModels },
-  { method: "GET", path: "/v1/models/:id{.+}", handler: handleModel },
-  { method: "POST", path: "/tokenize", handler: handleTokenize },
-  { method: "POST", path: "/detokenize", handler: handleDetokenize },
-  { method: "GET", path: "/tokenizer_info", handler: handleTokenizerInfo },
-  { method: "GET", path: "/health", handler: handleHealth, isOpen: true },
-  { method: "GET", path: "/ready", handler: handleReady, isOpen: true },
-  { method: "GET", path: "/live", handler: handleLive, isOpen: true },
-  { method: "GET", path: "/version", handler: handleVersion, isOpen: true },
-  { method: "GET", path: "/metrics", handler: handleMetrics, isOpen: true },
-  { method: "POST", path: "/reset_prefix_cache", handler: handleResetPrefixCache, isDev: true },
-  { method: "GET", path: "/debug/steps", handler: handleSteps, isDev: true },
-  { method: "GET", path: "/debug/requests", handler: handleRequests, isDev: true },
-];
-
-/** Method and path of every usual route, such as `GET /v1/models/{id}`. */
-export const endpoints: readonly string[] = routes
-  .filter(({ isDev }) => isDev !== true)
-  .map(({ method, path }) => `${method} ${shownPath(path)}`);
-
-/** `/v1/models/:id{.+}` → `/v1/models/{id}`. */
-function shownPath(path: string): string {
-  return path.replace(/:(\w+)\{.*/, "{$1}");
-}
+const handlers: Readonly<Record<RouteName, Handler>> = {
+  chat: handleChat,
+  completions: handleCompletions,
+  embeddings: handleEmbeddings,
+  models: handleModels,
+  model: handleModel,
+  tokenize: handleTokenize,
+  detokenize: handleDetokenize,
+  tokenizerInfo: handleTokenizerInfo,
+  health: handleHealth,
+  ready: handleReady,
+  live: handleLive,
+  version: handleVersion,
+  metrics: handleMetrics,
+  resetPrefixCache: handleResetPrefixCache,
+  steps: handleSteps,
+  requests: handleRequests,
+};
 
 /** The HTTP routes over one context; hand `fetch` to any host, or `request` to a test. */
 export function createServerApp(context: ServerContext): Hono<ServerEnv> {
@@ -66,10 +47,11 @@ export function createServerApp(context: ServerContext): Hono<ServerEnv> {
     "*",
     (c) => new Response(null, { status: 204, headers: { ...c.get("headers"), ...preflightHeaders(c) } }),
   );
-  for (const route of routes) {
+  for (const [name, handler] of Object.entries(handlers)) {
+    const route: Route = routes[name as RouteName];
     if (route.isDev === true && !context.hasDevEndpoints) continue;
     app.on(route.method, route.path, async (c) => {
-      const response = await answer(c, context, route);
+      const response = await answer(c, context, route, handler);
       context.metrics.countHttp(
         route.method,
         shownPath(route.path),
@@ -84,10 +66,15 @@ export function createServerApp(context: ServerContext): Hono<ServerEnv> {
   return app;
 }
 
-async function answer(c: HttpContext, context: ServerContext, route: Route): Promise<Response> {
+async function answer(
+  c: HttpContext,
+  context: ServerContext,
+  route: Route,
+  handler: Handler,
+): Promise<Response> {
   try {
     if (route.isOpen !== true) context.apiKeys.check(c.req.header("authorization"));
-    return await route.handler(c, context);
+    return await handler(c, context);
   } catch (error) {
     return fail(c, context, shownPath(route.path), error);
   }

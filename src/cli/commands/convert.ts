@@ -14,8 +14,8 @@ import type { Checkpoint } from "../../formats/checkpoint.ts";
 import { loadTokenizerSource } from "../../formats/tokenizer-source.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
 import { listenForInterrupt } from "../interrupt.ts";
+import { addModelArgument, modelHelp } from "../model-argument.ts";
 import { openModel } from "../model-source.ts";
-import { addModelArgument, modelHelp } from "../resolve-model.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { printLine, printNote, TerminalProgress } from "../terminal.ts";
 

@@ -22,8 +22,8 @@ import type { Tokenizer } from "../../tokenizer/tokenizer.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { kernelsText } from "../kernels-text.ts";
+import { addModelArgument, modelHelp } from "../model-argument.ts";
 import { openModel, openTokenizer, readText } from "../model-source.ts";
-import { addModelArgument, modelHelp } from "../resolve-model.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { formatTable, printLine, printNote, TerminalProgress } from "../terminal.ts";
 

@@ -8,8 +8,8 @@ import { checkLoadable, planModel } from "../../model/plan-model.ts";
 import { findArchitectureFault } from "../../model/registry.ts";
 import { createTokenizer } from "../../tokenizer/create-tokenizer.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
+import { addModelArgument } from "../model-argument.ts";
 import { openModel } from "../model-source.ts";
-import { addModelArgument } from "../resolve-model.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { formatTable, printLine } from "../terminal.ts";
 

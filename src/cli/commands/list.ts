@@ -5,7 +5,7 @@ import { type Component, field } from "../../config/component.ts";
 import { listCached } from "../../hub/cached-repos.ts";
 import { repoPath } from "../../hub/repo-id.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
-import { hubSettings } from "../resolve-model.ts";
+import { hubSettings } from "../hub-model.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { formatTable, printLine, printNote } from "../terminal.ts";
 import { hubNotes } from "./pull.ts";

@@ -10,9 +10,10 @@ import { type Ceilings, measureCeilings } from "../../kernels/ceilings.ts";
 import { nativeStatus } from "../../kernels/create-ops.ts";
 import { freeMemoryBytes } from "../../kernels/free-memory.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
-import { engineOptionsOf, openModel } from "../model-source.ts";
+import { engineOptionsOf } from "../engine-options.ts";
+import { addModelArgument } from "../model-argument.ts";
+import { openModel } from "../model-source.ts";
 import { planRecord, printPlan } from "../plan-table.ts";
-import { addModelArgument } from "../resolve-model.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { printLine } from "../terminal.ts";
 

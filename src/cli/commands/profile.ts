@@ -9,8 +9,8 @@ import { type Ceilings, measureCeilings } from "../../kernels/ceilings.ts";
 import { createOps } from "../../kernels/create-ops.ts";
 import { loadModel } from "../../model/load-model.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
+import { addModelArgument } from "../model-argument.ts";
 import { openModel } from "../model-source.ts";
-import { addModelArgument } from "../resolve-model.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { printLine, printNote } from "../terminal.ts";
 

@@ -5,7 +5,7 @@ import { type Component, field } from "../../config/component.ts";
 import { type ModelId, parseModelId } from "../../hub/model-id.ts";
 import { defaultRevision } from "../../hub/repo-id.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
-import { download, hubSettings } from "../resolve-model.ts";
+import { download, hubSettings } from "../hub-model.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { printLine } from "../terminal.ts";
 

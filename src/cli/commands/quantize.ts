@@ -17,8 +17,8 @@ import type { QuantizationManifest } from "../../records/quantization-manifest.t
 import { calibrationSettings, openCalibration } from "../calibration.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
 import { listenForInterrupt } from "../interrupt.ts";
+import { addModelArgument } from "../model-argument.ts";
 import { openModel, readText } from "../model-source.ts";
-import { addModelArgument } from "../resolve-model.ts";
 import { addSettings, readGiven, readSettings } from "../settings.ts";
 import { printLine, printNote, TerminalProgress } from "../terminal.ts";
 

@@ -4,7 +4,7 @@ import { formatBytes } from "../../base/units.ts";
 import { removeCached } from "../../hub/cached-repos.ts";
 import { isRepoName } from "../../hub/repo-id.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
-import { hubSettings } from "../resolve-model.ts";
+import { hubSettings } from "../hub-model.ts";
 import { printLine } from "../terminal.ts";
 import { hubNotes, requireModelId } from "./pull.ts";
 

@@ -13,7 +13,8 @@ import { simulate } from "../../engine/simulator/simulate.ts";
 import type { GoodputTargets } from "../../engine/simulator/simulation-record.ts";
 import { parseTrace } from "../../engine/simulator/trace.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
-import { engineOptionsOf, readText } from "../model-source.ts";
+import { engineOptionsOf } from "../engine-options.ts";
+import { readText } from "../model-source.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import {
   type Configuration,

@@ -15,7 +15,7 @@ import type { KvCache, Ops } from "../../kernels/ops.ts";
 import { type LoadedEncoder, loadEncoder } from "../../model/load-model.ts";
 import { isEncoder, requireArchitecture } from "../../model/registry.ts";
 import type { EngineInfo } from "../../protocol/engine-client.ts";
-import type { EngineOptions } from "../engine-options.ts";
+import type { EngineOptions, LoadWatch } from "../engine-options.ts";
 import { EngineCounters } from "../engine-stats.ts";
 import { blocksOfStep, EmbeddingEngine } from "./embedding-engine.ts";
 
@@ -28,13 +28,9 @@ export function isEmbeddingModel(modelPath: string): boolean {
   return existsSync(file) && isEncoder(new ConfigReader(readJsonObject(file), file).architecture());
 }
 
-/** What an embedding engine will take, for printing before it is loaded. Errors: `invalid_option`, `out_of_memory`. */
-export function planEmbedding(
-  options: EngineOptions,
-  checkpoint: Checkpoint,
-  freeBytes: number = freeMemoryBytes(),
-): readonly string[] {
-  maxTextTokens(options, checkpoint, readSentenceSettings(checkpoint.path));
+/** What an embedding engine will take, for people. Errors: `out_of_memory`. */
+function planEmbedding(options: EngineOptions, checkpoint: Checkpoint): readonly string[] {
+  const freeBytes = freeMemoryBytes();
   const weights = checkpoint.sizeBytes * (options.dtype === "float32" ? 2 : 1);
   const activations = stepBytes(checkpoint.config, options);
   if (weights + activations > freeBytes) {
@@ -62,10 +58,7 @@ function stepBytes({ hiddenSize, intermediateSize }: ModelConfig, options: Engin
  *
  * Errors: those of `openCheckpoint`, `createOps` and `loadEncoder`, `invalid_option` for what such a model has not.
  */
-export function loadEmbeddingEngine(
-  options: EngineOptions,
-  counters: EngineCounters = new EngineCounters(),
-): EmbeddingEngine {
+export function loadEmbeddingEngine(options: EngineOptions, watch: LoadWatch = {}): EmbeddingEngine {
   const started = performance.now();
   refuseSpeculation(options);
   const checkpoint = openCheckpoint(options.modelPath, { mapFile, onArchitecture: requireArchitecture });
@@ -73,7 +66,7 @@ export function loadEmbeddingEngine(
   try {
     const settings = readSentenceSettings(checkpoint.path);
     const maxModelLen = maxTextTokens(options, checkpoint, settings);
-    planEmbedding(options, checkpoint);
+    watch.onPlan?.(planEmbedding(options, checkpoint));
     const { backend, isa, numThreads, dtype, activations, attentionDtype = "auto" } = options;
     const created = createOps({ numThreads, backend, isa, attentionDtype });
     ops = created.ops;
@@ -97,6 +90,7 @@ export function loadEmbeddingEngine(
       maxModelLen,
     });
     const pooling = { kind: settings.pooling, normalize: settings.normalize };
+    const { counters = new EngineCounters() } = watch;
     return new EmbeddingEngine({ ops, model: loaded.model, pooling, info, cache, counters });
   } catch (error) {
     ops?.close();

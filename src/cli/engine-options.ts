@@ -1,0 +1,65 @@
+import { MillraceError } from "../base/errors.ts";
+import type { EngineSettings } from "../config/engine-settings.ts";
+import { checkEngineOptions } from "../engine/check-options.ts";
+import type { EngineOptions, SpeculationOptions } from "../engine/engine-options.ts";
+import { defaultVictims } from "../engine/victim-policy.ts";
+
+/** Errors: those of `checkEngineOptions`, and `invalid_option` for flags of speculation that do not go together. */
+export function engineOptionsOf(modelPath: string, settings: EngineSettings): EngineOptions {
+  const options: EngineOptions = {
+    modelPath,
+    dtype: settings.dtype,
+    activations: settings.activations,
+    backend: settings.backend,
+    isa: settings.isa,
+    attentionDtype: settings.attentionDtype,
+    numThreads: settings.threads,
+    maxModelLen: settings.maxModelLen ?? null,
+    maxNumSeqs: settings.maxNumSeqs,
+    maxNumBatchedTokens: settings.maxNumBatchedTokens,
+    longPrefillTokenThreshold: settings.longPrefillTokenThreshold,
+    kvCacheDtype: settings.kvCacheDtype,
+    kvCacheMemoryBytes: settings.kvCacheMemory ?? null,
+    memoryUtilization: settings.memoryUtilization ?? null,
+    swapSpaceBytes: settings.swapSpace ?? 0,
+    maxNumQueuedRequests: settings.maxNumQueuedReqs,
+    maxNumQueuedTokens: settings.maxNumQueuedTokens ?? 0,
+    maxNumQueuedRequestsPerTenant: settings.maxNumQueuedReqsPerTenant ?? 0,
+    schedulingPolicy: settings.schedulingPolicy,
+    tenantWeights: settings.tenantWeight ?? new Map<string, number>(),
+    preemptionVictim: settings.preemptionVictim ?? defaultVictims(settings.schedulingPolicy),
+    enablePrefixCaching: settings.enablePrefixCaching === "on",
+    checkPrefixCache: settings.checkPrefixCache,
+    blockSize: settings.blockSize,
+    speculation: speculationOf(settings),
+    seed: settings.seed,
+  };
+  checkEngineOptions(options);
+  return options;
+}
+
+/** Most guesses per sequence and step where nobody says a number. */
+const defaultSpecTokens = 4;
+
+function speculationOf(settings: EngineSettings): SpeculationOptions | null {
+  const { specMethod: method, specModel, specTokens } = settings;
+  if ((method === "draft") !== (specModel !== undefined)) {
+    throw new MillraceError(
+      "invalid_option",
+      `--spec-method is ${method ?? "not given"} and --spec-model is ${specModel ?? "not given"}; draft takes a model and ` +
+        "nothing else does. Give --spec-method draft --spec-model PATH, or leave out --spec-model.",
+      { param: "--spec-model" },
+    );
+  }
+  if (method === undefined && specTokens !== undefined) {
+    throw new MillraceError(
+      "invalid_option",
+      `--spec-tokens is ${specTokens}, but without --spec-method nothing is guessed. Give --spec-method ngram or draft, or ` +
+        "leave --spec-tokens out.",
+      { param: "--spec-tokens" },
+    );
+  }
+  return method === undefined
+    ? null
+    : { numTokens: specTokens ?? defaultSpecTokens, draftPath: specModel ?? null };
+}

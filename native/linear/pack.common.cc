@@ -6,6 +6,7 @@
 
 #include "linear/bits.h"
 #include "linear/blocks.h"
+#include "linear/interleave.h"
 #include "linear/packed.h"
 #include "linear/plan.h"
 
@@ -22,7 +23,8 @@ uint32_t loadWord(const uint8_t* from) {
 }
 
 /** Nibbles 0…7 of a row to bytes of (0,4), (1,5), (2,6), (3,7). */
-uint32_t interleaveNibbles(uint32_t x) {
+template <class Word>
+Word interleaveNibbles(Word x) {
   x = (x & 0xff0000ff) | (x & 0x00ff0000) >> 8 | (x & 0x0000ff00) << 8;
   return (x & 0xf00ff00f) | (x & 0x0f000f00) >> 4 | (x & 0x00f000f0) << 4;
 }
@@ -89,62 +91,97 @@ const uint8_t* rowBytes(const PackedMatrix& matrix, SourceRow source, RowRoom& r
   return room.wide.data();
 }
 
-uint32_t packWord(Codes codes, uint32_t word) {
+template <class Word>
+Word packWord(Codes codes, Word word) {
   return codes == Codes::Int8 ? word ^ 0x80808080 : codes == Codes::Int4 ? interleaveNibbles(word) : word;
 }
 
-/** One row of `bytes` bytes to its lane of a tile, zeros behind its end; null for a lane without a row. */
-void interleaveUnits(const PackedMatrix& matrix, const uint8_t* row, int64_t bytes, uint32_t* to) {
+/** Units of one row of `bytes` bytes, from `unit` on, to its lane of a tile, zeros behind its end; null for a lane
+    without a row. */
+void interleaveUnits(const PackedMatrix& matrix, const uint8_t* row, int64_t bytes, uint32_t* to, int64_t unit = 0) {
   const int64_t units = matrix.tileBytes / 64;
   const int64_t whole = row == nullptr ? 0 : bytes / 4;
-  for (int64_t unit = 0; unit < whole; ++unit) {
-    to[unit * lanesPerTile] = packWord(matrix.codes, loadWord(row + unit * 4));
-  }
-  for (int64_t unit = whole; unit < units; ++unit) {
+  for (; unit < whole; ++unit) to[unit * lanesPerTile] = packWord(matrix.codes, loadWord(row + unit * 4));
+  for (; unit < units; ++unit) {
     uint32_t rest = 0;
     if (row != nullptr && unit == whole) std::memcpy(&rest, row + unit * 4, static_cast<size_t>(bytes % 4));
     to[unit * lanesPerTile] = packWord(matrix.codes, rest);
   }
 }
 
-/** A row of Q4_0 or Q4_1 to its lane: byte j of a block holds columns j and j + 16. */
-void interleaveQ4(BlockType type, const uint8_t* row, int64_t cols, uint32_t* to) {
-  constexpr uint32_t low = 0x0f0f0f0f;
-  constexpr uint32_t high = 0xf0f0f0f0;
-  for (int64_t block = 0; block < cols / 32; ++block, to += 4 * lanesPerTile) {
-    const uint8_t* from = row + block * bytesPerBlock(type) + blockCodesAt(type);
-    const uint32_t words[4] = {loadWord(from), loadWord(from + 4), loadWord(from + 8), loadWord(from + 12)};
-    for (int pair = 0; pair < 2; ++pair) {
-      const uint32_t first = words[2 * pair];
-      const uint32_t second = words[2 * pair + 1];
-      to[pair * lanesPerTile] = (first & low) | (second & low) << 4;
-      to[(pair + 2) * lanesPerTile] = (first & high) >> 4 | (second & high);
+/** Four units of a block of Q4_0 or Q4_1, whose byte j holds columns j and j + 16. */
+Words unitsOfQ4(Words block) {
+  const Words low = block & 0x0f0f0f0f;
+  const Words high = block >> 4 & 0x0f0f0f0f;
+  const Words even = __builtin_shufflevector(low, high, 0, 2, 4, 6);
+  const Words odd = __builtin_shufflevector(low, high, 1, 3, 5, 7);
+  return even | odd << 4;
+}
+
+/** Sixteen rows in blocks of Q4_0, Q4_1 or Q8_0 to a tile. */
+template <BlockType type>
+void interleaveBlocks(const uint8_t* const* rows, int64_t cols, uint32_t* to) {
+  constexpr int64_t units = type == BlockType::Q8_0 ? 8 : 4;
+  for (int64_t block = 0; block < cols / 32; ++block) {
+    const int64_t at = block * bytesPerBlock(type) + blockCodesAt(type);
+    for (int64_t unit = 0; unit < units; unit += 4, to += 4 * lanesPerTile) {
+      interleaveFour([&](int64_t lane) {
+        const Words words = loadWords(rows[lane] + at + 4 * unit);
+        return type == BlockType::Q8_0 ? words ^ 0x80808080 : unitsOfQ4(words);
+      }, to);
     }
   }
 }
 
-/** A row of Q8_0 to its lane. */
-void interleaveQ8(const uint8_t* row, int64_t cols, uint32_t* to) {
-  for (int64_t block = 0; block < cols / 32; ++block, to += 8 * lanesPerTile) {
-    const uint8_t* from = row + block * bytesPerBlock(BlockType::Q8_0) + blockCodesAt(BlockType::Q8_0);
-    for (int64_t unit = 0; unit < 8; ++unit) to[unit * lanesPerTile] = loadWord(from + 4 * unit) ^ 0x80808080;
+/** Sixteen rows in the matrix's codes to a tile. */
+void interleaveRows(const PackedMatrix& matrix, const uint8_t* const* rows, uint32_t* to) {
+  const int64_t bytes = sourceRowBytes(matrix.codes, matrix.cols);
+  const int64_t whole = bytes / 16 * 4;
+  for (int64_t unit = 0; unit < whole; unit += 4) {
+    interleaveFour([&](int64_t lane) { return packWord(matrix.codes, loadWords(rows[lane] + 4 * unit)); },
+                   to + unit * lanesPerTile);
+  }
+  for (int64_t lane = 0; lane < lanesPerTile; ++lane) interleaveUnits(matrix, rows[lane], bytes, to + lane, whole);
+}
+
+/** Codes of a tile whose sixteen rows lie in the file as the matrix has them; false where they do not. */
+bool packAlike(const PackedMatrix& matrix, const SourceRow* sources, uint32_t* to) {
+  const uint8_t* rows[lanesPerTile];
+  for (int64_t lane = 0; lane < lanesPerTile; ++lane) {
+    const WeightPart* part = sources[lane].part;
+    if (part == nullptr || partCodes(*part) != matrix.codes) return false;
+    if (part->blockType != sources[0].part->blockType || part->blockType == BlockType::Q6K) return false;
+    const bool isBlocks = part->blockType != BlockType::None;
+    rows[lane] = isBlocks ? blockRow(*part, sources[lane].row)
+                          : part->data + sources[lane].row * sourceRowBytes(matrix.codes, matrix.cols);
+  }
+  switch (sources[0].part->blockType) {
+    case BlockType::Q4_0: interleaveBlocks<BlockType::Q4_0>(rows, matrix.cols, to); break;
+    case BlockType::Q4_1: interleaveBlocks<BlockType::Q4_1>(rows, matrix.cols, to); break;
+    case BlockType::Q8_0: interleaveBlocks<BlockType::Q8_0>(rows, matrix.cols, to); break;
+    default: interleaveRows(matrix, rows, to); break;
+  }
+  return true;
+}
+
+/** Codes of a tile, row by row: rows may be missing, of several types, or widened on their way. */
+void packLanes(const PackedMatrix& matrix, const SourceRow* sources, uint32_t* to) {
+  const int64_t bytes = sourceRowBytes(matrix.codes, matrix.cols);
+  RowRoom room;
+  for (int64_t lane = 0; lane < lanesPerTile; ++lane) {
+    const bool isThere = sources[lane].part != nullptr;
+    const uint8_t* row = isThere ? rowBytes(matrix, sources[lane], room) : nullptr;
+    interleaveUnits(matrix, row, bytes, to + lane);
   }
 }
 
-/** Codes of one lane of a tile. */
-void packLane(const PackedMatrix& matrix, SourceRow source, RowRoom& room, uint32_t* to) {
-  const WeightPart& part = *source.part;
-  const bool isOwn = partCodes(part) == matrix.codes && hasF16Scales(part.blockType);
-  if (isOwn && matrix.codes == Codes::Int4) {
-    interleaveQ4(part.blockType, blockRow(part, source.row), part.cols, to);
-  } else if (isOwn) {
-    interleaveQ8(blockRow(part, source.row), part.cols, to);
-  } else {
-    interleaveUnits(matrix, rowBytes(matrix, source, room), sourceRowBytes(matrix.codes, matrix.cols), to);
+/** Columns of f16 to a tile: the one form whose unit is 16 bits. */
+void packHalves(const PackedMatrix& matrix, const SourceRow* sources, uint8_t* to) {
+  RowRoom rooms[lanesPerTile];
+  const uint8_t* rows[lanesPerTile];
+  for (int64_t lane = 0; lane < lanesPerTile; ++lane) {
+    rows[lane] = sources[lane].part == nullptr ? nullptr : rowBytes(matrix, sources[lane], rooms[lane]);
   }
-}
-
-void interleaveHalves(const PackedMatrix& matrix, const uint8_t* const* rows, uint8_t* to) {
   for (int64_t col = 0; col < matrix.cols; ++col) {
     for (int64_t lane = 0; lane < lanesPerTile; ++lane) {
       uint16_t value = 0;
@@ -204,33 +241,27 @@ void clearLaneScales(const PackedMatrix& matrix, int64_t index) {
   }
 }
 
-void packTile(const PackedMatrix& matrix, const WeightPart* parts, int64_t tile) {
-  RowRoom rooms[lanesPerTile];
-  SourceRow sources[lanesPerTile];
+void packTileScales(const PackedMatrix& matrix, const SourceRow* sources, int64_t tile) {
   for (int64_t lane = 0; lane < lanesPerTile; ++lane) {
-    const int64_t row = matrix.sourceRow(tile, lane);
-    sources[lane] = row < 0 ? SourceRow{nullptr, 0} : findRow(parts, row);
-  }
-  uint8_t* to = matrix.codeBytes.data() + tile * matrix.tileBytes;
-  if (matrix.codes == Codes::F16) {
-    const uint8_t* rows[lanesPerTile];
-    for (int64_t lane = 0; lane < lanesPerTile; ++lane) {
-      rows[lane] = sources[lane].part == nullptr ? nullptr : rowBytes(matrix, sources[lane], rooms[lane]);
-    }
-    interleaveHalves(matrix, rows, to);
-    return;
-  }
-  for (int64_t lane = 0; lane < lanesPerTile; ++lane) {
-    uint32_t* units = reinterpret_cast<uint32_t*>(to) + lane;
-    if (sources[lane].part == nullptr) interleaveUnits(matrix, nullptr, 0, units);
-    else packLane(matrix, sources[lane], rooms[0], units);
-    if (!matrix.isInteger()) continue;
     const int64_t index = tile * matrix.numGroups() * lanesPerTile + lane;
     if (sources[lane].part == nullptr) clearLaneScales(matrix, index);
     else if (matrix.scaleType == ScaleType::F16 && hasF16Scales(sources[lane].part->blockType))
       moveLaneScales(matrix, sources[lane], index);
     else packLaneScales(matrix, sources[lane], index);
   }
+}
+
+void packTile(const PackedMatrix& matrix, const WeightPart* parts, int64_t tile) {
+  SourceRow sources[lanesPerTile];
+  for (int64_t lane = 0; lane < lanesPerTile; ++lane) {
+    const int64_t row = matrix.sourceRow(tile, lane);
+    sources[lane] = row < 0 ? SourceRow{nullptr, 0} : findRow(parts, row);
+  }
+  uint8_t* to = matrix.codeBytes.data() + tile * matrix.tileBytes;
+  uint32_t* units = reinterpret_cast<uint32_t*>(to);
+  if (matrix.codes == Codes::F16) packHalves(matrix, sources, to);
+  else if (!packAlike(matrix, sources, units)) packLanes(matrix, sources, units);
+  if (matrix.isInteger()) packTileScales(matrix, sources, tile);
 }
 
 float scaleAt(const PackedMatrix& matrix, const uint8_t* base, int64_t index) {

@@ -25,10 +25,12 @@ test("the guide's example runs as it stands", async () => {
   try {
     mkdirSync(path.join(folder, "node_modules"));
     symlinkSync(root, path.join(folder, "node_modules", "millrace"), "dir");
+    symlinkSync(path.join(root, "node_modules", "zod"), path.join(folder, "node_modules", "zod"), "dir");
     const file = path.join(folder, "example.mjs");
     writeFileSync(file, blocks[0]!);
     const { stdout } = await promisify(execFile)(process.execPath, [file], { cwd: root });
     expect(stdout).toMatch(/promptTokens: \d+/);
+    expect(stdout).toMatch(/\{ kind: '(cat|dog)', age: \d+ \}/);
     expect(stdout).toMatch(
       /(complete|diverged|unknown) (max_tokens|end_token)\n\d+ tokens scored\nscored\n$/,
     );

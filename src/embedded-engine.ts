@@ -1,10 +1,13 @@
 import { randomUUID } from "node:crypto";
+import { toJSONSchema, type ZodType } from "zod";
 import { MillraceError } from "./base/errors.ts";
 import { onAbort } from "./base/on-abort.ts";
 import { defaultEngineOptions } from "./engine/engine-options.ts";
 import { startEngineWorker } from "./engine/worker-client.ts";
 import { openCheckpoint } from "./formats/open-checkpoint.ts";
 import { loadTokenizerSource } from "./formats/tokenizer-source.ts";
+import { GrammarPool } from "./grammar/grammar-pool.ts";
+import type { GrammarSpec, JsonSchema } from "./grammar/grammar-spec.ts";
 import { mapFile } from "./kernels/map-file.ts";
 import { checkLoadOptions, type LoadOptions } from "./load-options.ts";
 import { requireArchitecture } from "./model/registry.ts";
@@ -22,6 +25,7 @@ import type {
   TokenLogprobs,
 } from "./protocol/engine-client.ts";
 import { defaultSampling, type SamplingParams } from "./protocol/sampling-params.ts";
+import type { TokenGrammar } from "./protocol/token-mask-channel.ts";
 import {
   checkMessages,
   checkPrompt,
@@ -68,6 +72,7 @@ export class Engine implements AsyncDisposable {
   readonly client: EngineClient;
   /** Null for a model that comes without one: then only token ids go in and out. */
   readonly tokenizer: Tokenizer | null;
+  #grammars: GrammarPool | null = null;
 
   /** For clients made otherwise, such as a fake one in tests; `Engine.load` is the usual way. */
   constructor(client: EngineClient, tokenizer: Tokenizer | null) {
@@ -120,6 +125,38 @@ export class Engine implements AsyncDisposable {
     return this.generate(tokenizer.encode(text, { addSpecialTokens: false }), options);
   }
 
+  /** Compiles what answers are to follow, for the `grammar` of their options. Errors: `invalid_request`. */
+  grammar(spec: GrammarSpec): Promise<TokenGrammar> {
+    return this.#compile(spec, "grammar");
+  }
+
+  /**
+   * Answers with a value of a zod schema: no token is drawn that would leave its JSON form. `input` is a prompt or a
+   * conversation; `maxTokens` is 1024 by default. Errors: those of `generate` and `chat`; `invalid_request` naming what
+   * of the schema cannot be kept to; `answer_incomplete` where the answer was cut before its end.
+   */
+  async completeObject<T>(
+    input: Prompt | readonly ChatMessage[],
+    schema: ZodType<T>,
+    options: TextOptions = {},
+  ): Promise<T> {
+    const grammar = await this.#compile(
+      { kind: "json-schema", schema: toJSONSchema(schema) as JsonSchema },
+      "schema",
+    );
+    const given = { maxTokens: 1024, ...options, grammar };
+    const isChat = Array.isArray(input) && typeof input[0] === "object";
+    const { text, finishReason } = await collect(
+      isChat ? this.chat(input as readonly ChatMessage[], given) : this.generate(input as Prompt, given),
+    );
+    if (finishReason === "stop") return schema.parse(JSON.parse(text));
+    throw new MillraceError(
+      "answer_incomplete",
+      `The answer ended by ${finishReason} after ${text.length} characters, before its JSON was complete. Give more maxTokens, or a schema with shorter answers.`,
+      { param: "maxTokens" },
+    );
+  }
+
   /** As `generate`, for those who want only the whole answer. */
   async complete(prompt: Prompt, options: TextOptions = {}): Promise<Completion> {
     return collect(this.generate(prompt, options));
@@ -168,13 +205,20 @@ export class Engine implements AsyncDisposable {
     this.client.resetPrefixCache();
   }
 
-  /** Aborts what is open, frees the memory and ends the thread. */
-  close(): Promise<void> {
-    return this.client.close();
+  /** Aborts what is open, frees the memory and ends the threads. */
+  async close(): Promise<void> {
+    await Promise.all([this.client.close(), this.#grammars?.close()]);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  #compile(spec: GrammarSpec, param: string): Promise<TokenGrammar> {
+    const { vocabSize, eosTokenIds: endTokenIds } = this.info;
+    const tokenizer = this.#requireTokenizer();
+    this.#grammars ??= new GrammarPool({ tokenizer, vocabSize, endTokenIds });
+    return this.#grammars.prepare(spec, param);
   }
 
   #requireTokenizer(): Tokenizer {
@@ -212,8 +256,8 @@ class Generation implements TextGeneration {
     options: TextOptions,
   ) {
     const request = requestOf(promptTokenIds, options);
-    const { stop = [], includeStopInOutput = false, skipSpecialTokens = true } = options;
-    const textRequest = { ...request, stop, includeStopInOutput, skipSpecialTokens };
+    const { stop = [], includeStopInOutput = false, skipSpecialTokens = true, grammar } = options;
+    const textRequest = { ...request, stop, includeStopInOutput, skipSpecialTokens, grammar };
     this.#client = client;
     this.#requestId = request.requestId;
     this.#signal = options.signal;

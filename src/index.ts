@@ -15,9 +15,11 @@ export { type MetricDefinition, perplexity, type Scores, share } from "./evaluat
 export type * from "./evaluate/task.ts";
 export { defineTask } from "./evaluate/user-tasks/define-task.ts";
 export { openCheckpoint } from "./formats/open-checkpoint.ts";
+export type { GrammarSpec, JsonSchema } from "./grammar/grammar-spec.ts";
 export type { LoadOptions } from "./load-options.ts";
 export type * from "./protocol/engine-client.ts";
 export { defaultSampling, type SamplingParams } from "./protocol/sampling-params.ts";
+export type { TokenGrammar } from "./protocol/token-mask-channel.ts";
 export type { Prompt, ScoreOptions, TextOptions, TokenOptions } from "./request-options.ts";
 export { encodeBadWords } from "./text/bad-words.ts";
 export { type ChoiceDelta, type ChoiceStream, createChoiceStream } from "./text/choices.ts";

@@ -3,6 +3,7 @@ import { MillraceError } from "./base/errors.ts";
 import { shown } from "./base/shown.ts";
 import type { RequestScheduling } from "./protocol/engine-client.ts";
 import { defaultSampling, type SamplingParams } from "./protocol/sampling-params.ts";
+import type { TokenGrammar } from "./protocol/token-mask-channel.ts";
 import type { ChatMessage } from "./tokenizer/tokenizer.ts";
 
 /** How tokens are drawn and how the request stands beside others; sampling left out is `defaultSampling`. */
@@ -22,6 +23,8 @@ export interface TextOptions extends TokenOptions {
   readonly includeStopInOutput?: boolean;
   /** Default true. */
   readonly skipSpecialTokens?: boolean;
+  /** What the answer has to follow: from `Engine.grammar`. */
+  readonly grammar?: TokenGrammar;
 }
 
 export interface ScoreOptions {
@@ -47,6 +50,8 @@ const ids = z.custom<readonly number[]>(isNumbers, "a list of token ids");
 const isBiases = (value: unknown): boolean =>
   value instanceof Map &&
   [...value].every(([id, bias]) => typeof id === "number" && typeof bias === "number");
+const isGrammar = (value: unknown): boolean =>
+  typeof value === "object" && value !== null && typeof (value as { open?: unknown }).open === "function";
 const text = z.string("a text");
 const signal = z.custom<AbortSignal>((value) => value instanceof AbortSignal, "an AbortSignal");
 const stopText = "a list of texts that are not empty";
@@ -98,6 +103,7 @@ const textOptions = tokenOptions
     stop: z.array(z.string(stopText).min(1, stopText), stopText),
     includeStopInOutput: boolean,
     skipSpecialTokens: boolean,
+    grammar: z.custom<TokenGrammar>(isGrammar, "a grammar that Engine.grammar has compiled"),
   })
   .partial();
 

@@ -21,6 +21,7 @@ export function createServedFake(script: FakeScript = {}, more: Partial<ServedMo
     client,
     promptScorer: new ScoreMemory(client),
     tokenizer,
+    grammars: null,
     created: 1_700_000_000,
     generationDefaults: {},
     ...more,

@@ -108,6 +108,11 @@ export const errorCatalogue = {
     when: "A request meets an engine that is closed, or that closes before the answer is complete.",
     remedy: "Send it to a running server, or start a new engine.",
   },
+  answer_incomplete: {
+    kind: "caller",
+    when: "An answer that has to be a whole object is cut by maxTokens, or by a stop of the request's own.",
+    remedy: "Give more maxTokens, or a schema with shorter answers.",
+  },
   no_token_allowed: {
     kind: "caller",
     when: "A request's own constraints (allowed tokens, bad words, biases, min_tokens) forbid every token.",

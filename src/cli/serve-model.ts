@@ -6,6 +6,7 @@ import type { serverSettings } from "../config/server-settings.ts";
 import type { StartingEngine } from "../engine/worker-client.ts";
 import type { TokenizerSource } from "../formats/checkpoint.ts";
 import { modelNameOf } from "../formats/model-name.ts";
+import { GrammarPool } from "../grammar/grammar-pool.ts";
 import type { EngineClient } from "../protocol/engine-client.ts";
 import type { GenerationDefaults } from "../server/served-model.ts";
 import { type RunningServer, startServer } from "../server/start-server.ts";
@@ -74,7 +75,10 @@ async function makeReady(server: RunningServer, serving: Serving, logger: Logger
   const id = settings.servedModelName ?? modelNameOf(modelPath);
   const created = Math.floor(Date.now() / 1000);
   const promptScorer = new ScoreMemory(client);
-  server.setReady([{ id, client, promptScorer, tokenizer, created, generationDefaults }]);
+  const { vocabSize, eosTokenIds: endTokenIds } = client.info;
+  // Its threads keep no process alive: they end with this one.
+  const grammars = new GrammarPool({ tokenizer, vocabSize, endTokenIds });
+  server.setReady([{ id, client, promptScorer, tokenizer, grammars, created, generationDefaults }]);
   logger.info(`Ready: ${id}`);
 }
 

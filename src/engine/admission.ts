@@ -22,6 +22,12 @@ export function checkGenerateRequest(request: GenerateRequest, limits: Admission
   }
   checkTokenIds(promptTokenIds, "prompt", limits.vocabSize);
   checkSampling(sampling, limits);
+  if (request.mask !== undefined && sampling.allowedTokenIds !== null) {
+    throw invalidRequest(
+      "allowed_token_ids",
+      "A request names allowed token ids and has a grammar; the grammar alone says which tokens may come. Leave one out.",
+    );
+  }
   const total = promptTokenIds.length + sampling.maxTokens;
   if (total > limits.maxModelLen) {
     throw new MillraceError(

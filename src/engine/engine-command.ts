@@ -22,3 +22,8 @@ export type EngineCommand =
     }
   | { readonly kind: "abort"; readonly handle: number }
   | { readonly kind: "reset"; readonly handle: number };
+
+/** Gives back what a command holds that is not taken. */
+export function dropCommand(command: EngineCommand): void {
+  if (command.kind === "generate") command.request.mask?.port.close();
+}

@@ -11,7 +11,7 @@ import type {
   StepTrace,
 } from "../protocol/engine-client.ts";
 import { countState } from "./count-state.ts";
-import { arrivalOf, type EngineCommand } from "./engine-command.ts";
+import { arrivalOf, dropCommand, type EngineCommand } from "./engine-command.ts";
 import { createEngineCore, type EngineCore } from "./engine-core.ts";
 import type { EngineParts } from "./engine-parts.ts";
 import type { EngineCounters } from "./engine-stats.ts";
@@ -125,6 +125,7 @@ export class EngineLoop implements EngineSink {
       this.#inbox.push(command);
       this.#loop ??= this.#runSteps();
     } else if (command.kind !== "abort") {
+      dropCommand(command);
       this.#onMessage({ ...emptyMessage, failures: [{ handle: command.handle, error: this.#end }] });
     }
   }
@@ -199,6 +200,7 @@ export class EngineLoop implements EngineSink {
         else this.#sequences.generate(handle, command.request, command.arrivalMs);
       } catch (error) {
         this.counters.add("numRefused", 1);
+        dropCommand(command);
         this.#core.results.fail(handle, error instanceof Error ? error : new Error(messageOf(error)));
       }
     }
@@ -216,8 +218,10 @@ export class EngineLoop implements EngineSink {
     this.counters.set("retryAfterSeconds", 0);
     this.#publish();
     const handles = new Set(this.#sequences.handles());
-    for (const { kind, handle } of this.#inbox)
-      if (kind === "generate" || kind === "score") handles.add(handle);
+    for (const command of this.#inbox) {
+      if (command.kind === "generate" || command.kind === "score") handles.add(command.handle);
+      dropCommand(command);
+    }
     this.#sequences.clear();
     this.#inbox = [];
     this.#onMessage({ ...emptyMessage, failures: Array.from(handles, (handle) => ({ handle, error })) });

@@ -3,6 +3,7 @@ import type { EngineInfo, GenerateRequest, ScoreRequest } from "../protocol/engi
 import { maxLogprobs } from "../protocol/sampling-params.ts";
 import { type AdmissionLimits, checkGenerateRequest, checkScoreRequest } from "./admission.ts";
 import type { Arrival } from "./admission-control.ts";
+import { ChannelMask } from "./channel-mask.ts";
 import type { EngineCore } from "./engine-core.ts";
 import { engineClosed } from "./open-requests.ts";
 import { createSeedSource, type SeedSource } from "./seed-source.ts";
@@ -65,6 +66,7 @@ export class OpenSequences {
     const sequence = { handle, kind: sequenceKinds.generate, tokenIds: promptTokenIds };
     this.#open(sequence, arrival, (row) => {
       sampler.admit(row, sampling, sampling.seed ?? this.#drawSeed(), this.#eosTokenIds);
+      if (request.mask !== undefined) sampler.constrain(row, new ChannelMask(request.mask));
       stopRules.admit(row, sampling);
       traces.open(row, arrivalMs, request);
     });

@@ -124,10 +124,11 @@ test("greedy rows take the highest logit of the definitions: bans, bias, penalti
     fc.property(sequence, fc.nat(1000), (some, seed) => {
       const bench = createBench();
       const greedy = { ...some, sampling: { ...some.sampling, temperature: 0 } };
-      const out = bench.draw([logitsOf(seed)], [open(bench, greedy)]);
+      const row = open(bench, greedy);
+      const out = bench.draw([logitsOf(seed)], [row]);
       const expected = changedLogits(logitsOf(seed), greedy);
       const best = Math.max(...expected);
-      if (best === -Infinity) expect(bench.sampler.faultOf(0)?.code).toBe("no_token_allowed");
+      if (best === -Infinity) expect(bench.sampler.faultOf(row, 0)?.code).toBe("no_token_allowed");
       else expect(expected[out.tokenIds[0]!]).toBeCloseTo(best, 5);
     }),
     { numRuns: 300, seed: 1 },
@@ -208,6 +209,8 @@ test("draws go on from where they were as tokens are appended, and rows start an
 /** Allows the successor of the last token, and of 0 at first; keeps what it was told. */
 class SuccessorMask implements TokenMask {
   readonly seen: number[] = [0];
+  readonly fault = null;
+  isClosed = false;
   fill(into: Uint32Array, at: number): void {
     const next = (this.seen.at(-1)! + 1) % vocabSize;
     into.fill(0, at, at + 2);
@@ -218,6 +221,9 @@ class SuccessorMask implements TokenMask {
   }
   rollback(count: number): void {
     this.seen.length -= count;
+  }
+  close(): void {
+    this.isClosed = true;
   }
 }
 

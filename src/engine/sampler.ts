@@ -69,7 +69,14 @@ export class Sampler {
 
   /** Forgets what a request changes; the flat arrays need no clearing. */
   release(row: number): void {
+    this.#rules[row]?.mask?.close();
     this.#rules[row] = null;
+  }
+
+  /** Tells the row's mask of a token as soon as it is drawn: the next one can be made while the model computes. */
+  follow(row: number): void {
+    const rules = this.#rules[row]!;
+    if (rules !== null && rules.mask !== null) rules.follow(this.#table, row);
   }
 
   /**
@@ -94,10 +101,14 @@ export class Sampler {
     this.#ops.sample(logits, columns.batch, this.output);
   }
 
-  /** Why row `index` of the last call has no token: `no_token_allowed` or `model_not_finite`. Null where it has one. */
-  faultOf(index: number): MillraceError | null {
+  /**
+   * Why draw `index` of the last call, which belongs to `row` of the table, has no token: `no_token_allowed`,
+   * `model_not_finite` or its mask's fault. Null where it has one.
+   */
+  faultOf(row: number, index: number): MillraceError | null {
     if (!Number.isNaN(this.output.logprobs[index]!)) return null;
-    return this.output.ranks[index] === -1 ? noTokenAllowed() : notFinite("logit");
+    if (this.output.ranks[index] !== -1) return notFinite("logit");
+    return this.#rules[row]?.mask?.fault ?? noTokenAllowed();
   }
 
   #gather(index: number, row: number, offset: number): void {

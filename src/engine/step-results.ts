@@ -142,7 +142,7 @@ export class StepResults {
   #collectToken(row: number, index: number): boolean {
     const { table, sampler, stopRules, counters } = this.#parts;
     const { output } = sampler;
-    const fault = sampler.faultOf(index);
+    const fault = sampler.faultOf(row, index);
     if (fault !== null) {
       this.ended.push({ row, error: fault });
       return false;
@@ -154,7 +154,10 @@ export class StepResults {
     const end = stopRules.endOf(row, tokenId);
     const logprobs = this.#drawnLogprobs(row, index);
     this.#writer.token(table.handles[row]!, tokenId, table.numCached[row]!, end, logprobs);
-    if (end.finishReason === null) return true;
+    if (end.finishReason === null) {
+      sampler.follow(row);
+      return true;
+    }
     table.traces.end(row, ruleOf(end));
     this.ended.push({ row, error: null });
     return false;

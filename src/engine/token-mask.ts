@@ -1,3 +1,5 @@
+import type { MillraceError } from "../base/errors.ts";
+
 /**
  * Which tokens may come next in one sequence: the seam for structured output. The sampler calls `accept` for every
  * token of the output in order, and around draft tokens `accept` and `rollback`.
@@ -9,6 +11,10 @@ export interface TokenMask {
   accept(tokenId: number): void;
   /** Takes back the last `count` accepted tokens. */
   rollback(count: number): void;
+  /** Why `fill` allowed nothing, where that was no wish of the request. */
+  readonly fault: MillraceError | null;
+  /** The sequence has ended. */
+  close(): void;
 }
 
 /** Words of a mask over `vocabSize` tokens. */
@@ -29,5 +35,7 @@ export function createFixedMask(tokenIds: readonly number[], numWords: number): 
     fill: (into, at) => into.set(words, at),
     accept: () => {},
     rollback: () => {},
+    fault: null,
+    close: () => {},
   };
 }

@@ -1,4 +1,4 @@
-import { Worker } from "node:worker_threads";
+import { type Transferable, Worker } from "node:worker_threads";
 import { fromWire, MillraceError, messageOf } from "../base/errors.ts";
 import type { EngineClient, EngineInfo } from "../protocol/engine-client.ts";
 import { type EmbeddingSink, embeddingsOnly, noEmbeddings, OpenTexts } from "./embedding/embedding-client.ts";
@@ -145,14 +145,14 @@ function commandSink(worker: Worker, vocabSize: number): EngineSink {
   return {
     generate: (handle, request) => {
       const promptTokenIds = copyOfIds(request.promptTokenIds, "prompt", vocabSize);
-      const { requestId, sampling, scheduling, explain = false } = request;
-      const own = { requestId, promptTokenIds, sampling, explain };
+      const { requestId, sampling, scheduling, mask, explain = false } = request;
+      const own = { requestId, promptTokenIds, sampling, explain, ...(mask === undefined ? {} : { mask }) };
       const command: WorkerCommand = {
         kind: "generate",
         handle,
         request: { ...own, ...(scheduling === undefined ? {} : { scheduling }) },
       };
-      post(worker, command, [promptTokenIds.buffer]);
+      post(worker, command, [promptTokenIds.buffer, ...(mask === undefined ? [] : [mask.port])]);
     },
     score: (handle, request) => {
       const tokenIds = copyOfIds(request.tokenIds, "tokenIds", vocabSize);
@@ -184,7 +184,7 @@ function textSink(worker: Worker, vocabSize: number): EmbeddingSink {
   };
 }
 
-function post(worker: Worker, command: WorkerCommand, transfer: ArrayBuffer[] = []): void {
+function post(worker: Worker, command: WorkerCommand, transfer: Transferable[] = []): void {
   worker.postMessage(command, transfer);
 }
 

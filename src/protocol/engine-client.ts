@@ -1,4 +1,5 @@
 import type { SamplingParams } from "./sampling-params.ts";
+import type { TokenMaskChannel } from "./token-mask-channel.ts";
 
 /** How a request stands beside others. It changes when an answer comes, never what it is. */
 export interface RequestScheduling {
@@ -33,6 +34,8 @@ export interface GenerateRequest {
   readonly promptTokenIds: readonly number[] | Int32Array;
   readonly sampling: SamplingParams;
   readonly scheduling?: RequestScheduling;
+  /** Which tokens may be drawn at each place; the engine closes it, however the request ends. Default: all. */
+  readonly mask?: TokenMaskChannel;
   /** Whether the last output is to bring a `trace`; default false. */
   readonly explain?: boolean;
 }

@@ -1,6 +1,7 @@
 import { isMillraceError, MillraceError } from "../base/errors.ts";
 import type { FinishReason, RequestScheduling, RequestTrace } from "../protocol/engine-client.ts";
 import type { SamplingParams } from "../protocol/sampling-params.ts";
+import type { TokenGrammar } from "../protocol/token-mask-channel.ts";
 import { createTextStream, type TextStream, type TextUsage } from "../text/text-generator.ts";
 import type { TextDelta } from "../text/text-stream.ts";
 import type { ServedModel } from "./served-model.ts";
@@ -14,6 +15,7 @@ export interface SequenceRequest {
   readonly includeStopInOutput: boolean;
   readonly skipSpecialTokens: boolean;
   readonly scheduling: RequestScheduling;
+  readonly grammar: TokenGrammar | undefined;
   /** Whether to call `onTrace` for it. */
   readonly explain: boolean;
 }

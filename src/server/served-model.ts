@@ -1,5 +1,7 @@
 import { MillraceError } from "../base/errors.ts";
+import type { GrammarSpec } from "../grammar/grammar-spec.ts";
 import type { EngineClient, Scorer } from "../protocol/engine-client.ts";
+import type { TokenGrammar } from "../protocol/token-mask-channel.ts";
 import type { ChatTemplate, Tokenizer } from "../tokenizer/tokenizer.ts";
 
 /** Sampling values that the model's own generation config sets; used where a request says nothing. */
@@ -9,6 +11,12 @@ export interface GenerationDefaults {
   readonly topK?: number;
   readonly minP?: number;
   readonly repetitionPenalty?: number;
+}
+
+/** Where grammars are compiled: `GrammarPool`. */
+export interface GrammarSource {
+  /** Errors: `invalid_request` naming `param`. */
+  prepare(spec: GrammarSpec, param: string): Promise<TokenGrammar>;
 }
 
 /** One model as the server offers it. */
@@ -21,6 +29,8 @@ export interface ServedModel {
   /** Scores prompts by the client. */
   readonly promptScorer: Scorer;
   readonly tokenizer: Tokenizer;
+  /** Compiles what answers have to follow; null for a model that writes none. */
+  readonly grammars: GrammarSource | null;
   /** Unix seconds. */
   readonly created: number;
   readonly generationDefaults: GenerationDefaults;

@@ -6,6 +6,7 @@ import type {
   TokenLogprobs,
 } from "../protocol/engine-client.ts";
 import type { SamplingParams } from "../protocol/sampling-params.ts";
+import type { TokenGrammar } from "../protocol/token-mask-channel.ts";
 import type { IncrementalDecoder, Tokenizer } from "../tokenizer/tokenizer.ts";
 import { StopMatcher } from "./stop-matcher.ts";
 import type { TextDelta } from "./text-stream.ts";
@@ -21,6 +22,8 @@ export interface TextStreamRequest {
   readonly includeStopInOutput: boolean;
   readonly skipSpecialTokens: boolean;
   readonly scheduling?: RequestScheduling;
+  /** What the answer has to follow. */
+  readonly grammar?: TokenGrammar | undefined;
   /** Whether the stream is to have a `trace` when it has ended. */
   readonly explain?: boolean;
 }
@@ -52,7 +55,8 @@ export function createTextStream(
   request: TextStreamRequest,
 ): TextStream {
   const assembler = new TextAssembler(tokenizer, request);
-  const outputs = client.generate(request);
+  const { grammar, ...rest } = request;
+  const outputs = client.generate(grammar === undefined ? rest : { ...rest, mask: grammar.open() });
   return {
     get usage(): TextUsage {
       return assembler.usage;

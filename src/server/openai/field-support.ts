@@ -14,7 +14,6 @@ const isOneOf =
   (...values: readonly unknown[]): IsNeutral =>
   (value) =>
     values.includes(value);
-const isTextFormat: IsNeutral = (value) => (value as { readonly type?: unknown }).type === "text";
 const isTextOnly: IsNeutral = (value) => Array.isArray(value) && value.every((item) => item === "text");
 
 /** Fields that other servers act on and this one does not: only the value that changes nothing is taken. */
@@ -31,8 +30,6 @@ const unsupported: ReadonlyMap<string, IsNeutral> = new Map([
   ["tool_choice", isOneOf("none", "auto")],
   ["functions", isEmpty],
   ["function_call", isOneOf("none", "auto")],
-  ["response_format", isTextFormat],
-  ["structured_outputs", isEmpty],
   ["guided_json", never],
   ["guided_regex", never],
   ["guided_choice", never],

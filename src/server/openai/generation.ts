@@ -1,6 +1,7 @@
 import { sinceEpoch } from "../../base/clock.ts";
 import { MillraceError } from "../../base/errors.ts";
 import type { RequestScheduling } from "../../protocol/engine-client.ts";
+import type { TokenGrammar } from "../../protocol/token-mask-channel.ts";
 import { samplingOfChoice } from "../../text/choices.ts";
 import { scorePrompts } from "../../text/prompt-logprobs.ts";
 import type { TextUsage } from "../../text/text-generator.ts";
@@ -26,6 +27,7 @@ import { type BodySchema, readBody } from "./request-body.ts";
 import { checkStreamOptions, planSequences, type SequencePlan } from "./sampling.ts";
 import { readScheduling } from "./scheduling.ts";
 import type { SamplingBody } from "./schemas.ts";
+import { readGrammar } from "./structured.ts";
 import { type TraceBody, traceBody } from "./trace.ts";
 
 /** Most sequences of one request, prompts times choices, however long the queue. */
@@ -49,6 +51,7 @@ export interface Request<B> {
   readonly promptLogprobs: number | null;
   readonly delivery: Delivery;
   readonly scheduling: RequestScheduling;
+  readonly grammar: TokenGrammar | undefined;
   /** When it came, by the server's clock. */
   readonly arrivedAt: number;
 }
@@ -96,7 +99,8 @@ export function generationHandler<B extends SamplingBody, C extends object>(
     const model = registry.resolve(body.model);
     await checkQueueRoom(model);
     const plan = planRequest(dialect, body, model);
-    const request = { ...plan, scheduling, arrivedAt };
+    const grammar = await readGrammar(body, model);
+    const request = { ...plan, scheduling, arrivedAt, grammar };
     context.metrics.observeN(request.model, request.plan.n);
     const { isStream } = request.delivery;
     const object = isStream ? dialect.objects.chunk : dialect.objects.whole;
@@ -113,7 +117,7 @@ function planRequest<B extends SamplingBody, C extends object>(
   dialect: Dialect<B, C>,
   body: B,
   model: ServedModel,
-): Omit<Request<B>, "scheduling" | "arrivedAt"> {
+): Omit<Request<B>, "scheduling" | "arrivedAt" | "grammar"> {
   checkStreamOptions(body);
   const { prompts, limit, logprobs } = dialect.ask(body, model);
   for (const prompt of prompts) checkContext(prompt, limit, model);
@@ -227,7 +231,7 @@ class Generation<B, C extends object> {
   }
 
   #sequences(): SequenceRequest[] {
-    const { prompts, plan, scheduling, delivery } = this.#request;
+    const { prompts, plan, scheduling, grammar, delivery } = this.#request;
     return this.#usage.map((_, index) => ({
       promptTokenIds: prompts[Math.floor(index / plan.n)]!.tokenIds,
       sampling: samplingOfChoice(plan.sampling, index % plan.n),
@@ -235,6 +239,7 @@ class Generation<B, C extends object> {
       includeStopInOutput: plan.includeStopInOutput,
       skipSpecialTokens: plan.skipSpecialTokens,
       scheduling,
+      grammar,
       explain: delivery.explains,
     }));
   }

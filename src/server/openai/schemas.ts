@@ -111,6 +111,16 @@ const samplingFields = {
       "an object",
     )
     .nullish(),
+  response_format: z
+    .looseObject(
+      {
+        type: z.enum(["text", "json_object", "json_schema"], "text, json_object or json_schema"),
+        json_schema: z.looseObject({ schema: z.unknown() }, "an object with name and schema").nullish(),
+      },
+      "an object with a type",
+    )
+    .nullish(),
+  structured_outputs: z.looseObject({}, "an object").nullish(),
   return_token_ids: boolean,
   priority: between(-int32, int32 - 1),
   deadline_ms: number("of milliseconds above 0", (value) => value > 0),

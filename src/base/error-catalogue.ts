@@ -180,6 +180,11 @@ export const errorCatalogue = {
     when: "Weights and KV cache would not fit into the free memory, or quantising into --max-memory.",
     remedy: "Use the flag named in the message.",
   },
+  budget_unmet: {
+    kind: "caller",
+    when: "No way of quantising that was tried keeps within --budget.",
+    remedy: "Loosen the limit that the message names, or give --calibration.",
+  },
   nothing_to_compare: {
     kind: "caller",
     when: "Two evaluations have no document in common.",

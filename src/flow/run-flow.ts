@@ -1,12 +1,9 @@
-import { rmSync } from "node:fs";
 import path from "node:path";
 import { MillraceError } from "../base/errors.ts";
 import { version } from "../base/version.ts";
 import { writeFileAtomically } from "../base/write-file.ts";
 import { compareStages } from "../bench/compare-stages.ts";
 import { checkTasks } from "../evaluate/check-tasks.ts";
-import { evaluateTasks } from "../evaluate/evaluate.ts";
-import { Journal, remember } from "../evaluate/requests/journal.ts";
 import { findEarlierResult } from "../quantize/earlier-result.ts";
 import { quantize } from "../quantize/quantize.ts";
 import type { ComparisonRecord, Measurement, ServingRecord } from "../records/comparison.ts";
@@ -17,8 +14,7 @@ import { renderHtml } from "../report/html.ts";
 import { renderMarkdown } from "../report/markdown.ts";
 import { verdictOf } from "../report/verdict.ts";
 import { compareAccuracy } from "./compare-accuracy.ts";
-import { findEvaluation, writeEvaluation } from "./evaluation-files.ts";
-import { describeFiles, fingerprintOf } from "./fingerprint.ts";
+import { evaluateSide } from "./evaluate-side.ts";
 import type { FlowPlan, FlowTools, Side } from "./flow-plan.ts";
 import { serveAndLoad } from "./serve-and-load.ts";
 import { StepNumbers, type StepReport } from "./step-progress.ts";
@@ -66,7 +62,7 @@ async function runSteps(plan: FlowPlan, tools: FlowTools): Promise<ComparisonRec
   const scores: EvaluationRecord[] = [];
   if (plan.tasks.length > 0) {
     for (const side of [base, compressed]) {
-      scores.push(await evaluateStep(plan, tools, { side, report: steps.next(side.which), taskFiles }));
+      scores.push(await evaluateSide(plan, tools, { side, report: steps.next(side.which), taskFiles }));
     }
   }
   const servings: ServingRecord[] = [];
@@ -127,61 +123,6 @@ async function quantizeStep(
     throw error;
   } finally {
     checkpoint.close();
-  }
-}
-
-interface EvaluateStep {
-  readonly side: Side;
-  readonly report: StepReport;
-  /** sha256 of each file that the tasks read. */
-  readonly taskFiles: Readonly<Record<string, string>>;
-}
-
-async function evaluateStep(
-  plan: FlowPlan,
-  tools: FlowTools,
-  { side, report, taskFiles }: EvaluateStep,
-): Promise<EvaluationRecord> {
-  const answers = { kernels: plan.kernels, files: describeFiles(side.path), dtype: side.dtype };
-  const fingerprint = fingerprintOf({
-    step: "evaluation",
-    ...answers,
-    tasks: plan.tasks,
-    limits: [plan.limits.forAll, ...plan.limits.byTask],
-    splits: [plan.splits.forAll, ...plan.splits.byTask],
-    shots: [plan.numFewshot.forAll, ...plan.numFewshot.byTask],
-    taskFiles,
-  });
-  const earlier = findEvaluation(side.folder, fingerprint);
-  if (earlier !== null) {
-    report.keep(earlier.file);
-    return earlier.record;
-  }
-  const opened = await tools.openTaskModel(side.path, side.dtype);
-  // A run that is stopped in this step goes on from the answers that the model has given.
-  const journalFile = path.join(side.folder, "answers.jsonl");
-  try {
-    const record = await evaluateTasks({
-      tasks: plan.tasks,
-      registry: plan.registry,
-      limits: plan.limits,
-      splits: plan.splits,
-      dataDir: plan.dataDir,
-      hubRows: plan.hubRows,
-      numFewshot: plan.numFewshot,
-      model: remember(opened.model, new Journal(journalFile), fingerprintOf({ step: "answer", ...answers })),
-      modelName: side.name,
-      modelArgs: opened.modelArgs,
-      tokenizer: opened.tokenizer,
-      kernels: opened.kernels,
-      progress: report.progress,
-      signal: tools.signal,
-    });
-    writeEvaluation(side.folder, record, fingerprint);
-    rmSync(journalFile, { force: true });
-    return record;
-  } finally {
-    await opened.close();
   }
 }
 

@@ -15,10 +15,17 @@ const loadSeed = 1;
 /** Enough for the tail figures of one stage to be more than single requests. */
 const minRequests = 8;
 
+/** What decides the figures, beside the model. */
+export type LoadPlan = Pick<
+  FlowPlan,
+  "kernels" | "concurrencies" | "requestsPerSeat" | "minSeconds" | "inputTokens" | "outputTokens"
+>;
+type LoadTools = Pick<FlowTools, "createLauncher" | "signal">;
+
 /** Serves a model, loads it, stops it; or returns the record of an earlier run with the same inputs. */
 export async function serveAndLoad(
-  plan: FlowPlan,
-  tools: FlowTools,
+  plan: LoadPlan,
+  tools: LoadTools,
   { side, report }: { readonly side: Side; readonly report: StepReport },
 ): Promise<ServingRecord> {
   const fingerprint = fingerprintOf({
@@ -60,8 +67,8 @@ interface Subject {
 }
 
 async function measure(
-  plan: FlowPlan,
-  tools: FlowTools,
+  plan: LoadPlan,
+  tools: LoadTools,
   { side, report, launcher }: Subject,
 ): Promise<Omit<ServingRecord, "kind" | "fingerprint">> {
   const { url } = await launcher.start();

@@ -24,22 +24,25 @@ export class StepNumbers {
   next(side: "base" | "compressed"): StepReport {
     this.#signal.throwIfAborted();
     this.#current += 1;
-    const prefix = `[${this.#current}/${this.#total}] ${side}: `;
-    const progress = this.#progress;
-    let label = "";
-    return {
-      progress: {
-        start: (text, total) => {
-          label = text;
-          progress.start(`${prefix}${text}`, total);
-        },
-        update: (done, note) => progress.update(done, note),
-        finish: (message) => progress.finish(`${prefix}${message ?? label}`),
-      },
-      keep: (file) => {
-        progress.start(prefix, 0);
-        progress.finish(`${prefix}kept from an earlier run: ${file}`);
-      },
-    };
+    return stepReport(`[${this.#current}/${this.#total}] ${side}: `, this.#progress);
   }
+}
+
+/** A report whose every line begins with `prefix`. */
+export function stepReport(prefix: string, progress: Progress): StepReport {
+  let label = "";
+  return {
+    progress: {
+      start: (text, total) => {
+        label = text;
+        progress.start(`${prefix}${text}`, total);
+      },
+      update: (done, note) => progress.update(done, note),
+      finish: (message) => progress.finish(`${prefix}${message ?? label}`),
+    },
+    keep: (file) => {
+      progress.start(prefix, 0);
+      progress.finish(`${prefix}kept from an earlier run: ${file}`);
+    },
+  };
 }

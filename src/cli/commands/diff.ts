@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { z } from "zod";
 import { MillraceError } from "../../base/errors.ts";
 import { formatCount } from "../../base/units.ts";
-import { type Component, field, type Values } from "../../config/component.ts";
+import { type Component, field } from "../../config/component.ts";
 import { precisionSettings, sourceSettings } from "../../config/engine-settings.ts";
 import { integer } from "../../config/value-schemas.ts";
 import { compareLogits } from "../../evaluate/divergence/compare-logits.ts";
@@ -12,9 +12,6 @@ import { sha256 } from "../../evaluate/sha256.ts";
 import type { Checkpoint } from "../../formats/checkpoint.ts";
 import { modelNameOf } from "../../formats/model-name.ts";
 import { createOps } from "../../kernels/create-ops.ts";
-import type { Ops } from "../../kernels/ops.ts";
-import { SequenceLogits } from "../../model/forward-once.ts";
-import { loadModel } from "../../model/load-model.ts";
 import type { DivergenceFigures } from "../../records/divergence.ts";
 import { startOrigin } from "../../records/origin.ts";
 import { createTokenizer } from "../../tokenizer/create-tokenizer.ts";
@@ -24,6 +21,7 @@ import { listenForInterrupt } from "../interrupt.ts";
 import { kernelsText } from "../kernels-text.ts";
 import { addModelArgument, modelHelp } from "../model-argument.ts";
 import { openModel, openTokenizer, readText } from "../model-source.ts";
+import { openLogits } from "../open-logits.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { formatTable, printLine, printNote, TerminalProgress } from "../terminal.ts";
 
@@ -81,7 +79,9 @@ async function runDiff(pathA: string, pathB: string, _options: unknown, command:
     checkContext(windows, [a, b]);
     for (const note of notes) printNote(note);
     const finishOrigin = startOrigin(kernelsText(ops));
-    const sources = [a, b].map((checkpoint) => openSource(ops, checkpoint, { precision, windows }));
+    const sources = [a, b].map((checkpoint) =>
+      openLogits(ops, checkpoint, { precision, windows: windows.windows }),
+    );
     const found = await compareLogits({
       a: sources[0]!,
       b: sources[1]!,
@@ -110,24 +110,6 @@ async function runDiff(pathA: string, pathB: string, _options: unknown, command:
     a.close();
     b.close();
   }
-}
-
-interface SourceSettings {
-  readonly precision: Values<typeof precisionSettings>;
-  readonly windows: TextWindows;
-}
-
-function openSource(
-  ops: Ops,
-  checkpoint: Checkpoint,
-  { precision, windows }: SourceSettings,
-): SequenceLogits {
-  const maxTokens = Math.max(...windows.windows.map(({ length }) => length - 1));
-  const { dtype, activations } = precision;
-  const loaded = loadModel(ops, checkpoint, { dtype, activations, maxModelLen: maxTokens });
-  for (const note of loaded.notes) printNote(`${modelNameOf(checkpoint.path)}: ${note}`);
-  const kvDtype = loaded.activations === "f32" ? "f32" : "f16";
-  return new SequenceLogits({ ops, model: loaded.model, kvDtype, maxTokens });
 }
 
 /** A distribution over other tokens cannot be compared. */

@@ -1,19 +1,17 @@
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { Command } from "commander";
+import type { Command } from "commander";
 import { z } from "zod";
 import { MillraceError } from "../../base/errors.ts";
 import { formatDuration } from "../../base/units.ts";
 import { type Component, field } from "../../config/component.ts";
-import { engineSettings } from "../../config/engine-settings.ts";
-import type { FlowPlan, FlowTools, WeightDtype } from "../../flow/flow-plan.ts";
+import type { FlowPlan, FlowTools } from "../../flow/flow-plan.ts";
 import { runFlow } from "../../flow/run-flow.ts";
 import { modelNameOf } from "../../formats/model-name.ts";
-import { nativeStatus } from "../../kernels/create-ops.ts";
 import { renderMarkdown } from "../../report/markdown.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
+import { describeKernels, engineDefaults } from "../engine-defaults.ts";
 import { listenForInterrupt } from "../interrupt.ts";
-import { kernelsText } from "../kernels-text.ts";
 import { openLocalModel } from "../local-model.ts";
 import { addModelArgument, modelHelp } from "../model-argument.ts";
 import { openModel, openTokenizer } from "../model-source.ts";
@@ -96,17 +94,6 @@ async function runFlowCommand(given: string | undefined, _options: unknown, comm
   }
 }
 
-/** What engines started here compute with, as long as no flag says otherwise. */
-function describeKernels(): string {
-  const { available, isas, numThreads } = nativeStatus();
-  const { isa } = engineDefaults("auto");
-  return kernelsText({
-    backend: available ? "native" : "reference",
-    isa: isa === "auto" ? (isas[0] ?? "") : isa,
-    numThreads,
-  });
-}
-
 function tasksOfFlow(model: string | undefined, tasks: readonly string[] | undefined): readonly string[] {
   if (tasks !== undefined) return tasks.length === 1 && tasks[0] === "none" ? [] : tasks;
   if (model === undefined) return embeddedTasks;
@@ -144,10 +131,4 @@ function flowTools(signal: AbortSignal): FlowTools {
     progress: new TerminalProgress(),
     signal,
   };
-}
-
-/** Every engine setting at its default, but for the weights' type. */
-function engineDefaults(dtype: WeightDtype): ReturnType<typeof readSettings<typeof engineSettings>> {
-  const blank = addSettings(new Command(), engineSettings);
-  return { ...readSettings(blank, engineSettings), dtype };
 }

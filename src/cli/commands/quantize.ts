@@ -14,6 +14,7 @@ import { type QuantizePlan, type SchemeName, schemeNames } from "../../quantize/
 import { quantize } from "../../quantize/quantize.ts";
 import { readRecipe } from "../../quantize/recipe.ts";
 import type { QuantizationManifest } from "../../records/quantization-manifest.ts";
+import { type BudgetRequest, budgetSettings, printSearch, readBudget, runBudget } from "../budget.ts";
 import { calibrationSettings, openCalibration } from "../calibration.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
 import { listenForInterrupt } from "../interrupt.ts";
@@ -92,7 +93,12 @@ const help: CommandHelp = {
 Schemes named after bits write a compressed-tensors folder that Millrace, transformers and vLLM read; there head and
 embedding stay bf16. w8a8 keeps nearly everything; w4a16 halves the size again; w3a16 and w2a16 lose much. Schemes named
 as llama-quantize names them write a folder with one GGUF file that Millrace and llama.cpp read. What is written is read
-back to check it. A run that was stopped or killed goes on when the same command is given again.`,
+back to check it. A run that was stopped or killed goes on when the same command is given again.
+
+--budget tries schemes, groups, zero points and heads by size, measures each with the kernels that serve, and keeps the
+smallest that is within; where it bounds only size or speed, the best of those within. Figures stay in OUT.search, from
+which a stopped search, or one with another budget, goes on.`,
+
   examples: [
     "millrace quantize ./model --scheme w8a8",
     "millrace quantize ./model --scheme w4a16 --group-size 32 --head int8 --out ./model-w4",
@@ -101,6 +107,7 @@ back to check it. A run that was stopped or killed goes on when the same command
     "millrace quantize ./model --format gguf --scheme q4_k_m",
     "millrace quantize ./model --recipe recipe.yaml --calibration text.txt",
     "millrace quantize model.gguf --scheme w8a8 --dtype bfloat16",
+    'millrace quantize ./model --budget "kl<=0.05" --text wiki.txt --calibration text.txt',
   ],
 };
 
@@ -108,10 +115,16 @@ export function quantizeCommand(): Command {
   const command = addModelArgument(createCommand("quantize", help));
   for (const part of [schemeSettings, own]) addSettings(command, part);
   addSettings(command, calibrationSettings, "Calibration:");
+  addSettings(command, budgetSettings, "Search:");
   return command.action(runQuantize);
 }
 
 async function runQuantize(modelPath: string, _options: unknown, command: Command): Promise<void> {
+  const settings = readBudget(command);
+  if (settings.budget !== undefined) {
+    await runSearch(modelPath, { ...settings, budget: settings.budget }, command);
+    return;
+  }
   const { dtype } = readSettings(command, schemeSettings);
   const { out, json, recipe, maxMemory } = readSettings(command, own);
   const chosen = recipe === undefined ? planOfFlags(command) : planOfRecipe(command, recipe);
@@ -189,6 +202,56 @@ function checkFormat(format: "auto" | "compressed-tensors" | "gguf", scheme: Sch
     `--format is ${format}, but ${scheme} is a scheme of ${own}. Schemes of ${format}: ${names.join(", ")}. Choose one of them, or leave --format out.`,
     { param: "--scheme" },
   );
+}
+
+/** What a search chooses cannot be given as well. */
+const searched = ["scheme", "groupSize", "asymmetric", "method", "smooth", "head"] as const;
+
+async function runSearch(
+  modelPath: string,
+  settings: BudgetRequest["settings"],
+  command: Command,
+): Promise<void> {
+  const given = readGiven(command, { ...schemeSettings, ...own });
+  const fixed = searched.find((key) => given[key] !== undefined);
+  if (fixed !== undefined) {
+    const name = flagName({ ...schemeSettings, ...own }[fixed].flag);
+    throw new MillraceError(
+      "invalid_option",
+      `${name} is given beside --budget, which chooses it. Leave one of them out.`,
+      { param: name },
+    );
+  }
+  const { dtype } = readSettings(command, schemeSettings);
+  const { out, json, ignore, maxMemory } = readSettings(command, own);
+  const calibrationValues = readSettings(command, calibrationSettings);
+  const outPath = path.resolve(out ?? `${path.basename(modelNameOf(modelPath))}-budget`);
+  const checkpoint = openModel(modelPath);
+  const calibration = openCalibration(checkpoint, calibrationValues);
+  const interrupt = listenForInterrupt(
+    `What was measured is in ${outPath}.search. Run the same command again to go on.`,
+  );
+  try {
+    const record = await runBudget({
+      modelPath,
+      checkpoint,
+      settings,
+      tokenizer: calibrationValues.tokenizer,
+      dtype,
+      ignore,
+      maxMemoryBytes: maxMemory ?? null,
+      outPath,
+      calibration,
+      signal: interrupt.signal,
+    });
+    if (json) printLine(JSON.stringify(record, null, 2));
+    else printSearch(record, outPath);
+  } finally {
+    interrupt.release();
+    calibration?.solver.close();
+    calibration?.ops.close();
+    checkpoint.close();
+  }
 }
 
 function printManifest(manifest: QuantizationManifest, outPath: string): void {

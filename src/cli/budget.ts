@@ -1,0 +1,180 @@
+import path from "node:path";
+import type { Command } from "commander";
+import { z } from "zod";
+import { MillraceError } from "../base/errors.ts";
+import { formatBytes } from "../base/units.ts";
+import { type Component, field, type Values } from "../config/component.ts";
+import { integer } from "../config/value-schemas.ts";
+import { checkTasks, type TaskChoice } from "../evaluate/check-tasks.ts";
+import { cutWindows } from "../evaluate/divergence/windows.ts";
+import { sha256 } from "../evaluate/sha256.ts";
+import { parseBudget } from "../flow/budget/budget.ts";
+import type { BudgetPlan, BudgetTools, OpenedLogits } from "../flow/budget/budget-plan.ts";
+import { searchBudget } from "../flow/budget/search-budget.ts";
+import type { WeightDtype } from "../flow/flow-plan.ts";
+import type { Checkpoint } from "../formats/checkpoint.ts";
+import { modelNameOf } from "../formats/model-name.ts";
+import { createOps } from "../kernels/create-ops.ts";
+import type { CalibrationTools } from "../quantize/calibration/collect-statistics.ts";
+import type { BudgetSearch, BudgetTrial } from "../records/budget-search.ts";
+import { describeKernels, engineDefaults } from "./engine-defaults.ts";
+import { openLocalModel } from "./local-model.ts";
+import { openModel, openTokenizer, readText } from "./model-source.ts";
+import { openLogits } from "./open-logits.ts";
+import { ServerLauncher } from "./server-launcher.ts";
+import { readSettings } from "./settings.ts";
+import { taskChoiceOf, taskSettings } from "./task-choice.ts";
+import { formatTable, printLine, printNote, TerminalProgress } from "./terminal.ts";
+
+const { limit, split, numFewshot, data } = taskSettings;
+
+export const budgetSettings = {
+  budget: field(
+    "--budget <limits>",
+    z.string().optional(),
+    'find scheme, groups and head: "kl<=0.05", "ppl<=1.01x", "recovery>=99% on arc_easy", "size<=95MB", "speed>=1.5x", or several joined by commas',
+  ),
+  text: field(
+    "--text <file>",
+    z.string().optional(),
+    "text that quality is measured on, not that of --calibration",
+  ),
+  maxTokens: field(
+    "--max-tokens <n>",
+    integer(1).default(4096),
+    "predicted tokens of that text, from its start",
+  ),
+  limit,
+  split,
+  numFewshot,
+  data,
+} satisfies Component;
+
+/** Tokens of a window, as `millrace diff` has them by default. */
+const windowSize = 512;
+
+/** What a search takes over from the command that it belongs to. */
+export interface BudgetRequest {
+  readonly modelPath: string;
+  readonly checkpoint: Checkpoint;
+  readonly settings: Values<typeof budgetSettings> & { readonly budget: string };
+  readonly tokenizer: string | undefined;
+  readonly dtype: WeightDtype;
+  readonly ignore: readonly string[];
+  readonly maxMemoryBytes: number | null;
+  readonly outPath: string;
+  readonly calibration: CalibrationTools | null;
+  readonly signal: AbortSignal;
+}
+
+/** The settings of a budget; `budget` is undefined where none is asked for. Throws `invalid_option`. */
+export function readBudget(command: Command): Values<typeof budgetSettings> {
+  return readSettings(command, budgetSettings);
+}
+
+/** Makes the model that a budget asks for, telling of each candidate on the way. */
+export async function runBudget(request: BudgetRequest): Promise<BudgetSearch> {
+  const { modelPath, checkpoint, settings, signal, outPath, dtype, ignore, maxMemoryBytes } = request;
+  const budget = parseBudget(settings.budget);
+  if (settings.text === undefined) {
+    throw new MillraceError(
+      "invalid_option",
+      "--budget measures quality on a text, but none was given. Give one of a few pages with --text.",
+      { param: "--text" },
+    );
+  }
+  const text = readText(settings.text);
+  const { tokenizer } = openTokenizer(checkpoint, { tokenizer: request.tokenizer });
+  const { windows } = cutWindows(tokenizer, text, { size: windowSize, maxTokens: settings.maxTokens });
+  const names = budget.terms.flatMap(({ task }) => (task === null ? [] : [task]));
+  const tasks =
+    names.length === 0 ? null : await taskChoiceOf({ ...settings, tasks: names, dataRevision: undefined });
+  const plan: BudgetPlan = {
+    modelPath,
+    modelName: modelNameOf(modelPath),
+    budget,
+    dtype,
+    ignore,
+    maxMemoryBytes,
+    windows,
+    text: { file: path.basename(settings.text), sha256: sha256(text) },
+    tasks,
+    taskFiles: tasks === null ? {} : checkTasks(tasks satisfies TaskChoice),
+    outPath,
+    searchPath: `${outPath}.search`,
+    kernels: describeKernels(),
+  };
+  return searchBudget(plan, budgetTools(request, windows, signal), (trial) =>
+    printNote(describeTrial(trial)),
+  );
+}
+
+function budgetTools(
+  { tokenizer, calibration }: BudgetRequest,
+  windows: readonly Int32Array[],
+  signal: AbortSignal,
+): BudgetTools {
+  const tokenizerFlag = tokenizer === undefined ? [] : ["--tokenizer", tokenizer];
+  return {
+    openModel,
+    openLogits: (modelPath, dtype) => openSource(modelPath, dtype, windows),
+    openTaskModel: (modelPath, dtype) => openLocalModel(modelPath, engineDefaults(dtype), { tokenizer }),
+    createLauncher: ({ path: served, dtype, name }) =>
+      new ServerLauncher([served, "--dtype", dtype, "--served-model-name", name, ...tokenizerFlag], signal),
+    calibration,
+    progress: new TerminalProgress(),
+    signal,
+  };
+}
+
+function openSource(modelPath: string, dtype: WeightDtype, windows: readonly Int32Array[]): OpenedLogits {
+  const { backend, isa, threads, activations } = engineDefaults(dtype);
+  const { ops } = createOps({ backend, isa, numThreads: threads });
+  const checkpoint = openModel(modelPath);
+  try {
+    const source = openLogits(ops, checkpoint, { precision: { dtype, activations }, windows });
+    return { source, close: () => ops.close() };
+  } catch (error) {
+    ops.close();
+    throw error;
+  } finally {
+    checkpoint.close();
+  }
+}
+
+function describeTrial({ name, figures, broken }: BudgetTrial): string {
+  const verdict = broken.length === 0 ? "within the budget" : `not ${broken.join(", ")}`;
+  return `${name}: ${formatBytes(figures.sizeBytes)}, KL ${figures.kl.toPrecision(3)}, ${verdict}`;
+}
+
+const header = [
+  "candidate",
+  "size",
+  "mean KL",
+  "same top",
+  "ppl ratio",
+  "tok/s 1",
+  "tok/s 16",
+  "memory",
+  "broken",
+];
+
+/** The table of all that were tried, and what was taken. */
+export function printSearch(record: BudgetSearch, outPath: string): void {
+  const tasks = Object.keys(record.trials[0]?.figures.recovery ?? {});
+  const rows = record.trials.map(({ name, figures, broken }) => [
+    name === record.chosen ? `${name} *` : name,
+    formatBytes(figures.sizeBytes),
+    `${figures.kl.toFixed(4)}${figures.klError === null ? "" : ` ± ${figures.klError.toFixed(4)}`}`,
+    `${(100 * figures.topAgreement).toFixed(1)}%`,
+    figures.perplexityRatio.toFixed(4),
+    figures.tokensPerSecond["1"]?.toFixed(1) ?? "–",
+    figures.tokensPerSecond["16"]?.toFixed(1) ?? "–",
+    figures.peakMemoryBytes === null ? "–" : formatBytes(figures.peakMemoryBytes),
+    ...tasks.map((task) => `${(100 * (figures.recovery[task] ?? 0)).toFixed(1)}%`),
+    broken.join(", "),
+  ]);
+  const titles = [...header.slice(0, -1), ...tasks, header.at(-1)!];
+  printLine(formatTable(titles, rows));
+  printLine(`* ${outPath}`);
+}

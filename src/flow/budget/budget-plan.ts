@@ -1,0 +1,41 @@
+import type { TaskChoice } from "../../evaluate/check-tasks.ts";
+import type { LogitSource } from "../../protocol/logit-source.ts";
+import type { CalibrationTools } from "../../quantize/calibration/collect-statistics.ts";
+import type { FlowTools, WeightDtype } from "../flow-plan.ts";
+import type { Budget } from "./budget.ts";
+
+export interface BudgetPlan {
+  readonly modelPath: string;
+  /** For people. */
+  readonly modelName: string;
+  readonly budget: Budget;
+  readonly dtype: WeightDtype;
+  /** Linears that stay dense in every candidate. */
+  readonly ignore: readonly string[];
+  readonly maxMemoryBytes: number | null;
+  /** Sequences of token ids that quality is measured on: all but the first of each are predicted. */
+  readonly windows: readonly Int32Array[];
+  /** Where the tokens come from, for the record. */
+  readonly text: { readonly file: string; readonly sha256: string };
+  /** The tasks that recovery is asked on; null for none. */
+  readonly tasks: TaskChoice | null;
+  /** sha256 of each file that the tasks read. */
+  readonly taskFiles: Readonly<Record<string, string>>;
+  /** Folder that the chosen model becomes. */
+  readonly outPath: string;
+  /** Where candidates are made and figures are kept. */
+  readonly searchPath: string;
+  /** Backend, instruction set and threads: figures of other kernels are not kept. */
+  readonly kernels: string;
+}
+
+/** What a search needs from outside. */
+export interface BudgetTools extends FlowTools {
+  readonly openLogits: (modelPath: string, dtype: WeightDtype) => OpenedLogits;
+  readonly calibration: CalibrationTools | null;
+}
+
+export interface OpenedLogits {
+  readonly source: LogitSource;
+  readonly close: () => void;
+}

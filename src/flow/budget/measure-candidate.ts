@@ -1,0 +1,169 @@
+import { rmSync } from "node:fs";
+import path from "node:path";
+import { writeFileAtomically } from "../../base/write-file.ts";
+import { compareLogits } from "../../evaluate/divergence/compare-logits.ts";
+import { summarizeDivergences } from "../../evaluate/divergence/summarize.ts";
+import type { Checkpoint } from "../../formats/checkpoint.ts";
+import { quantize } from "../../quantize/quantize.ts";
+import { type BudgetFigures, budgetFiguresSchema } from "../../records/budget-search.ts";
+import type { ServingRecord } from "../../records/comparison.ts";
+import type { EvaluationRecord } from "../../records/evaluation.ts";
+import { compareAccuracy } from "../compare-accuracy.ts";
+import { evaluateSide } from "../evaluate-side.ts";
+import { describeFiles, fingerprintOf } from "../fingerprint.ts";
+import type { Side } from "../flow-plan.ts";
+import { readJsonFile } from "../json-files.ts";
+import { type LoadPlan, serveAndLoad } from "../serve-and-load.ts";
+import { type StepReport, stepReport } from "../step-progress.ts";
+import type { BudgetPlan, BudgetTools } from "./budget-plan.ts";
+import type { Candidate } from "./ladder.ts";
+
+/** Enough requests for a figure of a few per cent; the whole takes seconds for a small model. */
+const load: Omit<LoadPlan, "kernels"> = {
+  concurrencies: [1, 16],
+  requestsPerSeat: 2,
+  minSeconds: 0,
+  inputTokens: 128,
+  outputTokens: 64,
+};
+
+/** Makes candidates one at a time and measures them beside the float model. What was measured is kept. */
+export class CandidateMeter {
+  readonly #plan: BudgetPlan;
+  readonly #tools: BudgetTools;
+  readonly #checkpoint: Checkpoint;
+  /** What every measurement depends on. */
+  readonly #inputs: Readonly<Record<string, unknown>>;
+
+  constructor(plan: BudgetPlan, tools: BudgetTools, checkpoint: Checkpoint) {
+    const { modelPath, windows, kernels, tasks, dtype, ignore } = plan;
+    this.#plan = plan;
+    this.#tools = tools;
+    this.#checkpoint = checkpoint;
+    this.#inputs = {
+      step: "budget candidate",
+      files: describeFiles(modelPath),
+      tokens: windows.map((window) => [...window]),
+      kernels,
+      dtype,
+      ignore,
+      load,
+      calibration: tools.calibration?.tokens.sha256 ?? null,
+      tasks: tasks === null ? null : [tasks.tasks, tasks.limits, tasks.splits, tasks.numFewshot],
+    };
+  }
+
+  /** Where the model of a candidate is, if it still is. */
+  modelPath({ name }: Candidate): string {
+    return path.join(this.#plan.searchPath, name, "model");
+  }
+
+  async measure(candidate: Candidate): Promise<BudgetFigures> {
+    const { progress, signal } = this.#tools;
+    signal.throwIfAborted();
+    const file = path.join(this.#plan.searchPath, candidate.name, "figures.json");
+    const fingerprint = fingerprintOf({ ...this.#inputs, recipe: candidate.recipe });
+    const report = stepReport(`${candidate.name}: `, progress);
+    const earlier = readJsonFile(file) as { fingerprint?: unknown; figures?: unknown } | null;
+    const known = budgetFiguresSchema.safeParse(earlier?.figures).data;
+    if (earlier?.fingerprint === fingerprint && known !== undefined) {
+      report.keep(file);
+      return known;
+    }
+    await this.make(candidate, this.modelPath(candidate));
+    const figures = await this.#measureModel(candidate, report);
+    writeFileAtomically(file, `${JSON.stringify({ fingerprint, figures }, null, 2)}\n`);
+    return figures;
+  }
+
+  /** Writes the model of a candidate. */
+  async make(candidate: Candidate, outPath: string): Promise<void> {
+    const { dtype, ignore, maxMemoryBytes } = this.#plan;
+    const { openModel, calibration, progress } = this.#tools;
+    const plan = { ...candidate.recipe, dtype, ignore, maxMemoryBytes, outPath, replaceEarlier: true };
+    const report = stepReport(`${candidate.name}: `, progress);
+    await quantize(this.#checkpoint, plan, { progress: report.progress, openModel, calibration });
+  }
+
+  remove(candidate: Candidate): void {
+    rmSync(this.modelPath(candidate), { recursive: true, force: true });
+  }
+
+  async #measureModel(candidate: Candidate, report: StepReport): Promise<BudgetFigures> {
+    const divergence = await this.#compare(candidate, report);
+    const base = this.#side("base", "base");
+    const own = this.#side("compressed", candidate.name);
+    const baseServing = await this.#serve(base);
+    const serving = await this.#serve(own);
+    const speeds = speedsOf(serving);
+    const baseSpeed = speedsOf(baseServing)["1"];
+    return {
+      sizeBytes: candidate.sizeBytes,
+      kl: divergence.kl.mean,
+      klError: divergence.kl.standardError,
+      topAgreement: divergence.topAgreement.mean,
+      perplexityRatio: divergence.perplexity.ratio,
+      tokensPerSecond: speeds,
+      speedup: speeds["1"] === undefined || baseSpeed === undefined ? null : speeds["1"] / baseSpeed,
+      peakMemoryBytes: serving.peakMemoryBytes,
+      recovery: await this.#recovery(base, own),
+    };
+  }
+
+  /** Both models over the same tokens, with the kernels that serve. */
+  async #compare(
+    candidate: Candidate,
+    { progress }: StepReport,
+  ): Promise<ReturnType<typeof summarizeDivergences>> {
+    const { openLogits, signal } = this.#tools;
+    const { modelPath, dtype, windows } = this.#plan;
+    const base = openLogits(modelPath, dtype);
+    try {
+      const own = openLogits(this.modelPath(candidate), "auto");
+      try {
+        const parts = { a: base.source, b: own.source, windows, progress, signal };
+        return summarizeDivergences(await compareLogits(parts));
+      } finally {
+        own.close();
+      }
+    } finally {
+      base.close();
+    }
+  }
+
+  async #serve(side: Side): Promise<ServingRecord> {
+    const report = stepReport(`${side.name}: `, this.#tools.progress);
+    return serveAndLoad({ ...load, kernels: this.#plan.kernels }, this.#tools, { side, report });
+  }
+
+  async #recovery(base: Side, own: Side): Promise<Record<string, number>> {
+    const { tasks, taskFiles, kernels } = this.#plan;
+    if (tasks === null) return {};
+    const records: EvaluationRecord[] = [];
+    for (const side of [base, own]) {
+      const report = stepReport(`${side.name}: `, this.#tools.progress);
+      records.push(await evaluateSide({ ...tasks, kernels }, this.#tools, { side, report, taskFiles }));
+    }
+    const { accuracy } = compareAccuracy(records[0]!, records[1]!);
+    const rows = tasks.tasks.map((task) => [task, accuracy.find((row) => row.task === task)] as const);
+    return Object.fromEntries(rows.map(([task, row]) => [task, row?.recovery ?? 0]));
+  }
+
+  #side(which: Side["which"], name: string): Side {
+    const { modelPath, dtype, searchPath } = this.#plan;
+    const folder = path.join(searchPath, name);
+    const { vocabSize } = this.#checkpoint.config;
+    return which === "base"
+      ? { which, name, path: modelPath, dtype, folder, vocabSize }
+      : { which, name, path: path.join(folder, "model"), dtype: "auto", folder, vocabSize };
+  }
+}
+
+function speedsOf({ bench }: ServingRecord): Record<string, number> {
+  return Object.fromEntries(
+    bench.stages.map(({ concurrency, outputTokensPerSecond }) => [
+      String(concurrency),
+      outputTokensPerSecond,
+    ]),
+  );
+}

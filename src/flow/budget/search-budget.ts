@@ -1,0 +1,151 @@
+import { existsSync, readdirSync, renameSync, rmSync } from "node:fs";
+import path from "node:path";
+import { MillraceError } from "../../base/errors.ts";
+import { writeFileAtomically } from "../../base/write-file.ts";
+import { outputExists } from "../../quantize/output-folder.ts";
+import type { BudgetFigures, BudgetSearch, BudgetTrial } from "../../records/budget-search.ts";
+import { startOrigin } from "../../records/origin.ts";
+import { type Budget, boundsQuality, brokenTerms, describeFigure } from "./budget.ts";
+import type { BudgetPlan, BudgetTools } from "./budget-plan.ts";
+import { type Candidate, listCandidates } from "./ladder.ts";
+import { CandidateMeter } from "./measure-candidate.ts";
+
+/** Of a budget that says nothing of quality: the largest that it allows, among which the best is looked for. */
+const numLargest = 4;
+
+/** Gives a candidate's figures. */
+export type Measure = (candidate: Candidate) => Promise<BudgetFigures>;
+
+/**
+ * Finds the candidate that a budget asks for among candidates that are sorted by size: the smallest that keeps what the
+ * budget asks for, or, where it asks for nothing to be kept, the best of the largest that it allows. Null where none
+ * fits; then every one that could was measured.
+ *
+ * Quality is taken to rise with size, and halved intervals find where it suffices; what is returned passed itself, and
+ * the next smaller one did not.
+ */
+export async function findWithin(
+  candidates: readonly Candidate[],
+  budget: Budget,
+  measure: Measure,
+): Promise<Candidate | null> {
+  const sizeLimit = budget.terms.find(({ metric }) => metric === "size")?.limit ?? Infinity;
+  const allowed = candidates.filter(({ sizeBytes }) => sizeBytes <= sizeLimit);
+  if (!boundsQuality(budget)) return bestOf(allowed.slice(-numLargest), budget, measure);
+  const quality: Budget = {
+    terms: budget.terms.filter(({ metric }) => metric !== "size" && metric !== "speed"),
+  };
+  let low = 0;
+  let high = allowed.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (brokenTerms(quality, await measure(allowed[middle]!)).length === 0) high = middle;
+    else low = middle + 1;
+  }
+  // Upwards for what speed rules out; then downwards, as quality does not always rise with size.
+  const order = [...allowed.slice(high), ...allowed.slice(0, high).toReversed()];
+  for (const candidate of order)
+    if (brokenTerms(budget, await measure(candidate)).length === 0) return candidate;
+  return null;
+}
+
+async function bestOf(
+  candidates: readonly Candidate[],
+  budget: Budget,
+  measure: Measure,
+): Promise<Candidate | null> {
+  let best: Candidate | null = null;
+  let least = Infinity;
+  for (const candidate of candidates.toReversed()) {
+    const figures = await measure(candidate);
+    if (brokenTerms(budget, figures).length > 0 || figures.kl >= least) continue;
+    best = candidate;
+    least = figures.kl;
+  }
+  return best;
+}
+
+/**
+ * Makes the model that a budget asks for: measures candidates with the kernels that serve, and puts the one that is
+ * taken at `plan.outPath`. Figures stay in `plan.searchPath`, from which a stopped search goes on.
+ * Throws `output_exists`, `budget_unmet`, and what quantising, serving and evaluating throw.
+ */
+export async function searchBudget(
+  plan: BudgetPlan,
+  tools: BudgetTools,
+  onTrial: (trial: BudgetTrial) => void = () => {},
+): Promise<BudgetSearch> {
+  const { budget, outPath, searchPath, kernels } = plan;
+  if (existsSync(outPath) && readdirSync(outPath).length > 0)
+    throw outputExists(outPath, "already holds files");
+  const finishOrigin = startOrigin(kernels);
+  const checkpoint = tools.openModel(plan.modelPath);
+  try {
+    const isCalibrated = tools.calibration !== null;
+    const candidates = listCandidates(checkpoint, { dtype: plan.dtype, ignore: plan.ignore, isCalibrated });
+    const meter = new CandidateMeter(plan, tools, checkpoint);
+    const trials = new Map<Candidate, BudgetTrial>();
+    let kept: Candidate | null = null;
+    const measure: Measure = async (candidate) => {
+      const known = trials.get(candidate);
+      if (known !== undefined) return known.figures;
+      const figures = await meter.measure(candidate);
+      const broken = brokenTerms(budget, figures).map(({ text }) => text);
+      const trial = { name: candidate.name, figures, broken };
+      trials.set(candidate, trial);
+      onTrial(trial);
+      // One model at a time is on the disk beside the one that is being made: the last that fits.
+      const removed: Candidate | null = broken.length > 0 ? candidate : kept;
+      if (removed !== null) meter.remove(removed);
+      if (broken.length === 0) kept = candidate;
+      return figures;
+    };
+    const chosen = await findWithin(candidates, budget, measure);
+    const record: BudgetSearch = {
+      kind: "budget-search",
+      model: plan.modelName,
+      budget: budget.terms.map(({ text }) => text),
+      text: { ...plan.text, numTokens: plan.windows.reduce((sum, window) => sum + window.length - 1, 0) },
+      trials: [...trials.values()].toSorted((a, b) => a.figures.sizeBytes - b.figures.sizeBytes),
+      chosen: chosen?.name ?? null,
+      origin: finishOrigin(),
+    };
+    writeFileAtomically(path.join(searchPath, "search.json"), `${JSON.stringify(record, null, 2)}\n`);
+    if (chosen === null) throw unmet(budget, candidates, record.trials);
+    await place(chosen, meter, outPath);
+    if (kept !== null) meter.remove(kept);
+    return record;
+  } finally {
+    checkpoint.close();
+  }
+}
+
+/** Moves the chosen model to its place, or makes it again: the same bytes. */
+async function place(chosen: Candidate, meter: CandidateMeter, outPath: string): Promise<void> {
+  const made = meter.modelPath(chosen);
+  if (!existsSync(made)) {
+    await meter.make(chosen, outPath);
+    return;
+  }
+  rmSync(outPath, { recursive: true, force: true });
+  renameSync(made, outPath);
+}
+
+function unmet(
+  budget: Budget,
+  candidates: readonly Candidate[],
+  trials: readonly BudgetTrial[],
+): MillraceError {
+  const wanted = budget.terms.map(({ text }) => text).join(", ");
+  const [smallest] = candidates;
+  const best = trials.toSorted((a, b) => a.broken.length - b.broken.length || a.figures.kl - b.figures.kl)[0];
+  const reached =
+    best === undefined
+      ? `The smallest candidate, ${smallest?.name ?? "none"}, takes ${smallest?.sizeBytes ?? 0} bytes`
+      : `The nearest is ${best.name} with ${budget.terms.map((term) => describeFigure(term, best.figures)).join(", ")}`;
+  return new MillraceError(
+    "budget_unmet",
+    `No candidate keeps within --budget ${JSON.stringify(wanted)} (${trials.length} measured). ${reached}. Loosen a limit, or give --calibration, which makes 2 to 4 bits better.`,
+    { param: "--budget" },
+  );
+}

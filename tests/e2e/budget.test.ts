@@ -1,0 +1,70 @@
+import { existsSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { afterAll, expect, test } from "vitest";
+import { expectRefusal } from "./expect-refusal.ts";
+import { makeFolder, pebble, removeFolders, runCli } from "./run-cli.ts";
+
+afterAll(removeFolders);
+
+interface Search {
+  readonly chosen: string | null;
+  readonly trials: readonly {
+    readonly name: string;
+    readonly broken: readonly string[];
+    readonly figures: { readonly sizeBytes: number; readonly kl: number };
+  }[];
+}
+
+function makeText(folder: string): string {
+  const text = path.join(folder, "text.txt");
+  writeFileSync(text, "The red fox lives in the old mill. The owl has three coins. ".repeat(12));
+  return text;
+}
+
+test("a budget of size takes the best of what fits, and keeps what was measured", {
+  timeout: 240_000,
+}, async () => {
+  const folder = makeFolder();
+  const flags = ["--text", makeText(folder), "--max-tokens", "128", "--json"];
+  const run = (limits: string, out: string) =>
+    runCli("quantize", pebble, "--budget", limits, ...flags, "--out", path.join(folder, out));
+  const small = await run("size<=2.5MiB", "a");
+  expect(small.exitCode, small.stderr).toBe(0);
+  const { chosen, trials } = JSON.parse(small.stdout) as Search;
+  const best = trials.toSorted((a, b) => a.figures.kl - b.figures.kl)[0]!;
+  expect(chosen).toBe(best.name);
+  for (const { figures } of trials) expect(figures.sizeBytes).toBeLessThanOrEqual(2.5 * 2 ** 20);
+  expect(existsSync(path.join(folder, "a", "model.safetensors"))).toBe(true);
+  expect((await runCli("verify", path.join(folder, "a"))).exitCode).toBe(0);
+});
+
+test("budgets that cannot be read or met say what is allowed, and write nothing", {
+  timeout: 120_000,
+}, async () => {
+  const folder = makeFolder();
+  const text = makeText(folder);
+  const out = path.join(folder, "out");
+  const args = (...more: string[]) => ["quantize", pebble, "--out", out, ...more];
+  await expectRefusal(out, {
+    args: args("--budget", "kl<0.05", "--text", text),
+    code: "invalid_option",
+    exitCode: 2,
+    says: ["kl<0.05", "kl<=0.05"],
+  });
+  await expectRefusal(out, {
+    args: args("--budget", "kl<=0.05"),
+    code: "invalid_option",
+    exitCode: 2,
+    says: ["--text"],
+  });
+  await expectRefusal(out, {
+    args: args("--budget", "kl<=0.05", "--text", text, "--scheme", "w8a8"),
+    code: "invalid_option",
+    exitCode: 2,
+    says: ["--scheme", "--budget"],
+  });
+  const unmet = await runCli(...args("--budget", "size<=1KB", "--text", text));
+  expect(unmet.exitCode).not.toBe(0);
+  expect(unmet.stderr).toMatch(/No candidate keeps within --budget "size<=1KB".*\[budget_unmet\]/);
+  expect(existsSync(out)).toBe(false);
+});

@@ -89,6 +89,14 @@ test("finds the smallest that keeps quality without measuring all", async () => 
   expect(measured.length).toBeLessThanOrEqual(5);
 });
 
+test("looks at what is little smaller, where quality does not rise with size", async () => {
+  // Halving goes by c23, c27, c25 and c26.
+  const kls = Array.from({ length: 30 }, (_, index) => (index >= 27 || index === 24 ? 0.01 : 1));
+  const { find, measured } = ladder(kls);
+  expect((await find("kl<=0.05"))?.name).toBe("c24");
+  expect(measured.length).toBeLessThanOrEqual(6);
+});
+
 test("measures only what size allows, and finds what breaks the order", async () => {
   const { find, measured } = ladder([1, 0.04, 0.3, 0.2, 0.1, 0.01]);
   expect((await find("kl<=0.05,size<=50MB"))?.name).toBe("c1");

@@ -13,6 +13,9 @@ import { CandidateMeter } from "./measure-candidate.ts";
 /** Of a budget that says nothing of quality: the largest that it allows, among which the best is looked for. */
 const numLargest = 4;
 
+/** How much smaller than what was found a candidate may be that is measured too. */
+const leastShare = 0.85;
+
 /** Gives a candidate's figures. */
 export type Measure = (candidate: Candidate) => Promise<BudgetFigures>;
 
@@ -21,8 +24,8 @@ export type Measure = (candidate: Candidate) => Promise<BudgetFigures>;
  * budget asks for, or, where it asks for nothing to be kept, the best of the largest that it allows. Null where none
  * fits; then every one that could was measured.
  *
- * Quality is taken to rise with size, and halved intervals find where it suffices; what is returned passed itself, and
- * the next smaller one did not.
+ * Quality is taken to rise with size, and halved intervals find where it suffices; of those that are at most 15 % smaller
+ * than what was found so, none passed that is smaller than what is returned.
  */
 export async function findWithin(
   candidates: readonly Candidate[],
@@ -44,9 +47,32 @@ export async function findWithin(
   }
   // Upwards for what speed rules out; then downwards, as quality does not always rise with size.
   const order = [...allowed.slice(high), ...allowed.slice(0, high).toReversed()];
-  for (const candidate of order)
-    if (brokenTerms(budget, await measure(candidate)).length === 0) return candidate;
+  for (const candidate of order) {
+    if (brokenTerms(budget, await measure(candidate)).length > 0) continue;
+    return smallestBelow(candidate, allowed, budget, measure);
+  }
   return null;
+}
+
+/**
+ * The smallest that keeps within the budget among one that does and those that are little smaller: schemes of almost the
+ * same size differ in quality, so that halving may have passed over some.
+ */
+async function smallestBelow(
+  found: Candidate,
+  candidates: readonly Candidate[],
+  budget: Budget,
+  measure: Measure,
+): Promise<Candidate> {
+  let smallest = found;
+  const near = candidates.filter(
+    ({ sizeBytes }) => sizeBytes <= found.sizeBytes && sizeBytes >= leastShare * found.sizeBytes,
+  );
+  for (const candidate of near.toReversed()) {
+    if (candidate.sizeBytes > smallest.sizeBytes || candidate === found) continue;
+    if (brokenTerms(budget, await measure(candidate)).length === 0) smallest = candidate;
+  }
+  return smallest;
 }
 
 async function bestOf(

@@ -13,18 +13,20 @@ export class ChannelMask implements TokenMask {
   fault: MillraceError | null = null;
   readonly #channel: TokenMaskChannel;
   readonly #words: Int32Array;
+  readonly #mask: Uint32Array;
   #numSent = 0;
 
   constructor(channel: TokenMaskChannel) {
     this.#channel = channel;
     this.#words = new Int32Array(channel.shared);
+    this.#mask = new Uint32Array(channel.shared, maskChannelWords.mask * 4);
   }
 
   fill(into: Uint32Array, at: number): void {
-    if (this.#isReady()) into.set(new Uint32Array(this.#words.buffer, maskChannelWords.mask * 4), at);
+    if (this.#isReady()) into.set(this.#mask, at);
     else {
       this.fault ??= maskFailed();
-      into.fill(0, at, at + this.#words.length - maskChannelWords.mask);
+      into.fill(0, at, at + this.#mask.length);
     }
   }
 

@@ -56,10 +56,7 @@ export class GrammarPool {
     try {
       if (!this.#proven.has(key)) await this.#try(own);
       this.#remember(key);
-      this.#keeper ??= this.#start(maxKept, () => {
-        this.#keeper = null;
-      });
-      await this.#keeper.compile(own);
+      await this.#keep(own);
     } catch (error) {
       throw refused(param, messageOf(error));
     }
@@ -87,6 +84,22 @@ export class GrammarPool {
     await trial;
   }
 
+  /** Compiles it where masks are kept; a thread that fails at it is of no more use, and the next grammar starts another. */
+  async #keep(spec: LibrarySpec): Promise<void> {
+    const keeper =
+      this.#keeper ??
+      this.#start(maxKept, () => {
+        if (this.#keeper === keeper) this.#keeper = null;
+      });
+    this.#keeper = keeper;
+    try {
+      await keeper.compile(spec);
+    } catch (error) {
+      void keeper.end();
+      throw error;
+    }
+  }
+
   #remember(key: string): void {
     this.#proven.delete(key);
     this.#proven.add(key);
@@ -103,8 +116,11 @@ export class GrammarPool {
     const { port1, port2 } = new MessageChannel();
     const numWords = maskChannelWords.mask + Math.ceil(this.#options.vocabSize / 32);
     const shared = new SharedArrayBuffer(numWords * 4);
-    new Int32Array(shared)[maskChannelWords.numHandled] = -1;
-    this.#keeper?.open(spec, { port: port2, shared });
+    const words = new Int32Array(shared);
+    words[maskChannelWords.numHandled] = -1;
+    // Without its thread the answer fails at once instead of waiting for a mask.
+    if (this.#keeper === null) words[maskChannelWords.hasFailed] = 1;
+    else this.#keeper.open(spec, { port: port2, shared });
     return { port: port1, shared };
   }
 }

@@ -1,7 +1,7 @@
 import { MillraceError } from "../base/errors.ts";
 import type { JsonSchema } from "./grammar-spec.ts";
 import { integerRange, numberRange } from "./number-range.ts";
-import { boundsOf } from "./schema-grammar.ts";
+import { boundsOf, formats } from "./schema-grammar.ts";
 import { findPatternFault } from "./schema-pattern.ts";
 
 type Keywords = Readonly<Record<string, unknown>>;
@@ -26,7 +26,6 @@ const keywordsOf: Readonly<Record<string, readonly string[]>> = {
   null: [],
 };
 
-const formats: ReadonlySet<string> = new Set(["date", "time", "date-time", "uuid", "ipv4"]);
 const maxDepth = 100;
 const maxSchemas = 5000;
 
@@ -43,6 +42,8 @@ export function checkJsonSchema(schema: JsonSchema, param: string): void {
 class SchemaChecker {
   readonly #root: JsonSchema;
   #count = 0;
+  /** References whose target has been looked at: it may stand where no schema is looked for. */
+  readonly #seen = new Set<string>();
 
   constructor(root: JsonSchema) {
     this.#root = root;
@@ -84,7 +85,7 @@ class SchemaChecker {
     }
     const value = keywords[name];
     const place = `${path}.${name}`;
-    if (name === "$ref") this.#checkReference(value, place);
+    if (name === "$ref") this.#checkReference(value, place, depth);
     else if (name === "const") checkValues([value], keywords["type"], place);
     else if (name === "enum") checkValues(listOf(value, place), keywords["type"], place);
     else {
@@ -157,6 +158,14 @@ class SchemaChecker {
     }
     if (items !== undefined && items !== false) this.check(items, `${path}.items`, depth + 1);
     checkRange(keywords, "minItems", "maxItems", path);
+    const numFirst = Array.isArray(prefixItems) ? prefixItems.length : 0;
+    if (items === false && numberOr(keywords["minItems"], 0) > numFirst) {
+      throw refuse(
+        `${path}.minItems`,
+        `is above the ${numFirst} items that there may be`,
+        "Correct it, or allow items.",
+      );
+    }
   }
 
   /** A map of schemas by name. */
@@ -168,7 +177,7 @@ class SchemaChecker {
     for (const [name, schema] of Object.entries(value)) this.check(schema, `${path}.${name}`, depth + 1);
   }
 
-  #checkReference(value: unknown, path: string): void {
+  #checkReference(value: unknown, path: string, depth: number): void {
     let target: unknown = this.#root;
     const isLocal = typeof value === "string" && /^#(\/|$)/.test(value);
     const parts = isLocal ? value.slice(1).split("/").slice(1) : [];
@@ -177,7 +186,12 @@ class SchemaChecker {
       const isThere = typeof target === "object" && target !== null && Object.hasOwn(target, name);
       target = isThere ? (target as Keywords)[name] : undefined;
     }
-    if (isLocal && target !== undefined) return;
+    if (isLocal && target !== undefined) {
+      if (this.#seen.has(value)) return;
+      this.#seen.add(value);
+      this.check(target, path, depth + 1);
+      return;
+    }
     throw refuse(path, `is ${shown(value)}`, "It must be # or #/ and the path of a schema within this one.");
   }
 }
@@ -206,8 +220,12 @@ function checkText(keywords: Keywords, path: string): void {
     );
   }
   const { pattern, format } = keywords;
-  if (format !== undefined && !(typeof format === "string" && formats.has(format))) {
-    throw refuse(`${path}.format`, `is ${shown(format)}`, `It can be one of ${[...formats].join(", ")}.`);
+  if (format !== undefined && !(typeof format === "string" && Object.hasOwn(formats, format))) {
+    throw refuse(
+      `${path}.format`,
+      `is ${shown(format)}`,
+      `It can be one of ${Object.keys(formats).join(", ")}.`,
+    );
   }
   if (pattern !== undefined) {
     const fault = typeof pattern === "string" ? findPatternFault(pattern) : "is no text";

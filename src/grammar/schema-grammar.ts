@@ -33,7 +33,8 @@ ${rangeRules}
 octet ::= "0" | "1" [0-9]{0,2} | [3-9] [0-9]? | "2" ("" | [0-4] [0-9]? | "5" [0-5]? | [6-9])
 `;
 
-const formats: Readonly<Record<string, string>> = {
+/** EBNF of each `format`. */
+export const formats: Readonly<Record<string, string>> = {
   date: "date",
   time: "time",
   "date-time": 'date "T" time',

@@ -14,18 +14,8 @@ constexpr int mostRows = 4;
 constexpr int mostVectors = 1;
 #endif
 
-struct Operands {
-  const uint16_t* x;
-  int64_t xStride;
-  int64_t count;
-  const uint16_t* pairs;
-  int64_t columns;
-  float* out;
-  int64_t outStride;
-};
-
 template <int rows, int vectors>
-MILLRACE_INLINE void addPairs(const Operands& job, int64_t column) {
+MILLRACE_INLINE void addPairs(const Bf16Operands& job, int64_t column) {
   V16 sums[rows][vectors];
 #pragma GCC unroll 8
   for (int r = 0; r < rows; ++r)
@@ -47,7 +37,7 @@ MILLRACE_INLINE void addPairs(const Operands& job, int64_t column) {
 }
 
 template <int most>
-void addSomeRows(int64_t rows, const Operands& job) {
+void addSomeRows(int64_t rows, const Bf16Operands& job) {
   if (rows == most) {
     int64_t column = 0;
     for (; column + 16 * mostVectors <= job.columns; column += 16 * mostVectors) addPairs<most, mostVectors>(job, column);
@@ -62,14 +52,13 @@ class VectorProducts {
   explicit VectorProducts(int64_t rows) : rows_(rows) {}
   int64_t paddedRows() const { return rows_; }
 
-  void add(const uint16_t* x, int64_t xStride, int64_t count, const uint16_t* pairs, int64_t columns, float* out,
-           int64_t outStride) const {
+  void add(const Bf16Operands& job) const {
     // Evenly, so that no block is left with few rows.
     const int64_t parts = (rows_ + mostRows - 1) / mostRows;
     for (int64_t part = 0; part < parts; ++part) {
       const int64_t row = rows_ * part / parts;
       const int64_t end = rows_ * (part + 1) / parts;
-      addSomeRows<mostRows>(end - row, {x + row * xStride, xStride, count, pairs, columns, out + row * outStride, outStride});
+      addSomeRows<mostRows>(end - row, job.fromRow(row));
     }
   }
 

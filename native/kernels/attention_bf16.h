@@ -5,9 +5,8 @@
 //   explicit Products(int64_t rows);
 //   /** Rows that `add` reads and writes: at least those of the tile, at most its rows rounded up to 16. */
 //   int64_t paddedRows() const;
-//   /** out[r][c] += sum over i < count of x[r][i] * pairs[i / 2][c][i % 2]; count is a multiple of bf16Step, columns of 16. */
-//   void add(const uint16_t* x, int64_t xStride, int64_t count, const uint16_t* pairs, int64_t columns, float* out,
-//            int64_t outStride);
+//   /** All rows from the operands' first on. */
+//   void add(const Bf16Operands& job);
 //
 // Steps of zeros add nothing, and a row's sums do not depend on the other rows, so that the law of attention.cc holds.
 #pragma once
@@ -15,6 +14,21 @@
 #include "kernels/attention_rows.h"
 
 namespace millrace::MILLRACE_ISA {
+
+/** out[r][c] += sum over i < count of x[r][i] * pairs[i / 2][c][i % 2]; count is a multiple of bf16Step, columns of 16. */
+struct Bf16Operands {
+  const uint16_t* x;
+  int64_t xStride;
+  int64_t count;
+  const uint16_t* pairs;
+  int64_t columns;
+  float* out;
+  int64_t outStride;
+
+  Bf16Operands fromRow(int64_t row) const {
+    return {x + row * xStride, xStride, count, pairs, columns, out + row * outStride, outStride};
+  }
+};
 
 /** Rows [0, count) of f32 to bf16, `width` columns each, and zeros up to `stride`. */
 inline void roundRows(const float* from, int64_t fromStride, int64_t count, int64_t width, uint16_t* to,
@@ -56,7 +70,7 @@ void scoreInBf16(const AttentionJob& job, const AttentionTile& tile, const Range
     pairRows<dtype>(keys, 0, kv.headDim, depth, kv.tokenStride, pairs);
     float* scores = scratch.scores + b * kv.tokenStride;
     clearRows(scores, products.paddedRows(), kv.tokenStride, scoreStride);
-    products.add(scratch.rounded, depth, depth, pairs, kv.tokenStride, scores, scoreStride);
+    products.add({scratch.rounded, depth, depth, pairs, kv.tokenStride, scores, scoreStride});
     if constexpr (dtype == KvDtype::INT8) {
       scaleColumns(kv.kScales + slab * kv.tokenStride, kv.tokenStride, scores, rows, scoreStride);
     }
@@ -81,7 +95,7 @@ void weighInBf16(const AttentionJob& job, const AttentionTile& tile, const Range
     const Element* values = reinterpret_cast<const Element*>(kv.v) + slab * kv.blockSize * kv.dimStride;
     pairRows<dtype>(values, first, end, depth, kv.dimStride, pairs);
     roundRows(scratch.scores + b * kv.tokenStride, scoreStride, rows, kv.blockSize, scratch.rounded, depth);
-    products.add(scratch.rounded, depth, depth, pairs, kv.dimStride, outputs, kv.dimStride);
+    products.add({scratch.rounded, depth, depth, pairs, kv.dimStride, outputs, kv.dimStride});
   }
 }
 

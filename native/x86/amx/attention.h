@@ -13,29 +13,17 @@ class TileProducts {
         tiles_(static_cast<int>(blockRows_), static_cast<int>(tileRowBytes)) {}
   int64_t paddedRows() const { return numBlocks_ * blockRows_; }
 
-  void add(const uint16_t* x, int64_t xStride, int64_t count, const uint16_t* pairs, int64_t columns, float* out,
-           int64_t outStride) {
+  void add(const Bf16Operands& all) {
     for (int64_t block = 0; block < numBlocks_; block += 2) {
-      const Operands job{x + block * blockRows_ * xStride, xStride, count, pairs, columns,
-                         out + block * blockRows_ * outStride, outStride};
+      const Bf16Operands job = all.fromRow(block * blockRows_);
       if (block + 1 < numBlocks_) addColumns<2>(job);
       else addColumns<1>(job);
     }
   }
 
  private:
-  struct Operands {
-    const uint16_t* x;
-    int64_t xStride;
-    int64_t count;
-    const uint16_t* pairs;
-    int64_t columns;
-    float* out;
-    int64_t outStride;
-  };
-
   template <int blocks>
-  void addColumns(const Operands& job) {
+  void addColumns(const Bf16Operands& job) {
     int64_t column = 0;
     for (; column + 32 <= job.columns; column += 32) addTile<blocks, 2>(job, column);
     if (column < job.columns) addTile<blocks, 1>(job, column);
@@ -43,7 +31,7 @@ class TileProducts {
 
   /** Sums of row block r and column tile c are tile 2 r + c. */
   template <int blocks, int columnTiles>
-  void addTile(const Operands& job, int64_t column) {
+  void addTile(const Bf16Operands& job, int64_t column) {
     eachSum<blocks, columnTiles>([&]<int r, int c>() { tiles_.load<2 * r + c>(sumsAt(job, column, r, c), job.outStride * 4); });
     for (int64_t i = 0; i < job.count; i += bf16Step) {
       tiles_.load<4>(job.x + i, job.xStride * 2);
@@ -56,7 +44,7 @@ class TileProducts {
     eachSum<blocks, columnTiles>([&]<int r, int c>() { tiles_.store<2 * r + c>(sumsAt(job, column, r, c), job.outStride * 4); });
   }
 
-  float* sumsAt(const Operands& job, int64_t column, int r, int c) const {
+  float* sumsAt(const Bf16Operands& job, int64_t column, int r, int c) const {
     return job.out + r * blockRows_ * job.outStride + column + 16 * c;
   }
 

@@ -23,11 +23,14 @@ const forms = [
   { name: "int4 g32, int8-block32", bits: 4, group: 32, form: "int8-block32" },
   { name: "int4 g32 + min, int8-block32", bits: 4, group: 32, form: "int8-block32", hasMinimums: true },
   { name: "bf16, bf16", dtype: "bf16", form: "bf16" },
+  { name: "bf16, f32", dtype: "bf16", form: "f32" },
+  { name: "f32, f32", dtype: "f32", form: "f32" },
 ];
 
 function makeWeight(form, rows, cols) {
   if (form.dtype !== undefined) {
-    const data = new Uint8Array(new Uint16Array(rows * cols).fill(0x3c00).buffer);
+    const values = form.dtype === "f32" ? new Float32Array(rows * cols).fill(2 ** -7) : undefined;
+    const data = new Uint8Array((values ?? new Uint16Array(rows * cols).fill(0x3c00)).buffer);
     return { kind: "dense", rows, cols, dtype: form.dtype, data };
   }
   const groupSize = form.group ?? cols;
@@ -113,7 +116,7 @@ function benchShape({ isa, numThreads, rowCounts }, form, shape) {
 export function benchLinears({ filter, watch, ...settings }) {
   const results = [];
   for (const form of forms.filter(({ name }) => name.includes(filter))) {
-    const unit = form.bits === undefined ? form.dtype : form.bits === 4 ? "int4" : "int8";
+    const unit = form.bits === undefined ? form.form : form.bits === 4 ? "int4" : "int8";
     for (const shape of shapes) {
       const before = watch.latest();
       const runs = benchShape(settings, form, shape);

@@ -6,7 +6,7 @@ import { promisify } from "node:util";
 import { silentProgress } from "../../../dist/base/progress.js";
 import { runSweep } from "../../../dist/bench/sweep.js";
 import { startServer } from "../../server-process.mjs";
-import { watchOthers } from "../machine-load.mjs";
+import { processTree, watchOthers } from "../machine-load.mjs";
 
 /** A round is measured again, so often at most, when others used more than this share of the machine. */
 const mostOthers = 0.08;
@@ -22,6 +22,11 @@ async function memoryOf(url) {
   if (found.length === 0) return null;
   const parts = Object.fromEntries(found.map(([, part, bytes]) => [part, Number(bytes)]));
   return { weights: parts.weights, kvCache: parts.kv_cache, activations: parts.activations };
+}
+
+/** Most memory that a process ever held, KiB; pages that it shares with others count for each. */
+function peakKibOf(pid) {
+  return Number(/^VmHWM:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0);
 }
 
 async function measureServer(command, { concurrencies, ...load }) {
@@ -41,7 +46,7 @@ async function measureServer(command, { concurrencies, ...load }) {
       progress: silentProgress,
     });
     const others = finishWatch();
-    const peakKib = Number(/^VmHWM:\s+(\d+)/m.exec(readFileSync(`/proc/${child.pid}/status`, "utf8"))?.[1]);
+    const peakKib = processTree(child.pid).reduce((sum, pid) => sum + peakKibOf(pid), 0);
     const memory = await memoryOf(url);
     return { readyMs, peakMib: peakKib / 1024, memory, others, stages: record.stages };
   } finally {

@@ -78,8 +78,21 @@ async function makeReady(server: RunningServer, serving: Serving, logger: Logger
   const { vocabSize, eosTokenIds: endTokenIds } = client.info;
   // Its threads keep no process alive: they end with this one.
   const grammars = new GrammarPool({ tokenizer, vocabSize, endTokenIds });
-  server.setReady([{ id, client, promptScorer, tokenizer, grammars, created, generationDefaults }]);
+  const chat = {
+    ...parserOf("toolSyntax", settings.toolCallParser),
+    ...parserOf("reasoning", settings.reasoningParser),
+  };
+  server.setReady([{ id, client, promptScorer, tokenizer, grammars, created, generationDefaults, ...chat }]);
   logger.info(`Ready: ${id}`);
+}
+
+/** A field of the served model, left out where the chat template is to tell. */
+function parserOf<K extends string, N extends string>(
+  field: K,
+  name: N | "auto" | "none",
+): { readonly [key in K]?: Exclude<N, "auto" | "none"> | null } {
+  if (name === "auto") return {};
+  return { [field]: name === "none" ? null : name } as { [key in K]: Exclude<N, "auto" | "none"> | null };
 }
 
 function logStart(logger: Logger, client: EngineClient): void {

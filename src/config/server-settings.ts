@@ -22,6 +22,16 @@ export const serverSettings = {
     oneOf(["auto", "none"]).default("auto"),
     "auto applies the model's own sampling defaults where a request names none",
   ),
+  toolCallParser: field(
+    "--tool-call-parser <name>",
+    oneOf(["auto", "none", "hermes", "llama3_json", "mistral", "granite", "gemma"]).default("auto"),
+    "how the model writes calls of tools; auto takes it from the chat template",
+  ),
+  reasoningParser: field(
+    "--reasoning-parser <name>",
+    oneOf(["auto", "none", "think", "mistral"]).default("auto"),
+    "how the model marks its reasoning; auto takes it from the chat template",
+  ),
   strict: field(
     "--strict",
     z.boolean().default(false),

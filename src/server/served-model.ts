@@ -2,6 +2,8 @@ import { MillraceError } from "../base/errors.ts";
 import type { GrammarSpec } from "../grammar/grammar-spec.ts";
 import type { EngineClient, Scorer } from "../protocol/engine-client.ts";
 import type { TokenGrammar } from "../protocol/token-mask-channel.ts";
+import type { ReasoningName } from "../text/chat-output/reasoning-splitter.ts";
+import type { ToolSyntaxName } from "../text/chat-output/tool-syntax.ts";
 import type { ChatTemplate, Tokenizer } from "../tokenizer/tokenizer.ts";
 
 /** Sampling values that the model's own generation config sets; used where a request says nothing. */
@@ -36,6 +38,14 @@ export interface ServedModel {
   readonly generationDefaults: GenerationDefaults;
   /** Replaces the tokenizer's own template. */
   readonly chatTemplate?: ChatTemplate;
+  /** How the model writes calls of tools; left out: as its chat template asks. Null: calls are not looked for. */
+  readonly toolSyntax?: ToolSyntaxName | null;
+  /** How the model marks its reasoning; left out: as its chat template does. Null: it is not looked for. */
+  readonly reasoning?: ReasoningName | null;
+}
+
+export function chatTemplateOf(model: ServedModel): ChatTemplate | null {
+  return model.chatTemplate ?? model.tokenizer.chatTemplate;
 }
 
 /** The models of one server under every name that a request may use. */

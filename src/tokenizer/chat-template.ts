@@ -19,7 +19,7 @@ export class JinjaChatTemplate implements ChatTemplate {
       this.#parsed ??= new Template(this.source);
       return this.#parsed.render({
         ...this.#specialTokens,
-        tools: null,
+        tools: options.tools ?? null,
         documents: null,
         ...options.variables,
         messages,

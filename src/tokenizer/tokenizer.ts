@@ -44,5 +44,7 @@ export interface ChatTemplate {
 
 export interface RenderOptions {
   readonly addGenerationPrompt?: boolean;
+  /** Tools that the model may call, as OpenAI's API describes them. */
+  readonly tools?: readonly unknown[] | null;
   readonly variables?: Readonly<Record<string, unknown>>;
 }

@@ -1,9 +1,9 @@
 import { MillraceError } from "../../base/errors.ts";
 import type { ChatMessage } from "../../tokenizer/tokenizer.ts";
-import type { ServedModel } from "../served-model.ts";
+import { chatTemplateOf, type ServedModel } from "../served-model.ts";
 import { invalidField } from "./field-errors.ts";
 import { encodeText } from "./prompts.ts";
-import type { MessageBody, TemplateBody } from "./schemas.ts";
+import type { MessageBody, TemplateBody, ToolBody } from "./schemas.ts";
 
 /** Names that the template call itself sets. */
 const reservedVariables: readonly string[] = [
@@ -14,6 +14,12 @@ const reservedVariables: readonly string[] = [
   "tokenize",
 ];
 
+/** Messages as the model reads them. */
+export interface ChatPrompt {
+  readonly text: string;
+  readonly tokenIds: readonly number[];
+}
+
 /**
  * Renders messages with the model's chat template and tokenises the result. The template writes its own special
  * tokens, so none are added unless asked. Errors: `no_chat_template`, `chat_template_failed`, `invalid_request`.
@@ -22,12 +28,13 @@ export function encodeChat(
   messages: readonly MessageBody[],
   body: TemplateBody,
   model: ServedModel,
-): readonly number[] {
-  return encodeText(renderChat(messages, body, model), "messages", body.add_special_tokens ?? false, model);
+): ChatPrompt {
+  const text = renderChat(messages, body, model);
+  return { text, tokenIds: encodeText(text, "messages", body.add_special_tokens ?? false, model) };
 }
 
 function renderChat(messages: readonly MessageBody[], body: TemplateBody, model: ServedModel): string {
-  const template = model.chatTemplate ?? model.tokenizer.chatTemplate;
+  const template = chatTemplateOf(model);
   if (template === null) {
     throw new MillraceError(
       "no_chat_template",
@@ -46,9 +53,15 @@ function renderChat(messages: readonly MessageBody[], body: TemplateBody, model:
   const chat = messages.map(toChatMessage);
   const rendered = template.render(chat, {
     addGenerationPrompt: body.add_generation_prompt ?? !continues,
+    tools: shownTools(body),
     variables: readVariables(body),
   });
   return continues ? cutAfterFinalMessage(rendered, chat.at(-1)?.content ?? "") : rendered;
+}
+
+/** What the template shows of the tools: nothing where the model must call none. */
+function shownTools({ tools, tool_choice: choice }: TemplateBody): readonly ToolBody[] | null {
+  return tools === null || tools === undefined || tools.length === 0 || choice === "none" ? null : tools;
 }
 
 function readVariables(body: TemplateBody): Readonly<Record<string, unknown>> {

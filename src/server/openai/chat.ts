@@ -1,3 +1,6 @@
+import { randomUUID } from "node:crypto";
+import { ChatParser } from "../../text/chat-output/chat-parser.ts";
+import type { ChatPart } from "../../text/chat-output/chat-part.ts";
 import type { SequenceEvent } from "../run-sequences.ts";
 import type { ServedModel } from "../served-model.ts";
 import { encodeChat } from "./chat-prompt.ts";
@@ -6,10 +9,29 @@ import { type Dialect, generationHandler, type Question, type Request, type Word
 import { type ChatTokenLogprobs, chatLogprobs, type PromptLogprobsBody } from "./logprobs.ts";
 import type { OutputLimit } from "./prompts.ts";
 import { type ChatBody, chatSchema } from "./schemas.ts";
+import { type ChatAnswerRules, readAnswerRules, readsSpecialTokens } from "./tools.ts";
+
+interface CallBody {
+  readonly id: string;
+  readonly type: "function";
+  readonly function: { readonly name: string; arguments: string };
+}
+
+/** A part of a message. Reasoning goes by two names: clients of different age read one of them. */
+interface DeltaBody {
+  readonly role?: "assistant";
+  readonly content?: string;
+  readonly reasoning?: string;
+  readonly reasoning_content?: string;
+  readonly tool_calls?: readonly [
+    | ({ readonly index: number } & CallBody)
+    | { readonly index: number; readonly function: { readonly arguments: string } },
+  ];
+}
 
 interface ChunkChoice {
   readonly index: number;
-  readonly delta: { readonly role?: "assistant"; readonly content?: string };
+  readonly delta: DeltaBody;
   readonly logprobs: { readonly content: readonly ChatTokenLogprobs[] } | null;
   readonly finish_reason: string | null;
   readonly stop_reason?: string | number | null;
@@ -21,9 +43,18 @@ interface ChatChunk {
   readonly prompt_token_ids?: readonly number[];
 }
 
+interface MessageOfAnswer {
+  readonly role: "assistant";
+  content: string;
+  readonly refusal: null;
+  reasoning?: string;
+  reasoning_content?: string;
+  tool_calls?: CallBody[];
+}
+
 interface ChatChoice {
   readonly index: number;
-  readonly message: { readonly role: "assistant"; content: string; readonly refusal: null };
+  readonly message: MessageOfAnswer;
   readonly logprobs: { readonly content: ChatTokenLogprobs[] } | null;
   finish_reason: string | null;
   stop_reason: string | number | null;
@@ -44,8 +75,15 @@ export const handleChat = generationHandler(dialect);
 function askChat(body: ChatBody, model: ServedModel): Question {
   const limit = readLimit(body);
   const logprobs = readLogprobs(body);
-  const tokenIds = encodeChat(body.messages, body, model);
-  return { prompts: [{ param: "messages", text: null, tokenIds }], limit, logprobs };
+  const { text, tokenIds } = encodeChat(body.messages, body, model);
+  const rules = readAnswerRules(body, model, text);
+  return {
+    prompts: [{ param: "messages", text, tokenIds }],
+    limit,
+    logprobs,
+    forced: rules.forced,
+    readsSpecialTokens: readsSpecialTokens(rules, model),
+  };
 }
 
 function readLimit(body: ChatBody): OutputLimit {
@@ -63,16 +101,20 @@ function readLogprobs(body: ChatBody): number | null {
   return body.logprobs === true ? top : null;
 }
 
-/** Chunks: the role, then the text as it comes, then the reason of the end. */
+/** Chunks: the role, then what the answer holds as it comes, then the reason of the end. */
 class ChatWording implements Wording<ChatChunk> {
   readonly #request: Request<ChatBody>;
+  readonly #rules: ChatAnswerRules;
+  readonly #parsers: ChatParser[];
   readonly #isStarted: boolean[];
   readonly #choices: ChatChoice[];
 
   constructor(request: Request<ChatBody>) {
     this.#request = request;
-    const { plan, delivery } = request;
+    const { body, model, plan, prompts, delivery } = request;
+    this.#rules = readAnswerRules(body, model, prompts[0]!.text ?? "");
     this.#isStarted = Array.from({ length: plan.n }, () => false);
+    this.#parsers = this.#isStarted.map(() => new ChatParser(this.#rules));
     this.#choices = this.#isStarted.map((_, index) => ({
       index,
       message: { role: "assistant", content: "", refusal: null },
@@ -95,22 +137,40 @@ class ChatWording implements Wording<ChatChunk> {
       });
     }
     const showsTokens = delta.logprobs !== null || returnTokenIds || continuousUsage;
-    if (delta.text !== "" || (delta.tokenIds.length > 0 && showsTokens)) {
-      const tokenIds = returnTokenIds ? { token_ids: delta.tokenIds } : {};
-      const logprobs = delta.logprobs === null ? null : { content: this.#logprobs(delta) };
-      const content = delta.text;
-      chunks.push({ choices: [{ index, delta: { content }, logprobs, finish_reason: null, ...tokenIds }] });
+    const deltas = this.#deltas(index, delta);
+    if (deltas.length === 0 && delta.tokenIds.length > 0 && showsTokens) deltas.push({ content: "" });
+    for (const [at, part] of deltas.entries()) {
+      // What belongs to the tokens goes with the first part.
+      const tokenIds = returnTokenIds ? { token_ids: at === 0 ? delta.tokenIds : [] } : {};
+      const content = at === 0 ? this.#logprobs(delta) : [];
+      const logprobs = delta.logprobs === null ? null : { content };
+      chunks.push({ choices: [{ index, delta: part, logprobs, finish_reason: null, ...tokenIds }] });
     }
     if (delta.finishReason !== null) {
-      const end = { finish_reason: delta.finishReason, stop_reason: delta.stopReason };
+      const end = { finish_reason: this.#reasonOf(index, delta), stop_reason: delta.stopReason };
       chunks.push({ choices: [{ index, delta: {}, logprobs: null, ...end }] });
     }
     return chunks;
   }
 
+  #deltas(index: number, { text, finishReason }: SequenceEvent["delta"]): DeltaBody[] {
+    const parser = this.#parsers[index]!;
+    const parts = text === "" ? [] : parser.push(text);
+    if (finishReason !== null) parts.push(...parser.flush());
+    const hidesReasoning = this.#request.body.include_reasoning === false;
+    return parts.filter(({ kind }) => kind !== "reasoning" || !hidesReasoning).map(deltaOf);
+  }
+
+  /** A tool that the request itself named leaves the reason as it is, as OpenAI has it. */
+  #reasonOf(index: number, { finishReason }: SequenceEvent["delta"]): string | null {
+    const { calls } = this.#rules;
+    const isCall = calls !== null && !("named" in calls) && this.#parsers[index]!.numCalls > 0;
+    return isCall && finishReason === "stop" ? "tool_calls" : finishReason;
+  }
+
   add({ choices: [piece] }: ChatChunk): void {
     const choice = this.#choices[piece.index]!;
-    choice.message.content += piece.delta.content ?? "";
+    addToMessage(choice.message, piece.delta);
     choice.logprobs?.content.push(...(piece.logprobs?.content ?? []));
     choice.token_ids?.push(...(piece.token_ids ?? []));
     choice.finish_reason = piece.finish_reason;
@@ -119,7 +179,11 @@ class ChatWording implements Wording<ChatChunk> {
 
   whole(promptLogprobs: readonly PromptLogprobsBody[] | null): object {
     const scores = promptLogprobs === null ? {} : { prompt_logprobs: promptLogprobs[0] };
-    return { choices: this.#choices, ...this.#promptTokenIds(), ...scores };
+    const choices = this.#choices.map(({ message, ...choice }) => ({
+      ...choice,
+      message: messageOf(message),
+    }));
+    return { choices, ...this.#promptTokenIds(), ...scores };
   }
 
   #promptTokenIds(): { readonly prompt_token_ids?: readonly number[] } {
@@ -131,4 +195,38 @@ class ChatWording implements Wording<ChatChunk> {
     if (delta.logprobs === null) return [];
     return chatLogprobs(this.#request.model.tokenizer, delta.tokenIds, delta.logprobs);
   }
+}
+
+function deltaOf(part: ChatPart): DeltaBody {
+  switch (part.kind) {
+    case "content":
+      return { content: part.text };
+    case "reasoning":
+      return { reasoning: part.text, reasoning_content: part.text };
+    case "call": {
+      const id = `call_${randomUUID().replaceAll("-", "")}`;
+      const called = { name: part.name, arguments: "" };
+      return { tool_calls: [{ index: part.index, id, type: "function", function: called }] };
+    }
+    case "arguments":
+      return { tool_calls: [{ index: part.index, function: { arguments: part.text } }] };
+  }
+}
+
+function addToMessage(message: MessageOfAnswer, delta: DeltaBody): void {
+  message.content += delta.content ?? "";
+  if (delta.reasoning !== undefined) {
+    message.reasoning = (message.reasoning ?? "") + delta.reasoning;
+    message.reasoning_content = message.reasoning;
+  }
+  for (const { index, ...call } of delta.tool_calls ?? []) {
+    message.tool_calls ??= [];
+    if ("id" in call) message.tool_calls[index] = { ...call, function: { ...call.function } };
+    else message.tool_calls[index]!.function.arguments += call.function.arguments;
+  }
+}
+
+/** Where there are calls and nothing else, the content is null. */
+function messageOf(message: MessageOfAnswer): object {
+  return message.tool_calls !== undefined && message.content === "" ? { ...message, content: null } : message;
 }

@@ -58,8 +58,6 @@ const withoutEffect: ReadonlySet<string> = new Set([
   "metadata",
   "service_tier",
   "store",
-  "parallel_tool_calls",
-  "include_reasoning",
   "request_id",
   "session_id",
   "stream_interval",

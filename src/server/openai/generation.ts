@@ -27,7 +27,7 @@ import { type BodySchema, readBody } from "./request-body.ts";
 import { checkStreamOptions, planSequences, type SequencePlan } from "./sampling.ts";
 import { readScheduling } from "./scheduling.ts";
 import type { SamplingBody } from "./schemas.ts";
-import { readGrammar } from "./structured.ts";
+import { type Asked, readGrammar } from "./structured.ts";
 import { type TraceBody, traceBody } from "./trace.ts";
 
 /** Most sequences of one request, prompts times choices, however long the queue. */
@@ -39,6 +39,10 @@ export interface Question {
   readonly limit: OutputLimit;
   /** Top log-probabilities per token; null for none. */
   readonly logprobs: number | null;
+  /** What the answers have to follow for other reasons than the common fields. */
+  readonly forced?: Asked | null;
+  /** Whether special tokens are text of the answer that the dialect reads. */
+  readonly readsSpecialTokens?: boolean;
 }
 
 /** A request that was checked: sequence `i` answers prompt `i / n`. */
@@ -98,8 +102,9 @@ export function generationHandler<B extends SamplingBody, C extends object>(
     const scheduling = readScheduling(body, c, sinceEpoch(arrivedAt));
     const model = registry.resolve(body.model);
     await checkQueueRoom(model);
-    const plan = planRequest(dialect, body, model);
-    const grammar = await readGrammar(body, model);
+    const question = dialect.ask(body, model);
+    const plan = planRequest(question, body, model);
+    const grammar = await readGrammar(body, model, question.forced ?? null);
     const request = { ...plan, scheduling, arrivedAt, grammar };
     context.metrics.observeN(request.model, request.plan.n);
     const { isStream } = request.delivery;
@@ -113,16 +118,16 @@ export function generationHandler<B extends SamplingBody, C extends object>(
   };
 }
 
-function planRequest<B extends SamplingBody, C extends object>(
-  dialect: Dialect<B, C>,
+function planRequest<B extends SamplingBody>(
+  { prompts, limit, logprobs, readsSpecialTokens }: Question,
   body: B,
   model: ServedModel,
 ): Omit<Request<B>, "scheduling" | "arrivedAt" | "grammar"> {
   checkStreamOptions(body);
-  const { prompts, limit, logprobs } = dialect.ask(body, model);
   for (const prompt of prompts) checkContext(prompt, limit, model);
   const maxTokens = limit.maxTokens ?? model.client.info.maxModelLen - prompts[0]!.tokenIds.length;
-  const plan = planSequences(body, model, maxTokens, logprobs);
+  const planned = planSequences(body, model, maxTokens, logprobs);
+  const plan = readsSpecialTokens === true ? { ...planned, skipSpecialTokens: false } : planned;
   checkQueueable(prompts, plan.n, model);
   return { body, model, prompts, plan, promptLogprobs: readPromptLogprobs(body), delivery: deliveryOf(body) };
 }

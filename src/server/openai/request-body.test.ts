@@ -63,7 +63,7 @@ test("values are shown as they were sent, shortened where they are long", async 
 });
 
 test("the guides tell of every field that a completion or a chat takes", () => {
-  const guides = ["sampling.md", "requests-and-metrics.md"].map((name) =>
+  const guides = ["sampling.md", "requests-and-metrics.md", "tool-calls.md"].map((name) =>
     readFileSync(path.join(import.meta.dirname, "../../../docs/guide", name), "utf8"),
   );
   const asked = new Set(["model", "prompt", "messages"]);

@@ -151,7 +151,34 @@ const messageSchema = z.looseObject(
 const messagesText = "a list of at least one message";
 const messagesSchema = z.array(messageSchema, messagesText).min(1, messagesText);
 
+const functionName = "a name of at most 64 letters, digits, _, - and .";
+const toolSchema = z.looseObject(
+  {
+    type: z.literal("function", "function"),
+    function: z.looseObject(
+      {
+        name: z.string(functionName).regex(/^[\w.-]{1,64}$/, functionName),
+        description: text,
+        parameters: z.record(z.string(), z.unknown(), "a JSON schema").nullish(),
+      },
+      "an object with name, description and parameters",
+    ),
+  },
+  "an object with type function and the function",
+);
+
+const toolChoiceText = 'none, auto, required or {"type": "function", "function": {"name": …}}';
+const toolChoiceSchema = z.union(
+  [
+    z.enum(["none", "auto", "required"]),
+    z.looseObject({ type: z.literal("function"), function: z.looseObject({ name: z.string() }) }),
+  ],
+  toolChoiceText,
+);
+
 const templateFields = {
+  tools: z.array(toolSchema, "a list of tools").nullish(),
+  tool_choice: toolChoiceSchema.nullish(),
   add_generation_prompt: boolean,
   continue_final_message: boolean,
   add_special_tokens: boolean,
@@ -166,6 +193,8 @@ export const chatSchema = z.looseObject({
   max_completion_tokens: samplingFields.max_tokens,
   logprobs: boolean,
   top_logprobs: between(0, maxLogprobs),
+  parallel_tool_calls: boolean,
+  include_reasoning: boolean,
 });
 
 /** `POST /v1/embeddings`: `input` in the forms of a prompt. */
@@ -191,6 +220,7 @@ export const detokenizeSchema = z.looseObject({ model: text, tokens: tokenIdsSch
 
 export type CompletionBody = z.output<typeof completionSchema>;
 export type ChatBody = z.output<typeof chatSchema>;
+export type ToolBody = z.output<typeof toolSchema>;
 export type MessageBody = z.output<typeof messageSchema>;
 export type SamplingBody = z.output<z.ZodObject<typeof samplingFields>>;
 export type TemplateBody = z.output<z.ZodObject<typeof templateFields>>;

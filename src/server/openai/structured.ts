@@ -5,7 +5,7 @@ import { demand, invalidField } from "./field-errors.ts";
 import type { SamplingBody } from "./schemas.ts";
 
 /** A grammar, and the field that asks for it. */
-interface Asked {
+export interface Asked {
   readonly spec: GrammarSpec;
   readonly param: string;
 }
@@ -13,12 +13,21 @@ interface Asked {
 /**
  * The grammar that a request's answers have to follow; undefined where it asks for none. Errors: `invalid_request`
  * naming the field for a grammar that is wrong or not supported, and for two of them.
+ *
+ * @param forced by a dialect's own fields
  */
-export async function readGrammar(body: SamplingBody, model: ServedModel): Promise<TokenGrammar | undefined> {
+export async function readGrammar(
+  body: SamplingBody,
+  model: ServedModel,
+  forced: Asked | null,
+): Promise<TokenGrammar | undefined> {
   const format = readResponseFormat(body.response_format);
   const own = readStructuredOutputs(body.structured_outputs);
-  const asked = format ?? own;
+  const asked = forced ?? format ?? own;
   if (asked === null) return undefined;
+  const other = format === null ? "structured_outputs" : "response_format";
+  const isOne = forced === null || (format === null && own === null);
+  demand(isOne, other, body[other], `left out beside ${forced?.param}`);
   demand(
     format === null || own === null,
     "structured_outputs",

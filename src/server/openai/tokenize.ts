@@ -22,7 +22,7 @@ export async function handleTokenize(c: HttpContext, context: ServerContext): Pr
     });
   }
   const tokens = hasMessages
-    ? encodeChat(messages, body, model)
+    ? encodeChat(messages, body, model).tokenIds
     : encodeText(prompt ?? "", "prompt", body.add_special_tokens ?? true, model);
   return jsonResponse(c, {
     count: tokens.length,

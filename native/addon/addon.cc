@@ -378,7 +378,10 @@ NAPI_MODULE_INIT() {
       method<releaseAfter>("releaseAfter"),   method<memory>("memory"),
       method<measureCeilings>("measureCeilings"),
       method<addGram>("addGram"),             method<factorize>("factorize"),
-      method<roundRows>("roundRows"),         method<roundBlocks>("roundBlocks"),         method<quadraticForms>("quadraticForms"),
+      method<roundRows>("roundRows"),         method<roundBlocks>("roundBlocks"),
+      method<roundGroups>("roundGroups"),     method<readGroups>("readGroups"),
+      method<packCodes>("packCodes"),         method<squaredErrors>("squaredErrors"),
+      method<quadraticForms>("quadraticForms"),
       method<listIsas>("listIsas"),           method<amxRefusal>("amxRefusal"),
       method<mapFile>("mapFile"),             method<dropPages>("dropPages"),
   };

@@ -67,6 +67,76 @@ napi_value roundBlocks(const Args& args) {
   return nullptr;
 }
 
+namespace {
+
+GroupGrid gridOf(const Args& args, size_t first) {
+  GroupGrid grid{};
+  grid.cols = args.integer(first);
+  grid.groupSize = args.integer(first + 1);
+  grid.bits = static_cast<int>(args.integer(first + 2));
+  check(grid.groupSize > 0 && grid.cols % grid.groupSize == 0, "rows are whole groups");
+  check(grid.bits >= 2 && grid.bits <= 8, "codes have 2 to 8 bits");
+  return grid;
+}
+
+/** Codes, bytes of scales, and zeros or null, from argument `first` on. */
+GroupRow groupsOf(const Args& args, size_t first, const GroupGrid& grid, int64_t rows) {
+  const int64_t numGroups = rows * (grid.cols / grid.groupSize);
+  GroupRow row{};
+  row.codes = reinterpret_cast<int8_t*>(args.bytes(first, rows * grid.cols).data);
+  row.scales = reinterpret_cast<uint16_t*>(args.bytes(first + 1, 2 * numGroups).data);
+  row.zeros = args.isNull(first + 2) ? nullptr : reinterpret_cast<int8_t*>(args.bytes(first + 2, numGroups).data);
+  return row;
+}
+
+}  // namespace
+
+/**
+ * (context, rows, cols, group size, bits, values, importance or null, codes, scales, zeros or null, rounds steps,
+ * is searched)
+ */
+napi_value roundGroups(const Args& args) {
+  const int64_t rows = args.integer(1);
+  GroupGrid grid = gridOf(args, 2);
+  GroupRow first = groupsOf(args, 7, grid, rows);
+  first.x = args.floats(5, rows * grid.cols).data;
+  first.importance = args.isNull(6) ? nullptr : args.floats(6, grid.cols).data;
+  grid.isSymmetric = first.zeros == nullptr;
+  grid.roundsSteps = args.flag(10);
+  grid.isSearched = args.flag(11);
+  contextOf(args).roundGroups(first, grid, rows);
+  return nullptr;
+}
+
+/** (context, rows, cols, group size, bits, codes, scales, zeros or null, values) */
+napi_value readGroups(const Args& args) {
+  const int64_t rows = args.integer(1);
+  const GroupGrid grid = gridOf(args, 2);
+  const GroupRow first = groupsOf(args, 5, grid, rows);
+  contextOf(args).readGroups(first, grid, rows, args.floats(8, rows * grid.cols).data);
+  return nullptr;
+}
+
+/** (context, codes, rows, cols, bits, out) */
+napi_value packCodes(const Args& args) {
+  const int64_t rows = args.integer(2);
+  const int64_t cols = args.integer(3);
+  const int bits = static_cast<int>(args.integer(4));
+  check(bits >= 2 && bits <= 8, "codes have 2 to 8 bits");
+  const int8_t* codes = reinterpret_cast<const int8_t*>(args.bytes(1, rows * cols).data);
+  contextOf(args).packCodes(codes, rows, cols, bits, args.bytes(5, rows * ((cols * bits + 31) / 32) * 4).data);
+  return nullptr;
+}
+
+/** (context, wanted, written, rows, cols, sums) */
+napi_value squaredErrors(const Args& args) {
+  const int64_t rows = args.integer(3);
+  const int64_t cols = args.integer(4);
+  double* sums = args.doubles(5, rows * 2).data;
+  contextOf(args).squaredErrors(args.floats(1, rows * cols).data, args.floats(2, rows * cols).data, rows, cols, sums);
+  return nullptr;
+}
+
 /** (context, x, rows, n, gram, forms) */
 napi_value quadraticForms(const Args& args) {
   const int64_t rows = args.integer(2);

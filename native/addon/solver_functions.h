@@ -9,6 +9,10 @@ napi_value addGram(const Args& args);
 napi_value factorize(const Args& args);
 napi_value roundRows(const Args& args);
 napi_value roundBlocks(const Args& args);
+napi_value roundGroups(const Args& args);
+napi_value readGroups(const Args& args);
+napi_value packCodes(const Args& args);
+napi_value squaredErrors(const Args& args);
 napi_value quadraticForms(const Args& args);
 
 }  // namespace millrace

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "kernels/group_row.h"
 #include "linear/linear.h"
 
 namespace millrace {
@@ -193,6 +194,10 @@ struct KernelTable {
 
   /** f64 and f32 with denormals, which the caller must allow. */
   void (*roundBlockRow)(const BlockRow& row);
+  void (*roundGroupRow)(const GroupRow& row, const GroupGrid& grid);
+  void (*readGroupRow)(const GroupRow& row, const GroupGrid& grid, float* values);
+  /** sums = [sum of (wanted - written)^2, sum of wanted^2] */
+  void (*squaredErrorOfRow)(const float* wanted, const float* written, int64_t cols, double* sums);
 
   // Ceilings of the machine.
   /** Reads memory and nothing else. */

@@ -35,6 +35,9 @@ void subtractRows(float* y, const float* x, int64_t stride, const float* factors
 void addGramTile(const float* a, const float* b, int64_t count, float* h, int64_t stride);
 
 void roundBlockRow(const BlockRow& row);
+void roundGroupRow(const GroupRow& row, const GroupGrid& grid);
+void readGroupRow(const GroupRow& row, const GroupGrid& grid, float* values);
+void squaredErrorOfRow(const float* wanted, const float* written, int64_t cols, double* sums);
 
 void readAll(const uint8_t* from, int64_t bytes);
 int64_t multiplyInt8(int64_t loops);

@@ -254,6 +254,12 @@ class Context {
   /** x_r gram x_r^T of each row, of a whole symmetric matrix. */
   /** `first` is the first of `rows` rows that are alike but for their places. */
   void roundBlocks(const BlockRow& first, int64_t rows);
+  void roundGroups(const GroupRow& first, const GroupGrid& grid, int64_t rows);
+  void readGroups(const GroupRow& first, const GroupGrid& grid, int64_t rows, float* values);
+  /** Codes [rows, cols] to rows of 32-bit words: element i at bit i * bits, offset to begin at 0. */
+  void packCodes(const int8_t* codes, int64_t rows, int64_t cols, int bits, uint8_t* out);
+  /** sums [rows, 2] */
+  void squaredErrors(const float* wanted, const float* written, int64_t rows, int64_t cols, double* sums);
   void quadraticForms(const float* x, int64_t rows, int64_t n, const float* gram, double* forms);
   /** Frees weights, caches and arena; only destruction is allowed after. */
   void close();

@@ -28,6 +28,16 @@ void packPanel(const float* x, int64_t count, int64_t cols, int64_t panel, float
   }
 }
 
+GroupRow rowOf(const GroupRow& first, const GroupGrid& grid, int64_t index) {
+  const int64_t numGroups = grid.cols / grid.groupSize;
+  GroupRow row = first;
+  row.x += index * grid.cols;
+  row.codes += index * grid.cols;
+  row.scales += index * numGroups;
+  if (row.zeros != nullptr) row.zeros += index * numGroups;
+  return row;
+}
+
 }  // namespace
 
 void Context::addGram(const float* x, int64_t count, int64_t cols, float* gram) {
@@ -115,6 +125,44 @@ void Context::roundBlocks(const BlockRow& first, int64_t rows) {
     row.x += index * first.cols;
     row.blocks += index * rowBytes;
     kernels_.roundBlockRow(row);
+  });
+}
+
+void Context::roundGroups(const GroupRow& first, const GroupGrid& grid, int64_t rows) {
+  pool_->parallelFor(rows, [&](int64_t index, int) {
+    const KeepDenormals keep;
+    kernels_.roundGroupRow(rowOf(first, grid, index), grid);
+  });
+}
+
+void Context::readGroups(const GroupRow& first, const GroupGrid& grid, int64_t rows, float* values) {
+  pool_->parallelFor(rows, [&](int64_t index, int) {
+    const KeepDenormals keep;
+    kernels_.readGroupRow(rowOf(first, grid, index), grid, values + index * grid.cols);
+  });
+}
+
+void Context::packCodes(const int8_t* codes, int64_t rows, int64_t cols, int bits, uint8_t* out) {
+  const int64_t stride = (cols * bits + 31) / 32 * 4;
+  const uint32_t offset = 1u << (bits - 1);
+  pool_->parallelFor(rows, [&](int64_t row, int) {
+    uint8_t* to = out + row * stride;
+    uint8_t* const end = to + stride;
+    uint32_t pending = 0;
+    int numPending = 0;
+    for (int64_t i = row * cols; i < (row + 1) * cols; ++i) {
+      pending |= (static_cast<uint32_t>(codes[i] + static_cast<int>(offset)) & 255u) << numPending;
+      numPending += bits;
+      for (; numPending >= 8; numPending -= 8, pending >>= 8) *to++ = static_cast<uint8_t>(pending);
+    }
+    if (numPending > 0) *to++ = static_cast<uint8_t>(pending);
+    std::fill(to, end, uint8_t{0});
+  });
+}
+
+void Context::squaredErrors(const float* wanted, const float* written, int64_t rows, int64_t cols, double* sums) {
+  pool_->parallelFor(rows, [&](int64_t row, int) {
+    kernels_.squaredErrorOfRow(wanted + row * cols, written + row * cols, cols, sums + row * 2);
   });
 }
 

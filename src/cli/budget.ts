@@ -15,6 +15,7 @@ import type { WeightDtype } from "../flow/flow-plan.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { modelNameOf } from "../formats/model-name.ts";
 import { createOps } from "../kernels/create-ops.ts";
+import type { Solver } from "../kernels/solver.ts";
 import type { CalibrationTools } from "../quantize/calibration/collect-statistics.ts";
 import type { BudgetSearch, BudgetTrial } from "../records/budget-search.ts";
 import { describeKernels, engineDefaults } from "./engine-defaults.ts";
@@ -64,6 +65,7 @@ export interface BudgetRequest {
   readonly maxMemoryBytes: number | null;
   readonly outPath: string;
   readonly calibration: CalibrationTools | null;
+  readonly solver: Solver;
   readonly signal: AbortSignal;
 }
 
@@ -110,7 +112,7 @@ export async function runBudget(request: BudgetRequest): Promise<BudgetSearch> {
 }
 
 function budgetTools(
-  { tokenizer, calibration }: BudgetRequest,
+  { tokenizer, calibration, solver }: BudgetRequest,
   windows: readonly Int32Array[],
   signal: AbortSignal,
 ): BudgetTools {
@@ -122,6 +124,7 @@ function budgetTools(
     createLauncher: ({ path: served, dtype, name }) =>
       new ServerLauncher([served, "--dtype", dtype, "--served-model-name", name, ...tokenizerFlag], signal),
     calibration,
+    solver,
     progress: new TerminalProgress(),
     signal,
   };

@@ -3,8 +3,8 @@ import type { FloatDtype, IntegerWeight } from "../base/weights.ts";
 import { narrowFloats } from "../formats/dequantize.ts";
 import { transposeWords } from "../formats/quantized/packed-integers.ts";
 import type { TensorSpec } from "../formats/safetensors-writer.ts";
+import { packCodes, packedWords } from "../kernels/packed-codes.ts";
 import type { LinearScheme } from "../quantize/linear-scheme.ts";
-import { packCodes, packedWords } from "../quantize/packed-codes.ts";
 
 export type NamedData = TensorSpec & { readonly data: Uint8Array };
 

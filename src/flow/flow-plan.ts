@@ -4,6 +4,7 @@ import type { LanguageModel } from "../evaluate/requests/model-request.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import type { EndpointLauncher } from "../protocol/endpoint-launcher.ts";
 import type { SchemeName } from "../quantize/plan.ts";
+import type { QuantizeTools } from "../quantize/quantize.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 
 export type WeightDtype = "auto" | "bfloat16" | "float16" | "float32";
@@ -50,7 +51,7 @@ export interface TaskModel {
 }
 
 /** What the flow needs from outside: it knows no engine and no process. */
-export interface FlowTools {
+export interface FlowTools extends Required<Pick<QuantizeTools, "solver">> {
   readonly openModel: (modelPath: string) => Checkpoint;
   readonly openTaskModel: (modelPath: string, dtype: WeightDtype) => Promise<TaskModel>;
   readonly createLauncher: (side: Side) => EndpointLauncher;

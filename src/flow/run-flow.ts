@@ -97,7 +97,7 @@ async function quantizeStep(
     const { sizeBytes, weightFormat, config } = checkpoint;
     const facts = { vocabSize: config.vocabSize, sizeBytes, weightFormat };
     const { scheme, groupSize, dtype } = plan;
-    const wanted = { scheme, groupSize, dtype, outPath };
+    const wanted = { scheme, groupSize, dtype, outPath, method: "mse" as const };
     const earlier = await findEarlierResult(checkpoint, wanted);
     if (earlier?.isCurrent === true) {
       report.keep(outPath);
@@ -108,7 +108,7 @@ async function quantizeStep(
       manifest: await quantize(
         checkpoint,
         { ...wanted, replaceEarlier },
-        { progress: report.progress, openModel: tools.openModel },
+        { progress: report.progress, openModel: tools.openModel, solver: tools.solver },
       ),
       facts,
     };

@@ -207,6 +207,47 @@ export interface NativeAddon {
     hasMinimums: boolean,
     isSearched: boolean,
   ): void;
+  roundGroups(
+    context: NativeContext,
+    rows: number,
+    cols: number,
+    groupSize: number,
+    bits: number,
+    values: Float32Array,
+    importance: Float32Array | null,
+    codes: Uint8Array,
+    scales: Uint8Array,
+    zeros: Uint8Array | null,
+    roundsSteps: boolean,
+    isSearched: boolean,
+  ): void;
+  readGroups(
+    context: NativeContext,
+    rows: number,
+    cols: number,
+    groupSize: number,
+    bits: number,
+    codes: Uint8Array,
+    scales: Uint8Array,
+    zeros: Uint8Array | null,
+    values: Float32Array,
+  ): void;
+  packCodes(
+    context: NativeContext,
+    codes: Uint8Array,
+    rows: number,
+    cols: number,
+    bits: number,
+    out: Uint8Array,
+  ): void;
+  squaredErrors(
+    context: NativeContext,
+    wanted: Float32Array,
+    written: Float32Array,
+    rows: number,
+    cols: number,
+    sums: Float64Array,
+  ): void;
   quadraticForms(
     context: NativeContext,
     x: Float32Array,

@@ -1,4 +1,5 @@
 import type { BlockJob } from "./block-types.ts";
+import type { Grid, Quantized } from "./grid.ts";
 
 /** Rows to round column by column, each column's error passed on to those behind it (GPTQ). */
 export interface RoundingJob {
@@ -19,6 +20,27 @@ export interface RoundingJob {
   readonly upper: Float32Array;
 }
 
+/** Rows of a matrix to put on a grid. */
+export interface GroupJob {
+  /** A multiple of the group size. */
+  readonly cols: number;
+  /** [rows, cols] f32, all finite. */
+  readonly values: Float32Array;
+  readonly grid: Grid;
+  /** [cols] what an error in a column counts, above 0; null for 1. */
+  readonly importance: Float32Array | null;
+  /** Scales are searched for the least weighted squared error; without, they are the range of each group. */
+  readonly isSearched: boolean;
+}
+
+/** How far one matrix is from another: sums of rows, in f64. */
+export interface SquaredError {
+  /** Σ (wanted − written)² */
+  readonly error: number;
+  /** Σ wanted² */
+  readonly sum: number;
+}
+
 /**
  * Linear algebra of the quantiser. Every result is the same whatever the number of threads: sums have one order. Matrices
  * are f32 and row-major.
@@ -33,6 +55,12 @@ export interface Solver {
   factorize(matrix: Float32Array, n: number, inverse: Float32Array): boolean;
   roundRows(job: RoundingJob): void;
   roundBlocks(job: BlockJob): void;
+  roundGroups(job: GroupJob): Quantized;
+  /** What integers stand for: `valuesOf`. */
+  readGroups(quantized: Quantized, cols: number): Float32Array;
+  /** Rows of 32-bit words, as bytes: `packCodes`. */
+  packCodes(codes: Int8Array, cols: number, bits: number): Uint8Array;
+  squaredErrors(wanted: Float32Array, written: Float32Array, cols: number): SquaredError;
   /** x·G·xᵀ of each row of x [rows, n] and a whole symmetric matrix G. */
   quadraticForms(x: Float32Array, gram: Float32Array, n: number): Float64Array;
   close(): void;

@@ -3,13 +3,14 @@ import type { Checkpoint, MatrixShape } from "../formats/checkpoint.ts";
 import { narrowFloats } from "../formats/dequantize.ts";
 import { transposeWords } from "../formats/quantized/packed-integers.ts";
 import { createSafetensors, type TensorSpec, totalBytes } from "../formats/safetensors-writer.ts";
+import type { Quantized } from "../kernels/grid.ts";
+import { packCodes, packedWords } from "../kernels/packed-codes.ts";
+import type { Solver } from "../kernels/solver.ts";
 import { quantizedConfig, writeCompanions, writeJson } from "./companion-files.ts";
-import { type Quantized, valuesOf } from "./grid.ts";
 import type { LinearScheme } from "./linear-scheme.ts";
 import { methods, type QuantizationMethod } from "./methods.ts";
 import type { VectorShape } from "./model-parts.ts";
 import type { DenseTarget, LinearEncoder, OutputFormat, TensorPiece } from "./output-format.ts";
-import { packCodes, packedWords } from "./packed-codes.ts";
 import type { QuantizationTarget } from "./plan.ts";
 import type { LinearQuantizer } from "./quantizers.ts";
 import { defaultUnit } from "./row-bands.ts";
@@ -32,9 +33,11 @@ export function compressedOutput(checkpoint: Checkpoint, parts: CompressedParts)
     sizeBytes: totalBytes(tensors),
     rowUnit: defaultUnit,
     openFile: (path, isResumed) => createSafetensors(path, tensors, { isResumed }),
-    encoderOf: (target, source) => {
+    encoderOf: (target, source, solver) => {
       const scheme = schemes.get(target.module)!;
-      return encoderOf({ ...target, scheme }, source.quantizerOf(target), methods[method].followsWeightType);
+      const { followsWeightType } = methods[method];
+      const quantizer = source.quantizerOf(target);
+      return encoderOf({ ...target, scheme }, { quantizer, solver, followsWeightType });
     },
     densePiece: ({ module, cols }, data, firstRow) => ({
       name: `${module}.weight`,
@@ -69,10 +72,16 @@ function tensorSpecs({ targets, dense, vectors }: CompressedParts): TensorSpec[]
   ];
 }
 
+interface EncoderParts {
+  readonly quantizer: LinearQuantizer;
+  readonly solver: Solver;
+  /** Steps are rounded as the weights are stored. */
+  readonly followsWeightType: boolean;
+}
+
 function encoderOf(
   target: QuantizationTarget<LinearScheme>,
-  quantizer: LinearQuantizer,
-  followsWeightType: boolean,
+  { quantizer, solver, followsWeightType }: EncoderParts,
 ): LinearEncoder {
   const { module, scheme, cols } = target;
   const { bits, symmetric } = scheme;
@@ -82,8 +91,8 @@ function encoderOf(
       const grid = { bits, groupSize, symmetric, roundsSteps: followsWeightType && isStoredBf16 };
       const quantized = quantizer.quantize(values, grid);
       return {
-        pieces: linearPieces({ module, shape: target, firstRow, quantized }, scheme),
-        values: valuesOf(quantized),
+        pieces: linearPieces({ module, shape: target, firstRow, quantized }, scheme, solver),
+        values: solver.readGroups(quantized, cols),
       };
     },
     outcome: () => quantizer.outcome(),
@@ -123,6 +132,7 @@ export interface QuantizedBand {
 export function linearPieces(
   { module, shape, firstRow, quantized }: QuantizedBand,
   scheme: LinearScheme,
+  solver: Solver,
 ): TensorPiece[] {
   const { codes, scales, zeros } = quantized;
   const { rows, cols } = shape;
@@ -137,7 +147,7 @@ export function linearPieces(
   const pieces: TensorPiece[] = [
     {
       name: `${module}.weight_packed`,
-      data: packCodes(codes, cols, scheme.bits),
+      data: solver.packCodes(codes, cols, scheme.bits),
       at: firstRow * packedWords(cols, scheme.bits) * 4,
     },
     scale,

@@ -1,7 +1,7 @@
 import { bf16ToF32 } from "../base/half.ts";
+import type { Grid, Quantized } from "../kernels/grid.ts";
 import type { Solver } from "../kernels/solver.ts";
 import type { InputStatistics } from "./calibration/collect-statistics.ts";
-import type { Grid, Quantized } from "./grid.ts";
 
 /** Share of the mean of the diagonal that is added to it, and what it becomes where the matrix has no factor yet. */
 const dampings = [0.01, 0.1, 1] as const;

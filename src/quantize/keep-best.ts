@@ -1,7 +1,7 @@
 import { bf16ToF32 } from "../base/half.ts";
+import type { Quantized } from "../kernels/grid.ts";
 import type { Solver } from "../kernels/solver.ts";
 import type { InputStatistics } from "./calibration/collect-statistics.ts";
-import type { Quantized } from "./grid.ts";
 
 /** The rows that did best, and how many each candidate gave. */
 export interface BestRows {

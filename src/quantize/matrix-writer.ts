@@ -7,6 +7,7 @@ import type { Checkpoint } from "../formats/checkpoint.ts";
 import { dequantize, toDense, widenFloats } from "../formats/dequantize.ts";
 import { sliceRows } from "../formats/slice-rows.ts";
 import type { TensorFile } from "../formats/tensor-file.ts";
+import type { Solver } from "../kernels/solver.ts";
 import { checkFinite } from "./finite.ts";
 import type { JournalEntry } from "./journal.ts";
 import type { DenseTarget, LinearEncoder, OutputFormat, TensorPiece } from "./output-format.ts";
@@ -24,6 +25,7 @@ export interface MatrixWriterParts {
   readonly roundTo: FloatDtype | null;
   /** What is done to the weights before they are rounded. */
   readonly transform: WeightTransform;
+  readonly solver: Solver;
   /** Elements that are in memory at a time. */
   readonly bandElements: number;
   /** Called after each band with the elements of it. */
@@ -41,7 +43,7 @@ export class MatrixWriter {
   /** Throws `model_not_finite`. */
   async writeLinear(target: QuantizationTarget, encoder: LinearEncoder): Promise<JournalEntry> {
     const { module, source, cols } = target;
-    const { transform } = this.#parts;
+    const { transform, solver } = this.#parts;
     const hashes = new TensorHashes(this.#parts.file);
     const valuesHash = createHash("sha256");
     const error = new RoundingError();
@@ -51,7 +53,7 @@ export class MatrixWriter {
       transformRows(floats, transform, { module, cols, firstRow });
       const isStoredBf16 = weight.kind === "dense" && weight.dtype === "bf16" && !changes(transform, module);
       const { pieces, values } = encoder.encode({ values: floats, firstRow, isStoredBf16 });
-      error.add(floats, values);
+      error.add(solver.squaredErrors(floats, values, cols));
       valuesHash.update(bytesOf(values));
       hashes.write(pieces);
     });

@@ -1,13 +1,11 @@
 import type { Progress } from "../base/progress.ts";
+import type { Grid, Quantized } from "../kernels/grid.ts";
 import type { Solver } from "../kernels/solver.ts";
 import { inputNameOf } from "./calibration/capture-inputs.ts";
 import type { InputStatistics, StatisticsCollector } from "./calibration/collect-statistics.ts";
 import { factorInput, type GptqFactors, quantizeWithErrorFeedback } from "./gptq.ts";
-import type { RowQuantizer } from "./grid.ts";
 import { keepBestRows } from "./keep-best.ts";
 import type { QuantizationTarget } from "./plan.ts";
-import { quantizeToNearest } from "./round-to-nearest.ts";
-import { searchScales } from "./scale-search.ts";
 import { transformGram, type WeightTransform } from "./smoothing/weight-transform.ts";
 
 /** What came of a linear beside its integers; null where nothing was measured. */
@@ -17,6 +15,9 @@ export interface LinearOutcome {
   /** Rows that each method gave. */
   readonly rows: Readonly<Record<string, number>>;
 }
+
+/** Puts rows on a grid. `values` is [rows, cols] f32, all finite, and left as it is. */
+type RowQuantizer = (values: Float32Array, grid: Grid) => Quantized;
 
 /** A linear's own quantiser; bands of rows go through it in any order. */
 export interface LinearQuantizer {
@@ -41,10 +42,16 @@ export interface QuantizerSource {
 }
 
 /** Methods that need nothing but the weights. */
-export function dataFreeQuantizers(method: "rtn" | "mse"): QuantizerSource {
-  const quantize: RowQuantizer =
-    method === "rtn" ? quantizeToNearest : (values, grid) => searchScales(values, grid);
-  return { quantizerOf: () => ({ quantize, outcome: () => null }), inputsOf: () => null, notes: () => [] };
+export function dataFreeQuantizers(method: "rtn" | "mse", solver: Solver): QuantizerSource {
+  const isSearched = method === "mse";
+  return {
+    quantizerOf: ({ cols }) => ({
+      quantize: (values, grid) => solver.roundGroups({ cols, values, grid, importance: null, isSearched }),
+      outcome: () => null,
+    }),
+    inputsOf: () => null,
+    notes: () => [],
+  };
 }
 
 export interface CalibratedParts {
@@ -76,7 +83,7 @@ export class CalibratedQuantizers implements QuantizerSource {
   quantizerOf(target: QuantizationTarget): LinearQuantizer {
     const known = this.#knownOf(target);
     return known === null
-      ? dataFreeQuantizers("mse").quantizerOf(target)
+      ? dataFreeQuantizers("mse", this.#parts.solver).quantizerOf(target)
       : this.#bestOf(known.statistics, known.factors);
   }
 
@@ -114,8 +121,10 @@ export class CalibratedQuantizers implements QuantizerSource {
     const rows = names.map(() => 0);
     const sums = { error: 0, output: 0 };
     const quantize: RowQuantizer = (values, grid) => {
-      const weighted = searchScales(values, grid, factors.importance);
-      const candidates = [searchScales(values, grid), weighted];
+      const search = (importance: Float32Array | null): Quantized =>
+        solver.roundGroups({ cols: statistics.cols, values, grid, importance, isSearched: true });
+      const weighted = search(factors.importance);
+      const candidates = [search(null), weighted];
       if (method === "gptq") {
         candidates.push(quantizeWithErrorFeedback(values, { grid, ...weighted }, factors, solver));
       }

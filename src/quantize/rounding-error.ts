@@ -1,21 +1,15 @@
 import { MillraceError } from "../base/errors.ts";
+import type { SquaredError } from "../kernels/solver.ts";
 
 /** How far what a file holds is from what it was made of: sums over a matrix, in f64. */
 export class RoundingError {
-  squaredError = 0;
-  squaredSum = 0;
+  #error = 0;
+  #sum = 0;
 
-  add(wanted: Float32Array, written: Float32Array): void {
-    let squaredError = 0;
-    let squaredSum = 0;
-    for (let i = 0; i < wanted.length; i += 1) {
-      const value = wanted[i]!;
-      const error = value - written[i]!;
-      squaredError += error * error;
-      squaredSum += value * value;
-    }
-    this.squaredError += squaredError;
-    this.squaredSum += squaredSum;
+  /** Of a band of rows. */
+  add({ error, sum }: SquaredError): void {
+    this.#error += error;
+    this.#sum += sum;
   }
 
   /**
@@ -23,8 +17,8 @@ export class RoundingError {
    * weights that no scale of the file reaches.
    */
   relative(name: string): number {
-    if (this.squaredSum === 0) return 0;
-    const error = Math.sqrt(this.squaredError / this.squaredSum);
+    if (this.#sum === 0) return 0;
+    const error = Math.sqrt(this.#error / this.#sum);
     if (error < Infinity) return error;
     throw new MillraceError(
       "model_not_finite",

@@ -48,6 +48,7 @@ export async function writeWeights(parts: WriteParts): Promise<WrittenWeights> {
     file: writer,
     roundTo: plan.roundTo,
     transform,
+    solver,
     bandElements: memory.bandElements,
     onElements: (elements, module) => count.add(elements, module),
   });
@@ -88,7 +89,7 @@ interface Steps {
 
 /** What is done to the weights before they are rounded, and how they are. */
 function planSteps(
-  { checkpoint, plan, memory, progress, calibration }: WriteParts,
+  { checkpoint, plan, memory, progress, calibration, solver }: WriteParts,
   written: ReadonlyMap<string, JournalEntry>,
   count: ElementCount,
 ): Steps {
@@ -108,9 +109,8 @@ function planSteps(
       : { transform: noTransform, note: null };
   const notes = note === null ? [] : [note];
   if (method === "rtn" || method === "mse" || collector === null)
-    return { transform, quantizers: dataFreeQuantizers(method === "rtn" ? "rtn" : "mse"), notes };
+    return { transform, quantizers: dataFreeQuantizers(method === "rtn" ? "rtn" : "mse", solver), notes };
   const left = targets.filter(({ module }) => !written.has(module));
-  const { solver } = calibration!;
   const parts = { collector, solver, method, targets: left, statisticsBytes, transform, progress: between };
   return { transform, quantizers: new CalibratedQuantizers(parts), notes };
 }

@@ -8,6 +8,8 @@ import { type Component, field } from "../../config/component.ts";
 import type { FlowPlan, FlowTools } from "../../flow/flow-plan.ts";
 import { runFlow } from "../../flow/run-flow.ts";
 import { modelNameOf } from "../../formats/model-name.ts";
+import { createFastestSolver } from "../../kernels/create-solver.ts";
+import type { Solver } from "../../kernels/solver.ts";
 import { renderMarkdown } from "../../report/markdown.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
 import { describeKernels, engineDefaults } from "../engine-defaults.ts";
@@ -83,13 +85,15 @@ async function runFlowCommand(given: string | undefined, _options: unknown, comm
   const interrupt = listenForInterrupt(
     "Run the same command again: finished steps are kept, and an evaluation goes on from the answers it has.",
   );
+  const solver = createFastestSolver(0);
   try {
-    const record = await runFlow(plan, flowTools(interrupt.signal));
+    const record = await runFlow(plan, flowTools(interrupt.signal, solver));
     printLine(renderMarkdown(record));
     printLine(
       `Done in ${formatDuration(performance.now() - started)}. Report: ${path.join(outPath, "comparison.html")}`,
     );
   } finally {
+    solver.close();
     interrupt.release();
   }
 }
@@ -122,12 +126,13 @@ function refuseUnrunnable({ modelPath, inputTokens, outputTokens }: FlowPlan): v
   }
 }
 
-function flowTools(signal: AbortSignal): FlowTools {
+function flowTools(signal: AbortSignal, solver: Solver): FlowTools {
   return {
     openModel,
     openTaskModel: (modelPath, dtype) => openLocalModel(modelPath, engineDefaults(dtype)),
     createLauncher: (side) =>
       new ServerLauncher([side.path, "--dtype", side.dtype, "--served-model-name", side.name], signal),
+    solver,
     progress: new TerminalProgress(),
     signal,
   };

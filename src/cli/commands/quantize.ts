@@ -228,6 +228,7 @@ async function runSearch(
   const outPath = path.resolve(out ?? `${path.basename(modelNameOf(modelPath))}-budget`);
   const checkpoint = openModel(modelPath);
   const calibration = openCalibration(checkpoint, calibrationValues);
+  const solver = calibration?.solver ?? createFastestSolver(calibrationValues.threads);
   const interrupt = listenForInterrupt(
     `What was measured is in ${outPath}.search. Run the same command again to go on.`,
   );
@@ -242,13 +243,14 @@ async function runSearch(
       maxMemoryBytes: maxMemory ?? null,
       outPath,
       calibration,
+      solver,
       signal: interrupt.signal,
     });
     if (json) printLine(JSON.stringify(record, null, 2));
     else printSearch(record, outPath);
   } finally {
     interrupt.release();
-    calibration?.solver.close();
+    solver.close();
     calibration?.ops.close();
     checkpoint.close();
   }

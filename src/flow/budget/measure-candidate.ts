@@ -79,10 +79,10 @@ export class CandidateMeter {
   /** Writes the model of a candidate. */
   async make(candidate: Candidate, outPath: string): Promise<void> {
     const { dtype, ignore, maxMemoryBytes } = this.#plan;
-    const { openModel, calibration, progress } = this.#tools;
+    const { openModel, calibration, solver, progress } = this.#tools;
     const plan = { ...candidate.recipe, dtype, ignore, maxMemoryBytes, outPath, replaceEarlier: true };
     const report = stepReport(`${candidate.name}: `, progress);
-    await quantize(this.#checkpoint, plan, { progress: report.progress, openModel, calibration });
+    await quantize(this.#checkpoint, plan, { progress: report.progress, openModel, calibration, solver });
   }
 
   remove(candidate: Candidate): void {

@@ -1,6 +1,7 @@
 import type { NativeAddon } from "../addon.ts";
 import { type BlockJob, blockTraits } from "../block-types.ts";
 import type { RoundingJob, Solver } from "../solver.ts";
+import { bytesOf, groupFunctions } from "./group-functions.ts";
 
 /** The addon's own kernels, on threads of their own that sleep between calls. */
 export function createNativeSolver(addon: NativeAddon, isa: string, numThreads: number): Solver {
@@ -9,7 +10,6 @@ export function createNativeSolver(addon: NativeAddon, isa: string, numThreads: 
     addGram: (x, count, gram) => addon.addGram(context, x, count, Math.sqrt(gram.length), gram),
     factorize: (matrix, n, inverse) => addon.factorize(context, matrix, n, inverse),
     roundRows: ({ rows, cols, values, codes, bits, scales, zeros, groups, upper }: RoundingJob) => {
-      const bytes = new Uint8Array(codes.buffer, codes.byteOffset, codes.length);
       const [least, most] = [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1];
       const numGroups = scales.length / rows;
       addon.roundRows(
@@ -18,7 +18,7 @@ export function createNativeSolver(addon: NativeAddon, isa: string, numThreads: 
         cols,
         numGroups,
         values,
-        bytes,
+        bytesOf(codes),
         scales,
         zeros,
         groups,
@@ -43,6 +43,7 @@ export function createNativeSolver(addon: NativeAddon, isa: string, numThreads: 
         isSearched,
       );
     },
+    ...groupFunctions(addon, context),
     quadraticForms: (x, gram, n) => {
       const rows = x.length / n;
       const forms = new Float64Array(rows);

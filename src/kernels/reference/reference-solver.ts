@@ -1,6 +1,11 @@
 import { roundHalfEven } from "../../base/half.ts";
-import type { RoundingJob, Solver } from "../solver.ts";
+import { valuesOf } from "../grid.ts";
+import { packCodes } from "../packed-codes.ts";
+import type { GroupJob, RoundingJob, Solver } from "../solver.ts";
 import { roundBlocks } from "./round-blocks.ts";
+import { quantizeToNearest } from "./round-to-nearest.ts";
+import { searchScales } from "./scale-search.ts";
+import { squaredErrors } from "./squared-errors.ts";
 
 /** The same in plain loops, sums in f64 and results in f32: slow, to check the native kernels with. */
 export const referenceSolver: Solver = {
@@ -53,6 +58,13 @@ export const referenceSolver: Solver = {
   },
 
   roundBlocks,
+
+  roundGroups: ({ values, grid, importance, isSearched }: GroupJob) =>
+    isSearched ? searchScales(values, grid, importance) : quantizeToNearest(values, grid),
+
+  readGroups: (quantized) => valuesOf(quantized),
+  packCodes,
+  squaredErrors,
 
   quadraticForms(x, gram, n) {
     const forms = new Float64Array(x.length / n);

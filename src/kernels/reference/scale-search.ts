@@ -1,6 +1,6 @@
-import { bf16ToF32, roundHalfEven } from "../base/half.ts";
-import { invariant } from "../base/invariant.ts";
-import { emptyQuantized, type Grid, type Quantized, scaleBits } from "./grid.ts";
+import { bf16ToF32, roundHalfEven } from "../../base/half.ts";
+import { invariant } from "../../base/invariant.ts";
+import { emptyQuantized, type Grid, type Quantized, scaleBits } from "../grid.ts";
 import { quantizeToNearest } from "./round-to-nearest.ts";
 
 /**

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { bf16ToF32 } from "../base/half.ts";
-import type { Grid } from "./grid.ts";
-import { packCodes, packedWords } from "./packed-codes.ts";
+import { bf16ToF32 } from "../../base/half.ts";
+import type { Grid } from "../grid.ts";
+import { packCodes, packedWords } from "../packed-codes.ts";
 import { quantizeToNearest } from "./round-to-nearest.ts";
 
 const grid = (bits: number, groupSize: number): Grid => ({

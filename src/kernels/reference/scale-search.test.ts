@@ -1,10 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { bf16ToF32 } from "../base/half.ts";
-import { type Grid, type Quantized, valuesOf } from "./grid.ts";
+import { bf16ToF32 } from "../../base/half.ts";
+import { type Grid, type Quantized, valuesOf } from "../grid.ts";
+import type { SquaredError } from "../solver.ts";
 import { quantizeToNearest } from "./round-to-nearest.ts";
-import { RoundingError } from "./rounding-error.ts";
 import { searchScales } from "./scale-search.ts";
+import { squaredErrors } from "./squared-errors.ts";
 
 const grid = (bits: number, groupSize: number, symmetric = true): Grid => ({
   bits,
@@ -26,10 +27,8 @@ function normal(count: number): Float32Array {
   );
 }
 
-function roundingError(values: Float32Array, quantized: Quantized): RoundingError {
-  const error = new RoundingError();
-  error.add(values, valuesOf(quantized));
-  return error;
+function roundingError(values: Float32Array, quantized: Quantized): SquaredError {
+  return squaredErrors(values, valuesOf(quantized), values.length);
 }
 
 function weightedError(values: Float32Array, { codes, scales, zeros }: Quantized, importance: Float32Array) {
@@ -58,8 +57,8 @@ describe("searchScales", () => {
           expect(code).toBeGreaterThanOrEqual(-(2 ** (bits - 1)));
           expect(code).toBeLessThan(2 ** (bits - 1));
         }
-        expect(roundingError(values, found).squaredError).toBeLessThanOrEqual(
-          roundingError(values, plain).squaredError * (1 + 1e-12),
+        expect(roundingError(values, found).error).toBeLessThanOrEqual(
+          roundingError(values, plain).error * (1 + 1e-12),
         );
       }),
     );
@@ -73,8 +72,8 @@ describe("searchScales", () => {
     "takes the error of normal weights in %i bits, groups of %i, below that of good fixed rules",
     (bits, groupSize, most) => {
       const values = normal(1 << 16);
-      const { squaredError, squaredSum } = roundingError(values, searchScales(values, grid(bits, groupSize)));
-      expect(squaredError / squaredSum).toBeLessThan(most);
+      const { error, sum } = roundingError(values, searchScales(values, grid(bits, groupSize)));
+      expect(error / sum).toBeLessThan(most);
     },
   );
 
@@ -82,7 +81,7 @@ describe("searchScales", () => {
     for (const scale of [0.25, -0.25]) {
       const values = Float32Array.from({ length: 32 }, (_, i) => ((i % 16) - 8) * scale);
       const found = searchScales(values, grid(4, 32));
-      expect(roundingError(values, found).squaredError).toBe(0);
+      expect(roundingError(values, found).error).toBe(0);
       expect(bf16ToF32(found.scales[0]!)).toBe(scale);
     }
   });
@@ -101,7 +100,7 @@ describe("searchScales", () => {
     for (const symmetric of [true, false]) {
       const values = new Float32Array(64);
       const found = searchScales(values, grid(4, 32, symmetric));
-      expect(roundingError(values, found).squaredError).toBe(0);
+      expect(roundingError(values, found).error).toBe(0);
       expect(found.scales.every((scale) => bf16ToF32(scale) > 0)).toBe(true);
     }
   });

@@ -24,9 +24,6 @@ export interface Quantized {
   readonly zeros: Int8Array | null;
 }
 
-/** Puts rows on a grid. `values` is [rows, cols] f32, all finite, and left as it is. */
-export type RowQuantizer = (values: Float32Array, grid: Grid) => Quantized;
-
 /** The scale of a group of zeros: the machine epsilon of bf16 as llm-compressor stores it, never 0. */
 const zeroGroupScale = 0.0078125;
 

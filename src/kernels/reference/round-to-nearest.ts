@@ -1,6 +1,6 @@
-import { bf16ToF32, f32ToBf16, roundHalfEven } from "../base/half.ts";
-import { invariant } from "../base/invariant.ts";
-import { emptyQuantized, type Grid, type Quantized, scaleBits } from "./grid.ts";
+import { bf16ToF32, f32ToBf16, roundHalfEven } from "../../base/half.ts";
+import { invariant } from "../../base/invariant.ts";
+import { emptyQuantized, type Grid, type Quantized, scaleBits } from "../grid.ts";
 
 /**
  * Plain round-to-nearest over the range of each group (compressed-tensors 0.19, observer memoryless_minmax).

@@ -120,10 +120,11 @@ export async function searchBudget(
       const trial = { name: candidate.name, figures, broken };
       trials.set(candidate, trial);
       onTrial(trial);
-      // One model at a time is on the disk beside the one that is being made: the last that fits.
-      const removed: Candidate | null = broken.length > 0 ? candidate : kept;
+      // One model at a time is on the disk beside the one that is being made: the best so far that fits.
+      const isBest = broken.length === 0 && (kept === null || isBetter(trial, trials.get(kept)!, budget));
+      const removed = isBest ? kept : candidate;
       if (removed !== null) meter.remove(removed);
-      if (broken.length === 0) kept = candidate;
+      if (isBest) kept = candidate;
       return figures;
     };
     const chosen = await findWithin(candidates, budget, measure);
@@ -144,6 +145,11 @@ export async function searchBudget(
   } finally {
     checkpoint.close();
   }
+}
+
+/** Of two that fit: the smaller where quality is bounded, else the one that is nearer to the float model. */
+function isBetter(a: BudgetTrial, b: BudgetTrial, budget: Budget): boolean {
+  return boundsQuality(budget) ? a.figures.sizeBytes < b.figures.sizeBytes : a.figures.kl < b.figures.kl;
 }
 
 /** Moves the chosen model to its place, or makes it again: the same bytes. */

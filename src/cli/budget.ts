@@ -40,6 +40,11 @@ export const budgetSettings = {
     z.string().optional(),
     "text that quality is measured on, not that of --calibration",
   ),
+  mixed: field(
+    "--mixed",
+    z.boolean().default(false),
+    "with --budget: a GGUF file in which each matrix has the type that its measured sensitivity asks for; needs --calibration",
+  ),
   maxTokens: field(
     "--max-tokens <n>",
     integer(1).default(4096),
@@ -99,6 +104,7 @@ export async function runBudget(request: BudgetRequest): Promise<BudgetSearch> {
     ignore,
     maxMemoryBytes,
     windows,
+    isMixed: settings.mixed,
     text: { file: path.basename(settings.text), sha256: sha256(text) },
     tasks,
     taskFiles: tasks === null ? {} : checkTasks(tasks satisfies TaskChoice),
@@ -106,20 +112,14 @@ export async function runBudget(request: BudgetRequest): Promise<BudgetSearch> {
     searchPath: `${outPath}.search`,
     kernels: describeKernels(),
   };
-  return searchBudget(plan, budgetTools(request, windows, signal), (trial) =>
-    printNote(describeTrial(trial)),
-  );
+  return searchBudget(plan, budgetTools(request, signal), (trial) => printNote(describeTrial(trial)));
 }
 
-function budgetTools(
-  { tokenizer, calibration, solver }: BudgetRequest,
-  windows: readonly Int32Array[],
-  signal: AbortSignal,
-): BudgetTools {
+function budgetTools({ tokenizer, calibration, solver }: BudgetRequest, signal: AbortSignal): BudgetTools {
   const tokenizerFlag = tokenizer === undefined ? [] : ["--tokenizer", tokenizer];
   return {
     openModel,
-    openLogits: (modelPath, dtype) => openSource(modelPath, dtype, windows),
+    openLogits: openSource,
     openTaskModel: (modelPath, dtype) => openLocalModel(modelPath, engineDefaults(dtype), { tokenizer }),
     createLauncher: ({ path: served, dtype, name }) =>
       new ServerLauncher([served, "--dtype", dtype, "--served-model-name", name, ...tokenizerFlag], signal),
@@ -130,18 +130,19 @@ function budgetTools(
   };
 }
 
-function openSource(modelPath: string, dtype: WeightDtype, windows: readonly Int32Array[]): OpenedLogits {
+function openSource(
+  checkpoint: Checkpoint,
+  dtype: WeightDtype,
+  windows: readonly Int32Array[],
+): OpenedLogits {
   const { backend, isa, threads, activations } = engineDefaults(dtype);
   const { ops } = createOps({ backend, isa, numThreads: threads });
-  const checkpoint = openModel(modelPath);
   try {
     const source = openLogits(ops, checkpoint, { precision: { dtype, activations }, windows });
     return { source, close: () => ops.close() };
   } catch (error) {
     ops.close();
     throw error;
-  } finally {
-    checkpoint.close();
   }
 }
 

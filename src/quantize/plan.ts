@@ -1,4 +1,5 @@
 import type { FloatDtype } from "../base/weights.ts";
+import type { BlockType } from "../kernels/block-types.ts";
 import { type GgufSchemeName, ggufSchemeNames } from "./gguf/type-rule.ts";
 import type { HeadSizes } from "./head.ts";
 import type { RoundingScheme } from "./linear-scheme.ts";
@@ -15,6 +16,9 @@ export const schemeNames: readonly [SchemeName, ...SchemeName[]] = [
   ...ggufSchemeNames,
 ];
 
+/** Block types of a GGUF file by module. */
+export type TensorTypes = Readonly<Record<string, BlockType>>;
+
 /** What the caller asks for. */
 export interface QuantizePlan {
   readonly scheme: SchemeName;
@@ -28,6 +32,8 @@ export interface QuantizePlan {
   readonly smooth?: boolean;
   /** What becomes of the head, and of the embedding that it shares its matrix with. By default both stay bf16. */
   readonly head?: "bf16" | "int8";
+  /** Of a GGUF file: block types by module, in place of those of the scheme. */
+  readonly types?: TensorTypes;
   /** Names of linears that stay dense, or "re:" and a pattern. */
   readonly ignore?: readonly string[];
   /**

@@ -1,4 +1,4 @@
-import { existsSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { expectRefusal } from "./expect-refusal.ts";
@@ -13,6 +13,10 @@ interface Search {
     readonly broken: readonly string[];
     readonly figures: { readonly sizeBytes: number; readonly kl: number };
   }[];
+}
+
+interface Manifest {
+  readonly tensors: readonly { readonly name: string; readonly form: string }[];
 }
 
 function makeText(folder: string): string {
@@ -36,6 +40,41 @@ test("a budget of size takes the best of what fits, and keeps what was measured"
   for (const { figures } of trials) expect(figures.sizeBytes).toBeLessThanOrEqual(2.5 * 2 ** 20);
   expect(existsSync(path.join(folder, "a", "model.safetensors"))).toBe(true);
   expect((await runCli("verify", path.join(folder, "a"))).exitCode).toBe(0);
+});
+
+test("a mixed budget gives each group of matrices a type of its own, in a GGUF file within its size", {
+  timeout: 240_000,
+}, async () => {
+  const folder = makeFolder();
+  const text = makeText(folder);
+  const calibration = ["--calibration", text, "--calibration-size", "4x32"];
+  const args = [
+    "quantize",
+    pebble,
+    "--budget",
+    "size<=2.5MiB",
+    "--mixed",
+    "--text",
+    text,
+    "--max-tokens",
+    "128",
+  ];
+  const out = path.join(folder, "mixed");
+  const refused = await runCli(...args, "--out", out);
+  expect(refused.exitCode).toBe(2);
+  expect(refused.stderr).toContain("--calibration");
+  const { exitCode, stdout, stderr } = await runCli(...args, ...calibration, "--json", "--out", out);
+  expect(exitCode, stderr).toBe(0);
+  const { chosen, trials } = JSON.parse(stdout) as Search;
+  expect(chosen).toMatch(/^mixed-/);
+  for (const { figures } of trials) expect(figures.sizeBytes).toBeLessThanOrEqual(2.5 * 2 ** 20);
+  const manifest = JSON.parse(readFileSync(path.join(out, "millrace-manifest.json"), "utf8")) as Manifest;
+  const formOf = new Map(manifest.tensors.map(({ name, form }) => [name, form]));
+  expect(new Set(formOf.values()).size).toBeGreaterThan(1);
+  for (const [name, form] of formOf) {
+    if (name.endsWith(".q_proj")) expect(formOf.get(name.replace(/q_proj$/, "k_proj"))).toBe(form);
+  }
+  expect((await runCli("verify", out)).exitCode).toBe(0);
 });
 
 test("budgets that cannot be read or met say what is allowed, and write nothing", {

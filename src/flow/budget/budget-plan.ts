@@ -1,4 +1,5 @@
 import type { TaskChoice } from "../../evaluate/check-tasks.ts";
+import type { Checkpoint } from "../../formats/checkpoint.ts";
 import type { LogitSource } from "../../protocol/logit-source.ts";
 import type { CalibrationTools } from "../../quantize/calibration/collect-statistics.ts";
 import type { FlowTools, WeightDtype } from "../flow-plan.ts";
@@ -17,6 +18,8 @@ export interface BudgetPlan {
   readonly windows: readonly Int32Array[];
   /** Where the tokens come from, for the record. */
   readonly text: { readonly file: string; readonly sha256: string };
+  /** Whether candidates are GGUF files whose types follow the sensitivity of each matrix; needs calibration. */
+  readonly isMixed: boolean;
   /** The tasks that recovery is asked on; null for none. */
   readonly tasks: TaskChoice | null;
   /** sha256 of each file that the tasks read. */
@@ -31,7 +34,11 @@ export interface BudgetPlan {
 
 /** What a search needs from outside. */
 export interface BudgetTools extends FlowTools {
-  readonly openLogits: (modelPath: string, dtype: WeightDtype) => OpenedLogits;
+  readonly openLogits: (
+    checkpoint: Checkpoint,
+    dtype: WeightDtype,
+    windows: readonly Int32Array[],
+  ) => OpenedLogits;
   readonly calibration: CalibrationTools | null;
 }
 

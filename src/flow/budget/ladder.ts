@@ -4,7 +4,10 @@ import type { QuantizePlan } from "../../quantize/plan.ts";
 import { resolvePlan } from "../../quantize/resolve-plan.ts";
 
 /** What a search chooses; all else of a plan is the same for all candidates. */
-export type Recipe = Pick<QuantizePlan, "scheme" | "groupSize" | "symmetric" | "head" | "method" | "smooth">;
+export type Recipe = Pick<
+  QuantizePlan,
+  "scheme" | "groupSize" | "symmetric" | "head" | "method" | "smooth" | "types"
+>;
 
 export interface Candidate {
   /** For people and as a folder's name: "w4a16-g32-head-int8". */

@@ -115,16 +115,18 @@ export class CandidateMeter {
     candidate: Candidate,
     { progress }: StepReport,
   ): Promise<ReturnType<typeof summarizeDivergences>> {
-    const { openLogits, signal } = this.#tools;
-    const { modelPath, dtype, windows } = this.#plan;
-    const base = openLogits(modelPath, dtype);
+    const { openLogits, openModel, signal } = this.#tools;
+    const { dtype, windows } = this.#plan;
+    const base = openLogits(this.#checkpoint, dtype, windows);
     try {
-      const own = openLogits(this.modelPath(candidate), "auto");
+      const made = openModel(this.modelPath(candidate));
+      const own = openLogits(made, "auto", windows);
       try {
         const parts = { a: base.source, b: own.source, windows, progress, signal };
         return summarizeDivergences(await compareLogits(parts));
       } finally {
         own.close();
+        made.close();
       }
     } finally {
       base.close();

@@ -2,6 +2,8 @@ import { existsSync, readdirSync, renameSync, rmSync } from "node:fs";
 import path from "node:path";
 import { MillraceError } from "../../base/errors.ts";
 import { writeFileAtomically } from "../../base/write-file.ts";
+import type { Checkpoint } from "../../formats/checkpoint.ts";
+import type { CalibrationTokens } from "../../quantize/calibration/calibration-tokens.ts";
 import { outputExists } from "../../quantize/output-folder.ts";
 import type { BudgetFigures, BudgetSearch, BudgetTrial } from "../../records/budget-search.ts";
 import { startOrigin } from "../../records/origin.ts";
@@ -9,9 +11,15 @@ import { type Budget, boundsQuality, brokenTerms, describeFigure } from "./budge
 import type { BudgetPlan, BudgetTools } from "./budget-plan.ts";
 import { type Candidate, listCandidates } from "./ladder.ts";
 import { CandidateMeter } from "./measure-candidate.ts";
+import { measureSensitivity } from "./measure-sensitivity.ts";
+import { mixedCandidates } from "./mixed-candidates.ts";
 
 /** Of a budget that says nothing of quality: the largest that it allows, among which the best is looked for. */
 const numLargest = 4;
+
+/** Sequences that sensitivity is measured on, and the tokens of each: differences of KL, which need few. */
+const numWindows = 4;
+const windowLength = 128;
 
 /** How much smaller than what was found a candidate may be that is measured too. */
 const leastShare = 0.85;
@@ -32,7 +40,7 @@ export async function findWithin(
   budget: Budget,
   measure: Measure,
 ): Promise<Candidate | null> {
-  const sizeLimit = budget.terms.find(({ metric }) => metric === "size")?.limit ?? Infinity;
+  const sizeLimit = sizeLimitOf(budget);
   const allowed = candidates.filter(({ sizeBytes }) => sizeBytes <= sizeLimit);
   if (!boundsQuality(budget)) return bestOf(allowed.slice(-numLargest), budget, measure);
   const quality: Budget = {
@@ -107,8 +115,7 @@ export async function searchBudget(
   const finishOrigin = startOrigin(kernels);
   const checkpoint = tools.openModel(plan.modelPath);
   try {
-    const isCalibrated = tools.calibration !== null;
-    const candidates = listCandidates(checkpoint, { dtype: plan.dtype, ignore: plan.ignore, isCalibrated });
+    const candidates = await candidatesOf(plan, tools, checkpoint);
     const meter = new CandidateMeter(plan, tools, checkpoint);
     const trials = new Map<Candidate, BudgetTrial>();
     let kept: Candidate | null = null;
@@ -145,6 +152,42 @@ export async function searchBudget(
   } finally {
     checkpoint.close();
   }
+}
+
+/** Smallest first. Throws `invalid_option` where sensitivity is asked for without tokens to measure it on. */
+async function candidatesOf(
+  { dtype, ignore, isMixed, budget }: BudgetPlan,
+  { calibration, openLogits, solver, progress, signal }: BudgetTools,
+  checkpoint: Checkpoint,
+): Promise<readonly Candidate[]> {
+  const options = { dtype, ignore, isCalibrated: calibration !== null };
+  if (!isMixed) return listCandidates(checkpoint, options);
+  if (calibration === null) {
+    throw new MillraceError(
+      "invalid_option",
+      "--mixed measures on a text what each matrix costs, but none was given. Give a text or a file of token ids with --calibration.",
+      { param: "--calibration" },
+    );
+  }
+  const windows = sensitivityWindows(calibration.tokens);
+  const groups = await measureSensitivity({ checkpoint, openLogits, solver, windows, progress, signal });
+  const maxBytes = sizeLimitOf(budget);
+  return mixedCandidates(checkpoint, groups, { ...options, maxBytes }).toSorted(
+    (a, b) => a.sizeBytes - b.sizeBytes,
+  );
+}
+
+/** The first tokens of some sequences, evenly over the text. */
+function sensitivityWindows({ sequences }: CalibrationTokens): readonly Int32Array[] {
+  const every = Math.max(1, Math.floor(sequences.length / numWindows));
+  return sequences
+    .filter((_, index) => index % every === 0)
+    .slice(0, numWindows)
+    .map((sequence) => sequence.slice(0, windowLength + 1));
+}
+
+function sizeLimitOf({ terms }: Budget): number {
+  return terms.find(({ metric }) => metric === "size")?.limit ?? Infinity;
 }
 
 /** Of two that fit: the smaller where quality is bounded, else the one that is nearer to the float model. */

@@ -4,6 +4,8 @@ import type { Checkpoint } from "../../formats/checkpoint.ts";
 import { createGguf, ggufTensorBytes } from "../../formats/gguf/writer.ts";
 import { modelNameOf } from "../../formats/model-name.ts";
 import { type BlockType, blockTraits } from "../../kernels/block-types.ts";
+import { sortKeys } from "../companion-files.ts";
+import { hashText } from "../file-hash.ts";
 import { findHead, headSizes } from "../head.ts";
 import type { RoundingScheme } from "../linear-scheme.ts";
 import { methods } from "../methods.ts";
@@ -50,7 +52,7 @@ export function resolveGgufPlan(
     groupSize,
     symmetric: !hasMinimums,
     method,
-    scaleRule: `blocks of llama.cpp's ${scheme}: ${methods[method].describeBlocks}`,
+    scaleRule: `blocks of ${describeTypes(plan)}: ${methods[method].describeBlocks}`,
     isSmoothed: plan.smooth ?? false,
     roundTo: weightFloats(plan.dtype),
     targets,
@@ -60,6 +62,11 @@ export function resolveGgufPlan(
     head: headSizes(head, head.type.toLowerCase() === "bf16" ? "bf16" : head.type, bytesOf(head)),
     notes: [...file.notes, ...types.notes()],
   };
+}
+
+function describeTypes({ scheme, types }: QuantizePlan): string {
+  if (types === undefined) return `llama.cpp's ${scheme}`;
+  return `${Object.keys(types).length} matrices chosen one by one (${hashText(JSON.stringify(sortKeys(types))).slice(0, 16)})`;
 }
 
 function refuseOptions({ scheme, groupSize, symmetric, method }: QuantizePlan): void {
@@ -97,8 +104,10 @@ class TypeChoice {
   }
 
   typeOf(shape: LinearShape, tensor: string): WrittenType {
-    const { scheme, head, method = "rtn" } = this.#plan;
+    const { scheme, head, types, method = "rtn" } = this.#plan;
     if (this.#ignored.has(shape.module)) return "BF16";
+    const own = types?.[shape.module];
+    if (own !== undefined) return own;
     if (shape.module === this.#head && head === "bf16") return "BF16";
     if (shape.module === this.#head && head === "int8" && shape.cols % 32 === 0) return "Q8_0";
     const { numLayers, experts, tieWordEmbeddings } = this.#config;

@@ -1,7 +1,8 @@
-// Writes docs/reference/ from the catalogue and the command definitions, and docs/performance.md from the record beside
-// it; --check only compares.
+// Writes docs/reference/ from the catalogue and the command definitions, docs/performance.md and docs/compression-table.md
+// from the records beside them; --check only compares.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import { compressionPage } from "../tests/perf/compression-page.mjs";
 import { performancePage } from "../tests/perf/performance-page.mjs";
 import { root } from "./run-step.mjs";
 
@@ -61,6 +62,10 @@ const pages = {
 const performanceRecord = path.join(root, "docs/performance.json");
 if (existsSync(performanceRecord)) {
   pages["docs/performance.md"] = performancePage(JSON.parse(readFileSync(performanceRecord, "utf8")));
+}
+const compressionRecord = path.join(root, "docs/compression-table.json");
+if (existsSync(compressionRecord)) {
+  pages["docs/compression-table.md"] = compressionPage(JSON.parse(readFileSync(compressionRecord, "utf8")));
 }
 let stale = 0;
 for (const [file, text] of Object.entries(pages)) {

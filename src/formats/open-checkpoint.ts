@@ -58,7 +58,9 @@ function unknownFolder(
     );
   }
   const absent = seen.hasConfig ? "model.safetensors or model.safetensors.index.json" : "config.json";
-  return new MillraceError("file_not_found", `${folder} has no ${absent}. A model is ${accepted}.`);
+  const below = seen.names.find((name) => existsSync(path.join(folder, name, "config.json")));
+  const hint = below === undefined ? "" : ` One lies in ${path.join(folder, below)}.`;
+  return new MillraceError("file_not_found", `${folder} has no ${absent}.${hint} A model is ${accepted}.`);
 }
 
 function missing(modelPath: string): MillraceError {

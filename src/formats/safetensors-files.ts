@@ -129,6 +129,7 @@ export function openSafetensors(folder: string, mapFile: FileMapper): Safetensor
   if (existsSync(single)) return new SafetensorsFiles([readSafetensorsHeader(single)], mapFile);
   const indexPath = path.join(folder, indexFileName);
   const weightMap = readWeightMap(indexPath);
+  checkShards(folder, indexPath, new Set(weightMap.map(([, file]) => file)));
   const headers = new Map<string, SafetensorsHeader>();
   for (const [tensor, file] of weightMap) {
     let header = headers.get(file);
@@ -141,6 +142,18 @@ export function openSafetensors(folder: string, mapFile: FileMapper): Safetensor
     }
   }
   return new SafetensorsFiles([...headers.values()], mapFile);
+}
+
+/** Names every shard that is not there. */
+function checkShards(folder: string, indexPath: string, files: ReadonlySet<string>): void {
+  const missing = [...files].filter((file) => !existsSync(path.join(folder, file)));
+  if (missing.length === 0) return;
+  const shown =
+    missing.slice(0, 5).join(", ") + (missing.length > 5 ? ` and ${missing.length - 5} more` : "");
+  throw new MillraceError(
+    "file_not_found",
+    `${missing.length} of the ${files.size} files that ${indexPath} names are missing: ${shown}. Fetch them again.`,
+  );
 }
 
 function readWeightMap(indexPath: string): [string, string][] {

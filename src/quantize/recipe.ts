@@ -70,7 +70,7 @@ export function readRecipe(text: string, file: string): Recipe {
   const refuse = (what: string): never => {
     throw new MillraceError(
       "invalid_data_file",
-      `${file} ${what}. Followed are ${Object.keys(modifierSchemas).join(", ")} with int weights of one scheme. Change the recipe, or give flags.`,
+      `${file} ${what}. A recipe may have ${Object.keys(modifierSchemas).join(", ")}, with int weights of one scheme. Change it, or give flags instead.`,
       { param: "--recipe" },
     );
   };

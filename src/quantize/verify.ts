@@ -1,7 +1,7 @@
 import path from "node:path";
 import { MillraceError } from "../base/errors.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
-import type { QuantizationManifest } from "../records/quantization-manifest.ts";
+import { type QuantizationManifest, quantizationManifestName } from "../records/quantization-manifest.ts";
 import { checkWritten } from "./check-written.ts";
 import { readQuantizationManifest } from "./earlier-result.ts";
 import { hashFile } from "./file-hash.ts";
@@ -21,7 +21,7 @@ export async function verifyQuantized(
   if (manifest === null) {
     throw new MillraceError(
       "file_not_found",
-      `${folder} has no manifest of this version. Only folders that \`millrace quantize\` made can be verified. Give such a folder.`,
+      `${folder} has no ${quantizationManifestName} of this version. Only folders that \`millrace quantize\` made can be verified. Give such a folder.`,
     );
   }
   for (const { name, sha256 } of manifest.files) {

@@ -199,7 +199,7 @@ function checkFormat(format: "auto" | "compressed-tensors" | "gguf", scheme: Sch
   const names = schemeNames.filter((name) => isGgufScheme(name) === (format === "gguf"));
   throw new MillraceError(
     "invalid_scheme",
-    `--format is ${format}, but ${scheme} is a scheme of ${own}. Schemes of ${format}: ${names.join(", ")}. Choose one of them, or leave --format out.`,
+    `--format is ${format}, but ${scheme} is a scheme of ${own}. Schemes of ${format}: ${names.join(", ")}. Choose one of them with --scheme (w8a8 where it is left out), or leave --format out.`,
     { param: "--scheme" },
   );
 }

@@ -60,7 +60,7 @@ export class GgufCursor {
     const room = Math.floor((this.#file.sizeBytes - this.#position) / minBytes);
     if (count > room)
       throw this.damaged(
-        `names ${count} elements in its ${what}; the rest of the file holds at most ${room}`,
+        `names ${count} elements in ${what}, but ends after ${this.#file.sizeBytes} bytes, which hold at most ${room} of them`,
       );
     return count;
   }

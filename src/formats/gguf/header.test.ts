@@ -118,7 +118,7 @@ describe("a GGUF file", () => {
       "a huge tensor count",
       () => patched(8, [255, 255, 255, 255, 0, 0, 0, 0]),
       "invalid_model_file",
-      "4294967295 elements in its tensor list",
+      "4294967295 elements in its list of tensors",
     ],
     [
       "a count beyond exact numbers",
@@ -126,7 +126,7 @@ describe("a GGUF file", () => {
       "invalid_model_file",
       "where a size is expected",
     ],
-    ["a huge metadata count", () => patched(16, [255, 255, 255, 127]), "invalid_model_file", "metadata list"],
+    ["a huge metadata count", () => patched(16, [255, 255, 255, 127]), "invalid_model_file", "list of metadata"],
     ["a huge key", () => patched(24, [255, 255, 255, 255, 1]), "invalid_model_file", "a string of"],
     [
       "a repeated key",

@@ -56,8 +56,8 @@ export function readGgufHeader(path: string): GgufHeader {
     const magic = new TextDecoder("latin1").decode(cursor.bytes(4));
     if (magic !== "GGUF") throw cursor.damaged(`does not begin with GGUF but with ${JSON.stringify(magic)}`);
     checkVersion(cursor.u32(), path);
-    const numTensors = cursor.count(minTensorBytes, "tensor list");
-    const metadata = readMetadata(cursor, cursor.count(minMetadataBytes, "metadata list"));
+    const numTensors = cursor.count(minTensorBytes, "its list of tensors");
+    const metadata = readMetadata(cursor, cursor.count(minMetadataBytes, "its list of metadata"));
     const tensors = readTensors(cursor, numTensors, alignmentOf(metadata, cursor), file);
     return { path, metadata, tensors, sizeBytes: file.sizeBytes };
   } finally {

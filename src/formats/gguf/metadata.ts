@@ -91,7 +91,7 @@ function readArray(cursor: GgufCursor, depth: number): GgufValue {
   const type = cursor.u32();
   const scalar = scalars[type];
   // A string has at least its length, a nested array its type and count: no count can ask for more than the file holds.
-  const count = cursor.count(scalar?.bytes ?? (type === 8 ? 8 : 12), "arrays");
+  const count = cursor.count(scalar?.bytes ?? (type === 8 ? 8 : 12), "an array of its metadata");
   if (scalar !== undefined) return scalar.array(cursor.bytes(count * scalar.bytes));
   if (type === 8) return new GgufStrings(cursor.encodedStrings(count), count);
   if (type === 9) return readEach(count, () => readArray(cursor, depth + 1));

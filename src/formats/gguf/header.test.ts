@@ -126,7 +126,12 @@ describe("a GGUF file", () => {
       "invalid_model_file",
       "where a size is expected",
     ],
-    ["a huge metadata count", () => patched(16, [255, 255, 255, 127]), "invalid_model_file", "list of metadata"],
+    [
+      "a huge metadata count",
+      () => patched(16, [255, 255, 255, 127]),
+      "invalid_model_file",
+      "list of metadata",
+    ],
     ["a huge key", () => patched(24, [255, 255, 255, 255, 1]), "invalid_model_file", "a string of"],
     [
       "a repeated key",

@@ -12,7 +12,12 @@ interface Encoded {
 
 interface Case {
   readonly name: string;
-  readonly config: { readonly desc_act?: boolean; readonly bits: number; readonly sym?: boolean };
+  readonly config: {
+    readonly bits: number;
+    readonly desc_act?: boolean;
+    readonly sym?: boolean;
+    readonly load_in_4bit?: boolean;
+  };
   readonly tensors: Readonly<Record<string, Encoded & { readonly dtype: string }>>;
   readonly values: Encoded;
 }
@@ -34,14 +39,15 @@ test.each(cases)(
       ),
     );
     const weight = readQuantization({ quantization_config: config })!.read("m", reader)!;
-    expect(weight.kind).toBe(config.desc_act === true ? "reordered" : "integer");
+    const isTable = config.load_in_4bit === true;
+    expect(weight.kind).toBe(isTable ? "dense" : config.desc_act === true ? "reordered" : "integer");
     const expected = new Float32Array(bytesOf(values).buffer);
     const found = dequantize(weight);
     expect([weight.rows, weight.cols]).toEqual(values.shape);
     expect(found.length).toBe(expected.length);
     const size = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
     for (const [i, value] of found.entries()) {
-      if (config.sym === true) expect(value).toBe(expected[i]! + 0);
+      if (isTable || config.sym === true) expect(value).toBe(expected[i]! + 0);
       else expect(Math.abs(value - expected[i]!)).toBeLessThanOrEqual(maxError * size);
     }
   },

@@ -1,7 +1,8 @@
-"""Records tests/golden/recorded/packed-linears.json: small linears as AutoGPTQ and AutoAWQ pack them, and the values that
-the same projects' code unpacks them to.
+"""Records tests/golden/recorded/packed-linears.json: small linears as AutoGPTQ, AutoAWQ and bitsandbytes pack them, and the
+values that the same projects' code unpacks them to.
 
-Needs torch and numpy; the two projects need not be installed, only unpacked, as their packers run on any processor:
+Needs torch, numpy and bitsandbytes==0.50.2; the other two need not be installed, only unpacked, as their packers run on
+any processor:
 
     pip download --no-deps auto-gptq==0.7.1 autoawq==0.2.9     # and unpack both
     python tests/golden/record-packed-linears.py FOLDER_OF_AUTO_GPTQ FOLDER_OF_AUTOAWQ
@@ -13,6 +14,7 @@ import pathlib
 import sys
 import types
 
+import bitsandbytes
 import numpy as np
 import torch
 
@@ -103,6 +105,53 @@ def awq(module, unpack):
     }
 
 
+def floats(seed):
+    return torch.from_numpy(np.random.default_rng(seed).standard_normal((ROWS, COLS)).astype(np.float32))
+
+
+def stored(module):
+    dtypes = {torch.uint8: ("U8", np.uint8), torch.int8: ("I8", np.int8), torch.float32: ("F32", np.float32)}
+    kept = {name: tensor for name, tensor in module.state_dict().items() if tensor.dim() > 0}
+    return {
+        f"m.{name}": {"dtype": dtypes[tensor.dtype][0], **encoded(tensor, dtypes[tensor.dtype][1])}
+        for name, tensor in kept.items()
+    }
+
+
+def table(kind, nested):
+    packed = bitsandbytes.nn.Linear4bit(COLS, ROWS, bias=False, quant_type=kind, compress_statistics=nested)
+    packed.weight = bitsandbytes.nn.Params4bit(
+        floats(3), requires_grad=False, quant_type=kind, compress_statistics=nested, blocksize=GROUP
+    )
+    packed = packed.to("cpu")  # quantises
+    values = bitsandbytes.functional.dequantize_4bit(packed.weight.data, packed.weight.quant_state)
+    return {
+        "name": f"bitsandbytes, {kind}{', nested' if nested else ''}",
+        "config": {
+            "quant_method": "bitsandbytes",
+            "bits": 4,
+            "load_in_4bit": True,
+            "bnb_4bit_quant_type": kind,
+            "bnb_4bit_use_double_quant": nested,
+        },
+        "tensors": stored(packed),
+        "values": encoded(values, np.float32),
+    }
+
+
+def int8():
+    packed = bitsandbytes.nn.Linear8bitLt(COLS, ROWS, bias=False, has_fp16_weights=False)
+    packed.load_state_dict({"weight": floats(4)}, strict=False)
+    packed = packed.to("cpu")  # quantises
+    values = bitsandbytes.functional.int8_vectorwise_dequant(packed.weight.data, packed.weight.SCB)
+    return {
+        "name": "bitsandbytes, int8",
+        "config": {"quant_method": "bitsandbytes", "bits": 8, "load_in_8bit": True},
+        "tensors": stored(packed),
+        "values": encoded(values, np.float32),
+    }
+
+
 def main():
     gptq_folder, awq_folder = map(pathlib.Path, sys.argv[1:])
     conv = types.SimpleNamespace(Conv1D=Nothing)
@@ -120,6 +169,7 @@ def main():
     )
     cases = [gptq(cuda, bits, symmetric, None) for bits in (2, 3, 4, 8) for symmetric in (True, False)]
     cases += [gptq(cuda, 4, True, 1), gptq(cuda, 8, False, 2), awq(gemm, unpack)]
+    cases += [table(kind, nested) for kind in ("nf4", "fp4") for nested in (False, True)] + [int8()]
     OUT.write_text(json.dumps({"cases": cases}, indent=1) + "\n")
 
 

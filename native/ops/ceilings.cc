@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <numeric>
+#include <vector>
 
 #include "ops/context.h"
 
@@ -12,51 +14,58 @@ namespace {
 /** Far beyond a last-level cache that a few threads share; many threads share out the larger amount. */
 constexpr int64_t bytesPerThread = int64_t{128} << 20;
 constexpr int64_t mostBytes = int64_t{1} << 30;
-constexpr int64_t loopsPerRound = 1'000'000;
-constexpr int numRounds = 5;
+/** Rounds are shorter than a scheduler's slice, so that some are undisturbed on a busy machine: of a turn's reading ... */
+constexpr int64_t readRoundsPerTurn = 16;
+/** ... and a third of a millisecond of products. */
+constexpr int64_t loopsPerRound = 100'000;
+constexpr int roundsPerTurn = 15;
+/** Turns of all loops, over a fifth of a second: what slows the machine for a while slows none of them in every turn. */
+constexpr int numTurns = 6;
 
-/** Seconds of the fastest round: what disturbs a loop only makes it slower. */
-template <class Body>
-double bestSeconds(ThreadPool& pool, Body&& body) {
-  double best = 0;
-  for (int round = 0; round < numRounds; ++round) {
+/** Work per second of the fastest round so far: what disturbs a loop only makes it slower. */
+struct Fastest {
+  double perSecond = 0;
+
+  /** `body` does a part and tells how much that was. */
+  template <class Body>
+  void runRound(ThreadPool& pool, Body&& body) {
+    std::vector<int64_t> amounts(static_cast<size_t>(pool.size()));
     const auto start = std::chrono::steady_clock::now();
-    pool.parallelFor(pool.size(), [&](int64_t part, int) { body(part); });
+    pool.parallelFor(pool.size(), [&](int64_t part, int) { amounts[static_cast<size_t>(part)] = body(part); });
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    if (round == 0 || seconds < best) best = seconds;
+    const int64_t total = std::accumulate(amounts.begin(), amounts.end(), int64_t{0});
+    perSecond = std::max(perSecond, static_cast<double>(total) / seconds);
   }
-  return best;
-}
 
-double operationsPerSecond(ThreadPool& pool, int64_t (*multiply)(int64_t loops)) {
-  std::vector<int64_t> counts(static_cast<size_t>(pool.size()));
-  const double seconds =
-      bestSeconds(pool, [&](int64_t part) { counts[static_cast<size_t>(part)] = multiply(loopsPerRound); });
-  int64_t total = 0;
-  for (const int64_t count : counts) total += count;
-  return static_cast<double>(total) / seconds;
-}
-
-double readBytesPerSecond(ThreadPool& pool, const KernelTable& kernels) {
-  const int64_t perThread = std::min(bytesPerThread, mostBytes / pool.size());
-  const int64_t total = perThread * pool.size();
-  const Slab slab(static_cast<size_t>(total));
-  std::memset(slab.data(), 1, slab.size());
-  const double seconds =
-      bestSeconds(pool, [&](int64_t part) { kernels.readAll(slab.data() + part * perThread, perThread); });
-  return static_cast<double>(total) / seconds;
-}
+  void multiply(ThreadPool& pool, int64_t (*operations)(int64_t loops)) {
+    for (int round = 0; round < roundsPerTurn; ++round)
+      runRound(pool, [&](int64_t) { return operations(loopsPerRound); });
+  }
+};
 
 }  // namespace
 
 Ceilings Context::measureCeilings() {
+  const int64_t perThread = std::min(bytesPerThread, mostBytes / pool_->size());
+  const int64_t perRound = perThread / readRoundsPerTurn;
+  const Slab slab(static_cast<size_t>(perThread * pool_->size()));
+  std::memset(slab.data(), 1, slab.size());
+  Fastest read, int8, int4, bf16, f32;
   pool_->beginStep();
-  const Ceilings found{readBytesPerSecond(*pool_, kernels_), operationsPerSecond(*pool_, kernels_.multiplyInt8),
-                       operationsPerSecond(*pool_, kernels_.multiplyInt4),
-                       operationsPerSecond(*pool_, kernels_.multiplyBf16),
-                       operationsPerSecond(*pool_, kernels_.multiplyF32)};
+  for (int turn = 0; turn < numTurns; ++turn) {
+    for (int64_t round = 0; round < readRoundsPerTurn; ++round) {
+      read.runRound(*pool_, [&](int64_t part) {
+        kernels_.readAll(slab.data() + part * perThread + round * perRound, perRound);
+        return perRound;
+      });
+    }
+    int8.multiply(*pool_, kernels_.multiplyInt8);
+    int4.multiply(*pool_, kernels_.multiplyInt4);
+    bf16.multiply(*pool_, kernels_.multiplyBf16);
+    f32.multiply(*pool_, kernels_.multiplyF32);
+  }
   pool_->endStep();
-  return found;
+  return {read.perSecond, int8.perSecond, int4.perSecond, bf16.perSecond, f32.perSecond};
 }
 
 }  // namespace millrace

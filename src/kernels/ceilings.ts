@@ -19,7 +19,7 @@ export interface Ceilings {
 }
 
 /**
- * Measures the ceilings with the loops of one instruction set: half a second, up to a gibibyte of memory.
+ * Measures the ceilings with the loops of one instruction set: a fifth of a second, up to a gibibyte of memory.
  *
  * @throws native_unavailable without the native kernels
  */

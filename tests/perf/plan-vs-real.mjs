@@ -5,9 +5,9 @@
 //   node tests/perf/plan-vs-real.mjs MODEL [--concurrency 1,16] [--input 128] [--output 64] [--rounds 3]
 //     [--requests-per-seat 2] [--vocab 2000] [--cache 144MiB] [--flags="--dtype bfloat16"]
 //
-// Rounds in which other processes took more than 5 % of the machine do not count for speed. Each round plans before and
-// after the load; the mean of both is what counts, as machines change their pace. Needs a quiet machine and
-// `npm run build`. Linux only.
+// Each round plans right before and right after the load, as machines change their pace; the mean of both is what counts.
+// A round does not count for speed where the two plans differ by more than 10 %, or other processes took more than 5 % of
+// the machine. Needs a quiet machine and `npm run build`. Linux only.
 import { execFileSync } from "node:child_process";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -20,6 +20,8 @@ const maxSpeedError = 0.2;
 const maxMemoryError = 0.05;
 /** Share of the machine that other processes may use in a round that counts. */
 const maxOthers = 0.05;
+/** Of tokens per second between the plans of a round that counts. */
+const maxDrift = 0.1;
 
 const { values: flags, positionals } = parseFlags({
   allowPositionals: true,
@@ -60,6 +62,14 @@ function plan() {
 const signed = (share) => `${share < 0 ? "−" : "+"}${(100 * Math.abs(share)).toFixed(1)} %`;
 const middle = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
 
+/** How far the machine's pace changed within a round, told by what its two plans foresee. */
+function driftOf(before, after) {
+  const ratios = before.loads.map(
+    (load, index) => load.outputTokensPerSecond / after.loads[index].outputTokensPerSecond,
+  );
+  return Math.max(...ratios.map((ratio) => Math.max(ratio, 1 / ratio))) - 1;
+}
+
 const errors = new Map();
 let counts = true;
 function compare(label, foreseen, real, digits, limit) {
@@ -88,12 +98,14 @@ for (let round = 0; round < Number(flags.rounds); round += 1) {
   });
   const after = plan();
   const { stages, memory, peakMib, others } = rounds[0];
-  counts = others <= maxOthers;
-  const { ceilings } = before.machine;
-  const giga = Object.values(ceilings).map((value) => (value / 1e9).toFixed(0));
+  const drift = driftOf(before, after);
+  counts = others <= maxOthers && drift <= maxDrift;
+  const giga = ({ machine }) => Object.values(machine.ceilings).map((value) => (value / 1e9).toFixed(0));
+  const ceilings = [before, after].map((each) => giga(each).join(", ")).join(" and ");
+  const percent = (share) => `${(100 * share).toFixed(0)} %`;
   console.log(
-    `round ${round + 1}, others ${(100 * others).toFixed(0)} % of the machine${counts ? "" : ", speeds do not count"}; ceilings ${giga.join(", ")}:` +
-      `${"foreseen".padStart(9)}${"real".padStart(9)}`,
+    `round ${round + 1}: others ${percent(others)}, drift ${percent(drift)}${counts ? "" : ", speeds do not count"}; ` +
+      `ceilings ${ceilings}\n${"foreseen".padStart(46)} ${"real".padStart(9)}`,
   );
   for (const [index, stage] of stages.entries()) {
     const mean = (key) => (before.loads[index][key] + after.loads[index][key]) / 2;
@@ -125,8 +137,7 @@ for (const [label, { limit, values }] of errors) {
   const sorted = values.toSorted((a, b) => a - b);
   const fits = Math.abs(error) <= limit;
   isClose &&= fits;
-  console.log(
-    `${label}: ${signed(error)}, from ${signed(sorted[0])} to ${signed(sorted.at(-1))}${fits ? "" : ", FAILED"}`,
-  );
+  const spread = `from ${signed(sorted[0])} to ${signed(sorted.at(-1))} in ${sorted.length} rounds`;
+  console.log(`${label}: ${signed(error)}, ${spread}${fits ? "" : ", FAILED"}`);
 }
 process.exitCode = isClose ? 0 : 1;

@@ -8,6 +8,7 @@ import type {
   ReorderedWeight,
   Weight,
 } from "../base/weights.ts";
+import { sliceRows } from "./slice-rows.ts";
 
 /** Float elements of any alignment as f32. The result never shares memory with `data`. */
 export function widenFloats(data: Uint8Array, dtype: FloatDtype): Float32Array {
@@ -39,11 +40,21 @@ export function dequantize(weight: Weight): Float32Array {
   return weight.bits === 8 ? dequantizeBytes(weight) : dequantizeNibbles(weight);
 }
 
+/** Values that are f32 at a time on their way to 16 bits: an embedding's would take gigabytes. */
+const bandLength = 2 ** 18;
+
 /** The matrix as floats of `dtype`, rounded half to even; the same object where it is that already. */
 export function toDense(weight: Weight, dtype: FloatDtype): DenseWeight {
   if (weight.kind === "dense" && weight.dtype === dtype) return weight;
   const { rows, cols } = weight;
-  return { kind: "dense", rows, cols, dtype, data: narrowFloats(dequantize(weight), dtype) };
+  if (dtype === "f32") return { kind: "dense", rows, cols, dtype, data: bytesOf(dequantize(weight)) };
+  const data = new Uint8Array(2 * rows * cols);
+  const rowsPerBand = Math.ceil(bandLength / cols);
+  for (let row = 0; row < rows; row += rowsPerBand) {
+    const band = sliceRows(weight, row, Math.min(rowsPerBand, rows - row));
+    data.set(narrowFloats(dequantize(band), dtype), 2 * row * cols);
+  }
+  return { kind: "dense", rows, cols, dtype, data };
 }
 
 /** A weight whose columns are its input's in order: one of another order becomes f32, as no integer form holds it. */
@@ -87,6 +98,10 @@ function dequantizeNibbles(weight: IntegerWeight): Float32Array {
     }
   }
   return out;
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
 function halfView(data: Uint8Array): Uint16Array {

@@ -90,6 +90,7 @@ for (let round = 0; round < Number(flags.rounds); round += 1) {
     ],
     concurrencies: flags.concurrency.split(",").map(Number),
     numRounds: 1,
+    minRequests: 1,
     requestsPerSeat: Number(flags["requests-per-seat"]),
     vocabSize: Number(flags.vocab),
     inputTokens: Number(flags.input),

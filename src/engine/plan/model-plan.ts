@@ -26,7 +26,7 @@ export interface ModelPlanInput {
 
 /**
  * What a server's process holds beside what its engine plans: Node.js, code, heap, tokenizer. Measured under load with a
- * vocabulary of 49,152: 156 and 158 MiB, and 186 where weights become 16-bit floats on their way into memory.
+ * vocabulary of 49,152: 152 to 158 MiB.
  */
 const nodeBytes = 158 * 1024 ** 2;
 
@@ -91,7 +91,7 @@ export function makeModelPlan(input: ModelPlanInput): ModelPlan {
   const plan = {
     memory,
     fault,
-    processBytes: memory === null ? null : memory.totalBytes + nodeBytes,
+    processBytes: memory === null ? null : memory.totalBytes + nodeBytes + recastBytes(input, planner),
     freeBytes,
     weightBytes: planner.ops.weightBytes,
     kvDtype,
@@ -117,6 +117,14 @@ function planOrFault({ options, checkpoint, draft, freeBytes }: ModelPlanInput):
     if (!isMillraceError(error) || error.code !== "out_of_memory") throw error;
     return { memory: null, fault: error };
   }
+}
+
+/** Of the largest linear that `--dtype` recasts: what it is packed from lies in JavaScript's memory until that is collected. */
+function recastBytes({ options, checkpoint }: ModelPlanInput, { linears }: StepPlanner): number {
+  if (options.dtype === "auto") return 0;
+  const stored = createStepPlanner(checkpoint, { dtype: "auto", activations: "auto" }, "f16");
+  const recast = linears.filter(({ weightForm }, index) => weightForm !== stored.linears[index]!.weightForm);
+  return Math.max(0, ...recast.map(({ sizeBytes }) => sizeBytes));
 }
 
 function kvNeed(

@@ -40,14 +40,20 @@ test("an evaluation that was killed goes on where it was, with the same figures"
   expect(again.stdout).toBe(plain.stdout);
 });
 
-/** Scores token ids by their sum; keeps every prompt that it answered, in order. */
-async function startCountingServer(): Promise<{ server: Server; url: string; answered: string[] }> {
+/** Scores token ids by their sum; keeps every prompt that it answered, in order. Refuses all after `numAnswers`. */
+async function startCountingServer(
+  numAnswers = Infinity,
+): Promise<{ server: Server; url: string; answered: string[] }> {
   const answered: string[] = [];
   const server = createServer((request, response) => {
     const parts: Buffer[] = [];
     request.on("data", (part: Buffer) => parts.push(part));
     request.on("end", () => {
       if (request.url === "/v1/models") return response.end(JSON.stringify({ data: [{ id: "counting" }] }));
+      if (answered.length >= numAnswers) {
+        response.statusCode = 400;
+        return response.end(JSON.stringify({ error: { message: "out of order" } }));
+      }
       const { prompt } = JSON.parse(Buffer.concat(parts).toString()) as { prompt: number[] };
       const scores = prompt.map((id, i) => (i === 0 ? null : -((id * 31 + i) % 97) / 7));
       const logprobs = {
@@ -86,4 +92,16 @@ test("a killed evaluation of a server asks again only for what had no answer, an
   expect(resumed.stdout).toBe(plain.stdout);
   expect(new Set([...before, ...after])).toEqual(new Set(answered.slice(1)));
   server.close();
+});
+
+test("an evaluation whose server fails keeps every answer that it had", async () => {
+  const failing = await startCountingServer(61);
+  const journal = path.join(makeFolder(), "journal.jsonl");
+  const failed = await runCli(...tasks, "--url", failing.url, "--journal", journal);
+  failing.server.close();
+  expect(failed).toMatchObject({ exitCode: 3, stdout: "" });
+  expect(failed.stderr).toMatch(/out of order.*\[endpoint_failed\]\n$/);
+  // The first answer was to the question whether the server can score.
+  const kept = readFileSync(journal, "utf8").trimEnd().split("\n");
+  expect(kept).toHaveLength(60);
 });

@@ -1,7 +1,10 @@
-import { mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { ErrorCode } from "../../src/base/error-catalogue.ts";
+import { createSandbox } from "../../src/evaluate/code/sandbox.ts";
 import { expectRefusal } from "./expect-refusal.ts";
 import { endProcesses, makeFolder, pebble, removeFolders, runCli } from "./run-cli.ts";
 
@@ -11,6 +14,26 @@ const question = (answer: string) => ({
   question: "Which is a fruit?",
   choices: { text: ["pear", "stone"], label: ["A", "B"] },
   answerKey: answer,
+});
+
+/** What a model writes by the name of the function that it is asked for: how each tries to get out, but the first. */
+const programs: Readonly<Record<string, (port: number) => string>> = {
+  honest: () => "    return 42\n",
+  write_file: () => `    open(${JSON.stringify(inFolder("escaped"))}, "w").write("out")\n    return 42\n`,
+  read_file: () => `    open(${JSON.stringify(inFolder("rows.jsonl"))}).read()\n    return 42\n`,
+  call_home: (port) =>
+    `    import socket\n    socket.create_connection(("127.0.0.1", ${port}), 1)\n    return 42\n`,
+  see_others: () =>
+    '    import os\n    assert len([p for p in os.listdir("/proc") if p.isdigit()]) > 4\n    return 42\n',
+  leave_early: () => "    import os\n    os._exit(0)\n",
+  never_end: () => "    while True: pass\n",
+};
+
+const problem = (name: string) => ({
+  task_id: name,
+  prompt: `def ${name}():\n`,
+  entry_point: name,
+  test: "def check(candidate):\n    assert candidate() == 42\n",
 });
 
 beforeAll(() => {
@@ -25,6 +48,11 @@ beforeAll(() => {
   define("wide", "generation_kwargs: {max_gen_toks: 64}");
   define("long", "output_type: loglikelihood");
   define("unknown", "fewshot_spilt: test");
+  mkdirSync(inFolder("humaneval"));
+  const problems = Object.keys(programs)
+    .map((name) => JSON.stringify(problem(name)))
+    .join("\n");
+  writeFileSync(inFolder("humaneval/HumanEval.jsonl"), problems);
 });
 afterAll(() => {
   endProcesses();
@@ -70,6 +98,20 @@ describe("an evaluation that cannot work is refused before the first request", (
       ["ARC-Easy-test.jsonl, row 2,", "not an ARC question", "answerKey", "Correct the file"],
     ],
     [
+      "a task that there is not",
+      () => evaluate("arc_eazy"),
+      "unknown_task",
+      2,
+      ['"arc_eazy"', "millrace evaluate --tasks list"],
+    ],
+    [
+      "programs that nobody allowed to run",
+      () => evaluate("humaneval", "--data", folder),
+      "evaluation_unsupported",
+      2,
+      ["humaneval runs programs that the model writes", "--allow-code-execution", "sandbox"],
+    ],
+    [
       "a key that no task file has",
       () => evaluate(inFolder("unknown.yaml")),
       "invalid_task",
@@ -94,3 +136,76 @@ test("answers that do not end, and prompts that do not fit, are counted and told
     shortened_prompts: { pebble: expect.any(Number) as number },
   });
 });
+
+test("a server that cannot score is refused before the first document", async () => {
+  let numRequests = 0;
+  const server = await startServer((route) => {
+    if (route === "/v1/models") return { data: [{ id: "chat-only" }] };
+    numRequests += 1;
+    return { choices: [{ text: " and", logprobs: null }] };
+  });
+  await expectRefusal(folder, {
+    args: evaluate("pebble", "--limit", "10", "--url", server.url, "--out", inFolder("scores")),
+    code: "endpoint_failed",
+    exitCode: 3,
+    says: ["echo and logprobs", server.url],
+  });
+  expect(numRequests).toBe(1);
+  server.close();
+});
+
+const hasSandbox = await createSandbox().then(
+  () => true,
+  () => false,
+);
+
+// A program has three seconds; on a busy machine the honest one may take longer.
+test.skipIf(!hasSandbox)(
+  "programs that try to get out of their sandbox fail, and touch nothing",
+  { retry: 2 },
+  async () => {
+    let numVisits = 0;
+    const server = await startServer((route, body) => {
+      if (route === "/v1/models") return { data: [{ id: "writer" }] };
+      if (!route.startsWith("/v1/chat")) numVisits += 1;
+      const name = Object.keys(programs).find((each) => body.includes(`def ${each}(`))!;
+      const content = programs[name]!(server.port);
+      return { choices: [{ message: { role: "assistant", content }, finish_reason: "stop" }] };
+    });
+    const where = ["--url", server.url, "--chat", "--data", folder, "--out", inFolder("code")];
+    const run = await runCli(
+      "evaluate",
+      "--tasks",
+      "humaneval",
+      "--allow-code-execution",
+      "--json",
+      ...where,
+    );
+    server.close();
+    expect(run.exitCode, run.stderr).toBe(0);
+    const results = JSON.parse(run.stdout) as { results: Record<string, Record<string, unknown>> };
+    expect(results.results["humaneval"]!["pass@1,create_test"]).toBeCloseTo(1 / 7, 12);
+    expect(existsSync(inFolder("escaped"))).toBe(false);
+    expect(numVisits).toBe(0);
+  },
+);
+
+interface ScriptedServer {
+  readonly url: string;
+  readonly port: number;
+  readonly close: () => void;
+}
+
+/** A server that answers each request's path and body by a function. */
+async function startServer(answer: (route: string, body: string) => object): Promise<ScriptedServer> {
+  const server = createServer((request, response) => {
+    const parts: Buffer[] = [];
+    request.on("data", (part: Buffer) => parts.push(part));
+    request.on("end", () =>
+      response.end(JSON.stringify(answer(request.url!, Buffer.concat(parts).toString()))),
+    );
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  return { url: `http://127.0.0.1:${port}`, port, close: () => server.close() };
+}

@@ -1,6 +1,4 @@
 import { readdirSync, readFileSync } from "node:fs";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import path from "node:path";
 import { afterAll, expect, test } from "vitest";
 import {
@@ -68,25 +66,4 @@ test("evaluate --url gives the log-likelihoods of the model itself", async () =>
     config: { model: "local-completions", model_args: { base_url: served.url } },
   });
   expect(await served.stop()).toBe(0);
-});
-
-test("evaluate --url refuses a server that cannot score, before the first document", async () => {
-  let numRequests = 0;
-  const server = createServer((request, response) => {
-    if (request.url === "/v1/models") {
-      response.end(JSON.stringify({ data: [{ id: "chat-only" }] }));
-      return;
-    }
-    numRequests += 1;
-    response.end(JSON.stringify({ choices: [{ text: " and", logprobs: null }] }));
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const out = makeFolder();
-  const run = await runCli("evaluate", pebble, "--url", url, ...tasks, "--out", path.join(out, "scores"));
-  expect(run.exitCode).toBe(3);
-  expect(run.stderr).toMatch(/echo and logprobs.*\[endpoint_failed\]\n$/);
-  expect(run.stderr).not.toContain("evaluate pebble");
-  expect(numRequests).toBe(1);
-  server.close();
 });

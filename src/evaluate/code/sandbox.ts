@@ -1,10 +1,11 @@
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { mkdtempSync, rmdirSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import path from "node:path";
 import { MillraceError } from "../../base/errors.ts";
 import type { CodeRunner, ProgramOutcome } from "./code-runner.ts";
+import { inTurns } from "./in-turns.ts";
 
 export interface SandboxLimits {
   /** Wall-clock time of one program. */
@@ -22,6 +23,9 @@ export const defaultSandboxLimits: SandboxLimits = {
 };
 
 const maxOutputBytes = 64 * 1024;
+
+/** Whether a sandbox can be made is no question of how busy the machine is. */
+const probeTimeoutMs = 30_000;
 
 /**
  * Builds the world of one program and becomes it: namespaces of its own (users, processes, network without any
@@ -76,15 +80,15 @@ function identityOf(isRoot: boolean): { readonly unshare: readonly string[]; rea
 }
 
 /**
- * Runs programs in namespaces of their own (Linux, util-linux's `unshare`). Throws `sandbox_unavailable` where the
- * system does not let one be made, or Python is missing.
+ * Runs programs in namespaces of their own (Linux, util-linux's `unshare`), as many at once as there are processors.
+ * Throws `sandbox_unavailable` where the system does not let one be made, or Python is missing.
  */
 export async function createSandbox(limits: SandboxLimits = defaultSandboxLimits): Promise<CodeRunner> {
   const python = await findPython();
-  const runner: CodeRunner = { run: (program) => runProgram(program, python, limits) };
-  const probe = await runner.run("assert sum(range(10)) == 45");
+  const patience = { ...limits, timeoutMs: Math.max(limits.timeoutMs, probeTimeoutMs) };
+  const probe = await runProgram("assert sum(range(10)) == 45", python, patience);
   if (!probe.hasPassed) throw unavailable(probe.detail);
-  return runner;
+  return inTurns({ run: (program) => runProgram(program, python, limits) }, availableParallelism());
 }
 
 interface Python {
@@ -94,7 +98,12 @@ interface Python {
 
 async function findPython(): Promise<Python> {
   const question = "import os, sys; print(os.path.realpath(sys.executable)); print(sys.base_prefix)";
-  const { exitCode, stdout, stderr } = await runCommand("python3", ["-I", "-c", question], "", 10_000);
+  const { exitCode, stdout, stderr } = await runCommand(
+    "python3",
+    ["-I", "-c", question],
+    "",
+    probeTimeoutMs,
+  );
   const [file, prefix] = stdout.trim().split("\n");
   if (exitCode !== 0 || file === undefined || prefix === undefined) throw unavailable(lastLine(stderr));
   return { file, prefix };

@@ -3,6 +3,7 @@ import { applyFilters } from "../filters/filter.ts";
 import type { ChoiceTask, GenerationTask } from "../task.ts";
 import { builtInTasks } from "../task-registry.ts";
 import { arcChallengeChat } from "./arc-chat.ts";
+import { gsm8kCotZeroshot } from "./gsm8k.ts";
 import { boolq, openbookqa, sciq } from "./simple-choices.ts";
 import { truthfulqaMc2 } from "./truthfulqa.ts";
 import { winogrande } from "./winogrande.ts";
@@ -90,6 +91,32 @@ describe("written tasks without recorded samples", () => {
     const question = task.readRow({ problem: "p", solution: "so $\\boxed{12}$" }, "row");
     expect(question.text).toBe("Problem:\np\n\nSolution:");
     expect(task.score(question, written)).toEqual({ normalized_match: wanted });
+  });
+
+  it.each([
+    ["So it is 18. The answer is $1,850.", "[invalid]", 0, "$1,850.", 1],
+    ["The answer is 1,850. Not 3.", "1,850.", 1, "3.", 0],
+  ])("takes GSM8K's number out of %j", (written, strict, strictScore, flexible, flexibleScore) => {
+    const row = { question: "How many?", answer: "9 + 9\n#### 1850" };
+    const question = gsm8kCotZeroshot.readRow(row, "row");
+    expect(question.text).toBe("Q: How many?\nA: Let's think step by step.");
+    const found = gsm8kCotZeroshot.filters.map((filter) => applyFilters(filter, [written], question));
+    expect(found).toEqual([strict, flexible]);
+    const scores = found.map((answer) => gsm8kCotZeroshot.score(question, String(answer))["exact_match"]);
+    expect(scores).toEqual([strictScore, flexibleScore]);
+  });
+
+  it("gives BBH's short examples the answers of their chains, and compares case by case", () => {
+    const task = builtInTasks.find("bbh_fewshot_navigate") as GenerationTask;
+    const file = `canary\n-----\nDescribed.\n\nQ: Left?\nA: Let's think step by step.\nWe turn. So the answer is No.\n`;
+    const { fewshot } = task;
+    if (fewshot.from !== "file") throw new Error("the examples are in a file");
+    expect(fewshot.read(file, "file")).toEqual([{ text: "Q: Left?\nA:", answer: "No" }]);
+    const question = task.readRow({ input: "Right?", target: "Yes" }, "row");
+    expect(question.text).toBe("Q: Right?\nA:");
+    expect(["Yes", "yes", "Yes."].map((written) => task.score(question, written)["exact_match"])).toEqual([
+      1, 0, 0,
+    ]);
   });
 
   it.each([

@@ -26,7 +26,7 @@ const programs: Readonly<Record<string, (port: number) => string>> = {
   see_others: () =>
     '    import os\n    assert len([p for p in os.listdir("/proc") if p.isdigit()]) > 4\n    return 42\n',
   leave_early: () => "    import os\n    os._exit(0)\n",
-  never_end: () => "    while True: pass\n",
+  never_end: () => "    import time\n    time.sleep(600)\n",
 };
 
 const problem = (name: string) => ({

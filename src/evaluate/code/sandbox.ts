@@ -28,10 +28,13 @@ const maxOutputBytes = 64 * 1024;
 const probeTimeoutMs = 30_000;
 
 /**
- * Builds the world of one program and becomes it: namespaces of its own (users, processes, network without any
+ * Builds the world of one program and runs it there: namespaces of its own (users, processes, network without any
  * interface, mounts), a root of read-only system folders and one small writable folder, no way back to the old root,
  * no capabilities. Arguments: folder for the root, size, memory, seconds of CPU, Python, its prefix, the harness, and
  * flags of setpriv. Standard input: the program.
+ *
+ * The shell stays, as the first process of the namespace: the kernel ends it with `unshare`, and all others with it. A
+ * process that changes its user loses that tie, so that a program in the shell's place would outlive its time.
  */
 const setup = `set -e
 root=$1 size=$2 memory=$3 seconds=$4 python=$5 prefix=$6 harness=$7 identity=$8
@@ -53,9 +56,10 @@ pivot_root . old
 cd /
 umount -n -l /old
 cd /work
-exec setpriv $identity --no-new-privs --bounding-set=-all --inh-caps=-all -- \\
+setpriv $identity --no-new-privs --bounding-set=-all --inh-caps=-all -- \\
   prlimit --as="$memory" --cpu="$seconds" --fsize="$size" --nofile=64 --nproc=32 --core=0 -- \\
-  env -i PATH=/usr/bin:/bin HOME=/work LANG=C.UTF-8 "$python" -I -B -c "$harness"`;
+  env -i PATH=/usr/bin:/bin HOME=/work LANG=C.UTF-8 "$python" -I -B -c "$harness"
+exit`;
 
 /** Runs the program as lm-eval's code_eval does, and says the word only if it came to its end. */
 const harness = (word: string): string => `

@@ -119,7 +119,10 @@ struct FloatPanelKernel {
   template <int rows>
   MILLRACE_INLINE static void addColumn(V16 (&total)[rows], V16 w, const float* x) {
 #pragma GCC unroll 8
-    for (int r = 0; r < rows; ++r) total[r] = fma(splat(x[r]), w, total[r]);
+    for (int r = 0; r < rows; ++r) {
+      total[r] = fma(splat(x[r]), w, total[r]);
+      settle(total[r]);
+    }
   }
 
   MILLRACE_INLINE static V16 weight(const uint8_t* at) {
@@ -139,6 +142,8 @@ struct FloatPanelKernel {
     if constexpr (codes == Codes::BF16) {
       for (int64_t col = 0; col + 2 <= cols; col += 2, weights += unitBytes, x += 2 * rows) {
         addColumn(total, lowBf16(loadUnits(weights)), x);
+        // The unit is read again for its second column: kept, it would push a sum out of the registers.
+        asm volatile("" ::: "memory");
         addColumn(total, highBf16(loadUnits(weights)), x + rows);
       }
       if (cols % 2 != 0) addColumn(total, lowBf16(loadUnits(weights)), x);

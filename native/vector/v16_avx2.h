@@ -38,6 +38,8 @@ MILLRACE_INLINE V16 fma(V16 a, V16 b, V16 c) {
 MILLRACE_INLINE V16 fnma(V16 a, V16 b, V16 c) {
   return {_mm256_fnmadd_ps(a.lo, b.lo, c.lo), _mm256_fnmadd_ps(a.hi, b.hi, c.hi)};
 }
+/** Keeps a sum in its registers at this place: left alone, GCC adds to copies and holds sums on the stack. */
+MILLRACE_INLINE void settle(V16& a) { asm("" : "+x"(a.lo), "+x"(a.hi)); }
 /** As the instruction: the second operand where either is NaN. */
 MILLRACE_INLINE V16 max(V16 a, V16 b) { return {_mm256_max_ps(a.lo, b.lo), _mm256_max_ps(a.hi, b.hi)}; }
 MILLRACE_INLINE V16 min(V16 a, V16 b) { return {_mm256_min_ps(a.lo, b.lo), _mm256_min_ps(a.hi, b.hi)}; }

@@ -27,6 +27,8 @@ MILLRACE_INLINE V16 div(V16 a, V16 b) { return {_mm512_div_ps(a.v, b.v)}; }
 MILLRACE_INLINE V16 fma(V16 a, V16 b, V16 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
 /** c - a * b */
 MILLRACE_INLINE V16 fnma(V16 a, V16 b, V16 c) { return {_mm512_fnmadd_ps(a.v, b.v, c.v)}; }
+/** Keeps a sum in its register at this place. */
+MILLRACE_INLINE void settle(V16& a) { asm("" : "+v"(a.v)); }
 /** As the instruction: the second operand where either is NaN. */
 MILLRACE_INLINE V16 max(V16 a, V16 b) { return {_mm512_max_ps(a.v, b.v)}; }
 MILLRACE_INLINE V16 min(V16 a, V16 b) { return {_mm512_min_ps(a.v, b.v)}; }

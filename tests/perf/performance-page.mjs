@@ -44,7 +44,7 @@ function kernelsSection(kernels) {
     giga(run.bytes / run.seconds.lowest),
     giga(run.operations / run.seconds.lowest, 0),
     `${(run.seconds.lowest * 1e6).toFixed(0)} (${(run.seconds.median * 1e6).toFixed(0)})`,
-    percent(run.roofline),
+    `${percent(run.roofline.median)} (${percent(run.roofline.lowest)} to ${percent(run.roofline.highest)})`,
   ]);
   const attention = kernels.attention.map((run) => [
     run.label,
@@ -56,14 +56,15 @@ function kernelsSection(kernels) {
   return [
     "## What the machine can do",
     "",
-    "Measured by loops that do nothing else, before and after each shape: median, lowest and highest.",
+    "Measured by loops that do nothing else, in turn with the kernels: median, lowest and highest.",
     "",
     ...table(["ceiling", "measured"], ceilingRows(kernels.ceilings)),
     "",
     "## Linears",
     "",
-    "The fastest of nine rounds, as what disturbs a kernel only makes it slower; weights are not in any cache. The",
-    "roofline is the longer of bytes and operations at the higher ceilings of those before and after.",
+    "Weights are not in any cache. GB/s and GOP/s are those of the fastest round, as what disturbs a kernel only makes it",
+    "slower. The roofline is the longer of bytes and operations at the ceilings; kernels and ceilings are measured in five",
+    "passes, in turn: the share is the median of the passes, with the lowest and the highest.",
     "",
     ...table(["form", "shape", "rows", "GB/s", "GOP/s", "µs (median)", "of the roofline"], linears),
     "",

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { f32ToBf16 } from "../../base/half.ts";
+import { f32ToBf16, f32ToF16 } from "../../base/half.ts";
 import type { OrderedWeight } from "../../base/weights.ts";
 import { loadAddon } from "../addon.ts";
 import type { Ops, TensorForm } from "../ops.ts";
@@ -30,6 +30,12 @@ function integerWeight(bits: 4 | 8, groupSize: number, cols: number, hasMinimums
   };
 }
 
+function denseWeight(dtype: "f32" | "f16", cols: number): OrderedWeight {
+  const values = randomFloats(rowsOfWeight * cols, 7, 0.1);
+  const data = dtype === "f32" ? values : Uint16Array.from(values, f32ToF16);
+  return { kind: "dense", rows: rowsOfWeight, cols, dtype, data: new Uint8Array(data.buffer) };
+}
+
 function bf16Weight(cols: number): OrderedWeight {
   const halves = Uint16Array.from(randomFloats(rowsOfWeight * cols, 5, 0.1), f32ToBf16);
   return { kind: "dense", rows: rowsOfWeight, cols, dtype: "bf16", data: new Uint8Array(halves.buffer) };
@@ -48,6 +54,11 @@ const cases: readonly Case[] = [
   { name: "int8 g128", form: "int8-token", weight: integerWeight(8, 128, 640, false) },
   { name: "int4 g32", form: "int8-block32", weight: integerWeight(4, 32, 224, false) },
   { name: "bf16", form: "bf16", weight: bf16Weight(1001) },
+  { name: "bf16, f32", form: "f32", weight: bf16Weight(1001) },
+  { name: "f32, f32", form: "f32", weight: denseWeight("f32", 513) },
+  { name: "f16, f32", form: "f32", weight: denseWeight("f16", 259) },
+  { name: "int8 channel, f32", form: "f32", weight: integerWeight(8, 515, 515, false) },
+  { name: "int4 g48 + min, f32", form: "f32", weight: integerWeight(4, 48, 528, true) },
 ];
 
 const bitsOf = (values: Float32Array): Buffer =>

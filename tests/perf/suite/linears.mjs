@@ -5,7 +5,9 @@ import { higherOf } from "./ceiling-watch.mjs";
 
 /** Copies of a weight are used in turn until they exceed the caches, as the layers of a model do. */
 const bytesInTurn = 96 * 2 ** 20;
-const rounds = 9;
+/** Kernels and ceilings take turns, so that both meet what else the machine does at the time. */
+const passes = 5;
+const rounds = 3;
 /** Operations per round are held near this: short rounds, so that some are left alone by whatever else runs. */
 const operationsPerRound = 1e9;
 
@@ -57,7 +59,13 @@ function batchOf(numTokens) {
 
 const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
 
-/** Lowest, median and highest seconds of one linear. */
+const rangeOf = (values) => ({
+  median: median(values),
+  lowest: Math.min(...values),
+  highest: Math.max(...values),
+});
+
+/** The seconds of one linear in each round. */
 function timeLinear(ops, { table, weights, form, isPaired }, numRows) {
   const perRound = 2 * numRows * weights[0].rows * weights[0].cols;
   const count = Math.max(1, Math.min(weights.length, Math.ceil(operationsPerRound / perRound)));
@@ -76,7 +84,7 @@ function timeLinear(ops, { table, weights, form, isPaired }, numRows) {
     }
     times.push(seconds / count);
   }
-  return { median: median(times), lowest: Math.min(...times), highest: Math.max(...times) };
+  return times;
 }
 
 function prepare(ops, form, shape, mostRows) {
@@ -94,39 +102,42 @@ function prepare(ops, form, shape, mostRows) {
   return { table, weights, form, isPaired: shape.isPaired === true };
 }
 
-function benchShape({ isa, numThreads, rowCounts }, form, shape) {
+function benchShape({ isa, numThreads, rowCounts, watch }, form, shape) {
   const { ops } = createOps({ backend: "native", isa, numThreads });
   const run = prepare(ops, form, shape, Math.max(...rowCounts));
+  const unit = form.bits === undefined ? form.form : form.bits === 4 ? "int4" : "int8";
   const results = rowCounts.map((numRows) => ({
     form: form.name,
     shape: shape.name,
     numRows,
     bytes: run.weights[0].sizeBytes,
     operations: 2 * numRows * shape.rows * shape.cols,
-    seconds: timeLinear(ops, run, numRows),
+    unit,
+    times: [],
+    shares: [],
   }));
+  for (let pass = 0; pass < passes; pass += 1) {
+    const before = watch.latest();
+    const times = results.map(({ numRows }) => timeLinear(ops, run, numRows));
+    const ceilings = higherOf(before, watch.measure());
+    for (const [i, result] of results.entries()) {
+      result.times.push(...times[i]);
+      result.shares.push(secondsAtCeilings(result, ceilings) / Math.min(...times[i]));
+    }
+  }
   ops.close();
-  return results;
+  return results.map(({ times, shares, ...result }) => ({
+    ...result,
+    seconds: rangeOf(times),
+    roofline: rangeOf(shares),
+  }));
 }
 
 /**
- * Every form at every shape and number of rows: seconds, and the share of the roofline at the higher ones of the ceilings
- * that were measured right before and right after the shape.
+ * Every form at every shape and number of rows: seconds, and the share of the roofline in each pass: its fastest round
+ * beside the higher ones of the ceilings that were measured right before and right after the pass.
  */
-export function benchLinears({ filter, watch, ...settings }) {
-  const results = [];
-  for (const form of forms.filter(({ name }) => name.includes(filter))) {
-    const unit = form.bits === undefined ? form.form : form.bits === 4 ? "int4" : "int8";
-    for (const shape of shapes) {
-      const before = watch.latest();
-      const runs = benchShape(settings, form, shape);
-      const ceilings = higherOf(before, watch.measure());
-      for (const run of runs)
-        results.push({
-          ...run,
-          roofline: secondsAtCeilings({ ...run, unit }, ceilings) / run.seconds.lowest,
-        });
-    }
-  }
-  return results;
+export function benchLinears({ filter, ...settings }) {
+  const chosen = forms.filter(({ name }) => name.includes(filter));
+  return chosen.flatMap((form) => shapes.flatMap((shape) => benchShape(settings, form, shape)));
 }

@@ -30,8 +30,9 @@ export async function serveModel(serving: Serving): Promise<void> {
   try {
     const server = await listen(serving, logger);
     try {
-      await makeReady(server, serving, logger);
+      const grammars = await makeReady(server, serving, logger);
       await untilStopped(server, settings.shutdownTimeout * 1000, logger);
+      await grammars.close();
     } finally {
       await server.close();
     }
@@ -59,7 +60,8 @@ async function listen({ engine, settings }: Serving, logger: Logger): Promise<Ru
   return server;
 }
 
-async function makeReady(server: RunningServer, serving: Serving, logger: Logger): Promise<void> {
+/** Opens the server for requests. The pool that comes back has threads as soon as a request asks for a grammar. */
+async function makeReady(server: RunningServer, serving: Serving, logger: Logger): Promise<GrammarPool> {
   const { modelPath, engine, settings } = serving;
   const checkpoint = openModel(modelPath);
   const { tokenizer, source } = openTokenizer(checkpoint, serving.source);
@@ -76,7 +78,6 @@ async function makeReady(server: RunningServer, serving: Serving, logger: Logger
   const created = Math.floor(Date.now() / 1000);
   const promptScorer = new ScoreMemory(client);
   const { vocabSize, eosTokenIds: endTokenIds } = client.info;
-  // Its threads keep no process alive: they end with this one.
   const grammars = new GrammarPool({ tokenizer, vocabSize, endTokenIds });
   const chat = {
     ...parserOf("toolSyntax", settings.toolCallParser),
@@ -84,6 +85,7 @@ async function makeReady(server: RunningServer, serving: Serving, logger: Logger
   };
   server.setReady([{ id, client, promptScorer, tokenizer, grammars, created, generationDefaults, ...chat }]);
   logger.info(`Ready: ${id}`);
+  return grammars;
 }
 
 /** A field of the served model, left out where the chat template is to tell. */

@@ -135,7 +135,6 @@ class GrammarThread {
 
   constructor(vocabulary: GrammarVocabulary, onEnd: () => void) {
     this.#worker = new Worker(threadFile(), { workerData: vocabulary });
-    this.#worker.unref();
     this.#worker.on("message", (report: GrammarReport) => {
       const waiting = this.#waiting.get(report.id);
       this.#waiting.delete(report.id);
@@ -147,6 +146,8 @@ class GrammarThread {
       this.#fail(new Error("its thread ended"));
       onEnd();
     });
+    // Last: a listener for messages takes the hold on the process again.
+    this.#worker.unref();
   }
 
   /** Rejects with the library's reason, or after `longestMs`; the thread is then of no more use. */

@@ -159,10 +159,8 @@ const hasSandbox = await createSandbox().then(
   () => false,
 );
 
-// A program has three seconds; on a busy machine the honest one may take longer.
 test.skipIf(!hasSandbox)(
   "programs that try to get out of their sandbox fail, and touch nothing",
-  { retry: 2 },
   async () => {
     let numVisits = 0;
     const server = await startServer((route, body) => {

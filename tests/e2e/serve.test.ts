@@ -21,6 +21,18 @@ describe("millrace serve", () => {
     expect(server.log()).toContain("SIGTERM");
   });
 
+  test("ends on SIGTERM also when it has answered in a form, which starts threads", async () => {
+    const server = await startServe(pebble, "--port", "0");
+    await untilReady(server.url);
+    const response = await fetch(`${server.url}/v1/completions`, {
+      method: "POST",
+      body: JSON.stringify({ prompt: "a", max_tokens: 4, structured_outputs: { choice: ["red", "blue"] } }),
+    });
+    const { choices } = (await response.json()) as { readonly choices: readonly { readonly text: string }[] };
+    expect(["red", "blue"]).toContain(choices[0]!.text);
+    expect(await server.stop()).toBe(0);
+  });
+
   test("refuses a taken port before it loads the model", async () => {
     const server = await startServe(pebble, "--port", "0");
     const second = await runCli("serve", pebble, "--port", server.port);

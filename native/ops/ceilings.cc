@@ -14,9 +14,8 @@ namespace {
 /** Far beyond a last-level cache that a few threads share; many threads share out the larger amount. */
 constexpr int64_t bytesPerThread = int64_t{128} << 20;
 constexpr int64_t mostBytes = int64_t{1} << 30;
-/** Rounds are shorter than a scheduler's slice, so that some are undisturbed on a busy machine: of a turn's reading ... */
-constexpr int64_t readRoundsPerTurn = 16;
-/** ... and a third of a millisecond of products. */
+/** Rounds of products are a third of a millisecond, shorter than a scheduler's slice, so that some are undisturbed on a
+    busy machine. A round reads all of its bytes: fewer in a row come faster than memory goes on to give them. */
 constexpr int64_t loopsPerRound = 100'000;
 constexpr int roundsPerTurn = 15;
 /** Turns of all loops, over a fifth of a second: what slows the machine for a while slows none of them in every turn. */
@@ -47,18 +46,15 @@ struct Fastest {
 
 Ceilings Context::measureCeilings() {
   const int64_t perThread = std::min(bytesPerThread, mostBytes / pool_->size());
-  const int64_t perRound = perThread / readRoundsPerTurn;
   const Slab slab(static_cast<size_t>(perThread * pool_->size()));
   std::memset(slab.data(), 1, slab.size());
   Fastest read, int8, int4, bf16, f32;
   pool_->beginStep();
   for (int turn = 0; turn < numTurns; ++turn) {
-    for (int64_t round = 0; round < readRoundsPerTurn; ++round) {
-      read.runRound(*pool_, [&](int64_t part) {
-        kernels_.readAll(slab.data() + part * perThread + round * perRound, perRound);
-        return perRound;
-      });
-    }
+    read.runRound(*pool_, [&](int64_t part) {
+      kernels_.readAll(slab.data() + part * perThread, perThread);
+      return perThread;
+    });
     int8.multiply(*pool_, kernels_.multiplyInt8);
     int4.multiply(*pool_, kernels_.multiplyInt4);
     bf16.multiply(*pool_, kernels_.multiplyBf16);

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { numbers, oddWeights } from "../../../tests/odd-weights.ts";
 import { type BlockType, blockTraits } from "../block-types.ts";
 import { createSolver } from "../create-solver.ts";
 import { referenceSolver } from "../reference/reference-solver.ts";
@@ -9,23 +10,9 @@ const rows = 5;
 const cols = 512;
 const types = Object.keys(blockTraits) as BlockType[];
 
-/** Reproducible numbers in [−1, 1). */
-function numbers(count: number, seed: number): Float32Array {
-  let state = seed;
-  return Float32Array.from({ length: count }, () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 31 - 1;
-  });
-}
-
-/** Bell-shaped weights, and rows of zeros, of one value, of denormals and of one sign. */
+/** Odd weights, and one that is far off. */
 function weights(): Float32Array {
-  const [a, b, c] = [1, 2, 3].map((seed) => numbers(rows * cols, seed));
-  const values = a!.map((value, i) => (value + b![i]! + c![i]!) / 50);
-  values.fill(0, 0, 64);
-  values.fill(0.25, 64, 96);
-  for (let i = 96; i < 128; i += 1) values[i] = values[i]! * 2e-38;
-  for (let i = 256; i < 512; i += 1) values[i] = Math.abs(values[i]!);
+  const values = oddWeights(rows * cols);
   values[300] = 40;
   return values;
 }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { numbers, oddWeights } from "../../../tests/odd-weights.ts";
 import { createSolver } from "../create-solver.ts";
 import type { Grid } from "../grid.ts";
 import { referenceSolver } from "../reference/reference-solver.ts";
@@ -8,23 +9,9 @@ import { testedIsas } from "./tested-isas.ts";
 const rows = 5;
 const cols = 256;
 
-/** Reproducible numbers in [−1, 1). */
-function numbers(count: number, seed: number): Float32Array {
-  let state = seed;
-  return Float32Array.from({ length: count }, () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 31 - 1;
-  });
-}
-
-/** Bell-shaped weights; rows of zeros, of one value, of denormals and of one sign; ties, and one that is far off. */
+/** Odd weights, and among them ties and numbers that are far off. */
 function weights(): Float32Array {
-  const [a, b, c] = [1, 2, 3].map((seed) => numbers(rows * cols, seed));
-  const values = a!.map((value, i) => (value + b![i]! + c![i]!) / 50);
-  values.fill(0, 0, 64);
-  values.fill(0.25, 64, 96);
-  for (let i = 96; i < 128; i += 1) values[i] = values[i]! * 2e-38;
-  for (let i = 256; i < 512; i += 1) values[i] = Math.abs(values[i]!);
+  const values = oddWeights(rows * cols);
   for (let i = 512; i < 544; i += 1) values[i] = ((i % 16) - 7.5) / 8;
   values[600] = 40;
   values[700] = -3e38;

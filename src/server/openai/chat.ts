@@ -61,26 +61,31 @@ interface ChatChoice {
   readonly token_ids?: number[];
 }
 
-const dialect: Dialect<ChatBody, ChatChunk> = {
+interface ChatQuestion extends Question {
+  readonly rules: ChatAnswerRules;
+}
+
+const dialect: Dialect<ChatBody, ChatChunk, ChatQuestion> = {
   schema: chatSchema,
   idPrefix: "chatcmpl",
   objects: { whole: "chat.completion", chunk: "chat.completion.chunk" },
   ask: askChat,
-  word: (request) => new ChatWording(request),
+  word: (request, { rules }) => new ChatWording(request, rules),
 };
 
 /** `POST /v1/chat/completions`. */
 export const handleChat = generationHandler(dialect);
 
-function askChat(body: ChatBody, model: ServedModel): Question {
+function askChat(body: ChatBody, model: ServedModel): ChatQuestion {
   const limit = readLimit(body);
   const logprobs = readLogprobs(body);
   const { text, tokenIds } = encodeChat(body.messages, body, model);
   const rules = readAnswerRules(body, model, text);
   return {
-    prompts: [{ param: "messages", text, tokenIds }],
+    prompts: [{ param: "messages", text: null, tokenIds }],
     limit,
     logprobs,
+    rules,
     forced: rules.forced,
     readsSpecialTokens: readsSpecialTokens(rules, model),
   };
@@ -109,10 +114,10 @@ class ChatWording implements Wording<ChatChunk> {
   readonly #isStarted: boolean[];
   readonly #choices: ChatChoice[];
 
-  constructor(request: Request<ChatBody>) {
+  constructor(request: Request<ChatBody>, rules: ChatAnswerRules) {
     this.#request = request;
-    const { body, model, plan, prompts, delivery } = request;
-    this.#rules = readAnswerRules(body, model, prompts[0]!.text ?? "");
+    this.#rules = rules;
+    const { plan, delivery } = request;
     this.#isStarted = Array.from({ length: plan.n }, () => false);
     this.#parsers = this.#isStarted.map(() => new ChatParser(this.#rules));
     this.#choices = this.#isStarted.map((_, index) => ({

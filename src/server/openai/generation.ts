@@ -81,19 +81,20 @@ export interface Wording<C extends object> {
 }
 
 /** What differs between the endpoints that generate text. */
-export interface Dialect<B extends SamplingBody, C extends object> {
+export interface Dialect<B extends SamplingBody, C extends object, Q extends Question = Question> {
   readonly schema: BodySchema<B>;
   readonly idPrefix: string;
   /** `object` of the whole answer and of a chunk. */
   readonly objects: { readonly whole: string; readonly chunk: string };
   /** Errors: `invalid_request`, `context_length_exceeded`, those of chat templates. */
-  ask(body: B, model: ServedModel): Question;
-  word(request: Request<B>): Wording<C>;
+  ask(body: B, model: ServedModel): Q;
+  /** @param question what `ask` found in the request */
+  word(request: Request<B>, question: Q): Wording<C>;
 }
 
 /** The handler of one dialect's endpoint. */
-export function generationHandler<B extends SamplingBody, C extends object>(
-  dialect: Dialect<B, C>,
+export function generationHandler<B extends SamplingBody, C extends object, Q extends Question>(
+  dialect: Dialect<B, C, Q>,
 ): (c: HttpContext, context: ServerContext) => Promise<Response> {
   return async (c, context) => {
     const arrivedAt = context.clock.now();
@@ -110,7 +111,7 @@ export function generationHandler<B extends SamplingBody, C extends object>(
     const { isStream } = request.delivery;
     const object = isStream ? dialect.objects.chunk : dialect.objects.whole;
     const head = answerHead(dialect.idPrefix, object, request.model);
-    const generation = new Generation(request, dialect.word(request), head, context);
+    const generation = new Generation(request, dialect.word(request, question), head, context);
     return deliver(c, context, isStream, {
       whole: (signal) => generation.whole(signal),
       stream: (signal, sink) => generation.stream(signal, sink),

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { createRandom } from "../../../tests/law/covering-array.ts";
 import { type ChatFormat, ChatParser } from "./chat-parser.ts";
 import type { ChatPart } from "./chat-part.ts";
 import { reasoningOfTemplate, reasoningSyntaxes } from "./reasoning-splitter.ts";
@@ -178,11 +179,8 @@ describe("ChatParser", () => {
       "\\",
       "x",
     );
-    let state = 7;
-    const draw = (n: number): number => {
-      state = (Math.imul(state, 1103515245) + 12345) >>> 0;
-      return Math.floor((state / 2 ** 32) * n);
-    };
+    const random = createRandom(7);
+    const draw = (n: number): number => Math.floor(random() * n);
     for (let round = 0; round < 4000; round += 1) {
       const syntaxes = [...Object.values(toolSyntaxes), forcedSyntax];
       const format = withTools(syntaxes[draw(syntaxes.length)]!, 1 + draw(3));

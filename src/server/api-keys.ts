@@ -10,14 +10,13 @@ export class ApiKeys {
     this.#digests = keys.map(digest);
   }
 
-  /** Errors: `unauthorized` when a key is wanted and the `Authorization` header does not hold one of them. */
-  check(authorization: string | undefined): void {
+  /** Errors: `unauthorized` when a key is wanted and the given one is not among them. */
+  check(given: string | undefined): void {
     if (this.#digests.length === 0) return;
-    const given = /^Bearer +(.+)$/i.exec(authorization ?? "")?.[1];
     if (given === undefined) {
       throw new MillraceError(
         "unauthorized",
-        "The request has no API key. Send the header `Authorization: Bearer KEY`.",
+        "The request has no API key. Send the header `Authorization: Bearer KEY`, or `x-api-key: KEY`.",
       );
     }
     const wanted = digest(given.trim());

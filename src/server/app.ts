@@ -2,15 +2,17 @@ import { randomUUID } from "node:crypto";
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import { Hono } from "hono";
 import { httpStatusOf, isMillraceError, MillraceError } from "../base/errors.ts";
+import { handleCountTokens, handleMessages } from "./anthropic/messages.ts";
 import { handleRequests, handleResetPrefixCache, handleSteps } from "./dev-routes.ts";
+import { errorResponse, faultFields } from "./error-response.ts";
 import { handleHealth, handleLive, handleMetrics, handleReady, handleVersion } from "./health.ts";
 import type { HttpContext, ServerEnv } from "./http-context.ts";
 import { handleChat } from "./openai/chat.ts";
 import { handleCompletions } from "./openai/completions.ts";
 import { handleEmbeddings } from "./openai/embeddings.ts";
-import { errorResponse, faultFields } from "./openai/errors.ts";
 import { handleModel, handleModels } from "./openai/models.ts";
 import { handleDetokenize, handleTokenize, handleTokenizerInfo } from "./openai/tokenize.ts";
+import { handleResponses } from "./responses/responses.ts";
 import { endpoints, type Route, type RouteName, routes, shownPath } from "./routes.ts";
 import { shorten } from "./served-model.ts";
 import type { ServerContext } from "./server-context.ts";
@@ -20,6 +22,9 @@ type Handler = (c: HttpContext, context: ServerContext) => Response | Promise<Re
 const handlers: Readonly<Record<RouteName, Handler>> = {
   chat: handleChat,
   completions: handleCompletions,
+  responses: handleResponses,
+  messages: handleMessages,
+  countTokens: handleCountTokens,
   embeddings: handleEmbeddings,
   models: handleModels,
   model: handleModel,
@@ -73,22 +78,24 @@ async function answer(
   handler: Handler,
 ): Promise<Response> {
   try {
-    if (route.isOpen !== true) context.apiKeys.check(c.req.header("authorization"));
+    if (route.isOpen !== true) context.apiKeys.check(givenKey(c));
     return await handler(c, context);
   } catch (error) {
-    return fail(c, context, shownPath(route.path), error);
+    return fail(c, context, route, error);
   }
 }
 
-function fail(c: HttpContext, context: ServerContext, handler: string, error: unknown): Response {
+/** @param route undefined where the path has none */
+function fail(c: HttpContext, context: ServerContext, route: Route | undefined, error: unknown): Response {
   const status = httpStatusOf(error);
+  const handler = route === undefined ? "none" : shownPath(route.path);
   context.metrics.countHttpError(handler, isMillraceError(error) ? error.code : "internal");
   if (status === 500) context.logger.error("A request failed.", { path: c.req.path, ...faultFields(error) });
-  return errorResponse(c, error);
+  return errorResponse(c, error, route?.dialect);
 }
 
-function refuse(c: HttpContext, context: ServerContext, error: unknown): Response {
-  const response = fail(c, context, "none", error);
+function refuse(c: HttpContext, context: ServerContext, error: unknown, route?: Route): Response {
+  const response = fail(c, context, route, error);
   context.metrics.countHttp(c.req.method, "none", response.status);
   return response;
 }
@@ -98,9 +105,15 @@ function refuseMethod(c: HttpContext, context: ServerContext, route: Route): Res
     "method_not_allowed",
     `The path ${shownPath(route.path)} does not take ${shorten(c.req.method)}. Use ${route.method}.`,
   );
-  const response = refuse(c, context, error);
+  const response = refuse(c, context, error, route);
   response.headers.set("allow", route.method);
   return response;
+}
+
+/** OpenAI's clients send a bearer token, Anthropic's a header of its own. */
+function givenKey(c: HttpContext): string | undefined {
+  const bearer = /^Bearer +(.+)$/i.exec(c.req.header("authorization") ?? "")?.[1];
+  return bearer ?? c.req.header("x-api-key");
 }
 
 function routeNotFound(path: string): MillraceError {

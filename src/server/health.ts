@@ -1,7 +1,7 @@
 import { MillraceError } from "../base/errors.ts";
 import { version } from "../base/version.ts";
 import { type HttpContext, jsonResponse } from "./http-context.ts";
-import { errorResponse } from "./openai/errors.ts";
+import { errorResponse } from "./error-response.ts";
 import type { ServerContext } from "./server-context.ts";
 
 /** `GET /live`: whether the engines still make progress; true while loading and draining. */

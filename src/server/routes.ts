@@ -1,3 +1,6 @@
+/** Whose words an error is told in. */
+export type RouteDialect = "openai" | "anthropic";
+
 export interface Route {
   readonly method: "GET" | "POST";
   readonly path: string;
@@ -5,6 +8,8 @@ export interface Route {
   readonly isOpen?: boolean;
   /** Only with --dev-endpoints: shows or changes what concerns all clients. */
   readonly isDev?: boolean;
+  /** Default: openai. */
+  readonly dialect?: RouteDialect;
 }
 
 export type RouteName = keyof typeof routes;
@@ -13,6 +18,9 @@ export type RouteName = keyof typeof routes;
 export const routes = {
   chat: { method: "POST", path: "/v1/chat/completions" },
   completions: { method: "POST", path: "/v1/completions" },
+  responses: { method: "POST", path: "/v1/responses" },
+  messages: { method: "POST", path: "/v1/messages", dialect: "anthropic" },
+  countTokens: { method: "POST", path: "/v1/messages/count_tokens", dialect: "anthropic" },
   embeddings: { method: "POST", path: "/v1/embeddings" },
   models: { method: "GET", path: "/v1/models" },
   model: { method: "GET", path: "/v1/models/:id{.+}" },

@@ -1,15 +1,15 @@
 import { randomUUID } from "node:crypto";
 import { ChatParser } from "../../text/chat-output/chat-parser.ts";
 import type { ChatPart } from "../../text/chat-output/chat-part.ts";
-import type { SequenceEvent } from "../run-sequences.ts";
-import type { ServedModel } from "../served-model.ts";
-import { encodeChat } from "./chat-prompt.ts";
-import { demand } from "./field-errors.ts";
-import { type Dialect, generationHandler, type Question, type Request, type Wording } from "./generation.ts";
+import type { Dialect, Request } from "../generation/dialect.ts";
+import { generationHandler } from "../generation/generation.ts";
+import type { SequenceEvent } from "../generation/run-sequences.ts";
+import { type ChatAnswerRules } from "../request/answer-rules.ts";
+import { askChat, type ChatQuestion } from "../request/chat-question.ts";
+import { openAiFields } from "../request/field-support.ts";
+import { type ChatBody, chatSchema } from "../request/schemas.ts";
 import { type ChatTokenLogprobs, chatLogprobs, type PromptLogprobsBody } from "./logprobs.ts";
-import type { OutputLimit } from "./prompts.ts";
-import { type ChatBody, chatSchema } from "./schemas.ts";
-import { type ChatAnswerRules, readAnswerRules, readsSpecialTokens } from "./tools.ts";
+import { OpenAiWording } from "./wording.ts";
 
 interface CallBody {
   readonly id: string;
@@ -61,14 +61,11 @@ interface ChatChoice {
   readonly token_ids?: number[];
 }
 
-interface ChatQuestion extends Question {
-  readonly rules: ChatAnswerRules;
-}
-
-const dialect: Dialect<ChatBody, ChatChunk, ChatQuestion> = {
+const dialect: Dialect<ChatBody, ChatBody, ChatChunk, ChatQuestion> = {
   schema: chatSchema,
-  idPrefix: "chatcmpl",
-  objects: { whole: "chat.completion", chunk: "chat.completion.chunk" },
+  fields: openAiFields,
+  idPrefix: "chatcmpl-",
+  translate: (body) => body,
   ask: askChat,
   word: (request, { rules }) => new ChatWording(request, rules),
 };
@@ -76,46 +73,15 @@ const dialect: Dialect<ChatBody, ChatChunk, ChatQuestion> = {
 /** `POST /v1/chat/completions`. */
 export const handleChat = generationHandler(dialect);
 
-function askChat(body: ChatBody, model: ServedModel): ChatQuestion {
-  const limit = readLimit(body);
-  const logprobs = readLogprobs(body);
-  const { text, tokenIds } = encodeChat(body.messages, body, model);
-  const rules = readAnswerRules(body, model, text);
-  return {
-    prompts: [{ param: "messages", text: null, tokenIds }],
-    limit,
-    logprobs,
-    rules,
-    forced: rules.forced,
-    readsSpecialTokens: readsSpecialTokens(rules, model),
-  };
-}
-
-function readLimit(body: ChatBody): OutputLimit {
-  const isNew = typeof body.max_completion_tokens === "number";
-  const maxTokens = body.max_completion_tokens ?? body.max_tokens ?? null;
-  if (maxTokens === null) return { maxTokens, param: null };
-  const isOne = !isNew || maxTokens === (body.max_tokens ?? maxTokens);
-  demand(isOne, "max_tokens", body.max_tokens, `left out, or equal to max_completion_tokens (${maxTokens})`);
-  return { maxTokens, param: isNew ? "max_completion_tokens" : "max_tokens" };
-}
-
-function readLogprobs(body: ChatBody): number | null {
-  const top = body.top_logprobs ?? 0;
-  demand(top === 0 || body.logprobs === true, "top_logprobs", top, "left out unless logprobs is true");
-  return body.logprobs === true ? top : null;
-}
-
 /** Chunks: the role, then what the answer holds as it comes, then the reason of the end. */
-class ChatWording implements Wording<ChatChunk> {
-  readonly #request: Request<ChatBody>;
+class ChatWording extends OpenAiWording<ChatBody, ChatChunk> {
   readonly #rules: ChatAnswerRules;
   readonly #parsers: ChatParser[];
   readonly #isStarted: boolean[];
   readonly #choices: ChatChoice[];
 
   constructor(request: Request<ChatBody>, rules: ChatAnswerRules) {
-    this.#request = request;
+    super(request, { whole: "chat.completion", chunk: "chat.completion.chunk" });
     this.#rules = rules;
     const { plan, delivery } = request;
     this.#isStarted = Array.from({ length: plan.n }, () => false);
@@ -131,7 +97,7 @@ class ChatWording implements Wording<ChatChunk> {
   }
 
   chunks({ index, delta }: SequenceEvent): ChatChunk[] {
-    const { returnTokenIds, continuousUsage } = this.#request.delivery;
+    const { returnTokenIds, continuousUsage } = this.request.delivery;
     const chunks: ChatChunk[] = [];
     if (this.#isStarted[index] === false) {
       this.#isStarted[index] = true;
@@ -162,7 +128,7 @@ class ChatWording implements Wording<ChatChunk> {
     const parser = this.#parsers[index]!;
     const parts = text === "" ? [] : parser.push(text);
     if (finishReason !== null) parts.push(...parser.flush());
-    const hidesReasoning = this.#request.body.include_reasoning === false;
+    const hidesReasoning = this.request.body.include_reasoning === false;
     return parts.filter(({ kind }) => kind !== "reasoning" || !hidesReasoning).map(deltaOf);
   }
 
@@ -182,7 +148,7 @@ class ChatWording implements Wording<ChatChunk> {
     choice.stop_reason = piece.stop_reason ?? null;
   }
 
-  whole(promptLogprobs: readonly PromptLogprobsBody[] | null): object {
+  protected choices(promptLogprobs: readonly PromptLogprobsBody[] | null): object {
     const scores = promptLogprobs === null ? {} : { prompt_logprobs: promptLogprobs[0] };
     const choices = this.#choices.map(({ message, ...choice }) => ({
       ...choice,
@@ -192,13 +158,13 @@ class ChatWording implements Wording<ChatChunk> {
   }
 
   #promptTokenIds(): { readonly prompt_token_ids?: readonly number[] } {
-    const { prompts, delivery } = this.#request;
+    const { prompts, delivery } = this.request;
     return delivery.returnTokenIds ? { prompt_token_ids: prompts[0]!.tokenIds } : {};
   }
 
   #logprobs(delta: SequenceEvent["delta"]): ChatTokenLogprobs[] {
     if (delta.logprobs === null) return [];
-    return chatLogprobs(this.#request.model.tokenizer, delta.tokenIds, delta.logprobs);
+    return chatLogprobs(this.request.model.tokenizer, delta.tokenIds, delta.logprobs);
   }
 }
 

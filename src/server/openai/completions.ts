@@ -1,16 +1,19 @@
 import { type PromptLogprobs, scorePrompts } from "../../text/prompt-logprobs.ts";
-import type { SequenceEvent } from "../run-sequences.ts";
+import type { Dialect, Question, Request } from "../generation/dialect.ts";
+import { generationHandler } from "../generation/generation.ts";
+import type { SequenceEvent } from "../generation/run-sequences.ts";
+import { demand } from "../request/field-errors.ts";
+import { openAiFields } from "../request/field-support.ts";
+import { type Prompt, readPrompts } from "../request/prompts.ts";
+import { type CompletionBody, completionSchema } from "../request/schemas.ts";
 import type { ServedModel } from "../served-model.ts";
-import { demand } from "./field-errors.ts";
-import { type Dialect, generationHandler, type Question, type Request, type Wording } from "./generation.ts";
 import {
   type CompletionLogprobs,
   CompletionLogprobsBuilder,
   emptyCompletionLogprobs,
   type PromptLogprobsBody,
 } from "./logprobs.ts";
-import { type Prompt, readPrompts } from "./prompts.ts";
-import { type CompletionBody, completionSchema } from "./schemas.ts";
+import { OpenAiWording } from "./wording.ts";
 
 const defaultMaxTokens = 16;
 
@@ -28,10 +31,11 @@ interface CompletionChunk {
   readonly choices: readonly [Choice];
 }
 
-const dialect: Dialect<CompletionBody, CompletionChunk> = {
+const dialect: Dialect<CompletionBody, CompletionBody, CompletionChunk, Question> = {
   schema: completionSchema,
-  idPrefix: "cmpl",
-  objects: { whole: "text_completion", chunk: "text_completion" },
+  fields: openAiFields,
+  idPrefix: "cmpl-",
+  translate: (body) => body,
   ask: askCompletion,
   word: (request) => new CompletionWording(request),
 };
@@ -49,14 +53,13 @@ function askCompletion(body: CompletionBody, model: ServedModel): Question {
 }
 
 /** Chunks: the echoed prompt where it is wanted, then the text as it comes. */
-class CompletionWording implements Wording<CompletionChunk> {
-  readonly #request: Request<CompletionBody>;
+class CompletionWording extends OpenAiWording<CompletionBody, CompletionChunk> {
   readonly #logprobs: CompletionLogprobsBuilder[];
   readonly #isFirst: boolean[];
-  readonly #choices: Choice[] = [];
+  readonly #pieces: Choice[] = [];
 
   constructor(request: Request<CompletionBody>) {
-    this.#request = request;
+    super(request, { whole: "text_completion", chunk: "text_completion" });
     const { prompts, plan, model } = request;
     this.#isFirst = Array.from({ length: prompts.length * plan.n }, () => request.body.echo !== true);
     this.#logprobs = this.#isFirst.map(() => new CompletionLogprobsBuilder(model.tokenizer));
@@ -67,7 +70,7 @@ class CompletionWording implements Wording<CompletionChunk> {
     signal: AbortSignal,
     onCached: (prompt: number, numTokens: number) => void,
   ): AsyncGenerator<CompletionChunk> {
-    const { body, model, prompts, plan, delivery, scheduling } = this.#request;
+    const { body, model, prompts, plan, delivery, scheduling } = this.request;
     if (body.echo !== true) return;
     const { logprobs: numTop, maxTokens } = plan.sampling;
     const tokenIds = prompts.map((prompt) => prompt.tokenIds);
@@ -89,7 +92,7 @@ class CompletionWording implements Wording<CompletionChunk> {
   }
 
   chunks({ index, delta }: SequenceEvent): CompletionChunk[] {
-    const { prompts, plan, delivery } = this.#request;
+    const { prompts, plan, delivery } = this.request;
     const { returnTokenIds, continuousUsage } = delivery;
     const logprobs = this.#answerLogprobs(index, delta);
     const says = delta.text !== "" || delta.finishReason !== null || logprobs !== null;
@@ -110,16 +113,16 @@ class CompletionWording implements Wording<CompletionChunk> {
   }
 
   add({ choices: [piece] }: CompletionChunk): void {
-    const choice = this.#choices[piece.index];
-    if (choice === undefined) this.#choices[piece.index] = piece;
+    const choice = this.#pieces[piece.index];
+    if (choice === undefined) this.#pieces[piece.index] = piece;
     else append(choice, piece);
   }
 
-  whole(promptLogprobs: readonly PromptLogprobsBody[] | null): object {
-    if (promptLogprobs === null) return { choices: this.#choices };
-    const { n } = this.#request.plan;
+  protected choices(promptLogprobs: readonly PromptLogprobsBody[] | null): object {
+    if (promptLogprobs === null) return { choices: this.#pieces };
+    const { n } = this.request.plan;
     return {
-      choices: this.#choices.map((choice) => ({
+      choices: this.#pieces.map((choice) => ({
         ...choice,
         prompt_logprobs: promptLogprobs[Math.floor(choice.index / n)],
       })),

@@ -1,11 +1,11 @@
 import { MillraceError } from "../../base/errors.ts";
 import { type HttpContext, jsonResponse } from "../http-context.ts";
 import type { ServerContext } from "../server-context.ts";
-import { demand } from "./field-errors.ts";
-import { encodeText } from "./prompts.ts";
-import { readBody } from "./request-body.ts";
-import { embeddingsSchema } from "./schemas.ts";
-import { checkTokenIds } from "./token-rules.ts";
+import { demand } from "../request/field-errors.ts";
+import { encodeText } from "../request/prompts.ts";
+import { readBody } from "../request/request-body.ts";
+import { embeddingsSchema } from "../request/schemas.ts";
+import { checkTokenIds } from "../request/token-rules.ts";
 
 /** Most texts of one request, as OpenAI has it. */
 const maxTexts = 2048;

@@ -1,6 +1,6 @@
-import { MillraceError } from "../base/errors.ts";
-import { formatCount } from "../base/units.ts";
-import type { ServedModel } from "./served-model.ts";
+import { MillraceError } from "../../base/errors.ts";
+import { formatCount } from "../../base/units.ts";
+import type { ServedModel } from "../served-model.ts";
 
 /**
  * Refuses a request that finds the engine's queue full before it costs anything: its texts need not be tokenised,

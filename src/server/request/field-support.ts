@@ -1,23 +1,30 @@
 import { MillraceError } from "../../base/errors.ts";
+import type { HttpContext } from "../http-context.ts";
 import { shorten } from "../served-model.ts";
-import type { ServerContext } from "../server-context.ts";
 
 type IsNeutral = (value: unknown) => boolean;
 
-const never: IsNeutral = () => false;
-const isOne: IsNeutral = (value) => value === 1;
-const isFalse: IsNeutral = (value) => value === false;
+export const never: IsNeutral = () => false;
+export const isOne: IsNeutral = (value) => value === 1;
+export const isFalse: IsNeutral = (value) => value === false;
 const isTrue: IsNeutral = (value) => value === true;
-const isEmpty: IsNeutral = (value) =>
+export const isEmpty: IsNeutral = (value) =>
   value === "" || (typeof value === "object" && value !== null && Object.keys(value).length === 0);
-const isOneOf =
+export const isOneOf =
   (...values: readonly unknown[]): IsNeutral =>
   (value) =>
     values.includes(value);
 const isTextOnly: IsNeutral = (value) => Array.isArray(value) && value.every((item) => item === "text");
 
-/** Fields that other servers act on and this one does not: only the value that changes nothing is taken. */
-const unsupported: ReadonlyMap<string, IsNeutral> = new Map([
+/** How a dialect's fields that its schema does not know are met. Unknown ones are in neither. */
+export interface FieldSupport {
+  /** What other servers act on and this one does not: only the value that changes nothing is taken. */
+  readonly refused: ReadonlyMap<string, IsNeutral>;
+  /** Without an effect on the answer: taken, also with `strict`, and listed in the warnings header. */
+  readonly ignored: ReadonlySet<string>;
+}
+
+const refusedByOpenAi: ReadonlyMap<string, IsNeutral> = new Map([
   ["length_penalty", isOne],
   ["use_beam_search", isFalse],
   ["best_of", isOne],
@@ -50,8 +57,7 @@ const unsupported: ReadonlyMap<string, IsNeutral> = new Map([
   ["echo", isFalse],
 ]);
 
-/** Fields without an effect on the answer. They are taken, also with `strict`, and listed in the warnings header. */
-const withoutEffect: ReadonlySet<string> = new Set([
+const ignoredByOpenAi: ReadonlySet<string> = new Set([
   "safety_identifier",
   "prompt_cache_key",
   "prompt_cache_retention",
@@ -63,6 +69,8 @@ const withoutEffect: ReadonlySet<string> = new Set([
   "stream_interval",
 ]);
 
+export const openAiFields: FieldSupport = { refused: refusedByOpenAi, ignored: ignoredByOpenAi };
+
 /** Most names that the header shows; a body may hold any number. */
 const maxListed = 20;
 
@@ -73,16 +81,17 @@ const maxListed = 20;
 export function checkFields(
   body: Readonly<Record<string, unknown>>,
   known: Readonly<Record<string, unknown>>,
-  context: ServerContext,
+  isStrict: boolean,
+  support: FieldSupport,
 ): string[] {
   const ignored: string[] = [];
   for (const [name, value] of Object.entries(body)) {
     if (Object.hasOwn(known, name)) continue;
-    const isNeutral = unsupported.get(name);
+    const isNeutral = support.refused.get(name);
     if (isNeutral !== undefined) {
       if (value !== null && !isNeutral(value)) throw unsupportedField(name, value);
     } else {
-      if (context.isStrict && !withoutEffect.has(name)) throw unknownField(name);
+      if (isStrict && !support.ignored.has(name)) throw unknownField(name);
       ignored.push(name);
     }
   }
@@ -107,8 +116,19 @@ function unknownField(name: string): MillraceError {
   );
 }
 
+const headerName = "x-millrace-warnings";
+
+/** Lists fields that were taken without effect in the answer's warnings header. */
+export function noteIgnored(c: HttpContext, ...fields: readonly string[]): void {
+  const headers = c.get("headers");
+  const warnings = warningsHeader(fields);
+  if (warnings === undefined) return;
+  const before = headers[headerName];
+  headers[headerName] = before === undefined ? warnings : `${before}; ${warnings}`;
+}
+
 /** The value of `x-millrace-warnings`; undefined when there is nothing to say. Names are made safe for a header. */
-export function warningsHeader(ignored: readonly string[]): string | undefined {
+function warningsHeader(ignored: readonly string[]): string | undefined {
   if (ignored.length === 0) return undefined;
   const shown = ignored.slice(0, maxListed).map((name) => shorten(name, 40).replaceAll(/[^\w.-]/g, "?"));
   const more = ignored.length > maxListed ? ` and ${ignored.length - maxListed} more` : "";

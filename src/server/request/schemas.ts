@@ -79,18 +79,13 @@ function isFactor(value: number): boolean {
   return inKernel > 0 && inKernel < Infinity;
 }
 
-const boolean = z.boolean("true or false").nullish();
-const text = z.string("a text").nullish();
+export const boolean = z.boolean("true or false").nullish();
+export const text = z.string("a text").nullish();
 
-const samplingFields = {
-  model: text,
-  temperature: number("from 0 (greedy) to 2", (value) => value >= 0 && value <= 2),
-  top_p: number("above 0 and at most 1", (value) => value > 0 && value <= 1),
-  top_k: integer(`from 1 to ${int32 - 1}, or 0 or -1 for all tokens`, -1, int32 - 1),
+/** Fields of vLLM's and of our own that every dialect takes beside its own. */
+export const engineFields = {
   min_p: number("from 0 to 1", (value) => value >= 0 && value <= 1),
   seed: between(Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER),
-  n: between(1, maxChoices),
-  stop: z.union([z.string(), z.array(z.string())], "a text or a list of texts").nullish(),
   stop_token_ids: tokenIdsSchema.nullish(),
   logit_bias: z.record(z.string(), z.number("a number"), "an object of token ids and numbers").nullish(),
   presence_penalty: penalty,
@@ -98,12 +93,40 @@ const samplingFields = {
   repetition_penalty: number("above 0 (1 = none)", isFactor),
   allowed_token_ids: tokenIdsSchema.nullish(),
   bad_words: z.array(z.string("a text"), "a list of texts").nullish(),
-  prompt_logprobs: between(0, maxLogprobs),
   min_tokens: integer("from 0 to max_tokens", 0),
-  max_tokens: integer("from 1 to what the prompt leaves of the context", 1),
   ignore_eos: boolean,
   include_stop_str_in_output: boolean,
   skip_special_tokens: boolean,
+  structured_outputs: z.looseObject({}, "an object").nullish(),
+  priority: between(-int32, int32 - 1),
+  deadline_ms: number("of milliseconds above 0", (value) => value > 0),
+  cache_salt: text,
+  tenant: text,
+};
+
+/** Values of the fields of a body that a dialect only passes on. */
+export function engineFieldsOf(body: Readonly<Record<string, unknown>>): EngineFieldsBody {
+  const given = Object.entries(body).filter(([name]) => Object.hasOwn(engineFields, name));
+  return Object.fromEntries(given) as EngineFieldsBody;
+}
+
+export const maxTokensField = integer("from 1 to what the prompt leaves of the context", 1);
+export const topPField = number("above 0 and at most 1", (value) => value > 0 && value <= 1);
+export const topKField = integer(`from 1 to ${int32 - 1}, or 0 or -1 for all tokens`, -1, int32 - 1);
+/** @param max the highest that the dialect knows */
+export const temperatureField = (max: number) =>
+  number(`from 0 (greedy) to ${max}`, (value) => value >= 0 && value <= max);
+
+const samplingFields = {
+  model: text,
+  temperature: temperatureField(2),
+  top_p: topPField,
+  top_k: topKField,
+  n: between(1, maxChoices),
+  stop: z.union([z.string(), z.array(z.string())], "a text or a list of texts").nullish(),
+  prompt_logprobs: between(0, maxLogprobs),
+  max_tokens: maxTokensField,
+  ...engineFields,
   stream: boolean,
   stream_options: z
     .looseObject(
@@ -120,12 +143,7 @@ const samplingFields = {
       "an object with a type",
     )
     .nullish(),
-  structured_outputs: z.looseObject({}, "an object").nullish(),
   return_token_ids: boolean,
-  priority: between(-int32, int32 - 1),
-  deadline_ms: number("of milliseconds above 0", (value) => value > 0),
-  cache_salt: text,
-  tenant: text,
   user: text,
   explain: boolean,
 };
@@ -176,13 +194,15 @@ const toolChoiceSchema = z.union(
   toolChoiceText,
 );
 
+export const templateKwargs = z.record(z.string(), z.unknown(), "an object").nullish();
+
 const templateFields = {
   tools: z.array(toolSchema, "a list of tools").nullish(),
   tool_choice: toolChoiceSchema.nullish(),
   add_generation_prompt: boolean,
   continue_final_message: boolean,
   add_special_tokens: boolean,
-  chat_template_kwargs: z.record(z.string(), z.unknown(), "an object").nullish(),
+  chat_template_kwargs: templateKwargs,
 };
 
 /** `POST /v1/chat/completions`. */
@@ -206,6 +226,32 @@ export const embeddingsSchema = z.looseObject({
   user: text,
 });
 
+const textsSchema = z.union(
+  [z.string(), z.array(z.string()).min(1)],
+  "a text or a list of texts, and not empty",
+);
+
+/** `POST /score`: `text_1` beside each of `text_2`, or in pairs. */
+export const scoreSchema = z.looseObject({
+  model: text,
+  text_1: textsSchema,
+  text_2: textsSchema,
+  user: text,
+});
+
+const documentsText = "a list of at least one text, or of objects with a text";
+const documentSchema = z.union([z.string(), z.looseObject({ text: z.string() })], documentsText);
+
+/** `POST /rerank`. */
+export const rerankSchema = z.looseObject({
+  model: text,
+  query: z.string("a text"),
+  documents: z.array(documentSchema, documentsText).min(1, documentsText),
+  top_n: integer("from 1", 1),
+  return_documents: boolean,
+  user: text,
+});
+
 /** `POST /tokenize`: a prompt or messages. */
 export const tokenizeSchema = z.looseObject({
   model: text,
@@ -222,5 +268,6 @@ export type CompletionBody = z.output<typeof completionSchema>;
 export type ChatBody = z.output<typeof chatSchema>;
 export type ToolBody = z.output<typeof toolSchema>;
 export type MessageBody = z.output<typeof messageSchema>;
+type EngineFieldsBody = z.output<z.ZodObject<typeof engineFields>>;
 export type SamplingBody = z.output<z.ZodObject<typeof samplingFields>>;
 export type TemplateBody = z.output<z.ZodObject<typeof templateFields>>;

@@ -1,11 +1,11 @@
-import { isMillraceError, MillraceError } from "../base/errors.ts";
-import type { FinishReason, RequestScheduling, RequestTrace } from "../protocol/engine-client.ts";
-import type { SamplingParams } from "../protocol/sampling-params.ts";
-import type { TokenGrammar } from "../protocol/token-mask-channel.ts";
-import { createTextStream, type TextStream, type TextUsage } from "../text/text-generator.ts";
-import type { TextDelta } from "../text/text-stream.ts";
-import type { ServedModel } from "./served-model.ts";
-import type { ServerMetrics } from "./server-metrics.ts";
+import { isMillraceError, MillraceError } from "../../base/errors.ts";
+import type { FinishReason, RequestScheduling, RequestTrace } from "../../protocol/engine-client.ts";
+import type { SamplingParams } from "../../protocol/sampling-params.ts";
+import type { TokenGrammar } from "../../protocol/token-mask-channel.ts";
+import { createTextStream, type TextStream, type TextUsage } from "../../text/text-generator.ts";
+import type { TextDelta } from "../../text/text-stream.ts";
+import type { ServedModel } from "../served-model.ts";
+import type { ServerMetrics } from "../server-metrics.ts";
 
 /** One answer that the engine is to write. */
 export interface SequenceRequest {

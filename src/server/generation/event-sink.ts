@@ -1,6 +1,14 @@
 import type { ServerResponse } from "node:http";
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
-import { type HttpContext, nodeResponse } from "./http-context.ts";
+import { type HttpContext, nodeResponse } from "../http-context.ts";
+
+/** One server-sent event. */
+export interface StreamEvent {
+  /** Of the `event:` line; none where left out. */
+  readonly name?: string;
+  /** What becomes one line of JSON, or a text as it is. */
+  readonly data: object | string;
+}
 
 /**
  * Where the server-sent events of one answer go. Events of one turn of the event loop leave in one write. Headers
@@ -13,8 +21,7 @@ export interface EventSink {
   readonly opened: Promise<void>;
   /** What the route returns after `opened`. */
   readonly response: Response;
-  /** @param data one line of JSON, or `[DONE]` */
-  send(data: string): void;
+  send(event: StreamEvent): void;
   /** Undefined while the reader keeps up; else resolves when it has caught up or is gone. */
   pressure(): Promise<void> | undefined;
   end(): void;
@@ -52,10 +59,11 @@ abstract class BatchingSink implements EventSink {
     return this.#isOpen;
   }
 
-  send(data: string): void {
+  send({ name, data }: StreamEvent): void {
     this.#isOpen = true;
     this.#open();
-    this.#pending += `data: ${data}\n\n`;
+    if (name !== undefined) this.#pending += `event: ${name}\n`;
+    this.#pending += `data: ${typeof data === "string" ? data : JSON.stringify(data)}\n\n`;
     this.#flushing ??= setImmediate(() => this.#flush());
   }
 

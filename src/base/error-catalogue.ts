@@ -48,6 +48,18 @@ export const errorCatalogue = {
     when: "The server wants an API key and the request has none, or a wrong one.",
     remedy: "Send `Authorization: Bearer KEY`.",
   },
+  forbidden: {
+    kind: "caller",
+    status: 403,
+    when: "An API key does not open what a path is for.",
+    remedy: "Use a key with the scope that the message names.",
+  },
+  rate_limited: {
+    kind: "capacity",
+    status: 429,
+    when: "A key, or the whole server, has used up its requests or tokens of this second or minute.",
+    remedy: "Try again after the time in the `retry-after` header, or ask for fewer tokens.",
+  },
   client_disconnected: {
     kind: "caller",
     status: 499,

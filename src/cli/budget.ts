@@ -20,8 +20,9 @@ import type { CalibrationTools } from "../quantize/calibration/collect-statistic
 import type { BudgetSearch, BudgetTrial } from "../records/budget-search.ts";
 import { describeKernels, engineDefaults } from "./engine-defaults.ts";
 import { openLocalModel } from "./local-model.ts";
-import { openModel, openTokenizer, readText } from "./model-source.ts";
+import { openModel, openTokenizer } from "./model-source.ts";
 import { openLogits } from "./open-logits.ts";
+import { readText } from "./read-text.ts";
 import { ServerLauncher } from "./server-launcher.ts";
 import { readSettings } from "./settings.ts";
 import { taskChoiceOf, taskSettings } from "./task-choice.ts";

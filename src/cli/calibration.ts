@@ -13,7 +13,8 @@ import {
   decodeCalibration,
 } from "../quantize/calibration/calibration-tokens.ts";
 import type { CalibrationTools } from "../quantize/calibration/collect-statistics.ts";
-import { openTokenizer, readText } from "./model-source.ts";
+import { openTokenizer } from "./model-source.ts";
+import { readText } from "./read-text.ts";
 
 const sizePattern = /^(\d{1,6})x(\d{1,6})$/;
 

@@ -1,5 +1,4 @@
-import { readFileSync } from "node:fs";
-import { MillraceError, systemReasonOf } from "../base/errors.ts";
+import { MillraceError } from "../base/errors.ts";
 import type { Checkpoint, TokenizerSource } from "../formats/checkpoint.ts";
 import { openCheckpoint } from "../formats/open-checkpoint.ts";
 import { loadTokenizerSource } from "../formats/tokenizer-source.ts";
@@ -8,6 +7,7 @@ import { requireArchitecture } from "../model/registry.ts";
 import { createTokenizer } from "../tokenizer/create-tokenizer.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { checkChatTemplate } from "./chat-template.ts";
+import { readText } from "./read-text.ts";
 
 /** Opens a model; one that cannot be run here is refused by the name of its architecture, unless the caller decides. */
 export function openModel(modelPath: string, onArchitecture = requireArchitecture): Checkpoint {
@@ -34,19 +34,4 @@ export function openTokenizer(
     checkChatTemplate(tokenizer.chatTemplate, chatTemplate);
   }
   return { tokenizer, source };
-}
-
-/** Reads a text file that a flag names. */
-export function readText(file: string): string {
-  try {
-    return readFileSync(file, "utf8");
-  } catch (error) {
-    throw new MillraceError(
-      "file_not_found",
-      `${file} cannot be read: ${systemReasonOf(error)}. A readable text file is needed; check the path and its permissions.`,
-      {
-        cause: error,
-      },
-    );
-  }
 }

@@ -20,6 +20,7 @@ function writeUsageError(command: string): (text: string, write: (text: string) 
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
   flow: async () => (await import("./commands/flow.ts")).flowCommand(),
   serve: async () => (await import("./commands/serve.ts")).serveCommand(),
+  config: async () => (await import("./commands/config.ts")).configCommand(),
   chat: async () => (await import("./commands/chat.ts")).chatCommand(),
   complete: async () => (await import("./commands/complete.ts")).completeCommand(),
   quantize: async () => (await import("./commands/quantize.ts")).quantizeCommand(),

@@ -1,8 +1,6 @@
+import { MillraceError } from "../base/errors.ts";
 import type { Logger } from "../base/logger.ts";
 import { formatBytes, formatDuration } from "../base/units.ts";
-import type { Values } from "../config/component.ts";
-import type { sourceSettings } from "../config/engine-settings.ts";
-import type { serverSettings } from "../config/server-settings.ts";
 import type { StartingEngine } from "../engine/worker-client.ts";
 import type { TokenizerSource } from "../formats/checkpoint.ts";
 import { modelNameOf } from "../formats/model-name.ts";
@@ -11,27 +9,31 @@ import type { EngineClient } from "../protocol/engine-client.ts";
 import type { GenerationDefaults } from "../server/served-model.ts";
 import { type RunningServer, startServer } from "../server/start-server.ts";
 import { ScoreMemory } from "../text/score-memory.ts";
-import { createTextLogger } from "./log.ts";
+import { createLogger } from "./log.ts";
 import { openModel, openTokenizer } from "./model-source.ts";
+import { accessOptionsOf } from "./serve-access.ts";
+import type { ServeSettings } from "./serve-settings.ts";
 import { listeningLine } from "./server-launcher.ts";
+import { isSupervised } from "./supervised.ts";
 
 export interface Serving {
   readonly modelPath: string;
   /** Of the model at that path; it is closed here. */
   readonly engine: StartingEngine;
-  readonly settings: Values<typeof serverSettings>;
-  readonly source: Values<typeof sourceSettings>;
+  readonly settings: ServeSettings;
 }
 
 /** Listens, makes the tokenizer while the engine loads, and serves both until a signal comes. */
 export async function serveModel(serving: Serving): Promise<void> {
   const { engine, settings } = serving;
-  const logger = createTextLogger(settings.logLevel);
+  const { shutdownTimeout } = settings.server;
+  const logger = await createLogger(settings.log.logFormat, settings.log.logLevel);
+  for (const note of settings.notes) logger.warn(note);
   try {
     const server = await listen(serving, logger);
     try {
       const grammars = await makeReady(server, serving, logger);
-      await untilStopped(server, settings.shutdownTimeout * 1000, logger);
+      await Promise.race([untilStopped(server, shutdownTimeout * 1000, logger), untilDead(engine)]);
       await grammars.close();
     } finally {
       await server.close();
@@ -44,15 +46,20 @@ export async function serveModel(serving: Serving): Promise<void> {
 
 /** Binds the port as soon as the model is known to fit; requests get 503 until it is loaded. */
 async function listen({ engine, settings }: Serving, logger: Logger): Promise<RunningServer> {
+  const { host, port, strict, maxBodySize, devEndpoints, clientTimeout } = settings.server;
+  const { accessLog, enableLogRequests, maxLogLen } = settings.log;
+  const access = await accessOptionsOf(settings.access, host);
   const plan = await engine.plan;
   const server = await startServer({
-    host: settings.host,
-    port: settings.port,
-    apiKeys: settings.apiKey === undefined ? [] : [settings.apiKey],
-    isInsecure: settings.insecure,
-    isStrict: settings.strict,
-    maxBodyBytes: settings.maxBodySize,
-    hasDevEndpoints: settings.devEndpoints,
+    ...access,
+    host,
+    port,
+    isStrict: strict,
+    maxBodyBytes: maxBodySize,
+    hasDevEndpoints: devEndpoints,
+    clientTimeoutMs: clientTimeout * 1000,
+    logsAccess: accessLog,
+    logsPrompts: enableLogRequests ? maxLogLen : 0,
     logger,
   });
   logger.info(`${listeningLine} ${server.url}`);
@@ -62,9 +69,10 @@ async function listen({ engine, settings }: Serving, logger: Logger): Promise<Ru
 
 /** Opens the server for requests. The pool that comes back has threads as soon as a request asks for a grammar. */
 async function makeReady(server: RunningServer, serving: Serving, logger: Logger): Promise<GrammarPool> {
-  const { modelPath, engine, settings } = serving;
+  const { modelPath, engine } = serving;
+  const settings = serving.settings.server;
   const checkpoint = openModel(modelPath);
-  const { tokenizer, source } = openTokenizer(checkpoint, serving.source);
+  const { tokenizer, source } = openTokenizer(checkpoint, serving.settings.source);
   checkpoint.close();
   const client = await engine.client;
   logStart(logger, client);
@@ -74,7 +82,7 @@ async function makeReady(server: RunningServer, serving: Serving, logger: Logger
       `The model's own sampling defaults apply: ${JSON.stringify(generationDefaults)} (--generation-config none turns them off)`,
     );
   }
-  const id = settings.servedModelName ?? modelNameOf(modelPath);
+  const [id = modelNameOf(modelPath), ...aliases] = settings.servedModelName;
   const created = Math.floor(Date.now() / 1000);
   const promptScorer = new ScoreMemory(client);
   const { vocabSize, eosTokenIds: endTokenIds } = client.info;
@@ -83,7 +91,9 @@ async function makeReady(server: RunningServer, serving: Serving, logger: Logger
     ...parserOf("toolSyntax", settings.toolCallParser),
     ...parserOf("reasoning", settings.reasoningParser),
   };
-  server.setReady([{ id, client, promptScorer, tokenizer, grammars, created, generationDefaults, ...chat }]);
+  server.setReady([
+    { id, aliases, client, promptScorer, tokenizer, grammars, created, generationDefaults, ...chat },
+  ]);
   logger.info(`Ready: ${id}`);
   return grammars;
 }
@@ -127,6 +137,21 @@ const generationFields: Readonly<Record<string, keyof GenerationDefaults>> = {
   min_p: "minP",
   repetition_penalty: "repetitionPenalty",
 };
+
+/** Rejects when the engine's thread ends by itself and a parent stands by to start all again; else never ends. */
+function untilDead({ exited }: StartingEngine): Promise<never> {
+  return new Promise((_, reject) => {
+    if (!isSupervised()) return;
+    void exited.then(() =>
+      reject(
+        new MillraceError(
+          "engine_failed",
+          "The engine's thread died, so the server ends to be started again.",
+        ),
+      ),
+    );
+  });
+}
 
 /** Resolves when open requests are finished after a signal, or after a second one. */
 function untilStopped(server: RunningServer, timeoutMs: number, logger: Logger): Promise<void> {

@@ -15,6 +15,17 @@ const readyTimeoutMs = 600_000;
 const pollMs = 25;
 const maxLogLines = 40;
 
+/** What is set for other things than the flags of `serve`. */
+const kept: readonly string[] = ["MILLRACE_ISA"];
+
+/** The line with the address must come, and the client here has no key: what a person set for servers stays out. */
+function ownEnvironment(): NodeJS.ProcessEnv {
+  const entries = Object.entries(process.env).filter(
+    ([name]) => !name.startsWith("MILLRACE_") || kept.includes(name),
+  );
+  return Object.fromEntries(entries);
+}
+
 /** Starts `millrace serve` as a process of its own, so that its memory is its own and is gone when it stops. */
 export class ServerLauncher implements EndpointLauncher {
   readonly #args: readonly string[];
@@ -42,8 +53,7 @@ export class ServerLauncher implements EndpointLauncher {
     this.#startedMs = performance.now();
     const child = spawn(process.execPath, [main, "serve", ...this.#args, "--port", "0"], {
       stdio: ["ignore", "ignore", "pipe"],
-      // The line with the address must come, and the client here has no key: what a person set for servers stays out.
-      env: { ...process.env, MILLRACE_LOG_LEVEL: undefined, MILLRACE_API_KEY: undefined },
+      env: ownEnvironment(),
     });
     this.#child = child;
     process.once("exit", this.#endWithParent);

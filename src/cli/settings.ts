@@ -37,6 +37,8 @@ export function addSettings(command: Command, component: Component, heading = "O
     } else if (!option.isBoolean()) {
       option.argParser((text, before: string | undefined) => onlyValue(setting, text, before));
     }
+    // A flag whose value may be left out turns on what it names.
+    if (option.optional) option.preset("on");
     command.addOption(option);
   }
   return command;

@@ -12,7 +12,7 @@ import {
   type RequestRecord,
   requestRecordSchema,
 } from "../records/bench.ts";
-import { readText } from "./model-source.ts";
+import { readText } from "./read-text.ts";
 import type { StepCostsFile } from "./step-costs-file.ts";
 
 /** What the server had, which its clients cannot see. */

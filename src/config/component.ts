@@ -27,26 +27,66 @@ export function flagName(flag: string): string {
   return /--[a-z0-9-]+/.exec(flag)?.[0] ?? flag;
 }
 
-/**
- * Resolves a component's values: flag, then environment, then default. `given` holds what the command line set,
- * under the component's keys.
- */
+/** Where values may come from; each is keyed in its own way. */
+export interface Sources {
+  /** What the command line set, by the component's keys. */
+  readonly given: Readonly<Record<string, unknown>>;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  /** Begins the variable that every setting then has beside its own: `MILLRACE_` makes `MILLRACE_MAX_NUM_SEQS`. */
+  readonly variablePrefix?: string;
+  /** What a configuration file set, by the names of flags without dashes; its name for messages. */
+  readonly file?: { readonly name: string; readonly values: Readonly<Record<string, unknown>> } | undefined;
+}
+
+/** A value before it is read, and where it stood. */
+interface Found {
+  readonly value: unknown;
+  /** For messages and `config explain`: a variable's or a file's name; empty for a flag. */
+  readonly source: string;
+}
+
+/** Looks for a setting: flag, then environment, then file; undefined where it is in none of them. */
+export function findValue(key: string, setting: Field, sources: Sources): Found | undefined {
+  const { given, environment, variablePrefix, file } = sources;
+  if (given[key] !== undefined) return { value: given[key], source: "" };
+  const prefixed = variablePrefix === undefined ? undefined : variableName(variablePrefix, setting);
+  for (const source of [setting.env, prefixed]) {
+    const text = source === undefined ? undefined : environment[source];
+    if (text === undefined) continue;
+    if (isSwitch(setting)) return { value: switchValue(text), source: source! };
+    return { value: isRepeatable(setting) ? [text] : text, source: source! };
+  }
+  const inFile = file?.values[flagName(setting.flag).slice(2)];
+  return inFile === undefined ? undefined : { value: inFile, source: file!.name };
+}
+
+/** `--max-num-seqs <n>` → `MILLRACE_MAX_NUM_SEQS`. */
+export function variableName(prefix: string, { flag }: Field): string {
+  return prefix + flagName(flag).slice(2).replaceAll("-", "_").toUpperCase();
+}
+
+/** As `resolveSources`, from a command line and the environment alone. */
 export function resolveComponent<C extends Component>(
   component: C,
-  given: Readonly<Record<string, unknown>>,
-  environment: Readonly<Record<string, string | undefined>>,
+  given: Sources["given"],
+  environment: Sources["environment"],
 ): Values<C> {
+  return resolveSources(component, { given, environment });
+}
+
+/** Resolves a component's values: flag, then environment, then file, then default. Errors: `invalid_option`. */
+export function resolveSources<C extends Component>(component: C, sources: Sources): Values<C> {
   const values: Record<string, unknown> = {};
   for (const [key, setting] of Object.entries(component)) {
-    const fromEnvironment = setting.env === undefined ? undefined : environment[setting.env];
-    const value = given[key] ?? fromEnvironment;
+    const found = findValue(key, setting, sources);
     // Where a schema has no words of its own for what it takes, the flag's notation says it.
-    const parsed = setting.schema.safeParse(value, { error: () => `it takes the form ${setting.flag}` });
+    const parsed = setting.schema.safeParse(found?.value, {
+      error: () => `it takes the form ${setting.flag}`,
+    });
     if (!parsed.success) {
       const name = flagName(setting.flag);
-      const source =
-        given[key] === undefined && fromEnvironment !== undefined ? ` (from ${setting.env})` : "";
-      const seen = value === undefined ? "missing" : `${JSON.stringify(value)}${source}`;
+      const source = found === undefined || found.source === "" ? "" : ` (from ${found.source})`;
+      const seen = found === undefined ? "missing" : `${JSON.stringify(found.value)}${source}`;
       // Several rules of one schema may have the same words.
       const problems = [...new Set(parsed.error.issues.map((issue) => issue.message))].join("; ");
       throw new MillraceError("invalid_option", `${name} is ${seen}: ${problems}. See --help.`, {
@@ -60,16 +100,29 @@ export function resolveComponent<C extends Component>(
 
 /** The values of a field that takes one of a few; undefined for other fields. */
 export function choicesOf(setting: Field): readonly string[] | undefined {
-  let { schema } = setting;
-  while (schema instanceof z.ZodDefault || schema instanceof z.ZodOptional) {
-    schema = schema.unwrap() as z.ZodType;
-  }
+  const schema = innerSchema(setting);
   return schema instanceof z.ZodEnum ? schema.options.map(String) : undefined;
 }
 
 /** Whether a flag may be repeated; its value is then the list of what was given. */
-export function isRepeatable({ schema }: Field): boolean {
-  return schema instanceof z.ZodDefault && schema.unwrap() instanceof z.ZodArray;
+export function isRepeatable(setting: Field): boolean {
+  return innerSchema(setting) instanceof z.ZodArray;
+}
+
+/** Whether a flag takes no value. */
+export function isSwitch(setting: Field): boolean {
+  return innerSchema(setting) instanceof z.ZodBoolean;
+}
+
+function innerSchema({ schema }: Field): z.ZodType {
+  let inner = schema;
+  while (inner instanceof z.ZodDefault || inner instanceof z.ZodOptional) inner = inner.unwrap() as z.ZodType;
+  return inner;
+}
+
+/** What a variable says of a switch; anything else is left for its schema to refuse. */
+function switchValue(text: string): unknown {
+  return { "1": true, true: true, "0": false, false: false }[text] ?? text;
 }
 
 /** The default of a field as text for the help page, as a user would write it; undefined where there is none. */

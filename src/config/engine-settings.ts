@@ -112,7 +112,7 @@ export const schedulerSettings = {
       "the highest number, size the one with most blocks (default: lifo; priority under --scheduling-policy priority)",
   ),
   enablePrefixCaching: field(
-    "--enable-prefix-caching <on|off>",
+    "--enable-prefix-caching [on|off]",
     oneOf(["on", "off"]).default("on"),
     "whether a request uses what another computed for the same first tokens; answers are the same either way",
   ),

@@ -104,3 +104,19 @@ export const textList = z.string().transform((text) =>
     .map((part) => part.trim())
     .filter((part) => part !== ""),
 );
+
+/** The same, or a JSON list of texts, as vLLM takes them. */
+export const textListOrJson = z.string().transform((text, context): readonly string[] => {
+  if (!text.trimStart().startsWith("[")) return textList.parse(text);
+  try {
+    const list: unknown = JSON.parse(text);
+    if (Array.isArray(list) && list.every((item) => typeof item === "string")) return list;
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+  }
+  context.addIssue({
+    code: "custom",
+    message: 'it takes texts with commas, or a JSON list such as ["a", "b"]',
+  });
+  return z.NEVER;
+});

@@ -22,6 +22,8 @@ export interface StartingEngine {
   readonly plan: Promise<readonly string[]>;
   /** The engine, loaded. */
   readonly client: Promise<EngineClient>;
+  /** Resolves when the thread has ended, however it came to that. */
+  readonly exited: Promise<void>;
   /** Ends the thread, wherever it is in its load. */
   stop(): Promise<void>;
 }
@@ -40,8 +42,9 @@ export function startEngine(options: EngineOptions): StartingEngine {
   );
   // Whoever waits for one of them only must not fail for the other.
   for (const promise of [plan, client]) promise.catch(() => {});
+  const exited = new Promise<void>((resolve) => worker.once("exit", () => resolve()));
   const stop = async (): Promise<void> => void (await worker.terminate());
-  return { plan, client, stop };
+  return { plan, client, exited, stop };
 }
 
 /** As `startEngine`, for those who only need the engine. */
@@ -86,13 +89,14 @@ function connect(worker: Worker, info: EngineInfo, counters: EngineCounters): En
   const questions: Question[] = [];
   let isClosing = false;
   let hasExited = false;
+  let failure: MillraceError = engineClosed();
   const exited = new Promise<void>((resolve) => {
     worker.once("exit", (code) => {
       hasExited = true;
       // A thread that died in a step can no longer say that it stands still, and that nothing waits.
       counters.set("isBusy", 0);
       counters.set("retryAfterSeconds", 0);
-      const failure = isClosing ? engineClosed() : workerDied("", new Error(`exit code ${code}`));
+      failure = isClosing ? engineClosed() : workerDied("", new Error(`exit code ${code}`));
       open.failAll(failure);
       texts.failAll(failure);
       for (const { reject } of questions.splice(0)) reject(failure);
@@ -123,7 +127,8 @@ function connect(worker: Worker, info: EngineInfo, counters: EngineCounters): En
     generate: (request) => open.generate(request),
     score: (request, signal) => open.score(request, signal),
     abort: (requestId) => open.abort(requestId),
-    stats: () => Promise.resolve(counters.read()),
+    // Counters outlive their thread: they must not make a dead engine look well.
+    stats: () => (hasExited ? Promise.reject(failure) : Promise.resolve(counters.read())),
     recentSteps: () => askRecent("steps"),
     recentRequests: () => askRecent("requests"),
     resetPrefixCache: () => post(worker, { kind: "reset" }),

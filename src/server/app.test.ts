@@ -2,8 +2,8 @@ import { describe, expect, test } from "vitest";
 import { createServedFake, replying } from "../../tests/served-fake.ts";
 import { MillraceError } from "../base/errors.ts";
 import type { Logger } from "../base/logger.ts";
-import { checkBind } from "./api-keys.ts";
 import { createServerApp } from "./app.ts";
+import { openToAllOrigins } from "./cross-origin.ts";
 import { ServerContext, type ServerOptions } from "./server-context.ts";
 import { mismatchWarning, preemptionAdvice, statsLine } from "./stats-log.ts";
 
@@ -194,16 +194,6 @@ describe("access", () => {
     }
   });
 
-  test("binding beyond loopback needs a key or a clear word", () => {
-    expect(() => checkBind("0.0.0.0", [], false)).toThrow(/no API key is set/);
-    expect(() => checkBind("::", [], false)).toThrow(MillraceError);
-    expect(() => checkBind("", [], false)).toThrow(MillraceError);
-    expect(() => checkBind("127.evil.example", [], false)).toThrow(MillraceError);
-    for (const host of ["127.0.0.1", "localhost", "::1", "127.1.2.3"]) checkBind(host, [], false);
-    checkBind("0.0.0.0", ["key"], false);
-    checkBind("0.0.0.0", [], true);
-  });
-
   test("answers cross-origin preflights and echoes a safe request id", async () => {
     const { app } = createApp({ apiKeys: ["key"] });
     const preflight = await app.request("/v1/completions", { method: "OPTIONS" });
@@ -216,10 +206,22 @@ describe("access", () => {
   });
 
   test("only listed origins are allowed where a list is given", async () => {
-    const { app } = createApp({ allowedOrigins: ["https://a.example"] });
+    const crossOrigin = { ...openToAllOrigins, origins: ["https://a.example"] };
+    const { app } = createApp({ crossOrigin });
     const from = async (origin: string) => (await app.request("/health", { headers: { origin } })).headers;
     expect((await from("https://a.example")).get("access-control-allow-origin")).toBe("https://a.example");
     expect((await from("https://b.example")).get("access-control-allow-origin")).toBeNull();
+  });
+
+  test("pages that may send credentials are named, and told which headers they may send", async () => {
+    const crossOrigin = { ...openToAllOrigins, headers: ["authorization"], allowsCredentials: true };
+    const { app } = createApp({ crossOrigin });
+    const headers = { origin: "https://a.example", "access-control-request-headers": "x-odd" };
+    const answer = (await app.request("/v1/completions", { method: "OPTIONS", headers })).headers;
+    expect(answer.get("access-control-allow-origin")).toBe("https://a.example");
+    expect(answer.get("access-control-allow-credentials")).toBe("true");
+    expect(answer.get("access-control-allow-headers")).toBe("authorization");
+    expect(answer.get("vary")).toBe("origin");
   });
 });
 

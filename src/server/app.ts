@@ -2,15 +2,18 @@ import { randomUUID } from "node:crypto";
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import { Hono } from "hono";
 import { httpStatusOf, isMillraceError, MillraceError } from "../base/errors.ts";
+import { logAccess } from "./access-log.ts";
 import { handleCountTokens, handleMessages } from "./anthropic/messages.ts";
+import { crossOriginHeaders, preflightHeaders } from "./cross-origin.ts";
 import { handleRequests, handleResetPrefixCache, handleSteps } from "./dev-routes.ts";
 import { errorResponse, faultFields } from "./error-response.ts";
-import { handleHealth, handleLive, handleMetrics, handleReady, handleVersion } from "./health.ts";
+import { handleHealth, handleLive, handleLoad, handleMetrics, handleReady, handleVersion } from "./health.ts";
 import type { HttpContext, ServerEnv } from "./http-context.ts";
 import { handleChat } from "./openai/chat.ts";
 import { handleCompletions } from "./openai/completions.ts";
 import { handleEmbeddings } from "./openai/embeddings.ts";
 import { handleModel, handleModels } from "./openai/models.ts";
+import { handleRerank, handleScore } from "./openai/score.ts";
 import { handleDetokenize, handleTokenize, handleTokenizerInfo } from "./openai/tokenize.ts";
 import { handleResponses } from "./responses/responses.ts";
 import { endpoints, type Route, type RouteName, routes, shownPath } from "./routes.ts";
@@ -26,6 +29,11 @@ const handlers: Readonly<Record<RouteName, Handler>> = {
   messages: handleMessages,
   countTokens: handleCountTokens,
   embeddings: handleEmbeddings,
+  score: handleScore,
+  scoreV1: handleScore,
+  rerank: handleRerank,
+  rerankV1: handleRerank,
+  rerankV2: handleRerank,
   models: handleModels,
   model: handleModel,
   tokenize: handleTokenize,
@@ -35,6 +43,9 @@ const handlers: Readonly<Record<RouteName, Handler>> = {
   ready: handleReady,
   live: handleLive,
   version: handleVersion,
+  load: handleLoad,
+  openApi: async (c, context) => (await import("./openapi.ts")).handleOpenApi(c, context),
+  docs: async (c, context) => (await import("./openapi.ts")).handleDocs(c, context),
   metrics: handleMetrics,
   resetPrefixCache: handleResetPrefixCache,
   steps: handleSteps,
@@ -46,12 +57,15 @@ export function createServerApp(context: ServerContext): Hono<ServerEnv> {
   const app = new Hono<ServerEnv>();
   app.use("*", async (c, next) => {
     c.set("headers", commonHeaders(c, context));
+    const startedAt = context.clock.now();
     await next();
+    if (context.logsAccess) logAccess(c, context, startedAt, () => c.res.status);
   });
-  app.options(
-    "*",
-    (c) => new Response(null, { status: 204, headers: { ...c.get("headers"), ...preflightHeaders(c) } }),
-  );
+  app.options("*", (c) => {
+    const asked = c.req.header("access-control-request-headers");
+    const headers = { ...c.get("headers"), ...preflightHeaders(context.crossOrigin, asked) };
+    return new Response(null, { status: 204, headers });
+  });
   for (const [name, handler] of Object.entries(handlers)) {
     const route: Route = routes[name as RouteName];
     if (route.isDev === true && !context.hasDevEndpoints) continue;
@@ -78,10 +92,12 @@ async function answer(
   handler: Handler,
 ): Promise<Response> {
   try {
-    if (route.isOpen !== true) context.apiKeys.check(givenKey(c));
+    if (route.isOpen !== true) admit(c, context, route);
     return await handler(c, context);
   } catch (error) {
     return fail(c, context, route, error);
+  } finally {
+    c.get("ticket")?.end();
   }
 }
 
@@ -110,6 +126,18 @@ function refuseMethod(c: HttpContext, context: ServerContext, route: Route): Res
   return response;
 }
 
+/** Errors: `unauthorized`, `forbidden`, `rate_limited`. */
+function admit(c: HttpContext, context: ServerContext, route: Route): void {
+  const { scope = "inference" } = route;
+  if (scope === "metrics" && !context.guardsMetrics) return;
+  const caller = context.apiKeys.check(givenKey(c), scope);
+  c.set("caller", caller);
+  if (route.isLimited !== true) return;
+  const ticket = context.admission.open(caller);
+  c.set("ticket", ticket);
+  Object.assign(c.get("headers"), ticket.headers());
+}
+
 /** OpenAI's clients send a bearer token, Anthropic's a header of its own. */
 function givenKey(c: HttpContext): string | undefined {
   const bearer = /^Bearer +(.+)$/i.exec(c.req.header("authorization") ?? "")?.[1];
@@ -127,25 +155,9 @@ function routeNotFound(path: string): MillraceError {
 function commonHeaders(c: HttpContext, context: ServerContext): Record<string, string> {
   const given = c.req.header("x-request-id");
   const isSafe = given !== undefined && /^[\x21-\x7e]{1,128}$/.test(given);
-  const headers: Record<string, string> = { "x-request-id": isSafe ? given : randomUUID() };
-  const origin = c.req.header("origin");
-  const { allowedOrigins } = context;
-  if (allowedOrigins.includes("*")) headers["access-control-allow-origin"] = "*";
-  else if (origin !== undefined && allowedOrigins.includes(origin)) {
-    headers["access-control-allow-origin"] = origin;
-    headers["vary"] = "origin";
-  }
-  if (headers["access-control-allow-origin"] !== undefined) {
-    headers["access-control-expose-headers"] = "x-request-id, x-millrace-warnings, retry-after";
-  }
-  if (context.phase === "draining") headers["connection"] = "close";
-  return headers;
-}
-
-function preflightHeaders(c: HttpContext): Record<string, string> {
   return {
-    "access-control-allow-methods": "GET, POST, OPTIONS",
-    "access-control-allow-headers": c.req.header("access-control-request-headers") ?? "*",
-    "access-control-max-age": "600",
+    "x-request-id": isSafe ? given : randomUUID(),
+    ...crossOriginHeaders(context.crossOrigin, c.req.header("origin")),
+    ...(context.phase === "draining" ? { connection: "close" } : {}),
   };
 }

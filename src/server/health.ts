@@ -1,7 +1,7 @@
 import { MillraceError } from "../base/errors.ts";
 import { version } from "../base/version.ts";
-import { type HttpContext, jsonResponse } from "./http-context.ts";
 import { errorResponse } from "./error-response.ts";
+import { type HttpContext, jsonResponse } from "./http-context.ts";
 import type { ServerContext } from "./server-context.ts";
 
 /** `GET /live`: whether the engines still make progress; true while loading and draining. */
@@ -31,6 +31,11 @@ export function handleReady(c: HttpContext, context: ServerContext): Response {
 export async function handleHealth(c: HttpContext, context: ServerContext): Promise<Response> {
   context.registry();
   return handleLive(c, context);
+}
+
+/** `GET /load`, as vLLM has it: requests that are being answered. */
+export function handleLoad(c: HttpContext, context: ServerContext): Response {
+  return jsonResponse(c, { server_load: context.numOpenRequests });
 }
 
 /** `GET /version`. */

@@ -3,6 +3,8 @@ import type { ServerResponse } from "node:http";
 import type { Context } from "hono";
 import { isMillraceError, MillraceError, messageOf } from "../base/errors.ts";
 import { formatBytes } from "../base/units.ts";
+import type { Ticket } from "./access/admission.ts";
+import type { Caller } from "./access/api-keys.ts";
 
 /** What node-server passes along with a request; absent under `app.request()`. */
 interface NodeBindings {
@@ -14,6 +16,10 @@ export interface ServerEnv {
   Variables: {
     /** Headers of every answer to this request. */
     headers: Record<string, string>;
+    /** Who sent it; absent on paths that are open to all. */
+    caller?: Caller;
+    /** What it holds of the limits, where its path has any; whoever takes it out must end it. */
+    ticket?: Ticket | undefined;
   };
 }
 

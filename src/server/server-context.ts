@@ -1,8 +1,12 @@
 import { type Clock, systemClock } from "../base/clock.ts";
 import { MillraceError } from "../base/errors.ts";
 import { type Logger, silentLogger } from "../base/logger.ts";
-import { ApiKeys } from "./api-keys.ts";
+import { Admission } from "./access/admission.ts";
+import { type ApiKeyOptions, ApiKeys } from "./access/api-keys.ts";
+import type { LimitSettings } from "./access/limits.ts";
+import { type CrossOriginRules, openToAllOrigins } from "./cross-origin.ts";
 import { EngineProbe } from "./engine-probe.ts";
+import { defaultClientTimeoutMs } from "./http-server.ts";
 import { ModelRegistry, type ServedModel } from "./served-model.ts";
 import { ServerMetrics } from "./server-metrics.ts";
 import { StatsLog } from "./stats-log.ts";
@@ -10,21 +14,31 @@ import { StatsLog } from "./stats-log.ts";
 export interface ServerOptions {
   /** Left out: the server answers 503 until `setReady`. */
   readonly models?: readonly ServedModel[];
-  /** Any of these keys opens the server; none = open to all. */
-  readonly apiKeys?: readonly string[];
+  /** Any of these keys opens the server, a text everything of it; none = open to all. */
+  readonly apiKeys?: readonly (string | ApiKeyOptions)[];
+  /** What all requests together may use; default: no limits. */
+  readonly limits?: LimitSettings;
+  /** Whether `/metrics`, `/load` and `/version` want a key too, where there are any; default false. */
+  readonly guardsMetrics?: boolean;
   readonly logger?: Logger;
   /** Refuse unknown request fields instead of listing them in `x-millrace-warnings`. */
   readonly isStrict?: boolean;
   /** Largest request body; default 32 MiB. */
   readonly maxBodyBytes?: number;
-  /** Origins that browsers may call from; default `["*"]`. */
-  readonly allowedOrigins?: readonly string[];
+  /** What pages of other origins may do; default: all but send credentials. */
+  readonly crossOrigin?: CrossOriginRules;
+  /** Whether to log a line for each request that was answered; default false. */
+  readonly logsAccess?: boolean;
+  /** Whether to log the prompts of requests, and how many characters of each; default: none is. */
+  readonly logsPrompts?: number;
   /** A step that takes longer makes `/health` and `/live` answer 503; default 60,000. */
   readonly unhealthyAfterMs?: number;
   /** Time between log lines about throughput; default 10,000. */
   readonly statsIntervalMs?: number;
   /** Whether to have `POST /reset_prefix_cache`, `GET /debug/steps` and `GET /debug/requests`; default false. */
   readonly hasDevEndpoints?: boolean;
+  /** How long a client may take to send its request, or to take nothing of its answer; default 120,000. */
+  readonly clientTimeoutMs?: number;
   readonly clock?: Clock;
 }
 
@@ -45,8 +59,13 @@ export class ServerContext {
   readonly isStrict: boolean;
   readonly maxBodyBytes: number;
   readonly hasDevEndpoints: boolean;
-  readonly allowedOrigins: readonly string[];
+  readonly clientTimeoutMs: number;
+  readonly crossOrigin: CrossOriginRules;
+  readonly logsAccess: boolean;
+  readonly logsPrompts: number;
   readonly apiKeys: ApiKeys;
+  readonly admission: Admission;
+  readonly guardsMetrics: boolean;
   readonly metrics: ServerMetrics;
   readonly #unhealthyAfterMs: number;
   readonly #statsLog: StatsLog;
@@ -61,9 +80,14 @@ export class ServerContext {
     this.clock = options.clock ?? systemClock;
     this.isStrict = options.isStrict ?? false;
     this.maxBodyBytes = options.maxBodyBytes ?? defaultMaxBodyBytes;
+    this.clientTimeoutMs = options.clientTimeoutMs ?? defaultClientTimeoutMs;
     this.hasDevEndpoints = options.hasDevEndpoints ?? false;
-    this.allowedOrigins = options.allowedOrigins ?? ["*"];
+    this.crossOrigin = options.crossOrigin ?? openToAllOrigins;
+    this.logsAccess = options.logsAccess ?? false;
+    this.logsPrompts = options.logsPrompts ?? 0;
     this.apiKeys = new ApiKeys(options.apiKeys ?? []);
+    this.admission = new Admission(this.apiKeys, options.limits ?? {}, this.clock);
+    this.guardsMetrics = options.guardsMetrics ?? false;
     this.metrics = new ServerMetrics(this.clock);
     this.#unhealthyAfterMs = options.unhealthyAfterMs ?? 60_000;
     this.#statsLog = new StatsLog(this.logger, this.clock, options.statsIntervalMs ?? 10_000);

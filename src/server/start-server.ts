@@ -1,14 +1,15 @@
-import { createServer, type Server } from "node:http";
+import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { getRequestListener } from "@hono/node-server";
 import { MillraceError, messageOf } from "../base/errors.ts";
-import { checkBind } from "./api-keys.ts";
+import { checkBind } from "./access/api-keys.ts";
 import { createServerApp } from "./app.ts";
+import { createHttpServer, type HttpServerOptions } from "./http-server.ts";
 import { errorBody } from "./openai/errors.ts";
 import type { ServedModel } from "./served-model.ts";
 import { ServerContext, type ServerOptions } from "./server-context.ts";
 
-export interface StartServerOptions extends ServerOptions {
+export interface StartServerOptions extends ServerOptions, HttpServerOptions {
   readonly host: string;
   /** 0 takes a free one. */
   readonly port: number;
@@ -33,14 +34,12 @@ export interface RunningServer {
   close(): Promise<void>;
 }
 
-/** Longer than a load generator's pause between two requests on one connection. */
-const keepAliveTimeoutMs = 75_000;
 /** How long aborted requests get to write their last bytes. */
 const abortGraceMs = 2_000;
 
 /** Listens, then returns; models may come later. Errors: `port_in_use`, `insecure_bind`. */
 export async function startServer(options: StartServerOptions): Promise<RunningServer> {
-  checkBind(options.host, options.apiKeys ?? [], options.isInsecure ?? false);
+  checkBind(options.host, options.apiKeys?.length ?? 0, options.isInsecure ?? false);
   const context = new ServerContext(options);
   const app = createServerApp(context);
   const listener = getRequestListener((request, env) => app.fetch(request, env), {
@@ -48,9 +47,9 @@ export async function startServer(options: StartServerOptions): Promise<RunningS
     overrideGlobalObjects: false,
     errorHandler: refuseUnreadable,
   });
-  const server = createServer({ keepAliveTimeout: keepAliveTimeoutMs }, (incoming, outgoing) => {
+  const server = await createHttpServer((incoming, outgoing) => {
     void listener(incoming, outgoing);
-  });
+  }, options);
   await listen(server, options);
   const { port } = server.address() as AddressInfo;
   const host =
@@ -61,7 +60,7 @@ export async function startServer(options: StartServerOptions): Promise<RunningS
     return closing;
   };
   return {
-    url: `http://${host}:${port}`,
+    url: `${options.tls === undefined ? "http" : "https"}://${host}:${port}`,
     port,
     get numOpenRequests(): number {
       return context.numOpenRequests;

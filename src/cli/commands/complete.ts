@@ -10,7 +10,8 @@ import { createTextStream, type TextStreamRequest } from "../../text/text-genera
 import { type CommandHelp, createCommand } from "../create-command.ts";
 import { engineOptionsOf } from "../engine-options.ts";
 import { addModelArgument } from "../model-argument.ts";
-import { openModel, openTokenizer, readText } from "../model-source.ts";
+import { openModel, openTokenizer } from "../model-source.ts";
+import { readText } from "../read-text.ts";
 import { samplingParamsOf } from "../sampling.ts";
 import { addEngineSettings, addSettings, readSettings } from "../settings.ts";
 import { printLine, printNote } from "../terminal.ts";

@@ -20,8 +20,9 @@ import { type CommandHelp, createCommand } from "../create-command.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { kernelsText } from "../kernels-text.ts";
 import { addModelArgument, modelHelp } from "../model-argument.ts";
-import { openModel, openTokenizer, readText } from "../model-source.ts";
+import { openModel, openTokenizer } from "../model-source.ts";
 import { openLogits } from "../open-logits.ts";
+import { readText } from "../read-text.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { formatTable, printLine, printNote, TerminalProgress } from "../terminal.ts";
 

@@ -12,8 +12,9 @@ import { computeLogits } from "../../model/forward-once.ts";
 import { loadModel } from "../../model/load-model.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
 import { addModelArgument } from "../model-argument.ts";
-import { openModel, readText } from "../model-source.ts";
+import { openModel } from "../model-source.ts";
 import { checkOutputFolder } from "../output-folder.ts";
+import { readText } from "../read-text.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { printLine, printNote } from "../terminal.ts";
 

@@ -19,7 +19,8 @@ import { calibrationSettings, openCalibration } from "../calibration.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { addModelArgument } from "../model-argument.ts";
-import { openModel, readText } from "../model-source.ts";
+import { openModel } from "../model-source.ts";
+import { readText } from "../read-text.ts";
 import { addSettings, readGiven, readSettings } from "../settings.ts";
 import { printLine, printNote, TerminalProgress } from "../terminal.ts";
 

@@ -24,7 +24,7 @@ import {
 import { parseJsonRows, type Row } from "../../evaluate/row-reader.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
 import { listenForInterrupt } from "../interrupt.ts";
-import { readText } from "../model-source.ts";
+import { readText } from "../read-text.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { formatTable, printLine, TerminalProgress } from "../terminal.ts";
 

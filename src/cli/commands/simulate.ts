@@ -14,7 +14,7 @@ import type { GoodputTargets } from "../../engine/simulator/simulation-record.ts
 import { parseTrace } from "../../engine/simulator/trace.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
 import { engineOptionsOf } from "../engine-options.ts";
-import { readText } from "../model-source.ts";
+import { readText } from "../read-text.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import {
   type Configuration,

@@ -18,6 +18,8 @@ export interface AnswerForms {
   stream(signal: AbortSignal, sink: EventSink): Promise<void>;
   /** What a stream ends with where an error comes after its first event. */
   failure(error: unknown): readonly StreamEvent[];
+  /** Tokens of prompt and answer so far, as limits count them. */
+  numTokens(): number;
 }
 
 /**
@@ -32,13 +34,24 @@ export async function deliver(
 ): Promise<Response> {
   const controller = disconnectController(c);
   const { signal } = controller;
+  const ticket = c.get("ticket");
+  // A stream goes on after its route has returned.
+  c.set("ticket", undefined);
+  const whileOpen = async <T>(work: () => Promise<T>): Promise<T> => {
+    try {
+      return await context.whileOpen(controller, work);
+    } finally {
+      ticket?.use(forms.numTokens());
+      ticket?.end();
+    }
+  };
   if (!isStream) {
-    const body = await context.whileOpen(controller, () => forms.whole(signal));
+    const body = await whileOpen(() => forms.whole(signal));
     if (isClientGone(signal)) throw signal.reason;
     return jsonResponse(c, body);
   }
-  const sink = createEventSink(c, () => controller.abort(clientGone()));
-  const streaming = context.whileOpen(controller, async () => {
+  const sink = createEventSink(c, context.clientTimeoutMs, () => controller.abort(clientGone()));
+  const streaming = whileOpen(async () => {
     try {
       await forms.stream(signal, sink);
     } catch (error) {

@@ -27,11 +27,16 @@ export interface EventSink {
   end(): void;
 }
 
-/** @param onGone called when a reader of the response's body cancels it; a lost socket is seen elsewhere */
-export function createEventSink(c: HttpContext, onGone: () => void): EventSink {
+/**
+ * @param timeoutMs how long a reader may take nothing before its socket is closed
+ * @param onGone called when a reader of the response's body cancels it; a lost socket is seen elsewhere
+ */
+export function createEventSink(c: HttpContext, timeoutMs: number, onGone: () => void): EventSink {
   const headers = { ...c.get("headers"), ...streamHeaders };
   const outgoing = nodeResponse(c);
-  return outgoing === undefined ? new WebEventSink(headers, onGone) : new NodeEventSink(outgoing, headers);
+  return outgoing === undefined
+    ? new WebEventSink(headers, onGone)
+    : new NodeEventSink(outgoing, headers, timeoutMs);
 }
 
 const streamHeaders = {
@@ -91,12 +96,14 @@ class NodeEventSink extends BatchingSink {
   readonly response: Response = RESPONSE_ALREADY_SENT;
   readonly #outgoing: ServerResponse;
   readonly #headers: Readonly<Record<string, string>>;
+  readonly #timeoutMs: number;
   #relief: Promise<void> | undefined;
 
-  constructor(outgoing: ServerResponse, headers: Readonly<Record<string, string>>) {
+  constructor(outgoing: ServerResponse, headers: Readonly<Record<string, string>>, timeoutMs: number) {
     super();
     this.#outgoing = outgoing;
     this.#headers = headers;
+    this.#timeoutMs = timeoutMs;
   }
 
   pressure(): Promise<void> | undefined {
@@ -105,10 +112,12 @@ class NodeEventSink extends BatchingSink {
     // A full buffer is a slow reader, not a lost one: wait for either. All sequences of a request share one wait.
     this.#relief ??= new Promise((resolve) => {
       const end = (): void => {
+        clearTimeout(timer);
         outgoing.off("drain", end).off("close", end);
         this.#relief = undefined;
         resolve();
       };
+      const timer = setTimeout(() => outgoing.destroy(), this.#timeoutMs);
       outgoing.on("drain", end).on("close", end);
     });
     return this.#relief;

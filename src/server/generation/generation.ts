@@ -39,8 +39,10 @@ export function generationHandler<W, B extends SamplingBody, C extends object, Q
     await checkQueueRoom(model);
     const question = dialect.ask(body, model);
     const plan = planRequest(question, body, model);
-    const grammar = await readGrammar(body, model, question.forced ?? null);
     const id = dialect.idPrefix + randomUUID().replaceAll("-", "");
+    if (context.logsPrompts > 0) logPrompts(context, id, plan);
+    reserveTokens(c, plan);
+    const grammar = await readGrammar(body, model, question.forced ?? null);
     const request = { ...plan, id, scheduling, arrivedAt, grammar };
     context.metrics.observeN(request.model, request.plan.n);
     const wording = dialect.word(request, question, wire);
@@ -49,15 +51,36 @@ export function generationHandler<W, B extends SamplingBody, C extends object, Q
       whole: (signal) => generation.whole(signal),
       stream: (signal, sink) => generation.stream(signal, sink),
       failure: (error) => wording.failure(error),
+      numTokens: () => generation.numTokens,
     });
   };
 }
+
+/** Only where the operator asked for it. */
+function logPrompts(
+  context: ServerContext,
+  id: string,
+  { model, prompts, plan }: PlannedRequest<unknown>,
+): void {
+  for (const { tokenIds } of prompts) {
+    const prompt = model.tokenizer.decode(tokenIds, { skipSpecialTokens: false });
+    context.logger.info("Prompt.", {
+      id,
+      prompt: prompt.slice(0, context.logsPrompts),
+      numTokens: tokenIds.length,
+      maxTokens: plan.sampling.maxTokens,
+      temperature: plan.sampling.temperature,
+    });
+  }
+}
+
+type PlannedRequest<B> = Omit<Request<B>, "id" | "scheduling" | "arrivedAt" | "grammar">;
 
 function planRequest<B extends SamplingBody>(
   { prompts, limit, logprobs, readsSpecialTokens }: Question,
   body: B,
   model: ServedModel,
-): Omit<Request<B>, "id" | "scheduling" | "arrivedAt" | "grammar"> {
+): PlannedRequest<B> {
   checkStreamOptions(body);
   for (const prompt of prompts) checkContext(prompt, limit, model);
   const maxTokens = limit.maxTokens ?? model.client.info.maxModelLen - prompts[0]!.tokenIds.length;
@@ -65,6 +88,16 @@ function planRequest<B extends SamplingBody>(
   const plan = readsSpecialTokens === true ? { ...planned, skipSpecialTokens: false } : planned;
   checkQueueable(prompts, plan.n, model);
   return { body, model, prompts, plan, promptLogprobs: readPromptLogprobs(body), delivery: deliveryOf(body) };
+}
+
+/** Sets aside what the request may come to at most. Errors: `rate_limited`. */
+function reserveTokens(c: HttpContext, { prompts, plan }: PlannedRequest<unknown>): void {
+  const ticket = c.get("ticket");
+  if (ticket === undefined) return;
+  let numTokens = 0;
+  for (const { tokenIds } of prompts) numTokens += tokenIds.length + plan.n * plan.sampling.maxTokens;
+  ticket.reserve(numTokens);
+  Object.assign(c.get("headers"), ticket.headers());
 }
 
 /** Refuses what the queue could never take whole: to try again later would not help. */
@@ -125,6 +158,11 @@ class Generation<C extends object> {
     const numSequences = request.prompts.length * request.plan.n;
     const none = { promptTokens: 0, completionTokens: 0, cachedTokens: 0 };
     this.#usage = Array.from({ length: numSequences }, () => none);
+  }
+
+  get numTokens(): number {
+    const { promptTokens, completionTokens } = this.#sumUsage();
+    return promptTokens + completionTokens;
   }
 
   async whole(signal: AbortSignal): Promise<object> {

@@ -1,29 +1,18 @@
-import { MillraceError } from "../../base/errors.ts";
 import { type HttpContext, jsonResponse } from "../http-context.ts";
-import type { ServerContext } from "../server-context.ts";
 import { demand } from "../request/field-errors.ts";
 import { encodeText } from "../request/prompts.ts";
 import { readBody } from "../request/request-body.ts";
 import { embeddingsSchema } from "../request/schemas.ts";
 import { checkTokenIds } from "../request/token-rules.ts";
-
-/** Most texts of one request, as OpenAI has it. */
-const maxTexts = 2048;
+import type { ServerContext } from "../server-context.ts";
+import { embedTexts, maxTexts, requireEmbeddings } from "./embed-texts.ts";
 
 /** `POST /v1/embeddings`: one vector for each text or list of token ids. */
 export async function handleEmbeddings(c: HttpContext, context: ServerContext): Promise<Response> {
   const registry = context.registry();
   const body = await readBody(c, context, embeddingsSchema);
   const model = registry.resolve(body.model);
-  const { client } = model;
-  const { embeddingSize, architecture } = client.info;
-  if (embeddingSize === null) {
-    throw new MillraceError(
-      "invalid_request",
-      `The model \`${model.id}\` (${architecture}) makes text and no embeddings. Ask a server of an embedding model, such as a BertModel.`,
-      { param: "model" },
-    );
-  }
+  const embeddingSize = requireEmbeddings(model);
   const asked = body.dimensions ?? embeddingSize;
   demand(
     asked === embeddingSize,
@@ -41,9 +30,7 @@ export async function handleEmbeddings(c: HttpContext, context: ServerContext): 
       ? encodeText(text, param, true, model)
       : checkTokenIds(text, param, model);
   });
-  const { signal } = c.req.raw;
-  const vectors = await Promise.all(tokenIds.map((ids) => client.embed({ tokenIds: ids }, signal)));
-  const numTokens = tokenIds.reduce((sum, ids) => sum + ids.length, 0);
+  const { vectors, numTokens } = await embedTexts(c, model, tokenIds);
   const isBase64 = body.encoding_format === "base64";
   return jsonResponse(c, {
     object: "list",

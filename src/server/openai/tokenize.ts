@@ -1,11 +1,11 @@
 import { MillraceError } from "../../base/errors.ts";
 import { type HttpContext, jsonResponse } from "../http-context.ts";
-import type { ServerContext } from "../server-context.ts";
 import { encodeChat } from "../request/chat-prompt.ts";
 import { encodeText } from "../request/prompts.ts";
 import { readBody } from "../request/request-body.ts";
 import { detokenizeSchema, tokenizeSchema } from "../request/schemas.ts";
 import { checkTokenIds } from "../request/token-rules.ts";
+import type { ServerContext } from "../server-context.ts";
 
 /** `POST /tokenize`: a prompt, or messages as the chat template renders them. */
 export async function handleTokenize(c: HttpContext, context: ServerContext): Promise<Response> {

@@ -47,7 +47,11 @@ export abstract class OpenAiWording<B extends SamplingBody, C extends object> im
 
   event(chunk: C, totals: () => Totals): StreamEvent {
     const { includeUsage, continuousUsage } = this.request.delivery;
-    const usage = continuousUsage ? { usage: usageBody(totals().usage) } : includeUsage ? { usage: null } : {};
+    const usage = continuousUsage
+      ? { usage: usageBody(totals().usage) }
+      : includeUsage
+        ? { usage: null }
+        : {};
     return { data: { ...this.#headOf(this.#objects.chunk), ...chunk, ...usage } };
   }
 

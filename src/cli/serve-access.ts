@@ -1,0 +1,92 @@
+import { MillraceError, messageOf } from "../base/errors.ts";
+import type { Values } from "../config/component.ts";
+import { type KeyEntry, readKeys } from "../config/key-file.ts";
+import type { accessSettings } from "../config/server-settings.ts";
+import type { ApiKeyOptions } from "../server/access/api-keys.ts";
+import { isLoopback } from "../server/access/api-keys.ts";
+import type { LimitSettings } from "../server/access/limits.ts";
+import type { TlsOptions } from "../server/http-server.ts";
+import type { StartServerOptions } from "../server/start-server.ts";
+import { readText } from "./read-text.ts";
+
+type AccessOptions = Pick<
+  StartServerOptions,
+  "apiKeys" | "isInsecure" | "guardsMetrics" | "limits" | "crossOrigin" | "tls"
+>;
+
+/** What the server is told of who may use it. Errors: `invalid_option`, `file_not_found`. */
+export async function accessOptionsOf(
+  settings: Values<typeof accessSettings>,
+  host: string,
+): Promise<AccessOptions> {
+  const { apiKey, apiKeysFile, insecure, metricsAuth } = settings;
+  const fromFile = apiKeysFile === undefined ? [] : await readKeyFile(apiKeysFile);
+  const tls = readTls(settings);
+  return {
+    apiKeys: [...apiKey, ...fromFile],
+    isInsecure: insecure,
+    guardsMetrics: metricsAuth === "auto" ? !isLoopback(host) : metricsAuth === "on",
+    limits: definedOnly({
+      requestsPerMinute: settings.maxRequestsPerMinute,
+      tokensPerMinute: settings.maxTokensPerMinute,
+      maxConcurrency: settings.maxConcurrency,
+    }),
+    crossOrigin: {
+      origins: settings.allowedOrigins,
+      methods: settings.allowedMethods,
+      headers: settings.allowedHeaders,
+      allowsCredentials: settings.allowCredentials,
+    },
+    ...(tls === undefined ? {} : { tls }),
+  };
+}
+
+async function readKeyFile(file: string): Promise<ApiKeyOptions[]> {
+  const text = readText(file);
+  const { parse } = await import("yaml");
+  let document: unknown;
+  try {
+    document = parse(text);
+  } catch (error) {
+    // YAML shows the line at fault, which may hold a key.
+    const [reason] = messageOf(error).split(/:?\n/);
+    throw new MillraceError("invalid_option", `The file ${file} is no YAML: ${reason}. Correct it.`, {
+      param: "--api-keys-file",
+    });
+  }
+  return readKeys(file, document).map(keyOptionsOf);
+}
+
+function keyOptionsOf(entry: KeyEntry): ApiKeyOptions {
+  const limits: LimitSettings = definedOnly({
+    requestsPerSecond: entry["requests-per-second"],
+    requestsPerMinute: entry["requests-per-minute"],
+    tokensPerSecond: entry["tokens-per-second"],
+    tokensPerMinute: entry["tokens-per-minute"],
+    maxConcurrency: entry["max-concurrency"],
+  });
+  const { name, key, sha256, scopes, priority, tenant } = entry;
+  const cacheSalt = entry["cache-salt"];
+  return { name, limits, ...definedOnly({ key, sha256, scopes, priority, tenant, cacheSalt }) };
+}
+
+/** Without the fields that are undefined, which an exact optional property must not hold. */
+function definedOnly<T extends object>(value: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  const entries = Object.entries(value).filter(([, held]) => held !== undefined);
+  return Object.fromEntries(entries) as { [K in keyof T]?: Exclude<T[K], undefined> };
+}
+
+function readTls(settings: Values<typeof accessSettings>): TlsOptions | undefined {
+  const { sslCertfile, sslKeyfile, sslCaCerts } = settings;
+  if (sslCertfile === undefined && sslKeyfile === undefined && sslCaCerts === undefined) return undefined;
+  if (sslCertfile === undefined || sslKeyfile === undefined) {
+    const missing = sslCertfile === undefined ? "--ssl-certfile" : "--ssl-keyfile";
+    throw new MillraceError(
+      "invalid_option",
+      `${missing} is missing: TLS takes --ssl-certfile and --ssl-keyfile together. Add it, or leave out all --ssl flags.`,
+      { param: missing },
+    );
+  }
+  const clientAuthorities = sslCaCerts === undefined ? {} : { clientAuthorities: readText(sslCaCerts) };
+  return { cert: readText(sslCertfile), key: readText(sslKeyfile), ...clientAuthorities };
+}

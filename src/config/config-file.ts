@@ -1,0 +1,72 @@
+import { MillraceError } from "../base/errors.ts";
+import { type Component, type Field, flagName, isRepeatable, isSwitch } from "./component.ts";
+
+/** What a configuration file sets, by the names of flags without dashes, in the form that flags have. */
+export type FileValues = Readonly<Record<string, unknown>>;
+
+/**
+ * Checks what a YAML file says against the settings that a command has: keys are names of flags, with `-` or `_`. Errors:
+ * `invalid_option` for a file that is no mapping, a key that no flag has (with the nearest one) and a value of the wrong kind.
+ */
+export function readConfig(name: string, document: unknown, components: readonly Component[]): FileValues {
+  if (document === null || document === undefined) return {};
+  if (typeof document !== "object" || Array.isArray(document)) {
+    throw wrong(`The file ${name} holds no settings by name. Write lines such as max-num-seqs: 64.`);
+  }
+  const fields = new Map<string, Field>();
+  for (const setting of components.flatMap((component) => Object.values(component))) {
+    fields.set(flagName(setting.flag).slice(2), setting);
+  }
+  const values: Record<string, unknown> = {};
+  for (const [given, value] of Object.entries(document)) {
+    const key = given.replaceAll("_", "-");
+    const setting = fields.get(key);
+    if (setting === undefined) throw unknownKey(name, given, [...fields.keys()]);
+    if (value === null) continue;
+    values[key] = flagValue(name, key, setting, value);
+  }
+  return values;
+}
+
+/** A value of YAML as a flag would give it. */
+function flagValue(name: string, key: string, setting: Field, value: unknown): unknown {
+  if (isSwitch(setting)) {
+    if (typeof value === "boolean") return value;
+    throw wrong(`In ${name}, ${key} is ${JSON.stringify(value)}; it takes true or false. Correct it.`);
+  }
+  const list = Array.isArray(value) ? (value as unknown[]) : [value];
+  if (
+    !list.every((item) => typeof item === "string" || typeof item === "number" || typeof item === "boolean")
+  ) {
+    throw wrong(
+      `In ${name}, ${key} is ${JSON.stringify(value)}; it takes what ${setting.flag} takes. Correct it.`,
+    );
+  }
+  const texts = list.map((item) => (item === true ? "on" : item === false ? "off" : String(item)));
+  return isRepeatable(setting) ? texts : texts.join(",");
+}
+
+function unknownKey(name: string, given: string, known: readonly string[]): MillraceError {
+  const [nearest] = known.toSorted((a, b) => distance(given, a) - distance(given, b));
+  return wrong(
+    `The file ${name} sets ${JSON.stringify(given)}, which is no flag here. The nearest is ${nearest}. See --help for all.`,
+  );
+}
+
+/** Edits that make one text of another (Levenshtein). */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, at) => at);
+  for (let i = 1; i <= a.length; i += 1) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j += 1) {
+      const change = row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(change, row[j]! + 1, next[j - 1]! + 1));
+    }
+    row = next;
+  }
+  return row[b.length]!;
+}
+
+function wrong(message: string): MillraceError {
+  return new MillraceError("invalid_option", message, { param: "--config" });
+}

@@ -84,6 +84,21 @@ const panels = [
       ],
     ],
   ],
+  [
+    "Tokens per step",
+    "short",
+    [
+      [
+        `sum(${rate("vllm:iteration_tokens_total_sum")}) / sum(${rate("vllm:iteration_tokens_total_count")})`,
+        "mean",
+      ],
+    ],
+  ],
+  [
+    "Where a step's time goes",
+    "percentunit",
+    [[`sum by (part) (${rate("millrace:step_seconds_total")})`, "{{part}}"]],
+  ],
   ["Prompt tokens per request", "short", quantiles("vllm:request_prompt_tokens")],
   ["Generated tokens per request", "short", quantiles("vllm:request_generation_tokens")],
   [

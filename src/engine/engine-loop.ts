@@ -88,17 +88,29 @@ export class EngineLoop implements EngineSink {
 
   /** One iteration: choose tokens, run the model on them, draw, publish. Never throws for one bad request. */
   async step(): Promise<void> {
+    const beginMs = performance.now();
     this.#readInbox();
     this.#sequences.endExpired();
     const plan = this.#core.scheduler.schedule();
     countState(this.#core);
+    const scheduledMs = performance.now();
+    let computedMs = scheduledMs;
     if (plan.numSeqs > 0) {
-      if (await this.#compute(plan)) this.#collect(plan);
-      this.counters.add("numSteps", 1);
+      const isComputed = await this.#compute(plan);
+      computedMs = performance.now();
+      if (isComputed) this.#collect(plan);
+      this.counters.addStep(plan.numTokens);
       countState(this.#core);
     }
     this.#publish();
     this.#propose(plan);
+    this.#countTimes(beginMs, scheduledMs, computedMs);
+  }
+
+  #countTimes(beginMs: number, scheduledMs: number, computedMs: number): void {
+    this.counters.add("scheduleMs", scheduledMs - beginMs);
+    this.counters.add("computeMs", computedMs - scheduledMs);
+    this.counters.add("publishMs", performance.now() - computedMs);
   }
 
   /** Aborts what is open, frees everything and releases the backend. */

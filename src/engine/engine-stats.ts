@@ -1,5 +1,5 @@
 import { sharedNow } from "../base/clock.ts";
-import { type EngineStats, maxSpecTokens } from "../protocol/engine-client.ts";
+import { type EngineStats, maxSpecTokens, stepTokenEdges } from "../protocol/engine-client.ts";
 
 /** Where each number stands in the shared array. */
 const fields = {
@@ -32,12 +32,17 @@ const fields = {
   retryAfterSeconds: 26,
   numDeferred: 27,
   numSpeculationFailures: 28,
+  numStepTokens: 29,
+  scheduleMs: 30,
+  computeMs: 31,
+  publishMs: 32,
 } as const;
 
-/** Behind the fields: guesses verified, and right ones, by position. */
+/** Behind the fields: guesses verified, and right ones, by position; then steps by their tokens. */
 const draftedAt = Object.keys(fields).length;
 const acceptedAt = draftedAt + maxSpecTokens;
-const numCounters = acceptedAt + maxSpecTokens;
+const stepsAt = acceptedAt + maxSpecTokens;
+const numCounters = stepsAt + stepTokenEdges.length + 1;
 
 type Field = keyof typeof fields;
 
@@ -71,6 +76,14 @@ export class EngineCounters {
     }
   }
 
+  addStep(numTokens: number): void {
+    this.add("numSteps", 1);
+    this.add("numStepTokens", numTokens);
+    let size = 0;
+    while (size < stepTokenEdges.length && numTokens > stepTokenEdges[size]!) size += 1;
+    this.values[stepsAt + size]! += 1;
+  }
+
   get(field: Field): number {
     return this.values[fields[field]]!;
   }
@@ -90,6 +103,11 @@ export class EngineCounters {
       generationTokens: this.get("generationTokens"),
       numPreemptions: this.get("numPreemptions"),
       numSteps: this.get("numSteps"),
+      numStepTokens: this.get("numStepTokens"),
+      numStepsByTokens: Array.from(this.values.subarray(stepsAt, numCounters)),
+      scheduleMs: this.get("scheduleMs"),
+      computeMs: this.get("computeMs"),
+      publishMs: this.get("publishMs"),
       numAborted: this.get("numAborted"),
       numFinished: this.get("numFinished"),
       numRefused: this.get("numRefused"),
@@ -106,7 +124,7 @@ export class EngineCounters {
       numAcceptedTokens: this.get("numAcceptedTokens"),
       numSpeculationFailures: this.get("numSpeculationFailures"),
       numDraftTokensPerPos: Array.from(this.values.subarray(draftedAt, acceptedAt)),
-      numAcceptedTokensPerPos: Array.from(this.values.subarray(acceptedAt, numCounters)),
+      numAcceptedTokensPerPos: Array.from(this.values.subarray(acceptedAt, stepsAt)),
       lastStepAgeMs: isBusy ? Math.max(0, sharedNow() - this.get("lastStepEndMs")) : 0,
     };
   }

@@ -176,6 +176,11 @@ export interface Scorer {
 /** Most guesses for a sequence in one step. */
 export const maxSpecTokens = 16;
 
+/** Upper edges of the sizes by which steps are counted, in tokens; vLLM's. One more class holds what is larger. */
+export const stepTokenEdges: readonly number[] = [
+  1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16_384,
+];
+
 export interface EngineStats {
   readonly numRunning: number;
   readonly numWaiting: number;
@@ -193,6 +198,14 @@ export interface EngineStats {
   readonly generationTokens: number;
   readonly numPreemptions: number;
   readonly numSteps: number;
+  /** Tokens of all steps. */
+  readonly numStepTokens: number;
+  /** [stepTokenEdges.length + 1] steps by their tokens: up to each edge and above the one before. */
+  readonly numStepsByTokens: readonly number[];
+  /** Milliseconds of all steps: choosing tokens and sequences, running the model, taking and sending results. */
+  readonly scheduleMs: number;
+  readonly computeMs: number;
+  readonly publishMs: number;
   /** How requests and scores ended; each counts in exactly one of the five. */
   readonly numAborted: number;
   readonly numFinished: number;

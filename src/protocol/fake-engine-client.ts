@@ -14,6 +14,7 @@ import type {
   StepTrace,
   TokenLogprobs,
 } from "./engine-client.ts";
+import { stepTokenEdges } from "./engine-client.ts";
 import type { SamplingParams } from "./sampling-params.ts";
 
 /** What a scripted engine answers. Everything has a default, so `createFakeClient()` is a plain echo. */
@@ -231,6 +232,11 @@ class ScriptedClient implements FakeEngineClient {
       generationTokens: this.#generationTokens,
       numPreemptions: 0,
       numSteps: this.#numSteps,
+      numStepTokens: this.#numSteps,
+      numStepsByTokens: [this.#numSteps, ...stepTokenEdges.map(() => 0)],
+      scheduleMs: 0,
+      computeMs: 0,
+      publishMs: 0,
       numAborted: this.abortedIds.length,
       numFinished: this.#numFinished,
       numRefused: 0,

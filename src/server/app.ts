@@ -70,12 +70,11 @@ export function createServerApp(context: ServerContext): Hono<ServerEnv> {
     const route: Route = routes[name as RouteName];
     if (route.isDev === true && !context.hasDevEndpoints) continue;
     app.on(route.method, route.path, async (c) => {
+      const beganAt = context.clock.now();
       const response = await answer(c, context, route, handler);
-      context.metrics.countHttp(
-        route.method,
-        shownPath(route.path),
-        response === RESPONSE_ALREADY_SENT ? 200 : response.status,
-      );
+      const status = response === RESPONSE_ALREADY_SENT ? 200 : response.status;
+      const seconds = (context.clock.now() - beganAt) / 1000;
+      context.metrics.countHttp(route.method, shownPath(route.path), status, seconds);
       return response;
     });
     app.all(route.path, (c) => refuseMethod(c, context, route));
@@ -112,7 +111,7 @@ function fail(c: HttpContext, context: ServerContext, route: Route | undefined, 
 
 function refuse(c: HttpContext, context: ServerContext, error: unknown, route?: Route): Response {
   const response = fail(c, context, route, error);
-  context.metrics.countHttp(c.req.method, "none", response.status);
+  context.metrics.countHttp(c.req.method, "none", response.status, 0);
   return response;
 }
 

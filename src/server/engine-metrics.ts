@@ -1,5 +1,6 @@
 import { Counter, Gauge, type Registry } from "prom-client";
-import type { EngineStats } from "../protocol/engine-client.ts";
+import { type EngineStats, stepTokenEdges } from "../protocol/engine-client.ts";
+import { CountedHistogram } from "./counted-histogram.ts";
 import type { ServedModel } from "./served-model.ts";
 import type { ModelEntry } from "./server-context.ts";
 import { kvCacheUsage } from "./stats-log.ts";
@@ -82,6 +83,8 @@ export class EngineMetrics {
   readonly #totals: readonly (readonly [Total, Counter])[];
   readonly #totalsPerPos: readonly (readonly [TotalPerPos, Counter])[];
   readonly #gauges: readonly (readonly [(stats: EngineStats) => number, Gauge])[];
+  readonly #stepTokens: CountedHistogram;
+  readonly #stepTime: Counter;
   readonly #waitingByReason: Gauge;
   readonly #cacheConfig: Gauge;
   readonly #memory: Gauge;
@@ -102,6 +105,18 @@ export class EngineMetrics {
       read,
       new Gauge({ name, help, labelNames: [...labelNames], registers }),
     ]);
+    this.#stepTokens = new CountedHistogram(
+      "vllm:iteration_tokens_total",
+      "Tokens per step of the engine.",
+      stepTokenEdges,
+      registry,
+    );
+    this.#stepTime = new Counter({
+      name: "millrace:step_seconds_total",
+      help: "Time of the engine's steps by part: schedule, compute, publish.",
+      labelNames: [...labelNames, "part"],
+      registers,
+    });
     this.#waitingByReason = new Gauge({
       name: "vllm:num_requests_waiting_by_reason",
       help: "Sequences waiting to run: for a place, or deferred until another has computed their prefix.",
@@ -146,6 +161,12 @@ export class EngineMetrics {
       }
     }
     this.#seen.set(model.id, stats);
+    this.#stepTokens.set(labels, stats.numStepsByTokens, stats.numStepTokens);
+    const times = { schedule: "scheduleMs", compute: "computeMs", publish: "publishMs" } as const;
+    for (const [part, field] of Object.entries(times)) {
+      const addedMs = Math.max(0, stats[field] - (seen?.[field] ?? 0));
+      this.#stepTime.inc({ ...labels, part }, addedMs / 1000);
+    }
     const { blockSize, numTotalBlocks, kvDtype, memory } = model.client.info;
     const cache = { block_size: blockSize, num_gpu_blocks: numTotalBlocks, cache_dtype: kvDtype };
     this.#cacheConfig.set({ ...labels, ...cache }, 1);

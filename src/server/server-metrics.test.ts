@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { createServedFake, replying } from "../../tests/served-fake.ts";
 import { MillraceError } from "../base/errors.ts";
+import { stepTokenEdges } from "../protocol/engine-client.ts";
 import { createServerApp } from "./app.ts";
 import { ServerContext } from "./server-context.ts";
 
@@ -96,6 +97,35 @@ test("shows the engine's totals as counters that never fall, and its gauges", as
   expect(sumOf(text, "vllm:prefix_cache_queries_total")).toBe(130);
   expect(sumOf(text, "vllm:num_requests_swapped")).toBe(0);
   expect([acceptedAt(0), acceptedAt(1)]).toEqual([7, 1]);
+});
+
+test("counts steps by their tokens as a histogram, and their time by its parts", async () => {
+  const { model, client } = createServedFake();
+  const numStepsByTokens = [3, 2, ...stepTokenEdges.slice(2).map(() => 0), 1];
+  const stats = { ...(await client.stats()), numStepsByTokens, numStepTokens: 20_013 };
+  client.stats = () => Promise.resolve({ ...stats, scheduleMs: 10, computeMs: 980, publishMs: 10 });
+  const text = await (
+    await createServerApp(new ServerContext({ models: [model] })).request("/metrics")
+  ).text();
+  const upTo = (edge: string): number => sumOf(text, "vllm:iteration_tokens_total_bucket", `le="${edge}"`);
+  expect([upTo("1"), upTo("8"), upTo("16384"), upTo("+Inf")]).toEqual([3, 5, 5, 6]);
+  expect(sumOf(text, "vllm:iteration_tokens_total_count")).toBe(6);
+  expect(sumOf(text, "vllm:iteration_tokens_total_sum")).toBe(20_013);
+  expect(text).toContain("# TYPE vllm:iteration_tokens_total histogram");
+  expect(sumOf(text, "millrace:step_seconds_total", 'part="compute"')).toBeCloseTo(0.98);
+});
+
+test("tells what a request's longest sequence came to, and where prompt tokens came from", async () => {
+  const fake = createServedFake({ ...replying("abc"), numCachedTokens: 1 });
+  const app = createServerApp(new ServerContext({ models: [fake.model] }));
+  const body = JSON.stringify({ prompt: "pq", n: 2, temperature: 1, max_tokens: 9 });
+  await app.request("/v1/completions", { method: "POST", body });
+  const text = await (await app.request("/metrics")).text();
+  expect(sumOf(text, "vllm:request_max_num_generation_tokens_sum")).toBe(4);
+  expect(sumOf(text, "vllm:request_max_num_generation_tokens_count")).toBe(1);
+  expect(sumOf(text, "vllm:prompt_tokens_by_source_total", 'source="local_cache_hit"')).toBe(2);
+  expect(sumOf(text, "vllm:request_prefill_kv_computed_tokens_sum")).toBe(4);
+  expect(sumOf(text, "http_request_duration_seconds_count", 'handler="/v1/completions"')).toBe(1);
 });
 
 test("splits a sequence's time into waiting, prefill and decode", async () => {

@@ -25,6 +25,7 @@ type Phase =
   | "prefill"
   | "inference"
   | "decode";
+type Size = "prompt" | "computed" | "generation" | "mostGenerated" | "maxTokens" | "n";
 type Times = Readonly<Record<Phase, Histogram>>;
 
 // vLLM's edges, in seconds, so that its dashboards work.
@@ -38,6 +39,8 @@ const betweenTokensEdges = [
 const requestEdges = [
   0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680,
 ];
+
+const httpEdges = [0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60];
 
 /** Edges 1, 2, 5, 10, 20, 50 … up to and with the last one not above `max`. */
 export function countEdges(max: number): number[] {
@@ -54,10 +57,14 @@ export class ServerMetrics {
   readonly #clock: Clock;
   readonly #engines: EngineMetrics;
   readonly #counters: Readonly<
-    Record<"prompt" | "cached" | "generation" | "success" | "errors" | "http" | "httpErrors", Counter>
+    Record<
+      "prompt" | "cached" | "bySource" | "generation" | "success" | "errors" | "http" | "httpErrors",
+      Counter
+    >
   >;
   readonly #times: Times;
-  #sizes: Readonly<Record<"prompt" | "generation" | "maxTokens" | "n", Histogram>> | null = null;
+  readonly #httpTime: Histogram;
+  #sizes: Readonly<Record<Size, Histogram>> | null = null;
   #models: readonly ModelEntry[] = [];
 
   constructor(clock: Clock) {
@@ -66,6 +73,11 @@ export class ServerMetrics {
     this.#counters = {
       prompt: this.#counter("vllm:prompt_tokens_total", "Prompt tokens processed."),
       cached: this.#counter("vllm:prompt_tokens_cached_total", "Prompt tokens that came from the cache."),
+      bySource: this.#counter(
+        "vllm:prompt_tokens_by_source_total",
+        "Prompt tokens by where their KV came from.",
+        ["source"],
+      ),
       generation: this.#counter("vllm:generation_tokens_total", "Tokens generated."),
       success: this.#counter("vllm:request_success_total", "Sequences by how they ended.", [
         "finished_reason",
@@ -87,6 +99,13 @@ export class ServerMetrics {
       }),
     };
     this.#times = this.#createTimes();
+    this.#httpTime = new Histogram({
+      name: "http_request_duration_seconds",
+      help: "Time of HTTP requests by method and route, until the answer was complete or its stream began.",
+      labelNames: ["method", "handler"],
+      buckets: httpEdges,
+      registers: [this.registry],
+    });
     this.#addProcessGauges();
   }
 
@@ -97,6 +116,16 @@ export class ServerMetrics {
     this.#sizes = {
       prompt: this.#histogram("vllm:request_prompt_tokens", "Prompt tokens per sequence.", edges),
       generation: this.#histogram("vllm:request_generation_tokens", "Generated tokens per sequence.", edges),
+      computed: this.#histogram(
+        "vllm:request_prefill_kv_computed_tokens",
+        "Prompt tokens per sequence that did not come from the cache.",
+        edges,
+      ),
+      mostGenerated: this.#histogram(
+        "vllm:request_max_num_generation_tokens",
+        "Generated tokens of a request's longest sequence.",
+        edges,
+      ),
       maxTokens: this.#histogram("vllm:request_params_max_tokens", "Asked max_tokens per sequence.", edges),
       n: this.#histogram("vllm:request_params_n", "Asked n per request.", [1, 2, 5, 10, 20]),
     };
@@ -120,9 +149,18 @@ export class ServerMetrics {
         this.#times.e2e.observe(labels, end.seconds);
         this.#sizes?.prompt.observe(labels, numPromptTokens);
         this.#sizes?.generation.observe(labels, end.numTokens);
+        const numComputed = Math.max(0, numPromptTokens - end.cachedTokens);
+        this.#sizes?.computed.observe(labels, numComputed);
+        this.#counters.bySource.inc({ ...labels, source: "local_compute" }, numComputed);
+        this.#counters.bySource.inc({ ...labels, source: "local_cache_hit" }, end.cachedTokens);
         this.#observePhases(labels, end);
       },
     });
+  }
+
+  /** Tokens that the longest sequence of a request came to. */
+  observeLongest(model: ServedModel, numTokens: number): void {
+    this.#sizes?.mostGenerated.observe(labelsOf(model), numTokens);
   }
 
   observeN(model: ServedModel, n: number): void {
@@ -134,8 +172,10 @@ export class ServerMetrics {
     this.#counters.httpErrors.inc({ handler, reason });
   }
 
-  countHttp(method: string, handler: string, status: number): void {
+  /** @param seconds until the answer was complete, or its stream began */
+  countHttp(method: string, handler: string, status: number, seconds: number): void {
     this.#counters.http.inc({ method, handler, status: String(status) });
+    this.#httpTime.observe({ method, handler }, seconds);
   }
 
   /** The text of `GET /metrics`. */

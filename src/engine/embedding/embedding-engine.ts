@@ -149,7 +149,7 @@ export class EmbeddingEngine {
   #step(texts: readonly Waiting[]): void {
     const { ops, model, cache } = this.#parts;
     const batch = wholeTexts(texts, cache.blockSize);
-    this.counters.add("numSteps", 1);
+    this.counters.addStep(texts.reduce((sum, { tokenIds }) => sum + tokenIds.length, 0));
     let hidden: Float32Array;
     ops.beginStep(batch);
     try {

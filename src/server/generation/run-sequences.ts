@@ -58,9 +58,10 @@ export async function runSequences(run: SequenceRun): Promise<void> {
   run.signal.addEventListener("abort", abortAll, { once: true });
   failed.signal.addEventListener("abort", abortAll, { once: true });
   const isOver = (): boolean => run.signal.aborted || failed.signal.aborted;
+  const numTokens = run.sequences.map(() => 0);
   const tasks = run.sequences.map(async (_, index) => {
     try {
-      await runSequence(run, index, isOver);
+      await runSequence(run, index, isOver, (count) => (numTokens[index] = count));
     } catch (error) {
       failed.abort();
       throw error;
@@ -68,6 +69,7 @@ export async function runSequences(run: SequenceRun): Promise<void> {
   });
   const results = await Promise.allSettled(tasks);
   run.signal.removeEventListener("abort", abortAll);
+  run.metrics.observeLongest(run.model, Math.max(...numTokens));
   const failure = results.find((result) => result.status === "rejected");
   if (failure !== undefined) throw failure.reason;
 }
@@ -76,7 +78,12 @@ function sequenceId(run: SequenceRun, index: number): string {
   return `${run.requestId}-${index}`;
 }
 
-async function runSequence(run: SequenceRun, index: number, isOver: () => boolean): Promise<void> {
+async function runSequence(
+  run: SequenceRun,
+  index: number,
+  isOver: () => boolean,
+  onTokens: (count: number) => void,
+): Promise<void> {
   const { model } = run;
   const sequence = run.sequences[index]!;
   const times = run.metrics.openSequence(model, {
@@ -118,6 +125,7 @@ async function runSequence(run: SequenceRun, index: number, isOver: () => boolea
     }
   } finally {
     const { queuedMs = null, usage } = stream ?? {};
+    onTokens(usage?.completionTokens ?? 0);
     times.end({ reason: outcome, errorCode, queuedMs, cachedTokens: usage?.cachedTokens ?? 0 });
   }
 }

@@ -39,6 +39,8 @@ export interface ServerOptions {
   readonly hasDevEndpoints?: boolean;
   /** How long a client may take to send its request, or to take nothing of its answer; default 120,000. */
   readonly clientTimeoutMs?: number;
+  /** Silence of a stream after which a comment is sent; default 15,000. */
+  readonly keepAliveMs?: number;
   readonly clock?: Clock;
 }
 
@@ -60,6 +62,7 @@ export class ServerContext {
   readonly maxBodyBytes: number;
   readonly hasDevEndpoints: boolean;
   readonly clientTimeoutMs: number;
+  readonly keepAliveMs: number;
   readonly crossOrigin: CrossOriginRules;
   readonly logsAccess: boolean;
   readonly logsPrompts: number;
@@ -81,6 +84,7 @@ export class ServerContext {
     this.isStrict = options.isStrict ?? false;
     this.maxBodyBytes = options.maxBodyBytes ?? defaultMaxBodyBytes;
     this.clientTimeoutMs = options.clientTimeoutMs ?? defaultClientTimeoutMs;
+    this.keepAliveMs = options.keepAliveMs ?? 15_000;
     this.hasDevEndpoints = options.hasDevEndpoints ?? false;
     this.crossOrigin = options.crossOrigin ?? openToAllOrigins;
     this.logsAccess = options.logsAccess ?? false;

@@ -53,6 +53,19 @@ describe("a server on a socket", () => {
     expect(chunks.map((chunk) => chunk.choices[0]?.text).join("")).toBe("Grüße 🙂");
   });
 
+  test("sends comments while an answer keeps a stream waiting, also before its first token", async () => {
+    let release = (): void => {};
+    const held = new Promise<void>((resolve) => (release = resolve));
+    const fake = createServedFake({ ...replying("ab"), hold: (_, index) => (index < 2 ? held : undefined) });
+    const server = await start({ models: [fake.model], keepAliveMs: 20 });
+    const response = await post(server, { prompt: "p", stream: true, max_tokens: 5 });
+    expect(response.status).toBe(200);
+    setTimeout(release, 100);
+    const text = await response.text();
+    expect(text).toMatch(/^(?:: keep-alive\n\n)+data: /);
+    expect(readEvents(text.replaceAll(": keep-alive\n\n", ""))).toHaveLength(3);
+  });
+
   test("a client that leaves ends its request in the engine, streamed or not", async () => {
     const { model, client } = createServedFake({ ...forever, delayMs: 2 });
     const server = await start({ models: [model] });

@@ -50,12 +50,15 @@ export async function deliver(
     if (isClientGone(signal)) throw signal.reason;
     return jsonResponse(c, body);
   }
-  const sink = createEventSink(c, context.clientTimeoutMs, () => controller.abort(clientGone()));
+  const sink = createEventSink(c, context, () => controller.abort(clientGone()));
   const streaming = whileOpen(async () => {
     try {
       await forms.stream(signal, sink);
     } catch (error) {
-      if (!sink.isOpen) throw error;
+      if (!sink.isOpen) {
+        sink.discard();
+        throw error;
+      }
       if (httpStatusOf(error) === 500) context.logger.error("A stream failed.", faultFields(error));
       for (const event of forms.failure(error)) sink.send(event);
     }

@@ -25,18 +25,25 @@ export interface EventSink {
   /** Undefined while the reader keeps up; else resolves when it has caught up or is gone. */
   pressure(): Promise<void> | undefined;
   end(): void;
+  /** Ends a sink that never opened. */
+  discard(): void;
 }
 
-/**
- * @param timeoutMs how long a reader may take nothing before its socket is closed
- * @param onGone called when a reader of the response's body cancels it; a lost socket is seen elsewhere
- */
-export function createEventSink(c: HttpContext, timeoutMs: number, onGone: () => void): EventSink {
+/** How long a stream may stand still. */
+export interface StreamTimes {
+  /** A reader that takes nothing for so long is left: its socket is closed. */
+  readonly clientTimeoutMs: number;
+  /** After such a silence a comment is sent, so that proxies do not take the connection for dead. */
+  readonly keepAliveMs: number;
+}
+
+/** @param onGone called when a reader of the response's body cancels it; a lost socket is seen elsewhere */
+export function createEventSink(c: HttpContext, times: StreamTimes, onGone: () => void): EventSink {
   const headers = { ...c.get("headers"), ...streamHeaders };
   const outgoing = nodeResponse(c);
   return outgoing === undefined
-    ? new WebEventSink(headers, onGone)
-    : new NodeEventSink(outgoing, headers, timeoutMs);
+    ? new WebEventSink(headers, times, onGone)
+    : new NodeEventSink(outgoing, headers, times);
 }
 
 const streamHeaders = {
@@ -53,11 +60,13 @@ abstract class BatchingSink implements EventSink {
   #isOpen = false;
   #pending = "";
   #flushing: NodeJS.Immediate | null = null;
+  readonly #keepAlive: NodeJS.Timeout;
 
-  constructor() {
+  constructor({ keepAliveMs }: StreamTimes) {
     this.opened = new Promise((resolve) => {
       this.#open = resolve;
     });
+    this.#keepAlive = setInterval(() => this.#send(": keep-alive\n\n"), keepAliveMs).unref();
   }
 
   get isOpen(): boolean {
@@ -65,16 +74,25 @@ abstract class BatchingSink implements EventSink {
   }
 
   send({ name, data }: StreamEvent): void {
-    this.#isOpen = true;
-    this.#open();
-    if (name !== undefined) this.#pending += `event: ${name}\n`;
-    this.#pending += `data: ${typeof data === "string" ? data : JSON.stringify(data)}\n\n`;
-    this.#flushing ??= setImmediate(() => this.#flush());
+    const head = name === undefined ? "" : `event: ${name}\n`;
+    this.#send(`${head}data: ${typeof data === "string" ? data : JSON.stringify(data)}\n\n`);
   }
 
   end(): void {
+    this.discard();
     this.#flush();
     this.close();
+  }
+
+  discard(): void {
+    clearInterval(this.#keepAlive);
+  }
+
+  #send(text: string): void {
+    this.#isOpen = true;
+    this.#open();
+    this.#pending += text;
+    this.#flushing ??= setImmediate(() => this.#flush());
   }
 
   #flush(): void {
@@ -83,6 +101,7 @@ abstract class BatchingSink implements EventSink {
     if (this.#pending === "") return;
     const text = this.#pending;
     this.#pending = "";
+    this.#keepAlive.refresh();
     this.write(text);
   }
 
@@ -96,14 +115,14 @@ class NodeEventSink extends BatchingSink {
   readonly response: Response = RESPONSE_ALREADY_SENT;
   readonly #outgoing: ServerResponse;
   readonly #headers: Readonly<Record<string, string>>;
-  readonly #timeoutMs: number;
+  readonly #clientTimeoutMs: number;
   #relief: Promise<void> | undefined;
 
-  constructor(outgoing: ServerResponse, headers: Readonly<Record<string, string>>, timeoutMs: number) {
-    super();
+  constructor(outgoing: ServerResponse, headers: Readonly<Record<string, string>>, times: StreamTimes) {
+    super(times);
     this.#outgoing = outgoing;
     this.#headers = headers;
-    this.#timeoutMs = timeoutMs;
+    this.#clientTimeoutMs = times.clientTimeoutMs;
   }
 
   pressure(): Promise<void> | undefined {
@@ -117,7 +136,7 @@ class NodeEventSink extends BatchingSink {
         this.#relief = undefined;
         resolve();
       };
-      const timer = setTimeout(() => outgoing.destroy(), this.#timeoutMs);
+      const timer = setTimeout(() => outgoing.destroy(), this.#clientTimeoutMs);
       outgoing.on("drain", end).on("close", end);
     });
     return this.#relief;
@@ -143,8 +162,8 @@ class WebEventSink extends BatchingSink {
   #relief: Promise<void> | undefined;
   readonly #encoder = new TextEncoder();
 
-  constructor(headers: Readonly<Record<string, string>>, onGone: () => void) {
-    super();
+  constructor(headers: Readonly<Record<string, string>>, times: StreamTimes, onGone: () => void) {
+    super(times);
     const body = new ReadableStream<Uint8Array>({
       start: (controller) => {
         this.#controller = controller;

@@ -65,6 +65,12 @@ describe("the official Anthropic client", () => {
     expect(input_tokens).toBe(usage.input_tokens);
   });
 
+  test("lists and retrieves models", async () => {
+    const { data } = await anthropic.models.list();
+    expect(data.map(({ id, type }) => [id, type])).toEqual([["fake", "model"]]);
+    expect(await anthropic.models.retrieve("fake")).toMatchObject({ id: "fake", display_name: "fake" });
+  });
+
   test("leaving a stream aborts the request in the engine", async () => {
     const before = fake.client.abortedIds.length;
     const long: Anthropic.MessageParam[] = [{ role: "user", content: "long" }];

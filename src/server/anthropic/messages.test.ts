@@ -257,6 +257,7 @@ describe("what is refused", () => {
     ["system[0].type", { system: [{ type: "image" }] }],
     ["tools[0].type", { tools: [{ type: "web_search_20250305", name: "web_search" }] }],
     ["tool_choice.name", { tools: [weather], tool_choice: { type: "tool" } }],
+    ["stop_sequences[0]", { stop_sequences: [""] }],
     ["mcp_servers", { mcp_servers: [{ url: "x" }] }],
   ];
   test.each(refusals)("%s", async (param, body) => {

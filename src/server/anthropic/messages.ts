@@ -20,6 +20,7 @@ import {
 const dialect: Dialect<MessagesBody, ChatBody, MessageEvent, ChatQuestion> = {
   schema: messagesSchema,
   fields: messagesFields,
+  names: { stop: "stop_sequences", "response_format.json_schema.schema": "output_config.format.schema" },
   idPrefix: "msg_",
   translate: toChatBody,
   ask: askChat,

@@ -11,6 +11,7 @@ import type { Asked } from "../request/structured.ts";
 import type { ServedModel } from "../served-model.ts";
 import type { StreamEvent } from "./event-sink.ts";
 import type { SequenceEvent } from "./run-sequences.ts";
+import type { WireNames } from "./wire-names.ts";
 
 /** What a dialect's own fields ask for. */
 export interface Question {
@@ -96,6 +97,8 @@ export interface Dialect<
   readonly schema: BodySchema<W>;
   /** What becomes of fields that the schema does not know. */
   readonly fields: FieldSupport;
+  /** How fields of the request inside are called on the wire, for errors; left out where they are the same. */
+  readonly names?: WireNames;
   /** What its ids begin with, such as `chatcmpl-`. */
   readonly idPrefix: string;
   /**

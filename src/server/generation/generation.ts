@@ -21,6 +21,7 @@ import type { Delivery, Dialect, Question, Request, Totals, Wording } from "./di
 import type { EventSink } from "./event-sink.ts";
 import { checkQueueRoom } from "./queue-room.ts";
 import { runSequences, type SequenceRequest } from "./run-sequences.ts";
+import { withWireName } from "./wire-names.ts";
 
 /** Most sequences of one request, prompts times choices, however long the queue. */
 const maxSequences = 4096;
@@ -31,29 +32,49 @@ export function generationHandler<W, B extends SamplingBody, C extends object, Q
 ): (c: HttpContext, context: ServerContext) => Promise<Response> {
   return async (c, context) => {
     const arrivedAt = context.clock.now();
-    const registry = context.registry();
-    const wire = await readBody(c, context, dialect.schema, dialect.fields);
-    const body = dialect.translate(wire, (field) => noteIgnored(c, field));
-    const scheduling = readScheduling(body, c, sinceEpoch(arrivedAt));
-    const model = registry.resolve(body.model);
-    await checkQueueRoom(model);
-    const question = dialect.ask(body, model);
-    const plan = planRequest(question, body, model);
-    const id = dialect.idPrefix + randomUUID().replaceAll("-", "");
-    if (context.logsPrompts > 0) logPrompts(context, id, plan);
-    reserveTokens(c, plan);
-    const grammar = await readGrammar(body, model, question.forced ?? null);
-    const request = { ...plan, id, scheduling, arrivedAt, grammar };
-    context.metrics.observeN(request.model, request.plan.n);
-    const wording = dialect.word(request, question, wire);
-    const generation = new Generation(request, wording, context);
-    return deliver(c, context, request.delivery.isStream, {
-      whole: (signal) => generation.whole(signal),
-      stream: (signal, sink) => generation.stream(signal, sink),
-      failure: (error) => wording.failure(error),
-      numTokens: () => generation.numTokens,
-    });
+    try {
+      return await handle(c, context, dialect, arrivedAt);
+    } catch (error) {
+      throw withWireName(error, dialect.names ?? {});
+    }
   };
+}
+
+async function handle<W, B extends SamplingBody, C extends object, Q extends Question>(
+  c: HttpContext,
+  context: ServerContext,
+  dialect: Dialect<W, B, C, Q>,
+  arrivedAt: number,
+): Promise<Response> {
+  const registry = context.registry();
+  const wire = await readBody(c, context, dialect.schema, dialect.fields);
+  const body = dialect.translate(wire, (field) => noteIgnored(c, field));
+  const scheduling = readScheduling(body, c, sinceEpoch(arrivedAt));
+  const model = registry.resolve(body.model);
+  await checkQueueRoom(model);
+  const question = dialect.ask(body, model);
+  const plan = planRequest(question, body, model);
+  const id = dialect.idPrefix + randomUUID().replaceAll("-", "");
+  logSampling(context, id, plan);
+  if (context.logsPrompts > 0) logPrompts(context, id, plan);
+  reserveTokens(c, plan);
+  const grammar = await readGrammar(body, model, question.forced ?? null);
+  const request = { ...plan, id, scheduling, arrivedAt, grammar };
+  context.metrics.observeN(request.model, request.plan.n);
+  const wording = dialect.word(request, question, wire);
+  const generation = new Generation(request, wording, context);
+  return deliver(c, context, request.delivery.isStream, {
+    whole: (signal) => generation.whole(signal),
+    stream: (signal, sink) => generation.stream(signal, sink),
+    failure: (error) => wording.failure(error),
+    numTokens: () => generation.numTokens,
+  });
+}
+
+/** What the request asks for with what the model's own defaults add to it. */
+function logSampling({ logger }: ServerContext, id: string, { plan }: PlannedRequest<unknown>): void {
+  const { temperature, topP, topK, minP, repetitionPenalty, maxTokens } = plan.sampling;
+  logger.debug("Sampling.", { id, temperature, topP, topK, minP, repetitionPenalty, maxTokens, n: plan.n });
 }
 
 /** Only where the operator asked for it. */

@@ -10,6 +10,12 @@ import { type ResponsesBody, responsesFields, responsesSchema } from "./schemas.
 const dialect: Dialect<ResponsesBody, ChatBody, ResponseEvent, ChatQuestion> = {
   schema: responsesSchema,
   fields: responsesFields,
+  names: {
+    messages: "input",
+    max_completion_tokens: "max_output_tokens",
+    "response_format.json_schema.schema": "text.format.schema",
+    response_format: "text.format",
+  },
   idPrefix: "resp_",
   translate: toChatBody,
   ask: askChat,

@@ -1,4 +1,5 @@
 import { createServer, type RequestListener, type Server } from "node:http";
+import { MillraceError, messageOf } from "../base/errors.ts";
 
 /** Certificate and private key in PEM, and whose certificates clients must show. */
 export interface TlsOptions {
@@ -26,7 +27,7 @@ const checkIntervalMs = 2_000;
 /** Peers that vanished without a word are found by TCP itself. */
 const tcpKeepAliveMs = 30_000;
 
-/** A server of Node with the limits that a client on the other side has to keep. Errors of TLS are those of Node. */
+/** A server of Node with the limits that a client on the other side has to keep. Errors: `invalid_option` for a certificate that cannot be used. */
 export async function createHttpServer(
   listener: RequestListener,
   options: HttpServerOptions,
@@ -58,5 +59,13 @@ async function createTlsServer(limits: object, tls: TlsOptions, listener: Reques
   const https = await import("node:https");
   const { cert, key, clientAuthorities: ca } = tls;
   const client = ca === undefined ? {} : { ca, requestCert: true, rejectUnauthorized: true };
-  return https.createServer({ ...limits, cert, key, ...client }, listener);
+  try {
+    return https.createServer({ ...limits, cert, key, ...client }, listener);
+  } catch (error) {
+    throw new MillraceError(
+      "invalid_option",
+      `The certificate and key for TLS cannot be used: ${messageOf(error)}. Give a certificate chain and its private key in PEM.`,
+      { param: "--ssl-certfile", cause: error },
+    );
+  }
 }

@@ -46,6 +46,7 @@ export function endProcesses(): void {
 export interface CliProcess {
   /** What it wrote to stderr so far. */
   readonly log: () => string;
+  readonly pid: number;
   /** Sends SIGINT to it alone. */
   readonly interrupt: () => void;
   /** Sends SIGKILL. */
@@ -77,7 +78,14 @@ function follow(child: ChildProcess): CliProcess {
       child.stderr!.on("data", look);
       child.once("close", () => reject(new Error(`it never said ${line}:\n${log()}`)));
     });
-  return { log, says, interrupt: () => child.kill("SIGINT"), kill: () => child.kill("SIGKILL"), end };
+  return {
+    pid: child.pid!,
+    log,
+    says,
+    interrupt: () => child.kill("SIGINT"),
+    kill: () => child.kill("SIGKILL"),
+    end,
+  };
 }
 
 /** Runs the command line as a user does and waits for its end. */
@@ -96,7 +104,7 @@ export async function startServe(...args: string[]): Promise<ServeProcess> {
   const log = collect(child.stderr!);
   const url = await new Promise<string>((resolve, reject) => {
     child.stderr!.on("data", () => {
-      const found = /Listening on (http:\S+)\n/.exec(log())?.[1];
+      const found = /Listening on (http:[^\s"]+)["\n]/.exec(log())?.[1];
       if (found !== undefined) resolve(found);
     });
     child.once("exit", () => reject(new Error(`serve ended before it listened:\n${log()}`)));

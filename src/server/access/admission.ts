@@ -59,7 +59,11 @@ export class Ticket {
 
   /** What is left of the limits, as headers of the answer. */
   headers(): Record<string, string> {
-    return this.#limits[0]?.headers() ?? {};
+    // The caller's own come first in the list, so they are put in last.
+    return Object.assign({}, ...this.#limits.map((held) => held.headers()).reverse()) as Record<
+      string,
+      string
+    >;
   }
 
   /** Gives back what was set aside and not used. Further calls do nothing. */

@@ -80,7 +80,7 @@ describe("LangChain", () => {
     const whole = await chat().invoke(question);
     expect(whole.content).toBe("Hello 🙂");
     let text = "";
-    for await (const chunk of await chat().stream(question)) text += String(chunk.content);
+    for await (const chunk of await chat().stream(question)) text += chunk.text;
     expect(text).toBe("Hello 🙂");
     expect(whole.usage_metadata).toMatchObject({ total_tokens: expect.any(Number) });
   });

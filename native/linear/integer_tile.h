@@ -33,19 +33,18 @@ struct IntegerKernel {
     MILLRACE_INLINE Sides sides(int r) const { return first.after(r * sideStride); }
   };
 
-  template <int tiles>
-  MILLRACE_INLINE static V16 scaleOf(const Sources<tiles>& from, int c, int64_t group) {
-    return loadScales(from.w.scaleType, from.w.scales, from.scaleIndex[c] + group * lanesPerTile);
-  }
-
-  template <int tiles>
-  MILLRACE_INLINE static V16 minimumOf(const Sources<tiles>& from, int c, int64_t group) {
-    return loadScales(from.w.scaleType, from.w.minimums, from.scaleIndex[c] + group * lanesPerTile);
+  /** Scales (or minimums, `base` says) of a tile. Where few rows stream weights they are streams of their own. */
+  template <int rows, int tiles>
+  MILLRACE_INLINE static V16 scalesOf(const Sources<tiles>& from, const uint8_t* base, int c, int64_t group) {
+    const ScaleType type = from.w.scaleType;
+    const int64_t index = from.scaleIndex[c] + group * lanesPerTile;
+    if constexpr (!perToken && rows <= 2) prefetchScales(type, base, index);
+    return loadScales(type, base, index);
   }
 
   template <int columns, int rows, int tiles>
   MILLRACE_INLINE static void addColumns(Ints (&acc)[rows][tiles], const Sources<tiles>& from, int64_t col) {
-    const Ahead ahead{from.ahead.from + col / 8 * from.ahead.step, from.ahead.step};
+    const Ahead ahead{from.ahead.from + col / 8 * from.ahead.step, from.ahead.step, from.ahead.tile};
     addProducts<codes, columns / 8>(acc, from.weights, col * bytesPerColumn, from.x + col, from.xStride,
                                              ahead);
   }
@@ -70,7 +69,7 @@ struct IntegerKernel {
                                         const Sources<tiles>& from, int64_t group, int64_t start, int64_t span) {
 #pragma GCC unroll 4
     for (int c = 0; c < tiles; ++c) {
-      const V16 scale = scaleOf(from, c, group);
+      const V16 scale = scalesOf<rows>(from, from.w.scales, c, group);
 #pragma GCC unroll 8
       for (int r = 0; r < rows; ++r) {
         const V16 product = scaledProduct<scaling, zeroShift>(acc[r][c], from.sides(r), start, span);
@@ -85,7 +84,7 @@ struct IntegerKernel {
                                           int64_t start, int64_t span) {
 #pragma GCC unroll 4
     for (int c = 0; c < tiles; ++c) {
-      const V16 minimum = minimumOf(from, c, group);
+      const V16 minimum = scalesOf<rows>(from, from.w.minimums, c, group);
 #pragma GCC unroll 8
       for (int r = 0; r < rows; ++r) {
         const float factor = minimumFactor<scaling>(from.sides(r), start, span);

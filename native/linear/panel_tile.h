@@ -45,7 +45,7 @@ struct PanelKernel {
   template <int columns, int rows>
   MILLRACE_INLINE static void addColumns(Ints (&acc)[rows], const Sources& from, const uint8_t* block, int64_t start,
                                          int first) {
-    const Ahead ahead{from.ahead.from + (start + first) / 8 * from.ahead.step, from.ahead.step};
+    const Ahead ahead{from.ahead.from + (start + first) / 8 * from.ahead.step, from.ahead.step, 0};
     const uint8_t* weights = from.weights + (start + first) * lanesPerTile * codeBytes;
     const uint8_t* codesAt = block + first * codeBytes * rows;
     addPanelProducts<codes, columns / 8>(acc, weights, codesAt, ahead);

@@ -10,6 +10,8 @@ namespace {
 
 /** Bytes of weights in flight that cover the latency of memory at its full rate. */
 constexpr int64_t streamAheadBytes = 2048;
+/** Tiles side by side that are no longer than this fetch the next ones whole; they stay in the cache until then. */
+constexpr int64_t nearBytes = 32 * 1024;
 
 /** How a linear is cut: `unitTiles` tiles of weights by blocks of rows. */
 struct Cut {
@@ -20,6 +22,7 @@ struct Cut {
   int64_t aheadBytes;
   int64_t aheadBlockBytes;
   int64_t aheadStep;
+  int64_t aheadTile;
   int64_t kernelTiles;
   int64_t unitTiles;
   int64_t numUnits;
@@ -35,16 +38,19 @@ Cut cutLinear(const PackedMatrix& w, const TileFamily& family, const LinearOutpu
   const bool isSmall = rows <= family.smallRows;
   cut.functions = isSmall ? family.small : family.large;
   cut.panels = isSmall ? Panels{} : family.panels;
-  cut.kernelTiles = isSmall ? family.smallTiles : family.largeTiles;
+  cut.kernelTiles = isSmall ? family.smallTiles[rows] : family.largeTiles;
   const int64_t outputTiles = tilesTogether(w, output);
   cut.unitTiles = cut.kernelTiles < outputTiles ? outputTiles : cut.kernelTiles;
   cut.numUnits = (w.numTiles + cut.unitTiles - 1) / cut.unitTiles;
   cut.numRowBlocks = isSmall ? 1 : (rows + family.largeRows - 1) / family.largeRows;
   // A few rows read straight on; more rows make several passes over a unit, each with its share of the next one.
   const int64_t unitBytes = cut.unitTiles * w.tileBytes;
-  cut.aheadBytes = isSmall ? streamAheadBytes : unitBytes;
+  const int64_t kernelBytes = cut.kernelTiles * w.tileBytes;
+  const bool isNear = cut.kernelTiles > 1 && kernelBytes <= nearBytes;
+  cut.aheadBytes = !isSmall ? unitBytes : isNear ? kernelBytes : streamAheadBytes / cut.kernelTiles;
   cut.aheadBlockBytes = unitBytes / cut.numRowBlocks;
-  cut.aheadStep = cut.kernelTiles * w.tileBytes / cut.numRowBlocks * 8 / w.cols;
+  cut.aheadStep = (isSmall ? w.tileBytes : kernelBytes / cut.numRowBlocks) * 8 / w.cols;
+  cut.aheadTile = isSmall ? w.tileBytes : 0;
   cut.taskBlocks = cut.numRowBlocks;
   cut.taskUnits = cut.numUnits;
   if (threads == 1) return cut;
@@ -89,7 +95,7 @@ struct LinearRun {
     const int64_t bytes = cut.panels.unpack == nullptr ? 0 : unpackedBytes(w);
     for (int64_t i = 0; i < numTiles; i += cut.kernelTiles) {
       const uint8_t* next = w.tileCodes(tile) + cut.aheadBytes + cut.aheadBlockBytes * block;
-      const Ahead ahead{next + i * w.tileBytes / cut.numRowBlocks, cut.aheadStep};
+      const Ahead ahead{next + i * w.tileBytes / cut.numRowBlocks, cut.aheadStep, cut.aheadTile};
       cut.functions[numRows]({w, x, row, tile + i, numTiles - i, results + i * lanesPerTile, outStride, ahead,
                               scratch + i * bytes, panels});
     }

@@ -6,10 +6,12 @@
 
 namespace millrace::MILLRACE_ISA {
 
-/** What a kernel prefetches while it multiplies: `step` bytes further for every 8 columns. */
+/** What a kernel prefetches while it multiplies: `step` bytes further for every 8 columns, and `tile` bytes further for
+    the next tile where every tile has its own stream. */
 struct Ahead {
   const uint8_t* from;
   int64_t step;
+  int64_t tile;
 };
 
 /** A block of results: rows of x from `row`, tiles of w from `tile`, of which `numTiles` exist; the kernel writes
@@ -40,11 +42,11 @@ struct Panels {
 constexpr int maxTileRows = 8;
 constexpr int maxTiles = 4;
 
-/** Up to `smallRows` rows are one block of `smallTiles` tiles; more are cut evenly into blocks of at most `largeRows`.
-    Few rows stream one tile at a time; with more, the blocks share out the prefetching of the next tiles. */
+/** Up to `smallRows` rows are one block of `smallTiles` (by number of rows) tiles; more are cut evenly into blocks of at
+    most `largeRows`, which share out the prefetching of the next tiles. */
 struct TileFamily {
   int smallRows;
-  int smallTiles;
+  int smallTiles[maxTileRows + 1];
   int largeRows;
   int largeTiles;
   /** What the large functions read. */
@@ -64,34 +66,44 @@ constexpr int fewestRows(int smallRows, int largeRows) {
   return fewest;
 }
 
-template <class Kernel, int tiles, int from, int to>
-constexpr void fillFunctions(TileFunction* functions) {
-  if constexpr (from <= to) {
-    functions[from] = Kernel::template run<from, tiles>;
-    fillFunctions<Kernel, tiles, from + 1, to>(functions);
+/** Kernels of 1 to `rows` rows. */
+template <class Kernel, class Sizes, int rows>
+constexpr void fillSmall(TileFamily& family) {
+  if constexpr (rows > 0) {
+    constexpr int tiles = Sizes::smallTiles(rows);
+    static_assert(tiles <= maxTiles);
+    family.smallTiles[rows] = tiles;
+    family.small[rows] = Kernel::template run<rows, tiles>;
+    fillSmall<Kernel, Sizes, rows - 1>(family);
+  }
+}
+
+template <class Kernel, class Sizes, int rows>
+constexpr void fillLarge(TileFamily& family) {
+  if constexpr (rows <= Sizes::largeRows) {
+    family.large[rows] = Kernel::template run<rows, Sizes::largeTiles>;
+    fillLarge<Kernel, Sizes, rows + 1>(family);
   }
 }
 
 template <class Small, class Sizes, class Large = Small>
 constexpr TileFamily makeFamily() {
   static_assert(Sizes::smallRows <= maxTileRows && Sizes::largeRows <= maxTileRows);
-  static_assert(Sizes::smallTiles <= maxTiles && Sizes::largeTiles <= maxTiles);
+  static_assert(Sizes::largeTiles <= maxTiles);
   TileFamily family{};
   family.smallRows = Sizes::smallRows;
-  family.smallTiles = Sizes::smallTiles;
   family.largeRows = Sizes::largeRows;
   family.largeTiles = Sizes::largeTiles;
   if constexpr (requires { Large::panels; }) family.panels = Large::panels;
-  fillFunctions<Small, Sizes::smallTiles, 1, Sizes::smallRows>(family.small);
-  constexpr int fewest = fewestRows(Sizes::smallRows, Sizes::largeRows);
-  fillFunctions<Large, Sizes::largeTiles, fewest, Sizes::largeRows>(family.large);
+  fillSmall<Small, Sizes, Sizes::smallRows>(family);
+  fillLarge<Large, Sizes, fewestRows(Sizes::smallRows, Sizes::largeRows)>(family);
   return family;
 }
 
-/** Prefetches what 8 columns of one tile hold: with two tiles side by side there are two passes or more. */
+/** Prefetches what 8 columns of a tile hold. */
 template <Codes codes>
-MILLRACE_INLINE void prefetchStep(Ahead ahead, int step) {
-  const char* at = reinterpret_cast<const char*>(ahead.from + step * ahead.step);
+MILLRACE_INLINE void prefetchStep(Ahead ahead, int step, int tile = 0) {
+  const char* at = reinterpret_cast<const char*>(ahead.from + tile * ahead.tile + step * ahead.step);
   _mm_prefetch(at, _MM_HINT_T0);
   if constexpr (codes == Codes::Int8) _mm_prefetch(at + 64, _MM_HINT_T0);
 }
@@ -101,6 +113,12 @@ MILLRACE_INLINE V16 loadScales(ScaleType type, const uint8_t* base, int64_t inde
   if (type == ScaleType::F16) return loadF16(reinterpret_cast<const uint16_t*>(base) + index);
   if (type == ScaleType::BF16) return loadBf16(reinterpret_cast<const uint16_t*>(base) + index);
   return load(reinterpret_cast<const float*>(base) + index);
+}
+
+/** Prefetches the scales that come 512 bytes later. */
+MILLRACE_INLINE void prefetchScales(ScaleType type, const uint8_t* base, int64_t index) {
+  const int64_t at = index * (type == ScaleType::F32 ? 4 : 2) + 512;
+  _mm_prefetch(reinterpret_cast<const char*>(base + at), _MM_HINT_T0);
 }
 
 /** The kernels for a matrix and its input form, which `packLinear` has found to go together. */

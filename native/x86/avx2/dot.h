@@ -75,9 +75,9 @@ MILLRACE_INLINE void addInt8Products(Ints (&acc)[rows][tiles], const uint8_t* co
   const __m256i top = _mm256_set1_epi8(-128);
 #pragma GCC unroll 8
   for (int step = 0; step < 2 * steps; ++step) {
-    if (step % 2 == 0) prefetchStep<Codes::Int8>(ahead, step / 2);
 #pragma GCC unroll 4
     for (int c = 0; c < tiles; ++c) {
+      if (step % 2 == 0) prefetchStep<Codes::Int8>(ahead, step / 2, c);
       const Ints stored = loadUnits(weights[c] + offset + step * 64);
       const Ints w{_mm256_xor_si256(stored.lo, top), _mm256_xor_si256(stored.hi, top)};
       const Ints size{_mm256_abs_epi8(w.lo), _mm256_abs_epi8(w.hi)};
@@ -101,11 +101,11 @@ MILLRACE_INLINE void addInt4Products(Ints (&acc)[rows][tiles], const uint8_t* co
   Ints words[rows][tiles];
 #pragma GCC unroll 8
   for (int step = 0; step < steps; ++step) {
-    prefetchStep<Codes::Int4>(ahead, step);
 #pragma GCC unroll 2
     for (int half = 0; half < 2; ++half) {
 #pragma GCC unroll 4
       for (int c = 0; c < tiles; ++c) {
+        if (half == 0) prefetchStep<Codes::Int4>(ahead, step, c);
         Ints w = loadUnits(weights[c] + offset + step * 64);
         if (half == 1) w = {_mm256_srli_epi16(w.lo, 4), _mm256_srli_epi16(w.hi, 4)};
         w = {_mm256_and_si256(w.lo, nibble), _mm256_and_si256(w.hi, nibble)};

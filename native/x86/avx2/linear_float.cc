@@ -9,7 +9,7 @@ namespace {
 
 struct Sizes {
   static constexpr int smallRows = 2;
-  static constexpr int smallTiles = 2;
+  static constexpr int smallTiles(int) { return 2; }
   static constexpr int largeRows = 6;
   static constexpr int largeTiles = 1;
   /** Whether many rows of dense weights read panels. */

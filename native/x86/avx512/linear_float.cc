@@ -9,7 +9,7 @@ namespace {
 
 struct Sizes {
   static constexpr int smallRows = 4;
-  static constexpr int smallTiles = 4;
+  static constexpr int smallTiles(int) { return 4; }
   static constexpr int largeRows = 6;
   static constexpr int largeTiles = 4;
   static constexpr bool readsPanels = false;

@@ -9,7 +9,7 @@ namespace {
 
 struct Sizes {
   static constexpr int smallRows = 8;
-  static constexpr int smallTiles = 1;
+  static constexpr int smallTiles(int) { return 1; }
   static constexpr int largeRows = 6;
   static constexpr int largeTiles = 2;
   template <Codes codes, Scaling scaling, bool hasMinimums>

@@ -143,6 +143,8 @@ test("TLS is spoken with a certificate and its key", async () => {
       .on("error", reject);
   });
   expect(status).toBe(200);
+  // Before that, a signal ends the load without a word.
+  await server.says(/Ready: pebble/);
   server.interrupt();
   expect((await server.end).exitCode).toBe(0);
 });

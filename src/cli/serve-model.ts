@@ -2,13 +2,12 @@ import { MillraceError } from "../base/errors.ts";
 import type { Logger } from "../base/logger.ts";
 import { formatBytes, formatDuration } from "../base/units.ts";
 import type { StartingEngine } from "../engine/worker-client.ts";
-import type { TokenizerSource } from "../formats/checkpoint.ts";
 import { modelNameOf } from "../formats/model-name.ts";
 import { GrammarPool } from "../grammar/grammar-pool.ts";
 import type { EngineClient } from "../protocol/engine-client.ts";
-import type { GenerationDefaults } from "../server/served-model.ts";
 import { type RunningServer, startServer } from "../server/start-server.ts";
 import { ScoreMemory } from "../text/score-memory.ts";
+import { generationDefaultsOf } from "./generation-defaults.ts";
 import { createLogger } from "./log.ts";
 import { openModel, openTokenizer } from "./model-source.ts";
 import { accessOptionsOf } from "./serve-access.ts";
@@ -76,10 +75,11 @@ async function makeReady(server: RunningServer, serving: Serving, logger: Logger
   checkpoint.close();
   const client = await engine.client;
   logStart(logger, client);
-  const generationDefaults = settings.generationConfig === "none" ? {} : generationDefaultsOf(source);
+  const ownConfig = settings.generationConfig === "none" ? {} : (source.generationConfig ?? {});
+  const generationDefaults = generationDefaultsOf(ownConfig, settings.overrideGenerationConfig ?? {});
   if (Object.keys(generationDefaults).length > 0) {
     logger.info(
-      `The model's own sampling defaults apply: ${JSON.stringify(generationDefaults)} (--generation-config none turns them off)`,
+      `Sampling where a request says nothing: ${JSON.stringify(generationDefaults)} (--generation-config none leaves out the model's own)`,
     );
   }
   const [id = modelNameOf(modelPath), ...aliases] = settings.servedModelName;
@@ -90,6 +90,7 @@ async function makeReady(server: RunningServer, serving: Serving, logger: Logger
   const chat = {
     ...parserOf("toolSyntax", settings.toolCallParser),
     ...parserOf("reasoning", settings.reasoningParser),
+    templateDefaults: settings.defaultChatTemplateKwargs ?? {},
   };
   server.setReady([
     { id, aliases, client, promptScorer, tokenizer, grammars, created, generationDefaults, ...chat },
@@ -118,25 +119,6 @@ function logStart(logger: Logger, client: EngineClient): void {
     `${info.architecture} on ${info.backend} ${info.isa}, ${info.numThreads} threads, weights ${info.dtype}, activations ${info.activations}, attention ${info.attentionDtype}; loaded in ${formatDuration(info.loadTimesMs["total"] ?? 0)}`,
   );
 }
-
-function generationDefaultsOf(source: TokenizerSource): GenerationDefaults {
-  const config = source.generationConfig ?? {};
-  // Without do_sample the file asks for greedy decoding in transformers, but servers sample: only its values are taken.
-  const entries = Object.entries(generationFields).flatMap(([key, name]): [string, number][] => {
-    const value = config[key];
-    return typeof value === "number" && Number.isFinite(value) ? [[name, value]] : [];
-  });
-  return Object.fromEntries(entries);
-}
-
-/** Fields of generation_config.json that servers read. */
-const generationFields: Readonly<Record<string, keyof GenerationDefaults>> = {
-  temperature: "temperature",
-  top_p: "topP",
-  top_k: "topK",
-  min_p: "minP",
-  repetition_penalty: "repetitionPenalty",
-};
 
 /** Rejects when the engine's thread ends by itself and a parent stands by to start all again; else never ends. */
 function untilDead({ exited }: StartingEngine): Promise<never> {

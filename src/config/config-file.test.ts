@@ -3,13 +3,14 @@ import { z } from "zod";
 import { field, findValue, resolveSources } from "./component.ts";
 import { readConfig } from "./config-file.ts";
 import { readKeys } from "./key-file.ts";
-import { integer, oneOf, textListOrJson } from "./value-schemas.ts";
+import { integer, jsonObject, oneOf, textListOrJson } from "./value-schemas.ts";
 
 const component = {
   count: field("--max-count <n>", integer(1, 100).default(3), "how many", { env: "COUNT" }),
   mode: field("--mode <on|off>", oneOf(["on", "off"]).default("on"), "how"),
   quiet: field("--quiet", z.boolean().default(false), "say less"),
   names: field("--name <name>", z.array(z.string()).default([]), "who"),
+  extra: field("--extra <json>", jsonObject.optional(), "what else"),
   origins: field("--origins <list>", textListOrJson.prefault("*"), "whence"),
 };
 
@@ -24,13 +25,21 @@ function resolve(document: unknown, given: object = {}, environment: Record<stri
 }
 
 test("a file gives values in YAML's own kinds, with dashes or underscores", () => {
-  const document = { max_count: 7, mode: false, quiet: true, name: ["a", "b"], origins: ["x", "y"] };
+  const document = {
+    max_count: 7,
+    mode: false,
+    quiet: true,
+    name: ["a", "b"],
+    origins: ["x", "y"],
+    extra: { deep: { a: 1 } },
+  };
   expect(resolve(document)).toEqual({
     count: 7,
     mode: "off",
     quiet: true,
     names: ["a", "b"],
     origins: ["x", "y"],
+    extra: { deep: { a: 1 } },
   });
   expect(resolve(null)).toMatchObject({ count: 3, names: [], origins: ["*"] });
   expect(resolve({ name: "one", origins: '["a"]' })).toMatchObject({ names: ["one"], origins: ["a"] });
@@ -60,7 +69,8 @@ test("what a file must not say is refused, with the nearest name or what is allo
     ],
     [[1], "The file a.yaml holds no settings by name."],
     [{ quiet: "yes" }, 'In a.yaml, quiet is "yes"; it takes true or false.'],
-    [{ mode: { a: 1 } }, 'In a.yaml, mode is {"a":1}; it takes what --mode <on|off> takes.'],
+    [{ mode: [{ a: 1 }] }, 'In a.yaml, mode is [{"a":1}]; it takes what --mode <on|off> takes.'],
+    [{ extra: [1] }, '--extra is "1" (from a.yaml): it takes a JSON object'],
     [{ "max-count": 1000 }, '--max-count is "1000" (from a.yaml): it takes a whole number from 1 to 100.'],
     [{ origins: "[1]" }, '--origins is "[1]" (from a.yaml): it takes texts with commas, or a JSON list'],
   ];

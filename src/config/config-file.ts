@@ -34,6 +34,7 @@ function flagValue(name: string, key: string, setting: Field, value: unknown): u
     if (typeof value === "boolean") return value;
     throw wrong(`In ${name}, ${key} is ${JSON.stringify(value)}; it takes true or false. Correct it.`);
   }
+  if (typeof value === "object" && !Array.isArray(value)) return JSON.stringify(value);
   const list = Array.isArray(value) ? (value as unknown[]) : [value];
   if (
     !list.every((item) => typeof item === "string" || typeof item === "number" || typeof item === "boolean")

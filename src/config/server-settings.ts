@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { type Component, field } from "./component.ts";
-import { bytes, integer, oneOf, real, textListOrJson } from "./value-schemas.ts";
+import { bytes, integer, jsonObject, oneOf, real, textListOrJson } from "./value-schemas.ts";
 
 const notEmpty = "it takes a text that is not empty";
 
@@ -84,6 +84,16 @@ export const serverSettings = {
     "--generation-config <mode>",
     oneOf(["auto", "none"]).default("auto"),
     "auto applies the model's own sampling defaults where a request names none",
+  ),
+  overrideGenerationConfig: field(
+    "--override-generation-config <json>",
+    jsonObject.optional(),
+    'sampling defaults in place of the model\'s own, such as {"temperature": 0.5}',
+  ),
+  defaultChatTemplateKwargs: field(
+    "--default-chat-template-kwargs <json>",
+    jsonObject.optional(),
+    'variables of the chat template that requests may set otherwise, such as {"enable_thinking": false}',
   ),
   toolCallParser: field(
     "--tool-call-parser <name>",

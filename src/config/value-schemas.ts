@@ -120,3 +120,17 @@ export const textListOrJson = z.string().transform((text, context): readonly str
   });
   return z.NEVER;
 });
+
+/** A JSON object, as text or from a configuration file. */
+export const jsonObject = z.string().transform((text, context): Readonly<Record<string, unknown>> => {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === "object" && value !== null && !Array.isArray(value)) {
+      return value as Record<string, unknown>;
+    }
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+  }
+  context.addIssue({ code: "custom", message: 'it takes a JSON object such as {"name": 1}' });
+  return z.NEVER;
+});

@@ -36,6 +36,8 @@ export interface ServedModel {
   /** Unix seconds. */
   readonly created: number;
   readonly generationDefaults: GenerationDefaults;
+  /** Variables of the chat template that requests may set otherwise. */
+  readonly templateDefaults?: Readonly<Record<string, unknown>>;
   /** Replaces the tokenizer's own template. */
   readonly chatTemplate?: ChatTemplate;
   /** How the model writes calls of tools; left out: as its chat template asks. Null: calls are not looked for. */

@@ -81,7 +81,8 @@ afterAll(async () => {
 describe("the official OpenAI client", () => {
   test("gets calls and reasoning apart from the content, whole and streamed", async () => {
     const request = { model: "fake", messages, tools: [weather] };
-    const { choices } = await openai.chat.completions.create(request);
+    const { choices, usage } = await openai.chat.completions.create(request);
+    expect(usage?.completion_tokens_details).toEqual({ reasoning_tokens: "I ask for it.".length });
     expect(choices[0]).toMatchObject({
       finish_reason: "tool_calls",
       message: {
@@ -93,7 +94,11 @@ describe("the official OpenAI client", () => {
         ],
       },
     });
-    const streamed = await openai.chat.completions.stream(request).finalChatCompletion();
+    const stream_options = { include_usage: true };
+    const streamed = await openai.chat.completions
+      .stream({ ...request, stream_options })
+      .finalChatCompletion();
+    expect(streamed.usage).toEqual(usage);
     const { message, finish_reason } = streamed.choices[0]!;
     expect(finish_reason).toBe("tool_calls");
     expect(message.content).toBe("Let me see.");

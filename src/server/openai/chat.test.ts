@@ -67,6 +67,25 @@ describe("POST /v1/chat/completions", () => {
     expect(promptText(fake)).toBe("[user]Hi\n[assistant] So far ");
   });
 
+  test("tells the template how much to think; what the request sets beats the server's defaults", async () => {
+    const templateDefaults = { enable_thinking: false, style: "plain" };
+    const fake = createServedFake(replying("x"), { templateDefaults });
+    const variablesOf = async (body: object): Promise<string> => {
+      await chat(fake, { messages: hello, ...body });
+      return promptText(fake).replace(/\[.*/s, "");
+    };
+    expect(await variablesOf({})).toBe("{enable_thinking=false}{style=plain}");
+    expect(await variablesOf({ reasoning_effort: "low" })).toBe(
+      "{enable_thinking=true}{style=plain}{reasoning_effort=low}",
+    );
+    expect(await variablesOf({ reasoning_effort: "none", chat_template_kwargs: { style: "b" } })).toBe(
+      "{enable_thinking=false}{style=b}{reasoning_effort=none}",
+    );
+    expect((await chat(fake, { messages: hello, reasoning_effort: "a lot" })).error?.param).toBe(
+      "reasoning_effort",
+    );
+  });
+
   test("streams role, content, finish and usage; together they are the whole answer", async () => {
     const body = { messages: hello, n: 2, logprobs: true, top_logprobs: 2, stop: ["!"], seed: 3 };
     const script = replying("Grüße 🙂 世界!");
@@ -142,7 +161,7 @@ describe("POST /v1/chat/completions", () => {
     ["tool_choice", { tool_choice: "required" }],
     ["response_format", { response_format: { type: "json_object" } }],
     ["frequency_penalty", { frequency_penalty: 2.5 }],
-    ["reasoning_effort", { reasoning_effort: "low" }],
+    ["reasoning_effort", { reasoning_effort: "a lot" }],
     ["top_logprobs", { top_logprobs: 2 }],
     ["top_logprobs", { logprobs: true, top_logprobs: 21 }],
     ["max_completion_tokens", { max_completion_tokens: 0 }],

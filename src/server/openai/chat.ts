@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { ChatParser } from "../../text/chat-output/chat-parser.ts";
 import type { ChatPart } from "../../text/chat-output/chat-part.ts";
+import { countTokens } from "../generation/count-tokens.ts";
 import type { Dialect, Request } from "../generation/dialect.ts";
 import { generationHandler } from "../generation/generation.ts";
 import type { SequenceEvent } from "../generation/run-sequences.ts";
@@ -79,12 +80,15 @@ class ChatWording extends OpenAiWording<ChatBody, ChatChunk> {
   readonly #parsers: ChatParser[];
   readonly #isStarted: boolean[];
   readonly #choices: ChatChoice[];
+  /** What each choice has thought so far, shown or not. */
+  readonly #thoughts: string[];
 
   constructor(request: Request<ChatBody>, rules: ChatAnswerRules) {
     super(request, { whole: "chat.completion", chunk: "chat.completion.chunk" });
     this.#rules = rules;
     const { plan, delivery } = request;
     this.#isStarted = Array.from({ length: plan.n }, () => false);
+    this.#thoughts = this.#isStarted.map(() => "");
     this.#parsers = this.#isStarted.map(() => new ChatParser(this.#rules));
     this.#choices = this.#isStarted.map((_, index) => ({
       index,
@@ -128,6 +132,7 @@ class ChatWording extends OpenAiWording<ChatBody, ChatChunk> {
     const parser = this.#parsers[index]!;
     const parts = text === "" ? [] : parser.push(text);
     if (finishReason !== null) parts.push(...parser.flush());
+    for (const part of parts) if (part.kind === "reasoning") this.#thoughts[index]! += part.text;
     const hidesReasoning = this.request.body.include_reasoning === false;
     return parts.filter(({ kind }) => kind !== "reasoning" || !hidesReasoning).map(deltaOf);
   }
@@ -155,6 +160,13 @@ class ChatWording extends OpenAiWording<ChatBody, ChatChunk> {
       message: messageOf(message),
     }));
     return { choices, ...this.#promptTokenIds(), ...scores };
+  }
+
+  protected override numReasoningTokens(): number | null {
+    if (this.#rules.reasoning === null) return null;
+    const { tokenizer } = this.request.model;
+    const counts = this.#thoughts.map((text) => countTokens(tokenizer, text));
+    return counts.reduce((sum, count) => sum + count, 0);
   }
 
   #promptTokenIds(): { readonly prompt_token_ids?: readonly number[] } {

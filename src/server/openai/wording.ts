@@ -35,13 +35,18 @@ export abstract class OpenAiWording<B extends SamplingBody, C extends object> im
 
   abstract chunks(event: SequenceEvent): readonly C[];
   abstract add(chunk: C): void;
+  /** Tokens of the answer that are reasoning; null where it has no such part. */
+  protected numReasoningTokens(): number | null {
+    return null;
+  }
+
   /** The whole answer's own fields. */
   protected abstract choices(promptLogprobs: readonly PromptLogprobsBody[] | null): object;
 
   whole({ usage, promptLogprobs, traces }: Totals): object {
     const { tokenizer } = this.request.model;
     const scores = promptLogprobs?.map((tokens) => promptLogprobsBody(tokenizer, tokens)) ?? null;
-    const answer = { ...this.choices(scores), usage: usageBody(usage), ...this.#explanation(traces) };
+    const answer = { ...this.choices(scores), usage: this.#lastUsage(usage), ...this.#explanation(traces) };
     return { ...this.#headOf(this.#objects.whole), ...answer };
   }
 
@@ -57,13 +62,19 @@ export abstract class OpenAiWording<B extends SamplingBody, C extends object> im
 
   closing({ usage, traces }: Totals): StreamEvent[] {
     const { includeUsage } = this.request.delivery;
-    const last = { ...(includeUsage ? { usage: usageBody(usage) } : {}), ...this.#explanation(traces) };
+    const last = { ...(includeUsage ? { usage: this.#lastUsage(usage) } : {}), ...this.#explanation(traces) };
     if (Object.keys(last).length === 0) return [done];
     return [{ data: { ...this.#headOf(this.#objects.chunk), choices: [], ...last } }, done];
   }
 
   failure(error: unknown): StreamEvent[] {
     return [{ data: errorBody(error) }, done];
+  }
+
+  #lastUsage(usage: TextUsage): object {
+    const count = this.numReasoningTokens();
+    const details = count === null ? {} : { completion_tokens_details: { reasoning_tokens: count } };
+    return { ...usageBody(usage), ...details };
   }
 
   #headOf(object: string): object {

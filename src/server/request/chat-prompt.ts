@@ -54,7 +54,7 @@ function renderChat(messages: readonly MessageBody[], body: TemplateBody, model:
   const rendered = template.render(chat, {
     addGenerationPrompt: body.add_generation_prompt ?? !continues,
     tools: shownTools(body),
-    variables: readVariables(body),
+    variables: { ...model.templateDefaults, ...effortVariables(body), ...readVariables(body) },
   });
   return continues ? cutAfterFinalMessage(rendered, chat.at(-1)?.content ?? "") : rendered;
 }
@@ -62,6 +62,12 @@ function renderChat(messages: readonly MessageBody[], body: TemplateBody, model:
 /** What the template shows of the tools: nothing where the model must call none. */
 function shownTools({ tools, tool_choice: choice }: TemplateBody): readonly ToolBody[] | null {
   return tools === null || tools === undefined || tools.length === 0 || choice === "none" ? null : tools;
+}
+
+/** Templates know an effort by its name, or only whether to think. */
+function effortVariables({ reasoning_effort: effort }: TemplateBody): Readonly<Record<string, unknown>> {
+  if (effort === null || effort === undefined) return {};
+  return { reasoning_effort: effort, enable_thinking: effort !== "none" };
 }
 
 function readVariables(body: TemplateBody): Readonly<Record<string, unknown>> {

@@ -43,7 +43,6 @@ const refusedByOpenAi: ReadonlyMap<string, IsNeutral> = new Map([
   ["guided_grammar", never],
   ["documents", isEmpty],
   ["chat_template", never],
-  ["reasoning_effort", never],
   ["thinking_token_budget", never],
   ["repetition_detection", never],
   ["kv_transfer_params", never],

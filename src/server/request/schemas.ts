@@ -194,11 +194,16 @@ const toolChoiceSchema = z.union(
   toolChoiceText,
 );
 
+const efforts = ["none", "minimal", "low", "medium", "high", "xhigh", "max"] as const;
+/** How much the model is to think, which is for its chat template to say. */
+export const reasoningEffort = z.enum(efforts, efforts.join(", ")).nullish();
+
 export const templateKwargs = z.record(z.string(), z.unknown(), "an object").nullish();
 
 const templateFields = {
   tools: z.array(toolSchema, "a list of tools").nullish(),
   tool_choice: toolChoiceSchema.nullish(),
+  reasoning_effort: reasoningEffort,
   add_generation_prompt: boolean,
   continue_final_message: boolean,
   add_special_tokens: boolean,

@@ -1,6 +1,7 @@
 import type { TextUsage } from "../../text/text-generator.ts";
 import { faultOf } from "../error-fault.ts";
 import { type AnswerBlock, AnswerBlocks } from "../generation/answer-blocks.ts";
+import { countTokens } from "../generation/count-tokens.ts";
 import type { Request, Totals, Wording } from "../generation/dialect.ts";
 import type { StreamEvent } from "../generation/event-sink.ts";
 import type { SequenceEvent } from "../generation/run-sequences.ts";
@@ -86,7 +87,7 @@ export class ResponseWording implements Wording<ResponseEvent> {
       output: this.#answer.blocks.map((block) => itemOf(block, this.#itemStatus(block))),
       parallel_tool_calls: body.parallel_tool_calls ?? true,
       previous_response_id: null,
-      reasoning: { effort: null, summary: null },
+      reasoning: { effort: wire.reasoning?.effort ?? null, summary: null },
       store: false,
       temperature: plan.sampling.temperature,
       text: { format: wire.text?.format ?? { type: "text" } },
@@ -107,12 +108,11 @@ export class ResponseWording implements Wording<ResponseEvent> {
     return this.#status === "in_progress" ? "in_progress" : "incomplete";
   }
 
-  /** As many as the text of the reasoning has by itself: that does not depend on how tokens came together. */
   #countReasoning(): number {
     const { tokenizer } = this.#request.model;
     let count = 0;
     for (const { kind, text } of this.#answer.blocks) {
-      if (kind === "reasoning") count += tokenizer.encode(text, { addSpecialTokens: false }).length;
+      if (kind === "reasoning") count += countTokens(tokenizer, text);
     }
     return count;
   }

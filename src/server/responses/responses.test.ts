@@ -156,6 +156,12 @@ describe("POST /v1/responses", () => {
     });
   });
 
+  test("an effort of reasoning is told back", async () => {
+    expect(await ask(createFake("x"), { reasoning: { effort: "low" } })).toMatchObject({
+      reasoning: { effort: "low" },
+    });
+  });
+
   test("fields without an effect are listed", async () => {
     const response = await post(createFake("x"), {
       store: true,

@@ -41,6 +41,7 @@ function toChatBody(wire: ResponsesBody): ChatBody {
     tool_choice: toToolChoice(wire.tool_choice),
     parallel_tool_calls: wire.parallel_tool_calls,
     response_format: toResponseFormat(wire),
+    reasoning_effort: wire.reasoning?.effort,
     chat_template_kwargs: wire.chat_template_kwargs,
   };
 }

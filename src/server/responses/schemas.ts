@@ -4,6 +4,7 @@ import {
   boolean,
   engineFields,
   maxTokensField,
+  reasoningEffort,
   temperatureField,
   templateKwargs,
   text,
@@ -66,6 +67,7 @@ export const responsesSchema = z.looseObject({
       "an object",
     )
     .nullish(),
+  reasoning: z.looseObject({ effort: reasoningEffort }, "an object").nullish(),
   metadata: z.record(z.string(), z.unknown(), "an object").nullish(),
   user: text,
   chat_template_kwargs: templateKwargs,
@@ -89,7 +91,6 @@ export const responsesFields: FieldSupport = {
   ignored: new Set([
     "include",
     "store",
-    "reasoning",
     "service_tier",
     "stream_options",
     "safety_identifier",

@@ -4,7 +4,7 @@ import { arcChallenge, arcEasy } from "./tasks/arc.ts";
 import { arcChallengeChat } from "./tasks/arc-chat.ts";
 import { bbhGroups, bbhTasks } from "./tasks/bbh.ts";
 import { humaneval, mbpp } from "./tasks/code.ts";
-import { gsm8k, gsm8kCot, gsm8kCotZeroshot } from "./tasks/gsm8k.ts";
+import { gsm8k, gsm8kCot, gsm8kCotLlama, gsm8kCotZeroshot } from "./tasks/gsm8k.ts";
 import { hellaswag } from "./tasks/hellaswag.ts";
 import { ifeval } from "./tasks/ifeval.ts";
 import { lambadaOpenai } from "./tasks/lambada.ts";
@@ -38,6 +38,7 @@ const tasks: readonly Task[] = [
   gsm8k,
   gsm8kCot,
   gsm8kCotZeroshot,
+  gsm8kCotLlama,
   ...mathTasks,
   ifeval,
   humaneval,

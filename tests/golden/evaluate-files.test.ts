@@ -14,10 +14,11 @@ import {
 } from "./lm-eval-folder.ts";
 
 const recorded = recordedFolder("lm-eval-files");
-const tasks = ["arc_easy", "gsm8k", "lambada_openai"];
+const tasks = ["arc_easy", "gsm8k", "gsm8k_cot_llama", "lambada_openai"];
+const written = ["gsm8k", "gsm8k_cot_llama"].flatMap((task) => [...answersOf(recorded, task)]);
 
 describeWithData("files against those of lm-eval itself", () => {
-  const folder = writtenFiles(answersOf(recorded, "gsm8k"), () => ({
+  const folder = writtenFiles(new Map(written), () => ({
     tasks,
     limits: parseLimits("3"),
     splits: parseSplits("arc_easy=validation"),
@@ -63,6 +64,8 @@ describeWithData("files against those of lm-eval itself", () => {
       ["arc_easy", "acc_norm", 3],
       ["gsm8k", "exact_match,strict-match", 3],
       ["gsm8k", "exact_match,flexible-extract", 3],
+      ["gsm8k_cot_llama", "exact_match,strict-match", 3],
+      ["gsm8k_cot_llama", "exact_match,flexible-extract", 3],
       ["lambada_openai", "perplexity", 3],
       ["lambada_openai", "acc", 3],
     ]);

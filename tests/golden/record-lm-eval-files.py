@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Writes recorded/lm-eval-files/ and recorded/lm-eval-user-tasks/: the results and samples files that lm-eval itself
-writes, answered by the made-up model of made-up-model.ts. The first are three documents each of three built-in tasks, read
+writes, answered by the made-up model of made-up-model.ts. The first are three documents each of four built-in tasks, read
 from local rows, the second the tasks of user-tasks/.
 
 usage: pip install lm-eval; python record-lm-eval-files.py DATA_FOLDER
@@ -28,8 +28,11 @@ definitions = os.path.join(os.path.dirname(lm_eval.__file__), "tasks")
 builtin = {
     "arc_easy": ("arc/arc_easy.yaml", "arc/ARC-Easy-validation.jsonl", "validation"),
     "gsm8k": ("gsm8k/gsm8k.yaml", "gsm8k/test.jsonl", "test"),
+    "gsm8k_cot_llama": ("gsm8k/gsm8k-cot-llama.yaml", "gsm8k/test.jsonl", "test"),
     "lambada_openai": ("lambada/lambada_openai.yaml", "lambada/lambada_test.jsonl", "test"),
 }
+# With the shots of its own definition.
+with_shots = {"gsm8k_cot_llama"}
 own = "group contexts cloze pages written several mutual voted around binary begun framed".split()
 words = ["pear", "White.", "six", "am Rhein", "honey", "6"]
 
@@ -46,6 +49,8 @@ def answer(prompt, repeat):
         return votes[int(share(f"{prompt}{repeat}") * len(votes))]
     if "#### " not in prompt and "Q: " in prompt:
         return f" It is {words[int(share(prompt) * 6)]} The answer is {words[int(share(prompt) * 36) % 6]}"
+    if "[answer]" in prompt:
+        return f"The final answer is 7. No, the final answer is 8. The final answer is ${int(share(prompt) * 5000):,}.00, or 9"
     return f"It is {int(share(prompt) * 100)}.\n#### {int(share(prompt) * 100)}"
 
 
@@ -81,8 +86,9 @@ def write_definition(folder, name):
         f"validation_split: {'null' if is_test else split}",
         "training_split: null",
         "fewshot_split: null",
-        "num_fewshot: 0",
     ]
+    if name not in with_shots:
+        lines.append("num_fewshot: 0")
     with open(os.path.join(folder, f"local_{name}.yaml"), "w", encoding="utf-8") as out:
         out.write("\n".join(lines) + "\n")
 

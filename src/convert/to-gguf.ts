@@ -31,6 +31,7 @@ const fileTypes: Readonly<Partial<Record<WrittenType, number>>> = {
   Q8_0: 7,
   Q5_0: 8,
   Q5_1: 9,
+  Q6_K: 18,
   BF16: 32,
 };
 

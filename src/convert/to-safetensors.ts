@@ -109,7 +109,7 @@ function planMatrix(checkpoint: Checkpoint, module: string, dtype: ConvertDtype,
   if (floatType !== null) {
     if (weight.kind === "integer" && dtype === "auto")
       notes.push(
-        `${module} is an embedding, which compressed-tensors keeps in floats: written in f32, which is exact.`,
+        `${module} is an embedding, which compressed-tensors keeps in floats: written in f32, which is exact, and stays so on the way back to GGUF.`,
       );
     const spec = { name: `${module}.weight`, dtype: dtypeNames[floatType], shape: [rows, cols] };
     const make = (): readonly NamedData[] => [

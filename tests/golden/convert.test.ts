@@ -150,6 +150,19 @@ describeWithData("a round trip", () => {
     },
   );
 
+  test("of llama-quantize's Q4_0 through compressed-tensors gives its head in Q6_K back too", async () => {
+    const source = testData("models", "gguf", "q4_0.gguf");
+    const back = (await convertTo((await convertTo(source, "")).outPath, ".gguf")).outPath;
+    const [own, expected] = [rawTensors(back), rawTensors(source)];
+    expect(expected.get("output.weight")).toMatch(/^Q6_K /);
+    expect([...own.keys()].toSorted()).toEqual([...expected.keys()].toSorted());
+    // The embedding has the same values in f32.
+    for (const [name, tensor] of expected)
+      if (name !== "token_embd.weight") expect(own.get(name) === tensor, name).toBe(true);
+    const [before, after] = [source, back].map((place) => openCheckpoint(place));
+    expect(isSame(after!.linear("model.embed_tokens"), before!.linear("model.embed_tokens"))).toBe(true);
+  });
+
   test("of W8A8 to GGUF keeps every weight and says that the activations are lost", async () => {
     const source = testData("models", "compressed-tensors", "w8a8");
     const gguf = await convertTo(source, ".gguf");

@@ -30,7 +30,7 @@ export interface QuantizeTools {
   readonly progress?: Progress;
   /** Opens what was written, to read it back. */
   readonly openModel?: (modelPath: string) => Checkpoint;
-  /** Told what the run will take, before the first weight is read. */
+  /** Told what the run will take, once it has a place to write to and before the first weight is read. */
   readonly onMemory?: (memory: MemoryPlan) => void;
   /** Tokens and kernels for the methods that need them. */
   readonly calibration?: CalibrationTools | null;
@@ -58,10 +58,10 @@ export async function quantize(
   const described = calibration === null ? null : describeCalibration(calibration);
   const finishOrigin = startOrigin(described?.kernels ?? null);
   const memory = memoryFor(checkpoint, plan, resolved, calibration);
-  onMemory(memory);
   const folder = openOutputFolder(plan.outPath, { replaceEarlier: plan.replaceEarlier, keepsPartial: true });
   let writer: TensorFile | undefined;
   try {
+    onMemory(memory);
     const description = await describeRun(checkpoint, plan, resolved, described);
     const journal = beginJournal(folder, fingerprintOf(description), plan);
     const isResumed = journal.entries.size > 0;

@@ -10,8 +10,10 @@
 // where the two likeliest tokens are closer than both errors together. Of files of integers, both sides round activations
 // to int8; a third server, ours with float activations on the same file, tells how far each is from the exact product of
 // it. The exit code is 1 where answers part otherwise, where an error is larger than rounding explains, where one side's
-// noise is clearly larger than the other's, or where texts become other tokens.
+// noise is clearly larger than the other's, or where texts become other tokens. Last, every folder of safetensors goes to
+// GGUF and back in its own type: each tensor must have the bytes that it had.
 import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -133,9 +135,48 @@ function writeTokenizer(vocabSize) {
 function convert(model, dtype) {
   const out = path.join(scratch, `peer-${chosen.indexOf(model)}-${dtype}.gguf`);
   const tokenizer = model.golden === undefined ? ["--tokenizer", writeTokenizer(512)] : [];
-  const args = [main, "convert", sourceOf(model), "--out", out, "--dtype", dtype, ...tokenizer];
-  execFileSync(process.execPath, args, { stdio: "pipe" });
+  runConvert(sourceOf(model), "--out", out, "--dtype", dtype, ...tokenizer);
   return out;
+}
+
+function runConvert(...args) {
+  execFileSync(process.execPath, [main, "convert", ...args], { stdio: "pipe" });
+}
+
+/** Whether safetensors → GGUF → safetensors gives every tensor back to the bit. */
+function comesBack(model) {
+  const gguf = convert(model, "auto");
+  const folder = path.join(scratch, "back");
+  try {
+    runConvert(gguf, "--out", folder);
+    const [before, after] = [model.source, folder].map((place) =>
+      tensorsOf(path.join(place, "model.safetensors")),
+    );
+    return before === after;
+  } finally {
+    for (const made of [gguf, folder]) rmSync(made, { recursive: true, force: true });
+  }
+}
+
+/** Name, type, shape and hash of every tensor of a file. */
+function tensorsOf(file) {
+  const bytes = readFileSync(file);
+  const start = 8 + Number(bytes.readBigUInt64LE());
+  const { __metadata__: _, ...tensors } = JSON.parse(bytes.toString("utf8", 8, start));
+  const lines = Object.entries(tensors).map(
+    ([
+      name,
+      {
+        dtype,
+        shape,
+        data_offsets: [from, to],
+      },
+    ]) => {
+      const hash = createHash("sha256").update(bytes.subarray(start + from, start + to));
+      return `${name} ${dtype} ${shape} ${hash.digest("hex")}`;
+    },
+  );
+  return lines.sort().join("\n");
 }
 
 const startOurs = (file, more) =>
@@ -316,6 +357,7 @@ function judge(results, { maxError, areTexts, isRouted }) {
 
 let numFailed = 0;
 const same = [];
+const back = [];
 try {
   for (const model of chosen) {
     for (const file of model.files) {
@@ -326,9 +368,14 @@ try {
       console.log(`${model.name.padEnd(15)}${file.dtype.padEnd(9)}${line}: ${verdict}`);
     }
   }
+  for (const model of chosen.filter(({ golden }) => golden === undefined)) {
+    if (comesBack(model)) back.push(model.name);
+    else numFailed += 1;
+  }
 } finally {
   if (flags.keep === undefined) rmSync(scratch, { recursive: true, force: true });
 }
 console.log(`GGUF from \`millrace convert\` gives llama.cpp the same greedy text: ${same.join(", ")}`);
-console.log(numFailed === 0 ? "all agree" : `${numFailed} files do not agree`);
+console.log(`safetensors → GGUF → safetensors gives every tensor back to the bit: ${back.join(", ")}`);
+console.log(numFailed === 0 ? "all agree" : `${numFailed} do not agree`);
 process.exitCode = numFailed === 0 ? 0 : 1;

@@ -1,9 +1,8 @@
 import { MillraceError, messageOf } from "../base/errors.ts";
 import type { Values } from "../config/component.ts";
-import { type KeyEntry, readKeys } from "../config/key-file.ts";
+import type { KeyEntry } from "../config/key-file.ts";
 import type { accessSettings } from "../config/server-settings.ts";
-import type { ApiKeyOptions } from "../server/access/api-keys.ts";
-import { isLoopback } from "../server/access/api-keys.ts";
+import { type ApiKeyOptions, isLoopback } from "../server/access/api-keys.ts";
 import type { LimitSettings } from "../server/access/limits.ts";
 import type { TlsOptions } from "../server/http-server.ts";
 import type { StartServerOptions } from "../server/start-server.ts";
@@ -43,7 +42,8 @@ export async function accessOptionsOf(
 
 async function readKeyFile(file: string): Promise<ApiKeyOptions[]> {
   const text = readText(file);
-  const { parse } = await import("yaml");
+  // Few servers have such a file: what reads it is loaded for those alone.
+  const [{ parse }, { readKeys }] = await Promise.all([import("yaml"), import("../config/key-file.ts")]);
   let document: unknown;
   try {
     document = parse(text);

@@ -3,7 +3,6 @@ import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import { Hono } from "hono";
 import { httpStatusOf, isMillraceError, MillraceError } from "../base/errors.ts";
 import { logAccess } from "./access-log.ts";
-import { handleCountTokens, handleMessages } from "./anthropic/messages.ts";
 import { crossOriginHeaders, preflightHeaders } from "./cross-origin.ts";
 import { handleRequests, handleResetPrefixCache, handleSteps } from "./dev-routes.ts";
 import { errorResponse, faultFields } from "./error-response.ts";
@@ -13,27 +12,26 @@ import { handleChat } from "./openai/chat.ts";
 import { handleCompletions } from "./openai/completions.ts";
 import { handleEmbeddings } from "./openai/embeddings.ts";
 import { handleModel, handleModels } from "./openai/models.ts";
-import { handleRerank, handleScore } from "./openai/score.ts";
 import { handleDetokenize, handleTokenize, handleTokenizerInfo } from "./openai/tokenize.ts";
-import { handleResponses } from "./responses/responses.ts";
 import { endpoints, type Route, type RouteName, routes, shownPath } from "./routes.ts";
 import { shorten } from "./served-model.ts";
 import type { ServerContext } from "./server-context.ts";
 
 type Handler = (c: HttpContext, context: ServerContext) => Response | Promise<Response>;
 
+/** Those that not every client asks for are read with their first request: the server starts without them. */
 const handlers: Readonly<Record<RouteName, Handler>> = {
   chat: handleChat,
   completions: handleCompletions,
-  responses: handleResponses,
-  messages: handleMessages,
-  countTokens: handleCountTokens,
+  responses: async (c, context) => (await import("./responses/responses.ts")).handleResponses(c, context),
+  messages: async (c, context) => (await import("./anthropic/messages.ts")).handleMessages(c, context),
+  countTokens: async (c, context) => (await import("./anthropic/messages.ts")).handleCountTokens(c, context),
   embeddings: handleEmbeddings,
-  score: handleScore,
-  scoreV1: handleScore,
-  rerank: handleRerank,
-  rerankV1: handleRerank,
-  rerankV2: handleRerank,
+  score: scoreTexts,
+  scoreV1: scoreTexts,
+  rerank: rerankTexts,
+  rerankV1: rerankTexts,
+  rerankV2: rerankTexts,
   models: handleModels,
   model: handleModel,
   tokenize: handleTokenize,
@@ -51,6 +49,14 @@ const handlers: Readonly<Record<RouteName, Handler>> = {
   steps: handleSteps,
   requests: handleRequests,
 };
+
+async function scoreTexts(c: HttpContext, context: ServerContext): Promise<Response> {
+  return (await import("./openai/score.ts")).handleScore(c, context);
+}
+
+async function rerankTexts(c: HttpContext, context: ServerContext): Promise<Response> {
+  return (await import("./openai/score.ts")).handleRerank(c, context);
+}
 
 /** The HTTP routes over one context; hand `fetch` to any host, or `request` to a test. */
 export function createServerApp(context: ServerContext): Hono<ServerEnv> {

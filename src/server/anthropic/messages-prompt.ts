@@ -1,4 +1,4 @@
-import { invalidField } from "../request/field-errors.ts";
+import { invalidField, textField } from "../request/field-errors.ts";
 import type { ChatBody, MessageBody, ToolBody } from "../request/schemas.ts";
 import type { BlockBody, PromptBody } from "./schemas.ts";
 
@@ -68,7 +68,7 @@ function assistantMessage(blocks: readonly BlockBody[], param: string): MessageB
   const calls: object[] = [];
   for (const [at, block] of blocks.entries()) {
     const place = `${param}[${at}]`;
-    if (block.type === "thinking") thoughts.push(fieldText(block, "thinking", place));
+    if (block.type === "thinking") thoughts.push(textField(block, "thinking", place));
     else if (block.type === "tool_use") calls.push(callOf(block, place));
     // Nobody but who wrote it can read redacted thinking.
     else if (block.type !== "redacted_thinking") texts.push(textOfBlock(block, place));
@@ -86,8 +86,8 @@ function callOf(block: BlockBody, param: string): object {
   if (typeof input !== "object" || input === null || Array.isArray(input)) {
     throw invalidField(`${param}.input`, input, "an object");
   }
-  const called = { name: fieldText(block, "name", param), arguments: input };
-  return { id: fieldText(block, "id", param), type: "function", function: called };
+  const called = { name: textField(block, "name", param), arguments: input };
+  return { id: textField(block, "id", param), type: "function", function: called };
 }
 
 function textOf(content: string | readonly unknown[], param: string): string {
@@ -97,14 +97,8 @@ function textOf(content: string | readonly unknown[], param: string): string {
 
 function textOfBlock(block: unknown, param: string): string {
   const { type } = (block ?? {}) as { readonly type?: unknown };
-  if (type === "text") return fieldText(block as BlockBody, "text", param);
+  if (type === "text") return textField(block as BlockBody, "text", param);
   throw invalidField(`${param}.type`, type, "text here, since this server takes no such blocks");
-}
-
-function fieldText(block: BlockBody, name: string, param: string): string {
-  const value = block[name];
-  if (typeof value !== "string") throw invalidField(`${param}.${name}`, value, "a text");
-  return value;
 }
 
 function toolOf(tool: NonNullable<PromptBody["tools"]>[number]): ToolBody {

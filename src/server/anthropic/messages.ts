@@ -31,7 +31,7 @@ const dialect: Dialect<MessagesBody, ChatBody, MessageEvent, ChatQuestion> = {
 export const handleMessages = generationHandler(dialect);
 
 function toChatBody(wire: MessagesBody, ignore: (field: string) => void): ChatBody {
-  if (isSet(wire.thinking?.budget_tokens)) ignore("thinking.budget_tokens");
+  if (wire.thinking?.budget_tokens != null) ignore("thinking.budget_tokens");
   return {
     ...engineFieldsOf(wire),
     ...toChatPrompt(wire),
@@ -51,14 +51,10 @@ function toChatBody(wire: MessagesBody, ignore: (field: string) => void): ChatBo
 
 /** The schema of the answer goes by two names, of which the older one was a beta. */
 function formatOf({ output_config: config, output_format: format }: PromptBody): ChatBody["response_format"] {
-  const isOne = !isSet(config?.format) || !isSet(format);
+  const isOne = config?.format == null || format == null;
   demand(isOne, "output_format", format, "left out beside output_config.format");
   const asked = config?.format ?? format;
-  return isSet(asked) ? { type: "json_schema", json_schema: { schema: asked.schema } } : undefined;
-}
-
-function isSet<T>(value: T | null | undefined): value is T {
-  return value !== null && value !== undefined;
+  return asked == null ? undefined : { type: "json_schema", json_schema: { schema: asked.schema } };
 }
 
 /** `POST /v1/messages/count_tokens`. */

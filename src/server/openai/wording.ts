@@ -19,17 +19,18 @@ export interface ObjectNames {
 /** What chat and completions share: the fields at the top of every answer and chunk, and `[DONE]`. */
 export abstract class OpenAiWording<B extends SamplingBody, C extends object> implements Wording<C> {
   protected readonly request: Request<B>;
-  readonly #objects: ObjectNames;
-  readonly #head: object;
+  /** Fields at the top of the whole answer and of each chunk. */
+  readonly #heads: { readonly [name in keyof ObjectNames]: object };
 
   constructor(request: Request<B>, objects: ObjectNames) {
     this.request = request;
-    this.#objects = objects;
-    this.#head = {
-      // Unix seconds.
-      created: Math.floor(Date.now() / 1000),
-      model: request.model.id,
-      system_fingerprint: fingerprint(request.model),
+    const { id, model } = request;
+    // Unix seconds.
+    const created = Math.floor(Date.now() / 1000);
+    const rest = { created, model: model.id, system_fingerprint: fingerprint(model) };
+    this.#heads = {
+      whole: { id, object: objects.whole, ...rest },
+      chunk: { id, object: objects.chunk, ...rest },
     };
   }
 
@@ -47,7 +48,7 @@ export abstract class OpenAiWording<B extends SamplingBody, C extends object> im
     const { tokenizer } = this.request.model;
     const scores = promptLogprobs?.map((tokens) => promptLogprobsBody(tokenizer, tokens)) ?? null;
     const answer = { ...this.choices(scores), usage: this.#lastUsage(usage), ...this.#explanation(traces) };
-    return { ...this.#headOf(this.#objects.whole), ...answer };
+    return { ...this.#heads.whole, ...answer };
   }
 
   event(chunk: C, totals: () => Totals): StreamEvent {
@@ -57,14 +58,14 @@ export abstract class OpenAiWording<B extends SamplingBody, C extends object> im
       : includeUsage
         ? { usage: null }
         : {};
-    return { data: { ...this.#headOf(this.#objects.chunk), ...chunk, ...usage } };
+    return { data: { ...this.#heads.chunk, ...chunk, ...usage } };
   }
 
   closing({ usage, traces }: Totals): StreamEvent[] {
     const { includeUsage } = this.request.delivery;
     const last = { ...(includeUsage ? { usage: this.#lastUsage(usage) } : {}), ...this.#explanation(traces) };
     if (Object.keys(last).length === 0) return [done];
-    return [{ data: { ...this.#headOf(this.#objects.chunk), choices: [], ...last } }, done];
+    return [{ data: { ...this.#heads.chunk, choices: [], ...last } }, done];
   }
 
   failure(error: unknown): StreamEvent[] {
@@ -75,10 +76,6 @@ export abstract class OpenAiWording<B extends SamplingBody, C extends object> im
     const count = this.numReasoningTokens();
     const details = count === null ? {} : { completion_tokens_details: { reasoning_tokens: count } };
     return { ...usageBody(usage), ...details };
-  }
-
-  #headOf(object: string): object {
-    return { id: this.request.id, object, ...this.#head };
   }
 
   /** The fields of `RequestTrace` in the wire's spelling, with the choice's index. */

@@ -29,6 +29,13 @@ export function demand(isAllowed: boolean, param: string, seen: unknown, allowed
   if (!isAllowed) throw invalidField(param, seen, allowed);
 }
 
+/** A field that must hold a text. Errors: `invalid_request` naming it by its place. */
+export function textField(holder: Readonly<Record<string, unknown>>, name: string, place: string): string {
+  const value = holder[name];
+  if (typeof value !== "string") throw invalidField(`${place}.${name}`, value, "a text");
+  return value;
+}
+
 /** `["messages", 0, "role"]` → `messages[0].role`. */
 export function fieldPath(path: readonly PropertyKey[]): string {
   let text = "";

@@ -1,4 +1,4 @@
-import { invalidField } from "../request/field-errors.ts";
+import { invalidField, textField } from "../request/field-errors.ts";
 import type { ChatBody, MessageBody, ToolBody } from "../request/schemas.ts";
 import type { ItemBody, ResponsesBody } from "./schemas.ts";
 
@@ -59,7 +59,7 @@ function messageOf({ texts, thoughts, calls }: Turn): MessageBody {
 function messageOfItem(item: ItemBody, param: string): MessageBody {
   if (item.type === "function_call_output") {
     const content = textOf(item["output"], `${param}.output`);
-    return { role: "tool", tool_call_id: fieldText(item, "call_id", param), content };
+    return { role: "tool", tool_call_id: textField(item, "call_id", param), content };
   }
   const { type, role } = item;
   if (type !== undefined && type !== null && type !== "message") {
@@ -83,8 +83,8 @@ function thoughtOf(item: ItemBody, param: string): string {
 }
 
 function callOf(item: ItemBody, param: string): object {
-  const called = { name: fieldText(item, "name", param), arguments: fieldText(item, "arguments", param) };
-  return { id: fieldText(item, "call_id", param), type: "function", function: called };
+  const called = { name: textField(item, "name", param), arguments: textField(item, "arguments", param) };
+  return { id: textField(item, "call_id", param), type: "function", function: called };
 }
 
 const textTypes: readonly unknown[] = ["input_text", "output_text", "text", "reasoning_text", "summary_text"];
@@ -103,12 +103,6 @@ function textOf(content: unknown, param: string): string {
       return text;
     })
     .join("\n");
-}
-
-function fieldText(item: ItemBody, name: string, param: string): string {
-  const value = item[name];
-  if (typeof value !== "string") throw invalidField(`${param}.${name}`, value, "a text");
-  return value;
 }
 
 export function toTools(tools: ResponsesBody["tools"]): ToolBody[] | undefined {

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import type { BenchStage, RequestRecord } from "../records/bench.ts";
-import { summariseStage } from "./closed-loop.ts";
 import { compareStages } from "./compare-stages.ts";
+import { loadFigures } from "./load-figures.ts";
 
 /** One request: `tokens` tokens, one every `gapMs`, the first after `gapMs`; `perRead` tokens share an arrival. */
 function request(
@@ -16,6 +16,7 @@ function request(
   });
   return {
     index,
+    dueMs: null,
     sentMs,
     firstTokenMs: chunkMs[0]!,
     lastTokenMs: chunkMs.at(-1)!,
@@ -29,6 +30,8 @@ function request(
   };
 }
 
+const client = { cpuShare: 0, eventLoopDelayP99Ms: 0, scheduleDelayMs: null, numUnsent: 0, faults: [] };
+
 /** A stage of one user whose answers take these milliseconds per token. */
 function stage(gaps: readonly number[]): BenchStage {
   let nowMs = 0;
@@ -37,7 +40,7 @@ function stage(gaps: readonly number[]): BenchStage {
     nowMs = record.endMs;
     return record;
   });
-  return summariseStage(1, records, nowMs, 0);
+  return { concurrency: 1, ...loadFigures(records, nowMs, client, 1) };
 }
 
 const verdicts = (base: readonly number[], compressed: readonly number[]): Record<string, string> =>
@@ -82,14 +85,14 @@ test("slices hold whole rounds of the users, and the rest joins the last", () =>
   const records = Array.from({ length: 11 }, (_, index) =>
     request(index, Math.floor(index / 4) * 80, { gapMs: 10 }),
   );
-  const { slices } = summariseStage(4, records, 240, 0);
+  const { slices } = loadFigures(records, 240, client, 4);
   expect(slices.map((slice) => slice.numRequests)).toEqual([4, 7]);
   expect(slices[0]!.outputTokensPerSecond).toBeCloseTo((4 * 8) / 0.08, 9);
 });
 
 test("tokens that arrive together are counted, and ITL is what they stretch", () => {
-  const alone = summariseStage(1, [request(0, 0, { gapMs: 10 })], 100, 0);
-  const paired = summariseStage(1, [request(0, 0, { gapMs: 10, perRead: 2 })], 100, 0);
+  const alone = loadFigures([request(0, 0, { gapMs: 10 })], 100, client, 1);
+  const paired = loadFigures([request(0, 0, { gapMs: 10, perRead: 2 })], 100, client, 1);
   expect(alone.tokensPerArrival).toBe(1);
   expect(paired.tokensPerArrival).toBe(2);
   expect(alone.itlMs!.mean).toBeCloseTo(10, 9);

@@ -69,6 +69,8 @@ export interface RequestPlan {
   readonly outputTokens: number;
   /** Monotonic milliseconds that count as 0 in the record. */
   readonly originMs: number;
+  /** When it was due, after the origin; null where nothing but the answer before it decides. */
+  readonly dueMs: number | null;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -96,6 +98,7 @@ export async function measureRequest(target: BenchTarget, plan: RequestPlan): Pr
   const last = reader.chunkMs.at(-1);
   return {
     index: plan.index,
+    dueMs: plan.dueMs,
     sentMs: since(outcome.sentMs),
     firstTokenMs: first === undefined ? null : since(first),
     lastTokenMs: last === undefined ? null : since(last),

@@ -3,12 +3,25 @@ import { isMillraceError, MillraceError } from "../base/errors.ts";
 import type { Progress } from "../base/progress.ts";
 import { createConnectionPool } from "../client/completion-stream.ts";
 import { type Endpoint, firstModelOf, tokenizeRemotely } from "../client/endpoint.ts";
-import type { BenchRecord, BenchStage, RequestRecord } from "../records/bench.ts";
+import type { BenchRecord, BenchStage, LoadFigures, RateStage, RequestRecord } from "../records/bench.ts";
 import { startOrigin } from "../records/origin.ts";
-import { runStage } from "./closed-loop.ts";
+import type { ArrivalPattern } from "./arrivals.ts";
+import { runStage, type StageOutcome, type StagePlan } from "./closed-loop.ts";
 import { type BenchTarget, measureRequest } from "./measure-request.ts";
+import { runRateStage } from "./open-loop.ts";
 import { relativeSpread } from "./ratio-interval.ts";
 import { calibrateWords, createWorkload, type PromptSource, type Workload, wordText } from "./workload.ts";
+
+/** What stages of both kinds are given. */
+type SharedPlan = Omit<StagePlan, "concurrency" | "minSeconds">;
+
+/** A stage in which requests come when they are due. */
+export interface RateLoad {
+  readonly arrivals: ArrivalPattern;
+  readonly numRequests: number;
+  /** Most requests in flight; null for no limit. */
+  readonly maxConcurrency: number | null;
+}
 
 export interface SweepOptions {
   readonly endpoint: Endpoint;
@@ -20,6 +33,8 @@ export interface SweepOptions {
   readonly minRequests: number;
   /** A stage goes on until it is so old: fast models get enough requests for a narrow interval. */
   readonly minSeconds: number;
+  /** Stages with a request rate, after those of the closed loop. */
+  readonly rates?: readonly RateLoad[];
   readonly inputTokens: number;
   readonly outputTokens: number;
   readonly numWarmup: number;
@@ -34,65 +49,100 @@ export interface SweepOptions {
   readonly progress: Progress;
   readonly signal?: AbortSignal | undefined;
   /** Receives the raw records of each stage as soon as it ends, so that a later fault loses nothing. */
-  readonly onStage?: (stage: BenchStage, records: readonly RequestRecord[]) => void;
+  readonly onStage?: (stage: BenchStage | RateStage, records: readonly RequestRecord[]) => void;
 }
 
 /**
- * Warm-up, then one closed-loop stage per concurrency.
+ * Warm-up, then one closed-loop stage per concurrency and one open-loop stage per rate.
  *
  * Errors: `endpoint_unreachable`; `endpoint_failed` when the warm-up fails, a stage has no good request or the server
  * is gone after one; the signal's reason.
  */
 export async function runSweep(options: SweepOptions): Promise<BenchRecord> {
-  const { endpoint, signal, progress } = options;
+  const { endpoint, signal } = options;
   const model = options.model ?? (await firstModelOf(endpoint, signal)).id;
   // Every request in flight listens for the abort; their number is the load's, not a leak.
   if (signal !== undefined) setMaxListeners(0, signal);
-  let workload = createWorkload({ ...options, prompts: await choosePrompts(options, model) });
-  const pool = createConnectionPool(Math.max(...options.concurrencies) + 1);
-  const target: BenchTarget = { endpoint, model, pool };
+  const first = createWorkload({ ...options, prompts: await choosePrompts(options, model) });
+  const pool = createConnectionPool(mostInFlight(options));
   const finishOrigin = startOrigin(options.kernels ?? null);
-  const stages: BenchStage[] = [];
   try {
-    workload = await warmUp(target, workload, options);
-    let firstIndex = options.numWarmup;
-    for (const concurrency of options.concurrencies) {
-      const numRequests = Math.max(options.minRequests, options.requestsPerSeat * concurrency);
-      progress.start(`load, ${concurrency} in flight`, numRequests);
-      const { stage, records } = await runStage(target, {
-        concurrency,
-        numRequests,
-        minSeconds: options.minSeconds,
-        firstIndex,
-        workload,
-        signal,
-        onRequest: (done) => progress.update(Math.min(done, numRequests), `${done} requests`),
-      });
-      signal?.throwIfAborted();
-      firstIndex += records.length;
-      options.onStage?.(stage, records);
-      stages.push(stage);
-      await refuseLostServer(stage, options);
-      progress.finish(stageLine(stage));
-    }
+    const target: BenchTarget = { endpoint, model, pool };
+    const workload = await warmUp(target, first, options);
+    const stages = await runStages(target, workload, options);
+    return {
+      kind: "bench",
+      origin: finishOrigin(),
+      url: endpoint.url,
+      model,
+      workload: {
+        inputTokens: options.inputTokens,
+        outputTokens: options.outputTokens,
+        promptForm: workload.promptForm,
+        numWords: workload.numWords,
+        seed: options.seed,
+        numWarmup: options.numWarmup,
+      },
+      ...stages,
+    };
   } finally {
     await pool.destroy();
   }
-  return {
-    kind: "bench",
-    origin: finishOrigin(),
-    url: endpoint.url,
-    model,
-    workload: {
-      inputTokens: options.inputTokens,
-      outputTokens: options.outputTokens,
-      promptForm: workload.promptForm,
-      numWords: workload.numWords,
-      seed: options.seed,
-      numWarmup: options.numWarmup,
-    },
-    stages,
+}
+
+/** Connections that no stage runs out of. */
+function mostInFlight({ concurrencies, rates = [] }: SweepOptions): number {
+  const atRates = rates.map(({ numRequests, maxConcurrency }) => maxConcurrency ?? numRequests);
+  return Math.max(1, ...concurrencies, ...atRates) + 1;
+}
+
+async function runStages(
+  target: BenchTarget,
+  workload: Workload,
+  options: SweepOptions,
+): Promise<Pick<BenchRecord, "stages" | "rates">> {
+  const { signal, progress } = options;
+  let firstIndex = options.numWarmup;
+  const runOne = async <S extends BenchStage | RateStage>(
+    name: string,
+    numRequests: number,
+    run: (shared: SharedPlan) => Promise<StageOutcome<S>>,
+  ): Promise<S> => {
+    progress.start(`load, ${name}`, numRequests);
+    const onRequest = (done: number): void =>
+      progress.update(Math.min(done, numRequests), `${done} requests`);
+    const { stage, records } = await run({ numRequests, firstIndex, workload, signal, onRequest });
+    signal?.throwIfAborted();
+    // A request that was not sent has its prompt too.
+    firstIndex += records.length + stage.client.numUnsent;
+    options.onStage?.(stage, records);
+    await refuseLostServer(stage, name, options);
+    progress.finish(`${name}: ${stageText(stage)}`);
+    return stage;
   };
+  const stages: BenchStage[] = [];
+  for (const concurrency of options.concurrencies) {
+    const numRequests = Math.max(options.minRequests, options.requestsPerSeat * concurrency);
+    const { minSeconds } = options;
+    stages.push(
+      await runOne(`${concurrency} in flight`, numRequests, (shared) =>
+        runStage(target, { concurrency, minSeconds, ...shared }),
+      ),
+    );
+  }
+  const rates: RateStage[] = [];
+  for (const { arrivals, numRequests, maxConcurrency } of options.rates ?? []) {
+    rates.push(
+      await runOne(rateName(arrivals.requestRate), numRequests, (shared) =>
+        runRateStage(target, { arrivals, maxConcurrency, ...shared }),
+      ),
+    );
+  }
+  return { stages, rates };
+}
+
+function rateName(requestRate: number): string {
+  return requestRate === Number.POSITIVE_INFINITY ? "all at once" : `${requestRate} requests/s`;
 }
 
 async function choosePrompts(options: SweepOptions, model: string): Promise<PromptSource> {
@@ -113,6 +163,7 @@ async function warmUp(target: BenchTarget, first: Workload, options: SweepOption
       prompt: workload.prompt(index),
       outputTokens: workload.outputTokens,
       originMs: performance.now(),
+      dueMs: null,
       signal,
     });
     signal?.throwIfAborted();
@@ -133,10 +184,14 @@ async function warmUp(target: BenchTarget, first: Workload, options: SweepOption
 }
 
 /** A stage with failures is kept only where the server still answers. */
-async function refuseLostServer(stage: BenchStage, options: SweepOptions): Promise<void> {
+async function refuseLostServer(
+  stage: BenchStage | RateStage,
+  name: string,
+  options: SweepOptions,
+): Promise<void> {
   if (stage.numErrors === 0) return;
   const { url } = options.endpoint;
-  const failed = `${stage.numErrors} of ${stage.numRequests} requests to ${url} failed at ${stage.concurrency} in flight. The first: ${sentence(stage.firstError!)}`;
+  const failed = `${stage.numErrors} of ${stage.numRequests} requests to ${url} failed (${name}). The first: ${sentence(stage.firstError!)}`;
   if (stage.numErrors === stage.numRequests) {
     throw new MillraceError(
       "endpoint_failed",
@@ -161,14 +216,21 @@ function sentence(text: string): string {
   return /[.!?…]$/.test(text) ? text : `${text}.`;
 }
 
-function stageLine(stage: BenchStage): string {
+function stageText(stage: BenchStage | RateStage): string {
   const errors = stage.numErrors === 0 ? "" : `, ${stage.numErrors} errors`;
-  const busy = stage.clientCpuShare > 0.7 ? ", client nearly saturated" : "";
-  return `${stage.concurrency} in flight: ${stage.outputTokensPerSecond.toFixed(1)} output tokens/s${spreadText(stage)}, TTFT p50 ${stage.ttftMs?.p50.toFixed(0) ?? "–"} ms, TPOT p50 ${stage.tpotMs?.p50.toFixed(1) ?? "–"} ms${errors}${busy}`;
+  const { faults } = stage.client;
+  const invalid = faults.length === 0 ? "" : `; does not count: ${faults.join(", ")}`;
+  return `${stage.outputTokensPerSecond.toFixed(1)} output tokens/s${spreadText(stage)}, TTFT p50 ${stage.ttftMs?.p50.toFixed(0) ?? "–"} ms, TPOT p50 ${stage.tpotMs?.p50.toFixed(1) ?? "–"} ms${errors}${invalid}`;
+}
+
+/** Where the raw records of a stage are kept. */
+export function recordsFile(stage: BenchStage | RateStage): string {
+  const name = "concurrency" in stage ? `c${stage.concurrency}` : `r${stage.requestRate}`;
+  return `requests_${name}.jsonl`;
 }
 
 /** The spread of the throughput as " ± 3 %"; nothing for a stage with fewer than two slices. */
-export function spreadText(stage: BenchStage): string {
+export function spreadText(stage: LoadFigures): string {
   const spread = relativeSpread(stage.slices.map((slice) => slice.outputTokensPerSecond));
   return spread === null ? "" : ` ± ${(100 * spread).toFixed(spread < 0.1 ? 1 : 0)} %`;
 }

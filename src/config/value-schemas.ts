@@ -64,6 +64,31 @@ export const integerList = z.string().transform((text, context) => {
   return numbers;
 });
 
+/** A number above 0, or `inf`. */
+export const positiveOrInfinite = z.coerce.string().transform((text, context) => {
+  const number = positiveOf(text);
+  if (number > 0) return number;
+  context.addIssue({ code: "custom", message: "it takes a number above 0, or inf" });
+  return z.NEVER;
+});
+
+/** "0.5,2,inf" as numbers above 0. */
+export const rateList = z.string().transform((text, context) => {
+  const rates = text.split(",").map(positiveOf);
+  if (rates.every((rate) => rate > 0)) return rates;
+  const message = "it takes numbers above 0 (or inf), separated by commas, such as 0.5,1,2";
+  context.addIssue({ code: "custom", message });
+  return z.NEVER;
+});
+
+/** NaN for what is no number; an empty text is none. */
+function positiveOf(text: string): number {
+  const word = text.trim();
+  if (word === "inf") return Number.POSITIVE_INFINITY;
+  const number = word === "" ? Number.NaN : Number(word);
+  return number === Number.POSITIVE_INFINITY ? Number.NaN : number;
+}
+
 const weightRange = "each weight from 0.001 to 1000";
 const weightMessage = `it takes name=weight, separated by commas, ${weightRange}, such as gold=4,batch=0.5`;
 

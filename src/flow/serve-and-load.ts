@@ -1,8 +1,8 @@
 import path from "node:path";
 import { writeFileAtomically } from "../base/write-file.ts";
-import { runSweep } from "../bench/sweep.ts";
+import { recordsFile, runSweep } from "../bench/sweep.ts";
 import type { EndpointLauncher } from "../protocol/endpoint-launcher.ts";
-import type { BenchStage, RequestRecord } from "../records/bench.ts";
+import type { BenchStage, RateStage, RequestRecord } from "../records/bench.ts";
 import { type ServingRecord, servingRecordSchema } from "../records/comparison.ts";
 import { describeFiles, fingerprintOf } from "./fingerprint.ts";
 import type { FlowPlan, FlowTools, Side } from "./flow-plan.ts";
@@ -102,7 +102,11 @@ async function measure(
   };
 }
 
-function writeRequests(folder: string, stage: BenchStage, records: readonly RequestRecord[]): void {
+function writeRequests(
+  folder: string,
+  stage: BenchStage | RateStage,
+  records: readonly RequestRecord[],
+): void {
   const lines = records.map((record) => `${JSON.stringify(record)}\n`).join("");
-  writeFileAtomically(path.join(folder, `requests_c${stage.concurrency}.jsonl`), lines);
+  writeFileAtomically(path.join(folder, recordsFile(stage)), lines);
 }

@@ -4,6 +4,8 @@ import { originSchema } from "./origin.ts";
 /** One request as the load generator saw it. Times are milliseconds since the stage began. */
 export const requestRecordSchema = z.object({
   index: z.number().int(),
+  /** When it was due; null where the answer before it decides. */
+  dueMs: z.number().nullable(),
   sentMs: z.number(),
   /** First event that carried a token; null when none came. */
   firstTokenMs: z.number().nullable(),
@@ -47,8 +49,23 @@ export const sliceSchema = z.object({
 });
 export type StageSlice = z.infer<typeof sliceSchema>;
 
-export const stageSchema = z.object({
-  concurrency: z.number().int(),
+/** How the client that made the load fared: where it was late or busy, it has measured itself. */
+export const clientHealthSchema = z.object({
+  /** Share of one core that it used. */
+  cpuShare: z.number(),
+  /** How much later than asked its event loop ran, 99th percentile. */
+  eventLoopDelayP99Ms: z.number(),
+  /** Sent − due; null without due times. */
+  scheduleDelayMs: distributionSchema.nullable(),
+  /** Requests that were due and not sent. */
+  numUnsent: z.number().int(),
+  /** Why the figures beside it do not count; empty where they do. */
+  faults: z.array(z.string()),
+});
+export type ClientHealth = z.infer<typeof clientHealthSchema>;
+
+/** Figures of a load that stayed the same for a while. The window is all of it, ramp and drain included. */
+export const loadFiguresSchema = z.object({
   numRequests: z.number().int(),
   numErrors: z.number().int(),
   firstError: z.string().nullable(),
@@ -70,12 +87,33 @@ export const stageSchema = z.object({
   tokensPerArrival: z.number().nullable(),
   /** Stream end − sent. */
   e2eMs: distributionSchema.nullable(),
-  /** Share of one core that the client itself used; near 1 the client is what is measured. */
-  clientCpuShare: z.number(),
+  /** Requests in flight, averaged over time. */
+  meanInFlight: z.number(),
+  client: clientHealthSchema,
   /** In order of completion; the spread between them says how sure the stage's figures are. */
   slices: z.array(sliceSchema),
 });
+export type LoadFigures = z.infer<typeof loadFiguresSchema>;
+
+/** Closed loop: so many patient users, each sending the next request when its answer is complete. */
+export const stageSchema = loadFiguresSchema.extend({ concurrency: z.number().int() });
 export type BenchStage = z.infer<typeof stageSchema>;
+
+/** Open loop: requests come when they are due, whether or not earlier ones were answered. */
+export const rateStageSchema = loadFiguresSchema.extend({
+  /** Requests per second that were asked for; `inf`: all at once. */
+  requestRate: z.union([z.number(), z.literal("inf")]),
+  /** Shape of the gamma distribution of gaps, 1 for Poisson arrivals; `inf`: even gaps. */
+  burstiness: z.union([z.number(), z.literal("inf")]),
+  /** Most requests in flight; null for no limit. */
+  maxConcurrency: z.number().int().nullable(),
+  /** Whether that limit held requests back: from then on users wait for answers, as in a closed loop. */
+  becameClosed: z.boolean(),
+  /** First token − due, and stream end − due: what somebody who came at that time has waited. */
+  ttftFromDueMs: distributionSchema.nullable(),
+  e2eFromDueMs: distributionSchema.nullable(),
+});
+export type RateStage = z.infer<typeof rateStageSchema>;
 
 export const benchRecordSchema = z.object({
   kind: z.literal("bench"),
@@ -93,5 +131,7 @@ export const benchRecordSchema = z.object({
     numWarmup: z.number().int(),
   }),
   stages: z.array(stageSchema),
+  /** Stages with a request rate. */
+  rates: z.array(rateStageSchema),
 });
 export type BenchRecord = z.infer<typeof benchRecordSchema>;

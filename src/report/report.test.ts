@@ -39,7 +39,8 @@ function stage(concurrency: number, rate: number): BenchStage {
     tpotMs: distribution,
     tokensPerArrival: 1.5,
     e2eMs: null,
-    clientCpuShare: 0.1,
+    meanInFlight: concurrency,
+    client: { cpuShare: 0.1, eventLoopDelayP99Ms: 1, scheduleDelayMs: null, numUnsent: 0, faults: [] },
     slices: [],
   } as BenchStage;
 }
@@ -77,6 +78,7 @@ function serving(rates: readonly number[], peakMemoryBytes: number): ComparisonR
         numWarmup: 2,
       },
       stages: rates.map((rate, index) => stage(2 ** index, rate)),
+      rates: [],
     },
   };
 }

@@ -3,16 +3,16 @@ import path from "node:path";
 import type { Command } from "commander";
 import { z } from "zod";
 import { writeFileAtomically } from "../../base/write-file.ts";
-import { runSweep, spreadText } from "../../bench/sweep.ts";
+import { type RateLoad, recordsFile, runSweep } from "../../bench/sweep.ts";
 import { endpointUrlOf } from "../../client/endpoint.ts";
-import { type Component, field } from "../../config/component.ts";
-import { integer, integerList } from "../../config/value-schemas.ts";
-import type { BenchRecord, Distribution } from "../../records/bench.ts";
+import { type Component, field, type Values } from "../../config/component.ts";
+import { integer, integerList, positiveOrInfinite, rateList } from "../../config/value-schemas.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
 import { listenForInterrupt } from "../interrupt.ts";
+import { loadTables } from "../load-tables.ts";
 import { checkOutputFolder } from "../output-folder.ts";
 import { addSettings, readSettings } from "../settings.ts";
-import { formatTable, printLine, TerminalProgress } from "../terminal.ts";
+import { printLine, TerminalProgress } from "../terminal.ts";
 
 /** Settings of the load; the flow takes them too. */
 export const loadSettings = {
@@ -39,7 +39,30 @@ export const loadSettings = {
   ),
 } satisfies Component;
 
+/** Of a stage of either kind. */
+const minRequests = 8;
+
 const own = {
+  requestRate: field(
+    "--request-rate <list>",
+    rateList.default([]),
+    "requests per second, one stage each, or inf for all at once; without --concurrency no closed loop is run",
+  ),
+  burstiness: field(
+    "--burstiness <n>",
+    positiveOrInfinite.prefault("1"),
+    "how requests come at a rate: 1 Poisson, below 1 in bursts, above more evenly, inf at even gaps",
+  ),
+  numRequests: field(
+    "--num-requests <n>",
+    integer(1, 1_000_000).optional(),
+    "requests of a stage with a rate (default: what comes in --min-seconds, at least 8; 32 at once)",
+  ),
+  maxConcurrency: field(
+    "--max-concurrency <n>",
+    integer(1, 100_000).optional(),
+    "most requests in flight of a stage with a rate (default: no limit)",
+  ),
   model: field(
     "--model <name>",
     z.string().optional(),
@@ -64,8 +87,10 @@ const own = {
 const help: CommandHelp = {
   summary: "Load-test any OpenAI-compatible server",
   details: `
-Works on any server with streaming POST /v1/completions. Closed loop: N patient users, each sending the next request
-when its answer is complete. TTFT = first token − sent; TPOT = mean per output token after the first; ITL = gaps between
+Works on any server with streaming POST /v1/completions. --concurrency is a closed loop: N patient users, each sending
+the next request when its answer is complete. --request-rate is an open loop: requests leave when they are due, answered
+or not, and "from due" times count from then, so that no stall of the server is left out. A row counts only where the client
+kept up: it measures its own delays, and says where not. TTFT = first token − sent; TPOT = mean per output token after the first; ITL = gaps between
 arrivals, too long where several tokens arrive together (tok/arrival above 1). ± is a 95 % interval from the spread
 inside the stage. * marks percentiles with too few samples.
 Prompts are token ids of common words where the server has POST /tokenize; elsewhere text, whose length is adjusted by
@@ -73,6 +98,7 @@ what the server counts in the warm-up.`,
   examples: [
     "millrace bench http://127.0.0.1:8000",
     "millrace bench http://127.0.0.1:8000 --concurrency 1,8,32 --input-tokens 512 --out ./load",
+    "millrace bench http://127.0.0.1:8000 --request-rate 0.5,1,2 --burstiness 0.5 --min-seconds 60",
   ],
 };
 
@@ -84,7 +110,10 @@ export function benchCommand(): Command {
 
 async function runBench(url: string, _options: unknown, command: Command): Promise<void> {
   const load = readSettings(command, loadSettings);
-  const { model, apiKey, vocab, warmup, seed, out, json } = readSettings(command, own);
+  const values = readSettings(command, own);
+  const { model, apiKey, vocab, warmup, seed, out, json } = values;
+  const rates = ratesOf(values, load.minSeconds);
+  const isOpenOnly = rates.length > 0 && command.opts()["concurrency"] === undefined;
   const endpoint = { url: endpointUrlOf(url, "url"), apiKey };
   const folder = out === undefined ? null : path.resolve(out);
   if (folder !== null) checkOutputFolder(folder);
@@ -95,9 +124,10 @@ async function runBench(url: string, _options: unknown, command: Command): Promi
     const record = await runSweep({
       endpoint,
       model: model ?? null,
-      concurrencies: load.concurrency,
+      concurrencies: isOpenOnly ? [] : load.concurrency,
+      rates,
       requestsPerSeat: load.requestsPerSeat,
-      minRequests: 8,
+      minRequests,
       minSeconds: load.minSeconds,
       inputTokens: load.inputTokens,
       outputTokens: load.outputTokens,
@@ -111,50 +141,27 @@ async function runBench(url: string, _options: unknown, command: Command): Promi
         // An earlier run's record must not stand beside this run's requests.
         rmSync(path.join(folder, "bench.json"), { force: true });
         const lines = records.map((entry) => `${JSON.stringify(entry)}\n`).join("");
-        writeFileAtomically(path.join(folder, `requests_c${stage.concurrency}.jsonl`), lines);
+        writeFileAtomically(path.join(folder, recordsFile(stage)), lines);
       },
     });
     if (folder !== null)
       writeFileAtomically(path.join(folder, "bench.json"), `${JSON.stringify(record, null, 2)}\n`);
-    printLine(json ? JSON.stringify(record, null, 2) : stageTable(record));
+    printLine(json ? JSON.stringify(record, null, 2) : loadTables(record));
     interrupt.signal.throwIfAborted();
   } finally {
     interrupt.release();
   }
 }
 
-function stageTable(record: BenchRecord): string {
-  const p50 = (distribution: Distribution | null): string => distribution?.p50.toFixed(1) ?? "–";
-  const p99 = (distribution: Distribution | null): string =>
-    distribution === null
-      ? "–"
-      : `${distribution.p99.toFixed(1)}${distribution.weak.includes("p99") ? "*" : ""}`;
-  const rows = record.stages.map((stage) => [
-    String(stage.concurrency),
-    String(stage.numRequests),
-    String(stage.numErrors),
-    `${stage.outputTokensPerSecond.toFixed(1)}${spreadText(stage)}`,
-    stage.totalTokensPerSecond.toFixed(1),
-    p50(stage.ttftMs),
-    p99(stage.ttftMs),
-    p50(stage.tpotMs),
-    p99(stage.tpotMs),
-    p99(stage.itlMs),
-    stage.tokensPerArrival?.toFixed(2) ?? "–",
-    stage.e2eMs?.p50.toFixed(0) ?? "–",
-  ]);
-  const load = ["in flight", "requests", "errors", "output tok/s", "total tok/s"];
-  const times = ["TTFT p50", "TTFT p99", "TPOT p50", "TPOT p99", "ITL p99", "tok/arrival", "e2e p50 ms"];
-  return `${formatTable([...load, ...times], rows)}\n${promptLine(record)}`;
-}
-
-/** Prompt tokens: asked for, and as the server counted them. */
-function promptLine({ workload, stages }: BenchRecord): string {
-  const counts = stages.flatMap((stage) => stage.meanPromptTokens ?? []);
-  const counted =
-    counts.length === 0
-      ? "the server sends no usage"
-      : `${(counts.reduce((sum, count) => sum + count, 0) / counts.length).toFixed(1)} counted by the server`;
-  const form = workload.numWords === null ? "token ids" : `text of ${workload.numWords} words`;
-  return `Prompt tokens: ${workload.inputTokens} asked for, ${counted} (${form}).`;
+function ratesOf(values: Values<typeof own>, minSeconds: number): RateLoad[] {
+  const { burstiness, maxConcurrency = null } = values;
+  return values.requestRate.map((requestRate) => {
+    const isAtOnce = requestRate === Number.POSITIVE_INFINITY;
+    const usual = isAtOnce ? 32 : Math.max(minRequests, Math.ceil(requestRate * minSeconds));
+    return {
+      arrivals: { requestRate, burstiness },
+      numRequests: values.numRequests ?? usual,
+      maxConcurrency,
+    };
+  });
 }

@@ -1,0 +1,96 @@
+import { spreadText } from "../bench/sweep.ts";
+import type { BenchRecord, BenchStage, Distribution, LoadFigures, RateStage } from "../records/bench.ts";
+import { formatTable } from "./terminal.ts";
+
+const speeds = ["requests", "errors", "output tok/s", "total tok/s"];
+const times = ["TTFT p50", "TTFT p99", "TPOT p50", "TPOT p99", "ITL p99", "tok/arrival", "e2e p50 ms"];
+
+/** The stages of a load test for people, one table for each kind. */
+export function loadTables(record: BenchRecord): string {
+  const { stages, rates } = record;
+  const tables = [
+    ...(stages.length === 0 ? [] : [formatTable(["in flight", ...speeds, ...times], stages.map(closedRow))]),
+    ...(rates.length === 0
+      ? []
+      : [
+          formatTable(
+            ["requests/s", "served/s", "in flight", ...speeds, ...times, "from due: TTFT p50", "TTFT p99"],
+            rates.map(rateRow),
+          ),
+        ]),
+  ];
+  const notes = [...stages, ...rates].flatMap(notesOf);
+  return [...tables, promptLine(record), ...notes].join("\n");
+}
+
+function closedRow(stage: BenchStage): string[] {
+  return [String(stage.concurrency), ...figures(stage)];
+}
+
+function rateRow(stage: RateStage): string[] {
+  const asked = stage.requestRate === "inf" ? "at once" : String(stage.requestRate);
+  const { requestsPerSecond, meanInFlight, ttftFromDueMs } = stage;
+  return [
+    asked,
+    requestsPerSecond.toFixed(2),
+    meanInFlight.toFixed(1),
+    ...figures(stage),
+    p50(ttftFromDueMs),
+    p99(ttftFromDueMs),
+  ];
+}
+
+function figures(stage: LoadFigures): string[] {
+  return [
+    String(stage.numRequests),
+    String(stage.numErrors),
+    `${stage.outputTokensPerSecond.toFixed(1)}${spreadText(stage)}`,
+    stage.totalTokensPerSecond.toFixed(1),
+    p50(stage.ttftMs),
+    p99(stage.ttftMs),
+    p50(stage.tpotMs),
+    p99(stage.tpotMs),
+    p99(stage.itlMs),
+    stage.tokensPerArrival?.toFixed(2) ?? "–",
+    stage.e2eMs?.p50.toFixed(0) ?? "–",
+  ];
+}
+
+function p50(distribution: Distribution | null): string {
+  return distribution?.p50.toFixed(1) ?? "–";
+}
+
+function p99(distribution: Distribution | null): string {
+  if (distribution === null) return "–";
+  return `${distribution.p99.toFixed(1)}${distribution.weak.includes("p99") ? "*" : ""}`;
+}
+
+/** What a reader has to know of a stage before its figures. */
+function notesOf(stage: BenchStage | RateStage): string[] {
+  const isClosed = "concurrency" in stage;
+  const name = isClosed
+    ? `${stage.concurrency} in flight`
+    : stage.requestRate === "inf"
+      ? "All at once"
+      : `${stage.requestRate} requests/s`;
+  const notes: string[] = [];
+  const { faults } = stage.client;
+  if (faults.length > 0) notes.push(`${name}: does not count, as ${faults.join(" and ")}.`);
+  if (!isClosed && stage.becameClosed) {
+    notes.push(
+      `${name}: ${stage.maxConcurrency} in flight was reached, and requests waited for others; from then on it was a closed loop.`,
+    );
+  }
+  return notes;
+}
+
+/** Prompt tokens: asked for, and as the server counted them. */
+function promptLine({ workload, stages, rates }: BenchRecord): string {
+  const counts = [...stages, ...rates].flatMap((stage) => stage.meanPromptTokens ?? []);
+  const counted =
+    counts.length === 0
+      ? "the server sends no usage"
+      : `${(counts.reduce((sum, count) => sum + count, 0) / counts.length).toFixed(1)} counted by the server`;
+  const form = workload.numWords === null ? "token ids" : `text of ${workload.numWords} words`;
+  return `Prompt tokens: ${workload.inputTokens} asked for, ${counted} (${form}).`;
+}

@@ -13,13 +13,19 @@ type AccessOptions = Pick<
   "apiKeys" | "isInsecure" | "guardsMetrics" | "limits" | "crossOrigin" | "tls"
 >;
 
-/** What the server is told of who may use it. Errors: `invalid_option`, `file_not_found`. */
+/**
+ * What the server is told of who may use it. Errors: `invalid_option`, `file_not_found`.
+ *
+ * @param policy of scheduling
+ */
 export async function accessOptionsOf(
   settings: Values<typeof accessSettings>,
   host: string,
+  policy: string,
 ): Promise<AccessOptions> {
   const { apiKey, apiKeysFile, insecure, metricsAuth } = settings;
   const fromFile = apiKeysFile === undefined ? [] : await readKeyFile(apiKeysFile);
+  checkPriorities(fromFile, policy);
   const tls = readTls(settings);
   return {
     apiKeys: [...apiKey, ...fromFile],
@@ -38,6 +44,18 @@ export async function accessOptionsOf(
     },
     ...(tls === undefined ? {} : { tls }),
   };
+}
+
+/** The engine would refuse every request of a key whose priority it does not read. */
+function checkPriorities(keys: readonly ApiKeyOptions[], policy: string): void {
+  const first = policy === "priority" ? undefined : keys.find(({ priority = 0 }) => priority !== 0);
+  if (first === undefined) return;
+  throw new MillraceError(
+    "invalid_option",
+    `The key ${first.name} has priority ${first.priority}, but --scheduling-policy ${policy} reads none. ` +
+      "Give --scheduling-policy priority, or leave the priority out.",
+    { param: "--api-keys-file" },
+  );
 }
 
 async function readKeyFile(file: string): Promise<ApiKeyOptions[]> {

@@ -47,7 +47,7 @@ export async function serveModel(serving: Serving): Promise<void> {
 async function listen({ engine, settings }: Serving, logger: Logger): Promise<RunningServer> {
   const { host, port, strict, maxBodySize, devEndpoints, clientTimeout } = settings.server;
   const { accessLog, enableLogRequests, maxLogLen } = settings.log;
-  const access = await accessOptionsOf(settings.access, host);
+  const access = await accessOptionsOf(settings.access, host, settings.engine.schedulingPolicy);
   const plan = await engine.plan;
   const server = await startServer({
     ...access,

@@ -1,5 +1,6 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { MillraceError } from "../../base/errors.ts";
+import { invariant } from "../../base/invariant.ts";
 import type { LimitSettings } from "./limits.ts";
 
 /** What a key opens: generation and the like, figures of the server, what changes the server for all. */
@@ -40,7 +41,9 @@ export class ApiKeys {
     this.#keys = keys.map((given, at) => {
       const options: ApiKeyOptions = typeof given === "string" ? { name: `#${at + 1}`, key: given } : given;
       const { key, sha256, ...caller } = options;
-      return { digest: key === undefined ? Buffer.from(sha256 ?? "", "hex") : digestOf(key), caller };
+      const digest = key === undefined ? Buffer.from(sha256 ?? "", "hex") : digestOf(key);
+      invariant(digest.length === 32, `the key ${caller.name} is neither a text nor a SHA-256 digest`);
+      return { digest, caller };
     });
   }
 

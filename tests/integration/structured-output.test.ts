@@ -181,6 +181,42 @@ describe("pebble", () => {
   });
 
   test(
+    "responses and messages hold to a schema too, with the answer that a chat has",
+    timeLimit,
+    async () => {
+      const schema = {
+        type: "object",
+        properties: {
+          colour: { enum: ["red", "blue"] },
+          count: { type: "integer", minimum: 1, maximum: 99 },
+        },
+        required: ["colour", "count"],
+        additionalProperties: false,
+      };
+      const content = "Which colour, how many?";
+      const [format, seed] = [{ type: "json_schema" as const, name: "answer", schema }, 11];
+      const chat = await bench.openai.chat.completions.create({
+        model: "model",
+        messages: [{ role: "user", content }],
+        response_format: { type: "json_schema", json_schema: format },
+        seed,
+      });
+      const text = chat.choices[0]!.message.content!;
+      expect(JSON.parse(text)).toMatchObject({ colour: expect.stringMatching(/^(red|blue)$/) as string });
+      const asked = { model: "model", input: content, text: { format }, seed };
+      expect((await bench.openai.responses.create(asked)).output_text).toBe(text);
+      const body = {
+        messages: [{ role: "user", content }],
+        max_tokens: 500,
+        output_config: { format },
+        seed,
+      };
+      const message = await bench.openai.post<{ content: unknown }>("/messages", { body });
+      expect(message.content).toEqual([{ type: "text", text }]);
+    },
+  );
+
+  test(
     "a program gets a value of its zod schema, and an error where the answer was cut",
     timeLimit,
     async () => {

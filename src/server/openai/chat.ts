@@ -5,11 +5,12 @@ import { countTokens } from "../generation/count-tokens.ts";
 import type { Dialect, Request } from "../generation/dialect.ts";
 import { generationHandler } from "../generation/generation.ts";
 import type { SequenceEvent } from "../generation/run-sequences.ts";
+import { type ChatTokenLogprobs, chatLogprobs } from "../generation/token-logprobs.ts";
 import { type ChatAnswerRules } from "../request/answer-rules.ts";
 import { askChat, type ChatQuestion } from "../request/chat-question.ts";
 import { openAiFields } from "../request/field-support.ts";
 import { type ChatBody, chatSchema } from "../request/schemas.ts";
-import { type ChatTokenLogprobs, chatLogprobs, type PromptLogprobsBody } from "./logprobs.ts";
+import type { PromptLogprobsBody } from "./logprobs.ts";
 import { OpenAiWording } from "./wording.ts";
 
 interface CallBody {

@@ -1,50 +1,6 @@
-import type { TokenLogprobs } from "../../protocol/engine-client.ts";
 import type { PromptLogprobs } from "../../text/prompt-logprobs.ts";
 import type { Tokenizer } from "../../tokenizer/tokenizer.ts";
-
-/** What JSON can hold in place of minus infinity; vLLM's value. */
-const leastLogprob = -9999;
-
-function clamp(logprob: number): number {
-  return Number.isNaN(logprob) ? leastLogprob : Math.max(leastLogprob, logprob);
-}
-
-/** A token as text and bytes. A token that is a part of a character shows U+FFFD; its bytes are exact. */
-function describeToken(
-  tokenizer: Tokenizer,
-  id: number,
-): { readonly text: string; readonly bytes: Uint8Array } {
-  const bytes = tokenizer.isSpecial(id) ? undefined : tokenizer.tokenBytes(id);
-  if (bytes !== undefined) return { text: Buffer.from(bytes).toString("utf8"), bytes };
-  const text = tokenizer.tokenText(id);
-  return { text, bytes: Buffer.from(text, "utf8") };
-}
-
-export interface ChatLogprob {
-  readonly token: string;
-  readonly logprob: number;
-  readonly bytes: readonly number[];
-}
-
-export interface ChatTokenLogprobs extends ChatLogprob {
-  readonly top_logprobs: readonly ChatLogprob[];
-}
-
-/** The chat endpoint's form: one entry per token with its alternatives, most likely first. */
-export function chatLogprobs(
-  tokenizer: Tokenizer,
-  tokenIds: readonly number[],
-  logprobs: readonly TokenLogprobs[],
-): ChatTokenLogprobs[] {
-  const entry = (id: number, logprob: number): ChatLogprob => {
-    const { text, bytes } = describeToken(tokenizer, id);
-    return { token: text, logprob: clamp(logprob), bytes: [...bytes] };
-  };
-  return logprobs.map((row, index) => ({
-    ...entry(tokenIds[index]!, row.logprob),
-    top_logprobs: row.topIds.map((id, rank) => entry(id, row.topLogprobs[rank]!)),
-  }));
-}
+import { clampLogprob, describeToken } from "../generation/token-logprobs.ts";
 
 export interface CompletionLogprobs {
   readonly text_offset: number[];
@@ -82,14 +38,14 @@ export class CompletionLogprobsBuilder {
 
   add(into: CompletionLogprobs, token: ScoredToken): void {
     const text = this.#addToken(into, token.id);
-    into.token_logprobs.push(clamp(token.logprob));
+    into.token_logprobs.push(clampLogprob(token.logprob));
     const top: Record<string, number> = {};
     for (let rank = 0; rank < token.topIds.length; rank += 1) {
       const other = describeToken(this.#tokenizer, token.topIds[rank]!).text;
       // Different tokens may look alike; the more likely one keeps the name.
-      if (!Object.hasOwn(top, other)) setOwn(top, other, clamp(token.topLogprobs[rank]!));
+      if (!Object.hasOwn(top, other)) setOwn(top, other, clampLogprob(token.topLogprobs[rank]!));
     }
-    if (!Object.hasOwn(top, text)) setOwn(top, text, clamp(token.logprob));
+    if (!Object.hasOwn(top, text)) setOwn(top, text, clampLogprob(token.logprob));
     into.top_logprobs.push(top);
   }
 
@@ -126,7 +82,7 @@ export type PromptLogprobsBody = readonly (Readonly<Record<string, PromptLogprob
 export function promptLogprobsBody(tokenizer: Tokenizer, tokens: PromptLogprobs): PromptLogprobsBody {
   const entry = (id: number, logprob: number, rank: number | null): [string, PromptLogprob] => [
     String(id),
-    { logprob: clamp(logprob), rank, decoded_token: describeToken(tokenizer, id).text },
+    { logprob: clampLogprob(logprob), rank, decoded_token: describeToken(tokenizer, id).text },
   ];
   return tokens.map((token) => {
     if (token === null) return null;

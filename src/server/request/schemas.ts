@@ -79,6 +79,8 @@ function isFactor(value: number): boolean {
   return inKernel > 0 && inKernel < Infinity;
 }
 
+export const topLogprobs = between(0, maxLogprobs);
+
 export const boolean = z.boolean("true or false").nullish();
 export const text = z.string("a text").nullish();
 
@@ -217,7 +219,7 @@ export const chatSchema = z.looseObject({
   messages: messagesSchema,
   max_completion_tokens: samplingFields.max_tokens,
   logprobs: boolean,
-  top_logprobs: between(0, maxLogprobs),
+  top_logprobs: topLogprobs,
   parallel_tool_calls: boolean,
   include_reasoning: boolean,
 });

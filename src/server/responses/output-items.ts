@@ -1,4 +1,5 @@
 import type { AnswerBlock, AnswerEvent } from "../generation/answer-blocks.ts";
+import type { ChatTokenLogprobs } from "../generation/token-logprobs.ts";
 
 /** One event of a stream, without its number; its type is its name too. */
 export interface ResponseEvent {
@@ -14,10 +15,13 @@ function itemId({ kind, key }: AnswerBlock): string {
   return idPrefixes[kind] + key;
 }
 
+/** Log-probabilities of the tokens of a text. */
+export type Logprobs = readonly ChatTokenLogprobs[];
+
 /** A block as an item of `output`. */
-export function itemOf(block: AnswerBlock, status: ItemStatus): object {
+export function itemOf(block: AnswerBlock, status: ItemStatus, logprobs: Logprobs): object {
   const id = itemId(block);
-  const content = block.text === "" ? [] : [partOf(block)];
+  const content = block.text === "" ? [] : [partOf(block, logprobs)];
   switch (block.kind) {
     case "text":
       return { id, type: "message", status, role: "assistant", content };
@@ -30,37 +34,53 @@ export function itemOf(block: AnswerBlock, status: ItemStatus): object {
   }
 }
 
-function partOf({ kind, text }: AnswerBlock): object {
+function partOf({ kind, text }: AnswerBlock, logprobs: Logprobs): object {
   return kind === "text"
-    ? { type: "output_text", text, annotations: [], logprobs: [] }
+    ? { type: "output_text", text, annotations: [], logprobs }
     : { type: "reasoning_text", text };
 }
 
-/** What a stream says of one event; text and reasoning are one part of their item each. */
-export function itemEvents(event: AnswerEvent, status: ItemStatus): ResponseEvent[] {
+/**
+ * What a stream says of one event; text and reasoning are one part of their item each.
+ *
+ * @param logprobs of what the event brings, or of the whole block where it closes
+ */
+export function itemEvents(event: AnswerEvent, status: ItemStatus, logprobs: Logprobs): ResponseEvent[] {
   const { kind, block } = event;
   const output_index = block.index;
   const place = { item_id: itemId(block), output_index };
   const isCall = block.kind === "call";
   if (kind === "open") {
     const empty = { ...block, text: "" };
-    const added = { type: "response.output_item.added", output_index, item: itemOf(empty, "in_progress") };
+    const added = {
+      type: "response.output_item.added",
+      output_index,
+      item: itemOf(empty, "in_progress", []),
+    };
     if (isCall) return [added];
-    return [added, { type: "response.content_part.added", ...place, content_index: 0, part: partOf(empty) }];
+    return [
+      added,
+      { type: "response.content_part.added", ...place, content_index: 0, part: partOf(empty, []) },
+    ];
   }
-  if (kind === "grow") return [{ ...growth(block), ...place, delta: event.text }];
-  const done = { type: "response.output_item.done", output_index, item: itemOf(block, status) };
-  const whole = { ...growth(block, "done"), ...place, ...wholeOf(block) };
+  if (kind === "grow") return [{ ...growth(block, "delta", logprobs), ...place, delta: event.text }];
+  const done = { type: "response.output_item.done", output_index, item: itemOf(block, status, logprobs) };
+  const whole = { ...growth(block, "done", logprobs), ...place, ...wholeOf(block) };
   if (isCall) return [whole, done];
-  const part = { type: "response.content_part.done", ...place, content_index: 0, part: partOf(block) };
+  const part = {
+    type: "response.content_part.done",
+    ...place,
+    content_index: 0,
+    part: partOf(block, logprobs),
+  };
   return [whole, part, done];
 }
 
 /** Type and fixed fields of the events that bring a block's text, in pieces or as a whole. */
-function growth({ kind }: AnswerBlock, what: "delta" | "done" = "delta"): ResponseEvent {
+function growth({ kind }: AnswerBlock, what: "delta" | "done", logprobs: Logprobs): ResponseEvent {
   switch (kind) {
     case "text":
-      return { type: `response.output_text.${what}`, content_index: 0, logprobs: [] };
+      return { type: `response.output_text.${what}`, content_index: 0, logprobs };
     case "reasoning":
       return { type: `response.reasoning_text.${what}`, content_index: 0 };
     case "call":

@@ -5,9 +5,10 @@ import { countTokens } from "../generation/count-tokens.ts";
 import type { Request, Totals, Wording } from "../generation/dialect.ts";
 import type { StreamEvent } from "../generation/event-sink.ts";
 import type { SequenceEvent } from "../generation/run-sequences.ts";
+import { type ChatTokenLogprobs, chatLogprobs } from "../generation/token-logprobs.ts";
 import type { ChatAnswerRules } from "../request/answer-rules.ts";
 import type { ChatBody } from "../request/schemas.ts";
-import { type ItemStatus, itemEvents, itemOf, type ResponseEvent } from "./output-items.ts";
+import { type ItemStatus, itemEvents, itemOf, type Logprobs, type ResponseEvent } from "./output-items.ts";
 import type { ResponsesBody } from "./schemas.ts";
 
 type Status = "in_progress" | "completed" | "incomplete" | "failed";
@@ -17,6 +18,8 @@ export class ResponseWording implements Wording<ResponseEvent> {
   readonly #request: Request<ChatBody>;
   readonly #wire: ResponsesBody;
   readonly #answer: AnswerBlocks;
+  /** Of the text of each block so far. */
+  readonly #logprobs: ChatTokenLogprobs[][] = [];
   /** Unix seconds. */
   readonly #createdAt = Math.floor(Date.now() / 1000);
   #isStarted = false;
@@ -46,8 +49,21 @@ export class ResponseWording implements Wording<ResponseEvent> {
     }
     const blockEvents = this.#answer.read(delta);
     if (finishReason !== null) this.#reasoningTokens = this.#countReasoning();
-    events.push(...blockEvents.flatMap((event) => itemEvents(event, this.#itemStatus(event.block))));
+    let fresh = this.#logprobsOf(delta);
+    for (const event of blockEvents) {
+      const { block } = event;
+      const all = (this.#logprobs[block.index] ??= []);
+      // What belongs to the tokens goes with the first text that they bring; those of calls and reasoning have no place.
+      const own = event.kind === "grow" && block.kind === "text" ? fresh : [];
+      if (own.length > 0) fresh = [];
+      all.push(...own);
+      events.push(...itemEvents(event, this.#itemStatus(block), event.kind === "close" ? all : own));
+    }
     return events;
+  }
+
+  #logprobsOf({ logprobs, tokenIds }: SequenceEvent["delta"]): Logprobs {
+    return logprobs === null ? [] : chatLogprobs(this.#request.model.tokenizer, tokenIds, logprobs);
   }
 
   whole({ usage }: Totals): object {
@@ -84,7 +100,9 @@ export class ResponseWording implements Wording<ResponseEvent> {
       instructions: wire.instructions ?? null,
       max_output_tokens: wire.max_output_tokens ?? null,
       model: model.id,
-      output: this.#answer.blocks.map((block) => itemOf(block, this.#itemStatus(block))),
+      output: this.#answer.blocks.map((block) =>
+        itemOf(block, this.#itemStatus(block), this.#logprobs[block.index] ?? []),
+      ),
       parallel_tool_calls: body.parallel_tool_calls ?? true,
       previous_response_id: null,
       reasoning: { effort: wire.reasoning?.effort ?? null, summary: null },

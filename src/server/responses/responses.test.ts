@@ -156,6 +156,23 @@ describe("POST /v1/responses", () => {
     });
   });
 
+  test("gives log-probabilities of its text where they are asked for, whole and streamed", async () => {
+    const body = { include: ["message.output_text.logprobs", "other"], top_logprobs: 2 };
+    const whole = await ask(createFake("ab"), body);
+    const [part] = whole.output[0]!["content"] as [
+      { logprobs: { token: string; top_logprobs: unknown[] }[] },
+    ];
+    expect(part.logprobs.map(({ token }) => token)).toEqual(["a", "b"]);
+    expect(part.logprobs[0]!.top_logprobs).toHaveLength(2);
+    const response = await post(createFake("ab"), { ...body, stream: true });
+    expect(response.headers.get("x-millrace-warnings")).toBe("ignored fields: include.other");
+    const events = readNamedEvents(await response.text());
+    const deltas = events.filter(({ name }) => name === "response.output_text.delta");
+    expect(deltas.flatMap(({ data }) => data["logprobs"])).toEqual(part.logprobs);
+    const done = events.find(({ name }) => name === "response.output_text.done");
+    expect(done?.data["logprobs"]).toEqual(part.logprobs);
+  });
+
   test("an effort of reasoning is told back", async () => {
     expect(await ask(createFake("x"), { reasoning: { effort: "low" } })).toMatchObject({
       reasoning: { effort: "low" },
@@ -169,7 +186,7 @@ describe("POST /v1/responses", () => {
       frob: 1,
       truncation: "disabled",
     });
-    expect(response.headers.get("x-millrace-warnings")).toBe("ignored fields: store, include, frob");
+    expect(response.headers.get("x-millrace-warnings")).toBe("ignored fields: store, frob");
   });
 });
 

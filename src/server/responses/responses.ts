@@ -25,7 +25,13 @@ const dialect: Dialect<ResponsesBody, ChatBody, ResponseEvent, ChatQuestion> = {
 /** `POST /v1/responses`: nothing is kept, so the whole conversation comes as `input`. */
 export const handleResponses = generationHandler(dialect);
 
-function toChatBody(wire: ResponsesBody): ChatBody {
+/** What `include` asks for that this server has. */
+const logprobsInclude = "message.output_text.logprobs";
+
+function toChatBody(wire: ResponsesBody, ignore: (field: string) => void): ChatBody {
+  const others = wire.include?.filter((name) => name !== logprobsInclude) ?? [];
+  for (const name of others) ignore(`include.${name}`);
+  const top = wire.top_logprobs ?? 0;
   return {
     ...engineFieldsOf(wire),
     model: wire.model,
@@ -35,6 +41,8 @@ function toChatBody(wire: ResponsesBody): ChatBody {
     top_p: wire.top_p,
     top_k: wire.top_k,
     stop: wire.stop,
+    logprobs: top > 0 || wire.include?.includes(logprobsInclude) === true,
+    top_logprobs: top,
     stream: wire.stream,
     user: wire.user,
     tools: toTools(wire.tools),

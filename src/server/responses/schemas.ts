@@ -9,6 +9,7 @@ import {
   templateKwargs,
   text,
   topKField,
+  topLogprobs,
   topPField,
 } from "../request/schemas.ts";
 
@@ -68,6 +69,8 @@ export const responsesSchema = z.looseObject({
     )
     .nullish(),
   reasoning: z.looseObject({ effort: reasoningEffort }, "an object").nullish(),
+  include: z.array(z.string("a text"), "a list of texts").nullish(),
+  top_logprobs: topLogprobs,
   metadata: z.record(z.string(), z.unknown(), "an object").nullish(),
   user: text,
   chat_template_kwargs: templateKwargs,
@@ -85,11 +88,9 @@ export const responsesFields: FieldSupport = {
     ["background", isFalse],
     ["prompt", never],
     ["truncation", isOneOf("disabled")],
-    ["top_logprobs", isOneOf(0)],
     ["max_tool_calls", never],
   ]),
   ignored: new Set([
-    "include",
     "store",
     "service_tier",
     "stream_options",

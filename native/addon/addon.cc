@@ -381,7 +381,8 @@ NAPI_MODULE_INIT() {
       method<roundRows>("roundRows"),         method<roundBlocks>("roundBlocks"),
       method<roundGroups>("roundGroups"),     method<readGroups>("readGroups"),
       method<packCodes>("packCodes"),         method<squaredErrors>("squaredErrors"),
-      method<quadraticForms>("quadraticForms"),
+      method<quadraticForms>("quadraticForms"), method<addSquares>("addSquares"),
+      method<readWeight>("readWeight"),     method<areFinite>("areFinite"),
       method<listIsas>("listIsas"),           method<amxRefusal>("amxRefusal"),
       method<mapFile>("mapFile"),             method<dropPages>("dropPages"),
   };

@@ -1,5 +1,6 @@
 #include "addon/solver_functions.h"
 
+#include "addon/read_weight.h"
 #include "ops/context.h"
 
 namespace millrace {
@@ -18,6 +19,14 @@ napi_value addGram(const Args& args) {
   return nullptr;
 }
 
+/** (context, x, count, cols, sums) */
+napi_value addSquares(const Args& args) {
+  const int64_t count = args.integer(2);
+  const int64_t cols = args.integer(3);
+  contextOf(args).addSquares(args.floats(1, count * cols).data, count, cols, args.floats(4, cols).data);
+  return nullptr;
+}
+
 /** (context, matrix, n, inverse) → boolean */
 napi_value factorize(const Args& args) {
   const int64_t n = args.integer(2);
@@ -25,24 +34,25 @@ napi_value factorize(const Args& args) {
   return makeFlag(args.env(), isPositive);
 }
 
-/** (context, rows, cols, numGroups, values, codes, scales, zeros or null, groups, upper, least, most) */
+/** (context, rows, cols, group size, values, codes, scales, minimums or null, order, upper, least, most) */
 napi_value roundRows(const Args& args) {
   const int64_t rows = args.integer(1);
   const int64_t cols = args.integer(2);
-  const int64_t numGroups = args.integer(3);
   RoundingJob job{};
   job.rows = rows;
   job.cols = cols;
-  job.numGroups = numGroups;
+  job.groupSize = args.integer(3);
+  check(job.groupSize > 0 && cols % job.groupSize == 0, "rows are whole groups");
+  const int64_t numGroups = rows * (cols / job.groupSize);
   job.values = args.floats(4, rows * cols).data;
   job.codes = reinterpret_cast<int8_t*>(args.bytes(5, rows * cols).data);
-  job.scales = args.floats(6, rows * numGroups).data;
-  job.zeros = args.isNull(7) ? nullptr : args.floats(7, rows * numGroups).data;
-  job.groups = args.ints(8, cols).data;
+  job.scales = args.floats(6, numGroups).data;
+  job.minimums = args.isNull(7) ? nullptr : args.floats(7, numGroups).data;
+  job.order = args.ints(8, cols).data;
   job.upper = args.floats(9, cols * cols).data;
   job.least = args.number(10);
   job.most = args.number(11);
-  for (int64_t i = 0; i < cols; ++i) check(job.groups[i] >= 0 && job.groups[i] < numGroups, "a group does not exist");
+  for (int64_t i = 0; i < cols; ++i) check(job.order[i] >= 0 && job.order[i] < cols, "a column does not exist");
   contextOf(args).roundRows(job);
   return nullptr;
 }
@@ -128,6 +138,19 @@ napi_value packCodes(const Args& args) {
   return nullptr;
 }
 
+/** (context, part, values) */
+napi_value readWeight(const Args& args) {
+  const WeightPart part = readPart(args, args.value(1));
+  contextOf(args).readWeight(part, args.floats(2, part.rows * part.cols).data);
+  return nullptr;
+}
+
+/** (context, values) → boolean */
+napi_value areFinite(const Args& args) {
+  const Span<float> values = args.floats(1);
+  return makeFlag(args.env(), contextOf(args).areFinite(values.data, values.length));
+}
+
 /** (context, wanted, written, rows, cols, sums) */
 napi_value squaredErrors(const Args& args) {
   const int64_t rows = args.integer(3);
@@ -137,12 +160,13 @@ napi_value squaredErrors(const Args& args) {
   return nullptr;
 }
 
-/** (context, x, rows, n, gram, forms) */
+/** (context, x, y or null, rows, n, gram, forms) */
 napi_value quadraticForms(const Args& args) {
-  const int64_t rows = args.integer(2);
-  const int64_t n = args.integer(3);
-  double* forms = args.doubles(5, rows).data;
-  contextOf(args).quadraticForms(args.floats(1, rows * n).data, rows, n, args.floats(4, n * n).data, forms);
+  const int64_t rows = args.integer(3);
+  const int64_t n = args.integer(4);
+  const float* y = args.isNull(2) ? nullptr : args.floats(2, rows * n).data;
+  double* forms = args.doubles(6, rows).data;
+  contextOf(args).quadraticForms(args.floats(1, rows * n).data, y, rows, n, args.floats(5, n * n).data, forms);
   return nullptr;
 }
 

@@ -7,6 +7,9 @@ namespace millrace {
 
 napi_value addGram(const Args& args);
 napi_value factorize(const Args& args);
+napi_value addSquares(const Args& args);
+napi_value readWeight(const Args& args);
+napi_value areFinite(const Args& args);
 napi_value roundRows(const Args& args);
 napi_value roundBlocks(const Args& args);
 napi_value roundGroups(const Args& args);

@@ -191,6 +191,8 @@ struct KernelTable {
   void (*subtractRows)(float* y, const float* x, int64_t stride, const float* factors, int64_t count, int64_t n);
   /** h[i * stride + j] += sum over t < count of a[t * 16 + i] * b[t * 16 + j], t ascending, for i and j < 16. */
   void (*addGramTile)(const float* a, const float* b, int64_t count, float* h, int64_t stride);
+  /** sums[j] += sum over t < count of x[t * stride + j]^2, t ascending, for j < 16. */
+  void (*addSquaresOfPanel)(const float* x, int64_t count, int64_t stride, float* sums);
 
   /** f64 and f32 with denormals, which the caller must allow. */
   void (*roundBlockRow)(const BlockRow& row);

@@ -33,6 +33,7 @@ void topN(const float* x, int64_t count, int64_t n, int32_t* ids, float* values)
 
 void subtractRows(float* y, const float* x, int64_t stride, const float* factors, int64_t count, int64_t n);
 void addGramTile(const float* a, const float* b, int64_t count, float* h, int64_t stride);
+void addSquaresOfPanel(const float* x, int64_t count, int64_t stride, float* sums);
 
 void roundBlockRow(const BlockRow& row);
 void roundGroupRow(const GroupRow& row, const GroupGrid& grid);

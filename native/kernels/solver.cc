@@ -50,4 +50,14 @@ void addGramTile(const float* a, const float* b, int64_t count, float* h, int64_
   }
 }
 
+/** sums[j] += sum over t of x[t * stride + j]^2, t ascending, for j < 16. */
+void addSquaresOfPanel(const float* x, int64_t count, int64_t stride, float* sums) {
+  V16 sum = load(sums);
+  for (int64_t t = 0; t < count; ++t) {
+    const V16 value = load(x + t * stride);
+    sum = fma(value, value, sum);
+  }
+  store(sums, sum);
+}
+
 }  // namespace millrace::MILLRACE_ISA

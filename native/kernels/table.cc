@@ -32,6 +32,7 @@ KernelTable makeTable(const LinearKernels& linear) {
       .topN = topN,
       .subtractRows = subtractRows,
       .addGramTile = addGramTile,
+      .addSquaresOfPanel = addSquaresOfPanel,
       .roundBlockRow = roundBlockRow,
       .roundGroupRow = roundGroupRow,
       .readGroupRow = readGroupRow,

@@ -161,17 +161,17 @@ struct ScoreColumns {
 struct RoundingJob {
   int64_t rows;
   int64_t cols;
-  int64_t numGroups;
-  /** [rows, cols], used up. */
-  float* values;
+  int64_t groupSize;
+  /** [rows, cols] */
+  const float* values;
   /** [rows, cols] */
   int8_t* codes;
-  /** [rows, numGroups]; zeros null for a symmetric grid. */
+  /** [rows, cols / groupSize]: w = scale * code + minimum; minimums null for 0. */
   const float* scales;
-  const float* zeros;
-  /** [cols] group of each column. */
-  const int32_t* groups;
-  /** [cols, cols] upper factor of the inverse of the Gram matrix. */
+  const float* minimums;
+  /** [cols] columns in the order in which they are rounded. */
+  const int32_t* order;
+  /** [cols, cols] in that order, upper factor of the inverse of the Gram matrix. */
   const float* upper;
   float least;
   float most;
@@ -248,19 +248,24 @@ class Context {
 
   /** gram += x^T x in its upper half, of x [count, cols]. */
   void addGram(const float* x, int64_t count, int64_t cols, float* gram);
+  /** sums[j] += sum of squares of column j of x [count, cols]. */
+  void addSquares(const float* x, int64_t count, int64_t cols, float* sums);
   /** The upper half of r [n, n] becomes R of r = R^T R, and `inverse` its inverse; false where r is not positive definite. */
   bool factorize(float* r, int64_t n, float* inverse);
   void roundRows(const RoundingJob& job);
-  /** x_r gram x_r^T of each row, of a whole symmetric matrix. */
   /** `first` is the first of `rows` rows that are alike but for their places. */
   void roundBlocks(const BlockRow& first, int64_t rows);
   void roundGroups(const GroupRow& first, const GroupGrid& grid, int64_t rows);
   void readGroups(const GroupRow& first, const GroupGrid& grid, int64_t rows, float* values);
   /** Codes [rows, cols] to rows of 32-bit words: element i at bit i * bits, offset to begin at 0. */
   void packCodes(const int8_t* codes, int64_t rows, int64_t cols, int bits, uint8_t* out);
+  /** Values of a matrix [part.rows, part.cols]. */
+  void readWeight(const WeightPart& part, float* values);
+  bool areFinite(const float* values, int64_t count);
   /** sums [rows, 2] */
   void squaredErrors(const float* wanted, const float* written, int64_t rows, int64_t cols, double* sums);
-  void quadraticForms(const float* x, int64_t rows, int64_t n, const float* gram, double* forms);
+  /** d gram d^T of each row of d = x - y, or of x where y is null, for a whole symmetric matrix. */
+  void quadraticForms(const float* x, const float* y, int64_t rows, int64_t n, const float* gram, double* forms);
   /** Frees weights, caches and arena; only destruction is allowed after. */
   void close();
 

@@ -56,6 +56,13 @@ void Context::addGram(const float* x, int64_t count, int64_t cols, float* gram) 
   });
 }
 
+void Context::addSquares(const float* x, int64_t count, int64_t cols, float* sums) {
+  check(cols % lanes == 0, "sums of squares take a multiple of 16 columns");
+  pool_->parallelFor(cols / lanes, [&](int64_t panel, int) {
+    kernels_.addSquaresOfPanel(x + panel * lanes, count, cols, sums + panel * lanes);
+  });
+}
+
 bool Context::factorize(float* r, int64_t n, float* inverse) {
   // Upper Cholesky factor in place, a block of rows at a time.
   std::vector<float> factors(static_cast<size_t>(blockRows));
@@ -96,19 +103,27 @@ void Context::roundRows(const RoundingJob& job) {
   const int64_t n = job.cols;
   pool_->parallelFor(tilesOf(job.rows, rowsPerTile), [&](int64_t tile, int) {
     float errors[blockRows];
-    const int64_t lastRow = std::min(job.rows, (tile + 1) * rowsPerTile);
+    const int64_t firstRow = tile * rowsPerTile;
+    const int64_t lastRow = std::min(job.rows, firstRow + rowsPerTile);
+    std::vector<float> sorted(static_cast<size_t>((lastRow - firstRow) * n));
+    for (int64_t r = firstRow; r < lastRow; ++r) {
+      float* w = sorted.data() + (r - firstRow) * n;
+      for (int64_t i = 0; i < n; ++i) w[i] = job.values[r * n + job.order[i]];
+    }
     for (int64_t first = 0; first < n; first += blockRows) {
       const int64_t end = std::min(n, first + blockRows);
-      for (int64_t r = tile * rowsPerTile; r < lastRow; ++r) {
-        float* w = job.values + r * n;
+      for (int64_t r = firstRow; r < lastRow; ++r) {
+        float* w = sorted.data() + (r - firstRow) * n;
         for (int64_t i = first; i < end; ++i) {
-          const int64_t group = r * job.numGroups + job.groups[i];
+          const int64_t at = r * n + job.order[i];
+          const int64_t group = at / job.groupSize;
           const float scale = job.scales[group];
-          const float zero = job.zeros == nullptr ? 0.0f : job.zeros[group];
-          const float code = std::clamp(std::nearbyintf(w[i] / scale) + zero, job.least, job.most);
-          job.codes[r * n + i] = static_cast<int8_t>(code);
+          const float minimum = job.minimums == nullptr ? 0.0f : job.minimums[group];
+          const float rounded = scale == 0 ? 0.0f : std::nearbyintf((w[i] - minimum) / scale);
+          const float code = std::clamp(rounded, job.least, job.most);
+          job.codes[at] = static_cast<int8_t>(code);
           const float* upper = job.upper + i * n;
-          errors[i - first] = (w[i] - (code - zero) * scale) / upper[i];
+          errors[i - first] = (w[i] - (scale * code + minimum)) / upper[i];
           kernels_.subtractRows(w + i + 1, upper + i + 1, n, errors + (i - first), 1, end - i - 1);
         }
         kernels_.subtractRows(w + end, job.upper + first * n + end, n, errors, end - first, n - end);
@@ -166,21 +181,30 @@ void Context::squaredErrors(const float* wanted, const float* written, int64_t r
   });
 }
 
-void Context::quadraticForms(const float* x, int64_t rows, int64_t n, const float* gram, double* forms) {
+void Context::quadraticForms(const float* x, const float* y, int64_t rows, int64_t n, const float* gram, double* forms) {
   pool_->parallelFor(tilesOf(rows, rowsPerTile), [&](int64_t tile, int) {
     const int64_t firstRow = tile * rowsPerTile;
     const int64_t count = std::min(rowsPerTile, rows - firstRow);
-    std::vector<float> products(static_cast<size_t>(count * n), 0.0f);
+    const size_t size = static_cast<size_t>(count * n);
+    std::vector<float> d(x + firstRow * n, x + (firstRow + count) * n);
+    for (size_t i = 0; y != nullptr && i < size; ++i) d[i] -= y[static_cast<size_t>(firstRow * n) + i];
+    // The matrix is its own mirror image: what is behind a block of its diagonal counts twice.
+    std::vector<float> within(size, 0.0f);
+    std::vector<float> before(size, 0.0f);
     for (int64_t first = 0; first < n; first += blockRows) {
       const int64_t end = std::min(n, first + blockRows);
       for (int64_t r = 0; r < count; ++r) {
-        kernels_.subtractRows(products.data() + r * n, gram + first * n, n, x + (firstRow + r) * n + first, end - first, n);
+        const float* factors = d.data() + r * n + first;
+        const float* from = gram + first * n;
+        kernels_.subtractRows(within.data() + r * n + first, from + first, n, factors, end - first, end - first);
+        kernels_.subtractRows(before.data() + r * n + end, from + end, n, factors, end - first, n - end);
       }
     }
     for (int64_t r = 0; r < count; ++r) {
       double sum = 0;
-      for (int64_t i = 0; i < n; ++i) {
-        sum -= static_cast<double>(x[(firstRow + r) * n + i]) * static_cast<double>(products[static_cast<size_t>(r * n + i)]);
+      for (int64_t i = r * n; i < (r + 1) * n; ++i) {
+        const size_t at = static_cast<size_t>(i);
+        sum -= static_cast<double>(d[at]) * (static_cast<double>(within[at]) + 2.0 * static_cast<double>(before[at]));
       }
       forms[firstRow + r] = sum;
     }

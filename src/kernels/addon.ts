@@ -179,17 +179,18 @@ export interface NativeAddon {
   releaseAfter(context: NativeContext, x: number): void;
   memory(context: NativeContext): [weights: number, kvCache: number, kvHost: number, arena: number];
   addGram(context: NativeContext, x: Float32Array, count: number, cols: number, gram: Float32Array): void;
+  addSquares(context: NativeContext, x: Float32Array, count: number, cols: number, sums: Float32Array): void;
   factorize(context: NativeContext, matrix: Float32Array, n: number, inverse: Float32Array): boolean;
   roundRows(
     context: NativeContext,
     rows: number,
     cols: number,
-    numGroups: number,
+    groupSize: number,
     values: Float32Array,
     codes: Uint8Array,
     scales: Float32Array,
-    zeros: Float32Array | null,
-    groups: Int32Array,
+    minimums: Float32Array | null,
+    order: Int32Array,
     upper: Float32Array,
     least: number,
     most: number,
@@ -240,6 +241,8 @@ export interface NativeAddon {
     bits: number,
     out: Uint8Array,
   ): void;
+  readWeight(context: NativeContext, part: NativePart, values: Float32Array): void;
+  areFinite(context: NativeContext, values: Float32Array): boolean;
   squaredErrors(
     context: NativeContext,
     wanted: Float32Array,
@@ -251,6 +254,7 @@ export interface NativeAddon {
   quadraticForms(
     context: NativeContext,
     x: Float32Array,
+    y: Float32Array | null,
     rows: number,
     n: number,
     gram: Float32Array,

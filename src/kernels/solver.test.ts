@@ -44,16 +44,15 @@ function roundingJob(rows: number, cols: number): RoundingJob {
   const upper = new Float32Array(cols * cols);
   for (let i = 0; i < cols; i += 1)
     for (let j = i; j < cols; j += 1) upper[i * cols + j] = inverse[(cols - 1 - j) * cols + cols - 1 - i]!;
-  const numGroups = cols / 16;
   return {
-    rows,
     cols,
     values: numbers(rows * cols, 3),
-    codes: new Int8Array(rows * cols),
-    bits: 4,
-    scales: new Float32Array(rows * numGroups).fill(1 / 7.5),
-    zeros: null,
-    groups: Int32Array.from({ length: cols }, (_, i) => Math.floor(i / 16)),
+    least: -8,
+    most: 7,
+    groupSize: 16,
+    scales: new Float32Array((rows * cols) / 16).fill(1 / 7.5),
+    minimums: null,
+    order: Int32Array.from({ length: cols }, (_, i) => i),
     upper,
   };
 }
@@ -114,40 +113,70 @@ describe.each(isas)("the native solver, %s", (isa) => {
 
   it.each([true, false])("rounds rows as the reference does (symmetric: %s)", (symmetric) => {
     const [rows, cols] = [40, 144];
-    const codes = [referenceSolver, single, several].map((solver) => {
-      const job = roundingJob(rows, cols);
-      const zeros = symmetric ? null : new Float32Array(job.scales.length).fill(-2);
-      solver.roundRows({ ...job, zeros });
-      return job.codes;
-    });
+    const given = roundingJob(rows, cols);
+    const minimums = symmetric ? null : given.scales.map((_, group) => -0.9 - 0.01 * (group % 7));
+    const range = symmetric ? {} : { least: 0, most: 15 };
+    const order = given.order.map((i) => (i * 5) % cols);
+    // A group whose scale is 0 has one value only.
+    const scales = given.scales.map((scale, group) => (group === 30 ? 0 : scale));
+    const codes = [referenceSolver, single, several].map((solver) =>
+      solver.roundRows({ ...given, ...range, minimums, order, scales }),
+    );
     expect(codes[2]).toEqual(codes[1]);
+    expect(codes[1]!.subarray(480, 496)).toEqual(new Int8Array(16));
     // A value within the last bit of a tie may fall to the other side, and moves those behind it.
     const numOther = codes[0]!.reduce((count, code, i) => count + (code === codes[1]![i] ? 0 : 1), 0);
     expect(numOther).toBeLessThan(0.01 * rows * cols);
   });
 
+  it("rounds the columns in the order that it is given: the same job with its columns moved gives the same codes", () => {
+    const [rows, cols] = [3, 48];
+    const job = roundingJob(rows, cols);
+    const reversed = job.values.map((_, i) => job.values[i - (i % cols) + cols - 1 - (i % cols)]!);
+    const codes = single.roundRows(job);
+    const order = job.order.toReversed();
+    const others = single.roundRows({ ...job, values: reversed, order });
+    expect(others.map((_, i) => others[i - (i % cols) + cols - 1 - (i % cols)]!)).toEqual(codes);
+  });
+
   it("passes errors on so that outputs are nearer than those of plain rounding", () => {
     const [rows, cols] = [24, 144];
     const job = roundingJob(rows, cols);
-    const before = job.values.slice();
-    single.roundRows(job);
+    const before = job.values;
+    const codes = single.roundRows(job);
     const gram = gramOf(referenceSolver, inputs(4 * cols, cols), 4 * cols, cols);
-    const errorOf = (codes: (i: number) => number): number => {
-      const difference = before.map((value, i) => value - codes(i) / 7.5);
-      return single.quadraticForms(difference, gram, cols).reduce((sum, value) => sum + value, 0);
+    const errorOf = (codeOf: (i: number) => number): number => {
+      const rounded = before.map((_, i) => codeOf(i) / 7.5);
+      return single.quadraticForms(before, rounded, gram, cols).reduce((sum, value) => sum + value, 0);
     };
     const plain = errorOf((i) => Math.min(7, Math.max(-8, Math.round(before[i]! * 7.5))));
-    expect(errorOf((i) => job.codes[i]!)).toBeLessThan(0.7 * plain);
+    expect(errorOf((i) => codes[i]!)).toBeLessThan(0.7 * plain);
   });
 
-  it("computes quadratic forms as the reference does", () => {
-    const n = 144;
-    const x = numbers(21 * n, 5);
-    const gram = gramOf(referenceSolver, inputs(4 * n, n), 4 * n, n);
-    const expected = referenceSolver.quadraticForms(x, gram, n);
-    const found = single.quadraticForms(x, gram, n);
-    for (const [row, value] of expected.entries())
-      expect(found[row]).toBeCloseTo(value, -Math.log10(1e-5 * value));
-    expect(several.quadraticForms(x, gram, n)).toEqual(found);
+  it.each([false, true])(
+    "computes quadratic forms as the reference does (of differences: %s)",
+    (isDifference) => {
+      const n = 144;
+      const x = numbers(21 * n, 5);
+      const y = isDifference ? numbers(21 * n, 6) : null;
+      const gram = gramOf(referenceSolver, inputs(4 * n, n), 4 * n, n);
+      const expected = referenceSolver.quadraticForms(x, y, gram, n);
+      const found = single.quadraticForms(x, y, gram, n);
+      for (const [row, value] of expected.entries())
+        expect(found[row]).toBeCloseTo(value, -Math.log10(1e-5 * value));
+      expect(several.quadraticForms(x, y, gram, n)).toEqual(found);
+    },
+  );
+
+  it("sums up the squares of columns as the reference does", () => {
+    const [count, cols] = [37, 48];
+    const x = inputs(count, cols);
+    const [expected, found, again] = [referenceSolver, single, several].map((solver) => {
+      const sums = new Float32Array(cols).fill(2);
+      solver.addSquares(x, count, sums);
+      return sums;
+    });
+    for (const [i, value] of expected!.entries()) expect(found![i]).toBeCloseTo(value, 4);
+    expect(again).toEqual(found);
   });
 });

@@ -1,22 +1,23 @@
+import type { OrderedWeight } from "../base/weights.ts";
 import type { BlockJob } from "./block-types.ts";
 import type { Grid, Quantized } from "./grid.ts";
 
-/** Rows to round column by column, each column's error passed on to those behind it (GPTQ). */
+/** Rows to round column by column, each column's error passed on to those that are still to come (GPTQ). */
 export interface RoundingJob {
-  readonly rows: number;
   readonly cols: number;
-  /** [rows, cols] in the order in which columns are rounded; used up. */
+  /** [rows, cols] */
   readonly values: Float32Array;
-  /** [rows, cols] out: −2^(bits−1) … 2^(bits−1)−1. */
-  readonly codes: Int8Array;
-  readonly bits: number;
-  /** [rows, numGroups] */
+  /** Integers are in [least, most]. */
+  readonly least: number;
+  readonly most: number;
+  readonly groupSize: number;
+  /** [rows, cols / groupSize]: w ≈ scale · integer + minimum. */
   readonly scales: Float32Array;
-  /** [rows, numGroups], or null for a symmetric grid. */
-  readonly zeros: Float32Array | null;
-  /** [cols] the group that each column belongs to. */
-  readonly groups: Int32Array;
-  /** [cols, cols] upper U of (XᵀX)⁻¹ = UᵀU. */
+  /** The same shape, or null for 0. */
+  readonly minimums: Float32Array | null;
+  /** [cols] columns in the order in which they are rounded. */
+  readonly order: Int32Array;
+  /** [cols, cols] in that order, upper U of (XᵀX)⁻¹ = UᵀU. */
   readonly upper: Float32Array;
 }
 
@@ -48,20 +49,29 @@ export interface SquaredError {
 export interface Solver {
   /** gram += XᵀX of x [count, cols]; only the upper half counts. `cols` is a multiple of 16. */
   addGram(x: Float32Array, count: number, gram: Float32Array): void;
+  /** sums[j] += Σ x² over column j of x [count, cols], `cols` a multiple of 16. */
+  addSquares(x: Float32Array, count: number, sums: Float32Array): void;
   /**
    * Replaces the upper half of a symmetric [n, n] matrix by R of A = RᵀR, and writes R⁻¹, also upper. False where A is not
    * positive definite; the matrix is then spoilt.
    */
   factorize(matrix: Float32Array, n: number, inverse: Float32Array): boolean;
-  roundRows(job: RoundingJob): void;
+  /** [rows, cols] integers in the order of the columns. */
+  roundRows(job: RoundingJob): Int8Array;
   roundBlocks(job: BlockJob): void;
   roundGroups(job: GroupJob): Quantized;
   /** What integers stand for: `valuesOf`. */
   readGroups(quantized: Quantized, cols: number): Float32Array;
   /** Rows of 32-bit words, as bytes: `packCodes`. */
   packCodes(codes: Int8Array, cols: number, bits: number): Uint8Array;
+  /**
+   * Values of a matrix in f32 as the readers of the formats give them, but for the sign of zeros that integers stand for.
+   * Null where those readers are as fast.
+   */
+  readWeight(weight: OrderedWeight): Float32Array | null;
+  areFinite(values: Float32Array): boolean;
   squaredErrors(wanted: Float32Array, written: Float32Array, cols: number): SquaredError;
-  /** x·G·xᵀ of each row of x [rows, n] and a whole symmetric matrix G. */
-  quadraticForms(x: Float32Array, gram: Float32Array, n: number): Float64Array;
+  /** d·G·dᵀ of each row of d = x − y [rows, n], and of x itself where y is null, for a whole symmetric matrix G. */
+  quadraticForms(x: Float32Array, y: Float32Array | null, gram: Float32Array, n: number): Float64Array;
   close(): void;
 }

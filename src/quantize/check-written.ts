@@ -3,9 +3,10 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { collectGarbage } from "../base/collect-garbage.ts";
 import { MillraceError } from "../base/errors.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
-import { dequantize } from "../formats/dequantize.ts";
 import { sliceRows } from "../formats/slice-rows.ts";
+import type { Solver } from "../kernels/solver.ts";
 import { bytesOf } from "./matrix-writer.ts";
+import { readValues } from "./read-values.ts";
 import { rowBands } from "./row-bands.ts";
 
 /** A linear and the hash of the values that its integers stand for. */
@@ -22,15 +23,13 @@ export interface ExpectedValues {
 export async function checkWritten(
   written: Checkpoint,
   expected: readonly ExpectedValues[],
-  bandElements: number,
+  { bandElements, solver }: { readonly bandElements: number; readonly solver: Solver },
 ): Promise<void> {
   for (const { name, shape, valuesSha256 } of expected) {
     const hash = createHash("sha256");
     const weight = written.linear(name);
     for (const { first, count } of rowBands(shape[0]!, shape[1]!, bandElements)) {
-      const values = dequantize(sliceRows(weight, first, count));
-      for (let i = 0; i < values.length; i += 1) values[i] = values[i]! + 0;
-      hash.update(bytesOf(values));
+      hash.update(bytesOf(readValues(sliceRows(weight, first, count), solver)));
       written.dropPages();
       collectGarbage();
       await nextTurn();

@@ -11,16 +11,19 @@ export interface FileHash {
   readonly sha256: string;
 }
 
-/** Name, size and SHA-256 of a file, read through one buffer. */
+/** Name, size and SHA-256 of a file, read through two buffers. */
 export async function hashFile(file: string): Promise<FileHash> {
   const hash = createHash("sha256");
-  const buffer = new Uint8Array(pieceBytes);
   const handle = await open(file);
   let sizeBytes = 0;
   try {
-    for (;;) {
-      const { bytesRead } = await handle.read(buffer, 0, pieceBytes);
+    // One piece is read while the other is hashed.
+    const buffers = [new Uint8Array(pieceBytes), new Uint8Array(pieceBytes)] as const;
+    let reading = handle.read(buffers[0], 0, pieceBytes);
+    for (let index = 1; ; index += 1) {
+      const { bytesRead, buffer } = await reading;
       if (bytesRead === 0) break;
+      reading = handle.read(buffers[index % 2]!, 0, pieceBytes);
       hash.update(buffer.subarray(0, bytesRead));
       sizeBytes += bytesRead;
     }

@@ -4,7 +4,7 @@ import { collectGarbage } from "../base/collect-garbage.ts";
 import { invariant } from "../base/invariant.ts";
 import type { FloatDtype, Weight } from "../base/weights.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
-import { dequantize, toDense, widenFloats } from "../formats/dequantize.ts";
+import { toDense } from "../formats/dequantize.ts";
 import { sliceRows } from "../formats/slice-rows.ts";
 import type { TensorFile } from "../formats/tensor-file.ts";
 import type { Solver } from "../kernels/solver.ts";
@@ -12,6 +12,7 @@ import { checkFinite } from "./finite.ts";
 import type { JournalEntry } from "./journal.ts";
 import type { DenseTarget, LinearEncoder, OutputFormat, TensorPiece } from "./output-format.ts";
 import type { QuantizationTarget } from "./plan.ts";
+import { readValues } from "./read-values.ts";
 import { RoundingError } from "./rounding-error.ts";
 import { rowBands } from "./row-bands.ts";
 import type { LinearShape } from "./scheme.ts";
@@ -48,8 +49,8 @@ export class MatrixWriter {
     const valuesHash = createHash("sha256");
     const error = new RoundingError();
     await this.#forEachBand({ ...target, module: source }, (weight, firstRow) => {
-      const floats = dequantize(weight);
-      checkFinite(source, floats);
+      const floats = readValues(weight, solver);
+      checkFinite(source, floats, solver);
       transformRows(floats, transform, { module, cols, firstRow });
       const isStoredBf16 = weight.kind === "dense" && weight.dtype === "bf16" && !changes(transform, module);
       const { pieces, values } = encoder.encode({ values: floats, firstRow, isStoredBf16 });
@@ -69,20 +70,21 @@ export class MatrixWriter {
   /** A matrix that stays dense. Throws `model_not_finite`. */
   async writeDense(target: DenseTarget): Promise<JournalEntry> {
     const { module, dtype } = target;
+    const { solver } = this.#parts;
     const hashes = new TensorHashes(this.#parts.file);
     await this.#forEachBand(target, (weight, firstRow) => {
-      const { data } = toDense(this.#transformed(weight, module, firstRow), dtype);
-      checkFinite(module, widenFloats(data, dtype));
-      hashes.write([this.#parts.output.densePiece(target, data, firstRow)]);
+      const dense = toDense(this.#transformed(weight, module, firstRow), dtype);
+      checkFinite(module, readValues(dense, solver), solver);
+      hashes.write([this.#parts.output.densePiece(target, dense.data, firstRow)]);
     });
     return { module, tensors: hashes.digest(), valuesSha256: null, relativeError: 0, outcome: null };
   }
 
   #transformed(weight: Weight, module: string, firstRow: number): Weight {
-    const { transform } = this.#parts;
+    const { transform, solver } = this.#parts;
     if (!changes(transform, module)) return weight;
     const { rows, cols } = weight;
-    const values = dequantize(weight);
+    const values = readValues(weight, solver);
     transformRows(values, transform, { module, cols, firstRow });
     return { kind: "dense", rows, cols, dtype: "f32", data: bytesOf(values) };
   }

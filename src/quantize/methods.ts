@@ -47,6 +47,6 @@ export const methods: Readonly<Record<QuantizationMethod, MethodTraits>> = {
     isCalibrated: true,
     followsWeightType: false,
     describe: () => `${searched}, ${weighted}; integers by GPTQ with static act order`,
-    describeBlocks: "not written",
+    describeBlocks: `${searched}, ${weighted}; integers by GPTQ with static act order`,
   },
 };

@@ -1,8 +1,9 @@
 import type { FloatDtype } from "../base/weights.ts";
 import type { TensorFile } from "../formats/tensor-file.ts";
 import type { Solver } from "../kernels/solver.ts";
+import type { InputSource } from "./calibration/linear-inputs.ts";
 import type { QuantizationTarget } from "./plan.ts";
-import type { LinearOutcome, QuantizerSource } from "./quantizers.ts";
+import type { LinearOutcome } from "./row-rounder.ts";
 import type { LinearShape } from "./scheme.ts";
 
 /** Bytes of a tensor from `at` on. */
@@ -51,7 +52,7 @@ export interface OutputFormat {
   readonly rowUnit: number;
   /** Throws `disk_full` or `output_unwritable`. */
   openFile(path: string, isResumed: boolean): TensorFile;
-  encoderOf(target: QuantizationTarget, source: QuantizerSource, solver: Solver): LinearEncoder;
+  encoderOf(target: QuantizationTarget, inputs: InputSource, solver: Solver): LinearEncoder;
   /** Rows of a dense matrix from `firstRow` on, in its type. */
   densePiece(target: DenseTarget, data: Uint8Array, firstRow: number): TensorPiece;
   /** A norm or a bias; `name` is its full name in the model. */

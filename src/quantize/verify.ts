@@ -1,6 +1,7 @@
 import path from "node:path";
 import { MillraceError } from "../base/errors.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
+import type { Solver } from "../kernels/solver.ts";
 import { type QuantizationManifest, quantizationManifestName } from "../records/quantization-manifest.ts";
 import { checkWritten } from "./check-written.ts";
 import { readQuantizationManifest } from "./earlier-result.ts";
@@ -16,6 +17,7 @@ const bandElements = 1 << 20;
 export async function verifyQuantized(
   folder: string,
   openModel: (modelPath: string) => Checkpoint,
+  solver: Solver,
 ): Promise<QuantizationManifest> {
   const manifest = readQuantizationManifest(folder);
   if (manifest === null) {
@@ -34,7 +36,7 @@ export async function verifyQuantized(
   }
   const written = openModel(folder);
   try {
-    await checkWritten(written, manifest.tensors, bandElements);
+    await checkWritten(written, manifest.tensors, { bandElements, solver });
   } finally {
     written.close();
   }

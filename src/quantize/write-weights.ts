@@ -3,13 +3,14 @@ import type { Checkpoint } from "../formats/checkpoint.ts";
 import type { TensorFile } from "../formats/tensor-file.ts";
 import type { Solver } from "../kernels/solver.ts";
 import { type CalibrationTools, StatisticsCollector } from "./calibration/collect-statistics.ts";
+import { CalibratedInputs, type InputSource, noInputs } from "./calibration/linear-inputs.ts";
 import { checkFinite } from "./finite.ts";
 import type { JournalEntry, WriteJournal } from "./journal.ts";
 import { MatrixWriter } from "./matrix-writer.ts";
 import type { MemoryPlan } from "./memory-plan.ts";
+import { methods } from "./methods.ts";
 import type { TensorPiece } from "./output-format.ts";
 import type { ResolvedPlan } from "./plan.ts";
-import { CalibratedQuantizers, dataFreeQuantizers, type QuantizerSource } from "./quantizers.ts";
 import { keepWritten } from "./resume.ts";
 import type { LinearShape } from "./scheme.ts";
 import { smoothModel } from "./smoothing/smooth-model.ts";
@@ -41,7 +42,7 @@ export async function writeWeights(parts: WriteParts): Promise<WrittenWeights> {
   const entries = new Map(kept.entries);
   const count = new ElementCount(plan, progress);
   const steps = planSteps(parts, entries, count);
-  const { transform, quantizers } = steps;
+  const { transform, inputs } = steps;
   const matrices = new MatrixWriter({
     checkpoint,
     output,
@@ -63,18 +64,18 @@ export async function writeWeights(parts: WriteParts): Promise<WrittenWeights> {
   };
   count.show();
   for (const target of targets)
-    await make(target, () => matrices.writeLinear(target, output.encoderOf(target, quantizers, solver)));
+    await make(target, () => matrices.writeLinear(target, output.encoderOf(target, inputs, solver)));
   for (const shape of dense) await make(shape, () => matrices.writeDense(shape));
   for (const { name } of vectors) {
     const values = transform.vectors.get(name) ?? checkpoint.vector(name);
-    checkFinite(name, values);
+    checkFinite(name, values, solver);
     writePiece(writer, output.vectorPiece(name, values));
   }
   for (const constant of output.constants) writePiece(writer, constant);
   writer.commit();
   const stay = dense.length === 1 ? "1 matrix" : `${dense.length} matrices`;
   progress.finish(`${targets.length} linears quantised, ${stay} kept in floats`);
-  return { entries, notes: [...kept.notes, ...steps.notes, ...quantizers.notes()] };
+  return { entries, notes: [...kept.notes, ...steps.notes, ...inputs.notes()] };
 }
 
 function writePiece(writer: TensorFile, { name, data, at }: TensorPiece): void {
@@ -83,11 +84,11 @@ function writePiece(writer: TensorFile, { name, data, at }: TensorPiece): void {
 
 interface Steps {
   readonly transform: WeightTransform;
-  readonly quantizers: QuantizerSource;
+  readonly inputs: InputSource;
   readonly notes: readonly string[];
 }
 
-/** What is done to the weights before they are rounded, and how they are. */
+/** What is done to the weights before they are rounded, and what is known of their inputs. */
 function planSteps(
   { checkpoint, plan, memory, progress, calibration, solver }: WriteParts,
   written: ReadonlyMap<string, JournalEntry>,
@@ -108,11 +109,17 @@ function planSteps(
       ? smoothModel({ checkpoint, collector, targets, bandElements, progress: between })
       : { transform: noTransform, note: null };
   const notes = note === null ? [] : [note];
-  if (method === "rtn" || method === "mse" || collector === null)
-    return { transform, quantizers: dataFreeQuantizers(method === "rtn" ? "rtn" : "mse", solver), notes };
-  const left = targets.filter(({ module }) => !written.has(module));
-  const parts = { collector, solver, method, targets: left, statisticsBytes, transform, progress: between };
-  return { transform, quantizers: new CalibratedQuantizers(parts), notes };
+  if (!methods[method].isCalibrated || collector === null) return { transform, inputs: noInputs, notes };
+  const inputs = new CalibratedInputs({
+    collector,
+    solver,
+    isPassingOn: method === "gptq",
+    targets: targets.filter(({ module }) => !written.has(module)),
+    statisticsBytes,
+    transform,
+    progress: between,
+  });
+  return { transform, inputs, notes };
 }
 
 /** How much of the model is done, for people. */

@@ -17,6 +17,7 @@ import type { Checkpoint } from "../../src/formats/checkpoint.ts";
 import { dequantize } from "../../src/formats/dequantize.ts";
 import { openCheckpoint } from "../../src/formats/open-checkpoint.ts";
 import { readSafetensorsHeader } from "../../src/formats/safetensors.ts";
+import { referenceSolver } from "../../src/kernels/reference/reference-solver.ts";
 import { findEarlierResult } from "../../src/quantize/earlier-result.ts";
 import type { QuantizePlan } from "../../src/quantize/plan.ts";
 import { quantize } from "../../src/quantize/quantize.ts";
@@ -226,13 +227,15 @@ describeWithData("quantize", () => {
     base = openCheckpoint(baseFolder);
     const { outPath } = planOf();
     await quantize(base, planOf({ symmetric: false }));
-    await expect(verifyQuantized(outPath, openCheckpoint)).resolves.toMatchObject({ scheme: "w4a16" });
+    await expect(verifyQuantized(outPath, openCheckpoint, referenceSolver)).resolves.toMatchObject({
+      scheme: "w4a16",
+    });
     const file = path.join(outPath, "model.safetensors");
     const bytes = readFileSync(file);
     const { offset } = readSafetensorsHeader(file).entries.get("model.layers.1.mlp.up_proj.weight_scale")!;
     bytes[offset] = bytes[offset]! ^ 1;
     writeFileSync(file, bytes);
-    await expect(verifyQuantized(outPath, openCheckpoint)).rejects.toMatchObject({
+    await expect(verifyQuantized(outPath, openCheckpoint, referenceSolver)).rejects.toMatchObject({
       code: "invalid_model_file",
       message: expect.stringMatching(/model\.safetensors has the hash .*its manifest says/) as string,
     });
@@ -240,13 +243,13 @@ describeWithData("quantize", () => {
     const manifest = JSON.parse(readFileSync(manifestFile, "utf8")) as { files: { sha256: string }[] };
     manifest.files[0]!.sha256 = hashOf(file);
     writeFileSync(manifestFile, JSON.stringify(manifest));
-    await expect(verifyQuantized(outPath, openCheckpoint)).rejects.toMatchObject({
+    await expect(verifyQuantized(outPath, openCheckpoint, referenceSolver)).rejects.toMatchObject({
       code: "invalid_model_file",
       message: expect.stringMatching(
         /other values in model\.layers\.1\.mlp\.up_proj than were written/,
       ) as string,
     });
-    await expect(verifyQuantized(baseFolder, openCheckpoint)).rejects.toMatchObject({
+    await expect(verifyQuantized(baseFolder, openCheckpoint, referenceSolver)).rejects.toMatchObject({
       code: "file_not_found",
     });
   });

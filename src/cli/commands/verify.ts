@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { createFastestSolver } from "../../kernels/create-solver.ts";
 import { verifyQuantized } from "../../quantize/verify.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
 import { openModel } from "../model-source.ts";
@@ -19,7 +20,10 @@ export function verifyCommand(): Command {
 }
 
 async function runVerify(folder: string): Promise<void> {
-  const { files, tensors, scheme, method } = await verifyQuantized(folder, openModel);
+  const solver = createFastestSolver(0);
+  const { files, tensors, scheme, method } = await verifyQuantized(folder, openModel, solver).finally(() =>
+    solver.close(),
+  );
   printLine(
     `${folder}: ${scheme} by ${method}, ${files.length} file and ${tensors.length} linears as they were made`,
   );

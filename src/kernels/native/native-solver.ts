@@ -2,30 +2,32 @@ import type { NativeAddon } from "../addon.ts";
 import { type BlockJob, blockTraits } from "../block-types.ts";
 import type { RoundingJob, Solver } from "../solver.ts";
 import { bytesOf, groupFunctions } from "./group-functions.ts";
+import { toNativePart } from "./native-numbers.ts";
 
 /** The addon's own kernels, on threads of their own that sleep between calls. */
 export function createNativeSolver(addon: NativeAddon, isa: string, numThreads: number): Solver {
   const context = addon.createContext(isa, numThreads, false);
   return {
     addGram: (x, count, gram) => addon.addGram(context, x, count, Math.sqrt(gram.length), gram),
+    addSquares: (x, count, sums) => addon.addSquares(context, x, count, sums.length, sums),
     factorize: (matrix, n, inverse) => addon.factorize(context, matrix, n, inverse),
-    roundRows: ({ rows, cols, values, codes, bits, scales, zeros, groups, upper }: RoundingJob) => {
-      const [least, most] = [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1];
-      const numGroups = scales.length / rows;
+    roundRows: ({ cols, values, least, most, groupSize, scales, minimums, order, upper }: RoundingJob) => {
+      const codes = new Int8Array(values.length);
       addon.roundRows(
         context,
-        rows,
+        values.length / cols,
         cols,
-        numGroups,
+        groupSize,
         values,
         bytesOf(codes),
         scales,
-        zeros,
-        groups,
+        minimums,
+        order,
         upper,
         least,
         most,
       );
+      return codes;
     },
     roundBlocks: ({ type, cols, values, importance, isSearched, blocks }: BlockJob) => {
       const { size, bytes, bits, hasMinimums } = blockTraits[type];
@@ -44,10 +46,16 @@ export function createNativeSolver(addon: NativeAddon, isa: string, numThreads: 
       );
     },
     ...groupFunctions(addon, context),
-    quadraticForms: (x, gram, n) => {
+    readWeight: (weight) => {
+      const values = new Float32Array(weight.rows * weight.cols);
+      addon.readWeight(context, toNativePart(weight), values);
+      return values;
+    },
+    areFinite: (values) => addon.areFinite(context, values),
+    quadraticForms: (x, y, gram, n) => {
       const rows = x.length / n;
       const forms = new Float64Array(rows);
-      addon.quadraticForms(context, x, rows, n, gram, forms);
+      addon.quadraticForms(context, x, y, rows, n, gram, forms);
       return forms;
     },
     close: () => addon.close(context),

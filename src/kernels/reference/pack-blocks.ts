@@ -1,38 +1,26 @@
 import { f32ToF16 } from "../../base/half.ts";
+import { putBlockCodes } from "../block-codes.ts";
+import { type BlockType, blockTraits } from "../block-types.ts";
 
-/** A block of 32 values as integers. */
+/** A block of 32 values: x ≈ scale · code + minimum. */
 export interface SmallBlock {
   readonly scale: number;
+  /** Of a type that has none, 0. */
   readonly minimum: number;
-  readonly hasMinimum: boolean;
-  /** [32] signed for 8 bits, else from 0. */
+  /** [32] as `putBlockCodes` takes them. */
   readonly codes: Int32Array;
 }
 
-/**
- * f16 scale; f16 minimum where there is one; of five bits a u32 with the fifth ones; then bytes, or nibbles of which byte j
- * holds value j and, above it, value j + 16 (ggml: block_q8_0, block_q4_0, block_q4_1, block_q5_0, block_q5_1).
- */
+/** f16 scale, f16 minimum where the type has one, then the integers. */
 export function packSmallBlock(
   out: Uint8Array,
-  { scale, minimum, hasMinimum, codes }: SmallBlock,
-  bits: number,
+  type: BlockType,
+  { scale, minimum, codes }: SmallBlock,
 ): void {
   const view = new DataView(out.buffer, out.byteOffset, out.length);
   view.setUint16(0, f32ToF16(scale), true);
-  if (hasMinimum) view.setUint16(2, f32ToF16(minimum), true);
-  let at = hasMinimum ? 4 : 2;
-  if (bits === 8) {
-    for (let i = 0; i < 32; i += 1) out[at + i] = codes[i]!;
-    return;
-  }
-  if (bits === 5) {
-    let fifths = 0;
-    for (let i = 0; i < 32; i += 1) fifths |= (codes[i]! >> 4) << i;
-    view.setUint32(at, fifths >>> 0, true);
-    at += 4;
-  }
-  for (let i = 0; i < 16; i += 1) out[at + i] = (codes[i]! & 15) | ((codes[i + 16]! & 15) << 4);
+  if (blockTraits[type].hasMinimums) view.setUint16(2, f32ToF16(minimum), true);
+  putBlockCodes(type, codes, out);
 }
 
 /** A block of 256 values in eight groups: x ≈ d · scale · code − dmin · minimum. */
@@ -49,8 +37,8 @@ export interface AffineSuperBlock {
 /** Q4_K and Q5_K (ggml: block_q4_K, block_q5_K); formats/gguf/k-blocks.ts says where the bits lie. */
 export function packAffineSuperBlock(
   out: Uint8Array,
+  type: "Q4_K" | "Q5_K",
   { d, dmin, scales, minimums, codes }: AffineSuperBlock,
-  bits: 4 | 5,
 ): void {
   const view = new DataView(out.buffer, out.byteOffset, out.length);
   view.setUint16(0, f32ToF16(d), true);
@@ -61,42 +49,21 @@ export function packAffineSuperBlock(
     out[8 + j] = minimums[j]! | ((minimum >> 4) << 6);
     out[12 + j] = (scale & 15) | ((minimum & 15) << 4);
   }
-  if (bits === 5) {
-    for (let i = 0; i < 32; i += 1) {
-      let high = 0;
-      for (let group = 0; group < 8; group += 1) high |= (codes[group * 32 + i]! >> 4) << group;
-      out[16 + i] = high;
-    }
-  }
-  const first = bits === 5 ? 48 : 16;
-  for (let run = 0; run < 4; run += 1) {
-    for (let i = 0; i < 32; i += 1) {
-      const from = run * 64 + i;
-      out[first + run * 32 + i] = (codes[from]! & 15) | ((codes[from + 32]! & 15) << 4);
-    }
-  }
+  putBlockCodes(type, codes, out);
 }
 
-/** A block of 256 values in sixteen groups: x ≈ d · scale · (code − 32). */
+/** A block of 256 values in sixteen groups: x ≈ d · scale · code. */
 export interface SymmetricSuperBlock {
   readonly d: number;
   /** [16] int8 */
   readonly scales: Int32Array;
-  /** [256] 0 … 63 */
+  /** [256] −32 … 31 */
   readonly codes: Int32Array;
 }
 
 /** Q6_K (ggml: block_q6_K). */
 export function packSymmetricSuperBlock(out: Uint8Array, { d, scales, codes }: SymmetricSuperBlock): void {
-  for (let half = 0; half < 2; half += 1) {
-    for (let i = 0; i < 32; i += 1) {
-      const at = (quarter: number): number => codes[half * 128 + quarter * 32 + i]!;
-      out[half * 64 + i] = (at(0) & 15) | ((at(2) & 15) << 4);
-      out[half * 64 + 32 + i] = (at(1) & 15) | ((at(3) & 15) << 4);
-      out[128 + half * 32 + i] =
-        (at(0) >> 4) | ((at(1) >> 4) << 2) | ((at(2) >> 4) << 4) | ((at(3) >> 4) << 6);
-    }
-  }
+  putBlockCodes("Q6_K", codes, out);
   for (let group = 0; group < 16; group += 1) out[192 + group] = scales[group]!;
   new DataView(out.buffer, out.byteOffset, out.length).setUint16(208, f32ToF16(d), true);
 }

@@ -20,6 +20,11 @@ export const referenceSolver: Solver = {
     }
   },
 
+  addSquares(x, count, sums) {
+    const cols = sums.length;
+    for (let i = 0; i < count * cols; i += 1) sums[i % cols] = sums[i % cols]! + x[i]! ** 2;
+  },
+
   factorize(matrix, n, inverse) {
     for (let i = 0; i < n; i += 1) {
       for (let j = i; j < n; j += 1) {
@@ -40,21 +45,22 @@ export const referenceSolver: Solver = {
     return true;
   },
 
-  roundRows({ rows, cols, values, codes, bits, scales, zeros, groups, upper }: RoundingJob) {
-    const [least, most] = [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1];
-    const numGroups = scales.length / rows;
-    for (let row = 0; row < rows; row += 1) {
-      const w = values.subarray(row * cols, (row + 1) * cols);
+  roundRows({ cols, values, least, most, groupSize, scales, minimums, order, upper }: RoundingJob) {
+    const codes = new Int8Array(values.length);
+    for (let start = 0; start < values.length; start += cols) {
+      const w = Float32Array.from(order, (column) => values[start + column]!);
       for (let i = 0; i < cols; i += 1) {
-        const group = row * numGroups + groups[i]!;
-        const zero = zeros === null ? 0 : zeros[group]!;
-        const rounded = roundHalfEven(Math.fround(w[i]! / scales[group]!)) + zero;
+        const at = start + order[i]!;
+        const group = Math.floor(at / groupSize);
+        const [scale, minimum] = [scales[group]!, minimums === null ? 0 : minimums[group]!];
+        const rounded = scale === 0 ? 0 : roundHalfEven(Math.fround((w[i]! - minimum) / scale));
         const code = Math.min(most, Math.max(least, rounded));
-        codes[row * cols + i] = code;
-        const error = (w[i]! - (code - zero) * scales[group]!) / upper[i * cols + i]!;
+        codes[at] = code;
+        const error = (w[i]! - (scale * code + minimum)) / upper[i * cols + i]!;
         for (let j = i + 1; j < cols; j += 1) w[j] = w[j]! - error * upper[i * cols + j]!;
       }
     }
+    return codes;
   },
 
   roundBlocks,
@@ -66,13 +72,17 @@ export const referenceSolver: Solver = {
   packCodes,
   squaredErrors,
 
-  quadraticForms(x, gram, n) {
+  readWeight: () => null,
+  areFinite: (values) => values.every(Number.isFinite),
+
+  quadraticForms(x, y, gram, n) {
     const forms = new Float64Array(x.length / n);
+    const d = y === null ? x : x.map((value, i) => value - y[i]!);
     for (let row = 0; row < forms.length; row += 1) {
       for (let i = 0; i < n; i += 1) {
         let product = 0;
-        for (let j = 0; j < n; j += 1) product += gram[i * n + j]! * x[row * n + j]!;
-        forms[row] = forms[row]! + product * x[row * n + i]!;
+        for (let j = 0; j < n; j += 1) product += gram[i * n + j]! * d[row * n + j]!;
+        forms[row] = forms[row]! + product * d[row * n + i]!;
       }
     }
     return forms;

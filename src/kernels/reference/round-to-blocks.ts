@@ -1,5 +1,5 @@
 import { f32ToF16 } from "../../base/half.ts";
-import { type BlockTraits, blockTraits } from "../block-types.ts";
+import { blockTraits } from "../block-types.ts";
 import { packSmallBlock } from "./pack-blocks.ts";
 
 /** Values of a block of the types below (ggml: QK8_0, QK4_0 and the like). */
@@ -10,7 +10,7 @@ export type SmallBlockType = "Q8_0" | "Q4_0" | "Q4_1" | "Q5_0" | "Q5_1";
 
 /** Rounds floats to blocks, to the bit as llama.cpp's `llama-quantize --pure` without an importance matrix does. */
 export function roundToBlocks(values: Float32Array, type: SmallBlockType): Uint8Array {
-  return type === "Q8_0" ? roundToQ8(values) : roundToNibbles(values, blockTraits[type]);
+  return type === "Q8_0" ? roundToQ8(values) : roundToNibbles(values, type);
 }
 
 /** d = max|x| / 127, codes rounded half away from zero; all operations in f32 (ggml, quantize_row_q8_0_ref). */
@@ -36,7 +36,8 @@ function roundToQ8(values: Float32Array): Uint8Array {
 }
 
 /** ggml, quantize_row_q4_0_ref, _q4_1_ref, _q5_0_ref and _q5_1_ref; all operations in f32. */
-function roundToNibbles(values: Float32Array, { bits, bytes, hasMinimums }: BlockTraits): Uint8Array {
+function roundToNibbles(values: Float32Array, type: SmallBlockType): Uint8Array {
+  const { bits, bytes, hasMinimums } = blockTraits[type];
   const numBlocks = values.length / blockSize;
   const out = new Uint8Array(numBlocks * bytes);
   const codes = new Int32Array(blockSize);
@@ -45,13 +46,12 @@ function roundToNibbles(values: Float32Array, { bits, bytes, hasMinimums }: Bloc
     const { d, minimum } = hasMinimums ? rangeOf(values, from, bits) : extremeOf(values, from, bits);
     const inverse = inverseOf(d);
     // Without a minimum codes count from the middle of the range.
-    const shift = hasMinimums ? 0.5 : 2 ** (bits - 1) + 0.5;
+    const middle = hasMinimums ? 0 : 2 ** (bits - 1);
     for (let i = 0; i < blockSize; i += 1) {
       const x = Math.fround(Math.fround(values[from + i]! - minimum) * inverse);
-      codes[i] = Math.min(2 ** bits - 1, Math.trunc(Math.fround(x + shift)));
+      codes[i] = Math.min(2 ** bits - 1, Math.trunc(Math.fround(x + middle + 0.5))) - middle;
     }
-    const found = { scale: d, minimum, hasMinimum: hasMinimums, codes };
-    packSmallBlock(out.subarray(block * bytes, (block + 1) * bytes), found, bits);
+    packSmallBlock(out.subarray(block * bytes, (block + 1) * bytes), type, { scale: d, minimum, codes });
   }
   return out;
 }

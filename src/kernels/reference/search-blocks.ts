@@ -1,4 +1,5 @@
 import { f16ToF32, f32ToF16 } from "../../base/half.ts";
+import { blockCodeRange } from "../block-codes.ts";
 import { type BlockJob, blockTraits } from "../block-types.ts";
 import {
   type AffineScale,
@@ -32,33 +33,29 @@ export function groupOf({ values, importance, cols }: BlockJob, start: number, s
 /** Blocks of 32 with a scale, and a minimum where the type has one, that are searched for. */
 export function searchSmallBlocks(job: BlockJob): void {
   const { type, values, blocks } = job;
-  const { bits, hasMinimums, bytes } = blockTraits[type];
+  const { hasMinimums, bytes } = blockTraits[type];
   for (let block = 0; block * 32 < values.length; block += 1) {
     const group = groupOf(job, block * 32, 32);
-    const found = hasMinimums ? searchAffine(group, 2 ** bits - 1) : searchSymmetric(group, bits);
-    packSmallBlock(blocks.subarray(block * bytes, (block + 1) * bytes), found, bits);
+    const range = blockCodeRange(type);
+    const found = hasMinimums ? searchAffine(group, range) : searchSymmetric(group, range);
+    packSmallBlock(blocks.subarray(block * bytes, (block + 1) * bytes), type, found);
   }
 }
 
 /** The better of what is fitted and of the plain scale, as f16 holds them. */
-function searchAffine(group: WeightedGroup, most: number): SmallBlock {
-  const range = { least: 0, most };
+function searchAffine(group: WeightedGroup, range: CodeRange): SmallBlock {
   const { low, high } = rangeOf(group, false);
-  const fitted = halves(fitAffine(group, most, false));
-  const plain = halves({ scale: (high - low) / most, minimum: low });
+  const fitted = halves(fitAffine(group, range.most, false));
+  const plain = halves({ scale: (high - low) / range.most, minimum: low });
   const best = affineError(group, plain, range) < affineError(group, fitted, range) ? plain : fitted;
-  return { ...best, hasMinimum: true, codes: codesOf(group, best, range) };
+  return { ...best, codes: codesOf(group, best, range) };
 }
 
-function searchSymmetric(group: WeightedGroup, bits: number): SmallBlock {
-  const most = 2 ** (bits - 1) - 1;
-  // The other writers of 8 bits keep to ±127, as some kernels need.
-  const range = { least: bits === 8 ? -most : -most - 1, most };
+function searchSymmetric(group: WeightedGroup, range: CodeRange): SmallBlock {
   const fitted = halves({ scale: fitSymmetric(group, range), minimum: 0 });
   const plain = halves({ scale: extremeOf(group) / range.least, minimum: 0 });
   const best = affineError(group, plain, range) < affineError(group, fitted, range) ? plain : fitted;
-  const codes = codesOf(group, best, range);
-  return { ...best, hasMinimum: false, codes: bits === 8 ? codes : codes.map((code) => code - range.least) };
+  return { ...best, codes: codesOf(group, best, range) };
 }
 
 function halves({ scale, minimum }: AffineScale): AffineScale {

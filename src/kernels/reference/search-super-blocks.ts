@@ -33,7 +33,7 @@ export function roundSuperBlocks(job: BlockJob): void {
     );
     const out = blocks.subarray(block * bytes, (block + 1) * bytes);
     if (bits === 6) packSymmetricSuperBlock(out, symmetricBlock(groups, isSearched));
-    else packAffineSuperBlock(out, affineBlock(groups, 2 ** bits - 1, isSearched), bits as 4 | 5);
+    else packAffineSuperBlock(out, type as "Q4_K" | "Q5_K", affineBlock(groups, 2 ** bits - 1, isSearched));
   }
 }
 
@@ -183,7 +183,7 @@ function symmetricBlock(groups: readonly WeightedGroup[], isSearched: boolean): 
   return {
     d: best.d,
     scales: Int32Array.from(best.choices, ({ scale }) => scale),
-    codes: Int32Array.from(codes, (code) => code + 32),
+    codes: Int32Array.from(codes),
   };
 }
 

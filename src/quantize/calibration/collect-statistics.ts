@@ -14,8 +14,10 @@ export interface InputStatistics {
   readonly cols: number;
   /** Rows that went in: tokens, or those that a router sent. */
   readonly numRows: number;
-  /** [K, K] Σ x·xᵀ over most sequences. */
-  readonly gram: Float32Array;
+  /** [K] Σ x² over most sequences. */
+  readonly energy: Float32Array;
+  /** [K, K] Σ x·xᵀ over the same sequences; null where only the energy is wanted. */
+  readonly gram: Float32Array | null;
   /** The same over the sequences that are held out, to judge by. */
   readonly heldOutGram: Float32Array;
 }
@@ -39,6 +41,23 @@ export interface CalibrationTools {
   readonly tokens: CalibrationTokens;
   readonly ops: Ops;
   readonly solver: Solver;
+  /** Where what was collected stays for further runs on the same model; without, each run collects its own. */
+  readonly kept?: KeptStatistics;
+}
+
+/** The last that was collected, and of what. */
+export class KeptStatistics {
+  #key = "";
+  #statistics: ReadonlyMap<string, InputStatistics> = new Map();
+
+  find(key: string): ReadonlyMap<string, InputStatistics> | null {
+    return this.#key === key ? this.#statistics : null;
+  }
+
+  keep(key: string, statistics: ReadonlyMap<string, InputStatistics>): void {
+    this.#key = key;
+    this.#statistics = statistics;
+  }
 }
 
 const dtypes = { f32: "float32", bf16: "bfloat16", f16: "float16" } as const;
@@ -47,53 +66,67 @@ const blockSize = 32;
 /** Runs the float model over the calibration tokens, as often as memory for statistics asks for it. */
 export class StatisticsCollector {
   readonly #tools: CalibrationTools;
-  readonly #model: CausalModel;
-  readonly #cache: KvCache;
+  readonly #checkpoint: Checkpoint;
+  readonly #dtype: "auto" | (typeof dtypes)[FloatDtype];
   readonly #numBlocks: number;
+  #loaded: LoadedFloats | null = null;
   #onInput: (name: string, values: Float32Array, rows: number) => void = () => {};
 
-  /** Throws `invalid_data_file` for tokens that are not the model's, and what `loadModel` throws. */
+  /** Throws `invalid_data_file` for tokens that are not the model's. */
   constructor(checkpoint: Checkpoint, tools: CalibrationTools, roundTo: FloatDtype | null) {
-    const { tokens, ops } = tools;
+    const { tokens } = tools;
     checkCalibration(tokens, checkpoint.config);
     this.#tools = tools;
-    const observed = captureInputs(ops, (name, values, rows) => this.#onInput(name, values, rows));
-    const maxModelLen = Math.max(...tokens.sequences.map(({ length }) => length));
-    const dtype = roundTo === null ? "auto" : dtypes[roundTo];
-    this.#model = loadModel(observed, checkpoint, { dtype, activations: "f32", maxModelLen }).model;
-    this.#numBlocks = Math.ceil(maxModelLen / blockSize);
-    this.#cache = ops.createKvCache({
-      ...this.#model.kvShape,
-      numBlocks: this.#numBlocks,
-      blockSize,
-      dtype: "f32",
-    });
+    this.#checkpoint = checkpoint;
+    this.#dtype = roundTo === null ? "auto" : dtypes[roundTo];
+    this.#numBlocks = Math.ceil(Math.max(...tokens.sequences.map(({ length }) => length)) / blockSize);
   }
 
-  /** Statistics of inputs by name (`inputNameOf`) and width. One that no row went into has `numRows` 0. */
-  collect(inputs: ReadonlyMap<string, number>, progress: Progress): ReadonlyMap<string, InputStatistics> {
+  /**
+   * Statistics of inputs by name (`inputNameOf`) and width. One that no row went into has `numRows` 0. Throws what
+   * `loadModel` throws.
+   */
+  collect(
+    inputs: ReadonlyMap<string, number>,
+    { hasGram, progress }: { readonly hasGram: boolean; readonly progress: Progress },
+  ): ReadonlyMap<string, InputStatistics> {
+    const { tokens, solver, kept } = this.#tools;
+    const key = JSON.stringify([this.#checkpoint.path, this.#dtype, tokens.sha256, hasGram, [...inputs]]);
+    const earlier = kept?.find(key) ?? null;
+    if (earlier !== null) return earlier;
     const found = new Map(
       [...inputs].map(([name, cols]): [string, MutableStatistics] => [
         name,
-        { cols, numRows: 0, gram: new Float32Array(cols ** 2), heldOutGram: new Float32Array(cols ** 2) },
+        {
+          cols,
+          numRows: 0,
+          energy: new Float32Array(cols),
+          gram: hasGram ? new Float32Array(cols ** 2) : null,
+          heldOutGram: new Float32Array(cols ** 2),
+        },
       ]),
     );
-    const { tokens, solver } = this.#tools;
     let heldOut = false;
     this.#onInput = (name, values, rows) => {
       const statistics = found.get(name);
       if (statistics === undefined) return;
-      if (!heldOut) statistics.numRows += rows;
-      solver.addGram(values, rows, heldOut ? statistics.heldOutGram : statistics.gram);
+      if (heldOut) {
+        solver.addGram(values, rows, statistics.heldOutGram);
+        return;
+      }
+      statistics.numRows += rows;
+      solver.addSquares(values, rows, statistics.energy);
+      if (statistics.gram !== null) solver.addGram(values, rows, statistics.gram);
     };
     this.#runModel(progress, (index) => {
       heldOut = isHeldOut(index, tokens);
       return true;
     });
     for (const { gram, heldOutGram, cols } of found.values()) {
-      mirror(gram, cols);
+      if (gram !== null) mirror(gram, cols);
       mirror(heldOutGram, cols);
     }
+    kept?.keep(key, found);
     return found;
   }
 
@@ -111,13 +144,15 @@ export class StatisticsCollector {
   /** Runs the sequences that `begin` says yes to. */
   #runModel(progress: Progress, begin: (index: number) => boolean): void {
     const { ops, tokens } = this.#tools;
+    this.#loaded ??= this.#load();
+    const { model, cache } = this.#loaded;
     progress.start("calibrate", tokens.sequences.length);
     for (const [index, sequence] of tokens.sequences.entries()) {
       if (!begin(index)) continue;
       const batch = oneSequence(sequence, 0, sequence.length, this.#numBlocks);
       ops.beginStep(batch);
       try {
-        this.#model.forward(this.#cache);
+        model.forward(cache);
       } finally {
         ops.endStep();
       }
@@ -126,6 +161,30 @@ export class StatisticsCollector {
     this.#onInput = () => {};
     progress.finish();
   }
+
+  #load(): LoadedFloats {
+    const { ops } = this.#tools;
+    const observed = captureInputs(ops, (name, values, rows) => this.#onInput(name, values, rows));
+    const options = {
+      dtype: this.#dtype,
+      activations: "f32",
+      maxModelLen: Math.max(...this.#tools.tokens.sequences.map(({ length }) => length)),
+    } as const;
+    const { model } = loadModel(observed, this.#checkpoint, options);
+    const cache = ops.createKvCache({
+      ...model.kvShape,
+      numBlocks: this.#numBlocks,
+      blockSize,
+      dtype: "f32",
+    });
+    return { model, cache };
+  }
+}
+
+/** The float model, and a cache for one sequence. */
+interface LoadedFloats {
+  readonly model: CausalModel;
+  readonly cache: KvCache;
 }
 
 /** Takes every so many-th row. */

@@ -1,3 +1,5 @@
+import type { InputStatistics } from "../calibration/collect-statistics.ts";
+
 /**
  * Factors that move size between a linear's input and its weights without changing what a model computes: columns of a
  * linear times s, and what feeds them divided by s.
@@ -33,9 +35,19 @@ export function transformRows(
   }
 }
 
-/** Changes XᵀX [n, n] to that of the input whose columns are divided by `factors`, in place. */
-export function transformGram(gram: Float32Array, factors: Float32Array): void {
+/** What is known of an input whose columns are divided by `factors`. */
+export function divideInput(input: InputStatistics, factors: Float32Array): InputStatistics {
+  const { energy, gram, heldOutGram } = input;
+  return {
+    ...input,
+    energy: energy.map((value, i) => value / factors[i]! ** 2),
+    gram: gram === null ? null : divideGram(gram, factors),
+    heldOutGram: divideGram(heldOutGram, factors),
+  };
+}
+
+/** XᵀX [n, n] */
+function divideGram(gram: Float32Array, factors: Float32Array): Float32Array {
   const n = factors.length;
-  for (let i = 0; i < n; i += 1)
-    for (let j = 0; j < n; j += 1) gram[i * n + j] = gram[i * n + j]! / (factors[i]! * factors[j]!);
+  return gram.map((value, at) => value / (factors[Math.floor(at / n)]! * factors[at % n]!));
 }

@@ -1,16 +1,17 @@
 // Files that `millrace quantize` wrote, in tools that we did not write: compressed-tensors folders in transformers, GGUF
-// files in llama.cpp's server. Needs `npm run build`, `npm run build:native` and at least one of the two.
+// files in llama.cpp's server and in gguf-py. Needs `npm run build`, `npm run build:native` and at least one of the three.
 //
-//   node tests/peers/quantized-files.mjs MODEL TOKENIZER [--python PYTHON] [--llama-server PROGRAM]
+//   node tests/peers/quantized-files.mjs MODEL TOKENIZER [--python PYTHON] [--llama-server PROGRAM] [--gguf-python PYTHON]
 //     [--schemes w8a8,w4a16,q4_0,…] [--tokens 16] [--keep FOLDER]
 //
-// MODEL is a folder of float weights; TOKENIZER a file or folder with its tokenizer. PYTHON has torch, transformers and
-// compressed-tensors. Each side continues a prompt greedily and tells the log-probabilities of the likeliest tokens. Up to
+// MODEL is a folder of float weights of a llama; TOKENIZER a file or folder with its tokenizer. --python has torch,
+// transformers and compressed-tensors; --gguf-python has gguf, which must find the values that the manifest tells, to the
+// bit. Each side continues a prompt greedily and tells the log-probabilities of the likeliest tokens. Up to
 // where answers part their contexts are equal, so that the largest difference there is the numeric error of the pair;
 // answers may part only where the two likeliest tokens are closer than twice that error. Else, or where the error is
 // above 1, the exit code is 1.
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -25,13 +26,15 @@ const { values: flags, positionals } = parseFlags({
   options: {
     python: text,
     "llama-server": text,
+    "gguf-python": text,
     schemes: { ...text, default: "w8a8,w4a16,q8_0,q4_0,q4_1,q5_0,q5_1,q4_k_s,q4_k_m,q5_k_s,q5_k_m,q6_k" },
     tokens: { ...text, default: "16" },
     keep: text,
   },
 });
 const [model, tokenizer] = positionals;
-if (tokenizer === undefined || (flags.python ?? flags["llama-server"]) === undefined) {
+const tools = [flags.python, flags["llama-server"], flags["gguf-python"]];
+if (tokenizer === undefined || tools.every((tool) => tool === undefined)) {
   console.error("usage: quantized-files.mjs MODEL TOKENIZER --python PYTHON (--help tells more)");
   process.exit(2);
 }
@@ -128,20 +131,40 @@ function compare(ours, theirs) {
   return { numEqual, length, error, isRight: error <= maxError && gap <= 2 * error };
 }
 
-/** Null where the tool that reads the scheme's files was not named. */
+/** How many matrices of a GGUF file gguf-py reads as the manifest tells. */
+function compareValues(out) {
+  const script = fileURLToPath(new URL("gguf_values.py", import.meta.url));
+  const args = [script, path.join(out, "model.gguf")];
+  const found = JSON.parse(execFileSync(flags["gguf-python"], args, { encoding: "utf8", stdio: "pipe" }));
+  const { tensors } = JSON.parse(readFileSync(path.join(out, "millrace-manifest.json"), "utf8"));
+  const numRight = tensors.filter(({ name, valuesSha256 }) => found[name] === valuesSha256).length;
+  return `${numRight} of ${tensors.length} matrices have the same values in gguf-py${numRight === tensors.length ? "" : "  WRONG"}`;
+}
+
+/** What the tools that were named find of a scheme's files. */
 async function compareScheme(scheme) {
   const isFolder = scheme.startsWith("w");
-  if ((isFolder ? flags.python : flags["llama-server"]) === undefined) return null;
+  const runs = (isFolder ? flags.python : flags["llama-server"]) !== undefined;
+  const reads = !isFolder && flags["gguf-python"] !== undefined;
+  if (!runs && !reads) return [];
   const out = path.join(scratch, scheme);
   rmSync(out, { recursive: true, force: true });
   execFileSync(process.execPath, [main, "quantize", source, "--scheme", scheme, "--out", out], {
     stdio: "pipe",
   });
+  const lines = reads ? [compareValues(out)] : [];
+  if (runs) lines.push(await compareAnswers(out, isFolder));
+  if (flags.keep === undefined) rmSync(out, { recursive: true });
+  return lines;
+}
+
+async function compareAnswers(out, isFolder) {
   const file = isFolder ? out : path.join(out, "model.gguf");
   const ours = await answerOfOurs(file, isFolder);
   const theirs = isFolder ? answerOfTransformers(out, ours.ids) : await answerOfLlama(file, ours.ids);
-  if (flags.keep === undefined) rmSync(out, { recursive: true });
-  return compare(ours, theirs);
+  const { numEqual, length, error, isRight } = compare(ours, theirs);
+  const verdict = isRight ? "" : "  WRONG";
+  return `${numEqual} of ${length} tokens equal, error ${error.toExponential(1)}${verdict}`;
 }
 
 // A GGUF file holds the tokenizer, which a folder of weights may lack.
@@ -153,12 +176,10 @@ execFileSync(
 );
 let isRight = true;
 for (const scheme of flags.schemes.split(",")) {
-  const result = await compareScheme(scheme);
-  if (result === null) continue;
-  isRight &&= result.isRight;
-  const { numEqual, length, error } = result;
-  const verdict = result.isRight ? "" : "  WRONG";
-  console.log(`${scheme}: ${numEqual} of ${length} tokens equal, error ${error.toExponential(1)}${verdict}`);
+  for (const line of await compareScheme(scheme)) {
+    isRight &&= !line.endsWith("WRONG");
+    console.log(`${scheme}: ${line}`);
+  }
 }
 if (flags.keep === undefined) rmSync(scratch, { recursive: true });
 process.exit(isRight ? 0 : 1);

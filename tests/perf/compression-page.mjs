@@ -1,28 +1,63 @@
 // The record of tests/perf/quality-table.mjs as a page. No measuring here: the page follows from the record alone.
 
+const bySize = (rows) =>
+  rows
+    .filter((row) => row.refused === undefined)
+    .toSorted((a, b) => a.sizeBytes - b.sizeBytes || a.kl.mean - b.kl.mean);
+
 /** Rows of a table, smallest first; those that were refused are left out. */
 export function qualityTable(rows) {
-  const measured = rows.filter((row) => row.refused === undefined);
   return [
-    "| Scheme and method | MB | Mean KL | Same top token, % | Perplexity ratio |",
-    "| --- | ---: | ---: | ---: | ---: |",
-    ...measured
-      .toSorted((a, b) => a.sizeBytes - b.sizeBytes)
-      .map(({ name, sizeBytes, kl, topAgreement, perplexity }) => {
-        const error = kl.standardError === null ? "" : ` ± ${kl.standardError.toFixed(4)}`;
-        const cells = [
-          name,
-          (sizeBytes / 1e6).toFixed(1),
-          `${kl.mean.toFixed(4)}${error}`,
-          (100 * topAgreement.mean).toFixed(1),
-          perplexity.ratio.toFixed(4),
-        ];
-        return `| ${cells.join(" | ")} |`;
-      }),
+    "| Scheme and method | MB | Mean KL | Same top token, % | Perplexity ratio | Seconds |",
+    "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ...bySize(rows).map(({ name, sizeBytes, kl, topAgreement, perplexity, seconds }) => {
+      const error = kl.standardError === null ? "" : ` ± ${kl.standardError.toFixed(4)}`;
+      const cells = [
+        name,
+        (sizeBytes / 1e6).toFixed(1),
+        `${kl.mean.toFixed(4)}${error}`,
+        (100 * topAgreement.mean).toFixed(1),
+        perplexity.ratio.toFixed(4),
+        seconds ?? "",
+      ];
+      return `| ${cells.join(" | ")} |`;
+    }),
   ];
 }
 
-export function compressionPage({ model, text, numTokens, calibration, rows }) {
+/** At the bytes of each file of another tool: the least KL that theirs and ours have within them. */
+function besideOthers(rows) {
+  const measured = bySize(rows);
+  const bestOf = (wanted, limit) =>
+    measured
+      .filter((row) => wanted(row) && row.sizeBytes <= limit)
+      .reduce((best, row) => (best === null || row.kl.mean < best.kl.mean ? row : best), null);
+  const cellOf = (row) => (row === null ? "–" : `${row.kl.mean.toFixed(4)} (${row.name})`);
+  const limits = new Set(measured.filter(({ isPeer }) => isPeer).map(({ sizeBytes }) => sizeBytes));
+  return [
+    "| MB | Theirs without calibration | Ours without | Theirs with | Ours with |",
+    "| ---: | --- | --- | --- | --- |",
+    ...[...limits].map((limit) => {
+      const cells = [false, true].flatMap((uses) =>
+        [true, false].map((peer) =>
+          cellOf(
+            bestOf(
+              ({ isPeer = false, isCalibrated = false }) => isPeer === peer && (uses || !isCalibrated),
+              limit,
+            ),
+          ),
+        ),
+      );
+      return `| ${(limit / 1e6).toFixed(1)} | ${cells.join(" | ")} |`;
+    }),
+  ];
+}
+
+export function compressionPage({ model, text, numTokens, calibrationSize, rows }) {
+  const calibration =
+    calibrationSize === null
+      ? "No row was calibrated."
+      : `Rows with imatrix, gptq or smooth, and mixed ones, were calibrated on ${calibrationSize} tokens of another text.`;
   return [
     "# Quality of compressed models",
     "",
@@ -31,9 +66,15 @@ export function compressionPage({ model, text, numTokens, calibration, rows }) {
     "",
     `${model}; the first ${numTokens.toLocaleString("en")} tokens of ${text}. KL is that of the float model's distribution`,
     "from the compressed one's, in nats per token, through the kernels of this engine for all rows. Errors are standard",
-    `errors. ${calibration}`,
+    `errors. MB are those of the tensors. ${calibration} Seconds are those of making the file on a shared machine.`,
     "",
     ...qualityTable(rows),
+    "",
+    "## Beside other tools at equal bytes",
+    "",
+    "The least mean KL among files that are no larger than the one of another tool.",
+    "",
+    ...besideOthers(rows),
     "",
   ].join("\n");
 }

@@ -1,40 +1,51 @@
-// What each scheme and method costs in quality: bytes, mean KL against the float model, top-1 agreement, perplexity ratio.
+// What each scheme and method costs in quality: bytes, mean KL against the float model, top-1 agreement, perplexity ratio;
+// beside what other tools make of the same model.
 //
-//   node tests/perf/quality-table.mjs MODEL TEXT [--tokenizer FILE] [--calibration FILE] [--calibration-size 64x512]
-//     [--max-tokens 4096] [--only w4a16,gptq] [--peer NAME=PATH]… [--record docs/compression-table.json] [--out FOLDER]
+//   node tests/perf/quality-table.mjs MODEL TEXT [--tokenizer FILE] [--calibration FILE] [--calibration-size 128x512]
+//     [--max-tokens 4096] [--mixed 91.7MB]… [--llama-cpp FOLDER] [--llm-compressor PYTHON] [--only w4a16,gptq]…
+//     [--record docs/compression-table.json --model-name TEXT --text-name TEXT] [--out FOLDER]
 //
-// Each model is made by `millrace quantize`, compared by `millrace diff` with the kernels that serve, and removed. Give a
-// calibration text that is not TEXT. Rows of --only have all of its words in their name. One line of JSON for each row
-// goes to FOLDER/quality.jsonl, from which a stopped run goes on. --peer measures a model that another tool made of MODEL.
-// --record writes all rows of FOLDER for `node scripts/generate-docs.mjs`.
+// Each model is made by `millrace quantize`, or by the programs of FOLDER and PYTHON, compared by `millrace diff` with the
+// kernels that serve, and removed. --mixed is a size for `--budget "size<=…" --mixed`. Bytes are those of the tensors: a
+// tokenizer in the file does not count. Give a calibration text that is not TEXT. A row of --only has all of its words in
+// its name. One line of JSON for each row goes to FOLDER of --out, from which a stopped run goes on. --record writes all
+// rows of that folder for `node scripts/generate-docs.mjs`.
 import { spawnSync } from "node:child_process";
 import {
   appendFileSync,
+  copyFileSync,
   existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
   rmSync,
-  statSync,
   writeFileSync,
 } from "node:fs";
+import { availableParallelism } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import { compressorRowsOf, llamaRows } from "../peers/peer-quantizers.mjs";
 import { qualityTable } from "./compression-page.mjs";
 import { parseFlags } from "./parse-flags.mjs";
+import { ownRows } from "./quality-rows.mjs";
 
 const main = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
 const text = { type: "string" };
+const list = { ...text, multiple: true, default: [] };
 const { values: options, positionals } = parseFlags({
   allowPositionals: true,
   options: {
     tokenizer: text,
     calibration: text,
-    "calibration-size": { ...text, default: "64x512" },
+    "calibration-size": { ...text, default: "128x512" },
     "max-tokens": { ...text, default: "4096" },
-    only: { ...text, default: "" },
-    peer: { ...text, multiple: true, default: [] },
+    mixed: list,
+    "llama-cpp": text,
+    "llm-compressor": text,
+    only: list,
     record: text,
+    "model-name": text,
+    "text-name": text,
     out: { ...text, default: "out/quality" },
   },
 });
@@ -45,49 +56,16 @@ if (model === undefined || evaluated === undefined) {
   );
   process.exit(2);
 }
-
-/** Arguments of `millrace quantize` by the name of a row. */
-function listRows() {
-  const methods = ["rtn", "mse", ...(options.calibration === undefined ? [] : ["imatrix", "gptq"])];
-  const smoothings = options.calibration === undefined ? [""] : ["", " smooth"];
-  const inGroups = (size) => ["--group-size", String(size)];
-  const grids = [
-    { grid: "w8a8", own: [] },
-    { grid: "w8a16", own: [] },
-    ...[128, 64, 32].flatMap((size) => [
-      { grid: `w4a16 g${size}`, own: inGroups(size) },
-      { grid: `w4a16 g${size} asym`, own: [...inGroups(size), "--asymmetric"] },
-    ]),
-    { grid: "w4a8 g32", own: inGroups(32) },
-    { grid: "w3a16 g32", own: inGroups(32) },
-    { grid: "w2a16 g32", own: inGroups(32) },
-  ];
-  const mixes = ["q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q4_k_s", "q4_k_m", "q5_k_s", "q5_k_m", "q6_k"];
-  const blocks = mixes.flatMap((scheme) =>
-    methods
-      .filter((method) => method !== "gptq")
-      .map((method) => ({ name: `${scheme} ${method}`, args: ["--scheme", scheme, "--method", method] })),
-  );
-  return [...blocks, ...listGroups({ grids, methods, smoothings })];
-}
-
-function listGroups({ grids, methods, smoothings }) {
-  return grids.flatMap(({ grid, own }) =>
-    methods.flatMap((method) =>
-      smoothings.map((smoothing) => ({
-        name: `${grid} ${method}${smoothing}`,
-        args: [
-          "--scheme",
-          grid.split(" ")[0],
-          ...own,
-          "--method",
-          method,
-          ...(smoothing === "" ? [] : ["--smooth"]),
-        ],
-      })),
-    ),
-  );
-}
+mkdirSync(options.out, { recursive: true });
+const inFolder = (name) => path.join(options.out, name);
+const tokenizer = options.tokenizer === undefined ? [] : ["--tokenizer", options.tokenizer];
+const isCalibrated = options.calibration !== undefined;
+const calibration = isCalibrated
+  ? ["--calibration", options.calibration, "--calibration-size", options["calibration-size"]]
+  : [];
+const made = inFolder("model");
+/** Token ids as an earlier row of ours used them. */
+const tokens = inFolder("calibration.json");
 
 function millrace(...args) {
   const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], {
@@ -97,81 +75,126 @@ function millrace(...args) {
   return { status, stdout, stderr };
 }
 
-function measure({ name, args }, folder) {
-  const made = path.join(folder, "model");
+function demand(...args) {
+  const { status, stdout, stderr } = millrace(...args);
+  if (status !== 0) throw new Error(stderr);
+  return stdout;
+}
+
+function quantize(args) {
   rmSync(made, { recursive: true, force: true });
-  const tokenizer = options.tokenizer === undefined ? [] : ["--tokenizer", options.tokenizer];
-  const calibration =
-    options.calibration === undefined
-      ? []
-      : [
-          "--calibration",
-          options.calibration,
-          "--calibration-size",
-          options["calibration-size"],
-          ...tokenizer,
-        ];
-  const quantized = millrace("quantize", model, ...args, ...calibration, "--json", "--out", made);
+  const result = millrace("quantize", model, ...args, ...tokenizer, "--json", "--out", made);
+  const own = path.join(made, "millrace-calibration.json");
+  if (existsSync(own)) copyFileSync(own, tokens);
+  return result;
+}
+
+function measureOwn({ name, args, isCalibrated: uses }) {
+  const { status, stdout, stderr } = quantize([...args, ...(uses ? calibration : [])]);
   // A group size that does not divide this model's widths is no fault of the table.
-  if (quantized.status !== 0) return { name, refused: quantized.stderr.trim().split("\n").at(-1) };
-  const manifest = JSON.parse(quantized.stdout);
-  const figures = compare(made);
-  rmSync(made, { recursive: true });
-  const seconds = Math.round(manifest.origin.durationMs / 1000);
-  return { name, seconds, ...figures };
+  if (status !== 0) return { name, refused: stderr.trim().split("\n").at(-1) };
+  const seconds = Math.round(JSON.parse(stdout).origin.durationMs / 1000);
+  return { seconds, ...compare(made) };
+}
+
+function measureMixed(size) {
+  const search = ["--budget", `size<=${size}`, "--mixed", "--text", evaluated];
+  const { status, stderr } = quantize([...search, ...calibration]);
+  if (status !== 0) throw new Error(stderr);
+  return compare(made);
+}
+
+function measurePeer({ makeFile }) {
+  const started = performance.now();
+  const file = makeFile();
+  const seconds = Math.round((performance.now() - started) / 1000);
+  const figures = compare(file);
+  rmSync(file, { recursive: true });
+  return { seconds, ...figures };
 }
 
 /** A model beside the float one. */
 function compare(other) {
-  const tokenizer = options.tokenizer === undefined ? [] : ["--tokenizer", options.tokenizer];
   const maxTokens = ["--max-tokens", options["max-tokens"]];
-  const compared = millrace("diff", model, other, ...tokenizer, "--text", evaluated, ...maxTokens, "--json");
-  if (compared.status !== 0) throw new Error(compared.stderr);
-  const { kl, topAgreement, perplexity, numTokens } = JSON.parse(compared.stdout);
-  return { sizeBytes: weightBytes(other), numTokens, kl, topAgreement, perplexity };
+  const args = ["diff", model, other, ...tokenizer, "--text", evaluated, ...maxTokens, "--json"];
+  const { kl, topAgreement, perplexity, numTokens } = JSON.parse(demand(...args));
+  return { sizeBytes: tensorBytes(other), numTokens, kl, topAgreement, perplexity };
 }
 
-/** Bytes of a weight file, or of those of a folder. */
-function weightBytes(place) {
-  if (statSync(place).isFile()) return statSync(place).size;
-  const files = readdirSync(place).filter((name) => /\.(safetensors|gguf)$/.test(name));
-  return files.reduce((sum, name) => sum + statSync(path.join(place, name)).size, 0);
+function tensorBytes(place) {
+  const { tensors } = JSON.parse(demand("inspect", place, "--json"));
+  return tensors.reduce((sum, tensor) => sum + tensor.sizeBytes, 0);
 }
 
-mkdirSync(options.out, { recursive: true });
-const journal = path.join(options.out, "quality.jsonl");
+/** The model as a GGUF file of its own floats. */
+function floatGguf() {
+  const file = inFolder("float.gguf");
+  if (!existsSync(file)) demand("convert", model, ...tokenizer, "--dtype", "bfloat16", "--out", file);
+  return file;
+}
+
+function calibrationTokens() {
+  if (!existsSync(tokens)) {
+    const { status, stderr } = quantize(["--scheme", "w8a16", "--method", "imatrix", ...calibration]);
+    if (status !== 0) throw new Error(stderr);
+  }
+  return path.resolve(tokens);
+}
+
+function peerRows() {
+  const [count, length] = options["calibration-size"].split("x").map(Number);
+  const scratch = options.out;
+  const threads = String(availableParallelism());
+  const pieces = isCalibrated ? { file: options.calibration, count, length } : null;
+  const [folder, python] = [options["llama-cpp"], options["llm-compressor"]];
+  const llama = { folder, source: floatGguf, calibration: pieces, scratch, threads };
+  const compressor = { python, model, tokens: isCalibrated ? calibrationTokens : null, scratch };
+  return [
+    ...(folder === undefined ? [] : llamaRows(llama)),
+    ...(python === undefined ? [] : compressorRowsOf(compressor)),
+  ].map((row) => ({ ...row, isPeer: true, measure: () => measurePeer(row) }));
+}
+
+const all = [
+  ...ownRows(isCalibrated).map((row) => ({ ...row, measure: () => measureOwn(row) })),
+  ...options.mixed.map((size) => ({
+    name: `mixed ${size} gptq`,
+    isCalibrated: true,
+    measure: () => measureMixed(size),
+  })),
+  ...peerRows(),
+];
+const isWanted = ({ name }) =>
+  options.only.length === 0 ||
+  options.only.some((words) => words.split(",").every((word) => name.split(" ").includes(word)));
+
+const journal = inFolder("quality.jsonl");
 const known = new Map(
   (existsSync(journal) ? readFileSync(journal, "utf8").split("\n").filter(Boolean) : []).map((line) => {
     const row = JSON.parse(line);
     return [row.name, row];
   }),
 );
-const words = options.only.split(",").filter(Boolean);
-const peers = options.peer.map((given) => {
-  const [name, ...place] = given.split("=");
-  return { name, make: () => ({ name, ...compare(place.join("=")) }) };
-});
-const own = listRows().map((row) => ({ name: row.name, make: () => measure(row, options.out) }));
-const rows = [];
-for (const row of [...peers, ...own]) {
-  if (!words.every((word) => row.name.split(" ").includes(word))) continue;
-  const found = known.get(row.name) ?? row.make();
-  if (!known.has(row.name)) appendFileSync(journal, `${JSON.stringify(found)}\n`);
-  process.stderr.write(`${row.name}: ${found.refused ?? found.kl.mean.toFixed(5)}\n`);
-  rows.push(found);
+for (const { name, isCalibrated: uses, isPeer = false, measure } of all.filter(isWanted)) {
+  if (!known.has(name)) {
+    const row = { name, isCalibrated: uses, isPeer, ...measure() };
+    known.set(name, row);
+    appendFileSync(journal, `${JSON.stringify(row)}\n`);
+  }
+  const { refused, kl } = known.get(name);
+  process.stderr.write(`${name}: ${refused ?? kl.mean.toFixed(5)}\n`);
 }
+for (const name of readdirSync(options.out))
+  if (name.startsWith("model")) rmSync(inFolder(name), { recursive: true });
+const rows = [...known.values()];
 process.stdout.write(`${qualityTable(rows).join("\n")}\n`);
 if (options.record !== undefined) {
-  const all = [...known.values(), ...rows.filter(({ name }) => !known.has(name))];
   const record = {
-    model: path.basename(model),
-    text: path.basename(evaluated),
-    numTokens: all[0].numTokens,
-    calibration:
-      options.calibration === undefined
-        ? "No row was calibrated."
-        : `Calibrated rows saw ${options["calibration-size"]} tokens of another text.`,
-    rows: all,
+    model: options["model-name"] ?? path.basename(model),
+    text: options["text-name"] ?? path.basename(evaluated),
+    numTokens: rows.find(({ numTokens }) => numTokens !== undefined).numTokens,
+    calibrationSize: isCalibrated ? options["calibration-size"] : null,
+    rows,
   };
   writeFileSync(options.record, `${JSON.stringify(record, null, 2)}\n`);
 }

@@ -55,11 +55,11 @@ function time(program, args) {
   });
 }
 
-/** Most memory that a process held of its own; pages of mapped files can be given back and do not count. */
+/** Most memory that a process had so far, the program itself and pages of mapped files with it. */
 function peakOf(pid) {
   try {
     const status = readFileSync(`/proc/${pid}/status`, "utf8");
-    return Number(/RssAnon:\s+(\d+)/.exec(status)?.[1] ?? 0) * 1024;
+    return Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? 0) * 1024;
   } catch {
     return 0;
   }

@@ -1,0 +1,42 @@
+# A model compressed by llm-compressor, for tests/perf/quality-table.mjs.
+#
+#   python llm_compressor.py MODEL OUT SCHEME METHOD CALIBRATION
+#
+# SCHEME is w8a8 or w4a16-g<size>; METHOD rtn, gptq or smooth-gptq; CALIBRATION a file of token ids that `millrace
+# quantize` wrote (millrace-calibration.json), or "-" for rtn.
+import json
+import os
+import sys
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import torch
+from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
+from datasets import Dataset
+from llmcompressor import oneshot
+from llmcompressor.modifiers.quantization import GPTQModifier, QuantizationModifier
+from llmcompressor.modifiers.transform.smoothquant import SmoothQuantModifier
+from transformers import AutoModelForCausalLM
+
+source, out, scheme, method, calibration = sys.argv[1:]
+torch.set_num_threads(os.cpu_count())
+model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16)
+
+if scheme == "w8a8":
+    target = {"targets": "Linear", "scheme": "W8A8"}
+else:
+    size = int(scheme.removeprefix("w4a16-g"))
+    args = QuantizationArgs(num_bits=4, type="int", symmetric=True, strategy="group", group_size=size)
+    target = {"config_groups": {"group_0": QuantizationScheme(targets=["Linear"], weights=args)}}
+
+if method == "rtn":
+    oneshot(model=model, recipe=QuantizationModifier(ignore=["lm_head"], **target))
+else:
+    with open(calibration) as file:
+        ids = json.load(file)["sequences"]
+    rows = Dataset.from_dict({"input_ids": ids, "attention_mask": [[1] * len(row) for row in ids]})
+    smoothing = [SmoothQuantModifier(smoothing_strength=0.8)] if method == "smooth-gptq" else []
+    recipe = [*smoothing, GPTQModifier(ignore=["lm_head"], **target)]
+    longest = max(len(row) for row in ids)
+    oneshot(model=model, recipe=recipe, dataset=rows, num_calibration_samples=len(ids), max_seq_length=longest)
+model.save_pretrained(out, save_compressed=True)

@@ -1,0 +1,65 @@
+// What other tools make of a model: rows of tests/perf/quality-table.mjs, each with a function that makes its file.
+import { execFileSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+
+const llamaTypes = ["Q4_0", "Q4_1", "Q4_K_S", "Q4_K_M", "Q5_0", "Q5_1", "Q5_K_S", "Q5_K_M", "Q6_K", "Q8_0"];
+/** Types below 6 bits gain by an importance matrix. */
+const weighted = llamaTypes.filter((type) => !["Q6_K", "Q8_0"].includes(type));
+const compressorRows = [
+  ["w8a8", "rtn"],
+  ["w8a8", "smooth-gptq"],
+  ["w4a16-g32", "rtn"],
+  ["w4a16-g32", "gptq"],
+  ["w4a16-g64", "gptq"],
+];
+
+function run(program, args) {
+  execFileSync(program, args, { stdio: ["ignore", "ignore", "pipe"], maxBuffer: 1 << 28 });
+}
+
+/**
+ * Files of llama.cpp's llama-quantize. `source` gives the model as a float GGUF file; `calibration` is null or a text with
+ * the number and length of the pieces that its importance matrix takes of it.
+ */
+export function llamaRows({ folder, source, calibration, scratch, threads }) {
+  const matrix = path.join(scratch, "importance.gguf");
+  const makeMatrix = () => {
+    if (existsSync(matrix)) return;
+    const { file, count, length } = calibration;
+    const sizes = ["-c", String(length), "--chunks", String(count), "-t", threads];
+    run(path.join(folder, "llama-imatrix"), ["-m", source(), "-f", file, "-o", matrix, ...sizes]);
+  };
+  const rowOf = (type, isWeighted) => ({
+    name: `llama-quantize ${type}${isWeighted ? " imatrix" : ""}`,
+    isCalibrated: isWeighted,
+    makeFile: () => {
+      if (isWeighted) makeMatrix();
+      const own = path.join(scratch, "peer.gguf");
+      const importance = isWeighted ? ["--imatrix", matrix] : [];
+      run(path.join(folder, "llama-quantize"), [...importance, source(), own, type, threads]);
+      return own;
+    },
+  });
+  return [
+    ...llamaTypes.map((type) => rowOf(type, false)),
+    ...(calibration === null ? [] : weighted.map((type) => rowOf(type, true))),
+  ];
+}
+
+/** Folders of llm-compressor. `tokens` is null or gives the file of token ids that it is calibrated with. */
+export function compressorRowsOf({ python, model, tokens, scratch }) {
+  const script = fileURLToPath(new URL("llm_compressor.py", import.meta.url));
+  return compressorRows
+    .filter(([, method]) => method === "rtn" || tokens !== null)
+    .map(([scheme, method]) => ({
+      name: `llm-compressor ${scheme.replace("-", " ")} ${method}`,
+      isCalibrated: method !== "rtn",
+      makeFile: () => {
+        const own = path.join(scratch, "peer");
+        run(python, [script, model, own, scheme, method, method === "rtn" ? "-" : tokens()]);
+        return own;
+      },
+    }));
+}

@@ -9,12 +9,13 @@ import { checkTasks, type TaskChoice } from "../evaluate/check-tasks.ts";
 import { cutWindows } from "../evaluate/divergence/windows.ts";
 import { sha256 } from "../evaluate/sha256.ts";
 import { parseBudget } from "../flow/budget/budget.ts";
-import type { BudgetPlan, BudgetTools, OpenedLogits } from "../flow/budget/budget-plan.ts";
+import type { BudgetPlan, BudgetTools, LogitVariants, OpenedLogits } from "../flow/budget/budget-plan.ts";
 import { searchBudget } from "../flow/budget/search-budget.ts";
 import type { WeightDtype } from "../flow/flow-plan.ts";
-import type { Checkpoint } from "../formats/checkpoint.ts";
+import type { Checkpoint, ModelWeights } from "../formats/checkpoint.ts";
 import { modelNameOf } from "../formats/model-name.ts";
 import { createOps } from "../kernels/create-ops.ts";
+import { keepPacked } from "../kernels/keep-packed.ts";
 import type { Solver } from "../kernels/solver.ts";
 import type { CalibrationTools } from "../quantize/calibration/collect-statistics.ts";
 import type { BudgetSearch, BudgetTrial } from "../records/budget-search.ts";
@@ -121,6 +122,7 @@ function budgetTools({ tokenizer, calibration, solver }: BudgetRequest, signal: 
   return {
     openModel,
     openLogits: openSource,
+    openVariants,
     openTaskModel: (modelPath, dtype) => openLocalModel(modelPath, engineDefaults(dtype), { tokenizer }),
     createLauncher: ({ path: served, dtype, name }) =>
       new ServerLauncher([served, "--dtype", dtype, "--served-model-name", name, ...tokenizerFlag], signal),
@@ -132,7 +134,7 @@ function budgetTools({ tokenizer, calibration, solver }: BudgetRequest, signal: 
 }
 
 function openSource(
-  checkpoint: Checkpoint,
+  checkpoint: ModelWeights,
   dtype: WeightDtype,
   windows: readonly Int32Array[],
 ): OpenedLogits {
@@ -145,6 +147,14 @@ function openSource(
     ops.close();
     throw error;
   }
+}
+
+function openVariants(windows: readonly Int32Array[]): LogitVariants {
+  const { backend, isa, threads, activations, dtype } = engineDefaults("auto");
+  const { ops } = createOps({ backend, isa, numThreads: threads });
+  const keeping = keepPacked(ops);
+  const precision = { dtype, activations };
+  return { open: (model) => openLogits(keeping, model, { precision, windows }), close: () => ops.close() };
 }
 
 function describeTrial({ name, figures, broken }: BudgetTrial): string {

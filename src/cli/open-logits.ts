@@ -1,5 +1,5 @@
 import type { PrecisionSettings } from "../config/engine-settings.ts";
-import type { Checkpoint } from "../formats/checkpoint.ts";
+import type { ModelWeights } from "../formats/checkpoint.ts";
 import { modelNameOf } from "../formats/model-name.ts";
 import type { Ops } from "../kernels/ops.ts";
 import { SequenceLogits } from "../model/forward-once.ts";
@@ -15,7 +15,7 @@ export interface LogitsOptions {
 /** Loads a model to read its distributions over windows; `ops.close` ends it. */
 export function openLogits(
   ops: Ops,
-  checkpoint: Checkpoint,
+  checkpoint: ModelWeights,
   { precision, windows }: LogitsOptions,
 ): SequenceLogits {
   const maxTokens = Math.max(...windows.map(({ length }) => length - 1));

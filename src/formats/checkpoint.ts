@@ -52,13 +52,26 @@ export interface TokenizerSource {
 }
 
 /**
- * A model on disk. Modules and vectors bear Hugging Face names ("model.layers.0.self_attn.q_proj",
+ * What a model is built from. Modules and vectors bear Hugging Face names ("model.layers.0.self_attn.q_proj",
  * "model.norm.weight") whatever the format; GGUF q and k rows are un-permuted to the rotate-half convention.
  */
-export interface Checkpoint {
+export interface ModelWeights {
+  /** For people. */
   readonly path: string;
-  readonly format: "safetensors" | "gguf";
   readonly config: ModelConfig;
+  /** True when `linear(module)` or `vector(name)` would find something. */
+  has(name: string): boolean;
+  /** The matrix of a linear or an embedding, by module name without ".weight". Throws `tensor_missing`. */
+  linear(module: string): Weight;
+  /** A one-dimensional tensor (norm, bias) as f32. Throws `tensor_missing`. */
+  vector(name: string): Float32Array;
+  /** Gives back the memory of file pages that were read; what was handed out stays valid. */
+  dropPages(): void;
+}
+
+/** A model on disk. */
+export interface Checkpoint extends ModelWeights {
+  readonly format: "safetensors" | "gguf";
   readonly tensors: readonly TensorInfo[];
   /** Bytes of all weight files. */
   readonly sizeBytes: number;
@@ -69,21 +82,13 @@ export interface Checkpoint {
    * as they are), or under the file's own where it has none.
    */
   named(): readonly NamedShape[];
-  /** True when `linear(module)` or `vector(name)` would find something. */
-  has(name: string): boolean;
   /**
    * What `linear` will give, without a weight being read. Throws what `linear` throws, but for faults of values.
    */
   form(module: string): WeightForm;
-  /** The matrix of a linear or an embedding, by module name without ".weight". Throws `tensor_missing`. */
-  linear(module: string): Weight;
-  /** A one-dimensional tensor (norm, bias) as f32. Throws `tensor_missing`. */
-  vector(name: string): Float32Array;
   /** The length of `vector(name)`, from the header alone. Throws as it does. */
   vectorLength(name: string): number;
   /** Null when the model comes without a tokenizer. */
   tokenizer(): TokenizerSource | null;
-  /** Gives back the memory of file pages that were read; what was handed out stays valid. */
-  dropPages(): void;
   close(): void;
 }

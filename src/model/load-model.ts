@@ -1,5 +1,5 @@
 import { MillraceError } from "../base/errors.ts";
-import type { Checkpoint } from "../formats/checkpoint.ts";
+import type { ModelWeights } from "../formats/checkpoint.ts";
 import type { ModelConfig } from "../formats/model-config.ts";
 import type { Ops } from "../kernels/ops.ts";
 import type { CausalModel, PrecisionOptions } from "./causal-model.ts";
@@ -36,7 +36,7 @@ interface LoadedForms {
  *
  * Throws `unsupported_architecture`, `unsupported_format`, `invalid_model_file`, `tensor_missing`, `invalid_option`.
  */
-export function loadModel(ops: Ops, checkpoint: Checkpoint, options: LoadOptions): LoadedModel {
+export function loadModel(ops: Ops, checkpoint: ModelWeights, options: LoadOptions): LoadedModel {
   const { config } = checkpoint;
   const build = findBuilder(config.architecture, checkpoint.path);
   checkConfig(config);
@@ -46,7 +46,7 @@ export function loadModel(ops: Ops, checkpoint: Checkpoint, options: LoadOptions
 }
 
 /** As `loadModel`, for an encoder. */
-export function loadEncoder(ops: Ops, checkpoint: Checkpoint, options: PrecisionOptions): LoadedEncoder {
+export function loadEncoder(ops: Ops, checkpoint: ModelWeights, options: PrecisionOptions): LoadedEncoder {
   const { config } = checkpoint;
   const build = findEncoderBuilder(config.architecture, checkpoint.path);
   const loader = new CheckpointLoader(ops, checkpoint, options);

@@ -1,6 +1,6 @@
 import { MillraceError } from "../base/errors.ts";
 import type { FloatDtype, Weight, WeightForm } from "../base/weights.ts";
-import type { Checkpoint } from "../formats/checkpoint.ts";
+import type { ModelWeights } from "../formats/checkpoint.ts";
 import { toDense, withColumnsInOrder } from "../formats/dequantize.ts";
 import { sliceRows } from "../formats/slice-rows.ts";
 import type { LinearWeight, Ops, TensorForm, VectorWeight } from "../kernels/ops.ts";
@@ -60,10 +60,10 @@ export class CheckpointLoader implements WeightLoader {
   readonly forms: InputForms;
   /** Forms of the packed weights, for people. */
   readonly weightForms: Set<string> = new Set();
-  readonly #checkpoint: Checkpoint;
+  readonly #checkpoint: ModelWeights;
   readonly #dtype: PrecisionOptions["dtype"];
 
-  constructor(ops: Ops, checkpoint: Checkpoint, options: PrecisionOptions) {
+  constructor(ops: Ops, checkpoint: ModelWeights, options: PrecisionOptions) {
     this.ops = ops;
     this.forms = new InputForms(options.activations);
     this.#checkpoint = checkpoint;

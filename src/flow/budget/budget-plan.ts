@@ -1,5 +1,5 @@
 import type { TaskChoice } from "../../evaluate/check-tasks.ts";
-import type { Checkpoint } from "../../formats/checkpoint.ts";
+import type { ModelWeights } from "../../formats/checkpoint.ts";
 import type { LogitSource } from "../../protocol/logit-source.ts";
 import type { CalibrationTools } from "../../quantize/calibration/collect-statistics.ts";
 import type { FlowTools, WeightDtype } from "../flow-plan.ts";
@@ -35,11 +35,19 @@ export interface BudgetPlan {
 /** What a search needs from outside. */
 export interface BudgetTools extends FlowTools {
   readonly openLogits: (
-    checkpoint: Checkpoint,
+    checkpoint: ModelWeights,
     dtype: WeightDtype,
     windows: readonly Int32Array[],
   ) => OpenedLogits;
+  /** Kernels for models that share most of their matrices. */
+  readonly openVariants: (windows: readonly Int32Array[]) => LogitVariants;
   readonly calibration: CalibrationTools | null;
+}
+
+/** Opens models one after the other. Matrices that are the same objects as an earlier model's are packed once. */
+export interface LogitVariants {
+  readonly open: (model: ModelWeights) => LogitSource;
+  readonly close: () => void;
 }
 
 export interface OpenedLogits {

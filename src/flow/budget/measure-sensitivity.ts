@@ -1,14 +1,14 @@
 import type { Progress } from "../../base/progress.ts";
 import { compareLogits } from "../../evaluate/divergence/compare-logits.ts";
-import type { Checkpoint } from "../../formats/checkpoint.ts";
+import type { Checkpoint, ModelWeights } from "../../formats/checkpoint.ts";
 import type { LogitSource } from "../../protocol/logit-source.ts";
 import { inputNameOf } from "../../quantize/calibration/capture-inputs.ts";
 import { tryType, typesFor, withWeights } from "../../quantize/gguf/try-types.ts";
 import { listModelParts } from "../../quantize/model-parts.ts";
 import type { TypeGroup, TypeOption } from "./allocate-types.ts";
-import type { BudgetTools } from "./budget-plan.ts";
+import type { BudgetTools, LogitVariants } from "./budget-plan.ts";
 
-export interface SensitivityParts extends Required<Pick<BudgetTools, "openLogits" | "solver" | "signal">> {
+export interface SensitivityParts extends Required<Pick<BudgetTools, "openVariants" | "solver" | "signal">> {
   readonly checkpoint: Checkpoint;
   /** Sequences of token ids that the KL is measured on: not those that results are judged by. */
   readonly windows: readonly Int32Array[];
@@ -21,17 +21,22 @@ export interface SensitivityParts extends Required<Pick<BudgetTools, "openLogits
  * proportional where it is small.
  */
 export async function measureSensitivity(parts: SensitivityParts): Promise<readonly TypeGroup[]> {
-  const { checkpoint, openLogits, windows, progress, signal } = parts;
-  const base = openLogits(checkpoint, "auto", windows);
-  const kept = new KeptLogits(base.source, windows);
-  base.close();
+  const { checkpoint, openVariants, windows, progress, signal } = parts;
   const groups = listGroups(checkpoint);
+  const own = new Map(groups.flat().map((module) => [module, checkpoint.linear(module)]));
+  const base = withWeights(checkpoint, own);
+  const variants = openVariants(windows);
   const found: TypeGroup[] = [];
-  progress.start("sensitivity", groups.length);
-  for (const modules of groups) {
-    signal.throwIfAborted();
-    found.push(await measureGroup(modules, kept, parts));
-    progress.update(found.length, modules[0]!);
+  try {
+    const kept = new KeptLogits(variants.open(base), windows);
+    progress.start("sensitivity", groups.length);
+    for (const modules of groups) {
+      signal.throwIfAborted();
+      found.push(await measureGroup(modules, { kept, base, variants }, parts));
+      progress.update(found.length, modules[0]!);
+    }
+  } finally {
+    variants.close();
   }
   progress.finish(`the sensitivity of ${groups.length} groups of matrices`);
   return found;
@@ -49,28 +54,34 @@ function listGroups(checkpoint: Checkpoint): readonly (readonly string[])[] {
   return [...groups.values()];
 }
 
+interface OpenedBase {
+  readonly kept: KeptLogits;
+  readonly base: ModelWeights;
+  readonly variants: LogitVariants;
+}
+
 async function measureGroup(
   modules: readonly string[],
-  kept: KeptLogits,
-  { checkpoint, openLogits, windows, solver, signal }: SensitivityParts,
+  { kept, base, variants }: OpenedBase,
+  { checkpoint, windows, solver, signal }: SensitivityParts,
 ): Promise<TypeGroup> {
   const [first] = modules.map((module) => checkpoint.linear(module).cols);
   const types = typesFor(first!);
   const tries = types.map((type) => modules.map((module) => tryType(checkpoint, module, type, solver)));
   const errors = tries.map((tried) => tried.reduce((sum, { squaredError }) => sum + squaredError, 0));
   const weights = new Map(modules.map((module, i) => [module, tries[0]![i]!.weight]));
-  const own = openLogits(withWeights(checkpoint, weights), "auto", windows);
-  try {
-    const { kl } = await compareLogits({ a: kept, b: own.source, windows, signal });
-    const mean = kl.reduce((sum, value) => sum + value, 0) / kl.length;
-    const options = types.map((type, i): TypeOption => {
-      const sizeBytes = tries[i]!.reduce((sum, tried) => sum + tried.sizeBytes, 0);
-      return { type, sizeBytes, kl: errors[0] === 0 ? 0 : (mean * errors[i]!) / errors[0]! };
-    });
-    return { modules, options };
-  } finally {
-    own.close();
-  }
+  const { kl } = await compareLogits({
+    a: kept,
+    b: variants.open(withWeights(base, weights)),
+    windows,
+    signal,
+  });
+  const mean = kl.reduce((sum, value) => sum + value, 0) / kl.length;
+  const options = types.map((type, i): TypeOption => {
+    const sizeBytes = tries[i]!.reduce((sum, tried) => sum + tried.sizeBytes, 0);
+    return { type, sizeBytes, kl: errors[0] === 0 ? 0 : (mean * errors[i]!) / errors[0]! };
+  });
+  return { modules, options };
 }
 
 /** All distributions of a model over some windows, computed once. */

@@ -19,7 +19,7 @@ export function mixedCandidates(
     const types = Object.fromEntries(
       groups.flatMap(({ modules }, i) => modules.map((module) => [module, allocation.choices[i]!.type])),
     );
-    const recipe: Recipe = { scheme: "q4_k_m", groupSize: null, method: "mse", types };
+    const recipe: Recipe = { scheme: "q4_k_m", groupSize: null, method: "gptq", types };
     const { sizeBytes } = resolvePlan(checkpoint, { ...recipe, dtype, ignore, outPath: "" }).output;
     return { name: `mixed-${(sizeBytes / 1e6).toFixed(1)}MB`, recipe, sizeBytes };
   };

@@ -4,9 +4,13 @@ import { MillraceError } from "../../base/errors.ts";
 import { writeFileAtomically } from "../../base/write-file.ts";
 import type { Checkpoint } from "../../formats/checkpoint.ts";
 import type { CalibrationTokens } from "../../quantize/calibration/calibration-tokens.ts";
+import { type CalibrationTools, KeptStatistics } from "../../quantize/calibration/collect-statistics.ts";
 import { outputExists } from "../../quantize/output-folder.ts";
 import type { BudgetFigures, BudgetSearch, BudgetTrial } from "../../records/budget-search.ts";
 import { startOrigin } from "../../records/origin.ts";
+import { describeFiles, fingerprintOf } from "../fingerprint.ts";
+import { readJsonFile } from "../json-files.ts";
+import type { TypeGroup } from "./allocate-types.ts";
 import { type Budget, boundsQuality, brokenTerms, describeFigure } from "./budget.ts";
 import type { BudgetPlan, BudgetTools } from "./budget-plan.ts";
 import { type Candidate, listCandidates } from "./ladder.ts";
@@ -116,7 +120,9 @@ export async function searchBudget(
   const checkpoint = tools.openModel(plan.modelPath);
   try {
     const candidates = await candidatesOf(plan, tools, checkpoint);
-    const meter = new CandidateMeter(plan, tools, checkpoint);
+    // Candidates are made of the same model, so that what goes into its linears is found once.
+    const calibration = tools.calibration && { ...tools.calibration, kept: new KeptStatistics() };
+    const meter = new CandidateMeter(plan, { ...tools, calibration }, checkpoint);
     const trials = new Map<Candidate, BudgetTrial>();
     let kept: Candidate | null = null;
     const measure: Measure = async (candidate) => {
@@ -156,10 +162,12 @@ export async function searchBudget(
 
 /** Smallest first. Throws `invalid_option` where sensitivity is asked for without tokens to measure it on. */
 async function candidatesOf(
-  { dtype, ignore, isMixed, budget }: BudgetPlan,
-  { calibration, openLogits, solver, progress, signal }: BudgetTools,
+  plan: BudgetPlan,
+  tools: BudgetTools,
   checkpoint: Checkpoint,
 ): Promise<readonly Candidate[]> {
+  const { dtype, ignore, isMixed, budget } = plan;
+  const { calibration } = tools;
   const options = { dtype, ignore, isCalibrated: calibration !== null };
   if (!isMixed) return listCandidates(checkpoint, options);
   if (calibration === null) {
@@ -169,12 +177,29 @@ async function candidatesOf(
       { param: "--calibration" },
     );
   }
-  const windows = sensitivityWindows(calibration.tokens);
-  const groups = await measureSensitivity({ checkpoint, openLogits, solver, windows, progress, signal });
+  const groups = await sensitivityOf(plan, { ...tools, calibration }, checkpoint);
   const maxBytes = sizeLimitOf(budget);
   return mixedCandidates(checkpoint, groups, { ...options, maxBytes }).toSorted(
     (a, b) => a.sizeBytes - b.sizeBytes,
   );
+}
+
+/** Of an earlier search of the same model and tokens, where its folder holds it. */
+async function sensitivityOf(
+  { searchPath, modelPath, kernels }: BudgetPlan,
+  { calibration, ...tools }: BudgetTools & { readonly calibration: CalibrationTools },
+  checkpoint: Checkpoint,
+): Promise<readonly TypeGroup[]> {
+  const windows = sensitivityWindows(calibration.tokens);
+  const tokens = windows.map((window) => [...window]);
+  const inputs = { step: "sensitivity", files: describeFiles(modelPath), tokens, kernels };
+  const fingerprint = fingerprintOf(inputs);
+  const file = path.join(searchPath, "sensitivity.json");
+  const earlier = readJsonFile(file) as { fingerprint?: unknown; groups?: readonly TypeGroup[] } | null;
+  if (earlier?.fingerprint === fingerprint && earlier.groups !== undefined) return earlier.groups;
+  const groups = await measureSensitivity({ ...tools, checkpoint, windows });
+  writeFileAtomically(file, `${JSON.stringify({ fingerprint, groups })}\n`);
+  return groups;
 }
 
 /** The first tokens of some sequences, evenly over the text. */

@@ -1,9 +1,9 @@
 import type { Weight } from "../../base/weights.ts";
-import type { Checkpoint } from "../../formats/checkpoint.ts";
-import { dequantize } from "../../formats/dequantize.ts";
+import type { Checkpoint, ModelWeights } from "../../formats/checkpoint.ts";
 import { readBlocks } from "../../formats/gguf/blocks.ts";
 import { type BlockType, blockTraits } from "../../kernels/block-types.ts";
 import type { Solver } from "../../kernels/solver.ts";
+import { readValues } from "../read-values.ts";
 
 /** What a matrix becomes in a block type. */
 export interface TriedType {
@@ -25,23 +25,25 @@ export function typesFor(cols: number): readonly BlockType[] {
 
 /** Rounds a whole matrix to a type, with searched scales. */
 export function tryType(checkpoint: Checkpoint, module: string, type: BlockType, solver: Solver): TriedType {
-  const { rows, cols, ...source } = checkpoint.linear(module);
-  const values = dequantize({ rows, cols, ...source } as Weight);
+  const source = checkpoint.linear(module);
+  const { rows, cols } = source;
+  const values = readValues(source, solver);
   const { size, bytes } = blockTraits[type];
   const blocks = new Uint8Array((values.length / size) * bytes);
   solver.roundBlocks({ type, cols, values, importance: null, isSearched: true, blocks });
   const weight = readBlocks({ type, rows, cols, data: blocks })!;
-  const { error } = solver.squaredErrors(values, dequantize(weight), cols);
+  const { error } = solver.squaredErrors(values, readValues(weight, solver), cols);
   return { squaredError: error, sizeBytes: blocks.length, weight };
 }
 
-/** A checkpoint in which some linears have other weights. */
-export function withWeights(checkpoint: Checkpoint, weights: ReadonlyMap<string, Weight>): Checkpoint {
-  return new Proxy(checkpoint, {
-    get(target, property) {
-      if (property === "linear") return (module: string) => weights.get(module) ?? target.linear(module);
-      const value: unknown = Reflect.get(target, property, target);
-      return typeof value === "function" ? (value.bind(target) as unknown) : value;
-    },
-  });
+/** The weights of a model, some linears in place of its own. */
+export function withWeights(model: ModelWeights, weights: ReadonlyMap<string, Weight>): ModelWeights {
+  return {
+    path: model.path,
+    config: model.config,
+    has: (name) => model.has(name),
+    linear: (module) => weights.get(module) ?? model.linear(module),
+    vector: (name) => model.vector(name),
+    dropPages: () => model.dropPages(),
+  };
 }

@@ -135,6 +135,11 @@ export const errorCatalogue = {
     when: "The model computes a value that is not a number; mostly its weights hold NaN or infinity.",
     remedy: "Fetch or convert the model again; where a value only overflows, run with --activations f32.",
   },
+  model_degenerate: {
+    kind: "caller",
+    when: "A model that was just quantised answers with nothing but one token or with values that are not numbers, and its float model does not.",
+    remedy: "Use more bits, another method, or leave linears dense.",
+  },
   engine_stalled: {
     kind: "bug",
     status: 503,

@@ -1,4 +1,3 @@
-import path from "node:path";
 import { z } from "zod";
 import { type Component, field, type Values } from "../config/component.ts";
 import { sourceSettings } from "../config/engine-settings.ts";
@@ -6,15 +5,9 @@ import { integer } from "../config/value-schemas.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { createOps } from "../kernels/create-ops.ts";
 import { createSolver } from "../kernels/create-solver.ts";
-import {
-  type CalibrationSize,
-  type CalibrationTokens,
-  cutCalibration,
-  decodeCalibration,
-} from "../quantize/calibration/calibration-tokens.ts";
+import type { CalibrationSize } from "../quantize/calibration/calibration-tokens.ts";
 import type { CalibrationTools } from "../quantize/calibration/collect-statistics.ts";
-import { openTokenizer } from "./model-source.ts";
-import { readText } from "./read-text.ts";
+import { readCalibration } from "./calibration-sequences.ts";
 
 const sizePattern = /^(\d{1,6})x(\d{1,6})$/;
 
@@ -31,38 +24,26 @@ const calibrationSize = z.string().transform((text, context): CalibrationSize =>
 
 export const calibrationSettings = {
   calibration: field(
-    "--calibration <file>",
+    "--calibration <source>",
     z.string().optional(),
-    "text that imatrix and gptq run the model on, or the token ids of an earlier run (millrace-calibration.json)",
+    "what imatrix and gptq run the model on: a text, conversations (.jsonl with messages), token ids of an earlier run (millrace-calibration.json), or self for what the model writes",
   ),
   calibrationSize: field(
     "--calibration-size <n>x<tokens>",
     calibrationSize.prefault("128x512"),
-    "sequences that are cut from the text, spread evenly; one of eight is held out to judge by",
+    "sequences that are taken of it, spread evenly; one of eight is held out to judge by",
   ),
   threads: field("--threads <n>", integer(0, 1024).default(0), "threads of the kernels (0: one per core)"),
   tokenizer: sourceSettings.tokenizer,
 } satisfies Component;
 
-/** Tokens and kernels for the calibrated methods, or null where no file is named. Close the kernels afterwards. */
-export function openCalibration(
+/** Tokens and kernels for the calibrated methods, or null where nothing is named. Close the kernels afterwards. */
+export async function openCalibration(
   checkpoint: Checkpoint,
   { calibration, calibrationSize: size, tokenizer, threads }: Values<typeof calibrationSettings>,
-): CalibrationTools | null {
+): Promise<CalibrationTools | null> {
   if (calibration === undefined) return null;
-  const tokens = readTokens(checkpoint, calibration, size, tokenizer);
+  const tokens = await readCalibration(checkpoint, { source: calibration, size, tokenizer });
   const { ops } = createOps({ numThreads: threads, backend: "auto" });
   return { tokens, ops, solver: createSolver(ops) };
-}
-
-function readTokens(
-  checkpoint: Checkpoint,
-  file: string,
-  size: CalibrationSize,
-  tokenizerPath: string | undefined,
-): CalibrationTokens {
-  if (file.endsWith(".json")) return decodeCalibration(readText(file), file);
-  const { tokenizer } = openTokenizer(checkpoint, { tokenizer: tokenizerPath });
-  const ids = tokenizer.encode(readText(file), { addSpecialTokens: false });
-  return cutCalibration(ids, size, path.basename(file));
 }

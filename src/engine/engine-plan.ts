@@ -1,6 +1,8 @@
 import { MillraceError } from "../base/errors.ts";
 import { formatCount } from "../base/units.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
+import type { ModelConfig } from "../formats/model-config.ts";
+import { kvCacheSchemeOf } from "../formats/quantized/kv-cache-scheme.ts";
 import { freeMemoryBytes } from "../kernels/free-memory.ts";
 import type { KvDtype, RaggedBatch } from "../kernels/ops.ts";
 import { type PlannedModel, planModel } from "../model/plan-model.ts";
@@ -45,7 +47,7 @@ export function planEngine(
       weightBytes: weightBytesOf(planned, numPositions),
       activationBytes: largestStepBytes(options, planned),
       shape: planned.model.kvShape,
-      dtype: kvDtypeOf(options, planned.activations === "f32"),
+      dtype: kvDtypeOf(options, config, planned.activations === "f32"),
       modelMaxLen,
       draft: plannedDraft === null ? null : draftSizes(options, plannedDraft, draftLen),
     };
@@ -125,9 +127,10 @@ function largestStepBytes(options: EngineOptions, { model, ops }: PlannedModel):
   return ops.memory().arena + activationSlackBytes;
 }
 
-export function kvDtypeOf(options: EngineOptions, isExact: boolean): KvDtype {
+/** What the options ask for, else what the checkpoint asks for; else f16, or f32 where activations are exact. */
+export function kvDtypeOf(options: EngineOptions, { json }: ModelConfig, isExact: boolean): KvDtype {
   if (options.kvCacheDtype !== "auto") return options.kvCacheDtype;
-  return isExact ? "f32" : "f16";
+  return kvCacheSchemeOf(json) ?? (isExact ? "f32" : "f16");
 }
 
 /** Says aloud which context was chosen where nobody named one. */

@@ -81,7 +81,7 @@ function assemble(assembly: Assembly, backendNotes: readonly string[], timer: Ph
   const { options, checkpoint, draft, ops, loaded, before, counters } = assembly;
   const { model } = loaded;
   const blockSize = options.blockSize ?? defaultBlockSize;
-  const dtype = kvDtypeOf(options, loaded.activations === "f32");
+  const dtype = kvDtypeOf(options, checkpoint.config, loaded.activations === "f32");
   const { kv, numHostBlocks } = planLoaded(options, {
     ...before,
     weightBytes: ops.memory().weights,

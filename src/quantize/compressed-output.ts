@@ -7,24 +7,26 @@ import type { Quantized } from "../kernels/grid.ts";
 import { packCodes, packedWords } from "../kernels/packed-codes.ts";
 import type { Solver } from "../kernels/solver.ts";
 import { quantizedConfig, writeCompanions, writeJson } from "./companion-files.ts";
+import { GroupFormat } from "./group-format.ts";
 import type { LinearScheme } from "./linear-scheme.ts";
 import { methods, type QuantizationMethod } from "./methods.ts";
 import type { VectorShape } from "./model-parts.ts";
-import type { DenseTarget, LinearEncoder, OutputFormat, TensorPiece } from "./output-format.ts";
+import type { DenseTarget, OutputFormat, TensorPiece } from "./output-format.ts";
 import type { QuantizationTarget } from "./plan.ts";
-import type { LinearQuantizer } from "./quantizers.ts";
 import { defaultUnit } from "./row-bands.ts";
+import { RowRounder } from "./row-rounder.ts";
 
 export interface CompressedParts {
   readonly targets: readonly QuantizationTarget<LinearScheme>[];
   readonly dense: readonly DenseTarget[];
   readonly vectors: readonly VectorShape[];
   readonly method: QuantizationMethod;
+  readonly hasInt8KvCache: boolean;
 }
 
 /** A folder of compressed-tensors: integers where there are targets, bf16 for all else. */
 export function compressedOutput(checkpoint: Checkpoint, parts: CompressedParts): OutputFormat {
-  const { targets, dense, method } = parts;
+  const { targets, dense, method, hasInt8KvCache } = parts;
   const tensors = tensorSpecs(parts);
   const schemes = new Map(targets.map(({ module, scheme }) => [module, scheme]));
   return {
@@ -33,11 +35,19 @@ export function compressedOutput(checkpoint: Checkpoint, parts: CompressedParts)
     sizeBytes: totalBytes(tensors),
     rowUnit: defaultUnit,
     openFile: (path, isResumed) => createSafetensors(path, tensors, { isResumed }),
-    encoderOf: (target, source, solver) => {
-      const scheme = schemes.get(target.module)!;
-      const { followsWeightType } = methods[method];
-      const quantizer = source.quantizerOf(target);
-      return encoderOf({ ...target, scheme }, { quantizer, solver, followsWeightType });
+    encoderOf: (target, inputs, solver) => {
+      const { module, cols } = target;
+      const scheme = schemes.get(module)!;
+      const format = new GroupFormat(scheme, cols, method, solver);
+      const rounder = new RowRounder(format, inputs.inputOf(target), solver);
+      return {
+        encode: (band) => {
+          const { quantized, values } = rounder.round(band);
+          const own = { module, shape: target, firstRow: band.firstRow, quantized };
+          return { pieces: linearPieces(own, scheme, solver), values };
+        },
+        outcome: () => rounder.outcome(),
+      };
     },
     densePiece: ({ module, cols }, data, firstRow) => ({
       name: `${module}.weight`,
@@ -51,6 +61,7 @@ export function compressedOutput(checkpoint: Checkpoint, parts: CompressedParts)
         schemes,
         dense: dense.map(({ module }) => module),
         observer: methods[method].observer,
+        hasInt8KvCache,
       });
       writeJson(path.join(folder, "config.json"), config);
       return writeCompanions(checkpoint, folder);
@@ -70,33 +81,6 @@ function tensorSpecs({ targets, dense, vectors }: CompressedParts): TensorSpec[]
     ),
     ...vectors.map(({ name, length }): TensorSpec => ({ name, dtype: "BF16", shape: [length] })),
   ];
-}
-
-interface EncoderParts {
-  readonly quantizer: LinearQuantizer;
-  readonly solver: Solver;
-  /** Steps are rounded as the weights are stored. */
-  readonly followsWeightType: boolean;
-}
-
-function encoderOf(
-  target: QuantizationTarget<LinearScheme>,
-  { quantizer, solver, followsWeightType }: EncoderParts,
-): LinearEncoder {
-  const { module, scheme, cols } = target;
-  const { bits, symmetric } = scheme;
-  const groupSize = scheme.groupSize ?? cols;
-  return {
-    encode: ({ values, firstRow, isStoredBf16 }) => {
-      const grid = { bits, groupSize, symmetric, roundsSteps: followsWeightType && isStoredBf16 };
-      const quantized = quantizer.quantize(values, grid);
-      return {
-        pieces: linearPieces({ module, shape: target, firstRow, quantized }, scheme, solver),
-        values: solver.readGroups(quantized, cols),
-      };
-    },
-    outcome: () => quantizer.outcome(),
-  };
 }
 
 /** The tensors of a linear (compressed-tensors). */

@@ -52,7 +52,13 @@ export function resolveCompressedPlan(
     targets,
     dense,
     vectors,
-    output: compressedOutput(checkpoint, { targets, dense, vectors, method }),
+    output: compressedOutput(checkpoint, {
+      targets,
+      dense,
+      vectors,
+      method,
+      hasInt8KvCache: plan.kvCache === "int8",
+    }),
     head: headSizes(head, isHeadInteger ? "int8" : "bf16", null),
     notes: notesOf(checkpoint, plan, scheme, groupSize),
   };

@@ -29,7 +29,7 @@ export async function describeRun(
   }
   return {
     kind: "quantization",
-    formatVersion: 3,
+    formatVersion: 4,
     source: {
       name: modelNameOf(checkpoint.path),
       format: checkpoint.format,
@@ -47,6 +47,7 @@ export async function describeRun(
     groupSize,
     symmetric,
     head: { module: head.module, bytes: head.bytes, int8Bytes: head.int8Bytes, form: head.form },
+    kvCache: plan.kvCache ?? null,
     ignore: [...(plan.ignore ?? [])],
     scaleRule: resolved.scaleRule,
     activations: scheme.activations,

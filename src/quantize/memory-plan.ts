@@ -2,6 +2,7 @@ import { MillraceError } from "../base/errors.ts";
 import { formatBytes } from "../base/units.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { sampleRows } from "./calibration/collect-statistics.ts";
+import { methods, type QuantizationMethod } from "./methods.ts";
 import type { ResolvedPlan } from "./plan.ts";
 import type { LinearShape } from "./scheme.ts";
 
@@ -12,10 +13,13 @@ const programBytes = 117 << 20;
  * Of an element that is worked on, measured over schemes and models: its f32 value, the value read back, and integers of
  * one try, or of several, of which most are given back before those are made.
  */
-const elementSizes = { plain: 7, searched: 11 };
+const elementSizes = { plain: 7, searched: 11, calibrated: 26 };
 
 /** Of an entry of the vocabulary that goes into a file's header: its text, its merges, and what they are made of. */
 const vocabularyBytes = 2100;
+
+/** What a model takes to run, over the bytes of its file: kernels keep integers wider than some files do. */
+const packedShare = 1.3;
 
 /** Rows are worked on in bands of at most so many elements: more is no faster. */
 const mostElements = 1 << 21;
@@ -25,6 +29,8 @@ export interface MemoryPlan {
   readonly bandElements: number;
   /** Bytes of what is known of inputs that are in memory at a time; 0 without calibration. */
   readonly statisticsBytes: number;
+  /** Whether there is room to run what was written. */
+  readonly canRun: boolean;
   /** The most that the process will take. */
   readonly peakBytes: number;
 }
@@ -75,7 +81,7 @@ export function planMemory(
   const layers = calibration?.statisticsBytes ?? [0];
   const leastStatistics = Math.max(...layers);
   const { rowUnit } = output;
-  const elementBytes = method === "rtn" ? elementSizes.plain : elementSizes.searched;
+  const elementBytes = elementBytesOf(method);
   const fewest = Math.min(largest, rowUnit * widest);
   const least = fixed + leastStatistics + elementBytes * fewest;
   const limit = maxBytes ?? Infinity;
@@ -91,7 +97,20 @@ export function planMemory(
   const left = limit - fixed - elementBytes * bandElements;
   const all = layers.reduce((sum, bytes) => sum + bytes, 0);
   const statisticsBytes = Math.max(leastStatistics, Math.min(all, mostStatisticsBytes, left));
-  return { bandElements, statisticsBytes, peakBytes: fixed + statisticsBytes + elementBytes * bandElements };
+  const peakBytes = fixed + statisticsBytes + elementBytes * bandElements;
+  const runBytes = programBytes + Math.ceil(packedShare * output.sizeBytes);
+  const canRun = runBytes <= limit;
+  return {
+    bandElements,
+    statisticsBytes,
+    canRun,
+    peakBytes: canRun ? Math.max(peakBytes, runBytes) : peakBytes,
+  };
+}
+
+function elementBytesOf(method: QuantizationMethod): number {
+  if (methods[method].isCalibrated) return elementSizes.calibrated;
+  return method === "rtn" ? elementSizes.plain : elementSizes.searched;
 }
 
 /** A matrix of integers is unpacked whole: a byte of code and its part of the scales. */

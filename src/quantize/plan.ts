@@ -34,6 +34,8 @@ export interface QuantizePlan {
   readonly head?: "bf16" | "int8";
   /** Of a GGUF file: block types by module, in place of those of the scheme. */
   readonly types?: TensorTypes;
+  /** What the file asks of the KV cache of servers that read such a wish; nothing by default. */
+  readonly kvCache?: "int8";
   /** Names of linears that stay dense, or "re:" and a pattern. */
   readonly ignore?: readonly string[];
   /**

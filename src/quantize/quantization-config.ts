@@ -9,6 +9,8 @@ export interface ConfigOptions {
   readonly dense: readonly string[];
   /** A name of llm-compressor's for how the range of a group is seen, or null where that is not known. */
   readonly observer: string | null;
+  /** Asks servers for a KV cache in int8, a scale for each token found as it comes. Default: asks for nothing. */
+  readonly hasInt8KvCache?: boolean;
 }
 
 /**
@@ -17,7 +19,7 @@ export interface ConfigOptions {
  */
 export function quantizationConfig(
   schemes: ReadonlyMap<string, LinearScheme>,
-  { dense, observer }: ConfigOptions,
+  { dense, observer, hasInt8KvCache = false }: ConfigOptions,
 ): Readonly<Record<string, unknown>> | null {
   if (schemes.size === 0) return null;
   const groups = new Map<string, { readonly scheme: LinearScheme; readonly modules: string[] }>();
@@ -41,7 +43,9 @@ export function quantizationConfig(
     ignore: [...new Set([...dense.filter((module) => !module.endsWith("embed_tokens")), "lm_head"])]
       .filter((module) => !schemes.has(module))
       .toSorted(),
-    kv_cache_scheme: null,
+    kv_cache_scheme: hasInt8KvCache
+      ? { ...quantizationArguments(8), dynamic: true, strategy: "token" }
+      : null,
     quant_method: "compressed-tensors",
     quantization_status: "compressed",
     sparsity_config: {},

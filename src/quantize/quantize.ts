@@ -5,12 +5,14 @@ import { toWriteFault, writeFileAtomically } from "../base/write-file.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { openCheckpoint } from "../formats/open-checkpoint.ts";
 import type { TensorFile } from "../formats/tensor-file.ts";
+import type { Ops } from "../kernels/ops.ts";
 import { referenceSolver } from "../kernels/reference/reference-solver.ts";
 import type { Solver } from "../kernels/solver.ts";
 import { startOrigin } from "../records/origin.ts";
 import { type QuantizationManifest, quantizationManifestName } from "../records/quantization-manifest.ts";
 import { calibrationFileName, encodeCalibration } from "./calibration/calibration-tokens.ts";
 import type { CalibrationTools } from "./calibration/collect-statistics.ts";
+import { layerStatisticsBytes } from "./calibration/linear-inputs.ts";
 import { checkWritten } from "./check-written.ts";
 import { writeJson } from "./companion-files.ts";
 import { describeCalibration, describeRun, fingerprintOf, type RunDescription } from "./describe-run.ts";
@@ -19,10 +21,11 @@ import { describeHead } from "./head.ts";
 import { calibrationMemory, type MemoryPlan, planMemory } from "./memory-plan.ts";
 import { methods } from "./methods.ts";
 import { checkFreeSpace, type OutputFolder, openOutputFolder } from "./output-folder.ts";
+import type { OutputFormat } from "./output-format.ts";
 import type { QuantizePlan, ResolvedPlan } from "./plan.ts";
-import { layerStatisticsBytes } from "./quantizers.ts";
 import { resolvePlan } from "./resolve-plan.ts";
 import { beginJournal } from "./resume.ts";
+import { checkAnswers } from "./sanity-gate.ts";
 import { type WrittenWeights, writeWeights } from "./write-weights.ts";
 
 /** What the quantiser needs from outside. */
@@ -36,6 +39,8 @@ export interface QuantizeTools {
   readonly calibration?: CalibrationTools | null;
   /** Kernels for what needs nothing but the weights; plain loops by default. */
   readonly solver?: Solver;
+  /** Kernels that serve, on which the written model answers before it gets its name; without, it does not. */
+  readonly openOps?: () => Ops;
 }
 
 /**
@@ -51,7 +56,7 @@ export async function quantize(
   plan: QuantizePlan,
   tools: QuantizeTools = {},
 ): Promise<QuantizationManifest> {
-  const { openModel = openCheckpoint, onMemory = () => {} } = tools;
+  const { openModel = openCheckpoint, onMemory = () => {}, solver = referenceSolver } = tools;
   const resolved = resolvePlan(checkpoint, plan);
   const { output } = resolved;
   const calibration = calibrationFor(resolved, tools.calibration ?? null);
@@ -77,21 +82,24 @@ export async function quantize(
       memory,
       progress,
       calibration,
-      solver: tools.solver ?? referenceSolver,
+      solver,
     });
-    const note = output.writeCompanions(folder.partialPath);
-    if (calibration !== null) {
-      const file = path.join(folder.partialPath, calibrationFileName);
-      writeFileAtomically(file, encodeCalibration(calibration.tokens));
-    }
+    const note = writeBeside(folder.partialPath, output, calibration);
     const results = resultsOf(description, resolved, written);
-    await readBack(openModel(folder.partialPath), results.tensors, memory.bandElements);
+    const made = openModel(folder.partialPath);
+    const answers = await tryResult(made, results.tensors, {
+      ...tools,
+      solver,
+      checkpoint,
+      memory,
+      prompts: calibration?.tokens.sequences ?? null,
+    }).finally(() => made.close());
     const weights = await hashFile(weightsPath);
     const manifest: QuantizationManifest = {
       ...results,
       sizeBytes: weights.sizeBytes,
       files: [weights],
-      notes: [...results.notes, ...(note === null ? [] : [note])],
+      notes: [...results.notes, ...[note, answers].filter((own) => own !== null)],
       origin: finishOrigin(),
     };
     writeJson(path.join(folder.partialPath, quantizationManifestName), manifest);
@@ -103,16 +111,34 @@ export async function quantize(
   }
 }
 
-async function readBack(
-  written: Checkpoint,
+/** Tokenizer, settings and calibration tokens; returns a note on what is missing, or null. */
+function writeBeside(
+  folder: string,
+  output: OutputFormat,
+  calibration: CalibrationTools | null,
+): string | null {
+  if (calibration !== null)
+    writeFileAtomically(path.join(folder, calibrationFileName), encodeCalibration(calibration.tokens));
+  return output.writeCompanions(folder);
+}
+
+interface TrialParts extends Pick<QuantizeTools, "openOps"> {
+  readonly solver: Solver;
+  readonly checkpoint: Checkpoint;
+  readonly memory: MemoryPlan;
+  readonly prompts: readonly Int32Array[] | null;
+}
+
+/** Reads a result as any reader of the file does, and has it answer. Returns a note on that, or null. */
+async function tryResult(
+  made: Checkpoint,
   tensors: QuantizationManifest["tensors"],
-  bandElements: number,
-): Promise<void> {
-  try {
-    await checkWritten(written, tensors, bandElements);
-  } finally {
-    written.close();
-  }
+  { solver, checkpoint, memory, prompts, openOps }: TrialParts,
+): Promise<string | null> {
+  await checkWritten(made, tensors, { bandElements: memory.bandElements, solver });
+  if (openOps === undefined) return null;
+  if (!memory.canRun) return "The written model was not run: --max-memory leaves no room for it.";
+  return checkAnswers({ written: made, base: checkpoint, prompts, openOps });
 }
 
 /** Throws `invalid_option` for a method that needs calibration where there is none. */
@@ -139,7 +165,11 @@ function memoryFor(
   const needed =
     calibration === null
       ? null
-      : calibrationMemory(checkpoint, layerStatisticsBytes(resolved.targets), longest);
+      : calibrationMemory(
+          checkpoint,
+          layerStatisticsBytes(resolved.targets, resolved.method === "gptq"),
+          longest,
+        );
   return planMemory(checkpoint, resolved, plan.maxMemoryBytes ?? null, needed);
 }
 

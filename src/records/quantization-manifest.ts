@@ -9,7 +9,7 @@ const fileHash = z.object({ name: z.string(), sizeBytes: z.int().nonnegative(), 
 /** What was made of what, and how. Times stand only here, so that the weights are the same bytes in every run. */
 export const quantizationManifestSchema = z.object({
   kind: z.literal("quantization"),
-  formatVersion: z.literal(3),
+  formatVersion: z.literal(4),
   origin: originSchema,
   source: z.object({
     /** For people, as serving and reports call it. */
@@ -51,6 +51,8 @@ export const quantizationManifestSchema = z.object({
     int8Bytes: z.int(),
     form: z.string(),
   }),
+  /** What the file asks of the KV cache of its readers; null for nothing. */
+  kvCache: z.enum(["int8"]).nullable(),
   /** Patterns of linears that were to stay dense. */
   ignore: z.array(z.string()),
   scaleRule: z.string(),

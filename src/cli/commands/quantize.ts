@@ -7,6 +7,7 @@ import { formatBytes, formatDuration } from "../../base/units.ts";
 import { type Component, field, flagName } from "../../config/component.ts";
 import { bytes, integer, oneOf } from "../../config/value-schemas.ts";
 import { modelNameOf } from "../../formats/model-name.ts";
+import { createOps } from "../../kernels/create-ops.ts";
 import { createFastestSolver } from "../../kernels/create-solver.ts";
 import { isGgufScheme } from "../../quantize/gguf/gguf-plan.ts";
 import { methodNames } from "../../quantize/methods.ts";
@@ -74,6 +75,11 @@ const own = {
     oneOf(["bf16", "int8"]).optional(),
     "form of the head, and of an embedding that shares its matrix (default: bf16; in GGUF what llama.cpp takes for the scheme). This engine reads int8, not every reader of compressed-tensors does",
   ),
+  kvCache: field(
+    "--kv-cache <type>",
+    oneOf(["int8"]).optional(),
+    "write into config.json that the KV cache be int8 (kv_cache_scheme, a scale for each token as it comes); this engine follows it",
+  ),
   ignore: field(
     "--ignore <module>",
     z.array(z.string()).default([]),
@@ -127,13 +133,14 @@ async function runQuantize(modelPath: string, _options: unknown, command: Comman
     return;
   }
   const { dtype } = readSettings(command, schemeSettings);
-  const { out, json, recipe, maxMemory } = readSettings(command, own);
+  const { out, json, recipe, maxMemory, kvCache } = readSettings(command, own);
   const chosen = recipe === undefined ? planOfFlags(command) : planOfRecipe(command, recipe);
   const outPath = path.resolve(out ?? `${path.basename(modelNameOf(modelPath))}-${chosen.scheme}`);
-  const plan: QuantizePlan = { ...chosen, dtype, maxMemoryBytes: maxMemory ?? null, outPath };
+  const wishes = kvCache === undefined ? {} : { kvCache };
+  const plan: QuantizePlan = { ...chosen, ...wishes, dtype, maxMemoryBytes: maxMemory ?? null, outPath };
   const checkpoint = openModel(modelPath);
   const calibrating = readSettings(command, calibrationSettings);
-  const calibration = openCalibration(checkpoint, calibrating);
+  const calibration = await openCalibration(checkpoint, calibrating);
   const solver = calibration?.solver ?? createFastestSolver(calibrating.threads);
   const interrupt = listenForInterrupt(
     `What is written so far is in ${outPath}.partial. Run the same command again to go on.`,
@@ -144,6 +151,7 @@ async function runQuantize(modelPath: string, _options: unknown, command: Comman
       openModel,
       calibration,
       solver,
+      openOps: () => createOps({ numThreads: calibrating.threads, backend: "auto" }).ops,
       onMemory: ({ peakBytes }) => printNote(`This takes at most ${formatBytes(peakBytes)} of memory.`),
     });
     if (json) printLine(JSON.stringify(manifest, null, 2));
@@ -228,7 +236,7 @@ async function runSearch(
   const calibrationValues = readSettings(command, calibrationSettings);
   const outPath = path.resolve(out ?? `${path.basename(modelNameOf(modelPath))}-budget`);
   const checkpoint = openModel(modelPath);
-  const calibration = openCalibration(checkpoint, calibrationValues);
+  const calibration = await openCalibration(checkpoint, calibrationValues);
   const solver = calibration?.solver ?? createFastestSolver(calibrationValues.threads);
   const interrupt = listenForInterrupt(
     `What was measured is in ${outPath}.search. Run the same command again to go on.`,

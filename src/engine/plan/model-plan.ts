@@ -83,7 +83,7 @@ export function makeModelPlan(input: ModelPlanInput): ModelPlan {
   const { options, checkpoint, freeBytes } = input;
   const { dtype, activations } = options;
   const own = createStepPlanner(checkpoint, { dtype, activations }, "f16");
-  const kvDtype = kvDtypeOf(options, own.activations === "f32");
+  const kvDtype = kvDtypeOf(options, checkpoint.config, own.activations === "f32");
   const planner = kvDtype === "f16" ? own : createStepPlanner(checkpoint, { dtype, activations }, kvDtype);
   const { memory, fault } = planOrFault(input);
   const blockSize = options.blockSize ?? defaultBlockSize;

@@ -1,5 +1,6 @@
 import { MillraceError } from "../../base/errors.ts";
 import { isJsonObject, type JsonObject } from "../json-file.ts";
+import { readKvCacheScheme } from "./kv-cache-scheme.ts";
 
 /** How one linear is stored, from a group of `quantization_config.config_groups` (compressed-tensors). */
 export interface QuantizationScheme {
@@ -66,12 +67,7 @@ function refuseExtras(json: JsonObject): void {
       "Use a checkpoint without 2:4 sparsity",
     );
   }
-  if (isJsonObject(json["kv_cache_scheme"])) {
-    throw refused(
-      "a kv_cache_scheme (static KV-cache scales)",
-      "Set kv_cache_scheme to null in config.json to run with this engine's own KV-cache types",
-    );
-  }
+  readKvCacheScheme(json);
   const transforms = isJsonObject(json["transform_config"])
     ? json["transform_config"]["config_groups"]
     : undefined;

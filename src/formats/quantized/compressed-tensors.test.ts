@@ -312,6 +312,10 @@ describe("quantization_config", () => {
     ["5 bits", (_, w) => Object.assign(w, { num_bits: 5 })],
     ['strategy "block"', (_, w) => Object.assign(w, { strategy: "block" })],
     ["kv_cache_scheme", (q) => Object.assign(q, { kv_cache_scheme: { num_bits: 8 } })],
+    [
+      'kv_cache_scheme of {"num_bits":8,"type":"float"',
+      (q) => Object.assign(q, { kv_cache_scheme: { num_bits: 8, type: "float", dynamic: true } }),
+    ],
     ["sparse-24-bitmask", (q) => Object.assign(q, { sparsity_config: { format: "sparse-24-bitmask" } })],
     [
       "online transform",

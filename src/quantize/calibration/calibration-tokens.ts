@@ -48,6 +48,30 @@ export function cutCalibration(
   return { source, sequences, sha256: hashOf(sequences) };
 }
 
+/**
+ * Whole sequences, spread evenly over those that are given, each cut to `length` tokens. Throws `invalid_data_file` for
+ * fewer than two.
+ */
+export function pickCalibration(
+  given: readonly (readonly number[])[],
+  { count, length }: CalibrationSize,
+  source: string,
+): CalibrationTokens {
+  const most = Math.min(count, given.length);
+  if (most < 2) {
+    throw new MillraceError(
+      "invalid_data_file",
+      `${source} has ${given.length} sequences; calibration takes at least two. Give more of them.`,
+      { param: "--calibration" },
+    );
+  }
+  const sequences = Array.from({ length: most }, (_, index) => {
+    const ids = given[Math.floor((index * (given.length - 1)) / (most - 1))]!;
+    return Int32Array.from(ids.slice(0, length));
+  });
+  return { source, sequences, sha256: hashOf(sequences) };
+}
+
 /** The text of a file of token ids. */
 export function encodeCalibration({ source, sequences }: CalibrationTokens): string {
   const lists = sequences.map((sequence) => JSON.stringify([...sequence]));

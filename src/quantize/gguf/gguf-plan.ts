@@ -12,9 +12,10 @@ import { methods } from "../methods.ts";
 import type { ModelParts } from "../model-parts.ts";
 import type { DenseTarget, OutputFormat } from "../output-format.ts";
 import { type QuantizationTarget, type QuantizePlan, type ResolvedPlan, weightFloats } from "../plan.ts";
+import { RowRounder } from "../row-rounder.ts";
 import type { LinearShape } from "../scheme.ts";
 import { splitIgnored } from "../targets.ts";
-import { blockEncoder } from "./block-encoder.ts";
+import { BlockRowFormat } from "./block-format.ts";
 import { GgufFile, type GgufMatrix } from "./gguf-file.ts";
 import { type ChosenType, chooseType, type GgufSchemeName, ggufMixes } from "./type-rule.ts";
 import { floatDtypes, type WrittenType } from "./written-types.ts";
@@ -69,7 +70,7 @@ function describeTypes({ scheme, types }: QuantizePlan): string {
   return `${Object.keys(types).length} matrices chosen one by one (${hashText(JSON.stringify(sortKeys(types))).slice(0, 16)})`;
 }
 
-function refuseOptions({ scheme, groupSize, symmetric, method }: QuantizePlan): void {
+function refuseOptions({ scheme, groupSize, symmetric, kvCache }: QuantizePlan): void {
   const refuse = (param: string, why: string): never => {
     throw new MillraceError(
       "invalid_scheme",
@@ -78,8 +79,8 @@ function refuseOptions({ scheme, groupSize, symmetric, method }: QuantizePlan): 
     );
   };
   if (groupSize !== null) refuse("--group-size", "whose block types have groups of their own size");
+  if (kvCache !== undefined) refuse("--kv-cache", "which has no place for a wish on the KV cache");
   if (symmetric === false) refuse("--asymmetric", "whose block types say whether there are minimums");
-  if (method === "gptq") refuse("--method gptq", "for which rtn, mse and imatrix are there");
 }
 
 /** The type of every matrix, and what is to be said of those that could not have the wanted one. */
@@ -172,7 +173,19 @@ function ggufOutput(file: GgufFile, isSearched: boolean): OutputFormat {
     sizeBytes,
     rowUnit,
     openFile: (place, isResumed) => createGguf(place, fields, tensors, { isResumed }),
-    encoderOf: (target, source, solver) => blockEncoder(target, { file, source, solver, isSearched }),
+    encoderOf: (target, inputs, solver) => {
+      const { module, cols } = target;
+      const type = file.matrices.get(module)!.type as BlockType;
+      const format = new BlockRowFormat(type, cols, isSearched, solver);
+      const rounder = new RowRounder(format, inputs.inputOf(target), solver);
+      return {
+        encode: (band) => {
+          const { blocks, values } = rounder.round(band);
+          return { pieces: [file.matrixPiece(module, blocks, band.firstRow)], values };
+        },
+        outcome: () => rounder.outcome(),
+      };
+    },
     densePiece: ({ module }, data, firstRow) => file.matrixPiece(module, data, firstRow),
     vectorPiece: (name, values) => file.vectorPiece(name, values),
     constants,

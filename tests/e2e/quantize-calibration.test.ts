@@ -1,0 +1,91 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { afterAll, expect, test } from "vitest";
+import { openCheckpoint } from "../../src/formats/open-checkpoint.ts";
+import { createTokenizer } from "../../src/tokenizer/create-tokenizer.ts";
+import { expectRefusal } from "./expect-refusal.ts";
+import { makeFolder, pebble, removeFolders, runCli } from "./run-cli.ts";
+
+afterAll(removeFolders);
+
+interface Calibration {
+  readonly source: string;
+  readonly sequences: readonly (readonly number[])[];
+}
+
+/** Quantises with `source` and returns the ids that were used, as they are written beside the model. */
+async function calibrate(folder: string, source: string, size: string): Promise<Calibration> {
+  const out = path.join(folder, `out-${path.basename(source)}`);
+  const args = ["--method", "imatrix", "--calibration", source, "--calibration-size", size, "--out", out];
+  const run = await runCli("quantize", pebble, "--scheme", "w4a16", ...args);
+  expect(run.exitCode, run.stderr).toBe(0);
+  return JSON.parse(readFileSync(path.join(out, "millrace-calibration.json"), "utf8")) as Calibration;
+}
+
+const chats = ["a", "b", "c", "d", "e"].map((word) => ({
+  messages: [
+    { role: "user", content: `Say ${word}.` },
+    { role: "assistant", content: word.repeat(3) },
+  ],
+}));
+
+test("conversations are put as the chat template has them, spread evenly and cut", async () => {
+  const folder = makeFolder();
+  const file = path.join(folder, "chats.jsonl");
+  writeFileSync(file, chats.map((chat) => `${JSON.stringify(chat)}\n`).join("\n"));
+  const { source, sequences } = await calibrate(folder, file, "3x12");
+  expect(source).toBe("chats.jsonl");
+  const checkpoint = openCheckpoint(pebble);
+  const tokenizer = createTokenizer(checkpoint.tokenizer()!);
+  checkpoint.close();
+  const expected = [0, 2, 4].map((index) => {
+    const text = tokenizer.chatTemplate!.render(chats[index]!.messages);
+    return tokenizer.encode(text, { addSpecialTokens: false }).slice(0, 12);
+  });
+  expect(sequences).toEqual(expected);
+});
+
+test("the model writes its own text, the same in every run, and its ids are a calibration again", async () => {
+  const folder = makeFolder();
+  const first = await calibrate(folder, "self", "4x24");
+  expect(first.sequences.map(({ length }) => length)).toEqual([24, 24, 24, 24]);
+  expect(new Set(first.sequences.map((ids) => ids.join())).size).toBe(4);
+  const again = await calibrate(makeFolder(), "self", "4x24");
+  expect(again).toEqual(first);
+  const ids = path.join(folder, "out-self", "millrace-calibration.json");
+  expect(await calibrate(folder, ids, "1000x7")).toEqual(first);
+});
+
+test.each([
+  [
+    "ids.json",
+    '{"kind":"calibration-tokens","formatVersion":1,"source":"x","sequences":[[1,2],[3,9999999]]}',
+    /token 9999999 in sequence 1/,
+  ],
+  [
+    "ids.json",
+    '{"kind":"calibration-tokens","formatVersion":1,"source":"x","sequences":[[1,2]]}',
+    /wrong at sequences/,
+  ],
+  ["ids.json", "[1, 2", /is not JSON/],
+  [
+    "chats.jsonl",
+    '{"messages":[{"role":"user","content":"x"}]}\n{"text":"x"}',
+    /chats\.jsonl:2 is no conversation/,
+  ],
+  ["chats.jsonl", '{"messages":[{"role":"user","content":"x"}]}', /has 1 sequences/],
+  ["text.txt", "short", /calibration takes at least two sequences/],
+])("%s of %j is refused, and nothing is left behind", async (name, content, says) => {
+  const folder = makeFolder();
+  const file = path.join(folder, name);
+  writeFileSync(file, content);
+  const args = ["--method", "gptq", "--calibration", file, "--out", path.join(folder, "out")];
+  await expectRefusal(folder, {
+    args: ["quantize", pebble, "--scheme", "w4a16", ...args],
+    code: "invalid_data_file",
+    exitCode: 3,
+    says: [],
+  });
+  const run = await runCli("quantize", pebble, "--scheme", "w4a16", ...args);
+  expect(run.stderr).toMatch(says);
+});

@@ -1,0 +1,57 @@
+import { afterEach, beforeEach, expect, it } from "vitest";
+import type { Weight } from "../../src/base/weights.ts";
+import type { Checkpoint, ModelWeights } from "../../src/formats/checkpoint.ts";
+import { dequantize } from "../../src/formats/dequantize.ts";
+import { openCheckpoint } from "../../src/formats/open-checkpoint.ts";
+import { createOps } from "../../src/kernels/create-ops.ts";
+import type { Ops } from "../../src/kernels/ops.ts";
+import { withWeights } from "../../src/quantize/gguf/try-types.ts";
+import { checkAnswers } from "../../src/quantize/sanity-gate.ts";
+import { pebble } from "../e2e/run-cli.ts";
+
+let base: Checkpoint;
+beforeEach(() => {
+  base = openCheckpoint(pebble);
+});
+afterEach(() => base.close());
+
+const openOps = (): Ops => createOps({ numThreads: 2, backend: "auto" }).ops;
+const module = "model.layers.0.mlp.down_proj";
+
+/** The model with every value of one linear changed. */
+function changed(change: (value: number, index: number) => number): ModelWeights {
+  const { rows, cols, ...weight } = base.linear(module);
+  const values = dequantize({ rows, cols, ...weight } as Weight).map(change);
+  const data = new Uint8Array(values.buffer);
+  return withWeights(base, new Map([[module, { kind: "dense", rows, cols, dtype: "f32", data }]]));
+}
+
+it("lets a model pass that answers, and says on what", () => {
+  const note = checkAnswers({ written: changed((value) => 1.01 * value), base, prompts: null, openOps });
+  expect(note).toMatch(/answered 2 prompts of 16 tokens with 12 tokens each; all logits were finite/);
+});
+
+it("stops a model whose logits are not finite, and one that says one token over and over", () => {
+  const parts = { base, prompts: null, openOps };
+  const broken = changed((value, i) => (i === 77 ? Number.NaN : value));
+  expect(() => checkAnswers({ ...parts, written: broken })).toThrow(
+    expect.objectContaining({
+      code: "model_degenerate",
+      message: expect.stringMatching(/not finite/) as string,
+    }),
+  );
+  // The same large vector in the residual stream at every place drowns all else.
+  const { cols } = base.linear(module);
+  const stuck = changed((_, i) => (Math.floor(i / cols) % 7 === 0 ? 1e4 : 0));
+  const run = (): string => checkAnswers({ ...parts, written: stuck });
+  expect(run).toThrow(
+    expect.objectContaining({
+      code: "model_degenerate",
+      message: expect.stringMatching(
+        /answers with token \d+ over and over; the float model does not/,
+      ) as string,
+    }),
+  );
+  // A float model that is no better is no reason to refuse its quantised form.
+  expect(() => checkAnswers({ ...parts, written: stuck, base: stuck })).not.toThrow();
+});

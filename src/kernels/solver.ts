@@ -65,10 +65,10 @@ export interface Solver {
   /** Rows of 32-bit words, as bytes: `packCodes`. */
   packCodes(codes: Int8Array, cols: number, bits: number): Uint8Array;
   /**
-   * Values of a matrix in f32 as the readers of the formats give them, but for the sign of zeros that integers stand for.
-   * Null where those readers are as fast.
+   * Writes the values of a matrix [rows, cols] as the readers of the formats give them, but for the sign of zeros that
+   * integers stand for. False, and nothing is written, where those readers are as fast.
    */
-  readWeight(weight: OrderedWeight): Float32Array | null;
+  readWeight(weight: OrderedWeight, values: Float32Array): boolean;
   areFinite(values: Float32Array): boolean;
   squaredErrors(wanted: Float32Array, written: Float32Array, cols: number): SquaredError;
   /** d·G·dᵀ of each row of d = x − y [rows, n], and of x itself where y is null, for a whole symmetric matrix G. */

@@ -1,12 +1,12 @@
 import { createHash } from "node:crypto";
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { collectGarbage } from "../base/collect-garbage.ts";
+import { collectAfter } from "../base/collect-garbage.ts";
 import { MillraceError } from "../base/errors.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { sliceRows } from "../formats/slice-rows.ts";
 import type { Solver } from "../kernels/solver.ts";
 import { bytesOf } from "./matrix-writer.ts";
-import { readValues } from "./read-values.ts";
+import { ValueReader } from "./read-values.ts";
 import { rowBands } from "./row-bands.ts";
 
 /** A linear and the hash of the values that its integers stand for. */
@@ -25,13 +25,15 @@ export async function checkWritten(
   expected: readonly ExpectedValues[],
   { bandElements, solver }: { readonly bandElements: number; readonly solver: Solver },
 ): Promise<void> {
+  const reader = new ValueReader(solver);
+  const collect = collectAfter(bandElements);
   for (const { name, shape, valuesSha256 } of expected) {
     const hash = createHash("sha256");
     const weight = written.linear(name);
     for (const { first, count } of rowBands(shape[0]!, shape[1]!, bandElements)) {
-      hash.update(bytesOf(readValues(sliceRows(weight, first, count), solver)));
+      hash.update(bytesOf(reader.read(sliceRows(weight, first, count))));
       written.dropPages();
-      collectGarbage();
+      collect(count * shape[1]!);
       await nextTurn();
     }
     if (hash.digest("hex") === valuesSha256) continue;

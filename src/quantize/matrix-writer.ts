@@ -1,6 +1,6 @@
 import { createHash, type Hash } from "node:crypto";
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { collectGarbage } from "../base/collect-garbage.ts";
+import { collectAfter } from "../base/collect-garbage.ts";
 import { invariant } from "../base/invariant.ts";
 import type { FloatDtype, Weight } from "../base/weights.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
@@ -12,7 +12,7 @@ import { checkFinite } from "./finite.ts";
 import type { JournalEntry } from "./journal.ts";
 import type { DenseTarget, LinearEncoder, OutputFormat, TensorPiece } from "./output-format.ts";
 import type { QuantizationTarget } from "./plan.ts";
-import { readValues } from "./read-values.ts";
+import { readValues, ValueReader } from "./read-values.ts";
 import { RoundingError } from "./rounding-error.ts";
 import { rowBands } from "./row-bands.ts";
 import type { LinearShape } from "./scheme.ts";
@@ -36,9 +36,13 @@ export interface MatrixWriterParts {
 /** Writes matrices a band of rows at a time, and tells what it wrote. */
 export class MatrixWriter {
   readonly #parts: MatrixWriterParts;
+  readonly #reader: ValueReader;
+  readonly #collect: (numElements: number) => void;
 
   constructor(parts: MatrixWriterParts) {
     this.#parts = parts;
+    this.#reader = new ValueReader(parts.solver);
+    this.#collect = collectAfter(parts.bandElements);
   }
 
   /** Throws `model_not_finite`. */
@@ -49,7 +53,7 @@ export class MatrixWriter {
     const valuesHash = createHash("sha256");
     const error = new RoundingError();
     await this.#forEachBand({ ...target, module: source }, (weight, firstRow) => {
-      const floats = readValues(weight, solver);
+      const floats = this.#reader.read(weight);
       checkFinite(source, floats, solver);
       transformRows(floats, transform, { module, cols, firstRow });
       const isStoredBf16 = weight.kind === "dense" && weight.dtype === "bf16" && !changes(transform, module);
@@ -74,7 +78,7 @@ export class MatrixWriter {
     const hashes = new TensorHashes(this.#parts.file);
     await this.#forEachBand(target, (weight, firstRow) => {
       const dense = toDense(this.#transformed(weight, module, firstRow), dtype);
-      checkFinite(module, readValues(dense, solver), solver);
+      checkFinite(module, this.#reader.read(dense), solver);
       hashes.write([this.#parts.output.densePiece(target, dense.data, firstRow)]);
     });
     return { module, tensors: hashes.digest(), valuesSha256: null, relativeError: 0, outcome: null };
@@ -99,14 +103,14 @@ export class MatrixWriter {
       const band = sliceRows(whole, first, count);
       onBand(roundTo === null ? band : toDense(band, roundTo), first);
       checkpoint.dropPages();
-      collectGarbage();
+      this.#collect(count * cols);
       onElements(count * cols, module);
       await nextTurn();
     }
   }
 }
 
-/** Hash of values as f32, where −0 and 0 are one. */
+/** Bytes of values as f32, where −0 and 0 are one. */
 export function bytesOf(values: Float32Array): Uint8Array {
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }

@@ -75,9 +75,7 @@ const hashOf = (name: string): string => {
 /** Of both file formats. */
 const schemes: readonly Partial<QuantizePlan>[] = [
   { scheme: "w4a16", groupSize: 32 },
-  { scheme: "w4a16", groupSize: 32, symmetric: false },
   { scheme: "q4_0", groupSize: null },
-  { scheme: "q4_1", groupSize: null },
   { scheme: "q5_0", groupSize: null },
 ];
 

@@ -46,10 +46,9 @@ export function createNativeSolver(addon: NativeAddon, isa: string, numThreads: 
       );
     },
     ...groupFunctions(addon, context),
-    readWeight: (weight) => {
-      const values = new Float32Array(weight.rows * weight.cols);
+    readWeight: (weight, values) => {
       addon.readWeight(context, toNativePart(weight), values);
-      return values;
+      return true;
     },
     areFinite: (values) => addon.areFinite(context, values),
     quadraticForms: (x, y, gram, n) => {

@@ -72,7 +72,7 @@ export const referenceSolver: Solver = {
   packCodes,
   squaredErrors,
 
-  readWeight: () => null,
+  readWeight: () => false,
   areFinite: (values) => values.every(Number.isFinite),
 
   quadraticForms(x, y, gram, n) {

@@ -69,7 +69,7 @@ function encodeQ6K({ codes, scales }: IntegerWeight): Uint8Array {
     packSymmetricSuperBlock(out.subarray(block * bytes, (block + 1) * bytes), {
       d,
       scales: Int32Array.from(own, (scale) => (d === 0 ? 0 : scale / d)),
-      codes: Int32Array.from(codes.subarray(block * size, (block + 1) * size), (code) => (code ^ 0x80) - 96),
+      codes: Int32Array.from(codes.subarray(block * size, (block + 1) * size), (code) => (code ^ 0x80) - 128),
     });
   }
   return out;

@@ -91,8 +91,11 @@ function quantize(args) {
 
 function measureOwn({ name, args, isCalibrated: uses }) {
   const { status, stdout, stderr } = quantize([...args, ...(uses ? calibration : [])]);
-  // A group size that does not divide this model's widths is no fault of the table.
-  if (status !== 0) return { name, refused: stderr.trim().split("\n").at(-1) };
+  // A group size that does not divide this model's widths is no fault of the table; anything else is.
+  if (status !== 0) {
+    if (!stderr.trimEnd().endsWith("[invalid_scheme]")) throw new Error(stderr);
+    return { name, refused: stderr.trim().split("\n").at(-1) };
+  }
   const seconds = Math.round(JSON.parse(stdout).origin.durationMs / 1000);
   return { seconds, ...compare(made) };
 }

@@ -18,7 +18,7 @@ interface DecodeOptions {
  * `invalid_model_file` for damaged files.
  */
 export function createTokenizer(source: TokenizerSource): Tokenizer {
-  const vocabulary = readVocabulary(source.tokenizerJson, source.origin);
+  const vocabulary = readVocabulary(source);
   return new SourceTokenizer(source, vocabulary, readSpecialTokens(source, vocabulary));
 }
 
@@ -41,7 +41,7 @@ class SourceTokenizer implements Tokenizer {
   readonly #bytes: (Uint8Array | undefined)[] = [];
 
   constructor(source: TokenizerSource, vocabulary: Vocabulary, special: SpecialTokens) {
-    this.#library = createHfTokenizer(source.tokenizerJson, source.tokenizerConfig);
+    this.#library = createHfTokenizer(source, vocabulary.ids);
     this.#decoding = tokenDecoding(source.tokenizerJson["decoder"]);
     this.#vocabulary = vocabulary;
     this.vocabSize = vocabulary.size;

@@ -27,7 +27,7 @@ export function readSpecialTokens(source: TokenizerSource, vocabulary: Vocabular
   }
   const idOf = (name: string): number[] => {
     const text = texts[name];
-    const id = text === undefined ? undefined : vocabulary.idOf(text);
+    const id = text === undefined ? undefined : vocabulary.ids.get(text);
     return id === undefined ? [] : [id];
   };
   const generation = source.generationConfig ?? {};

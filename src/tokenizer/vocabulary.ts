@@ -1,4 +1,5 @@
 import { MillraceError } from "../base/errors.ts";
+import type { TokenizerSource } from "../formats/checkpoint.ts";
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -9,17 +10,15 @@ const maxTokenId = 1 << 21;
 export interface Vocabulary {
   /** Highest id + 1. */
   readonly size: number;
+  /** Of all tokens, by text. */
+  readonly ids: Map<string, number>;
   textOf(id: number): string | undefined;
-  idOf(text: string): number | undefined;
   isAdded(id: number): boolean;
   isSpecial(id: number): boolean;
 }
 
-/**
- * Reads `model.vocab` and `added_tokens` of a tokenizer.json that came from the file `origin`.
- * Throws `invalid_model_file` or `unsupported_format`.
- */
-export function readVocabulary(json: Json, origin: string): Vocabulary {
+/** Reads `model.vocab` and `added_tokens` of a tokenizer.json. Throws `invalid_model_file` or `unsupported_format`. */
+export function readVocabulary({ tokenizerJson: json, origin, ids: known }: TokenizerSource): Vocabulary {
   const model = asObject(json["model"], "model", origin);
   const type = model["type"] ?? "BPE";
   if (type !== "BPE" && type !== "WordPiece") {
@@ -29,7 +28,6 @@ export function readVocabulary(json: Json, origin: string): Vocabulary {
     );
   }
   const texts: (string | undefined)[] = [];
-  const addedIds = new Map<string, number>();
   const added = new Map<number, boolean>();
   const note = (text: string, id: unknown): number => {
     if (typeof id !== "number" || !Number.isInteger(id) || id < 0 || id > maxTokenId) {
@@ -41,8 +39,8 @@ export function readVocabulary(json: Json, origin: string): Vocabulary {
     texts[id] = text;
     return id;
   };
-  const vocab = asObject(model["vocab"], "model.vocab", origin);
-  for (const text in vocab) note(text, vocab[text]);
+  const ids = known === undefined ? idsOf(asObject(model["vocab"], "model.vocab", origin)) : new Map(known);
+  for (const [text, id] of ids) note(text, id);
   const list = json["added_tokens"] ?? [];
   if (!Array.isArray(list)) throw damaged(origin, "has added_tokens that are not a list");
   for (const item of list as unknown[]) {
@@ -50,15 +48,22 @@ export function readVocabulary(json: Json, origin: string): Vocabulary {
     if (typeof token["content"] !== "string") throw damaged(origin, "has an added token without content");
     const id = note(token["content"], token["id"]);
     added.set(id, token["special"] === true);
-    addedIds.set(token["content"], id);
+    ids.set(token["content"], id);
   }
   return {
     size: texts.length,
+    ids,
     textOf: (id) => texts[id],
-    idOf: (text) => addedIds.get(text) ?? (Object.hasOwn(vocab, text) ? (vocab[text] as number) : undefined),
     isAdded: (id) => added.has(id),
     isSpecial: (id) => added.get(id) === true,
   };
+}
+
+function idsOf(vocab: Json): Map<string, number> {
+  const ids = new Map<string, number>();
+  // Twice as quick as `Object.entries` for a vocabulary of the usual size; a parsed object has nothing to inherit.
+  for (const text in vocab) ids.set(text, vocab[text] as number);
+  return ids;
 }
 
 function asObject(value: unknown, what: string, origin: string): Json {

@@ -134,10 +134,9 @@ export class GgufKeys {
     return value === undefined || typeof value === "boolean" ? value : this.#fail(key, "true or false");
   }
 
-  strings(key: string): readonly string[] | undefined {
+  strings(key: string): GgufStrings | undefined {
     const value = this.#metadata.get(key);
-    if (value === undefined) return undefined;
-    return value instanceof GgufStrings ? value.read() : this.#fail(key, "a list of strings");
+    return value === undefined || value instanceof GgufStrings ? value : this.#fail(key, "a list of strings");
   }
 
   numbers(key: string): ArrayLike<number> | undefined {

@@ -5,10 +5,9 @@
  * @param scores by token id
  */
 export function mergesFromScores(
-  vocab: Readonly<Record<string, number>>,
+  ids: ReadonlyMap<string, number>,
   scores: ArrayLike<number>,
 ): [string, string][] {
-  const ids = new Map(Object.entries(vocab));
   const merges: {
     readonly left: string;
     readonly right: string;

@@ -10,6 +10,8 @@ interface Vocabulary {
   readonly keys: GgufKeys;
   readonly path: string;
   readonly tokens: readonly string[];
+  /** By text; padding rows that converters add (type 5) are no tokens. */
+  readonly ids: ReadonlyMap<string, number>;
   /** One of `tokenType` or another for ordinary tokens. */
   readonly types: ArrayLike<number>;
 }
@@ -21,12 +23,13 @@ interface Vocabulary {
 export function readGgufTokenizer(header: GgufHeader): TokenizerSource | null {
   const keys = new GgufKeys(header.metadata, header.path);
   const model = keys.text("tokenizer.ggml.model");
-  const tokens = keys.strings("tokenizer.ggml.tokens");
+  const tokens = keys.strings("tokenizer.ggml.tokens")?.read();
   if (model === undefined || model === "no_vocab" || tokens === undefined) return null;
   const types = keys.numbers("tokenizer.ggml.token_type") ?? new Uint8Array(tokens.length).fill(1);
   if (types.length !== tokens.length)
     throw damaged(header.path, `${types.length} token types for ${tokens.length} tokens`);
-  const vocabulary: Vocabulary = { keys, path: header.path, tokens, types };
+  const ids = idsOf(tokens, types, header.path);
+  const vocabulary: Vocabulary = { keys, path: header.path, tokens, types, ids };
   const addsBos = keys.flag("tokenizer.ggml.add_bos_token");
   const addsEos = keys.flag("tokenizer.ggml.add_eos_token") ?? false;
   if (model === "gpt2") {
@@ -65,19 +68,18 @@ function byteLevelParts(vocabulary: Vocabulary, pre: PreTokenizer): Record<strin
     normalizer: pre.normalizer,
     pre_tokenizer: pre.preTokenizer,
     decoder: { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true },
-    model: bpeModel({ vocab: vocabOf(vocabulary), merges, ignore_merges: pre.ignoresMerges }),
+    model: bpeModel(vocabulary.ids, () => merges.read(), { ignore_merges: pre.ignoresMerges }),
   };
 }
 
 /** As transformers writes the tokenizers of Llama 2 and Mistral: "▁" for spaces, bytes for the rest. */
 function sentencePieceParts(vocabulary: Vocabulary): Record<string, unknown> {
-  const { keys, tokens } = vocabulary;
+  const { keys, tokens, ids } = vocabulary;
   const scores = keys.numbers("tokenizer.ggml.scores");
   if (scores === undefined || scores.length !== tokens.length) {
     throw damaged(vocabulary.path, "a llama tokenizer without a score for each token");
   }
   const hasPrefix = keys.flag("tokenizer.ggml.add_space_prefix") ?? true;
-  const vocab = vocabOf(vocabulary);
   const unknown = keys.number("tokenizer.ggml.unknown_token_id") ?? 0;
   const toMeta = { type: "Replace", pattern: { String: " " }, content: "▁" };
   const toSpace = { type: "Replace", pattern: { String: "▁" }, content: " " };
@@ -89,9 +91,7 @@ function sentencePieceParts(vocabulary: Vocabulary): Record<string, unknown> {
       : toMeta,
     pre_tokenizer: null,
     decoder: { type: "Sequence", decoders: hasPrefix ? [...decoders, strip] : decoders },
-    model: bpeModel({
-      vocab,
-      merges: mergesFromScores(vocab, scores),
+    model: bpeModel(ids, () => mergesFromScores(ids, scores), {
       unk_token: tokens[unknown] ?? null,
       fuse_unk: true,
       byte_fallback: true,
@@ -99,7 +99,12 @@ function sentencePieceParts(vocabulary: Vocabulary): Record<string, unknown> {
   };
 }
 
-function bpeModel(parts: Record<string, unknown>): Record<string, unknown> {
+/** With tables that are made anew whenever they are read: a server wants them once, and in another form. */
+function bpeModel(
+  ids: ReadonlyMap<string, number>,
+  merges: () => readonly unknown[],
+  rules: Readonly<Record<string, unknown>>,
+): Record<string, unknown> {
   return {
     type: "BPE",
     dropout: null,
@@ -109,21 +114,28 @@ function bpeModel(parts: Record<string, unknown>): Record<string, unknown> {
     fuse_unk: false,
     byte_fallback: false,
     ignore_merges: false,
-    ...parts,
+    ...rules,
+    get vocab() {
+      // Without a prototype, so that no token is taken for an inherited property.
+      const vocab = Object.create(null) as Record<string, number>;
+      for (const [token, id] of ids) vocab[token] = id;
+      return vocab;
+    },
+    get merges() {
+      return merges();
+    },
   };
 }
 
-/** Token text → id. Padding rows that converters add (type 5) are no tokens. */
-function vocabOf({ tokens, types, path }: Vocabulary): Record<string, number> {
-  // Without a prototype, so that no token is taken for an inherited property.
-  const vocab = Object.create(null) as Record<string, number>;
+function idsOf(tokens: readonly string[], types: ArrayLike<number>, path: string): Map<string, number> {
+  const ids = new Map<string, number>();
   for (let id = 0; id < tokens.length; id += 1) {
     const token = tokens[id]!;
     if (types[id] === tokenType.unused) continue;
-    if (token in vocab) throw damaged(path, "a vocabulary with a repeated token");
-    vocab[token] = id;
+    if (ids.has(token)) throw damaged(path, "a vocabulary with a repeated token");
+    ids.set(token, id);
   }
-  return vocab;
+  return ids;
 }
 
 function postProcessor(
@@ -178,6 +190,7 @@ function assemble(vocabulary: Vocabulary, parts: Record<string, unknown>, addsBo
   const chatTemplate = keys.text("tokenizer.chat_template") ?? null;
   return {
     origin: vocabulary.path,
+    ids: vocabulary.ids,
     tokenizerJson: { version: "1.0", truncation: null, padding: null, added_tokens: added, ...parts },
     tokenizerConfig: {
       tokenizer_class: "PreTrainedTokenizerFast",

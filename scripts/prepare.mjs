@@ -14,6 +14,11 @@ writeFileSync(
   '#!/usr/bin/env node\nimport("../../dist/cli/main.js");\n',
   { mode: 0o755 },
 );
-const status = runTool("tsc", ["-b"]);
-if (status !== 0) process.exit(status);
+for (const [tool, ...args] of [
+  ["tsc", "-b"],
+  ["node", "scripts/bundle.mjs"],
+]) {
+  const status = runTool(tool, args);
+  if (status !== 0) process.exit(status);
+}
 process.exit(runTool("node", ["scripts/build-native.mjs"]));

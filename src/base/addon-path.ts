@@ -1,4 +1,4 @@
-import { fileURLToPath } from "node:url";
+import { packagePath } from "./package-folder.ts";
 
-/** The compiled kernels, two folders up from src/base and dist/base alike. They need not be there. */
-export const addonPath: string = fileURLToPath(new URL("../../build/native/millrace.node", import.meta.url));
+/** The compiled kernels. They need not be there. */
+export const addonPath: string = packagePath("build/native/millrace.node");

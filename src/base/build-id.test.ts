@@ -33,10 +33,11 @@ test.each([
   expect(hash()).not.toBe(before);
 });
 
-test("tests, types, maps and the compiler's own files are no part of a build", () => {
+test("tests, types, maps, the bundle and the compiler's own files are no part of a build", () => {
   const before = hash();
-  mkdirSync(path.join(folder, "code", ".tests"));
-  for (const name of ["main.test.js", "main.d.ts", "main.js.map", ".tests/x.js"]) write(`code/${name}`, "x");
+  for (const name of [".tests", "bundle"]) mkdirSync(path.join(folder, "code", name));
+  const names = ["main.test.js", "main.d.ts", "main.js.map", ".tests/x.js", "bundle/x.js"];
+  for (const name of names) write(`code/${name}`, "x");
   expect(hash()).toBe(before);
 });
 

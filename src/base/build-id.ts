@@ -3,11 +3,12 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { addonPath } from "./addon-path.ts";
+import { packagePath } from "./package-folder.ts";
 
 /** The program's code: dist/ where it is built, src/ where Node runs the sources. */
 const codeFolder = fileURLToPath(new URL("..", import.meta.url));
 /** Names the exact versions of the dependencies. */
-const manifest = fileURLToPath(new URL("../../package.json", import.meta.url));
+const manifest = packagePath("package.json");
 
 let known: string | undefined;
 
@@ -34,8 +35,13 @@ export function hashBuild(folder: string, others: readonly string[]): string {
   return hash.digest("hex").slice(0, 12);
 }
 
-/** Tests are no part of the program, nor is what lies in hidden folders (what the compiler keeps for itself). */
+/**
+ * Tests are no part of the program, nor is what lies in hidden folders (what the compiler keeps for itself); the bundle
+ * is the same code once more.
+ */
 function isCode(name: string): boolean {
-  const isHidden = name.split(path.sep).some((part) => part.startsWith("."));
-  return !isHidden && /\.[jt]s$/.test(name) && !/\.(test|d)\.[jt]s$/.test(name);
+  const isOther = name
+    .split(path.sep)
+    .some((part, depth) => part.startsWith(".") || (depth === 0 && part === "bundle"));
+  return !isOther && /\.[jt]s$/.test(name) && !/\.(test|d)\.[jt]s$/.test(name);
 }

@@ -1,9 +1,10 @@
 import { readFileSync } from "node:fs";
+import { packagePath } from "./package-folder.ts";
 
-/** The package's version, from its package.json two folders up (src/base and dist/base alike). */
+/** The package's version, from its package.json. */
 export const version: string = readVersion();
 
 function readVersion(): string {
-  const manifest: unknown = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
+  const manifest: unknown = JSON.parse(readFileSync(packagePath("package.json"), "utf8"));
   return (manifest as { version: string }).version;
 }

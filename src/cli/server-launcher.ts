@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { MillraceError } from "../base/errors.ts";
+import { packagePath } from "../base/package-folder.ts";
 import { version } from "../base/version.ts";
 import type { EndpointLauncher, MemoryPlan, ProcessMemory } from "../protocol/endpoint-launcher.ts";
 
@@ -49,7 +49,7 @@ export class ServerLauncher implements EndpointLauncher {
   }
 
   async start(): Promise<{ readonly url: string; readonly pid: number }> {
-    const main = fileURLToPath(new URL("./main.js", import.meta.url));
+    const main = packagePath("dist/cli/main.js");
     this.#startedMs = performance.now();
     const child = spawn(process.execPath, [main, "serve", ...this.#args, "--port", "0"], {
       stdio: ["ignore", "ignore", "pipe"],

@@ -1,15 +1,12 @@
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
-import { fileURLToPath } from "node:url";
 import { MillraceError } from "../base/errors.ts";
+import { packagePath } from "../base/package-folder.ts";
 import type { HubRows } from "./hub-rows.ts";
 import { decodeText } from "./row-files.ts";
 import { badRow, parseJsonLines, type Row } from "./row-reader.ts";
 import type { Question, Shot, Task, TaskFiles } from "./task.ts";
-
-/** Folder of the package; two up from src/evaluate and dist/evaluate alike. */
-const packageFolder = fileURLToPath(new URL("../../", import.meta.url));
 
 /** Reads the files of tasks; several tasks may share one (MMLU), so that each is read and parsed once. */
 export class TaskData {
@@ -111,7 +108,7 @@ export class TaskData {
   #folderOf(root: Task["files"]["root"]): string | null {
     if (root === "anywhere") return "";
     if (root === "hub") return null;
-    return root === "embedded" ? packageFolder : this.#dataDir;
+    return root === "embedded" ? packagePath("") : this.#dataDir;
   }
 
   #read(

@@ -1,8 +1,8 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import os from "node:os";
-import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
 import { z } from "zod";
+import { packagePath } from "../../base/package-folder.ts";
 import { formatBytes } from "../../base/units.ts";
 import { version } from "../../base/version.ts";
 import { type Component, field } from "../../config/component.ts";
@@ -70,7 +70,7 @@ function runDoctor(_options: unknown, command: Command): void {
 }
 
 /** The package's own build script, in a clone as in an installed package. */
-const buildScript: string = fileURLToPath(new URL("../../../scripts/build-native.mjs", import.meta.url));
+const buildScript: string = packagePath("scripts/build-native.mjs");
 
 /** Builds into the package's folder. What the compiler says goes to stderr, as stdout is for the report. */
 function buildNative(): void {

@@ -1,8 +1,8 @@
 import path from "node:path";
-import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
 import { z } from "zod";
 import { MillraceError } from "../../base/errors.ts";
+import { packagePath } from "../../base/package-folder.ts";
 import { formatDuration } from "../../base/units.ts";
 import { type Component, field } from "../../config/component.ts";
 import type { FlowPlan, FlowTools } from "../../flow/flow-plan.ts";
@@ -29,7 +29,7 @@ const own = {
   out: field("--out <folder>", z.string().optional(), "folder of the results (default: out/MODEL-SCHEME)"),
 } satisfies Component;
 
-const embeddedModel = fileURLToPath(new URL("../../../models/pebble/model", import.meta.url));
+const embeddedModel = packagePath("models/pebble/model");
 const embeddedTasks = ["pebble", "pebble_text"];
 
 const help: CommandHelp = {

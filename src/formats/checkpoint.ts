@@ -43,8 +43,11 @@ export interface TokenizerSource {
   readonly origin: string;
   /** tokenizer.json as an object (rebuilt from GGUF metadata where there is no file). */
   readonly tokenizerJson: Readonly<Record<string, unknown>>;
-  /** What `tokenizerJson.model.vocab` says, where the file has a list of tokens: that object is made when it is read. */
-  readonly ids?: ReadonlyMap<string, number>;
+  /**
+   * What `tokenizerJson.model.vocab` says, where the file has a list of tokens: that object is made when it is read.
+   * Belongs to whoever asked for the source; a tokenizer puts its added tokens there too.
+   */
+  readonly ids?: Map<string, number>;
   /** tokenizer_config.json as an object: special tokens, add_bos_token, chat_template. */
   readonly tokenizerConfig: Readonly<Record<string, unknown>>;
   /** Jinja text, or null. */

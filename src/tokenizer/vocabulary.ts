@@ -39,7 +39,7 @@ export function readVocabulary({ tokenizerJson: json, origin, ids: known }: Toke
     texts[id] = text;
     return id;
   };
-  const ids = known === undefined ? idsOf(asObject(model["vocab"], "model.vocab", origin)) : new Map(known);
+  const ids = known ?? idsOf(asObject(model["vocab"], "model.vocab", origin));
   for (const [text, id] of ids) note(text, id);
   const list = json["added_tokens"] ?? [];
   if (!Array.isArray(list)) throw damaged(origin, "has added_tokens that are not a list");

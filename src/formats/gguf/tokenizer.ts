@@ -11,7 +11,7 @@ interface Vocabulary {
   readonly path: string;
   readonly tokens: readonly string[];
   /** By text; padding rows that converters add (type 5) are no tokens. */
-  readonly ids: ReadonlyMap<string, number>;
+  readonly ids: Map<string, number>;
   /** One of `tokenType` or another for ordinary tokens. */
   readonly types: ArrayLike<number>;
 }

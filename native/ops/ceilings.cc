@@ -21,9 +21,13 @@ constexpr int roundsPerTurn = 15;
 /** Turns of all loops, over a fifth of a second: what slows the machine for a while slows none of them in every turn. */
 constexpr int numTurns = 6;
 
-/** Work per second of the fastest round so far: what disturbs a loop only makes it slower. */
-struct Fastest {
-  double perSecond = 0;
+/** Work per second of the fastest round so far, and of all. What disturbs a loop only makes it slower. */
+struct Rounds {
+  double most = 0;
+  double amount = 0;
+  double seconds = 0;
+
+  double usual() const { return amount / seconds; }
 
   /** `body` does a part and tells how much that was. */
   template <class Body>
@@ -31,9 +35,11 @@ struct Fastest {
     std::vector<int64_t> amounts(static_cast<size_t>(pool.size()));
     const auto start = std::chrono::steady_clock::now();
     pool.parallelFor(pool.size(), [&](int64_t part, int) { amounts[static_cast<size_t>(part)] = body(part); });
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    const int64_t total = std::accumulate(amounts.begin(), amounts.end(), int64_t{0});
-    perSecond = std::max(perSecond, static_cast<double>(total) / seconds);
+    const double took = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    const double total = static_cast<double>(std::accumulate(amounts.begin(), amounts.end(), int64_t{0}));
+    most = std::max(most, total / took);
+    amount += total;
+    seconds += took;
   }
 
   void multiply(ThreadPool& pool, int64_t (*operations)(int64_t loops)) {
@@ -44,11 +50,11 @@ struct Fastest {
 
 }  // namespace
 
-Ceilings Context::measureCeilings() {
+MeasuredCeilings Context::measureCeilings() {
   const int64_t perThread = std::min(bytesPerThread, mostBytes / pool_->size());
   const Slab slab(static_cast<size_t>(perThread * pool_->size()));
   std::memset(slab.data(), 1, slab.size());
-  Fastest read, int8, int4, bf16, f32;
+  Rounds read, int8, int4, bf16, f32;
   pool_->beginStep();
   for (int turn = 0; turn < numTurns; ++turn) {
     read.runRound(*pool_, [&](int64_t part) {
@@ -61,7 +67,8 @@ Ceilings Context::measureCeilings() {
     f32.multiply(*pool_, kernels_.multiplyF32);
   }
   pool_->endStep();
-  return {read.perSecond, int8.perSecond, int4.perSecond, bf16.perSecond, f32.perSecond};
+  return {{read.most, int8.most, int4.most, bf16.most, f32.most},
+          {read.usual(), int8.usual(), int4.usual(), bf16.usual(), f32.usual()}};
 }
 
 }  // namespace millrace

@@ -177,13 +177,19 @@ struct RoundingJob {
   float most;
 };
 
-/** What the threads of a context can do at most, per second. */
+/** What the threads of a context can do, per second. */
 struct Ceilings {
   double readBytes;
   double int8Operations;
   double int4Operations;
   double bf16Operations;
   double f32Operations;
+};
+
+/** Of the fastest rounds, and of all rounds together, with what else the machine did in between. */
+struct MeasuredCeilings {
+  Ceilings most;
+  Ceilings usual;
 };
 
 class Context {
@@ -244,7 +250,7 @@ class Context {
   size_t kvHostBytes() const { return totalBytes(hosts_); }
   size_t arenaBytes() const { return arena_.sizeBytes(); }
   /** Takes about half a second and up to a gibibyte; outside a step. */
-  Ceilings measureCeilings();
+  MeasuredCeilings measureCeilings();
 
   /** gram += x^T x in its upper half, of x [count, cols]. */
   void addGram(const float* x, int64_t count, int64_t cols, float* gram);

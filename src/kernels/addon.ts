@@ -21,6 +21,15 @@ export interface NativePart {
 }
 
 /** The functions of native/addon/addon.cc. Tensors, weights, vectors, tables and caches are integers. */
+/** Per second. */
+export type NativeCeilings = [
+  readBytes: number,
+  int8Operations: number,
+  int4Operations: number,
+  bf16Operations: number,
+  f32Operations: number,
+];
+
 export interface NativeAddon {
   listIsas(): string[];
   /** Why the system does not let this process use the processor's AMX; empty where it does or there is none. */
@@ -260,15 +269,7 @@ export interface NativeAddon {
     gram: Float32Array,
     forms: Float64Array,
   ): void;
-  measureCeilings(
-    context: NativeContext,
-  ): [
-    readBytes: number,
-    int8Operations: number,
-    int4Operations: number,
-    bf16Operations: number,
-    f32Operations: number,
-  ];
+  measureCeilings(context: NativeContext): [most: NativeCeilings, usual: NativeCeilings];
   /** The mapping, or the number of the system's error; 0 for an empty or special file. */
   mapFile(path: string): ArrayBuffer | number;
   /** Of a buffer from `mapFile` only: what was written to it is lost. */

@@ -1,5 +1,5 @@
 import { MillraceError } from "../base/errors.ts";
-import { loadAddon } from "./addon.ts";
+import { loadAddon, type NativeCeilings } from "./addon.ts";
 
 /** Which ceiling bounds the products of an operation. */
 export type OperationUnit = "int8" | "int4" | "bf16" | "f32";
@@ -24,6 +24,30 @@ export interface Ceilings {
  * @throws native_unavailable without the native kernels
  */
 export function measureCeilings(isa: string, numThreads: number): Ceilings {
+  return withContext(isa, numThreads, (measure) => ceilingsOf(measure()[0]));
+}
+
+const numProbes = 8;
+
+/**
+ * Measures what a machine gives of its ceilings over a few seconds: means, with what else it does in between, which a
+ * load gets too. On a shared machine these lie well below the ceilings.
+ *
+ * @throws native_unavailable without the native kernels
+ */
+export function measureUsualCeilings(isa: string, numThreads: number): Ceilings {
+  return withContext(isa, numThreads, (measure) => {
+    const probes = Array.from({ length: numProbes }, () => measure()[1]);
+    const sums = probes.reduce((sum, probe) => sum.map((each, i) => each + probe[i]!) as NativeCeilings);
+    return ceilingsOf(sums.map((sum) => sum / numProbes) as NativeCeilings);
+  });
+}
+
+function withContext(
+  isa: string,
+  numThreads: number,
+  run: (measure: () => [most: NativeCeilings, usual: NativeCeilings]) => Ceilings,
+): Ceilings {
   const { addon, reason } = loadAddon();
   if (addon === undefined) {
     throw new MillraceError(
@@ -33,12 +57,20 @@ export function measureCeilings(isa: string, numThreads: number): Ceilings {
   }
   const context = addon.createContext(isa, numThreads, false);
   try {
-    const [readBytes, int8Operations, int4Operations, bf16Operations, f32Operations] =
-      addon.measureCeilings(context);
-    return { readBytes, int8Operations, int4Operations, bf16Operations, f32Operations };
+    return run(() => addon.measureCeilings(context));
   } finally {
     addon.close(context);
   }
+}
+
+function ceilingsOf([
+  readBytes,
+  int8Operations,
+  int4Operations,
+  bf16Operations,
+  f32Operations,
+]: NativeCeilings): Ceilings {
+  return { readBytes, int8Operations, int4Operations, bf16Operations, f32Operations };
 }
 
 /** The least seconds for what an operation has to read and to multiply: the longer of the two (Williams et al. 2009). */

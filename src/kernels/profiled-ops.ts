@@ -10,6 +10,8 @@ export interface OperationWork {
   /** Multiplications and additions, and which ceiling bounds them. */
   readonly operations: number;
   readonly unit: OperationUnit;
+  /** Whether weights and activations have one scale for a row each, so that products are scaled once at a row's end. */
+  readonly isPerRow: boolean;
   /** Rows and elements of the activations that go in. */
   readonly numRows: number;
   readonly numElements: number;
@@ -86,7 +88,8 @@ function costOf(name: string, args: readonly unknown[], batch: RaggedBatch | nul
   const { cols, ...x } = args[0] as Pick<Tensor, "rows" | "cols">;
   // An embedding's rows are those of the batch, not those of its table.
   const numRows = name === "embed" ? (batch?.numTokens ?? 0) : x.rows;
-  return { kind: name, bytes: 0, operations: 0, unit: "f32", numRows, numElements: numRows * cols };
+  const numElements = numRows * cols;
+  return { kind: name, bytes: 0, operations: 0, unit: "f32", isPerRow: false, numRows, numElements };
 }
 
 function linearCost(x: Tensor, weight: LinearWeight): OperationWork {
@@ -97,6 +100,7 @@ function linearCost(x: Tensor, weight: LinearWeight): OperationWork {
     bytes: weight.sizeBytes,
     operations: 2 * x.rows * weight.rows * weight.cols,
     unit: linearUnit(form, weight),
+    isPerRow: form === "int8-token" && weight.weightForm.includes("channel"),
     numRows: x.rows,
     numElements: x.rows * x.cols,
   };
@@ -130,6 +134,7 @@ function attentionCost(batch: RaggedBatch, cache: KvCache, options: AttentionOpt
     bytes: 2 * cached * numKvHeads * headDim * kvElementBytes[cache.dtype],
     operations: 4 * pairs * numHeads * headDim,
     unit: "f32",
+    isPerRow: false,
     numRows: batch.numTokens,
     numElements: batch.numTokens * (numHeads + 2 * numKvHeads) * headDim,
   };

@@ -98,6 +98,10 @@ describe.skipIf(!nativeStatus().available)("millrace plan", () => {
         says: [param, "takes at most", "Give fewer"],
       });
     }
+    const { stdout: page } = await runCli("plan", "--help");
+    expect(page).toContain("--max-num-batched-tokens");
+    // What changes no figure here.
+    expect(page).not.toMatch(/--(enable-prefix-caching|scheduling-policy|seed|attention-dtype)/);
     await expectRefusal(makeFolder(), {
       args: ["plan", "nowhere"],
       code: "file_not_found",

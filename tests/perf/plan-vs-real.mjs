@@ -42,9 +42,7 @@ if (model === undefined) {
   process.exit(2);
 }
 // A cache that the load fills, so that what is reserved is also used.
-const common =
-  `${flags.flags} --max-num-seqs 32 --max-model-len 512 --kv-cache-memory-bytes ${flags.cache} ` +
-  "--max-num-batched-tokens 1024 --enable-prefix-caching off";
+const common = `${flags.flags} --max-num-seqs 32 --max-model-len 512 --kv-cache-memory-bytes ${flags.cache} --max-num-batched-tokens 1024`;
 const args = common.split(" ").filter(Boolean);
 
 function plan() {
@@ -86,11 +84,15 @@ for (let round = 0; round < Number(flags.rounds); round += 1) {
   const before = plan();
   const [{ rounds }] = await benchServers({
     servers: [
-      { name: "Millrace", command: `${process.execPath} ${main} serve ${model} --port {port} ${common}` },
+      {
+        name: "Millrace",
+        command: `${process.execPath} ${main} serve ${model} --port {port} ${common} --enable-prefix-caching off`,
+      },
     ],
     concurrencies: flags.concurrency.split(",").map(Number),
     numRounds: 1,
     minRequests: 1,
+    numWarmup: 1,
     requestsPerSeat: Number(flags["requests-per-seat"]),
     vocabSize: Number(flags.vocab),
     inputTokens: Number(flags.input),

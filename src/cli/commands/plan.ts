@@ -6,7 +6,7 @@ import { engineSettings, precisionSettings, schedulerSettings } from "../../conf
 import { integer, integerList } from "../../config/value-schemas.ts";
 import { makeModelPlan } from "../../engine/plan/model-plan.ts";
 import { openDraft } from "../../engine/speculation/load-speculation.ts";
-import { type Ceilings, measureCeilings } from "../../kernels/ceilings.ts";
+import { type Ceilings, measureUsualCeilings } from "../../kernels/ceilings.ts";
 import { nativeStatus } from "../../kernels/create-ops.ts";
 import { freeMemoryBytes } from "../../kernels/free-memory.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
@@ -33,6 +33,22 @@ const own = {
   json: field("--json", z.boolean().default(false), "print JSON"),
 } satisfies Component;
 
+// Only flags that change a plan: who waits or gives way, the prefix cache, seeds and attention's operands do not.
+const { attentionDtype: _attentionDtype, ...precisionFlags } = precisionSettings;
+const sizeFlags = {
+  maxModelLen: schedulerSettings.maxModelLen,
+  maxNumSeqs: schedulerSettings.maxNumSeqs,
+  maxNumBatchedTokens: schedulerSettings.maxNumBatchedTokens,
+  kvCacheDtype: schedulerSettings.kvCacheDtype,
+  kvCacheMemory: schedulerSettings.kvCacheMemory,
+  memoryUtilization: schedulerSettings.memoryUtilization,
+  swapSpace: schedulerSettings.swapSpace,
+  blockSize: schedulerSettings.blockSize,
+  specMethod: schedulerSettings.specMethod,
+  specModel: schedulerSettings.specModel,
+  specTokens: schedulerSettings.specTokens,
+} satisfies Component;
+
 const help: CommandHelp = {
   summary: "Say what a model will take and how fast it will be, before it is loaded",
   details: `
@@ -49,8 +65,8 @@ requests of one length, as \`millrace bench\` makes it.`,
 export function planCommand(): Command {
   const command = addModelArgument(createCommand("plan", help));
   addSettings(command, own);
-  addSettings(command, precisionSettings, "Precision and kernels:");
-  addSettings(command, schedulerSettings, "Context, batching and memory:");
+  addSettings(command, precisionFlags, "Precision and kernels:");
+  addSettings(command, sizeFlags, "Context, batching and memory:");
   return command.action(runPlan);
 }
 
@@ -117,23 +133,6 @@ export interface MeasuredMachine {
   readonly ceilings: Ceilings;
 }
 
-const mostProbes = 8;
-/** Probes in a row that find nothing faster by so much end the measurement. */
-const mostIdleProbes = 2;
-const leastGain = 1.03;
-
-/** What else a machine does makes a probe slower and never faster, so the best of several counts, each by itself. */
-function bestCeilings(isa: string, numThreads: number): Ceilings {
-  const best = { ...measureCeilings(isa, numThreads) };
-  const keys = Object.keys(best) as (keyof Ceilings)[];
-  for (let probe = 1, numIdle = 0; probe < mostProbes && numIdle < mostIdleProbes; probe += 1) {
-    const next = measureCeilings(isa, numThreads);
-    numIdle = keys.some((key) => next[key] > leastGain * best[key]) ? 0 : numIdle + 1;
-    for (const key of keys) best[key] = Math.max(best[key], next[key]);
-  }
-  return best;
-}
-
 /** Null where the native kernels are not to be had or not wanted. */
 function measureMachine({
   backend,
@@ -148,6 +147,5 @@ function measureMachine({
   if (backend === "reference" || !status.available) return null;
   const isa = asked === "auto" ? status.isas[0]! : asked;
   const numThreads = threads === 0 ? status.numThreads : threads;
-  const ceilings = bestCeilings(isa, numThreads);
-  return { isa, numThreads, ceilings };
+  return { isa, numThreads, ceilings: measureUsualCeilings(isa, numThreads) };
 }

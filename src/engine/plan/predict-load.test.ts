@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import type { OperationWork } from "../../kernels/profiled-ops.ts";
 import type { StepShape } from "../profile/step-batch.ts";
 import { predictLoad } from "./predict-load.ts";
-import { stepSeconds } from "./step-time.ts";
+import { stepCosts, stepSeconds } from "./step-time.ts";
 import type { StepPlanner } from "./step-work.ts";
 
 const ceilings = {
@@ -17,6 +17,7 @@ const linear: OperationWork = {
   bytes: 1e8,
   operations: 1,
   unit: "int8",
+  isPerRow: false,
   numRows: 1,
   numElements: 1,
 };
@@ -64,7 +65,7 @@ test("attention costs by what it reads of the cache and by its products", () => 
 /** Notes the steps that are asked for; each has one operation of a second. */
 function recorder(): { readonly planner: StepPlanner; readonly shapes: Omit<StepShape, "label">[] } {
   const shapes: Omit<StepShape, "label">[] = [];
-  const second = { ...linear, bytes: 0.85e10, operations: 1 };
+  const second = { ...linear, bytes: stepCosts.readShare * ceilings.readBytes, operations: 1 };
   const workOf = ({ label: _label, ...shape }: StepShape): readonly OperationWork[] => {
     shapes.push(shape);
     return [second];

@@ -19,11 +19,25 @@ export interface PredictedLoad extends PlannedLoad {
   readonly itlMs: number;
 }
 
-/** What a step costs beside its operations: scheduling, sampling parameters, messages, events over HTTP. */
-const stepOverheadSeconds = 0.4e-3;
-const sequenceOverheadSeconds = 0.05e-3;
-/** From a request's arrival to the engine, and its first token's way back. */
-const requestSeconds = 2e-3;
+/** What a server and its clients, on the same machine, take beside the operations of steps. */
+export interface ServingCosts {
+  /** Of a step: scheduling, messages between threads, waking them. */
+  readonly stepSeconds: number;
+  /** Of a token: sampling parameters, its text, its event over HTTP, reading that. */
+  readonly tokenSeconds: number;
+  /** Of a request: from its arrival to the engine, and its first token's way back. */
+  readonly requestSeconds: number;
+}
+
+/**
+ * By `node tests/perf/fit-step-time.mjs`, on the machine and day of `stepCosts`: the middle of eight runs of four models,
+ * which lay from −6 to 7 ms for a step of 16 sequences, as the machine changed its pace between steps and server.
+ */
+export const servingCosts: ServingCosts = {
+  stepSeconds: 0.4e-3,
+  tokenSeconds: 0.05e-3,
+  requestSeconds: 5e-3,
+};
 
 /** Whose steps, on which machine, cut how. */
 export interface LoadContext {
@@ -42,6 +56,7 @@ export function predictLoad(context: LoadContext, load: PlannedLoad): PredictedL
   const contextLength = inputTokens + Math.ceil(outputTokens / 2);
   const decode = secondsOf(context, { numSequences: concurrency, numTokens: 1, contextLength });
   const prefill = prefillSeconds(context, inputTokens, concurrency);
+  const { requestSeconds } = servingCosts;
   const cycle = requestSeconds + prefill + (outputTokens - 1) * decode;
   return {
     ...load,
@@ -68,6 +83,6 @@ function prefillSeconds(context: LoadContext, inputTokens: number, numPrompts: n
 
 function secondsOf({ planner, ceilings }: LoadContext, shape: Omit<StepShape, "label">): number {
   const work = planner.workOf({ label: "", ...shape });
-  const overhead = stepOverheadSeconds + sequenceOverheadSeconds * shape.numSequences;
-  return stepSeconds(work, ceilings) + overhead;
+  const beside = servingCosts.stepSeconds + servingCosts.tokenSeconds * shape.numSequences;
+  return stepSeconds(work, ceilings) + beside;
 }

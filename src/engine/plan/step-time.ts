@@ -1,59 +1,79 @@
-import { type Ceilings, type OperationUnit, operationsPerSecond } from "../../kernels/ceilings.ts";
+import { type Ceilings, operationsPerSecond } from "../../kernels/ceilings.ts";
 import type { OperationWork } from "../../kernels/profiled-ops.ts";
 
 /**
  * What a weight costs in products at the ceiling's rate: to bring it into the form that is multiplied, once however many
  * rows there are, and for each row, with loads, scales and sums beside the product itself.
  */
-interface WeightCost {
+export interface WeightCost {
   readonly unpack: number;
   readonly perRow: number;
 }
 
-const floatCost: WeightCost = { unpack: 4.4, perRow: 1.65 };
-
-/**
- * Fitted to the operations of steps of SmolLM2-135M and of a Llama of 1.07 B parameters on AVX2 (`millrace profile`); such
- * costs change less from machine to machine than speeds do.
- */
-const weightCosts: Readonly<Record<OperationUnit, WeightCost>> = {
-  int8: { unpack: 4.7, perRow: 1.85 },
-  int4: { unpack: 7.2, perRow: 1.75 },
-  // Where bf16 has products of its own, their costs are not measured yet.
-  bf16: floatCost,
-  f32: floatCost,
-};
-
-/** f32 operations at the ceiling's rate for one of attention's, and for a byte of K and V, which is widened. */
-const attentionCost = { perOperation: 2.1, perByte: 6.6 } as const;
-
-/** Of the reading ceiling. */
-const readShare = 0.85;
-/** Elements a second of what neither reads weights nor multiplies matrices, by f32 operations a second of the ceiling. */
-const elementsPerOperation = 1 / 200;
-/** To hand an operation to the kernels' threads and to wait for the last; a linear's first bytes come late. */
-const operationSeconds = 5e-6;
-const linearSeconds = 10e-6;
-
-/** Seconds that operations take, one after the other. */
-export function stepSeconds(work: readonly OperationWork[], ceilings: Ceilings): number {
-  return work.reduce((sum, operation) => sum + operationTime(operation, ceilings), 0);
+/** What operations take of what a machine can do; such costs change less from machine to machine than speeds do. */
+export interface StepCosts {
+  readonly weights: Readonly<Record<WeightKind, WeightCost>>;
+  /** f32 operations at the ceiling's rate for one of attention's, and for a byte of K and V, which is widened. */
+  readonly attention: { readonly perOperation: number; readonly perByte: number };
+  /** Of the reading ceiling, what weights are read at. */
+  readonly readShare: number;
+  /** f32 operations at the ceiling's rate for an element of what neither reads weights nor multiplies matrices. */
+  readonly perElement: number;
+  /** To hand an operation to the kernels' threads and to wait for the last; a linear's first bytes come late. */
+  readonly operationSeconds: number;
+  readonly linearSeconds: number;
 }
 
-function operationTime(work: OperationWork, ceilings: Ceilings): number {
+/** Kinds of products that cost differently: integers with a scale for a row, or for a block of a row. */
+export type WeightKind = "int8 rows" | "int8 blocks" | "int4" | "float";
+
+/**
+ * Fitted by `node tests/perf/fit-step-time.mjs` to steps of 1 to 512 rows of SmolLM2-135M in Q4_1, W8A8 and bfloat16: two
+ * cores of an AMD EPYC (Zen 3, AVX2) of a shared machine, 2026-11-28. "int8 blocks" was fitted before on that machine,
+ * 2026-11-27, to `millrace profile` of a Llama of 1.07 B parameters in Q8_0.
+ */
+export const stepCosts: StepCosts = {
+  weights: {
+    "int8 rows": { unpack: 4.26, perRow: 1.99 },
+    "int8 blocks": { unpack: 4.7, perRow: 1.85 },
+    int4: { unpack: 5.49, perRow: 1.9 },
+    float: { unpack: 5.4, perRow: 1.46 },
+  },
+  attention: { perOperation: 2.24, perByte: 9.16 },
+  readShare: 0.843,
+  perElement: 128,
+  operationSeconds: 6.2e-6,
+  linearSeconds: 7.4e-6,
+};
+
+/** Seconds that operations take, one after the other. */
+export function stepSeconds(
+  work: readonly OperationWork[],
+  ceilings: Ceilings,
+  costs: StepCosts = stepCosts,
+): number {
+  return work.reduce((sum, operation) => sum + operationTime(operation, ceilings, costs), 0);
+}
+
+function operationTime(work: OperationWork, ceilings: Ceilings, costs: StepCosts): number {
   const { bytes, operations, unit, numRows, numElements } = work;
-  if (operations === 0) {
-    return operationSeconds + numElements / (ceilings.f32Operations * elementsPerOperation);
-  }
-  const reading = bytes / (ceilings.readBytes * readShare);
+  const { operationSeconds, linearSeconds } = costs;
+  if (operations === 0) return operationSeconds + (numElements * costs.perElement) / ceilings.f32Operations;
+  const reading = bytes / (ceilings.readBytes * costs.readShare);
   if (work.kind === "pagedAttention") {
-    const { perOperation, perByte } = attentionCost;
+    const { perOperation, perByte } = costs.attention;
     const multiplying = (operations * perOperation + bytes * perByte) / ceilings.f32Operations;
     return operationSeconds + together(reading, multiplying);
   }
-  const { unpack, perRow } = weightCosts[unit];
+  const { unpack, perRow } = costs.weights[weightKindOf(work)];
   const ofARow = operations / numRows / operationsPerSecond(ceilings, unit);
   return linearSeconds + together(reading, ofARow * (unpack + perRow * numRows));
+}
+
+function weightKindOf({ unit, isPerRow }: OperationWork): WeightKind {
+  if (unit === "int4") return "int4";
+  if (unit === "int8") return isPerRow ? "int8 rows" : "int8 blocks";
+  return "float";
 }
 
 /** Reading and multiplying hide each other, but the less the more equal they are: a core waits now for one, now for the other. */

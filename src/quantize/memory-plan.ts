@@ -18,8 +18,11 @@ const elementSizes = { plain: 7, searched: 11, calibrated: 26 };
 /** Of an entry of the vocabulary that goes into a file's header: its text, its merges, and what they are made of. */
 const vocabularyBytes = 2100;
 
-/** What a model takes to run, over the bytes of its file: kernels keep integers wider than some files do. */
-const packedShare = 1.3;
+/** Bits of a weight with its part of the scales as kernels keep it: integers of more than 4 bits are bytes there. */
+const packedBits = { narrow: 4.75, wide: 8.5, float: 16 };
+
+/** What running takes over the packed weights. */
+const runShare = 1.05;
 
 /** Rows are worked on in bands of at most so many elements: more is no faster. */
 const mostElements = 1 << 21;
@@ -98,7 +101,7 @@ export function planMemory(
   const all = layers.reduce((sum, bytes) => sum + bytes, 0);
   const statisticsBytes = Math.max(leastStatistics, Math.min(all, mostStatisticsBytes, left));
   const peakBytes = fixed + statisticsBytes + elementBytes * bandElements;
-  const runBytes = programBytes + Math.ceil(packedShare * output.sizeBytes);
+  const runBytes = programBytes + Math.ceil(runShare * packedBytes(targets, dense));
   const canRun = runBytes <= limit;
   return {
     bandElements,
@@ -106,6 +109,14 @@ export function planMemory(
     canRun,
     peakBytes: canRun ? Math.max(peakBytes, runBytes) : peakBytes,
   };
+}
+
+function packedBytes(targets: ResolvedPlan["targets"], dense: ResolvedPlan["dense"]): number {
+  const bits = (matrices: readonly LinearShape[], each: number): number =>
+    matrices.reduce((sum, { rows, cols }) => sum + rows * cols * each, 0);
+  const narrow = targets.filter(({ scheme }) => scheme.bits <= 4);
+  const wide = targets.filter(({ scheme }) => scheme.bits > 4);
+  return (bits(narrow, packedBits.narrow) + bits(wide, packedBits.wide) + bits(dense, packedBits.float)) / 8;
 }
 
 function elementBytesOf(method: QuantizationMethod): number {

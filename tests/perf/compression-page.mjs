@@ -72,7 +72,7 @@ export function compressionPage({ model, text, numTokens, calibrationSize, rows 
     "",
     "## Beside other tools at equal bytes",
     "",
-    "The least mean KL among files that are no larger than the one of another tool.",
+    "The least mean KL among files that are no larger than the one of another tool; – where none was measured.",
     "",
     ...besideOthers(rows),
     "",

@@ -50,11 +50,6 @@ int64_t sourceRowBytes(Codes codes, int64_t cols) {
   return 0;
 }
 
-Codes partCodes(const WeightPart& part) {
-  if (part.kind == 0) return part.dtype == 0 ? Codes::F32 : part.dtype == 1 ? Codes::F16 : Codes::BF16;
-  return part.bits == 8 ? Codes::Int8 : Codes::Int4;
-}
-
 /** Room for the codes of a row on their way into the matrix. */
 struct RowRoom {
   std::vector<uint8_t> read;

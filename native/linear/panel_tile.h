@@ -28,16 +28,12 @@ struct PanelKernel {
 
   /** Sum of the span's activation codes of row r. */
   MILLRACE_INLINE static int32_t sumOf(const Sources& from, int r, int64_t start, int64_t span) {
-    const int64_t side = (from.row + r) * from.x.sideStride;
-    const int32_t* sums = from.x.sums + side;
-    if constexpr (perToken) return sums[(start + span) / 16] - sums[start / 16];
-    const int32_t first = from.x.halfSums[side + start / 32];
-    return start % 32 == 0 ? first : sums[start / 32] - first;
+    return sumOfCodes<scaling>(sidesOf(from.x, from.row + r), start, span);
   }
 
   /** The sides of block `start / 32` of a panel of `rows` rows: scales, then what the kernel adds. */
   template <int rows>
-  MILLRACE_INLINE static const uint8_t* sidesOf(const uint8_t* block) {
+  MILLRACE_INLINE static const uint8_t* panelSides(const uint8_t* block) {
     return block + rows * 32 * codeBytes;
   }
 
@@ -57,7 +53,7 @@ struct PanelKernel {
     constexpr int64_t blockBytes = rows * (32 * codeBytes + (perToken ? 0 : 8));
     const uint8_t* block = from.panel + start / 32 * blockBytes;
     if constexpr (scaling == Scaling::Block32) {
-      const uint8_t* added = sidesOf<rows>(block) + 4 * rows;
+      const uint8_t* added = panelSides<rows>(block) + 4 * rows;
 #pragma GCC unroll 8
       for (int r = 0; r < rows; ++r) acc[r] = hasOffset ? broadcastInt(added + 4 * r) : splatInt(0);
       addColumns<32>(acc, from, block, start, 0);
@@ -84,7 +80,7 @@ struct PanelKernel {
   MILLRACE_INLINE static void addScaled(V16 (&total)[rows], const Ints (&acc)[rows], const Sources& from,
                                         int64_t group, int64_t start, int64_t span) {
     constexpr int64_t blockBytes = rows * (32 * codeBytes + (perToken ? 0 : 8));
-    const float* sides = reinterpret_cast<const float*>(sidesOf<rows>(from.panel + start / 32 * blockBytes));
+    const float* sides = reinterpret_cast<const float*>(panelSides<rows>(from.panel + start / 32 * blockBytes));
     const V16 scale = load(from.scales + group * lanesPerTile);
     const V16 minimum = hasMinimums ? load(from.minimums + group * lanesPerTile) : zero();
 #pragma GCC unroll 8

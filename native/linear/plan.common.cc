@@ -9,7 +9,7 @@ namespace millrace {
 
 namespace {
 
-/** Sums of products of two codes stay exact in 32 bits up to this many columns. */
+/** Sums of products of two codes stay exact in 32 bits: 128 · 127 · 131,072 < 2^31. */
 constexpr int64_t maxIntegerCols = 131072;
 
 const char* formName(Form form) {
@@ -20,11 +20,6 @@ const char* formName(Form form) {
     case Form::Int8Block32: return "int8-block32";
   }
   return "unknown";
-}
-
-Codes codesOf(const WeightPart& part) {
-  if (part.kind == 0) return part.dtype == 0 ? Codes::F32 : part.dtype == 1 ? Codes::F16 : Codes::BF16;
-  return part.bits == 8 ? Codes::Int8 : Codes::Int4;
 }
 
 bool checkPart(const WeightPart& part, const WeightPart& first, std::string& error) {
@@ -61,7 +56,7 @@ bool checkPart(const WeightPart& part, const WeightPart& first, std::string& err
 /** One form for all parts. Stacking widens where parts differ; every step is exact. */
 bool joinParts(const WeightPart* parts, int numParts, PackedMatrix& matrix, std::string& error) {
   const WeightPart& first = parts[0];
-  matrix.codes = codesOf(first);
+  matrix.codes = partCodes(first);
   matrix.groupSize = first.kind == 0 ? first.cols : first.groupSize;
   matrix.hasMinimums = false;
   for (int i = 0; i < numParts; ++i) {
@@ -69,13 +64,13 @@ bool joinParts(const WeightPart* parts, int numParts, PackedMatrix& matrix, std:
     if (!checkPart(part, first, error)) return false;
     matrix.rows += part.rows;
     if (part.kind == 0) {
-      if (codesOf(part) != matrix.codes) matrix.codes = Codes::F32;
+      if (partCodes(part) != matrix.codes) matrix.codes = Codes::F32;
       continue;
     }
     matrix.hasMinimums = matrix.hasMinimums || part.hasMinimums();
     // 4-bit codes mean code - 8 or code; a mixture needs 8 bits to hold both.
     const bool sameZero = part.bits == 8 || part.hasMinimums() == first.hasMinimums();
-    if (codesOf(part) != matrix.codes || !sameZero) matrix.codes = Codes::Int8;
+    if (partCodes(part) != matrix.codes || !sameZero) matrix.codes = Codes::Int8;
     matrix.groupSize = std::gcd(matrix.groupSize, part.groupSize);
   }
   if (matrix.isInteger() && matrix.groupSize != first.cols && matrix.groupSize % 16 != 0) {
@@ -127,6 +122,11 @@ int64_t bytesPerTile(const PackedMatrix& matrix) {
 }
 
 }  // namespace
+
+Codes partCodes(const WeightPart& part) {
+  if (part.kind == 0) return part.dtype == 0 ? Codes::F32 : part.dtype == 1 ? Codes::F16 : Codes::BF16;
+  return part.bits == 8 ? Codes::Int8 : Codes::Int4;
+}
 
 bool planMatrix(const WeightPart* parts, int numParts, Form inputForm, bool paired, PackedMatrix& matrix,
                 std::string& error) {

@@ -5,6 +5,9 @@
 
 namespace millrace {
 
+/** The codes that hold a part without loss. */
+Codes partCodes(const WeightPart& part);
+
 /** Fills form, shape and description of `matrix`; false and a message when no kernel takes the pair. */
 bool planMatrix(const WeightPart* parts, int numParts, Form inputForm, bool paired, PackedMatrix& matrix,
                 std::string& error);

@@ -1,5 +1,5 @@
-// How exact sums over a span of columns become floats, for every integer kernel that reads rows of activations as they
-// are. The order of operations is that of integer_tile.h.
+// How exact sums over a span of columns become floats, for every kernel of integers and
+// codes of activations. The order of operations is that of integer_tile.h.
 #pragma once
 
 #include "linear/tile_family.h"

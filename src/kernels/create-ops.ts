@@ -109,7 +109,7 @@ function chooseIsa(available: readonly string[], asked: string | undefined, refu
     "isa_unavailable",
     `The instruction set "${asked}" is not available; this machine and build have ${available.join(", ")}. ` +
       (asked === "amx" && refusal !== "" ? `${refusal} ` : "") +
-      "Set MILLRACE_ISA to one of these or leave it out.",
+      "Give one of these as --isa or MILLRACE_ISA, or leave it out.",
     { param: "MILLRACE_ISA" },
   );
 }

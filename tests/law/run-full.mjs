@@ -6,13 +6,18 @@
 //   npm run law -- -t "pebble.*KV int8"    other arguments go to vitest
 import path from "node:path";
 import { parseArgs } from "node:util";
+import { headOf } from "../perf/parse-flags.mjs";
 import { reporter, root, runTool } from "../../scripts/run-step.mjs";
 
 const { values, tokens } = parseArgs({
-  options: { minutes: { type: "string" }, journal: { type: "string" } },
+  options: { minutes: { type: "string" }, journal: { type: "string" }, help: { type: "boolean" } },
   strict: false,
   tokens: true,
 });
+if (values.help) {
+  process.stdout.write(`${headOf(process.argv[1])}\n`);
+  process.exit(0);
+}
 const minutes = values.minutes === undefined ? Number.POSITIVE_INFINITY : Number(values.minutes);
 if (!(minutes > 0)) {
   process.stderr.write(`--minutes is "${values.minutes}"; give a number above 0.\n`);

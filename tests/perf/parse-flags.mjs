@@ -19,7 +19,8 @@ export function parseFlags(config) {
   }
 }
 
-function headOf(script) {
+/** The comment that a script begins with. */
+export function headOf(script) {
   const lines = readFileSync(script, "utf8").split("\n");
   const end = lines.findIndex((line) => !line.startsWith("//"));
   return lines

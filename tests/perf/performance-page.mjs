@@ -36,8 +36,10 @@ function ceilingRows(readings) {
   ]);
 }
 
-function kernelsSection(kernels) {
-  const linears = kernels.linears.map((run) => [
+const originLine = ({ machine, millrace, date }) => `${machine}, Millrace ${millrace}, ${date}.`;
+
+function linearsSection(linears) {
+  const rows = linears.runs.map((run) => [
     run.form,
     run.shape,
     String(run.numRows),
@@ -46,19 +48,14 @@ function kernelsSection(kernels) {
     `${(run.seconds.lowest * 1e6).toFixed(0)} (${(run.seconds.median * 1e6).toFixed(0)})`,
     `${percent(run.roofline.median)} (${percent(run.roofline.lowest)} to ${percent(run.roofline.highest)})`,
   ]);
-  const attention = kernels.attention.map((run) => [
-    run.label,
-    (run.seconds * 1e6).toFixed(0),
-    giga(run.bytes / run.seconds),
-    giga(run.operations / run.seconds, 0),
-    percent(run.roofline),
-  ]);
   return [
     "## What the machine can do",
     "",
+    originLine(linears),
+    "",
     "Measured by loops that do nothing else, in turn with the kernels: median, lowest and highest.",
     "",
-    ...table(["ceiling", "measured"], ceilingRows(kernels.ceilings)),
+    ...table(["ceiling", "measured"], ceilingRows(linears.ceilings)),
     "",
     "## Linears",
     "",
@@ -66,16 +63,30 @@ function kernelsSection(kernels) {
     "slower. The roofline is the longer of bytes and operations at the ceilings; kernels and ceilings are measured in five",
     "passes, in turn: the share is the median of the passes, with the lowest and the highest.",
     "",
-    ...table(["form", "shape", "rows", "GB/s", "GOP/s", "µs (median)", "of the roofline"], linears),
-    "",
-    "## Attention",
-    "",
-    ...table(["load", "µs", "GB/s of KV", "GFLOP/s", "of the roofline"], attention),
+    ...table(["form", "shape", "rows", "GB/s", "GOP/s", "µs (median)", "of the roofline"], rows),
     "",
   ];
 }
 
-function loadSection({ model, inputTokens, outputTokens, servers }) {
+function attentionSection(attention) {
+  const rows = attention.runs.map((run) => [
+    run.label,
+    (run.seconds * 1e6).toFixed(0),
+    giga(run.bytes / run.seconds),
+    giga(run.operations / run.seconds, 0),
+    percent(run.roofline),
+  ]);
+  return [
+    "## Attention",
+    "",
+    originLine(attention),
+    "",
+    ...table(["load", "µs", "GB/s of KV", "GFLOP/s", "of the roofline"], rows),
+    "",
+  ];
+}
+
+function loadSection({ model, inputTokens, outputTokens, servers, ...origin }) {
   const [ours] = servers;
   const concurrencies = ours.rounds[0].stages.map((stage) => stage.concurrency);
   const valuesOf = (server, index, key) => server.rounds.map((round) => round.stages[index][key]);
@@ -115,6 +126,8 @@ function loadSection({ model, inputTokens, outputTokens, servers }) {
   return [
     `### ${model}, ${inputTokens} prompt and ${outputTokens} output tokens`,
     "",
+    originLine(origin),
+    "",
     ...table(head, rows),
     "",
     ...table(["server", "ready after, ms", "peak memory, MiB"], starts),
@@ -142,9 +155,8 @@ export function performancePage(record) {
     "Generated from `docs/performance.json` by `node scripts/generate-docs.mjs`. `npm run perf` measures; see the head of",
     "`tests/perf/perf.mjs`. Figures hold for one machine and hour: compare ratios and shares, not seconds.",
     "",
-    `${record.machine}, Millrace ${record.millrace}, ${record.date}.`,
-    "",
-    ...(record.kernels === undefined ? [] : kernelsSection(record.kernels)),
+    ...(record.linears === undefined ? [] : linearsSection(record.linears)),
+    ...(record.attention === undefined ? [] : attentionSection(record.attention)),
     ...(record.loads === undefined ? [] : serversSection(record.loads)),
   ].join("\n");
 }

@@ -35,7 +35,7 @@ const own = {
     oneOf(["auto", "dummy"]).default("auto"),
     "dummy makes the weights up from a config.json alone",
   ),
-  seed: field("--seed <n>", integer(0, 2 ** 32 - 1).default(0), "of dummy weights"),
+  seed: field("--seed <n>", integer(0, 2 ** 32 - 1).optional(), "of dummy weights (default: 0)"),
   tokenizer: field(
     "--tokenizer <path>",
     z.string().optional(),
@@ -85,9 +85,10 @@ async function runConvert(modelPath: string, _options: unknown, command: Command
       { param: "--dtype" },
     );
   }
+  if (loadFormat !== "dummy") refuseDummyInput(modelPath, seed);
   const given = tokenizer === undefined ? null : loadTokenizerSource(tokenizer);
   const checkpoint: Checkpoint =
-    loadFormat === "dummy" ? new DummyCheckpoint(modelPath, seed) : openModel(modelPath);
+    loadFormat === "dummy" ? new DummyCheckpoint(modelPath, seed ?? 0) : openModel(modelPath);
   const interrupt = listenForInterrupt("Nothing was written. Run the same command again.");
   try {
     const plan = { outPath, dtype, tokenizer: given, maxShardBytes: maxShardSize ?? null };
@@ -105,4 +106,21 @@ async function runConvert(modelPath: string, _options: unknown, command: Command
     interrupt.release();
     checkpoint.close();
   }
+}
+
+/** What only dummy weights have a use for. */
+function refuseDummyInput(modelPath: string, seed: number | undefined): void {
+  if (seed !== undefined) {
+    throw new MillraceError(
+      "invalid_option",
+      `--seed is ${seed}, and no weights are made up here. Leave it out, or give --load-format dummy.`,
+      { param: "--seed" },
+    );
+  }
+  if (path.basename(modelPath) !== "config.json") return;
+  throw new MillraceError(
+    "invalid_option",
+    `${modelPath} is a config.json without weights. Name the model's folder, or give --load-format dummy to make weights up.`,
+    { param: "model" },
+  );
 }

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { z } from "zod";
+import { MillraceError } from "../../base/errors.ts";
 import { type Component, field } from "../../config/component.ts";
 import { precisionSettings } from "../../config/engine-settings.ts";
 import { integer, integerList } from "../../config/value-schemas.ts";
@@ -46,6 +47,7 @@ export function profileCommand(): Command {
 function runProfile(modelPath: string, _options: unknown, command: Command): void {
   const { decode, prefill, context, repeats, json } = readSettings(command, own);
   const settings = readSettings(command, precisionSettings);
+  checkBackend(settings.backend);
   const { ops, notes } = createOps({
     numThreads: settings.threads,
     backend: "native",
@@ -57,6 +59,9 @@ function runProfile(modelPath: string, _options: unknown, command: Command): voi
     for (const note of notes) printNote(note);
     const ceilings = measureCeilings(ops.isa, ops.numThreads);
     const shapes = [...decode.map((rows) => decodeShape(rows, context)), ...prefill.map(prefillShape)];
+    const limit = checkpoint.config.maxPositionEmbeddings;
+    checkLength("--context", context, limit);
+    for (const numTokens of prefill) checkLength("--prefill", numTokens, limit);
     const maxModelLen = Math.max(context, ...prefill);
     const steps = profileSteps({
       ops,
@@ -79,8 +84,32 @@ function runProfile(modelPath: string, _options: unknown, command: Command): voi
   }
 }
 
+/** Ceilings are those of the processor, which the reference is far from. */
+function checkBackend(backend: string): void {
+  if (backend !== "reference") return;
+  throw new MillraceError(
+    "invalid_option",
+    "--backend is reference; profile takes auto or native, whose kernels it sets beside the machine's ceilings.",
+    { param: "--backend" },
+  );
+}
+
+function checkLength(flag: string, numTokens: number, limit: number): void {
+  if (numTokens <= limit) return;
+  throw new MillraceError(
+    "invalid_option",
+    `${flag} is ${numTokens}; this model takes 1 to ${limit} positions. Give a length in that range.`,
+    { param: flag },
+  );
+}
+
 function decodeShape(numSequences: number, contextLength: number): StepShape {
-  return { label: `decode, ${numSequences} rows`, numSequences, numTokens: 1, contextLength };
+  return {
+    label: `decode, ${numSequences} ${numSequences === 1 ? "row" : "rows"}`,
+    numSequences,
+    numTokens: 1,
+    contextLength,
+  };
 }
 
 function prefillShape(numTokens: number): StepShape {

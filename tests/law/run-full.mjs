@@ -6,8 +6,8 @@
 //   npm run law -- -t "pebble.*KV int8"    other arguments go to vitest
 import path from "node:path";
 import { parseArgs } from "node:util";
-import { headOf } from "../perf/parse-flags.mjs";
 import { reporter, root, runTool } from "../../scripts/run-step.mjs";
+import { headOf } from "../perf/parse-flags.mjs";
 
 const { values, tokens } = parseArgs({
   options: { minutes: { type: "string" }, journal: { type: "string" }, help: { type: "boolean" } },

@@ -21,13 +21,18 @@ constexpr int roundsPerTurn = 15;
 /** Turns of all loops, over a fifth of a second: what slows the machine for a while slows none of them in every turn. */
 constexpr int numTurns = 6;
 
-/** Work per second of the fastest round so far, and of all. What disturbs a loop only makes it slower. */
+/** Work per second of every round. What disturbs a loop only makes it slower. */
 struct Rounds {
-  double most = 0;
-  double amount = 0;
-  double seconds = 0;
+  std::vector<double> rates;
 
-  double usual() const { return amount / seconds; }
+  double most() const { return *std::max_element(rates.begin(), rates.end()); }
+
+  /** The median: a mean would be that of the rounds in which a thread was away. */
+  double usual() const {
+    std::vector<double> sorted = rates;
+    std::nth_element(sorted.begin(), sorted.begin() + static_cast<long>(sorted.size() / 2), sorted.end());
+    return sorted[sorted.size() / 2];
+  }
 
   /** `body` does a part and tells how much that was. */
   template <class Body>
@@ -37,9 +42,7 @@ struct Rounds {
     pool.parallelFor(pool.size(), [&](int64_t part, int) { amounts[static_cast<size_t>(part)] = body(part); });
     const double took = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     const double total = static_cast<double>(std::accumulate(amounts.begin(), amounts.end(), int64_t{0}));
-    most = std::max(most, total / took);
-    amount += total;
-    seconds += took;
+    rates.push_back(total / took);
   }
 
   void multiply(ThreadPool& pool, int64_t (*operations)(int64_t loops)) {
@@ -67,7 +70,7 @@ MeasuredCeilings Context::measureCeilings() {
     f32.multiply(*pool_, kernels_.multiplyF32);
   }
   pool_->endStep();
-  return {{read.most, int8.most, int4.most, bf16.most, f32.most},
+  return {{read.most(), int8.most(), int4.most(), bf16.most(), f32.most()},
           {read.usual(), int8.usual(), int4.usual(), bf16.usual(), f32.usual()}};
 }
 

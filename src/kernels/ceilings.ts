@@ -27,19 +27,21 @@ export function measureCeilings(isa: string, numThreads: number): Ceilings {
   return withContext(isa, numThreads, (measure) => ceilingsOf(measure()[0]));
 }
 
-const numProbes = 8;
+const numProbes = 9;
 
 /**
- * Measures what a machine gives of its ceilings over a few seconds: means, with what else it does in between, which a
- * load gets too. On a shared machine these lie well below the ceilings.
+ * Measures what a machine usually gives of its ceilings over a few seconds: medians, which on a shared machine lie below
+ * the ceilings, as what a load gets does.
  *
  * @throws native_unavailable without the native kernels
  */
 export function measureUsualCeilings(isa: string, numThreads: number): Ceilings {
   return withContext(isa, numThreads, (measure) => {
     const probes = Array.from({ length: numProbes }, () => measure()[1]);
-    const sums = probes.reduce((sum, probe) => sum.map((each, i) => each + probe[i]!) as NativeCeilings);
-    return ceilingsOf(sums.map((sum) => sum / numProbes) as NativeCeilings);
+    const medians = probes[0]!.map(
+      (_, i) => probes.map((probe) => probe[i]!).sort((a, b) => a - b)[numProbes >> 1]!,
+    );
+    return ceilingsOf(medians as NativeCeilings);
   });
 }
 

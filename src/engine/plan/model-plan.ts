@@ -163,10 +163,9 @@ function loadsOf(
   concurrencies: readonly number[],
 ): PredictedLoad[] {
   if (ceilings === null) return [];
-  const { maxNumBatchedTokens } = options;
-  return concurrencies.map((concurrency) =>
-    predictLoad({ planner, ceilings, maxNumBatchedTokens }, { inputTokens, outputTokens, concurrency }),
-  );
+  const { maxNumBatchedTokens, maxNumSeqs } = options;
+  const context = { planner, ceilings, maxNumBatchedTokens, maxNumSeqs };
+  return concurrencies.map((concurrency) => predictLoad(context, { inputTokens, outputTokens, concurrency }));
 }
 
 function planPrecisions(input: ModelPlanInput, kvDtype: KvDtype): PrecisionPlan[] {

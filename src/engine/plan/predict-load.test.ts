@@ -76,7 +76,7 @@ function recorder(): { readonly planner: StepPlanner; readonly shapes: Omit<Step
 test("prompts share steps as far as they fit, a long one is cut, and decode is counted once for each token", () => {
   const { planner, shapes } = recorder();
   const load = { inputTokens: 100, outputTokens: 11, concurrency: 5 };
-  const found = predictLoad({ planner, ceilings, maxNumBatchedTokens: 256 }, load);
+  const found = predictLoad({ planner, ceilings, maxNumBatchedTokens: 256, maxNumSeqs: 8 }, load);
   const [decode, ...prefills] = shapes;
   expect(decode).toEqual({ numSequences: 5, numTokens: 1, contextLength: 106 });
   expect(prefills.slice(0, 3).map(({ numSequences }) => numSequences)).toEqual([2, 2, 1]);
@@ -86,9 +86,19 @@ test("prompts share steps as far as they fit, a long one is cut, and decode is c
   expect(found.ttftMs / 1000).toBeCloseTo(1, 1);
 
   shapes.length = 0;
-  predictLoad({ planner, ceilings, maxNumBatchedTokens: 64 }, { ...load, concurrency: 1 });
+  predictLoad({ planner, ceilings, maxNumBatchedTokens: 64, maxNumSeqs: 8 }, { ...load, concurrency: 1 });
   expect(shapes.slice(1, 3)).toEqual([
     { numSequences: 1, numTokens: 64, contextLength: 64 },
     { numSequences: 1, numTokens: 36, contextLength: 100 },
   ]);
+});
+
+test("what is in flight beyond the sequences of a step waits: no step grows", () => {
+  const { planner, shapes } = recorder();
+  const load = { inputTokens: 100, outputTokens: 11 };
+  const context = { planner, ceilings, maxNumBatchedTokens: 256, maxNumSeqs: 2 };
+  const full = predictLoad(context, { ...load, concurrency: 2 });
+  const waiting = predictLoad(context, { ...load, concurrency: 32 });
+  expect(Math.max(...shapes.map(({ numSequences }) => numSequences))).toBe(2);
+  expect(waiting).toEqual({ ...full, concurrency: 32 });
 });

@@ -44,23 +44,26 @@ export interface LoadContext {
   readonly planner: StepPlanner;
   readonly ceilings: Ceilings;
   readonly maxNumBatchedTokens: number;
+  /** Most sequences of a step; more in flight wait for a place. */
+  readonly maxNumSeqs: number;
 }
 
 /**
  * Foresees a load from what its steps have to do and what this machine can do. All requests in flight begin together, as
  * they do in a closed loop of equal lengths: their prompts are prefilled in steps of at most `maxNumBatchedTokens`, then
- * they decode.
+ * they decode. Those beyond `maxNumSeqs` wait and take the place of the ones that end.
  */
 export function predictLoad(context: LoadContext, load: PlannedLoad): PredictedLoad {
-  const { inputTokens, outputTokens, concurrency } = load;
+  const { inputTokens, outputTokens } = load;
+  const numRunning = Math.min(load.concurrency, context.maxNumSeqs);
   const contextLength = inputTokens + Math.ceil(outputTokens / 2);
-  const decode = secondsOf(context, { numSequences: concurrency, numTokens: 1, contextLength });
-  const prefill = prefillSeconds(context, inputTokens, concurrency);
+  const decode = secondsOf(context, { numSequences: numRunning, numTokens: 1, contextLength });
+  const prefill = prefillSeconds(context, inputTokens, numRunning);
   const { requestSeconds } = servingCosts;
   const cycle = requestSeconds + prefill + (outputTokens - 1) * decode;
   return {
     ...load,
-    outputTokensPerSecond: (concurrency * outputTokens) / cycle,
+    outputTokensPerSecond: (numRunning * outputTokens) / cycle,
     ttftMs: 1000 * (requestSeconds + prefillSeconds(context, inputTokens, 1)),
     itlMs: 1000 * decode,
   };

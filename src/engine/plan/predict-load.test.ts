@@ -51,8 +51,8 @@ test("a weight is unpacked once, however many rows it multiplies", () => {
     stepSeconds([{ ...linear, bytes: 0, numRows, operations: numRows * 1e9 }], ceilings);
   const perRow = (rows(64) - rows(32)) / 32;
   expect((rows(2) - rows(1)) / perRow).toBeCloseTo(1, 6);
-  // One row costs several times what each further one does.
-  expect(rows(1)).toBeGreaterThan(3 * perRow);
+  // One row costs its unpacking beside what each further one does.
+  expect(rows(1)).toBeGreaterThan(1.5 * perRow);
 });
 
 test("attention costs by what it reads of the cache and by its products", () => {

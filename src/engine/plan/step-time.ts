@@ -29,21 +29,20 @@ export type WeightKind = "int8 rows" | "int8 blocks" | "int4" | "float";
 
 /**
  * Fitted by `node tests/perf/fit-step-time.mjs` to steps of 1 to 512 rows of SmolLM2-135M in Q4_1, W8A8 and bfloat16: two
- * cores of an AMD EPYC (Zen 3, AVX2) of a shared machine, 2026-11-28. "int8 blocks" was fitted before on that machine,
- * 2026-11-27, to `millrace profile` of a Llama of 1.07 B parameters in Q8_0.
+ * cores of an AMD EPYC (Zen 3, AVX2) of a shared machine, 2026-11-28. Of these, "int8 blocks" are the head of Q4_1 alone.
  */
 export const stepCosts: StepCosts = {
   weights: {
-    "int8 rows": { unpack: 4.26, perRow: 1.99 },
-    "int8 blocks": { unpack: 4.7, perRow: 1.85 },
-    int4: { unpack: 5.49, perRow: 1.9 },
-    float: { unpack: 5.4, perRow: 1.46 },
+    "int8 rows": { unpack: 1.7, perRow: 2.12 },
+    "int8 blocks": { unpack: 0.155, perRow: 2.49 },
+    int4: { unpack: 2.76, perRow: 2.2 },
+    float: { unpack: 2.58, perRow: 1.42 },
   },
-  attention: { perOperation: 2.24, perByte: 9.16 },
-  readShare: 0.843,
-  perElement: 128,
-  operationSeconds: 6.2e-6,
-  linearSeconds: 7.4e-6,
+  attention: { perOperation: 2.47, perByte: 7.4 },
+  readShare: 0.871,
+  perElement: 134,
+  operationSeconds: 5.35e-6,
+  linearSeconds: 6.08e-6,
 };
 
 /** Seconds that operations take, one after the other. */

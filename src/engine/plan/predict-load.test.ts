@@ -48,7 +48,7 @@ test("reading and multiplying hide each other where one is much longer, and add 
 
 test("a weight is unpacked once, however many rows it multiplies", () => {
   const rows = (numRows: number): number =>
-    stepSeconds([{ ...linear, bytes: 0, numRows, operations: numRows * 1e9 }], ceilings);
+    stepSeconds([{ ...linear, isPerRow: true, bytes: 0, numRows, operations: numRows * 1e9 }], ceilings);
   const perRow = (rows(64) - rows(32)) / 32;
   expect((rows(2) - rows(1)) / perRow).toBeCloseTo(1, 6);
   // One row costs its unpacking beside what each further one does.

@@ -57,6 +57,14 @@ export class StepTimes {
     return below === -1 ? 0 : this.#timesMs.get(below);
   }
 
+  /** Mean tokens of the largest steps of which at least `minSteps` were seen; 0 if there are none. */
+  largestSeen(minSteps: number): number {
+    for (let index = numClasses - 1; index >= 0; index -= 1) {
+      if (this.#tokens.numSeen(index) >= minSteps) return this.#tokens.get(index);
+    }
+    return 0;
+  }
+
   /** Milliseconds per token in the largest steps seen, those of `minTokens` and more; 0 if there was none. */
   msPerToken(minTokens: number): number {
     for (let index = numClasses - 1; index >= 0; index -= 1) {

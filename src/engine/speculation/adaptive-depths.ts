@@ -100,6 +100,7 @@ export class AdaptiveDepths implements DepthPolicy {
       return true;
     }
     this.#lowerDepths(candidates);
+    this.#limitSize(candidates);
     if (!this.#isWorth(candidates)) depths.fill(0, 0, count);
     this.#addProbe(candidates);
     return false;
@@ -116,6 +117,15 @@ export class AdaptiveDepths implements DepthPolicy {
       const gainMs = this.#acceptance.expectedRight(row, depth) * this.#savedMs - depth * guessMs;
       const numSteps = this.#room(row) / (1 + depth);
       depths[index] = gainMs * numSteps < catchUpMargin * proposer.catchUpMs(row) ? 0 : depth;
+    }
+  }
+
+  /** The first rows keep their guesses, as many as may be tried: so it is the same rows from step to step. */
+  #limitSize({ count, depths, numDrawing }: Candidates): void {
+    let room = this.#costs.mostDrafts(numDrawing, this.#parts.maxDrafts);
+    for (let index = 0; index < count; index += 1) {
+      if (depths[index]! > room) depths[index] = 0;
+      room -= depths[index]!;
     }
   }
 

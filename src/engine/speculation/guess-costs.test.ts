@@ -39,3 +39,14 @@ test("guesses are never a gain by themselves, and one slow step counts little", 
   costs.observe(1, 1, 8000);
   expect(costs.plainMs(1)).toBeLessThan(9);
 });
+
+test("a size that was not measured costs as much per guess as the largest that was, and is twice as large at most", () => {
+  const costs = new GuessCosts();
+  for (let step = 0; step < 4; step += 1) {
+    costs.observe(32, 32, 34);
+    costs.observe(36, 32, 38);
+  }
+  expect(costs.verifyMs(32, 128)).toBeCloseTo(128, 6);
+  expect(costs.mostDrafts(32, 4)).toBe(40);
+  expect(costs.mostDrafts(80, 4)).toBe(4);
+});

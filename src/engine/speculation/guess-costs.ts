@@ -1,5 +1,7 @@
 import { StepTimes } from "../step-times.ts";
 
+/** A step with guesses may have so many times the tokens of the largest whose time is known. */
+const growth = 2;
 /** Steps of a size that must have been measured before their time counts: one may be slow by chance. */
 const minSteps = 4;
 const outlierFactor = 2;
@@ -20,10 +22,28 @@ export class GuessCosts {
     return this.#plain.numSeen(numSeqs) < minSteps ? 0 : this.#plain.stepMs(numSeqs);
   }
 
-  /** Milliseconds that so many guesses make the step longer; 0 until that was measured, so that it is tried. */
+  /**
+   * Milliseconds that so many guesses make the step longer; 0 until any were measured, so that they are tried. A step of
+   * a size that was not measured yet costs as much per guess as the largest that was.
+   */
   verifyMs(numSeqs: number, numDrafts: number): number {
     const numTokens = numSeqs + numDrafts;
-    if (this.#verifying.numSeen(numTokens) < minSteps) return 0;
-    return Math.max(0, this.#verifying.stepMs(numTokens) - this.plainMs(numSeqs));
+    const plainMs = this.plainMs(numSeqs);
+    if (this.#verifying.numSeen(numTokens) >= minSteps) {
+      return Math.max(0, this.#verifying.stepMs(numTokens) - plainMs);
+    }
+    const largest = this.#verifying.largestSeen(minSteps);
+    if (largest <= numSeqs) return 0;
+    const guessMs = (this.#verifying.stepMs(largest) - plainMs) / (largest - numSeqs);
+    return Math.max(0, guessMs * numDrafts);
+  }
+
+  /**
+   * Most guesses for a step of `numSeqs` sequences, at least `fewest`. Sizes are tried one after the other: did all
+   * rows begin at once because a few had seemed to gain, what their drafts catch up with would be lost if that was
+   * chance.
+   */
+  mostDrafts(numSeqs: number, fewest: number): number {
+    return Math.max(fewest, growth * this.#verifying.largestSeen(minSteps) - numSeqs);
   }
 }

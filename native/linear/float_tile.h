@@ -85,7 +85,7 @@ struct FloatKernel {
     for (int c = 0; c < tiles; ++c) {
       const int64_t tile = job.tile + (c < job.numTiles ? c : job.numTiles - 1);
       state.weights[c] = w.tileCodes(tile);
-      scaleIndex[c] = tile * w.numGroups() * lanesPerTile;
+      scaleIndex[c] = w.scaleIndex(tile, 0);
 #pragma GCC unroll 8
       for (int r = 0; r < rows; ++r) state.total[r][c] = zero();
     }
@@ -98,7 +98,7 @@ struct FloatKernel {
       for (int c = 0; c < tiles; ++c) {
         if constexpr (isInteger) state.scale[c] = loadScales(w.scaleType, w.scales, scaleIndex[c]);
         if constexpr (hasMinimums) state.minimum[c] = loadScales(w.scaleType, w.minimums, scaleIndex[c]);
-        scaleIndex[c] += lanesPerTile;
+        scaleIndex[c] += w.scaleStride();
       }
       addColumns(state, start, start + w.groupSize);
     }

@@ -33,13 +33,16 @@ struct IntegerKernel {
     MILLRACE_INLINE Sides sides(int r) const { return first.after(r * sideStride); }
   };
 
-  /** Scales (or minimums, `base` says) of a tile. Where few rows stream weights they are streams of their own. */
+  /** From a group's scales to the next one's: PackedMatrix::scaleStride. */
+  static constexpr int64_t scaleStride = hasMinimums ? 2 * lanesPerTile : lanesPerTile;
+
+  /** Scales of a tile. Where few rows stream weights they are a stream of their own, minimums included. */
   template <int rows, int tiles>
-  MILLRACE_INLINE static V16 scalesOf(const Sources<tiles>& from, const uint8_t* base, int c, int64_t group) {
+  MILLRACE_INLINE static V16 scalesOf(const Sources<tiles>& from, int c, int64_t group) {
     const ScaleType type = from.w.scaleType;
-    const int64_t index = from.scaleIndex[c] + group * lanesPerTile;
-    if constexpr (!perToken && rows <= 2) prefetchScales(type, base, index);
-    return loadScales(type, base, index);
+    const int64_t index = from.scaleIndex[c] + group * scaleStride;
+    if constexpr (!perToken && rows <= 2) prefetchScales(type, from.w.scales, index);
+    return loadScales(type, from.w.scales, index);
   }
 
   template <int columns, int rows, int tiles>
@@ -69,7 +72,7 @@ struct IntegerKernel {
                                         const Sources<tiles>& from, int64_t group, int64_t start, int64_t span) {
 #pragma GCC unroll 4
     for (int c = 0; c < tiles; ++c) {
-      const V16 scale = scalesOf<rows>(from, from.w.scales, c, group);
+      const V16 scale = scalesOf<rows>(from, c, group);
 #pragma GCC unroll 8
       for (int r = 0; r < rows; ++r) {
         const V16 product = scaledProduct<scaling, zeroShift>(acc[r][c], from.sides(r), start, span);
@@ -84,7 +87,7 @@ struct IntegerKernel {
                                           int64_t start, int64_t span) {
 #pragma GCC unroll 4
     for (int c = 0; c < tiles; ++c) {
-      const V16 minimum = scalesOf<rows>(from, from.w.minimums, c, group);
+      const V16 minimum = loadScales(from.w.scaleType, from.w.minimums, from.scaleIndex[c] + group * scaleStride);
 #pragma GCC unroll 8
       for (int r = 0; r < rows; ++r) {
         const float factor = minimumFactor<scaling>(from.sides(r), start, span);
@@ -103,7 +106,7 @@ struct IntegerKernel {
     for (int c = 0; c < tiles; ++c) {
       const int64_t tile = job.tile + (c < job.numTiles ? c : job.numTiles - 1);
       from.weights[c] = w.tileCodes(tile);
-      from.scaleIndex[c] = tile * w.numGroups() * lanesPerTile;
+      from.scaleIndex[c] = w.scaleIndex(tile, 0);
     }
     return from;
   }

@@ -204,7 +204,7 @@ void packLaneScales(const PackedMatrix& matrix, SourceRow source, int64_t index)
   const int64_t first = source.row * (part.cols / part.groupSize);
   uint8_t* scales = matrix.scaleBytes.data();
   uint8_t* minimums = matrix.hasMinimums ? scales + (matrix.minimums - matrix.scales) : nullptr;
-  for (int64_t group = 0; group < matrix.numGroups(); ++group, index += lanesPerTile) {
+  for (int64_t group = 0; group < matrix.numGroups(); ++group, index += matrix.scaleStride()) {
     const int64_t at = group * matrix.groupSize / part.groupSize;
     storeScale(matrix, scales, index, isBlocks ? blockScale(part.blockType, row, at) : part.scales[first + at]);
     if (minimums == nullptr) continue;
@@ -221,7 +221,7 @@ void moveLaneScales(const PackedMatrix& matrix, SourceRow source, int64_t index)
   const uint8_t* row = blockRow(part, source.row);
   uint16_t* scales = reinterpret_cast<uint16_t*>(matrix.scaleBytes.data());
   uint16_t* minimums = matrix.hasMinimums ? scales + (matrix.minimums - matrix.scales) / 2 : nullptr;
-  for (int64_t group = 0; group < matrix.numGroups(); ++group, index += lanesPerTile) {
+  for (int64_t group = 0; group < matrix.numGroups(); ++group, index += matrix.scaleStride()) {
     const int64_t block = group * matrix.groupSize / part.groupSize;
     scales[index] = blockScaleBits(part.blockType, row, block);
     if (minimums != nullptr) minimums[index] = part.hasMinimums() ? blockMinimumBits(row, block) : uint16_t{0};
@@ -230,7 +230,7 @@ void moveLaneScales(const PackedMatrix& matrix, SourceRow source, int64_t index)
 
 void clearLaneScales(const PackedMatrix& matrix, int64_t index) {
   const int64_t minimums = matrix.minimums - matrix.scales;
-  for (int64_t group = 0; group < matrix.numGroups(); ++group, index += lanesPerTile) {
+  for (int64_t group = 0; group < matrix.numGroups(); ++group, index += matrix.scaleStride()) {
     storeScale(matrix, matrix.scaleBytes.data(), index, 0);
     if (matrix.hasMinimums) storeScale(matrix, matrix.scaleBytes.data() + minimums, index, 0);
   }
@@ -238,7 +238,7 @@ void clearLaneScales(const PackedMatrix& matrix, int64_t index) {
 
 void packTileScales(const PackedMatrix& matrix, const SourceRow* sources, int64_t tile) {
   for (int64_t lane = 0; lane < lanesPerTile; ++lane) {
-    const int64_t index = tile * matrix.numGroups() * lanesPerTile + lane;
+    const int64_t index = matrix.scaleIndex(tile, 0) + lane;
     if (sources[lane].part == nullptr) clearLaneScales(matrix, index);
     else if (matrix.scaleType == ScaleType::F16 && hasF16Scales(sources[lane].part->blockType))
       moveLaneScales(matrix, sources[lane], index);
@@ -317,10 +317,9 @@ std::unique_ptr<PackedLinear> packLinear(const WeightPart* parts, int numParts, 
   matrix->codeBytes.allocate(static_cast<size_t>(matrix->numTiles * matrix->tileBytes));
   if (matrix->isInteger()) {
     const int64_t width = matrix->scaleType == ScaleType::F32 ? 4 : 2;
-    const int64_t bytes = matrix->numTiles * matrix->numGroups() * lanesPerTile * width;
-    matrix->scaleBytes.allocate(static_cast<size_t>(matrix->hasMinimums ? 2 * bytes : bytes));
+    matrix->scaleBytes.allocate(static_cast<size_t>(matrix->scaleIndex(matrix->numTiles, 0) * width));
     matrix->scales = matrix->scaleBytes.data();
-    if (matrix->hasMinimums) matrix->minimums = matrix->scales + bytes;
+    if (matrix->hasMinimums) matrix->minimums = matrix->scales + lanesPerTile * width;
   }
   matrix->sizeBytes = matrix->codeBytes.size() + matrix->scaleBytes.size();
   pool.parallelFor(matrix->numTiles, [&](int64_t tile, int) { packTile(*matrix, parts, tile); });
@@ -339,7 +338,7 @@ void unpackRow(const PackedLinear& weight, int64_t row, float* out) {
     return;
   }
   for (int64_t col = 0; col < matrix.cols; ++col) {
-    const int64_t index = (tile * matrix.numGroups() + col / matrix.groupSize) * lanesPerTile + lane;
+    const int64_t index = matrix.scaleIndex(tile, col / matrix.groupSize) + lane;
     const float scaled = scaleAt(matrix, matrix.scales, index) *
                          static_cast<float>(codeAt(matrix, codes + lane * 4, col));
     out[col] = matrix.hasMinimums ? scaled + scaleAt(matrix, matrix.minimums, index) : scaled;

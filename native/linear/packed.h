@@ -35,7 +35,8 @@ class AlignedBytes {
 /**
  * Codes are [tile][unit][lane], a unit being 32 bits of one row: one f32; two bf16; four int8 (stored as code + 128);
  * or eight int4, where byte j holds column j in its low nibble and column j + 4 in its high one. So 64 bytes are what
- * one 512-bit load takes. f16 is [tile][column][lane]. Scales and minimums are [tile][group][lane].
+ * one 512-bit load takes. f16 is [tile][column][lane]. Scales are
+ * [tile][group][lane]; with minimums [tile][group][scale, minimum][lane], so that one stream of memory holds both.
  *
  * Sixteen such lines in a row, 64 columns of int8 or 32 of bf16, are also one tile of AMX. So that none is cut, tiles of
  * int8 with one scale for each row and int8 activations for a row, and of bf16 with bf16 activations, are a whole number
@@ -47,6 +48,10 @@ class PackedMatrix : public PackedLinear {
 
   bool isInteger() const { return codes >= Codes::Int8; }
   int64_t numGroups() const { return cols / groupSize; }
+  /** From the scales of a tile's group to those of its next one. */
+  int64_t scaleStride() const { return hasMinimums ? 2 * lanesPerTile : lanesPerTile; }
+  /** Index of a group's scale of lane 0, from `scales`; that of its minimum is the same from `minimums`. */
+  int64_t scaleIndex(int64_t tile, int64_t group) const { return (tile * numGroups() + group) * scaleStride(); }
   /** Rows that one part of a paired matrix has, or all. */
   int64_t partRows() const { return paired ? rows / 2 : rows; }
   /** One scale for each row of weights and of activations. */
@@ -72,7 +77,7 @@ class PackedMatrix : public PackedLinear {
   int64_t numTiles = 0;
   int64_t tileBytes = 0;
   AlignedBytes codeBytes;
-  /** Scales, then minimums if any, in `scaleType`. */
+  /** Scales and minimums, if any, in `scaleType`. */
   AlignedBytes scaleBytes;
   const uint8_t* scales = nullptr;
   const uint8_t* minimums = nullptr;

@@ -132,12 +132,12 @@ uint8_t* unpackCodes(const PackedMatrix& w, int64_t tile, uint8_t* to) {
 template <Codes codes>
 void unpackTile(const PackedMatrix& w, int64_t tile, uint8_t* to) {
   float* scales = reinterpret_cast<float*>(unpackCodes<codes>(w, tile, to));
-  const int64_t first = tile * w.numGroups() * lanesPerTile;
-  const int64_t count = w.numGroups() * lanesPerTile;
-  for (int64_t i = 0; i < count; i += lanesPerTile) store(scales + i, loadScales(w.scaleType, w.scales, first + i));
-  if (!w.hasMinimums) return;
-  scales += count;
-  for (int64_t i = 0; i < count; i += lanesPerTile) store(scales + i, loadScales(w.scaleType, w.minimums, first + i));
+  float* minimums = scales + w.numGroups() * lanesPerTile;
+  for (int64_t group = 0; group < w.numGroups(); ++group) {
+    const int64_t index = w.scaleIndex(tile, group);
+    store(scales + group * lanesPerTile, loadScales(w.scaleType, w.scales, index));
+    if (w.hasMinimums) store(minimums + group * lanesPerTile, loadScales(w.scaleType, w.minimums, index));
+  }
 }
 
 }  // namespace millrace::MILLRACE_ISA

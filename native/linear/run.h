@@ -15,6 +15,7 @@ constexpr int64_t streamAheadBytes = 2048;
 /** Tiles side by side that are no longer than a usual first-level cache fetch the next ones whole: streams so short end
     before fetching ahead in them has an effect. */
 constexpr int64_t nearBytes = 32 * 1024;
+constexpr int64_t lineBytes = 64;
 /** Columns after which kernels count a step of prefetching. */
 constexpr int64_t columnsOfStep = 8;
 
@@ -33,6 +34,8 @@ struct Cut {
   const TileFunction* functions;
   Panels panels;
   Prefetch prefetch;
+  /** Tiles side by side are streams that are longer than what is fetched ahead in them. */
+  bool hasStreams;
   /** Tiles that a kernel multiplies side by side. */
   int64_t kernelTiles;
   int64_t unitTiles;
@@ -79,6 +82,7 @@ Cut cutLinear(const PackedMatrix& w, const TileFamily& family, const LinearOutpu
   cut.numUnits = (w.numTiles + cut.unitTiles - 1) / cut.unitTiles;
   cut.numRowBlocks = isSmall ? 1 : (rows + family.largeRows - 1) / family.largeRows;
   cut.prefetch = choosePrefetch(w, cut, isSmall);
+  cut.hasStreams = isSmall && cut.kernelTiles > 1 && cut.prefetch.ahead < w.tileBytes;
   chooseTasks(cut, threads);
   return cut;
 }
@@ -104,6 +108,19 @@ struct LinearRun {
     cut.panels.lay(x, row, firstRow(block + 1) - row, w.paddedCols, panels + panelBytes(w, row));
   }
 
+  /** Fetches the first bytes of the streams from `tile` on: the ones before end elsewhere, and fetch ahead past their end. */
+  void fetchStarts(int64_t tile) const {
+    const int64_t numTiles = w.numTiles - tile < cut.kernelTiles ? w.numTiles - tile : cut.kernelTiles;
+    for (int64_t c = 0; c < numTiles; ++c) {
+      const uint8_t* codes = w.tileCodes(tile + c);
+      for (int64_t i = 0; i < cut.prefetch.ahead; i += lineBytes) _mm_prefetch(codes + i, _MM_HINT_T1);
+      if (!w.isInteger() || w.isPerRow()) continue;
+      for (int64_t i = 0; i < scalesAheadBytes; i += lineBytes) {
+        prefetchScales(w.scaleType, w.scales + i - scalesAheadBytes, w.scaleIndex(tile + c, 0));
+      }
+    }
+  }
+
   void runBlock(int64_t unit, int64_t block, const uint8_t* scratch) const {
     alignas(64) float results[maxTileRows * maxTiles * lanesPerTile];
     const int64_t outStride = cut.unitTiles * lanesPerTile;
@@ -113,6 +130,7 @@ struct LinearRun {
     const int64_t numTiles = w.numTiles - tile < cut.unitTiles ? w.numTiles - tile : cut.unitTiles;
     const int64_t bytes = cut.panels.unpack == nullptr ? 0 : unpackedBytes(w);
     for (int64_t i = 0; i < numTiles; i += cut.kernelTiles) {
+      if (cut.hasStreams) fetchStarts(tile + i + cut.kernelTiles);
       const Prefetch& prefetch = cut.prefetch;
       const uint8_t* next = w.tileCodes(tile) + prefetch.ahead + prefetch.block * block;
       const Ahead ahead{next + i * w.tileBytes / cut.numRowBlocks, prefetch.step, prefetch.tile};

@@ -115,9 +115,11 @@ MILLRACE_INLINE V16 loadScales(ScaleType type, const uint8_t* base, int64_t inde
   return load(reinterpret_cast<const float*>(base) + index);
 }
 
-/** Prefetches the scales that come 512 bytes later. */
+/** How far ahead scales are fetched where few rows stream weights. */
+constexpr int64_t scalesAheadBytes = 512;
+
 MILLRACE_INLINE void prefetchScales(ScaleType type, const uint8_t* base, int64_t index) {
-  const int64_t at = index * (type == ScaleType::F32 ? 4 : 2) + 512;
+  const int64_t at = index * (type == ScaleType::F32 ? 4 : 2) + scalesAheadBytes;
   _mm_prefetch(reinterpret_cast<const char*>(base + at), _MM_HINT_T0);
 }
 

@@ -60,9 +60,9 @@ struct GroupKernel {
     V16 scale[count];
     V16 minimum[count];
     for (int i = 0; i < count; ++i) {
-      const int64_t group = (job.tile + c) * w.numGroups() + (start + i * from.span) / w.groupSize;
-      scale[i] = loadScales(w.scaleType, w.scales, group * lanesPerTile);
-      minimum[i] = hasMinimums ? loadScales(w.scaleType, w.minimums, group * lanesPerTile) : zero();
+      const int64_t index = w.scaleIndex(job.tile + c, (start + i * from.span) / w.groupSize);
+      scale[i] = loadScales(w.scaleType, w.scales, index);
+      minimum[i] = hasMinimums ? loadScales(w.scaleType, w.minimums, index) : zero();
     }
     float* totals = reinterpret_cast<float*>(job.sumsOf(block, c));
     const int64_t row = job.blocks.first(block);

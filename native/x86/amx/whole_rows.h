@@ -130,13 +130,13 @@ struct WholeRowKernel {
     } else {
       const PackedMatrix& w = job.w;
       const Sides sides = sidesOf(job.x, row);
-      const int64_t lane = (job.tile + c) * lanesPerTile;
+      const int64_t index = w.scaleIndex(job.tile + c, 0);
       const V16 product =
           scaledProduct<Scaling::Token, tileZeroShift<codes, hasMinimums>>(loadUnits(sums), sides, 0, w.paddedCols);
-      V16 total = fma(product, loadScales(w.scaleType, w.scales, lane), zero());
+      V16 total = fma(product, loadScales(w.scaleType, w.scales, index), zero());
       if constexpr (hasMinimums) {
         const V16 factor = splat(minimumFactor<Scaling::Token>(sides, 0, w.paddedCols));
-        total = fma(factor, loadScales(w.scaleType, w.minimums, lane), total);
+        total = fma(factor, loadScales(w.scaleType, w.minimums, index), total);
       }
       store(to, mul(total, splat(sides.scale(0))));
     }

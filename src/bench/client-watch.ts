@@ -1,5 +1,5 @@
-import { monitorEventLoopDelay } from "node:perf_hooks";
-import type { ClientHealth } from "../records/bench.ts";
+import { type IntervalHistogram, monitorEventLoopDelay } from "node:perf_hooks";
+import type { ClientHealth } from "../records/load-figures.ts";
 import { summarise } from "./distribution.ts";
 
 const watchIntervalMs = 5;
@@ -9,30 +9,66 @@ const maxEventLoopDelayP99Ms = 50;
 /** As inference-perf advises for the median of its schedule delay. */
 const maxScheduleDelayP50Ms = 10;
 
-/** Watches this process while it makes a load. */
+/** How one thread of the client fared. */
+export interface ThreadHealth {
+  readonly eventLoopDelayP99Ms: number;
+  /** CPU seconds that the whole process used meanwhile. */
+  readonly processCpuSeconds: number;
+  /** Of these, what the thread spent in looking at the clock. */
+  readonly waitSeconds: number;
+  readonly seconds: number;
+}
+
+/** Watches this thread while it makes a load. */
 export class ClientWatch {
   readonly #cpuBefore = process.cpuUsage();
   readonly #startedMs = performance.now();
-  readonly #loop = monitorEventLoopDelay({ resolution: watchIntervalMs });
+  readonly #loop: IntervalHistogram = monitorEventLoopDelay({ resolution: watchIntervalMs });
+  #waitMs = 0;
 
   constructor() {
     this.#loop.enable();
   }
 
-  /**
-   * @param scheduleDelaysMs sent − due of every request that nothing but the client held back; null without due times
-   */
-  end(scheduleDelaysMs: readonly number[] | null, numUnsent: number): ClientHealth {
+  /** Takes time that went by in turns of an event loop with nothing to do. */
+  addWait(milliseconds: number): void {
+    this.#waitMs += milliseconds;
+  }
+
+  end(): ThreadHealth {
     this.#loop.disable();
     const cpu = process.cpuUsage(this.#cpuBefore);
-    const cpuShare = (cpu.user + cpu.system) / 1000 / (performance.now() - this.#startedMs);
     // The histogram holds the time between two looks, which are the interval apart at least.
     const measuredMs = this.#loop.count === 0 ? 0 : this.#loop.percentile(99) / 1e6;
-    const eventLoopDelayP99Ms = Math.max(0, measuredMs - watchIntervalMs);
-    const scheduleDelayMs = scheduleDelaysMs === null ? null : summarise(scheduleDelaysMs);
-    const figures = { cpuShare, eventLoopDelayP99Ms, scheduleDelayMs, numUnsent };
-    return { ...figures, faults: faultsOf(figures) };
+    return {
+      eventLoopDelayP99Ms: Math.max(0, measuredMs - watchIntervalMs),
+      processCpuSeconds: (cpu.user + cpu.system) / 1e6,
+      waitSeconds: this.#waitMs / 1000,
+      seconds: (performance.now() - this.#startedMs) / 1000,
+    };
   }
+}
+
+/**
+ * The client's verdict on itself, from its threads.
+ *
+ * @param scheduleDelaysMs sent − due of every request that nothing but the client held back; null without due times
+ */
+export function clientHealth(
+  threads: readonly ThreadHealth[],
+  scheduleDelaysMs: readonly number[] | null,
+  numUnsent: number,
+): ClientHealth {
+  const most = (pick: (thread: ThreadHealth) => number): number => Math.max(...threads.map(pick));
+  const waited = threads.reduce((sum, { waitSeconds }) => sum + waitSeconds, 0);
+  const busy = Math.max(0, most(({ processCpuSeconds }) => processCpuSeconds) - waited);
+  const figures = {
+    cpuShare: busy / most(({ seconds }) => seconds) / threads.length,
+    eventLoopDelayP99Ms: most(({ eventLoopDelayP99Ms }) => eventLoopDelayP99Ms),
+    scheduleDelayMs: scheduleDelaysMs === null ? null : summarise(scheduleDelaysMs),
+    numUnsent,
+  };
+  return { ...figures, faults: faultsOf(figures) };
 }
 
 function faultsOf({

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import type { BenchStage, RequestRecord } from "../records/bench.ts";
+import type { LoadFigures } from "../records/load-figures.ts";
 import { compareStages } from "./compare-stages.ts";
 import { loadFigures } from "./load-figures.ts";
 
@@ -16,21 +17,34 @@ function request(
   });
   return {
     index,
+    turn: 0,
+    endpoint: 0,
     dueMs: null,
     sentMs,
     firstTokenMs: chunkMs[0]!,
     lastTokenMs: chunkMs.at(-1)!,
     endMs: chunkMs.at(-1)!,
+    askedOutputTokens: tokens,
     promptTokens: 16,
     outputTokens: tokens,
+    cachedTokens: null,
     chunkMs,
     coalesced: chunkMs.map((_, i) => i % perRead !== 0),
+    chunkTokens: null,
     finishReason: "length",
+    status: 200,
     error: null,
+    errorKind: null,
+    retryAfterSeconds: null,
   };
 }
 
 const client = { cpuShare: 0, eventLoopDelayP99Ms: 0, scheduleDelayMs: null, numUnsent: 0, faults: [] };
+
+function figuresOf(records: readonly RequestRecord[], durationMs: number, usersAtOnce: number): LoadFigures {
+  const unwatched = { targets: [], offeredMs: null, server: null, serverProcess: null };
+  return loadFigures(records, { durationMs, client, usersAtOnce, ...unwatched });
+}
 
 /** A stage of one user whose answers take these milliseconds per token. */
 function stage(gaps: readonly number[]): BenchStage {
@@ -40,7 +54,7 @@ function stage(gaps: readonly number[]): BenchStage {
     nowMs = record.endMs;
     return record;
   });
-  return { concurrency: 1, ...loadFigures(records, nowMs, client, 1) };
+  return { concurrency: 1, ...figuresOf(records, nowMs, 1) };
 }
 
 const verdicts = (base: readonly number[], compressed: readonly number[]): Record<string, string> =>
@@ -85,14 +99,14 @@ test("slices hold whole rounds of the users, and the rest joins the last", () =>
   const records = Array.from({ length: 11 }, (_, index) =>
     request(index, Math.floor(index / 4) * 80, { gapMs: 10 }),
   );
-  const { slices } = loadFigures(records, 240, client, 4);
+  const { slices } = figuresOf(records, 240, 4);
   expect(slices.map((slice) => slice.numRequests)).toEqual([4, 7]);
   expect(slices[0]!.outputTokensPerSecond).toBeCloseTo((4 * 8) / 0.08, 9);
 });
 
 test("tokens that arrive together are counted, and ITL is what they stretch", () => {
-  const alone = loadFigures([request(0, 0, { gapMs: 10 })], 100, client, 1);
-  const paired = loadFigures([request(0, 0, { gapMs: 10, perRead: 2 })], 100, client, 1);
+  const alone = figuresOf([request(0, 0, { gapMs: 10 })], 100, 1);
+  const paired = figuresOf([request(0, 0, { gapMs: 10, perRead: 2 })], 100, 1);
   expect(alone.tokensPerArrival).toBe(1);
   expect(paired.tokensPerArrival).toBe(2);
   expect(alone.itlMs!.mean).toBeCloseTo(10, 9);

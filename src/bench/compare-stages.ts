@@ -1,5 +1,6 @@
-import type { BenchStage, StageSlice } from "../records/bench.ts";
+import type { BenchStage } from "../records/bench.ts";
 import type { SpeedRow } from "../records/comparison.ts";
+import type { StageSlice } from "../records/load-figures.ts";
 import { type RatioInterval, ratioInterval, relativeSpread } from "./ratio-interval.ts";
 
 interface SpeedMetric {

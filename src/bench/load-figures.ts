@@ -1,49 +1,95 @@
-import type { ClientHealth, LoadFigures, RequestRecord } from "../records/bench.ts";
+import type { RequestRecord } from "../records/bench.ts";
+import type { ClientHealth, LoadFigures, ServerFigures, ServerProcess } from "../records/load-figures.ts";
 import { summarise } from "./distribution.ts";
+import { concurrencyOf } from "./figures/concurrency.ts";
+import { type GoodputTarget, goodputOf } from "./figures/goodput.ts";
+import { throughputOf } from "./figures/throughput.ts";
+import { warmupOf } from "./figures/warmup.ts";
 import { e2eOf, sliceStage, tokensOf, tpotOf, ttftOf } from "./slices.ts";
 
-/**
- * Figures of a stage from its records. The window is the whole stage, ramp and drain included.
- *
- * @param usersAtOnce requests that rise and fall together; null: as many as were in flight on average
- */
-export function loadFigures(
-  records: readonly RequestRecord[],
-  durationMs: number,
-  client: ClientHealth,
-  usersAtOnce: number | null,
-): LoadFigures {
+/** What a stage knows beside its records. */
+export interface StageContext {
+  readonly durationMs: number;
+  readonly client: ClientHealth;
+  /** Requests that rise and fall together; null: as many as were in flight on average. */
+  readonly usersAtOnce: number | null;
+  /** Over which requests were due; null where answers decided. */
+  readonly offeredMs: number | null;
+  /** What a request has to meet to count as goodput; none for no goodput. */
+  readonly targets: readonly GoodputTarget[];
+  readonly server: ServerFigures | null;
+  readonly serverProcess: ServerProcess | null;
+}
+
+/** Figures of a stage from its records. The window is the whole stage, ramp and drain included. */
+export function loadFigures(records: readonly RequestRecord[], context: StageContext): LoadFigures {
+  const { durationMs, client, usersAtOnce, offeredMs, targets, server, serverProcess } = context;
   const good = records.filter((record) => record.error === null);
-  const outputTokens = good.reduce((sum, record) => sum + tokensOf(record), 0);
+  const failed = records.filter(({ errorKind }) => errorKind !== null && errorKind !== "censored");
   const counted = good.flatMap((record) => record.promptTokens ?? []);
-  const promptTokens = counted.reduce((sum, count) => sum + count, 0);
-  const seconds = durationMs / 1000;
-  const meanInFlight = records.reduce((sum, record) => sum + e2eOf(record), 0) / durationMs;
+  const promptTokens = sum(counted);
+  const outputTokens = sum(good.map(tokensOf));
+  const throughput = throughputOf(records, { durationMs, offeredMs, numUnsent: client.numUnsent });
+  const inFlight = concurrencyOf(records, durationMs);
+  const { completed } = throughput;
   return {
     numRequests: records.length,
-    numErrors: records.length - good.length,
-    firstError: records.find((record) => record.error !== null)?.error ?? null,
+    numErrors: failed.length,
+    firstError: failed[0]?.error ?? null,
+    errorsByKind: countKinds(failed),
+    numCensored: records.filter(({ errorKind }) => errorKind === "censored").length,
     durationMs,
     promptTokens,
     meanPromptTokens: counted.length === 0 ? null : promptTokens / counted.length,
     outputTokens,
-    outputTokensPerSecond: outputTokens / seconds,
-    totalTokensPerSecond: (outputTokens + promptTokens) / seconds,
-    requestsPerSecond: good.length / seconds,
+    outputTokensPerSecond: completed.outputTokensPerSecond,
+    totalTokensPerSecond: completed.totalTokensPerSecond,
+    requestsPerSecond: completed.requestsPerSecond,
+    throughput,
     ttftMs: summarise(good.map(ttftOf)),
     tpotMs: summarise(good.map(tpotOf).filter((value) => value !== null)),
     itlMs: summarise(good.flatMap(gapsOf)),
-    tokensPerArrival: outputTokens === 0 ? null : outputTokens / numArrivals(good),
+    tokensPerArrival: outputTokens === 0 ? null : outputTokens / sum(good.map(numArrivals)),
+    tokensPerChunk: summarise(good.flatMap(({ chunkTokens }) => chunkTokens ?? [])),
     e2eMs: summarise(good.map(e2eOf)),
-    meanInFlight,
+    e2ePerTokenMs: summarise(good.map((record) => e2eOf(record) / Math.max(1, tokensOf(record)))),
+    meanInFlight: inFlight.mean,
+    inFlight,
+    goodput: targets.length === 0 ? null : goodputOf(records, targets, durationMs),
+    warmup: warmupOf(good),
+    lengths: lengthsOf(good),
+    cachedTokens: cachedTokensOf(good),
+    server,
+    serverProcess,
     client,
-    slices: sliceStage(usersAtOnce ?? Math.max(1, Math.round(meanInFlight)), good),
+    slices: sliceStage(usersAtOnce ?? Math.max(1, Math.round(inFlight.mean)), good),
   };
 }
 
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}
+
+function countKinds(failed: readonly RequestRecord[]): LoadFigures["errorsByKind"] {
+  const counts: LoadFigures["errorsByKind"] = {};
+  for (const { errorKind } of failed) counts[errorKind!] = (counts[errorKind!] ?? 0) + 1;
+  return counts;
+}
+
+function lengthsOf(good: readonly RequestRecord[]): LoadFigures["lengths"] {
+  const checked = good.filter(({ askedOutputTokens }) => askedOutputTokens !== null);
+  const off = checked.filter((record) => tokensOf(record) !== record.askedOutputTokens);
+  return { numChecked: checked.length, numOff: off.length };
+}
+
+function cachedTokensOf(good: readonly RequestRecord[]): number | null {
+  const told = good.flatMap(({ cachedTokens }) => cachedTokens ?? []);
+  return told.length === 0 ? null : sum(told);
+}
+
 /** Reads that brought tokens; one may bring several events, and an event several tokens. */
-function numArrivals(records: readonly RequestRecord[]): number {
-  return records.reduce((sum, { coalesced }) => sum + coalesced.filter((isLater) => !isLater).length, 0);
+function numArrivals({ coalesced }: RequestRecord): number {
+  return coalesced.filter((isLater) => !isLater).length;
 }
 
 function gapsOf(record: RequestRecord): number[] {

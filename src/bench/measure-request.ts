@@ -1,124 +1,102 @@
 import type { Agent } from "undici";
-import { streamRequest, type TimedEvent } from "../client/completion-stream.ts";
+import { type StreamOutcome, streamRequest } from "../client/completion-stream.ts";
 import type { Endpoint } from "../client/endpoint.ts";
-import { messageIn, serverMessageOf } from "../client/server-message.ts";
+import { statusFailureKind } from "../client/failure-kind.ts";
+import { serverMessageOf } from "../client/server-message.ts";
 import type { RequestRecord } from "../records/bench.ts";
+import { ChunkReader } from "./chunk-reader.ts";
+import { type BodyOptions, type Prompt, requestFor } from "./request-body.ts";
 
 /** What a stage sends to. */
-export interface BenchTarget {
-  readonly endpoint: Endpoint;
-  readonly model: string;
+export interface BenchTarget extends BodyOptions {
+  /** Several share the load in turn. */
+  readonly endpoints: readonly Endpoint[];
   readonly pool: Agent;
-}
-
-interface CompletionChunk {
-  readonly choices?: readonly { readonly text?: string; readonly finish_reason?: string | null }[];
-  readonly usage?: { readonly prompt_tokens?: number; readonly completion_tokens?: number } | null;
-  readonly error?: unknown;
-}
-
-/** Collects what the events of one stream say. */
-class ChunkReader {
-  readonly chunkMs: number[] = [];
-  readonly coalesced: boolean[] = [];
-  promptTokens: number | null = null;
-  outputTokens: number | null = null;
-  finishReason: string | null = null;
-  error: string | null = null;
-  sawDone = false;
-
-  read(event: TimedEvent): void {
-    if (event.data === "[DONE]") {
-      this.sawDone = true;
-      return;
-    }
-    const chunk = parseChunk(event.data);
-    if (chunk === null) {
-      this.error ??= `the stream has an event that is not JSON: ${event.data.slice(0, 80)}`;
-      return;
-    }
-    if (chunk.error !== undefined) this.error ??= messageIn(chunk.error) ?? "error without a message";
-    if (chunk.usage != null) {
-      this.promptTokens = chunk.usage.prompt_tokens ?? this.promptTokens;
-      this.outputTokens = chunk.usage.completion_tokens ?? this.outputTokens;
-    }
-    const choice = chunk.choices?.[0];
-    if (choice === undefined) return;
-    // A token may yield no text yet (half a character); the closing event of some servers has no token at all.
-    if (choice.text !== "" || choice.finish_reason == null) {
-      this.chunkMs.push(event.atMs);
-      this.coalesced.push(event.coalesced);
-    }
-    this.finishReason = choice.finish_reason ?? this.finishReason;
-  }
-}
-
-function parseChunk(data: string): CompletionChunk | null {
-  try {
-    const value: unknown = JSON.parse(data);
-    return typeof value === "object" && value !== null ? (value as CompletionChunk) : null;
-  } catch (error) {
-    if (error instanceof SyntaxError) return null;
-    throw error;
-  }
 }
 
 export interface RequestPlan {
   readonly index: number;
-  readonly prompt: readonly number[] | string;
-  readonly outputTokens: number;
-  /** Monotonic milliseconds that count as 0 in the record. */
-  readonly originMs: number;
-  /** When it was due, after the origin; null where nothing but the answer before it decides. */
+  /** Place in its conversation, from 0. */
+  readonly turn: number;
+  readonly prompt: Prompt;
+  /** Null where the model is to end by itself. */
+  readonly outputTokens: number | null;
+  /** When it was due, in monotonic milliseconds; null where nothing but the answer before it decides. */
   readonly dueMs: number | null;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Sends one streaming completion that runs to its full length and records it. Never rejects. */
-export async function measureRequest(target: BenchTarget, plan: RequestPlan): Promise<RequestRecord> {
-  const reader = new ChunkReader();
-  const outcome = await streamRequest(target.pool, {
-    endpoint: target.endpoint,
-    path: "/v1/completions",
-    body: JSON.stringify({
-      model: target.model,
-      prompt: plan.prompt,
-      max_tokens: plan.outputTokens,
-      min_tokens: plan.outputTokens,
-      ignore_eos: true,
-      temperature: 0,
-      stream: true,
-      stream_options: { include_usage: true },
-    }),
-    onEvent: (event) => reader.read(event),
+/** A request that was answered or failed, not read yet. */
+export interface SentRequest {
+  readonly plan: RequestPlan;
+  readonly endpoint: number;
+  readonly outcome: StreamOutcome;
+}
+
+/** Sends one streaming request and waits for its end. Never rejects. */
+export async function sendRequest(target: BenchTarget, plan: RequestPlan): Promise<SentRequest> {
+  const { endpoints, pool } = target;
+  const endpoint = plan.index % endpoints.length;
+  const outcome = await streamRequest(pool, {
+    endpoint: endpoints[endpoint]!,
+    ...requestFor(plan.prompt, plan.outputTokens, target),
+    requestId: `bench-${plan.index}-${plan.turn}`,
     signal: plan.signal,
   });
-  const since = (ms: number): number => ms - plan.originMs;
+  return { plan, endpoint, outcome };
+}
+
+/** What is known of an answer without reading it: whether it came and closed as it should. */
+export function looksGood({ outcome }: SentRequest): boolean {
+  return outcome.failure === null && outcome.status === 200 && outcome.log.endsWell;
+}
+
+/** Reads what came. `originMs`: monotonic milliseconds that count as 0 in the record. */
+export function readAnswer(
+  { plan, endpoint, outcome }: SentRequest,
+  originMs: number,
+): { readonly record: RequestRecord; readonly text: string } {
+  const reader = new ChunkReader(outcome.log.events());
+  const since = (ms: number): number => ms - originMs;
   const first = reader.chunkMs[0];
   const last = reader.chunkMs.at(-1);
-  return {
+  const fault = faultOf(outcome, reader);
+  const record: RequestRecord = {
     index: plan.index,
-    dueMs: plan.dueMs,
+    turn: plan.turn,
+    endpoint,
+    dueMs: plan.dueMs === null ? null : since(plan.dueMs),
     sentMs: since(outcome.sentMs),
     firstTokenMs: first === undefined ? null : since(first),
     lastTokenMs: last === undefined ? null : since(last),
     endMs: since(outcome.endMs),
+    askedOutputTokens: plan.outputTokens,
     promptTokens: reader.promptTokens,
     outputTokens: reader.outputTokens,
+    cachedTokens: reader.cachedTokens,
     chunkMs: reader.chunkMs.map(since),
     coalesced: reader.coalesced,
+    chunkTokens: reader.chunkTokens,
     finishReason: reader.finishReason,
-    error: faultOf(outcome, reader),
+    status: outcome.status,
+    error: fault?.message ?? null,
+    errorKind: fault?.kind ?? null,
+    retryAfterSeconds: outcome.retryAfterSeconds,
   };
+  return { record, text: reader.text };
 }
 
-function faultOf(
-  outcome: { readonly failure: string | null; readonly status: number; readonly body: string },
-  reader: ChunkReader,
-): string | null {
-  if (outcome.failure !== null) return outcome.failure;
-  if (outcome.status !== 200) return `HTTP ${outcome.status}: ${serverMessageOf(outcome.body)}`;
-  if (reader.error !== null) return reader.error;
-  if (!reader.sawDone) return "the stream ended without [DONE]";
-  return reader.chunkMs.length === 0 ? "the stream had no token" : null;
+/** Sends one request and reads it at once. Never rejects. */
+export async function measureRequest(
+  target: BenchTarget,
+  plan: RequestPlan,
+  originMs: number,
+): Promise<RequestRecord> {
+  return readAnswer(await sendRequest(target, plan), originMs).record;
+}
+
+function faultOf({ failure, status, body }: StreamOutcome, reader: ChunkReader): ChunkReader["fault"] {
+  if (failure !== null) return failure;
+  if (status === 200) return reader.fault;
+  return { kind: statusFailureKind(status), message: `HTTP ${status}: ${serverMessageOf(body)}` };
 }

@@ -1,4 +1,5 @@
-import type { RequestRecord, StageSlice } from "../records/bench.ts";
+import type { RequestRecord } from "../records/bench.ts";
+import type { StageSlice } from "../records/load-figures.ts";
 
 /** More slices than this add nothing to the interval, and shorter ones depend more on each other. */
 const maxSlices = 20;
@@ -6,6 +7,13 @@ const maxSlices = 20;
 /** The server's count; where it sends none, one token per event. */
 export function tokensOf(record: RequestRecord): number {
   return record.outputTokens ?? record.chunkMs.length;
+}
+
+/** Tokens of each event: as the server counts them in every one, else its count in equal parts. */
+export function chunkTokensOf(record: RequestRecord): readonly number[] {
+  if (record.chunkTokens !== null) return record.chunkTokens;
+  const each = record.chunkMs.length === 0 ? 0 : tokensOf(record) / record.chunkMs.length;
+  return record.chunkMs.map(() => each);
 }
 
 /** First token − sent. For records without error. */

@@ -1,32 +1,15 @@
-import { setMaxListeners } from "node:events";
 import { isMillraceError, MillraceError } from "../base/errors.ts";
-import type { Progress } from "../base/progress.ts";
-import { createConnectionPool } from "../client/completion-stream.ts";
-import { type Endpoint, firstModelOf, tokenizeRemotely } from "../client/endpoint.ts";
-import type { BenchRecord, BenchStage, LoadFigures, RateStage, RequestRecord } from "../records/bench.ts";
+import { firstModelOf } from "../client/endpoint.ts";
+import type { BenchRecord, BenchStage, RateStage, RequestRecord } from "../records/bench.ts";
+import type { LoadFigures } from "../records/load-figures.ts";
 import { startOrigin } from "../records/origin.ts";
-import type { ArrivalPattern } from "./arrivals.ts";
-import { runStage, type StageOutcome, type StagePlan } from "./closed-loop.ts";
-import { type BenchTarget, measureRequest } from "./measure-request.ts";
-import { runRateStage } from "./open-loop.ts";
+import { arrivalsText } from "./arrivals.ts";
+import type { BenchOptions } from "./bench-options.ts";
+import { BenchSession, type Load, sentence } from "./bench-session.ts";
+import type { RateLoad } from "./open-loop.ts";
 import { relativeSpread } from "./ratio-interval.ts";
-import { calibrateWords, createWorkload, type PromptSource, type Workload, wordText } from "./workload.ts";
 
-/** What stages of both kinds are given. */
-type SharedPlan = Omit<StagePlan, "concurrency" | "minSeconds">;
-
-/** A stage in which requests come when they are due. */
-export interface RateLoad {
-  readonly arrivals: ArrivalPattern;
-  readonly numRequests: number;
-  /** Most requests in flight; null for no limit. */
-  readonly maxConcurrency: number | null;
-}
-
-export interface SweepOptions {
-  readonly endpoint: Endpoint;
-  /** Null takes the first model that the server lists. */
-  readonly model: string | null;
+export interface SweepOptions extends Omit<BenchOptions, "maxInFlight"> {
   readonly concurrencies: readonly number[];
   /** Requests of a stage = max(minRequests, requestsPerSeat · concurrency), or more to fill `minSeconds`. */
   readonly requestsPerSeat: number;
@@ -35,21 +18,14 @@ export interface SweepOptions {
   readonly minSeconds: number;
   /** Stages with a request rate, after those of the closed loop. */
   readonly rates?: readonly RateLoad[];
-  readonly inputTokens: number;
-  readonly outputTokens: number;
-  readonly numWarmup: number;
-  readonly seed: number;
-  /**
-   * Vocabulary size for token-id prompts. Null: ids of common words where the server has `/tokenize`, else text whose
-   * number of words is calibrated on the warm-up.
-   */
-  readonly vocabSize: number | null;
   /** The server's backend, instruction set and threads, where they are known. */
   readonly kernels?: string | null;
-  readonly progress: Progress;
-  readonly signal?: AbortSignal | undefined;
+  /** What an hour of the server costs. */
+  readonly pricePerHour?: number | null;
   /** Receives the raw records of each stage as soon as it ends, so that a later fault loses nothing. */
   readonly onStage?: (stage: BenchStage | RateStage, records: readonly RequestRecord[]) => void;
+  /** Receives the record, also where a fault ends the load early. */
+  readonly onRecord?: (record: BenchRecord) => void;
 }
 
 /**
@@ -59,139 +35,86 @@ export interface SweepOptions {
  * is gone after one; the signal's reason.
  */
 export async function runSweep(options: SweepOptions): Promise<BenchRecord> {
-  const { endpoint, signal } = options;
-  const model = options.model ?? (await firstModelOf(endpoint, signal)).id;
-  // Every request in flight listens for the abort; their number is the load's, not a leak.
-  if (signal !== undefined) setMaxListeners(0, signal);
-  const first = createWorkload({ ...options, prompts: await choosePrompts(options, model) });
-  const pool = createConnectionPool(mostInFlight(options));
   const finishOrigin = startOrigin(options.kernels ?? null);
+  const session = await BenchSession.open({ ...options, maxInFlight: mostInFlight(options) });
+  const stages: BenchStage[] = [];
+  const rates: RateStage[] = [];
+  const recordNow = (): BenchRecord => ({
+    kind: "bench",
+    origin: finishOrigin(),
+    url: options.endpoint.url,
+    model: session.target.model,
+    workload: session.describeWorkload(),
+    pricePerHour: options.pricePerHour ?? null,
+    stages,
+    rates,
+  });
   try {
-    const target: BenchTarget = { endpoint, model, pool };
-    const workload = await warmUp(target, first, options);
-    const stages = await runStages(target, workload, options);
-    return {
-      kind: "bench",
-      origin: finishOrigin(),
-      url: endpoint.url,
-      model,
-      workload: {
-        inputTokens: options.inputTokens,
-        outputTokens: options.outputTokens,
-        promptForm: workload.promptForm,
-        numWords: workload.numWords,
-        seed: options.seed,
-        numWarmup: options.numWarmup,
-      },
-      ...stages,
-    };
+    for (const load of loadsOf(options)) {
+      const stage = await runOne(session, load, options);
+      if ("concurrency" in stage) stages.push(stage);
+      else rates.push(stage);
+      await refuseLostServer(stage, options);
+    }
+    return recordNow();
   } finally {
-    await pool.destroy();
+    if (stages.length + rates.length > 0 && options.signal?.aborted !== true) options.onRecord?.(recordNow());
+    await session.close();
   }
 }
 
 /** Connections that no stage runs out of. */
 function mostInFlight({ concurrencies, rates = [] }: SweepOptions): number {
   const atRates = rates.map(({ numRequests, maxConcurrency }) => maxConcurrency ?? numRequests);
-  return Math.max(1, ...concurrencies, ...atRates) + 1;
+  return Math.max(1, ...concurrencies, ...atRates);
 }
 
-async function runStages(
-  target: BenchTarget,
-  workload: Workload,
-  options: SweepOptions,
-): Promise<Pick<BenchRecord, "stages" | "rates">> {
-  const { signal, progress } = options;
-  let firstIndex = options.numWarmup;
-  const runOne = async <S extends BenchStage | RateStage>(
-    name: string,
-    numRequests: number,
-    run: (shared: SharedPlan) => Promise<StageOutcome<S>>,
-  ): Promise<S> => {
-    progress.start(`load, ${name}`, numRequests);
-    const onRequest = (done: number): void =>
-      progress.update(Math.min(done, numRequests), `${done} requests`);
-    const { stage, records } = await run({ numRequests, firstIndex, workload, signal, onRequest });
-    signal?.throwIfAborted();
-    // A request that was not sent has its prompt too.
-    firstIndex += records.length + stage.client.numUnsent;
-    options.onStage?.(stage, records);
-    await refuseLostServer(stage, name, options);
-    progress.finish(`${name}: ${stageText(stage)}`);
-    return stage;
-  };
-  const stages: BenchStage[] = [];
-  for (const concurrency of options.concurrencies) {
-    const numRequests = Math.max(options.minRequests, options.requestsPerSeat * concurrency);
-    const { minSeconds } = options;
-    stages.push(
-      await runOne(`${concurrency} in flight`, numRequests, (shared) =>
-        runStage(target, { concurrency, minSeconds, ...shared }),
-      ),
-    );
-  }
-  const rates: RateStage[] = [];
-  for (const { arrivals, numRequests, maxConcurrency } of options.rates ?? []) {
-    rates.push(
-      await runOne(rateName(arrivals.requestRate), numRequests, (shared) =>
-        runRateStage(target, { arrivals, maxConcurrency, ...shared }),
-      ),
-    );
-  }
-  return { stages, rates };
+function loadsOf(options: SweepOptions): Load[] {
+  const { concurrencies, requestsPerSeat, minRequests, minSeconds, rates = [] } = options;
+  return [
+    ...concurrencies.map((concurrency): Load => {
+      const numRequests = Math.max(minRequests, requestsPerSeat * concurrency);
+      return { kind: "closed", plan: { concurrency, numRequests, minSeconds } };
+    }),
+    ...rates.map((plan): Load => ({ kind: "rate", plan })),
+  ];
 }
 
-function rateName(requestRate: number): string {
-  return requestRate === Number.POSITIVE_INFINITY ? "all at once" : `${requestRate} requests/s`;
+async function runOne(
+  session: BenchSession,
+  load: Load,
+  { progress, signal, onStage }: SweepOptions,
+): Promise<BenchStage | RateStage> {
+  const { numRequests } = load.plan;
+  progress.start(`load, ${loadName(load)}`, numRequests);
+  const onRequest = (done: number): void => progress.update(Math.min(done, numRequests), `${done} requests`);
+  const { stage, records } = await session.run(load, { onRequest });
+  signal?.throwIfAborted();
+  onStage?.(stage, records);
+  progress.finish(`${stageName(stage)}: ${stageText(stage)}`);
+  return stage;
 }
 
-async function choosePrompts(options: SweepOptions, model: string): Promise<PromptSource> {
-  const { endpoint, signal, vocabSize, inputTokens } = options;
-  if (vocabSize !== null) return { vocabSize };
-  const tokenIds = await tokenizeRemotely(endpoint, { model, prompt: wordText, signal });
-  return tokenIds === null ? { numWords: inputTokens } : { tokenIds };
+function loadName({ kind, plan }: Load): string {
+  return kind === "closed" ? `${plan.concurrency} in flight` : arrivalsText(plan.arrivals);
 }
 
-/** Sends the warm-up; the workload that it gives back has text prompts of the asked length. */
-async function warmUp(target: BenchTarget, first: Workload, options: SweepOptions): Promise<Workload> {
-  const { progress, numWarmup, signal, inputTokens } = options;
-  let workload = first;
-  if (numWarmup > 0) progress.start("warm-up", numWarmup);
-  for (let index = 0; index < numWarmup; index += 1) {
-    const record = await measureRequest(target, {
-      index,
-      prompt: workload.prompt(index),
-      outputTokens: workload.outputTokens,
-      originMs: performance.now(),
-      dueMs: null,
-      signal,
-    });
-    signal?.throwIfAborted();
-    if (record.error !== null) {
-      throw new MillraceError(
-        "endpoint_failed",
-        `The warm-up request to ${target.endpoint.url} failed. ${sentence(record.error)} The server must take streaming POST /v1/completions with a prompt of ${inputTokens} tokens; look at its log.`,
-      );
-    }
-    if (workload.numWords !== null && record.promptTokens !== null && record.promptTokens > 0) {
-      const numWords = calibrateWords(workload.numWords, record.promptTokens, inputTokens);
-      workload = createWorkload({ ...options, prompts: { numWords } });
-    }
-    progress.update(index + 1);
-  }
-  if (numWarmup > 0) progress.finish("warm-up done");
-  return workload;
+/** What a row is called. */
+export function stageName(stage: BenchStage | RateStage): string {
+  if ("concurrency" in stage) return `${stage.concurrency} in flight`;
+  return stage.requestRate === "inf" ? "All at once" : `${rateText(stage.requestRate)} requests/s`;
+}
+
+/** A rate without the digits that say nothing. */
+export function rateText(rate: number): string {
+  return String(Number(rate.toPrecision(4)));
 }
 
 /** A stage with failures is kept only where the server still answers. */
-async function refuseLostServer(
-  stage: BenchStage | RateStage,
-  name: string,
-  options: SweepOptions,
-): Promise<void> {
+async function refuseLostServer(stage: BenchStage | RateStage, options: SweepOptions): Promise<void> {
   if (stage.numErrors === 0) return;
   const { url } = options.endpoint;
-  const failed = `${stage.numErrors} of ${stage.numRequests} requests to ${url} failed (${name}). The first: ${sentence(stage.firstError!)}`;
+  const failed = `${stage.numErrors} of ${stage.numRequests} requests to ${url} failed (${stageName(stage)}; ${errorsText(stage)}). The first: ${sentence(stage.firstError!)}`;
   if (stage.numErrors === stage.numRequests) {
     throw new MillraceError(
       "endpoint_failed",
@@ -212,12 +135,15 @@ async function refuseLostServer(
   }
 }
 
-function sentence(text: string): string {
-  return /[.!?…]$/.test(text) ? text : `${text}.`;
+/** Errors by kind: "7 overloaded, 1 broken". */
+export function errorsText({ errorsByKind }: LoadFigures): string {
+  return Object.entries(errorsByKind)
+    .map(([kind, count]) => `${count} ${kind}`)
+    .join(", ");
 }
 
 function stageText(stage: BenchStage | RateStage): string {
-  const errors = stage.numErrors === 0 ? "" : `, ${stage.numErrors} errors`;
+  const errors = stage.numErrors === 0 ? "" : `, ${stage.numErrors} errors (${errorsText(stage)})`;
   const { faults } = stage.client;
   const invalid = faults.length === 0 ? "" : `; does not count: ${faults.join(", ")}`;
   return `${stage.outputTokensPerSecond.toFixed(1)} output tokens/s${spreadText(stage)}, TTFT p50 ${stage.ttftMs?.p50.toFixed(0) ?? "–"} ms, TPOT p50 ${stage.tpotMs?.p50.toFixed(1) ?? "–"} ms${errors}${invalid}`;

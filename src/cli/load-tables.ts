@@ -1,5 +1,6 @@
-import { spreadText } from "../bench/sweep.ts";
-import type { BenchRecord, BenchStage, Distribution, LoadFigures, RateStage } from "../records/bench.ts";
+import { rateText, spreadText, stageName } from "../bench/sweep.ts";
+import type { BenchRecord, BenchStage, RateStage } from "../records/bench.ts";
+import type { Distribution, LoadFigures } from "../records/load-figures.ts";
 import { formatTable } from "./terminal.ts";
 
 const speeds = ["requests", "errors", "output tok/s", "total tok/s"];
@@ -28,7 +29,7 @@ function closedRow(stage: BenchStage): string[] {
 }
 
 function rateRow(stage: RateStage): string[] {
-  const asked = stage.requestRate === "inf" ? "at once" : String(stage.requestRate);
+  const asked = stage.requestRate === "inf" ? "at once" : rateText(stage.requestRate);
   const { requestsPerSecond, meanInFlight, ttftFromDueMs } = stage;
   return [
     asked,
@@ -68,11 +69,7 @@ function p99(distribution: Distribution | null): string {
 /** What a reader has to know of a stage before its figures. */
 function notesOf(stage: BenchStage | RateStage): string[] {
   const isClosed = "concurrency" in stage;
-  const name = isClosed
-    ? `${stage.concurrency} in flight`
-    : stage.requestRate === "inf"
-      ? "All at once"
-      : `${stage.requestRate} requests/s`;
+  const name = stageName(stage);
   const notes: string[] = [];
   const { faults } = stage.client;
   if (faults.length > 0) notes.push(`${name}: does not count, as ${faults.join(" and ")}.`);

@@ -1,133 +1,137 @@
 import { Agent, type Dispatcher } from "undici";
 import { messageOf } from "../base/errors.ts";
+import type { FailureKind } from "../base/failure-kinds.ts";
 import { type Endpoint, headersOf } from "./endpoint.ts";
-import { SseParser } from "./sse-parser.ts";
-
-/** One server-sent event with its arrival. */
-export interface TimedEvent {
-  /** Monotonic milliseconds when the bytes that completed the event were read. */
-  readonly atMs: number;
-  /** True when an earlier event came with the same read; their gap says nothing. */
-  readonly coalesced: boolean;
-  readonly data: string;
-}
+import { transportFailureKind } from "./failure-kind.ts";
+import { StreamLog } from "./stream-log.ts";
 
 export interface StreamOutcome {
   readonly sentMs: number;
   readonly endMs: number;
   readonly status: number;
+  /** What came with status 200. */
+  readonly log: StreamLog;
   /** Body of an answer that is not a stream (errors), at most 64 KiB. */
   readonly body: string;
+  /** Seconds after which the server asks to come again (`Retry-After`); null where it does not say. */
+  readonly retryAfterSeconds: number | null;
   /** Transport fault, or null. */
-  readonly failure: string | null;
+  readonly failure: { readonly kind: FailureKind; readonly message: string } | null;
 }
 
 const maxErrorBody = 65536;
 
-/** A pool of connections for load: no keep-alive reuse surprises, no pipelining, no timeouts of its own. */
-export function createConnectionPool(maxConnections: number): Agent {
+export interface PoolOptions {
+  readonly maxConnections: number;
+  /** How long an answer, or its next part, may take; 0 for as long as it likes. */
+  readonly timeoutMs?: number | undefined;
+}
+
+/** A pool of connections for load: no keep-alive reuse surprises, no pipelining. */
+export function createConnectionPool(options: PoolOptions): Agent {
+  const { maxConnections, timeoutMs = 0 } = options;
   return new Agent({
     connections: maxConnections,
     pipelining: 1,
     keepAliveTimeout: 1000,
-    headersTimeout: 0,
-    bodyTimeout: 0,
+    headersTimeout: timeoutMs,
+    bodyTimeout: timeoutMs,
   });
 }
 
-interface StreamCall {
+export interface StreamCall {
   readonly endpoint: Endpoint;
   readonly path: string;
   readonly body: string;
-  readonly onEvent: (event: TimedEvent) => void;
+  /** Sent as `X-Request-Id`, so that the server's log can be set beside the client's. */
+  readonly requestId?: string | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
  * Posts a streaming request through undici's `dispatch` (the cheapest way, so that the client is not what is
- * measured) and hands over every event with its arrival time. Never rejects: a fault is part of the outcome.
+ * measured) and keeps what comes with its times. Never rejects: a fault is part of the outcome.
  */
 export function streamRequest(pool: Agent, call: StreamCall): Promise<StreamOutcome> {
   return new Promise((resolve) => {
-    const collector = new StreamCollector(call, resolve);
+    const { endpoint, path, body, requestId, signal } = call;
+    const base = new URL(endpoint.url);
+    const collector = new StreamCollector(signal, resolve);
     pool.dispatch(
       {
-        origin: new URL(call.endpoint.url).origin,
-        path: joinPath(call.endpoint.url, call.path),
+        origin: base.origin,
+        path: `${base.pathname.replace(/\/$/, "")}${path}`,
         method: "POST",
-        headers: { ...headersOf(call.endpoint), accept: "text/event-stream" },
-        body: call.body,
+        headers: {
+          ...headersOf(endpoint),
+          accept: "text/event-stream",
+          ...(requestId === undefined ? {} : { "x-request-id": requestId }),
+        },
+        body,
       },
       collector,
     );
   });
 }
 
-function joinPath(baseUrl: string, path: string): string {
-  return `${new URL(baseUrl).pathname.replace(/\/$/, "")}${path}`;
-}
-
 class StreamCollector implements Dispatcher.DispatchHandler {
-  readonly #call: StreamCall;
+  readonly #signal: AbortSignal | undefined;
   readonly #resolve: (outcome: StreamOutcome) => void;
-  readonly #parser: SseParser;
   readonly #sentMs = performance.now();
   readonly #decoder = new TextDecoder();
+  readonly #log = new StreamLog();
   #status = 0;
   #body = "";
-  #readMs = 0;
-  #eventsInRead = 0;
+  #retryAfterSeconds: number | null = null;
   #onAbort: (() => void) | null = null;
 
-  constructor(call: StreamCall, resolve: (outcome: StreamOutcome) => void) {
-    this.#call = call;
+  constructor(signal: AbortSignal | undefined, resolve: (outcome: StreamOutcome) => void) {
+    this.#signal = signal;
     this.#resolve = resolve;
-    this.#parser = new SseParser((data) => this.#event(data));
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
-    const { signal } = this.#call;
-    if (signal === undefined) return;
+    if (this.#signal === undefined) return;
     this.#onAbort = () => controller.abort(new Error("aborted by the client"));
-    if (signal.aborted) this.#onAbort();
-    else signal.addEventListener("abort", this.#onAbort, { once: true });
+    if (this.#signal.aborted) this.#onAbort();
+    else this.#signal.addEventListener("abort", this.#onAbort, { once: true });
   }
 
-  onResponseStart(_controller: Dispatcher.DispatchController, status: number): void {
+  onResponseStart(
+    _controller: Dispatcher.DispatchController,
+    status: number,
+    headers: Readonly<Record<string, string | string[] | undefined>>,
+  ): void {
     this.#status = status;
+    const retryAfter = Number(headers["retry-after"] ?? Number.NaN);
+    this.#retryAfterSeconds = Number.isFinite(retryAfter) ? retryAfter : null;
   }
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#status !== 200) {
-      if (this.#body.length < maxErrorBody) this.#body += this.#decoder.decode(chunk, { stream: true });
-      return;
-    }
-    this.#readMs = performance.now();
-    this.#eventsInRead = 0;
-    this.#parser.push(chunk);
+    if (this.#status === 200) this.#log.append(chunk, performance.now());
+    else if (this.#body.length < maxErrorBody) this.#body += this.#decoder.decode(chunk, { stream: true });
   }
 
   onResponseEnd(): void {
-    this.#parser.end();
     this.#settle(null);
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
-    this.#settle(messageOf(error));
+    const isAbort = this.#signal?.aborted === true;
+    const kind = isAbort ? "censored" : transportFailureKind(error);
+    this.#settle({ kind, message: isAbort ? "in flight when the load ended" : messageOf(error) });
   }
 
-  #event(data: string): void {
-    this.#call.onEvent({ atMs: this.#readMs, coalesced: this.#eventsInRead > 0, data });
-    this.#eventsInRead += 1;
-  }
-
-  #settle(failure: string | null): void {
-    if (this.#onAbort !== null) this.#call.signal?.removeEventListener("abort", this.#onAbort);
+  #settle(failure: StreamOutcome["failure"]): void {
+    const endMs = performance.now();
+    if (this.#onAbort !== null) this.#signal?.removeEventListener("abort", this.#onAbort);
     this.#resolve({
       sentMs: this.#sentMs,
-      endMs: performance.now(),
+      endMs,
       status: this.#status,
+      log: this.#log,
       body: this.#body,
+      retryAfterSeconds: this.#retryAfterSeconds,
       failure,
     });
   }

@@ -6,6 +6,8 @@ export interface Endpoint {
   /** Base URL without `/v1`, such as http://127.0.0.1:8000. */
   readonly url: string;
   readonly apiKey?: string | undefined;
+  /** Sent with every request, over what is sent anyway. */
+  readonly headers?: Readonly<Record<string, string>> | undefined;
 }
 
 /** A model as `GET /v1/models` lists it. */
@@ -32,6 +34,7 @@ export function headersOf(endpoint: Endpoint): Record<string, string> {
   return {
     "content-type": "application/json",
     ...(endpoint.apiKey === undefined ? {} : { authorization: `Bearer ${endpoint.apiKey}` }),
+    ...endpoint.headers,
   };
 }
 

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { BenchStage } from "../records/bench.ts";
+import { madeUpStage } from "../../tests/made-up-stage.ts";
 import {
   type AccuracyRow,
   type ComparisonRecord,
@@ -10,40 +10,6 @@ import type { Origin } from "../records/origin.ts";
 import { renderHtml } from "./html.ts";
 import { renderMarkdown } from "./markdown.ts";
 import { verdictOf } from "./verdict.ts";
-
-function stage(concurrency: number, rate: number): BenchStage {
-  const distribution = {
-    count: 20,
-    mean: 10,
-    p50: 9,
-    p90: 12,
-    p95: 13,
-    p99: 15,
-    max: 16,
-    weak: ["p90", "p95", "p99"],
-  };
-  return {
-    concurrency,
-    numRequests: 8,
-    numErrors: 0,
-    firstError: null,
-    durationMs: 1000,
-    promptTokens: 100,
-    meanPromptTokens: 12.5,
-    outputTokens: rate,
-    outputTokensPerSecond: rate,
-    totalTokensPerSecond: rate + 100,
-    requestsPerSecond: 8,
-    ttftMs: distribution,
-    itlMs: distribution,
-    tpotMs: distribution,
-    tokensPerArrival: 1.5,
-    e2eMs: null,
-    meanInFlight: concurrency,
-    client: { cpuShare: 0.1, eventLoopDelayP99Ms: 1, scheduleDelayMs: null, numUnsent: 0, faults: [] },
-    slices: [],
-  } as BenchStage;
-}
 
 const origin: Origin = {
   startedAt: "2026-01-01T00:00:30.000Z",
@@ -76,8 +42,11 @@ function serving(rates: readonly number[], peakMemoryBytes: number): ComparisonR
         numWords: null,
         seed: 1,
         numWarmup: 2,
+        description: "prompts of 128 tokens, answers of 64",
+        caches: "cold",
       },
-      stages: rates.map((rate, index) => stage(2 ** index, rate)),
+      pricePerHour: null,
+      stages: rates.map((rate, index) => madeUpStage(2 ** index, rate)),
       rates: [],
     },
   };

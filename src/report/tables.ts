@@ -1,6 +1,7 @@
 import { formatBytes, formatDuration } from "../base/units.ts";
-import type { BenchStage, Distribution } from "../records/bench.ts";
+import type { BenchStage } from "../records/bench.ts";
 import type { ComparisonRecord, SpeedRow } from "../records/comparison.ts";
+import type { Distribution } from "../records/load-figures.ts";
 import { accuracyTable } from "./accuracy.ts";
 import { provenanceTable } from "./provenance.ts";
 import { type ReportTable, ratioText, weightsText } from "./report-table.ts";

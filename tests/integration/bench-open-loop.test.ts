@@ -3,7 +3,8 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, expect, test } from "vitest";
 import { silentProgress } from "../../src/base/progress.ts";
-import { type RateLoad, runSweep } from "../../src/bench/sweep.ts";
+import type { RateLoad } from "../../src/bench/open-loop.ts";
+import { runSweep } from "../../src/bench/sweep.ts";
 import type { RateStage, RequestRecord } from "../../src/records/bench.ts";
 
 const numTokens = 3;
@@ -29,6 +30,10 @@ async function listen({ delayMs = () => 0, waitsFor = 0 }: Script): Promise<stri
   server = createServer((request, response) => {
     if (request.url === "/v1/models") {
       response.end(JSON.stringify({ data: [{ id: "scripted" }] }));
+      return;
+    }
+    if (request.url === "/metrics") {
+      response.writeHead(404).end();
       return;
     }
     const arrival = numArrived++;
@@ -82,7 +87,11 @@ const even = Number.POSITIVE_INFINITY;
 
 test("requests leave when they are due and not earlier, though nobody is answered before the last has come", async () => {
   const url = await listen({ waitsFor: 10 });
-  const load = { arrivals: { requestRate: 50, burstiness: even }, numRequests: 10, maxConcurrency: null };
+  const load = {
+    arrivals: { kind: "rate" as const, requestRate: 50, burstiness: even },
+    numRequests: 10,
+    maxConcurrency: null,
+  };
   const { stage, records } = await run(url, load);
   expect(records.map(({ dueMs }) => dueMs)).toEqual([0, 20, 40, 60, 80, 100, 120, 140, 160, 180]);
   for (const { sentMs, dueMs } of records) expect(sentMs).toBeGreaterThanOrEqual(dueMs!);
@@ -96,7 +105,11 @@ test("requests leave when they are due and not earlier, though nobody is answere
 test("a stall of the server counts for everyone who came meanwhile, also where a limit held them back", async () => {
   const stallMs = 1400;
   const url = await listen({ delayMs: (arrival) => (arrival === 1 ? stallMs : 0) });
-  const load = { arrivals: { requestRate: 20, burstiness: even }, numRequests: 20, maxConcurrency: 1 };
+  const load = {
+    arrivals: { kind: "rate" as const, requestRate: 20, burstiness: even },
+    numRequests: 20,
+    maxConcurrency: 1,
+  };
   const { stage } = await run(url, load);
   expect(stage.becameClosed).toBe(true);
   // From the send only one request was slow; from when they were due, half of them waited for more than 700 ms.
@@ -112,7 +125,11 @@ test("a client that is kept busy calls its row invalid", async () => {
     while (performance.now() < end);
   }, 1);
   try {
-    const load = { arrivals: { requestRate: 100, burstiness: even }, numRequests: 40, maxConcurrency: null };
+    const load = {
+      arrivals: { kind: "rate" as const, requestRate: 100, burstiness: even },
+      numRequests: 40,
+      maxConcurrency: null,
+    };
     const { stage } = await run(url, load);
     expect(stage.client.faults.join()).toMatch(/ms late/);
   } finally {
@@ -122,7 +139,7 @@ test("a client that is kept busy calls its row invalid", async () => {
 
 test("all at once leave together", async () => {
   const url = await listen({ waitsFor: 12 });
-  const arrivals = { requestRate: Number.POSITIVE_INFINITY, burstiness: 1 };
+  const arrivals = { kind: "rate" as const, requestRate: Number.POSITIVE_INFINITY, burstiness: 1 };
   const { stage, records } = await run(url, { arrivals, numRequests: 12, maxConcurrency: null });
   expect(stage.requestRate).toBe("inf");
   expect(records.every(({ dueMs }) => dueMs === 0)).toBe(true);
@@ -130,7 +147,11 @@ test("all at once leave together", async () => {
 
 test("what a lost server leaves unsent is counted, and the row does not count", async () => {
   const url = await listen({ delayMs: (arrival) => (arrival === 0 ? 0 : null) });
-  const load = { arrivals: { requestRate: 100, burstiness: even }, numRequests: 20, maxConcurrency: 1 };
+  const load = {
+    arrivals: { kind: "rate" as const, requestRate: 100, burstiness: even },
+    numRequests: 20,
+    maxConcurrency: 1,
+  };
   let stage: RateStage | null = null;
   const failing = run(url, load, (kept) => (stage = kept));
   await expect(failing).rejects.toMatchObject({ code: "endpoint_failed" });

@@ -32,6 +32,10 @@ async function listen(script: Script): Promise<string> {
       response.end(JSON.stringify({ data: [{ id: "scripted" }] }));
       return;
     }
+    if (request.url === "/metrics") {
+      response.writeHead(404).end();
+      return;
+    }
     const parts: Buffer[] = [];
     request.on("data", (part: Buffer) => parts.push(part));
     request.on("end", () => {

@@ -122,11 +122,11 @@ async function openServer() {
   const [{ id, max_model_len: maxModelLen }] = (await (await fetch(`${url}/v1/models`)).json()).data;
   const metrics = await (await fetch(`${url}/metrics`)).text();
   const numBlocks = /^vllm:cache_config_info\{.*num_gpu_blocks="(\d+)"/m.exec(metrics)[1];
-  const pool = createConnectionPool(1024);
-  const target = { endpoint: { url }, model: id, pool };
+  const pool = createConnectionPool({ maxConnections: 1024 });
+  const target = { endpoints: [{ url }], model: id, continuousUsage: false, extraBody: {}, pool };
   const send = async ({ prompt, numOutputTokens }, index) => {
-    const plan = { index, prompt, outputTokens: numOutputTokens, originMs: 0 };
-    const { sentMs, chunkMs, coalesced, error } = await measureRequest(target, plan);
+    const plan = { index, turn: 0, prompt, outputTokens: numOutputTokens, dueMs: null };
+    const { sentMs, chunkMs, coalesced, error } = await measureRequest(target, plan, 0);
     if (error !== null) throw new Error(error);
     return { sentMs, tokenMs: chunkMs, isMerged: coalesced };
   };

@@ -11,6 +11,7 @@ import { modelNameOf } from "../../formats/model-name.ts";
 import { createFastestSolver } from "../../kernels/create-solver.ts";
 import type { Solver } from "../../kernels/solver.ts";
 import { renderMarkdown } from "../../report/markdown.ts";
+import { loadSettings } from "../bench-settings.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
 import { describeKernels, engineDefaults } from "../engine-defaults.ts";
 import { listenForInterrupt } from "../interrupt.ts";
@@ -22,7 +23,6 @@ import { ServerLauncher } from "../server-launcher.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { taskChoiceOf, taskSettings } from "../task-choice.ts";
 import { printLine, TerminalProgress } from "../terminal.ts";
-import { loadSettings } from "./bench.ts";
 import { schemeSettings } from "./quantize.ts";
 
 const own = {

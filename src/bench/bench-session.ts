@@ -1,0 +1,195 @@
+import { setMaxListeners } from "node:events";
+import { MillraceError } from "../base/errors.ts";
+import { createConnectionPool } from "../client/completion-stream.ts";
+import { firstModelOf, tokenizeRemotely } from "../client/endpoint.ts";
+import type { BenchRecord, BenchStage, RateStage, RequestRecord } from "../records/bench.ts";
+import type { BenchOptions } from "./bench-options.ts";
+import { type ClosedPlan, runClosedStage } from "./closed-loop.ts";
+import { runShare } from "./load-share.ts";
+import { type BenchTarget, readAnswer, sendRequest } from "./measure-request.ts";
+import { type RateLoad, runRateStage } from "./open-loop.ts";
+import type { LoadClient, StageOutcome, StageTools } from "./run-stage.ts";
+import { readAllMetrics, ServerWatch } from "./server-watch.ts";
+import { fixedLength } from "./workload/length-range.ts";
+import { calibrateWords, type PromptSource, wordText } from "./workload/synthetic-workload.ts";
+import { createWorkload, type Workload, type WorkloadSpec } from "./workload/workload.ts";
+
+/** A load: of the closed loop, or of requests that come when they are due. */
+export type Load =
+  | { readonly kind: "closed"; readonly plan: ClosedPlan }
+  | { readonly kind: "rate"; readonly plan: RateLoad };
+
+export interface StageResult {
+  readonly stage: BenchStage | RateStage;
+  readonly records: readonly RequestRecord[];
+}
+
+/** A server that is warmed up and ready to be loaded, one stage after the other. */
+export class BenchSession {
+  readonly target: BenchTarget;
+  readonly #options: BenchOptions;
+  readonly #workload: Workload;
+  #nextIndex: number;
+  /** Whether the servers have metrics; null before anybody asked. */
+  #hasMetrics: boolean | null = null;
+
+  /**
+   * Finds the model, makes the prompts and sends the warm-up.
+   *
+   * Errors: `endpoint_unreachable`; `endpoint_failed` when the warm-up fails; the signal's reason.
+   */
+  static async open(options: BenchOptions): Promise<BenchSession> {
+    const { endpoint, moreEndpoints = [], signal, continuousUsage = false, extraBody = {} } = options;
+    const model = options.model ?? (await firstModelOf(endpoint, signal)).id;
+    if (signal !== undefined) setMaxListeners(0, signal);
+    const first = createWorkload(await workloadSpecOf(options, model));
+    const { timeoutMs } = options;
+    const pool = createConnectionPool({ maxConnections: options.maxInFlight + 1, timeoutMs });
+    const target = { endpoints: [endpoint, ...moreEndpoints], model, continuousUsage, extraBody, pool };
+    try {
+      return new BenchSession(target, options, await warmUp(target, first, options));
+    } catch (error) {
+      await pool.destroy();
+      throw error;
+    }
+  }
+
+  private constructor(target: BenchTarget, options: BenchOptions, workload: Workload) {
+    this.target = target;
+    this.#options = options;
+    this.#workload = workload;
+    this.#nextIndex = options.numWarmup;
+  }
+
+  /** Runs one load. Its prompts are its own, unless `firstIndex` says which to repeat. */
+  async run(
+    load: Load,
+    more: { firstIndex?: number; onRequest?: (done: number) => void } = {},
+  ): Promise<StageResult> {
+    const { seed, targets = [], maxSeconds = null } = this.#options;
+    const tools: StageTools = {
+      client: this.#client(),
+      firstIndex: more.firstIndex ?? this.#nextIndex,
+      maxSeconds,
+      targets,
+      watchServer: () => this.#watchServer(),
+      onRequest: more.onRequest,
+    };
+    const { stage, records, nextIndex }: StageOutcome<BenchStage | RateStage> =
+      load.kind === "closed"
+        ? await runClosedStage(load.plan, tools)
+        : await runRateStage(load.plan, seed, tools);
+    this.#nextIndex = Math.max(this.#nextIndex, nextIndex);
+    return { stage, records };
+  }
+
+  /** First prompt that no load has used. */
+  get nextIndex(): number {
+    return this.#nextIndex;
+  }
+
+  describeWorkload(): BenchRecord["workload"] {
+    const { numWarmup, seed, inputTokens, outputTokens } = this.#options;
+    const { promptForm, numWords, description, sharesPrefixes, spec } = this.#workload;
+    return {
+      inputTokens: spec.kind === "file" ? inputTokens : this.#workload.inputTokens,
+      outputTokens: this.#workload.outputTokens || outputTokens,
+      promptForm,
+      numWords,
+      seed,
+      numWarmup,
+      description,
+      caches: sharesPrefixes ? "shared" : (this.#options.caches ?? "cold"),
+    };
+  }
+
+  async close(): Promise<void> {
+    await this.target.pool.destroy();
+  }
+
+  async #watchServer(): Promise<ServerWatch> {
+    const first = this.#hasMetrics === false ? null : await readAllMetrics(this.target.endpoints);
+    // A server without them is not asked again and again.
+    this.#hasMetrics = first !== null;
+    return new ServerWatch(this.target.endpoints, !this.#workload.sharesPrefixes, first);
+  }
+
+  #client(): LoadClient {
+    const { signal } = this.#options;
+    const tools = { target: this.target, workload: this.#workload, signal };
+    return {
+      numThreads: 1,
+      run: async (shares, onRequest) => [await runShare(shares[0]!, { ...tools, onRequest })],
+    };
+  }
+}
+
+async function workloadSpecOf(options: BenchOptions, model: string): Promise<WorkloadSpec> {
+  const { seed, file, chat = false, synthetic, lengths = null, salt = null } = options;
+  if (file !== undefined) return { kind: "file", seed, chat, ...file };
+  return {
+    kind: "synthetic",
+    seed,
+    prompts: await choosePrompts(options, model),
+    input: synthetic?.input ?? fixedLength(options.inputTokens),
+    output: synthetic?.output ?? fixedLength(options.outputTokens),
+    lengths,
+    turns: synthetic?.turns ?? 1,
+    chat,
+    sharedPrefix: synthetic?.sharedPrefix ?? null,
+    salt,
+  };
+}
+
+async function choosePrompts(options: BenchOptions, model: string): Promise<PromptSource> {
+  const { endpoint, signal, vocabSize, chat = false, synthetic } = options;
+  if (chat || (synthetic?.turns ?? 1) > 1) return { wordsPerToken: 1 };
+  if (vocabSize !== null) return { vocabSize };
+  const tokenIds = await tokenizeRemotely(endpoint, { model, prompt: wordText, signal });
+  return tokenIds === null ? { wordsPerToken: 1 } : { tokenIds };
+}
+
+/** Sends the warm-up; the workload that it gives back has text prompts of the asked length. */
+async function warmUp(target: BenchTarget, first: Workload, options: BenchOptions): Promise<Workload> {
+  const { progress, numWarmup, signal } = options;
+  let workload = first;
+  if (numWarmup > 0) progress.start("warm-up", numWarmup);
+  for (let index = 0; index < numWarmup; index += 1) {
+    const turn = workload.conversation(index)[0]!;
+    const sent = await sendRequest(target, { index, turn: 0, ...turn, dueMs: null, signal });
+    signal?.throwIfAborted();
+    const { record } = readAnswer(sent, sent.outcome.sentMs);
+    if (record.error !== null) throw warmUpFailed(target, record, workload);
+    workload = calibrated(workload, turn.prompt, record.promptTokens);
+    progress.update(index + 1);
+  }
+  if (numWarmup > 0) progress.finish("warm-up done");
+  return workload;
+}
+
+/** The workload whose words give the tokens that the server counted in one of its prompts. */
+function calibrated(
+  workload: Workload,
+  prompt: ReturnType<Workload["conversation"]>[number]["prompt"],
+  counted: number | null,
+): Workload {
+  const { spec } = workload;
+  if (spec.kind === "file" || !("wordsPerToken" in spec.prompts) || !counted) return workload;
+  const text = typeof prompt === "string" ? prompt : (prompt as readonly { content: string }[])[0]!.content;
+  const wordsPerToken = calibrateWords(text.split(" ").length, counted);
+  return createWorkload({ ...spec, prompts: { wordsPerToken } });
+}
+
+function warmUpFailed(target: BenchTarget, record: RequestRecord, workload: Workload): MillraceError {
+  const path = workload.promptForm === "chat" ? "/v1/chat/completions" : "/v1/completions";
+  const size = workload.inputTokens === 0 ? "" : ` with a prompt of ${workload.inputTokens} tokens`;
+  return new MillraceError(
+    "endpoint_failed",
+    `The warm-up request to ${target.endpoints[record.endpoint]!.url} failed. ${sentence(record.error!)} The server must take streaming POST ${path}${size}; look at its log.`,
+  );
+}
+
+/** A message that ends as sentences do. */
+export function sentence(text: string): string {
+  return /[.!?…]$/.test(text) ? text : `${text}.`;
+}

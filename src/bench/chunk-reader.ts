@@ -1,0 +1,115 @@
+import type { FailureKind } from "../base/failure-kinds.ts";
+import { messageIn } from "../client/server-message.ts";
+import type { TimedEvent } from "../client/stream-log.ts";
+
+interface CompletionChunk {
+  readonly choices?: readonly Choice[];
+  readonly usage?: Usage | null;
+  readonly error?: unknown;
+}
+
+interface Choice {
+  /** Of completions. */
+  readonly text?: string;
+  /** Of chats; reasoning is part of the answer. */
+  readonly delta?: {
+    readonly content?: string | null;
+    readonly reasoning?: string | null;
+    readonly reasoning_content?: string | null;
+    readonly tool_calls?: readonly unknown[];
+    readonly role?: string;
+  };
+  readonly finish_reason?: string | null;
+}
+
+interface Usage {
+  readonly prompt_tokens?: number;
+  readonly completion_tokens?: number;
+  readonly prompt_tokens_details?: { readonly cached_tokens?: number } | null;
+}
+
+/** Collects what the events of one stream say. */
+export class ChunkReader {
+  readonly chunkMs: number[] = [];
+  readonly coalesced: boolean[] = [];
+  promptTokens: number | null = null;
+  outputTokens: number | null = null;
+  cachedTokens: number | null = null;
+  finishReason: string | null = null;
+  text = "";
+  fault: { readonly kind: FailureKind; readonly message: string } | null = null;
+  #sawDone = false;
+  /** The server's count of output tokens after each event with tokens; shorter where it does not say in every one. */
+  readonly #countAfter: number[] = [];
+
+  constructor(events: readonly TimedEvent[]) {
+    for (const event of events) this.#read(event);
+    if (this.fault === null && !this.#sawDone) this.#fail("malformed", "the stream ended without [DONE]");
+    if (this.chunkMs.length === 0) this.#fail("malformed", "the stream had no token");
+  }
+
+  /** Tokens of every event; null where the server does not count in every one. */
+  get chunkTokens(): number[] | null {
+    if (this.#countAfter.length !== this.chunkMs.length) return null;
+    return this.#countAfter.map((count, index) => count - (this.#countAfter[index - 1] ?? 0));
+  }
+
+  #read(event: TimedEvent): void {
+    if (event.data === "[DONE]") {
+      this.#sawDone = true;
+      return;
+    }
+    const chunk = parseChunk(event.data);
+    if (chunk === null) {
+      this.#fail("malformed", `the stream has an event that is not JSON: ${event.data.slice(0, 80)}`);
+      return;
+    }
+    if (chunk.error !== undefined)
+      this.#fail("in-stream", messageIn(chunk.error) ?? "error without a message");
+    if (chunk.usage != null) this.#readUsage(chunk.usage);
+    const choice = chunk.choices?.[0];
+    if (choice === undefined) return;
+    const text = textOf(choice);
+    if (hasToken(choice, text)) {
+      this.chunkMs.push(event.atMs);
+      this.coalesced.push(event.coalesced);
+      const count = chunk.usage?.completion_tokens;
+      if (count !== undefined) this.#countAfter.push(count);
+    }
+    this.text += text;
+    this.finishReason = choice.finish_reason ?? this.finishReason;
+  }
+
+  #readUsage(usage: Usage): void {
+    this.promptTokens = usage.prompt_tokens ?? this.promptTokens;
+    this.outputTokens = usage.completion_tokens ?? this.outputTokens;
+    this.cachedTokens = usage.prompt_tokens_details?.cached_tokens ?? this.cachedTokens;
+  }
+
+  #fail(kind: FailureKind, message: string): void {
+    this.fault ??= { kind, message };
+  }
+}
+
+function textOf({ text, delta }: Choice): string {
+  return text ?? `${delta?.reasoning ?? delta?.reasoning_content ?? ""}${delta?.content ?? ""}`;
+}
+
+/**
+ * A token may yield no text yet (half a character); the closing event of some servers has no token at all, and a chat
+ * opens with its role alone.
+ */
+function hasToken({ delta, finish_reason: finishReason }: Choice, text: string): boolean {
+  if (text !== "" || delta?.tool_calls !== undefined) return true;
+  return finishReason == null && delta?.role === undefined;
+}
+
+function parseChunk(data: string): CompletionChunk | null {
+  try {
+    const value: unknown = JSON.parse(data);
+    return typeof value === "object" && value !== null ? (value as CompletionChunk) : null;
+  } catch (error) {
+    if (error instanceof SyntaxError) return null;
+    throw error;
+  }
+}

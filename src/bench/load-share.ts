@@ -1,0 +1,204 @@
+import { setMaxListeners } from "node:events";
+import { setImmediate, setTimeout } from "node:timers/promises";
+import type { RequestRecord } from "../records/bench.ts";
+import { ClientWatch, type ThreadHealth } from "./client-watch.ts";
+import { type BenchTarget, sendRequest } from "./measure-request.ts";
+import { RecordSink } from "./record-sink.ts";
+import type { ChatMessage } from "./request-body.ts";
+import { promptOf, type Workload } from "./workload/workload.ts";
+
+/** What every share of a load has. Shares take conversations `firstIndex`, `firstIndex + stride` and so on. */
+interface ShareBase {
+  readonly firstIndex: number;
+  readonly stride: number;
+  /** Where the load began, in monotonic milliseconds since 1970, which threads have in common. */
+  readonly originEpochMs: number;
+  /** Cuts off what is in flight so long after the start; null waits for every answer. */
+  readonly cutMs: number | null;
+}
+
+/** N patient users, each sending the next request when its answer is complete. */
+export interface ClosedShare extends ShareBase {
+  readonly kind: "closed";
+  readonly concurrency: number;
+  /** At least so many conversations, … */
+  readonly numRequests: number;
+  /** … and new ones until the load is so old. */
+  readonly minMs: number;
+}
+
+/** Conversations that begin when they are due, answered or not. */
+export interface OpenShare extends ShareBase {
+  readonly kind: "open";
+  /** Milliseconds after the start, ascending. */
+  readonly dueMs: Float64Array;
+  /** Most in flight; null for no limit. What is due then waits, and its wait counts. */
+  readonly maxConcurrency: number | null;
+}
+
+export type LoadShare = ClosedShare | OpenShare;
+
+export interface ShareOutcome {
+  readonly records: readonly RequestRecord[];
+  /** Conversations begun. */
+  readonly numBegun: number;
+  /** Due and never sent. */
+  readonly numUnsent: number;
+  /** Whether a limit held requests back. */
+  readonly becameClosed: boolean;
+  /** Sent − due of every request that nothing but the client held back. */
+  readonly delaysMs: readonly number[];
+  readonly health: ThreadHealth;
+}
+
+export interface ShareTools {
+  readonly target: BenchTarget;
+  readonly workload: Workload;
+  readonly signal?: AbortSignal | undefined;
+  readonly onRequest?: ((done: number) => void) | undefined;
+}
+
+/** Timers come up to a millisecond late; the rest of a wait is spent in turns of the event loop. */
+const timerSlackMs = 2;
+/** A turn of the event loop that reads nothing takes a few microseconds. */
+const idleTurnMs = 0.01;
+/** A refusal that asks for more patience than this gets this much. */
+const maxRetryWaitMs = 10_000;
+
+/** Sends one thread's share of a load and reads the answers when all have come. Never rejects. */
+export async function runShare(share: LoadShare, tools: ShareTools): Promise<ShareOutcome> {
+  const run = new ShareRun(share, tools);
+  return share.kind === "closed" ? run.closed(share) : run.open(share);
+}
+
+class ShareRun {
+  readonly #share: LoadShare;
+  readonly #tools: ShareTools;
+  readonly #originMs: number;
+  readonly #sink: RecordSink;
+  readonly #watch = new ClientWatch();
+  readonly #cut = new AbortController();
+  readonly #signal: AbortSignal;
+  readonly #delaysMs: number[] = [];
+  #numBegun = 0;
+  #becameClosed = false;
+
+  constructor(share: LoadShare, tools: ShareTools) {
+    this.#share = share;
+    this.#tools = tools;
+    this.#originMs = share.originEpochMs - performance.timeOrigin;
+    this.#sink = new RecordSink(this.#originMs, tools.onRequest);
+    const { signal } = tools;
+    this.#signal = signal === undefined ? this.#cut.signal : AbortSignal.any([signal, this.#cut.signal]);
+    // Every request in flight listens for the end; their number is the load's, not a leak.
+    setMaxListeners(0, this.#signal);
+  }
+
+  async closed({ concurrency, numRequests, minMs }: ClosedShare): Promise<ShareOutcome> {
+    const isFull = (): boolean => this.#numBegun >= numRequests && this.#ageMs() >= minMs;
+    const user = async (): Promise<void> => {
+      while (!isFull() && !this.#isOver()) {
+        const waitMs = await this.#converse(this.#nextIndex(), null);
+        if (waitMs > 0) await this.#pause(waitMs);
+      }
+    };
+    return this.#finish(0, () => Promise.all(Array.from({ length: concurrency }, user)));
+  }
+
+  async open({ dueMs, maxConcurrency }: OpenShare): Promise<ShareOutcome> {
+    const open = new Set<Promise<unknown>>();
+    return this.#finish(dueMs.length, async () => {
+      for (const due of dueMs) {
+        const atMs = this.#originMs + due;
+        await this.#waitUntil(atMs);
+        let isHeld = false;
+        while (maxConcurrency !== null && open.size >= maxConcurrency) {
+          isHeld = true;
+          await Promise.race(open);
+        }
+        if (this.#isOver()) break;
+        if (isHeld) this.#becameClosed = true;
+        else this.#delaysMs.push(performance.now() - atMs);
+        const talk: Promise<unknown> = this.#converse(this.#nextIndex(), atMs).finally(() =>
+          open.delete(talk),
+        );
+        open.add(talk);
+      }
+      await Promise.all(open);
+    });
+  }
+
+  async #finish(numDue: number, run: () => Promise<unknown>): Promise<ShareOutcome> {
+    const { cutMs } = this.#share;
+    const timer =
+      cutMs === null
+        ? undefined
+        : globalThis.setTimeout(() => this.#cut.abort(), Math.max(0, cutMs - this.#ageMs()));
+    await run();
+    clearTimeout(timer);
+    const health = this.#watch.end();
+    return {
+      records: this.#sink.finish(),
+      numBegun: this.#numBegun,
+      // What was due after the cut is no fault of the client's.
+      numUnsent: this.#cut.signal.aborted ? 0 : Math.max(0, numDue - this.#numBegun),
+      becameClosed: this.#becameClosed,
+      delaysMs: this.#delaysMs,
+      health,
+    };
+  }
+
+  #isOver(): boolean {
+    return this.#signal.aborted || this.#sink.seemsLost;
+  }
+
+  #ageMs(): number {
+    return performance.now() - this.#originMs;
+  }
+
+  #nextIndex(): number {
+    const { firstIndex, stride } = this.#share;
+    this.#numBegun += 1;
+    return firstIndex + (this.#numBegun - 1) * stride;
+  }
+
+  /** Sends the turns of a conversation, each when the one before is answered; gives the wait that a refusal asked for. */
+  async #converse(index: number, dueMs: number | null): Promise<number> {
+    const { target, workload } = this.#tools;
+    const turns = workload.conversation(index);
+    let history: readonly ChatMessage[] = [];
+    for (const [turn, each] of turns.entries()) {
+      const prompt = promptOf(each, history);
+      const plan = { index, turn, prompt, outputTokens: each.outputTokens };
+      const due = turn === 0 ? dueMs : null;
+      const sent = await sendRequest(target, { ...plan, dueMs: due, signal: this.#signal });
+      if (turn === turns.length - 1) {
+        this.#sink.take(sent);
+        return 1000 * (sent.outcome.retryAfterSeconds ?? 0);
+      }
+      const text = this.#sink.takeText(sent);
+      if (text === null || this.#signal.aborted) break;
+      history = [...(prompt as readonly ChatMessage[]), { role: "assistant", content: text }];
+    }
+    return 0;
+  }
+
+  async #pause(milliseconds: number): Promise<void> {
+    const options = { signal: this.#signal };
+    // An abort ends the wait; the loop around it looks at the signal.
+    await setTimeout(Math.min(milliseconds, maxRetryWaitMs), undefined, options).catch(() => {});
+  }
+
+  async #waitUntil(atMs: number): Promise<void> {
+    const restMs = atMs - performance.now();
+    if (restMs > timerSlackMs) {
+      await setTimeout(restMs - timerSlackMs, undefined, { signal: this.#signal }).catch(() => {});
+    }
+    for (let now = performance.now(); now < atMs && !this.#signal.aborted; ) {
+      await setImmediate();
+      const turnMs = performance.now() - now;
+      now += turnMs;
+      if (turnMs < idleTurnMs) this.#watch.addWait(turnMs);
+    }
+  }
+}

@@ -1,0 +1,99 @@
+import type { RequestRecord } from "../records/bench.ts";
+import type { LoadFigures } from "../records/load-figures.ts";
+import { clientHealth } from "./client-watch.ts";
+import type { GoodputTarget } from "./figures/goodput.ts";
+import { loadFigures } from "./load-figures.ts";
+import type { LoadShare, ShareOutcome } from "./load-share.ts";
+import type { ServerWatch } from "./server-watch.ts";
+
+/** Where shares of a load are sent from: this thread, or several. */
+export interface LoadClient {
+  /** Shares that it takes at once. */
+  readonly numThreads: number;
+  run(shares: readonly LoadShare[], onRequest?: (done: number) => void): Promise<ShareOutcome[]>;
+}
+
+/** What a stage is given, whatever its kind. */
+export interface StageTools {
+  readonly client: LoadClient;
+  /** First conversation of the stage, so that no stage repeats another's prompts. */
+  readonly firstIndex: number;
+  /** Cuts the stage off after so many seconds; null waits for every answer. */
+  readonly maxSeconds: number | null;
+  readonly targets: readonly GoodputTarget[];
+  readonly watchServer: () => Promise<ServerWatch>;
+  readonly onRequest?: ((done: number) => void) | undefined;
+}
+
+export interface StageOutcome<S> {
+  readonly stage: S;
+  readonly records: readonly RequestRecord[];
+  /** First conversation that the stage did not use. */
+  readonly nextIndex: number;
+}
+
+/** What the shares of a stage brought together. */
+export interface LoadOutcome {
+  readonly figures: LoadFigures;
+  readonly records: readonly RequestRecord[];
+  readonly becameClosed: boolean;
+  readonly nextIndex: number;
+}
+
+interface StageLoad {
+  /** Makes the share of thread `thread` of `numThreads`. */
+  readonly shareOf: (base: ShareBase, thread: number, numThreads: number) => LoadShare;
+  readonly usersAtOnce: number | null;
+  /** Over which requests are due; null where answers decide. */
+  readonly offeredMs: number | null;
+}
+
+export type ShareBase = Pick<LoadShare, "firstIndex" | "stride" | "originEpochMs" | "cutMs">;
+
+/** Runs a load from all threads of the client and makes one stage's figures of it. */
+export async function runLoad(load: StageLoad, tools: StageTools): Promise<LoadOutcome> {
+  const { client, firstIndex, maxSeconds, targets, onRequest } = tools;
+  const { numThreads } = client;
+  const serverWatch = await tools.watchServer();
+  const originMs = performance.now();
+  const shares = Array.from({ length: numThreads }, (_, thread) =>
+    load.shareOf(
+      {
+        firstIndex: firstIndex + thread,
+        stride: numThreads,
+        originEpochMs: performance.timeOrigin + originMs,
+        cutMs: maxSeconds === null ? null : maxSeconds * 1000,
+      },
+      thread,
+      numThreads,
+    ),
+  );
+  const outcomes = await client.run(shares, onRequest);
+  const records = outcomes.flatMap((outcome) => outcome.records).sort((a, b) => a.endMs - b.endMs);
+  // Reading the answers is not part of the stage.
+  const durationMs = Math.max(
+    records.at(-1)?.endMs ?? 0,
+    load.offeredMs === null ? 0 : lastSentMs(records),
+    1e-3,
+  );
+  const { server, serverProcess } = await serverWatch.end(records);
+  const isOpen = load.offeredMs !== null;
+  const health = clientHealth(
+    outcomes.map((outcome) => outcome.health),
+    isOpen ? outcomes.flatMap(({ delaysMs }) => delaysMs) : null,
+    outcomes.reduce((sum, { numUnsent }) => sum + numUnsent, 0),
+  );
+  const { usersAtOnce, offeredMs } = load;
+  const context = { durationMs, client: health, usersAtOnce, offeredMs, targets, server, serverProcess };
+  return {
+    figures: loadFigures(records, context),
+    records,
+    becameClosed: outcomes.some((outcome) => outcome.becameClosed),
+    nextIndex:
+      firstIndex + numThreads * Math.max(...outcomes.map(({ numBegun, numUnsent }) => numBegun + numUnsent)),
+  };
+}
+
+function lastSentMs(records: readonly RequestRecord[]): number {
+  return records.reduce((last, { sentMs }) => Math.max(last, sentMs), 0);
+}

@@ -1,0 +1,171 @@
+import type { Endpoint } from "../client/endpoint.ts";
+import { type MetricSample, readServerMetrics } from "../client/server-metrics.ts";
+import type { RequestRecord } from "../records/bench.ts";
+import type { ServerFigures, ServerProcess } from "../records/load-figures.ts";
+import { findServerProcess, ProcessWatch } from "./server-process.ts";
+import { chunkTokensOf } from "./slices.ts";
+
+const intervalMs = 1000;
+/** A mean of waiting requests from which on the load is more than the server takes in. */
+const muchWaiting = 0.5;
+const fullKvCache = 0.95;
+/** Shares above which counts of client and server do not agree, or a cold prefix cache was not cold. */
+const maxCountError = 0.01;
+const maxColdHits = 0.01;
+
+/** Where each figure stands: vLLM's name, then that of llama.cpp's server. */
+const names = {
+  running: ["vllm:num_requests_running", "llamacpp:requests_processing"],
+  waiting: ["vllm:num_requests_waiting", "llamacpp:requests_deferred"],
+  kvCacheUsage: ["vllm:kv_cache_usage_perc", "llamacpp:kv_cache_usage_ratio"],
+  preemptions: ["vllm:num_preemptions_total"],
+  prefixHits: ["vllm:prefix_cache_hits_total"],
+  prefixQueries: ["vllm:prefix_cache_queries_total"],
+  promptTokens: ["vllm:prompt_tokens_total", "llamacpp:prompt_tokens_total"],
+  generationTokens: ["vllm:generation_tokens_total", "llamacpp:tokens_predicted_total"],
+  ttftSum: ["vllm:time_to_first_token_seconds_sum"],
+  ttftCount: ["vllm:time_to_first_token_seconds_count"],
+} as const;
+type Figure = keyof typeof names;
+
+/** What a stage learnt of the server. */
+export interface ServerFindings {
+  readonly server: ServerFigures | null;
+  readonly serverProcess: ServerProcess | null;
+}
+
+/** Watches servers while a stage loads them: their metrics once a second, and a local one's process. */
+export class ServerWatch {
+  readonly #endpoints: readonly Endpoint[];
+  readonly #isCold: boolean;
+  readonly #samples: MetricSample[];
+  readonly #process: ProcessWatch | null;
+  readonly #timer: NodeJS.Timeout;
+  #look: Promise<void> = Promise.resolve();
+
+  /**
+   * @param isCold prompts are unlike each other, so that the prefix cache should know nothing of them
+   * @param first what `readAllMetrics` gave just before
+   */
+  constructor(endpoints: readonly Endpoint[], isCold: boolean, first: MetricSample | null) {
+    this.#endpoints = endpoints;
+    this.#isCold = isCold;
+    this.#samples = first === null ? [] : [first];
+    const pid = findServerProcess(endpoints[0]!.url);
+    this.#process = pid === null || pid === process.pid ? null : new ProcessWatch(pid);
+    this.#timer = setInterval(() => {
+      this.#process?.sample();
+      if (this.#samples.length > 0) this.#look = this.#look.then(() => this.#sample());
+    }, intervalMs);
+  }
+
+  async end(records: readonly RequestRecord[]): Promise<ServerFindings> {
+    clearInterval(this.#timer);
+    await this.#look;
+    const serverProcess = this.#process?.end() ?? null;
+    if (this.#samples.length === 0) return { server: null, serverProcess };
+    // The gauges of a load are those while it lasts: the look before it and the one after it are not.
+    const during = this.#samples.slice(1);
+    await this.#sample();
+    return { server: this.#figures(during, records), serverProcess };
+  }
+
+  async #sample(): Promise<void> {
+    const sample = await readAllMetrics(this.#endpoints);
+    if (sample !== null) this.#samples.push(sample);
+  }
+
+  #figures(during: readonly MetricSample[], records: readonly RequestRecord[]): ServerFigures {
+    const [first, last] = [this.#samples[0]!, this.#samples.at(-1)!];
+    const grown = (figure: Figure): number | null => {
+      const [before, after] = [valueOf(first, figure), valueOf(last, figure)];
+      return before === null || after === null ? null : after - before;
+    };
+    const ratio = (over: number | null, under: number | null): number | null =>
+      over === null || under === null || under === 0 ? null : over / under;
+    const mean = ratio(grown("ttftSum"), grown("ttftCount"));
+    const figures = {
+      numSamples: during.length,
+      running: gaugeOf(during, "running"),
+      waiting: gaugeOf(during, "waiting"),
+      kvCacheUsage: gaugeOf(during, "kvCacheUsage"),
+      preemptions: grown("preemptions"),
+      prefixHitRate: ratio(grown("prefixHits"), grown("prefixQueries")),
+      promptTokens: grown("promptTokens"),
+      generationTokens: grown("generationTokens"),
+      meanTtftMs: mean === null ? null : 1000 * mean,
+    };
+    return { ...figures, advice: adviceFor(figures, { isCold: this.#isCold, records }) };
+  }
+}
+
+/** What all servers say together; null where one says nothing. */
+export async function readAllMetrics(endpoints: readonly Endpoint[]): Promise<MetricSample | null> {
+  const samples = await Promise.all(endpoints.map(readServerMetrics));
+  if (samples.includes(null)) return null;
+  const sums = new Map<string, number>();
+  for (const sample of samples)
+    for (const [name, value] of sample!) sums.set(name, (sums.get(name) ?? 0) + value);
+  // Counts of several servers add up, shares do not.
+  for (const name of names.kvCacheUsage)
+    if (sums.has(name)) sums.set(name, sums.get(name)! / endpoints.length);
+  return sums;
+}
+
+function valueOf(sample: MetricSample, figure: Figure): number | null {
+  for (const name of names[figure]) if (sample.has(name)) return sample.get(name)!;
+  return null;
+}
+
+function gaugeOf(samples: readonly MetricSample[], figure: Figure): ServerFigures["running"] {
+  const values = samples.flatMap((sample) => valueOf(sample, figure) ?? []);
+  if (values.length === 0) return null;
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  return { mean, max: Math.max(...values) };
+}
+
+/** What to do about what the server said. */
+export function adviceFor(
+  figures: Omit<ServerFigures, "advice">,
+  { isCold, records }: { readonly isCold: boolean; readonly records: readonly RequestRecord[] },
+): string[] {
+  const { waiting, kvCacheUsage, preemptions, prefixHitRate, promptTokens, generationTokens } = figures;
+  const advice: string[] = [];
+  if (waiting !== null && waiting.mean > muchWaiting) {
+    advice.push(
+      `${waiting.mean.toFixed(1)} requests waited in the server's queue on average: this is more than it takes in; step down, or let it run more at once`,
+    );
+  }
+  if (preemptions !== null && preemptions > 0) {
+    advice.push(
+      `${preemptions} times a request lost its KV cache to others: give the server more KV memory, or step down`,
+    );
+  } else if (kvCacheUsage !== null && kvCacheUsage.max > fullKvCache) {
+    advice.push(
+      `the KV cache was ${(100 * kvCacheUsage.max).toFixed(0)} % full: longer or more requests will wait`,
+    );
+  }
+  if (isCold && prefixHitRate !== null && prefixHitRate > maxColdHits) {
+    advice.push(
+      `the prefix cache had ${(100 * prefixHitRate).toFixed(1)} % of the prompts, which should be unlike each other: TTFT is flattered; take another --seed`,
+    );
+  }
+  const isWhole = records.every(({ error, promptTokens: counted }) => error === null && counted !== null);
+  const mine = {
+    prompt: records.reduce((sum, record) => sum + (record.promptTokens ?? 0), 0),
+    output: records.reduce(
+      (sum, record) => sum + chunkTokensOf(record).reduce((own, each) => own + each, 0),
+      0,
+    ),
+  };
+  for (const [what, theirs, ours] of [
+    ["prompt", promptTokens, mine.prompt],
+    ["output", generationTokens, mine.output],
+  ] as const) {
+    if (!isWhole || theirs === null || Math.abs(theirs - ours) <= maxCountError * Math.max(1, ours)) continue;
+    advice.push(
+      `the server counted ${Math.round(theirs)} ${what} tokens in this time, this client ${Math.round(ours)}: others use it, or it counts otherwise`,
+    );
+  }
+  return advice;
+}

@@ -1,0 +1,91 @@
+import { MillraceError } from "../../base/errors.ts";
+import { fixedLength, type LengthRange } from "./length-range.ts";
+
+/** What GuideLLM's `--data` says of synthetic prompts. */
+export interface SyntheticData {
+  readonly input: LengthRange;
+  readonly output: LengthRange;
+  readonly turns: number;
+  readonly sharedPrefix: { readonly tokens: number; readonly count: number } | null;
+}
+
+const param = "--data";
+const lengthKeys = ["prompt_tokens", "output_tokens"].flatMap((name) =>
+  ["", "_stdev", "_min", "_max"].map((end) => name + end),
+);
+const keys = new Set([...lengthKeys, "turns", "prefix_tokens", "prefix_count"]);
+
+/** Whether a value of `--data` describes synthetic prompts; else it names a file. */
+export function isSyntheticData(text: string): boolean {
+  return text.trimStart().startsWith("{") || /^\s*\w+=/.test(text);
+}
+
+/**
+ * Reads `prompt_tokens=512,output_tokens=128`, or the same as a JSON object, with GuideLLM's names: beside the two
+ * `_stdev`, `_min` and `_max`, and `turns`, `prefix_tokens`, `prefix_count`.
+ *
+ * Errors: `invalid_option`.
+ */
+export function parseDataSpec(text: string): SyntheticData {
+  const values = valuesOf(text);
+  for (const key of values.keys())
+    if (!keys.has(key)) throw wrong(`has the key "${key}"`, `it takes ${[...keys].join(", ")}`);
+  const prefixTokens = values.get("prefix_tokens") ?? 0;
+  return {
+    input: rangeOf("prompt_tokens", values),
+    output: rangeOf("output_tokens", values),
+    turns: Math.max(1, values.get("turns") ?? 1),
+    sharedPrefix:
+      prefixTokens === 0 ? null : { tokens: prefixTokens, count: values.get("prefix_count") ?? 1 },
+  };
+}
+
+function valuesOf(text: string): Map<string, number> {
+  const isJson = text.trimStart().startsWith("{");
+  const pairs = isJson
+    ? Object.entries(parseJson(text))
+    : text.split(",").map((part): [string, unknown] => {
+        const [key, ...value] = part.split("=");
+        return [key!.trim(), value.join("=").trim()];
+      });
+  return new Map(
+    pairs.map(([key, value]) => {
+      const count = typeof value === "string" && value !== "" ? Number(value) : value;
+      if (typeof count === "number" && Number.isInteger(count) && count >= 0) return [key, count];
+      throw wrong(`says ${key} is ${JSON.stringify(value)}`, "it takes whole numbers");
+    }),
+  );
+}
+
+function parseJson(text: string): Record<string, unknown> {
+  try {
+    return JSON.parse(text) as Record<string, unknown>;
+  } catch (cause) {
+    throw wrong(
+      "is no JSON object",
+      'it takes one such as {"prompt_tokens": 512, "output_tokens": 128}',
+      cause,
+    );
+  }
+}
+
+/** Ends that are not given lie five standard deviations off, as GuideLLM has it. */
+function rangeOf(name: string, values: ReadonlyMap<string, number>): LengthRange {
+  const mean = values.get(name);
+  if (mean === undefined || mean === 0) {
+    throw wrong(
+      `does not say ${name}`,
+      "it takes prompt_tokens and output_tokens, such as prompt_tokens=512,output_tokens=128",
+    );
+  }
+  const stdev = values.get(`${name}_stdev`) ?? 0;
+  const min = values.get(`${name}_min`) ?? Math.max(1, mean - 5 * stdev);
+  const max = values.get(`${name}_max`) ?? mean + 5 * stdev;
+  if (min > max)
+    throw wrong(`has ${name}_min ${min} above ${name}_max ${max}`, "it takes a least below a most");
+  return min === max ? fixedLength(min) : { mean, stdev, min: Math.max(1, min), max };
+}
+
+function wrong(seen: string, allowed: string, cause?: unknown): MillraceError {
+  return new MillraceError("invalid_option", `${param} ${seen}; ${allowed}. Correct it.`, { param, cause });
+}

@@ -1,0 +1,126 @@
+import { MillraceError } from "../../base/errors.ts";
+import type { ChatMessage } from "../request-body.ts";
+import type { Turn, Workload } from "./workload.ts";
+
+/** A conversation of a file: what its user says, turn by turn. The answers are the server's own. */
+export interface FileItem {
+  readonly system: string | null;
+  readonly turns: readonly string[];
+  readonly outputTokens: number | null;
+}
+
+export interface FileSpec {
+  readonly kind: "file";
+  readonly name: string;
+  readonly seed: number;
+  readonly items: readonly FileItem[];
+  /** Sends single prompts as messages too. */
+  readonly chat: boolean;
+  /** For items that do not say; null lets the model end. */
+  readonly outputTokens: number | null;
+}
+
+/** Columns of a prompt, the first that is there. */
+const promptColumns = ["prompt", "question", "instruction", "input", "text", "content"] as const;
+const lengthColumns = ["output_tokens", "output_tokens_count", "max_tokens"] as const;
+
+/** Requests take the conversations of a file in order, and begin anew at its end. */
+export function createFileWorkload(spec: FileSpec): Workload {
+  const { items, chat, outputTokens, name } = spec;
+  const isChat = chat || items.some(({ turns, system }) => turns.length > 1 || system !== null);
+  const conversation = (index: number): Turn[] => {
+    const item = items[index % items.length]!;
+    const length = item.outputTokens ?? outputTokens;
+    return item.turns.map((content, turn) => {
+      if (!isChat) return { prompt: content, outputTokens: length };
+      const system: ChatMessage[] =
+        turn === 0 && item.system !== null ? [{ role: "system", content: item.system }] : [];
+      return { prompt: [...system, { role: "user", content }], outputTokens: length };
+    });
+  };
+  const asked = items.map((item) => item.outputTokens ?? outputTokens ?? 0);
+  return {
+    spec,
+    description: `${items.length} conversations of ${name}`,
+    promptForm: isChat ? "chat" : "text",
+    inputTokens: 0,
+    outputTokens: Math.round(asked.reduce((sum, each) => sum + each, 0) / asked.length),
+    numWords: null,
+    sharesPrefixes: true,
+    conversation,
+  };
+}
+
+/**
+ * Reads prompts from JSON lines or a JSON list. An entry has `messages` (OpenAI), `conversations` (ShareGPT), `turns`
+ * (MT-Bench) or a text under one of the usual names, and may say `output_tokens`.
+ *
+ * Errors: `invalid_data_file` with the entry.
+ *
+ * @param name what messages call the file
+ */
+export function parsePromptFile(text: string, name: string): FileItem[] {
+  const items = entriesOf(text, name).map((entry, index) => itemOf(entry, `${name}, entry ${index + 1}`));
+  if (items.length > 0) return items;
+  throw new MillraceError("invalid_data_file", `${name} holds no prompt. Give a file with at least one.`);
+}
+
+function entriesOf(text: string, name: string): unknown[] {
+  if (text.trimStart().startsWith("[")) {
+    const list = parseJson(text, name);
+    if (Array.isArray(list)) return list;
+  }
+  return text
+    .split("\n")
+    .flatMap((line, index) => (line.trim() === "" ? [] : [parseJson(line, `${name}, line ${index + 1}`)]));
+}
+
+function parseJson(text: string, place: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new MillraceError(
+      "invalid_data_file",
+      `${place} is not JSON. Prompts are JSON lines or one JSON list. Convert the file.`,
+      { cause },
+    );
+  }
+}
+
+function itemOf(entry: unknown, place: string): FileItem {
+  const fields = (typeof entry === "object" && entry !== null ? entry : {}) as Readonly<
+    Record<string, unknown>
+  >;
+  const length = lengthColumns.map((column) => fields[column]).find((value) => Number.isInteger(value));
+  const said = conversationOf(fields);
+  if (said !== null && said.turns.length > 0)
+    return { ...said, outputTokens: (length as number | undefined) ?? null };
+  throw new MillraceError(
+    "invalid_data_file",
+    `${place} has no prompt: ${JSON.stringify(entry)?.slice(0, 100)}. It takes messages, conversations, turns or one of ${promptColumns.join(", ")}.`,
+  );
+}
+
+function conversationOf(
+  fields: Readonly<Record<string, unknown>>,
+): Pick<FileItem, "system" | "turns"> | null {
+  const { messages, conversations, turns } = fields;
+  if (Array.isArray(turns)) return { system: null, turns: turns.filter((turn) => typeof turn === "string") };
+  if (Array.isArray(messages)) return fromMessages(messages, "role", "content");
+  if (Array.isArray(conversations)) return fromMessages(conversations, "from", "value");
+  const prompt = promptColumns.map((column) => fields[column]).find((value) => typeof value === "string");
+  return typeof prompt === "string" ? { system: null, turns: [prompt] } : null;
+}
+
+function fromMessages(
+  messages: readonly unknown[],
+  who: string,
+  what: string,
+): Pick<FileItem, "system" | "turns"> {
+  const said = messages as readonly Readonly<Record<string, unknown>>[];
+  const textsOf = (roles: readonly string[]): string[] =>
+    said
+      .filter((message) => roles.includes(String(message[who])) && typeof message[what] === "string")
+      .map((message) => message[what] as string);
+  return { system: textsOf(["system"])[0] ?? null, turns: textsOf(["user", "human"]) };
+}

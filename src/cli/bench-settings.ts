@@ -1,0 +1,174 @@
+import { z } from "zod";
+import { goodputMetrics } from "../bench/figures/goodput.ts";
+import { type Component, field } from "../config/component.ts";
+import {
+  integer,
+  integerList,
+  jsonObject,
+  oneOf,
+  positiveOrInfinite,
+  rateList,
+  real,
+  textList,
+} from "../config/value-schemas.ts";
+
+/** Settings of the load; the flow takes them too. */
+export const loadSettings = {
+  concurrency: field(
+    "--concurrency <list>",
+    integerList.default([1, 4, 16]),
+    "requests in flight, one stage each",
+  ),
+  requestsPerSeat: field(
+    "--requests-per-seat <n>",
+    integer(1).default(3),
+    "requests of a stage = this × concurrency, at least 8",
+  ),
+  minSeconds: field(
+    "--min-seconds <n>",
+    integer(0, 86400).default(3),
+    "a stage goes on with further requests until it is so old",
+  ),
+  inputTokens: field("--input-tokens <n>", integer(1).default(128), "prompt length"),
+  outputTokens: field(
+    "--output-tokens <n>",
+    integer(1).default(64),
+    "tokens to generate; the end token is ignored",
+  ),
+} satisfies Component;
+
+/** "ttft:500,tpot:50" as targets, with vLLM's names. */
+const goodputList = z.string().transform((text, context) =>
+  text.split(/[,\s]+/).map((part) => {
+    const [name, limit] = part.split(":");
+    const metric = goodputMetrics[name as keyof typeof goodputMetrics];
+    const maxMs = limit === undefined || limit === "" ? Number.NaN : Number(limit);
+    if (metric !== undefined && maxMs > 0) return { metric, maxMs };
+    const message = `it takes ${Object.keys(goodputMetrics).join(", ")} with milliseconds, such as ttft:500,tpot:50`;
+    context.addIssue({ code: "custom", message });
+    return z.NEVER;
+  }),
+);
+
+/** "Name: value" pairs. */
+const headers = z.array(z.string()).transform((lines, context) =>
+  Object.fromEntries(
+    lines.map((line) => {
+      const divider = line.search(/[:=]/);
+      if (divider > 0) return [line.slice(0, divider).trim(), line.slice(divider + 1).trim()] as const;
+      context.addIssue({ code: "custom", message: "it takes a name and a value, such as 'X-Team: search'" });
+      return z.NEVER;
+    }),
+  ),
+);
+
+/** How requests come at a rate. */
+export const rateSettings = {
+  requestRate: field(
+    "--request-rate <list>",
+    rateList.default([]),
+    "requests per second, one stage each, or inf for all at once; without --concurrency no closed loop is run",
+  ),
+  burstiness: field(
+    "--burstiness <n>",
+    positiveOrInfinite.prefault("1"),
+    "how requests come at a rate: 1 Poisson, below 1 in bursts, above more evenly, inf at even gaps",
+  ),
+  numRequests: field(
+    "--num-requests <n>",
+    integer(1, 1_000_000).optional(),
+    "requests of a stage with a rate (default: what comes in --min-seconds, at least 8; 32 at once; a whole trace)",
+  ),
+  maxConcurrency: field(
+    "--max-concurrency <n>",
+    integer(1, 100_000).optional(),
+    "most requests in flight of a stage with a rate (default: no limit)",
+  ),
+  rampUpStrategy: field(
+    "--ramp-up-strategy <kind>",
+    oneOf(["linear", "exponential"]).optional(),
+    "one stage whose rate changes from --ramp-up-start-rps to --ramp-up-end-rps",
+  ),
+  rampUpStartRps: field("--ramp-up-start-rps <n>", real(1e-3, 1e5).default(1), "rate at the ramp's start"),
+  rampUpEndRps: field("--ramp-up-end-rps <n>", real(1e-3, 1e5).default(10), "rate at the ramp's end"),
+  trace: field(
+    "--trace <file>",
+    z.string().optional(),
+    "one stage with the arrivals and lengths of a trace: CSV of the Azure traces, or JSON lines as Mooncake's",
+  ),
+  traceSpeed: field("--trace-speed <n>", real(1e-3, 1e3).default(1), "how much faster than it was recorded"),
+} satisfies Component;
+
+/** What is sent, to whom, and what is kept. */
+export const benchSettings = {
+  data: field(
+    "--data <spec>",
+    z.string().optional(),
+    "prompts: prompt_tokens=512,output_tokens=128 with GuideLLM's keys, or a file of prompts or conversations",
+  ),
+  chat: field("--chat", z.boolean().default(false), "send messages to /v1/chat/completions"),
+  caches: field(
+    "--caches <state>",
+    oneOf(["cold", "primed"]).default("cold"),
+    "cold: no prompt begins as one of an earlier run; primed: the same prompts each time, 20 requests of warm-up",
+  ),
+  maxSeconds: field(
+    "--max-seconds <n>",
+    integer(1, 86400).optional(),
+    "cut every stage off when it is so old; what is in flight then counts as censored",
+  ),
+  goodput: field(
+    "--goodput <list>",
+    goodputList.default([]),
+    "milliseconds that a request has to meet: ttft, tpot, e2el, such as ttft:500,tpot:50",
+  ),
+  model: field(
+    "--model <name>",
+    z.string().optional(),
+    "model name to ask for (default: the first that the server lists)",
+  ),
+  apiKey: field("--api-key <key>", z.string().optional(), "bearer token", { env: "OPENAI_API_KEY" }),
+  header: field(
+    "--header <text...>",
+    headers.prefault([]),
+    "header of every request, 'Name: value'; repeatable",
+  ),
+  also: field(
+    "--also <list>",
+    textList.default([]),
+    "further servers of the same model, which share the load",
+  ),
+  extraBody: field("--extra-body <json>", jsonObject.prefault("{}"), "fields that go into every request"),
+  continuousUsage: field(
+    "--continuous-usage",
+    z.boolean().default(false),
+    "have the server count tokens in every event, which shows the tokens of each",
+  ),
+  timeout: field(
+    "--timeout <seconds>",
+    integer(0, 86400).default(600),
+    "how long an answer or its next part may take; 0 for ever",
+  ),
+  vocab: field(
+    "--vocab <n>",
+    integer(256).optional(),
+    "send random token ids below n instead of common words",
+  ),
+  warmup: field(
+    "--warmup <n>",
+    integer(0).optional(),
+    "requests before the first stage that do not count (default: 2, or 20 with --caches primed)",
+  ),
+  seed: field("--seed <n>", integer(0).default(1), "seed of the prompts"),
+  pricePerHour: field(
+    "--price-per-hour <n>",
+    real(0, 1e6).optional(),
+    "what an hour of the server costs, for the cost of a million tokens",
+  ),
+  out: field(
+    "--out <folder>",
+    z.string().optional(),
+    "keep bench.json and the raw records of every request here",
+  ),
+  json: field("--json", z.boolean().default(false), "print the figures as JSON"),
+} satisfies Component;

@@ -1,0 +1,34 @@
+import type { FailureKind } from "../base/failure-kinds.ts";
+
+const connectCodes = new Set([
+  "ECONNREFUSED",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "UND_ERR_CONNECT_TIMEOUT",
+]);
+const timeoutCodes = new Set(["UND_ERR_HEADERS_TIMEOUT", "UND_ERR_BODY_TIMEOUT", "ETIMEDOUT"]);
+/** OpenSSL's reasons come as codes of their own, such as DEPTH_ZERO_SELF_SIGNED_CERT. */
+const tlsPattern = /^ERR_(TLS|SSL)|CERT|^EPROTO$|SELF_SIGNED|UNABLE_TO_VERIFY/;
+
+/** Sorts a fault of the transport by the code that Node or undici gave it. */
+export function transportFailureKind(error: Error): FailureKind {
+  const code = codeOf(error);
+  if (connectCodes.has(code)) return "connect";
+  if (timeoutCodes.has(code)) return "timeout";
+  return tlsPattern.test(code) ? "tls" : "broken";
+}
+
+/** Sorts an answer that is no stream. */
+export function statusFailureKind(status: number): FailureKind {
+  return status === 429 || status === 503 ? "overloaded" : "http";
+}
+
+function codeOf(error: Error): string {
+  const { code } = error as { readonly code?: unknown };
+  if (typeof code === "string") return code;
+  // A name with several addresses fails as one error for each.
+  const inner: unknown = error instanceof AggregateError ? error.errors[0] : error.cause;
+  return inner instanceof Error ? codeOf(inner) : "";
+}

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { toJSONSchema, type ZodType } from "zod";
+import { definedOnly } from "./base/defined-only.ts";
 import { MillraceError } from "./base/errors.ts";
 import { onAbort } from "./base/on-abort.ts";
 import { defaultEngineOptions } from "./engine/engine-options.ts";
@@ -177,9 +178,9 @@ export class Engine implements AsyncDisposable {
   async score(prompt: Prompt, options: ScoreOptions = {}): Promise<ScoreResult> {
     checkPrompt(prompt);
     checkScoreOptions(options);
-    const { start = 1, topK = 0, signal, scheduling } = options;
+    const { start = 1, topK = 0, signal, scheduling, adapter } = options;
     const tokenIds = typeof prompt === "string" ? this.#requireTokenizer().encode(prompt) : prompt;
-    const request = { tokenIds, start, topK, ...(scheduling === undefined ? {} : { scheduling }) };
+    const request = { tokenIds, start, topK, ...definedOnly({ scheduling, adapter }) };
     try {
       return await this.client.score(request, signal);
     } catch (error) {
@@ -304,13 +305,14 @@ async function* abortable<T extends { readonly finishReason: FinishReason | null
 }
 
 function requestOf(promptTokenIds: readonly number[] | Int32Array, options: TokenOptions): GenerateRequest {
-  const { signal: _signal, scheduling, explain = false, requestId = randomUUID(), ...sampling } = options;
+  const { signal: _signal, scheduling, explain = false, requestId = randomUUID(), ...rest } = options;
+  const { adapter, ...sampling } = rest;
   return {
     requestId,
     promptTokenIds,
     sampling: samplingOf(sampling),
     explain,
-    ...(scheduling === undefined ? {} : { scheduling }),
+    ...definedOnly({ scheduling, adapter }),
   };
 }
 

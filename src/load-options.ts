@@ -2,6 +2,7 @@ import { inspect } from "node:util";
 import { z } from "zod";
 import { MillraceError } from "./base/errors.ts";
 import { shown } from "./base/shown.ts";
+import { adapterSettings } from "./config/adapter-settings.ts";
 import { type Field, flagName } from "./config/component.ts";
 import { engineSettings as settings, sourceSettings } from "./config/engine-settings.ts";
 import { weightMap } from "./config/value-schemas.ts";
@@ -92,8 +93,21 @@ const rules: Readonly<Record<keyof LoadOptions, OptionRule>> = {
     "null or an object with numTokens, draftPath (a path or null) and perhaps isAdaptive",
     isSpeculation,
   ),
+  adapters: asOwn(
+    adapterSettings.loraModules,
+    "null or an object with maxRank, maxNumAdapters and initial, a list of { name, path }",
+    isAdapters,
+  ),
   seed: asNumber(settings.seed, null),
 };
+
+function isAdapters(value: unknown): boolean {
+  if (value === null) return true;
+  const source = z.strictObject({ name: z.string().min(1), path: z.string().min(1) });
+  const count = z.int().min(1);
+  return z.strictObject({ maxRank: count, maxNumAdapters: count, initial: z.array(source) }).safeParse(value)
+    .success;
+}
 
 /** Its numbers have a rule of their own, see `checkEngineOptions`. */
 function isSpeculation(value: unknown): boolean {
@@ -133,6 +147,8 @@ export const optionByFlag: ReadonlyMap<string, string> = new Map([
   ...Object.entries(rules).flatMap(([name, { flag }]): [string, string][] =>
     flag === null ? [] : [[flag, name]],
   ),
+  [flagName(adapterSettings.maxLoraRank.flag), "adapters.maxRank"],
+  [flagName(adapterSettings.maxCpuLoras.flag), "adapters.maxNumAdapters"],
   [flagName(settings.specTokens.flag), "speculation.numTokens"],
   [flagName(settings.specModel.flag), "speculation.draftPath"],
 ]);

@@ -15,6 +15,8 @@ export interface TokenOptions extends Partial<SamplingParams> {
   readonly explain?: boolean;
   /** Names the request in `recentSteps` and `recentRequests`; unique among open requests. Default: a random one. */
   readonly requestId?: string;
+  /** Name of a loaded adapter; default: none. */
+  readonly adapter?: string;
 }
 
 export interface TextOptions extends TokenOptions {
@@ -35,6 +37,8 @@ export interface ScoreOptions {
   /** Ends the work, and rejects with the signal's reason. */
   readonly signal?: AbortSignal;
   readonly scheduling?: RequestScheduling;
+  /** Name of a loaded adapter; default: none. */
+  readonly adapter?: string;
 }
 
 /** A prompt: text, which the tokenizer encodes, or token ids as they are. */
@@ -92,7 +96,7 @@ const scheduling = {
   cacheSalt: text,
 } satisfies Record<keyof Required<RequestScheduling>, z.ZodType>;
 
-const around = { signal, scheduling: z.strictObject(scheduling, "an object").partial() };
+const around = { signal, adapter: text, scheduling: z.strictObject(scheduling, "an object").partial() };
 
 const tokenOptions = z
   .strictObject({ ...sampling, ...around, explain: boolean, requestId: text }, "an object")

@@ -59,6 +59,11 @@ napi_value packLinear(const Args& args) {
                                 makeText(args.env(), packed.description())});
 }
 
+napi_value freeLinear(const Args& args) {
+  contextOf(args).freeLinear(args.integer(1));
+  return nullptr;
+}
+
 napi_value loadVector(const Args& args) {
   const Span<float> values = args.floats(1);
   return makeInteger(args.env(), contextOf(args).loadVector(values.data, values.length));
@@ -366,7 +371,7 @@ NAPI_MODULE_INIT() {
       method<packLinear>("packLinear"),       method<loadVector>("loadVector"),
       method<loadRope>("loadRope"),           method<createKvCache>("createKvCache"),
       method<createKvHost>("createKvHost"),   method<moveKv>("moveKv"),
-      method<equalKv>("equalKv"),
+      method<equalKv>("equalKv"),             method<freeLinear>("freeLinear"),
       method<beginStep>("beginStep"),         method<endStep>("endStep"),
       method<embed>("embed"),                 method<rmsNorm>("rmsNorm"),
       method<linear>("linear"),               method<convert>("convert"),
@@ -376,10 +381,9 @@ NAPI_MODULE_INIT() {
       method<moeRoute>("moeRoute"),           method<addRows>("addRows"),
       method<ropeAndCache>("ropeAndCache"),   method<pagedAttention>("pagedAttention"),
       method<gatherRows>("gatherRows"),       method<gatherColumns>("gatherColumns"),
-            method<sample>("sample"),
       method<scoreTargets>("scoreTargets"),   method<read>("read"),
       method<releaseAfter>("releaseAfter"),   method<memory>("memory"),
-      method<measureCeilings>("measureCeilings"),
+      method<measureCeilings>("measureCeilings"), method<sample>("sample"),
       method<addGram>("addGram"),             method<factorize>("factorize"),
       method<roundRows>("roundRows"),         method<roundBlocks>("roundBlocks"),
       method<roundGroups>("roundGroups"),     method<readGroups>("readGroups"),

@@ -22,6 +22,25 @@ void eachRow(ThreadPool& pool, int64_t rows, Body&& body) {
   });
 }
 
+/** One row of any form as f32: a code times its scale. */
+void readRow(const Activations& x, int64_t row, float* out) {
+  const int64_t start = row * x.rowStride;
+  if (x.form == Form::F32) {
+    std::memcpy(out, static_cast<const float*>(x.data) + start, static_cast<size_t>(x.cols) * 4);
+  } else if (x.form == Form::BF16) {
+    const uint16_t* halves = static_cast<const uint16_t*>(x.data) + start;
+    for (int64_t col = 0; col < x.cols; ++col) {
+      const uint32_t bits = static_cast<uint32_t>(halves[col]) << 16;
+      std::memcpy(out + col, &bits, 4);
+    }
+  } else {
+    const int8_t* codes = static_cast<const int8_t*>(x.data) + start;
+    const float* scales = x.scales + row * x.sideStride;
+    const int64_t width = x.form == Form::Int8Token ? x.cols : 32;
+    for (int64_t col = 0; col < x.cols; ++col) out[col] = static_cast<float>(codes[col]) * scales[col / width];
+  }
+}
+
 }  // namespace
 
 Context::Context(const KernelTable& kernels, int numThreads, bool attendsInBf16)
@@ -36,6 +55,11 @@ int64_t Context::packLinear(const std::vector<WeightPart>& parts, Form inputForm
   return static_cast<int64_t>(weights_.size()) - 1;
 }
 
+void Context::freeLinear(int64_t id) {
+  weight(id);
+  weights_[static_cast<size_t>(id)].reset();
+}
+
 int64_t Context::loadVector(const float* values, int64_t length) {
   vectors_.emplace_back(values, values + length);
   return static_cast<int64_t>(vectors_.size()) - 1;
@@ -47,7 +71,8 @@ int64_t Context::loadRope(const float* cos, const float* sin, int64_t count, int
 }
 
 const PackedLinear& Context::weight(int64_t id) const {
-  check(id >= 0 && id < static_cast<int64_t>(weights_.size()), "a weight does not exist in this backend");
+  check(id >= 0 && id < static_cast<int64_t>(weights_.size()) && weights_[static_cast<size_t>(id)] != nullptr,
+        "a weight does not exist in this backend");
   return *weights_[static_cast<size_t>(id)];
 }
 
@@ -170,8 +195,14 @@ int64_t Context::linear(int64_t x, int64_t weightId, const LinearRequest& reques
 }
 
 int64_t Context::convert(int64_t x, Form form) {
-  const float* from = floats(x, "a conversion takes f32");
   const Activations input = tensor(x);
+  if (form == Form::F32) {
+    const int64_t out = create(form, input.rows, input.cols);
+    float* values = static_cast<float*>(tensor(out).data);
+    eachRow(*pool_, input.rows, [&](int64_t row) { readRow(input, row, values + row * input.cols); });
+    return out;
+  }
+  const float* from = floats(x, "a conversion takes f32");
   const int64_t out = create(form, input.rows, input.cols);
   Activations to = tensor(out);
   eachRow(*pool_, input.rows,
@@ -261,7 +292,7 @@ int64_t Context::gatherColumns(int64_t x, const int32_t* columns, Form form) {
 
 size_t Context::weightBytes() const {
   size_t total = 0;
-  for (const auto& packed : weights_) total += packed->sizeBytes;
+  for (const auto& packed : weights_) total += packed == nullptr ? 0 : packed->sizeBytes;
   for (const auto& values : vectors_) total += values.size() * sizeof(float);
   for (const RopeTable& rope : ropes_) total += 2 * rope.cos.size() * sizeof(float);
   return total;

@@ -198,6 +198,8 @@ class Context {
   Context(const KernelTable& kernels, int numThreads, bool attendsInBf16);
 
   int64_t packLinear(const std::vector<WeightPart>& parts, Form inputForm, bool paired);
+  /** Its memory is given back, its number never used again. */
+  void freeLinear(int64_t id);
   int64_t loadVector(const float* values, int64_t length);
   int64_t loadRope(const float* cos, const float* sin, int64_t count, int64_t rotaryDim);
   int64_t createKvCache(int64_t numLayers, const KvLayer& shape);
@@ -221,6 +223,7 @@ class Context {
   void layerNorm(int64_t x, int64_t weight, int64_t bias, float eps);
   /** Returns the residual where there is one. */
   int64_t linear(int64_t x, int64_t weight, const LinearRequest& request);
+  /** From f32 to any form, or from any form to f32. */
   int64_t convert(int64_t x, Form form);
   /** x += scale * y */
   void addScaled(int64_t x, int64_t y, float scale);

@@ -207,6 +207,34 @@ export const errorCatalogue = {
     when: "Two evaluations have no document in common.",
     remedy: "Evaluate both with the same --tasks, --split and --data.",
   },
+  invalid_adapter: {
+    kind: "caller",
+    when: "An adapter's files cannot be read, do not add up, or were not made for the model.",
+    remedy: "Fetch or export the adapter again; use one that was made for this very model.",
+  },
+  unsupported_adapter: {
+    kind: "caller",
+    when: "An adapter is more than low-rank matrices of the layers' linears, or of a higher rank than allowed.",
+    remedy: "Train it without what the message names, raise --max-lora-rank, or merge it into the weights.",
+  },
+  adapter_exists: {
+    kind: "caller",
+    status: 409,
+    when: "An adapter is to be loaded under a name that a model or another adapter has.",
+    remedy: "Choose another name, or unload the other adapter first.",
+  },
+  too_many_adapters: {
+    kind: "capacity",
+    status: 409,
+    when: "As many adapters are loaded as --max-cpu-loras allows.",
+    remedy: "Unload one, or start with a higher --max-cpu-loras.",
+  },
+  adapter_not_found: {
+    kind: "caller",
+    status: 404,
+    when: "A request is for an adapter that is not loaded, or not any more.",
+    remedy: "Use one of the names listed by `GET /v1/models`, or load the adapter.",
+  },
   // Command line and environment
   invalid_option: {
     kind: "caller",

@@ -1,7 +1,9 @@
 import { MillraceError } from "../base/errors.ts";
+import type { adapterSettings } from "../config/adapter-settings.ts";
+import type { Values } from "../config/component.ts";
 import type { EngineSettings } from "../config/engine-settings.ts";
 import { checkEngineOptions } from "../engine/check-options.ts";
-import type { EngineOptions, SpeculationOptions } from "../engine/engine-options.ts";
+import type { AdapterOptions, EngineOptions, SpeculationOptions } from "../engine/engine-options.ts";
 import { defaultVictims } from "../engine/victim-policy.ts";
 
 /** Errors: those of `checkEngineOptions`, and `invalid_option` for flags of speculation that do not go together. */
@@ -36,6 +38,20 @@ export function engineOptionsOf(modelPath: string, settings: EngineSettings): En
   };
   checkEngineOptions(options);
   return options;
+}
+
+/** Null where neither adapters nor room for them are asked for. Errors: `invalid_option` for a name that is given twice. */
+export function adapterOptionsOf(settings: Values<typeof adapterSettings>): AdapterOptions | null {
+  const { enableLora, loraModules: initial, maxLoraRank: maxRank, maxCpuLoras: maxNumAdapters } = settings;
+  if (!enableLora && initial.length === 0) return null;
+  const names = new Set(initial.map(({ name }) => name));
+  if (names.size === initial.length && names.size <= maxNumAdapters)
+    return { initial, maxRank, maxNumAdapters };
+  const fault =
+    names.size < initial.length
+      ? "--lora-modules gives one name to two adapters; each needs its own. Change one."
+      : `--lora-modules has ${names.size} adapters and --max-cpu-loras allows ${maxNumAdapters}. Raise it.`;
+  throw new MillraceError("invalid_option", fault, { param: "--lora-modules" });
 }
 
 /** Most guesses per sequence and step where nobody says a number. */

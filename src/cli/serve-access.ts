@@ -1,3 +1,4 @@
+import { definedOnly } from "../base/defined-only.ts";
 import { MillraceError, messageOf } from "../base/errors.ts";
 import type { Values } from "../config/component.ts";
 import type { KeyEntry } from "../config/key-file.ts";
@@ -86,12 +87,6 @@ function keyOptionsOf(entry: KeyEntry): ApiKeyOptions {
   const { name, key, sha256, scopes, priority, tenant } = entry;
   const cacheSalt = entry["cache-salt"];
   return { name, limits, ...definedOnly({ key, sha256, scopes, priority, tenant, cacheSalt }) };
-}
-
-/** Without the fields that are undefined, which an exact optional property must not hold. */
-function definedOnly<T extends object>(value: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  const entries = Object.entries(value).filter(([, held]) => held !== undefined);
-  return Object.fromEntries(entries) as { [K in keyof T]?: Exclude<T[K], undefined> };
 }
 
 function readTls(settings: Values<typeof accessSettings>): TlsOptions | undefined {

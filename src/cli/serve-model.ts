@@ -5,6 +5,8 @@ import type { StartingEngine } from "../engine/worker-client.ts";
 import { modelNameOf } from "../formats/model-name.ts";
 import { GrammarPool } from "../grammar/grammar-pool.ts";
 import type { EngineClient } from "../protocol/engine-client.ts";
+import { adapterModel } from "../server/adapters/adapter-model.ts";
+import type { ServedModel } from "../server/served-model.ts";
 import { type RunningServer, startServer } from "../server/start-server.ts";
 import { ScoreMemory } from "../text/score-memory.ts";
 import { generationDefaultsOf } from "./generation-defaults.ts";
@@ -92,10 +94,11 @@ async function makeReady(server: RunningServer, serving: Serving, logger: Logger
     ...parserOf("reasoning", settings.reasoningParser),
     templateDefaults: settings.defaultChatTemplateKwargs ?? {},
   };
-  server.setReady([
-    { id, aliases, client, promptScorer, tokenizer, grammars, created, generationDefaults, ...chat },
-  ]);
-  logger.info(`Ready: ${id}`);
+  const own = { id, aliases, client, promptScorer, tokenizer, grammars, created, generationDefaults };
+  const model: ServedModel = { ...own, ...chat };
+  const adapters = (client.adapters?.initial ?? []).map(({ name }) => adapterModel(model, name));
+  server.setReady([model, ...adapters]);
+  logger.info(`Ready: ${[model, ...adapters].map((served) => served.id).join(", ")}`);
   return grammars;
 }
 

@@ -1,5 +1,6 @@
 import { type Command, Option } from "commander";
 import { MillraceError, messageOf } from "../base/errors.ts";
+import { adapterSettings } from "../config/adapter-settings.ts";
 import {
   type Component,
   findValue,
@@ -22,6 +23,7 @@ const components = {
   access: accessSettings,
   log: logSettings,
   engine: engineSettings,
+  adapters: adapterSettings,
   source: sourceSettings,
 } as const satisfies Readonly<Record<string, Component>>;
 
@@ -56,6 +58,7 @@ export function addServeSettings(command: Command): ServeReader {
   addSettings(command, logSettings, "Log:");
   command.addOption(new Option("--config <file>", configHelp));
   addEngineSettings(command);
+  addSettings(command, adapterSettings, "Adapters:");
   const vllm = addVllmFlags(command);
   const sourcesOf = async (): Promise<SourcesOf> => {
     const file = await readFile(command.opts<{ readonly config?: string }>().config);
@@ -78,7 +81,8 @@ function readAll(sourcesOf: SourcesOf, notes: readonly string[]): ServeSettings 
   const read = <P extends Part>(part: P): Values<(typeof components)[P]> =>
     resolveSources<(typeof components)[P]>(components[part], sourcesOf(components[part]));
   const [server, access, log] = [read("server"), read("access"), read("log")];
-  return { server, access, log, engine: read("engine"), source: read("source"), notes };
+  const [engine, adapters, source] = [read("engine"), read("adapters"), read("source")];
+  return { server, access, log, engine, adapters, source, notes };
 }
 
 function explainAll(sourcesOf: SourcesOf): ExplainedSetting[] {

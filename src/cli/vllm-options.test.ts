@@ -44,7 +44,7 @@ describe("flags of vllm serve", () => {
       "--tensor-parallel-size 2 is a flag of vLLM's that this server does not have. In its place: this engine runs in one",
     );
     expect(() => read("--gpu-memory-utilization", "0.9")).toThrow("In its place: use --memory-utilization");
-    expect(() => read("--enable-lora")).toThrow("--enable-lora is a flag of vLLM's");
+    expect(() => read("--headless")).toThrow("--headless is a flag of vLLM's");
     expect((await read("--tensor-parallel-size", "1", "--load-format=auto")).notes).toEqual([]);
   });
 

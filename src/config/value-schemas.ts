@@ -159,3 +159,29 @@ export const jsonObject = z.string().transform((text, context): Readonly<Record<
   context.addIssue({ code: "custom", message: 'it takes a JSON object such as {"name": 1}' });
   return z.NEVER;
 });
+
+/** "name=path", or the same as a JSON object, as vLLM takes it. */
+export const namedPath = z
+  .string()
+  .transform((text, context): { readonly name: string; readonly path: string } => {
+    const named = text.trimStart().startsWith("{") ? fromJson(text) : fromText(text);
+    if (named !== null) return named;
+    context.addIssue({
+      code: "custom",
+      message: 'it takes name=path, or {"name": "...", "path": "..."}, with a name of at most 256 characters',
+    });
+    return z.NEVER;
+  });
+
+const namedPathObject = z.object({ name: z.string().min(1).max(256), path: z.string().min(1) });
+
+function fromText(text: string): z.output<typeof namedPathObject> | null {
+  const divider = text.indexOf("=");
+  const parts = { name: text.slice(0, Math.max(0, divider)), path: text.slice(divider + 1) };
+  return namedPathObject.safeParse(parts).data ?? null;
+}
+
+function fromJson(text: string): z.output<typeof namedPathObject> | null {
+  const parsed = jsonObject.safeParse(text);
+  return namedPathObject.safeParse(parsed.data).data ?? null;
+}

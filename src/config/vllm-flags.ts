@@ -21,7 +21,6 @@ export type VllmFlag = {
 
 const oneProcess =
   "this engine runs in one process on one machine; start several and put a proxy before them";
-const noAdapters = "adapters are not served; merge it into the weights first";
 const always = "it is always so";
 
 /** Flags of `vllm serve` (0.29) beside those that have the same name here. */
@@ -60,11 +59,7 @@ export const vllmFlags: readonly VllmFlag[] = [
   { flag: "--data-parallel-size <n>", instead: oneProcess, taken: ["1"] },
   { flag: "--enable-expert-parallel", instead: oneProcess },
   { flag: "--speculative-config <json>", instead: "use --spec-method, --spec-model and --spec-tokens" },
-  { flag: "--enable-lora", instead: noAdapters },
-  { flag: "--max-loras <n>", instead: noAdapters },
-  { flag: "--max-lora-rank <n>", instead: noAdapters },
-  { flag: "--max-cpu-loras <n>", instead: noAdapters },
-  { flag: "--lora-modules <name=path>", instead: noAdapters },
+  { flag: "--max-loras <n>", note: "a batch takes any of the adapters that are loaded" },
   { flag: "--enable-auto-tool-choice", note: always },
   { flag: "--tool-parser-plugin <file>", instead: "choose one with --tool-call-parser" },
   { flag: "--structured-outputs-config <json>", instead: "leave it out: there is one backend" },
@@ -128,6 +123,10 @@ export const sharedVllmFlags: readonly string[] = [
   "--spec-method",
   "--spec-model",
   "--spec-tokens",
+  "--enable-lora",
+  "--lora-modules",
+  "--max-lora-rank",
+  "--max-cpu-loras",
   "--tool-call-parser",
   "--reasoning-parser",
   "--chat-template",

@@ -1,5 +1,6 @@
 import { sharedNow } from "../base/clock.ts";
 import { maxLogprobs } from "../protocol/sampling-params.ts";
+import type { AdapterTable } from "./adapters/adapter-table.ts";
 import { AdmissionControl } from "./admission-control.ts";
 import { createKvManager, type KvSettings } from "./create-kv-manager.ts";
 import type { EngineParts } from "./engine-parts.ts";
@@ -32,6 +33,8 @@ export interface EngineCore {
   readonly speculator: Speculator | null;
   readonly results: StepResults;
   readonly traces: RequestTraces;
+  /** Null where no adapters can be loaded. */
+  readonly adapters: AdapterTable | null;
 }
 
 /** Makes the pieces and ties them together. */
@@ -55,7 +58,8 @@ export function createEngineCore(parts: EngineParts): EngineCore {
   const stopRules = new StopRules(table, info.eosTokenIds);
   const scores = new ScoreTable(table.capacity);
   const { moves, prefixes } = kv;
-  const backend = { ops, model, cache, host, moves };
+  const adapters = parts.adapters?.table ?? null;
+  const backend = { ops, model, cache, host, moves, adapters };
   const runner = new ModelRunner({ ...backend, table, sampler, scores, limits, maxModelLen });
   const results = new StepResults({ table, sampler, runner, stopRules, scores, counters, speculator });
   const { hitEnds } = prefixes;
@@ -63,7 +67,7 @@ export function createEngineCore(parts: EngineParts): EngineCore {
   counters.set("numTotalBlocks", cache.numBlocks);
   counters.set("blockSize", blockSize);
   const books = { counters, table, admission, kv, scheduler, traces };
-  return { ...books, sampler, stopRules, scores, runner, speculator, results };
+  return { ...books, adapters, sampler, stopRules, scores, runner, speculator, results };
 }
 
 function kvSettingsOf({ ops, cache, host, isPrefixCaching, isPrefixChecking }: EngineParts): KvSettings {

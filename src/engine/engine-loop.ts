@@ -4,14 +4,16 @@ import { messageOf } from "../base/errors.ts";
 import { invariant } from "../base/invariant.ts";
 import type { Ops } from "../kernels/ops.ts";
 import type {
+  AdapterHost,
   EngineInfo,
   GenerateRequest,
   RequestTrace,
   ScoreRequest,
   StepTrace,
 } from "../protocol/engine-client.ts";
+import { createAdapterHost } from "./adapters/adapter-host.ts";
 import { countState } from "./count-state.ts";
-import { arrivalOf, dropCommand, type EngineCommand } from "./engine-command.ts";
+import { type AdapterCommand, arrivalOf, dropCommand, type EngineCommand } from "./engine-command.ts";
 import { createEngineCore, type EngineCore } from "./engine-core.ts";
 import type { EngineParts } from "./engine-parts.ts";
 import type { EngineCounters } from "./engine-stats.ts";
@@ -29,6 +31,8 @@ import type { Speculator } from "./speculation/speculator.ts";
 export class EngineLoop implements EngineSink {
   readonly info: EngineInfo;
   readonly counters: EngineCounters;
+  /** Null where no adapters can be loaded. */
+  readonly adapters: AdapterHost | null;
   readonly #ops: Ops;
   readonly #core: EngineCore;
   readonly #sequences: OpenSequences;
@@ -46,6 +50,9 @@ export class EngineLoop implements EngineSink {
     const core = createEngineCore(parts);
     this.info = info;
     this.counters = core.counters;
+    const initial = parts.adapters?.initial;
+    this.adapters =
+      initial === undefined ? null : createAdapterHost(initial, (command) => this.#take(command));
     this.#ops = ops;
     this.#core = core;
     this.#speculator = core.speculator;
@@ -137,7 +144,7 @@ export class EngineLoop implements EngineSink {
       this.#inbox.push(command);
       this.#loop ??= this.#runSteps();
     } else if (command.kind !== "abort") {
-      dropCommand(command);
+      dropCommand(command, this.#end);
       this.#onMessage({ ...emptyMessage, failures: [{ handle: command.handle, error: this.#end }] });
     }
   }
@@ -206,15 +213,27 @@ export class EngineLoop implements EngineSink {
     for (const command of commands) {
       const { handle } = command;
       try {
-        if (command.kind === "abort") this.#sequences.abort(handle);
+        if (command.kind === "adapters") this.#changeAdapters(command);
+        else if (command.kind === "abort") this.#sequences.abort(handle);
         else if (command.kind === "reset") this.#core.kv.reset();
         else if (command.kind === "score") this.#sequences.score(handle, command.request, command.arrivalMs);
         else this.#sequences.generate(handle, command.request, command.arrivalMs);
-      } catch (error) {
+      } catch (thrown) {
+        const error = thrown instanceof Error ? thrown : new Error(messageOf(thrown));
         this.counters.add("numRefused", 1);
-        dropCommand(command);
-        this.#core.results.fail(handle, error instanceof Error ? error : new Error(messageOf(error)));
+        dropCommand(command, error);
+        this.#core.results.fail(handle, error);
       }
+    }
+  }
+
+  #changeAdapters({ change, refuse }: AdapterCommand): void {
+    const { adapters } = this.#core;
+    invariant(adapters !== null, "adapters are changed where there are none");
+    try {
+      change(adapters);
+    } catch (error) {
+      refuse(error instanceof Error ? error : new Error(messageOf(error)));
     }
   }
 
@@ -232,7 +251,7 @@ export class EngineLoop implements EngineSink {
     const handles = new Set(this.#sequences.handles());
     for (const command of this.#inbox) {
       if (command.kind === "generate" || command.kind === "score") handles.add(command.handle);
-      dropCommand(command);
+      dropCommand(command, error);
     }
     this.#sequences.clear();
     this.#inbox = [];

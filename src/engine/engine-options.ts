@@ -1,5 +1,7 @@
 import type { AttentionDtype } from "../kernels/ops.ts";
 import type { PrecisionOptions } from "../model/causal-model.ts";
+import type { AdapterSource } from "../protocol/engine-client.ts";
+import type { AdapterLimits } from "./adapters/adapter-table.ts";
 import type { EngineCounters } from "./engine-stats.ts";
 import type { SchedulingPolicyName } from "./scheduling-policy.ts";
 import type { VictimPolicyName } from "./victim-policy.ts";
@@ -10,6 +12,10 @@ export interface SpeculationOptions {
   readonly draftPath: string | null;
   /** Fewer guesses, or none, where they do not pay; default true. False is for tests and measurements. */
   readonly isAdaptive?: boolean;
+}
+
+export interface AdapterOptions extends AdapterLimits {
+  readonly initial: readonly AdapterSource[];
 }
 
 /** Everything that starts an engine; plain data, so that it can cross to the engine's thread. */
@@ -59,6 +65,8 @@ export interface EngineOptions extends PrecisionOptions {
   readonly checkPrefixCache?: boolean;
   /** Guesses to make and verify: by the model at `draftPath`, or from the text so far where it is null; default none. */
   readonly speculation?: SpeculationOptions | null;
+  /** Adapters to load at the start, and room for others; default null, none can be loaded. */
+  readonly adapters?: AdapterOptions | null;
   /** Tokens per KV block; default 32. */
   readonly blockSize?: number;
   /** Exact number of KV blocks, whatever the memory: to provoke preemption in tests. */

@@ -1,6 +1,7 @@
 import type { KvCache, KvHost, Ops } from "../kernels/ops.ts";
 import type { CausalModel } from "../model/causal-model.ts";
 import type { EngineInfo } from "../protocol/engine-client.ts";
+import type { LoadedAdapters } from "./adapters/adapter-table.ts";
 import type { AdmissionSettings } from "./admission-control.ts";
 import type { EngineCounters } from "./engine-stats.ts";
 import type { DraftModel } from "./speculation/draft-model-proposer.ts";
@@ -17,6 +18,8 @@ export interface EngineParts {
   readonly longPrefillTokenThreshold: number;
   readonly admission: AdmissionSettings;
   readonly victims: VictimPolicyName;
+  /** Null, the default, where none can be loaded. */
+  readonly adapters?: LoadedAdapters | null;
   /** Whether a request may use what another computed. */
   readonly isPrefixCaching: boolean;
   /** Computes what the prefix cache knows anew and compares. */

@@ -38,7 +38,9 @@ export function planEngine(
       { param: "--max-model-len" },
     );
   }
-  const planned = planModel(checkpoint, options);
+  const { adapters = null, maxNumBatchedTokens: numTokens } = options;
+  const adapted = adapters === null ? null : { rank: adapters.maxRank, numTokens };
+  const planned = planModel(checkpoint, { ...options, adapted });
   const plannedDraft = draft === null ? null : planModel(draft, options);
   const planFor = (modelMaxLen: number, numPositions: number) => {
     const draftLen = Math.min(numPositions, draft?.config.maxPositionEmbeddings ?? 0);

@@ -1,6 +1,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { toWire } from "../base/errors.ts";
 import { invariant } from "../base/invariant.ts";
+import { type AdapterChange, applyChange } from "./adapters/adapter-host.ts";
 import type { EmbeddingEngine } from "./embedding/embedding-engine.ts";
 import { isEmbeddingModel, loadEmbeddingEngine } from "./embedding/load-embedding-engine.ts";
 import type { EngineLoop } from "./engine-loop.ts";
@@ -39,6 +40,7 @@ function serve(engine: EngineLoop): void {
     else if (command.kind === "score") engine.score(command.handle, command.request);
     else if (command.kind === "abort") engine.abort(command.handle);
     else if (command.kind === "reset") engine.resetPrefixCache();
+    else if (command.kind === "adapter") void changeAdapters(engine, command.change);
     else if (command.kind === "recent") {
       report({
         kind: "recent",
@@ -48,7 +50,12 @@ function serve(engine: EngineLoop): void {
     // With its port closed the thread has nothing left to wait for, and ends.
     else void engine.close().finally(() => port.close());
   });
-  report({ kind: "ready", info: engine.info });
+  report({ kind: "ready", info: engine.info, adapters: engine.adapters?.initial ?? null });
+}
+
+async function changeAdapters({ adapters }: EngineLoop, change: AdapterChange): Promise<void> {
+  invariant(adapters !== null, "adapters are changed where there are none");
+  report({ kind: "adapter", answer: await applyChange(adapters, change) });
 }
 
 function serveEmbeddings(engine: EmbeddingEngine): void {
@@ -61,7 +68,7 @@ function serveEmbeddings(engine: EmbeddingEngine): void {
     else if (command.kind === "abort") engine.abort(command.handle);
     else if (command.kind === "close") void engine.close().finally(() => port.close());
   });
-  report({ kind: "ready", info: engine.info });
+  report({ kind: "ready", info: engine.info, adapters: null });
 }
 
 function reportPlan(lines: readonly string[]): void {

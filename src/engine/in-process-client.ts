@@ -17,6 +17,7 @@ export function createInProcessClient(engine: EngineLoop): EngineClient {
     recentSteps: () => Promise.resolve(engine.recentSteps()),
     recentRequests: () => Promise.resolve(engine.recentRequests()),
     resetPrefixCache: () => engine.resetPrefixCache(),
+    adapters: engine.adapters,
     close: async () => {
       await engine.close();
       open.failAll(engineClosed());

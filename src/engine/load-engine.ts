@@ -2,11 +2,13 @@ import { formatBytes } from "../base/units.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { openCheckpoint } from "../formats/open-checkpoint.ts";
 import { createOps } from "../kernels/create-ops.ts";
+import { type AdaptedRows, addLowRankDeltas } from "../kernels/low-rank-deltas.ts";
 import { mapFile } from "../kernels/map-file.ts";
 import type { Ops } from "../kernels/ops.ts";
 import { type LoadedModel, loadModel } from "../model/load-model.ts";
 import { requireArchitecture } from "../model/registry.ts";
 import type { EngineInfo } from "../protocol/engine-client.ts";
+import { AdapterTable, type AdapterTableParts, type LoadedAdapters } from "./adapters/adapter-table.ts";
 import type { AdmissionSettings } from "./admission-control.ts";
 import { checkEngineOptions } from "./check-options.ts";
 import { endTokenIds } from "./end-tokens.ts";
@@ -53,10 +55,14 @@ export async function loadEngine(options: EngineOptions, watch: LoadWatch = {}):
     ops = backend.ops;
     timer.end("backend");
     const { dtype, activations } = options;
-    const loaded = loadModel(ops, checkpoint, { dtype, activations, maxModelLen: before.kv.maxModelLen });
+    const adapted: AdaptedRows[] = [];
+    const modelOps = (options.adapters ?? null) === null ? ops : addLowRankDeltas(ops, adapted);
+    const precision = { dtype, activations, maxModelLen: before.kv.maxModelLen };
+    const loaded = loadModel(modelOps, checkpoint, precision);
+    const adapters = loadAdapters(options, { ops, linears: loaded.adaptable, adapted });
     timer.end("pack");
     const { counters = new EngineCounters() } = watch;
-    const assembly = { options, checkpoint, draft, ops, loaded, before, counters };
+    const assembly = { options, checkpoint, draft, ops, loaded, adapters, before, counters };
     return assemble(assembly, backend.notes, timer);
   } catch (error) {
     ops?.close();
@@ -67,18 +73,31 @@ export async function loadEngine(options: EngineOptions, watch: LoadWatch = {}):
   }
 }
 
+/** Those that the engine starts with, and room for more; null where none are asked for. */
+function loadAdapters(
+  options: EngineOptions,
+  parts: Pick<AdapterTableParts, "ops" | "linears" | "adapted">,
+): LoadedAdapters | null {
+  const { adapters = null, maxNumQueuedRequests, maxNumSeqs, maxNumBatchedTokens: maxNumTokens } = options;
+  if (adapters === null) return null;
+  const numRows = maxNumQueuedRequests + maxNumSeqs;
+  const table = new AdapterTable({ ...parts, limits: adapters, numRows, maxNumTokens });
+  return { table, initial: adapters.initial.map((source) => table.load(source)) };
+}
+
 interface Assembly {
   readonly options: EngineOptions;
   readonly checkpoint: Checkpoint;
   readonly draft: Checkpoint | null;
   readonly ops: Ops;
   readonly loaded: LoadedModel;
+  readonly adapters: LoadedAdapters | null;
   readonly before: EnginePlan;
   readonly counters: EngineCounters;
 }
 
 function assemble(assembly: Assembly, backendNotes: readonly string[], timer: PhaseTimer): EngineLoop {
-  const { options, checkpoint, draft, ops, loaded, before, counters } = assembly;
+  const { options, checkpoint, draft, ops, loaded, adapters, before, counters } = assembly;
   const { model } = loaded;
   const blockSize = options.blockSize ?? defaultBlockSize;
   const dtype = kvDtypeOf(options, checkpoint.config, loaded.activations === "f32");
@@ -131,6 +150,7 @@ function assemble(assembly: Assembly, backendNotes: readonly string[], timer: Ph
     isPrefixCaching: options.enablePrefixCaching ?? true,
     isPrefixChecking: options.checkPrefixCache ?? false,
     speculation,
+    adapters,
     counters,
   });
 }

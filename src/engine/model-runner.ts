@@ -1,6 +1,7 @@
 import type { KvCache, KvHost, Ops, Tensor } from "../kernels/ops.ts";
 import type { ScoreOutput } from "../kernels/sampling.ts";
 import type { CausalModel } from "../model/causal-model.ts";
+import type { AdapterTable } from "./adapters/adapter-table.ts";
 import { BatchBuilder } from "./batch-builder.ts";
 import type { KvMoveList } from "./kv-move-list.ts";
 import type { Sampler } from "./sampler.ts";
@@ -14,6 +15,7 @@ export interface ModelRunnerParts {
   readonly cache: KvCache;
   readonly host: KvHost | null;
   readonly moves: KvMoveList;
+  readonly adapters: AdapterTable | null;
   readonly table: SequenceTable;
   readonly sampler: Sampler;
   readonly scores: ScoreTable;
@@ -89,8 +91,9 @@ export class ModelRunner {
   }
 
   #build(plan: StepPlan): void {
-    const { table } = this.#parts;
+    const { table, adapters } = this.#parts;
     const builder = this.#builder;
+    adapters?.beginBatch();
     this.numSampled = 0;
     this.#numScored = 0;
     builder.clear();
@@ -100,6 +103,7 @@ export class ModelRunner {
       const first = table.numComputed[row]!;
       builder.add(row, first, count);
       const end = builder.batch.numTokens;
+      adapters?.addTokens(row, end - count, count);
       if (table.kind[row] === sequenceKinds.score) this.#wantScores(row, count, end - count);
       else this.#wantLogits(row, first + count - table.numTokens[row]!, end - 1);
     }

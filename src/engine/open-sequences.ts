@@ -1,6 +1,7 @@
 import { sharedNow } from "../base/clock.ts";
 import type { EngineInfo, GenerateRequest, ScoreRequest } from "../protocol/engine-client.ts";
 import { maxLogprobs } from "../protocol/sampling-params.ts";
+import { noAdapters } from "./adapters/adapter-table.ts";
 import { type AdmissionLimits, checkGenerateRequest, checkScoreRequest } from "./admission.ts";
 import type { Arrival } from "./admission-control.ts";
 import { ChannelMask } from "./channel-mask.ts";
@@ -23,6 +24,7 @@ interface NewSequence {
   readonly tokenIds: readonly number[] | Int32Array;
   /** First scored position of a score. */
   readonly start?: number;
+  readonly adapter: string | undefined;
 }
 
 /**
@@ -63,7 +65,8 @@ export class OpenSequences {
     checkGenerateRequest(request, this.#limits);
     const arrival = { numPromptTokens: promptTokenIds.length, scheduling, arrivalMs };
     admission.check(arrival, scheduler, sharedNow());
-    const sequence = { handle, kind: sequenceKinds.generate, tokenIds: promptTokenIds };
+    const { adapter } = request;
+    const sequence = { handle, kind: sequenceKinds.generate, tokenIds: promptTokenIds, adapter };
     this.#open(sequence, arrival, (row) => {
       sampler.admit(row, sampling, sampling.seed ?? this.#drawSeed(), this.#eosTokenIds);
       if (request.mask !== undefined) sampler.constrain(row, new ChannelMask(request.mask));
@@ -78,8 +81,8 @@ export class OpenSequences {
     checkScoreRequest(request, this.#limits);
     const arrival = { numPromptTokens: request.tokenIds.length, scheduling: request.scheduling, arrivalMs };
     admission.check(arrival, scheduler, sharedNow());
-    const { tokenIds, start } = request;
-    this.#open({ handle, kind: sequenceKinds.score, tokenIds, start }, arrival, (row) => {
+    const { tokenIds, start, adapter } = request;
+    this.#open({ handle, kind: sequenceKinds.score, tokenIds, start, adapter }, arrival, (row) => {
       scores.admit(row, request);
       traces.open(row, arrivalMs, {});
     });
@@ -140,11 +143,14 @@ export class OpenSequences {
   }
 
   /** Takes a row and lets `read` take the request in. A request that cannot be read gives the row back. */
-  #open({ handle, kind, tokenIds, start }: NewSequence, arrival: Arrival, read: (row: number) => void): void {
-    const { table, sampler, stopRules, scores } = this.#core;
+  #open(sequence: NewSequence, arrival: Arrival, read: (row: number) => void): void {
+    const { table, sampler, stopRules, scores, adapters } = this.#core;
+    const { handle, kind, tokenIds, start, adapter } = sequence;
+    if (adapters === null && adapter !== undefined) throw noAdapters(adapter);
     const row = table.open(handle, kind, tokenIds, start);
     try {
       read(row);
+      adapters?.open(row, adapter);
     } catch (error) {
       sampler.release(row);
       stopRules.release(row);
@@ -156,9 +162,13 @@ export class OpenSequences {
   }
 
   #enter(row: number, arrival: Arrival): void {
-    const { table, kv, admission, scheduler } = this.#core;
+    const { table, kv, admission, scheduler, adapters } = this.#core;
     const cacheSalt = arrival.scheduling?.cacheSalt;
-    kv.admit(row, cacheSalt === undefined ? {} : { cacheSalt });
+    const adapter = adapters?.keyOf(row);
+    kv.admit(row, {
+      ...(cacheSalt === undefined ? {} : { cacheSalt }),
+      ...(adapter === undefined ? {} : { adapter }),
+    });
     admission.admit(row, arrival);
     this.#onOpen(row);
     this.#rows.set(table.handles[row]!, row);
@@ -187,7 +197,7 @@ export class OpenSequences {
 
   /** Gives back everything that a sequence holds. */
   #release(row: number): void {
-    const { table, traces, results, sampler, stopRules, scores, scheduler, admission } = this.#core;
+    const { table, traces, results, sampler, stopRules, scores, scheduler, admission, adapters } = this.#core;
     const handle = table.handles[row]!;
     const trace = traces.close(row);
     if (trace !== null) results.explain(handle, trace);
@@ -197,5 +207,6 @@ export class OpenSequences {
     scores.release(row);
     scheduler.remove(row);
     admission.release(row);
+    adapters?.close(row);
   }
 }

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { invariant } from "../base/invariant.ts";
 
 /**
- * What must be equal besides the tokens, by tag: the caller's `cacheSalt`, or the `request` itself where none may
+ * What must be equal besides the tokens, by tag: the caller's `cacheSalt`, the `adapter`, or the `request` itself where none may
  * share. The tags go into the key, so that equal values under different tags never meet.
  */
 export type PrefixExtras = Readonly<Record<string, string>>;

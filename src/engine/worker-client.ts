@@ -1,6 +1,8 @@
 import { type ResourceLimits, type Transferable, Worker } from "node:worker_threads";
+import { definedOnly } from "../base/defined-only.ts";
 import { fromWire, MillraceError, messageOf } from "../base/errors.ts";
-import type { EngineClient, EngineInfo } from "../protocol/engine-client.ts";
+import type { EngineClient } from "../protocol/engine-client.ts";
+import { RemoteAdapters } from "./adapters/adapter-host.ts";
 import { type EmbeddingSink, embeddingsOnly, noEmbeddings, OpenTexts } from "./embedding/embedding-client.ts";
 import type { EngineOptions } from "./engine-options.ts";
 import { counterBytes, EngineCounters } from "./engine-stats.ts";
@@ -43,8 +45,8 @@ export function startEngine(options: EngineOptions): StartingEngine {
   const workerData: WorkerStart = { options, counters };
   const worker = new Worker(workerFile(), { workerData, resourceLimits });
   const plan = loadReport(worker, "planned").then(({ lines }) => lines);
-  const client = loadReport(worker, "ready").then(({ info }) =>
-    connect(worker, info, new EngineCounters(counters)),
+  const client = loadReport(worker, "ready").then((ready) =>
+    connect(worker, ready, new EngineCounters(counters)),
   );
   // Whoever waits for one of them only must not fail for the other.
   for (const promise of [plan, client]) promise.catch(() => {});
@@ -88,11 +90,18 @@ function loadReport<Kind extends "planned" | "ready">(worker: Worker, kind: Kind
   });
 }
 
-function connect(worker: Worker, info: EngineInfo, counters: EngineCounters): EngineClient {
+function connect(
+  worker: Worker,
+  { info, adapters: initial }: LoadReport<"ready">,
+  counters: EngineCounters,
+): EngineClient {
+  const adapters =
+    initial === null
+      ? null
+      : new RemoteAdapters(initial, (change) => post(worker, { kind: "adapter", change }));
   const open = new OpenRequests(commandSink(worker, info.vocabSize));
   const texts = new OpenTexts(textSink(worker, info.vocabSize));
-  /** About recent steps and requests, answered in order. */
-  const questions: Question[] = [];
+  const questions = new RecentQuestions((what) => post(worker, { kind: "recent", what }));
   let isClosing = false;
   let hasExited = false;
   let failure: MillraceError = engineClosed();
@@ -105,7 +114,8 @@ function connect(worker: Worker, info: EngineInfo, counters: EngineCounters): En
       failure = isClosing ? engineClosed() : workerDied("", new Error(`exit code ${code}`));
       open.failAll(failure);
       texts.failAll(failure);
-      for (const { reject } of questions.splice(0)) reject(failure);
+      adapters?.failAll(failure);
+      questions.failAll(failure);
       resolve();
     });
   });
@@ -116,15 +126,9 @@ function connect(worker: Worker, info: EngineInfo, counters: EngineCounters): En
   worker.on("message", (report: WorkerReport) => {
     if (report.kind === "step") open.receive(fromWireStep(report));
     else if (report.kind === "embedded") texts.receive(fromWireEmbeddings(report));
-    else if (report.kind === "recent") questions.shift()?.resolve(report.items);
+    else if (report.kind === "adapter") adapters?.receive(report.answer);
+    else if (report.kind === "recent") questions.receive(report.items);
   });
-  const askRecent = async <Kind extends RecentKind>(what: Kind): Promise<Recent[Kind]> => {
-    if (hasExited) throw engineClosed();
-    return new Promise((resolve, reject) => {
-      questions.push({ resolve: (items) => resolve(items as Recent[Kind]), reject });
-      post(worker, { kind: "recent", what });
-    });
-  };
   const isEmbedding = info.embeddingSize !== null;
   return {
     info,
@@ -135,9 +139,10 @@ function connect(worker: Worker, info: EngineInfo, counters: EngineCounters): En
     abort: (requestId) => open.abort(requestId),
     // Counters outlive their thread: they must not make a dead engine look well.
     stats: () => (hasExited ? Promise.reject(failure) : Promise.resolve(counters.read())),
-    recentSteps: () => askRecent("steps"),
-    recentRequests: () => askRecent("requests"),
+    recentSteps: () => questions.ask("steps"),
+    recentRequests: () => questions.ask("requests"),
     resetPrefixCache: () => post(worker, { kind: "reset" }),
+    adapters,
     close: async () => {
       if (!isClosing && !hasExited) post(worker, { kind: "close" });
       isClosing = true;
@@ -152,23 +157,55 @@ interface Question {
   readonly reject: (error: Error) => void;
 }
 
+/** Questions about recent steps and requests, answered in order. */
+class RecentQuestions {
+  readonly #post: (what: RecentKind) => void;
+  readonly #open: Question[] = [];
+  #failure: Error | null = null;
+
+  constructor(post: (what: RecentKind) => void) {
+    this.#post = post;
+  }
+
+  ask<Kind extends RecentKind>(what: Kind): Promise<Recent[Kind]> {
+    if (this.#failure !== null) return Promise.reject(this.#failure);
+    return new Promise((resolve, reject) => {
+      this.#open.push({ resolve: (items) => resolve(items as Recent[Kind]), reject });
+      this.#post(what);
+    });
+  }
+
+  receive(items: Recent[RecentKind]): void {
+    this.#open.shift()?.resolve(items);
+  }
+
+  /** Rejects what is open, and everything that comes later. */
+  failAll(error: Error): void {
+    this.#failure ??= error;
+    for (const { reject } of this.#open.splice(0)) reject(error);
+  }
+}
+
 function commandSink(worker: Worker, vocabSize: number): EngineSink {
   return {
     generate: (handle, request) => {
       const promptTokenIds = copyOfIds(request.promptTokenIds, "prompt", vocabSize);
-      const { requestId, sampling, scheduling, mask, explain = false } = request;
-      const own = { requestId, promptTokenIds, sampling, explain, ...(mask === undefined ? {} : { mask }) };
-      const command: WorkerCommand = {
-        kind: "generate",
-        handle,
-        request: { ...own, ...(scheduling === undefined ? {} : { scheduling }) },
+      // Fields of the protocol and no others: a request may be part of a larger object that cannot be cloned.
+      const { requestId, sampling, scheduling, mask, explain = false, adapter } = request;
+      const own = {
+        requestId,
+        promptTokenIds,
+        sampling,
+        explain,
+        ...definedOnly({ scheduling, mask, adapter }),
       };
+      const command: WorkerCommand = { kind: "generate", handle, request: own };
       post(worker, command, [promptTokenIds.buffer, ...(mask === undefined ? [] : [mask.port])]);
     },
     score: (handle, request) => {
       const tokenIds = copyOfIds(request.tokenIds, "tokenIds", vocabSize);
-      const { start, topK, scheduling } = request;
-      const own = { tokenIds, start, topK, ...(scheduling === undefined ? {} : { scheduling }) };
+      const { start, topK, scheduling, adapter } = request;
+      const own = { tokenIds, start, topK, ...definedOnly({ scheduling, adapter }) };
       post(worker, { kind: "score", handle, request: own }, [tokenIds.buffer]);
     },
     abort: (handle) => post(worker, { kind: "abort", handle }),

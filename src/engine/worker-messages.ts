@@ -1,5 +1,6 @@
 import { fromWire, toWire, type WireError } from "../base/errors.ts";
 import type {
+  AdapterInfo,
   EmbedRequest,
   EngineInfo,
   GenerateRequest,
@@ -8,6 +9,7 @@ import type {
   ScoreResult,
   StepTrace,
 } from "../protocol/engine-client.ts";
+import type { AdapterAnswer, AdapterChange } from "./adapters/adapter-host.ts";
 import type { EmbeddingMessage } from "./embedding/embedding-engine.ts";
 import type { EngineOptions } from "./engine-options.ts";
 import type { StepMessage } from "./open-requests.ts";
@@ -35,6 +37,7 @@ export type WorkerCommand =
   | { readonly kind: "embed"; readonly handle: number; readonly request: EmbedRequest }
   | { readonly kind: "abort"; readonly handle: number }
   | { readonly kind: "reset" }
+  | { readonly kind: "adapter"; readonly change: AdapterChange }
   | { readonly kind: "recent"; readonly what: RecentKind }
   | { readonly kind: "close" };
 
@@ -47,11 +50,12 @@ interface WireStep {
   readonly traces: StepMessage["traces"];
 }
 
-/** From the engine's thread: `planned` before it loads, `ready` or `refused` once, at most one `step` or `embedded` per step, one `recent` for each asked. */
+/** From the engine's thread: `planned` before it loads, `ready` or `refused` once, at most one `step` or `embedded` per step, one `recent` or `adapter` for each asked. */
 export type WorkerReport =
   | { readonly kind: "planned"; readonly lines: readonly string[] }
-  | { readonly kind: "ready"; readonly info: EngineInfo }
+  | { readonly kind: "ready"; readonly info: EngineInfo; readonly adapters: readonly AdapterInfo[] | null }
   | { readonly kind: "refused"; readonly error: WireError }
+  | { readonly kind: "adapter"; readonly answer: AdapterAnswer }
   | { readonly kind: "recent"; readonly items: Recent[RecentKind] }
   | WireStep
   | WireEmbeddings;

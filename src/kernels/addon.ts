@@ -43,6 +43,7 @@ export interface NativeAddon {
     form: number,
     paired: boolean,
   ): [id: number, sizeBytes: number, description: string];
+  freeLinear(context: NativeContext, weight: number): void;
   loadVector(context: NativeContext, values: Float32Array): number;
   loadRope(context: NativeContext, cos: Float32Array, sin: Float32Array, rotaryDim: number): number;
   createKvCache(

@@ -17,7 +17,7 @@ export interface Tensor {
   readonly form: TensorForm;
 }
 
-/** A weight matrix [rows, cols], repacked for the backend; lives until `Ops.close`. */
+/** A weight matrix [rows, cols], repacked for the backend; lives until `Ops.freeLinear` or `Ops.close`. */
 export interface LinearWeight {
   readonly id: number;
   readonly name: string;
@@ -130,15 +130,13 @@ export interface PackOptions {
   readonly columns?: Int32Array | null;
 }
 
-/** Done while the result is still in registers, in this order: bias, delta, residual, activation, form. */
+/** Done while the result is still in registers, in this order: bias, residual, activation, form. */
 export interface LinearEpilogue {
   /** [weight.rows], in the order of the parts as they were packed, also for `paired`. */
   readonly bias?: VectorWeight;
-  /** Low-rank delta (LoRA): y += scale · (x · Aᵀ) · Bᵀ. */
-  readonly delta?: { readonly a: LinearWeight; readonly b: LinearWeight; readonly scale: number };
   /** f32 [rows of x, out cols], added to in place; the linear then returns it. */
   readonly residual?: Tensor;
-  /** For `paired` weights; halves the output width. */
+  /** For `paired` weights; halves the output width. Without one the parts come one after the other. */
   readonly activation?: GatedActivation;
   /** Form of the result, written as `convert` would; f32 by default, and always with a residual. */
   readonly as?: TensorForm;
@@ -191,18 +189,23 @@ export interface LayerNorm {
   readonly eps: number;
 }
 
-/** Which tokens go to which expert of a mixture, and with what weight. Arrays may be longer than needed. */
-export interface MoeRouting {
+/** Rows of a tensor, each with a factor. Arrays may be longer than needed. */
+export interface WeightedRows {
+  readonly rows: Int32Array;
+  readonly weights: Float32Array;
+}
+
+/**
+ * Which tokens go to which expert of a mixture, and with what weight: [numTokens · topK] rows, ascending for each
+ * expert. Arrays may be longer than needed.
+ */
+export interface MoeRouting extends WeightedRows {
   /** Experts that each token goes to. */
   readonly topK: number;
   /** Weights are the softmax over all experts; true: over the chosen ones. */
   readonly normalize: boolean;
   /** [numExperts + 1] where each expert's places begin. */
   readonly starts: Int32Array;
-  /** [numTokens · topK] tokens, ascending for each expert. */
-  readonly rows: Int32Array;
-  /** [numTokens · topK] */
-  readonly weights: Float32Array;
 }
 
 /**
@@ -221,6 +224,8 @@ export interface Ops {
 
   /** Repacks one matrix, or several with the same `cols` stacked along the rows. Source bytes may go away after. */
   packLinear(parts: readonly OrderedWeight[], options: PackOptions): LinearWeight;
+  /** Gives the memory of a weight back; not within a step. */
+  freeLinear(weight: LinearWeight): void;
   loadVector(values: Float32Array): VectorWeight;
   loadRope(cos: Float32Array, sin: Float32Array, rotaryDim: number): RopeTable;
   createKvCache(shape: KvCacheShape): KvCache;
@@ -249,7 +254,9 @@ export interface Ops {
   layerNorm(x: Tensor, norm: LayerNorm): void;
   /** x [T, K] in `weight.inputForm` → [T, N] (N / 2 with a gated activation) in f32 or `epilogue.as`. */
   linear(x: Tensor, weight: LinearWeight, epilogue?: LinearEpilogue): Tensor;
-  /** Converts an f32 tensor. */
+  /** Halves the columns of f32: act(first half) · second half. */
+  gate(x: Tensor, activation: GatedActivation): Tensor;
+  /** Converts an f32 tensor to any form, and one of any form to f32. */
   convert(x: Tensor, as: TensorForm): Tensor;
   /** Adds in place: x += scale · y, both f32; scale is 1 by default. */
   addInto(x: Tensor, y: Tensor, scale?: number): void;
@@ -282,8 +289,8 @@ export interface Ops {
   gatherRows(x: Tensor, indices: Int32Array, count: number, first?: number): Tensor;
   /** Fills `routing` from f32 logits [T, numExperts]: the highest topK of each row, ties to the lowest expert. */
   moeRoute(logits: Tensor, routing: MoeRouting): void;
-  /** Adds in place: row rows[i] of x += weights[i] · (i-th row of y) over the places of `expert`; both f32. */
-  addExpertRows(x: Tensor, y: Tensor, routing: MoeRouting, expert: number): void;
+  /** Adds in place: row rows[first + i] of x += weights[first + i] · (row i of y), both f32. Rows ascend. */
+  addRows(x: Tensor, y: Tensor, target: WeightedRows, count: number, first?: number): void;
 
   /** Draws one token for each row of f32 logits. */
   sample(logits: Tensor, batch: SamplingBatch, out: SamplingOutput): void;

@@ -30,6 +30,7 @@ const timed: ReadonlySet<string> = new Set<keyof Ops>([
   "rmsNorm",
   "layerNorm",
   "linear",
+  "gate",
   "convert",
   "addInto",
   "scale",
@@ -39,7 +40,7 @@ const timed: ReadonlySet<string> = new Set<keyof Ops>([
   "pagedAttention",
   "gatherRows",
   "moeRoute",
-  "addExpertRows",
+  "addRows",
   "sample",
   "scoreTargets",
 ]);

@@ -5,6 +5,7 @@ import type { Ops } from "../kernels/ops.ts";
 import type { CausalModel, PrecisionOptions } from "./causal-model.ts";
 import type { EncoderModel } from "./encoder-model.ts";
 import { rotaryDimOf } from "./layers/rope.ts";
+import { type AdaptableLinears, adaptableOf } from "./pack-adapter.ts";
 import { findBuilder, findEncoderBuilder } from "./registry.ts";
 import { CheckpointLoader } from "./weight-loader.ts";
 
@@ -15,6 +16,7 @@ export interface LoadOptions extends PrecisionOptions {
 
 export interface LoadedModel extends LoadedForms {
   readonly model: CausalModel;
+  readonly adaptable: AdaptableLinears;
 }
 
 export interface LoadedEncoder extends LoadedForms {
@@ -42,7 +44,8 @@ export function loadModel(ops: Ops, checkpoint: ModelWeights, options: LoadOptio
   checkConfig(config);
   checkLength(options.maxModelLen, config.maxPositionEmbeddings);
   const loader = new CheckpointLoader(ops, checkpoint, options);
-  return { model: build(loader, config, options.maxModelLen), ...formsOf(loader) };
+  const model = build(loader, config, options.maxModelLen);
+  return { model, adaptable: adaptableOf(loader.linears), ...formsOf(loader) };
 }
 
 /** As `loadModel`, for an encoder. */

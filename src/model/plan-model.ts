@@ -1,5 +1,6 @@
 import type { WeightForm } from "../base/weights.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
+import { type AdaptedRows, addLowRankDeltas, type LowRankDelta } from "../kernels/low-rank-deltas.ts";
 import type { LinearWeight, Ops, VectorWeight } from "../kernels/ops.ts";
 import { joinForms } from "../kernels/planned/packed-form.ts";
 import { PlannedOps } from "../kernels/planned/planned-ops.ts";
@@ -7,6 +8,7 @@ import { type OperationWork, profileOps } from "../kernels/profiled-ops.ts";
 import type { CausalModel, PrecisionOptions } from "./causal-model.ts";
 import { InputForms } from "./input-forms.ts";
 import { checkConfig } from "./load-model.ts";
+import { adaptableOf } from "./pack-adapter.ts";
 import { findBuilder, findEncoderBuilder, isEncoder } from "./registry.ts";
 import { requireKernel, requireOneKind } from "./weight-forms.ts";
 import { checkShape, type LinearSpec, takenForm, type WeightLoader } from "./weight-loader.ts";
@@ -14,6 +16,8 @@ import { checkShape, type LinearSpec, takenForm, type WeightLoader } from "./wei
 export interface PlanModelOptions extends PrecisionOptions {
   /** The form that a matrix is to have in place of the file's; as it is by default. */
   readonly recast?: (form: WeightForm, name: string) => WeightForm;
+  /** Plans steps of so many tokens of which an adapter of this rank changes all; adapters' weights are not counted. */
+  readonly adapted?: { readonly rank: number; readonly numTokens: number } | null;
   /** Told of every operation of the model's steps. */
   readonly onOperation?: (work: OperationWork) => void;
 }
@@ -42,6 +46,8 @@ export function planModel(checkpoint: Checkpoint, options: PlanModelOptions): Pl
   const loader = new FormLoader(checkpoint, options);
   // Rotation tables are counted for one position; how many there are is chosen later.
   const model = build(loader, checkpoint.config, 1);
+  const { adapted = null } = options;
+  if (adapted !== null) loader.planAdapter(adapted.rank, adapted.numTokens);
   const { planned: ops, ops: stepOps, linears, forms } = loader;
   const dtype = [...new Set(linears.map(({ weightForm }) => weightForm))].join(", ");
   return { model, ops, stepOps, linears, notes: forms.notes(), activations: forms.describe(), dtype };
@@ -63,17 +69,40 @@ class FormLoader implements WeightLoader {
   readonly planned: PlannedOps = new PlannedOps();
   readonly ops: Ops;
   readonly forms: InputForms;
-  readonly linears: LinearWeight[] = [];
+  readonly #specs = new Map<LinearWeight, LinearSpec>();
+  readonly #adapted: AdaptedRows[] = [];
   readonly #checkpoint: Checkpoint;
   readonly #dtype: PrecisionOptions["dtype"];
   readonly #recast: (form: WeightForm, name: string) => WeightForm;
 
-  constructor(checkpoint: Checkpoint, { dtype, activations, recast, onOperation }: PlanModelOptions) {
-    this.ops = onOperation === undefined ? this.planned : profileOps(this.planned, onOperation);
+  constructor(checkpoint: Checkpoint, options: PlanModelOptions) {
+    const { dtype, activations, recast, onOperation, adapted = null } = options;
+    const ops = onOperation === undefined ? this.planned : profileOps(this.planned, onOperation);
+    this.ops = adapted === null ? ops : addLowRankDeltas(ops, this.#adapted);
     this.forms = new InputForms(activations);
     this.#checkpoint = checkpoint;
     this.#dtype = dtype;
     this.#recast = recast ?? ((form) => form);
+  }
+
+  get linears(): readonly LinearWeight[] {
+    return [...this.#specs.keys()];
+  }
+
+  /** From now on every linear that adapters can change has a delta on the first `numTokens` rows. */
+  planAdapter(rank: number, numTokens: number): void {
+    const pack = (rows: number, cols: number): LinearWeight => {
+      const form = { kind: "dense", rows, cols, dtype: "f32" } as const;
+      const weight = this.planned.planLinear(form, { name: "adapter", inputForm: "f32" });
+      this.planned.freeLinear(weight);
+      return weight;
+    };
+    const deltas = new Map<LinearWeight, LowRankDelta>();
+    for (const [linear, { parts }] of adaptableOf(this.#specs)) {
+      const total = rank * parts.length;
+      deltas.set(linear, { a: pack(total, linear.cols), b: pack(linear.rows, total) });
+    }
+    this.#adapted.push({ deltas, rows: new Int32Array(), weights: new Float32Array(), count: numTokens });
   }
 
   linear(spec: LinearSpec): LinearWeight {
@@ -91,7 +120,7 @@ class FormLoader implements WeightLoader {
     requireKernel(form, name);
     const inputForm = spec.inputForm ?? this.forms.choose(form, name);
     const weight = this.planned.planLinear(form, { name, inputForm, layout });
-    this.linears.push(weight);
+    this.#specs.set(weight, spec);
     return weight;
   }
 

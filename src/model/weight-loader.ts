@@ -20,6 +20,8 @@ export interface LinearSpec {
   readonly inputForm?: TensorForm;
   /** Its rows are also read one by one, as those of an embedding: columns must be in order. */
   readonly isTable?: boolean;
+  /** Belongs to an expert of a mixture, which gets some tokens of the batch only. */
+  readonly isExpert?: boolean;
 }
 
 /** A stored matrix with its expected rows, or `rows` of its `total` rows from `first` on. */
@@ -60,6 +62,8 @@ export class CheckpointLoader implements WeightLoader {
   readonly forms: InputForms;
   /** Forms of the packed weights, for people. */
   readonly weightForms: Set<string> = new Set();
+  /** What was packed, and of what. */
+  readonly linears: Map<LinearWeight, LinearSpec> = new Map();
   readonly #checkpoint: ModelWeights;
   readonly #dtype: PrecisionOptions["dtype"];
 
@@ -82,6 +86,7 @@ export class CheckpointLoader implements WeightLoader {
     const inputForm = spec.inputForm ?? this.forms.choose(parts[0]!, name);
     const packed = this.ops.packLinear(parts, { name, inputForm, layout, columns });
     this.weightForms.add(packed.weightForm);
+    this.linears.set(packed, spec);
     // The packed form has all of it: else a model would be in memory twice while it loads.
     this.#checkpoint.dropPages();
     return packed;

@@ -21,6 +21,7 @@ export interface RequestScheduling {
 /**
  * A request that is refused costs no model work. Its iteration rejects with a `MillraceError` whose code says why:
  * - `invalid_request`, `context_length_exceeded`, `request_never_fits`: it can never run as it is (400)
+ * - `adapter_not_found`: its adapter is not loaded (404)
  * - `tenant_queue_full`: its tenant has used up its own places in the queue (429)
  * - `engine_overloaded`: the queue is full (503)
  * - `deadline_unreachable`: the work ahead of it takes longer than its deadline allows (503)
@@ -38,6 +39,8 @@ export interface GenerateRequest {
   readonly mask?: TokenMaskChannel;
   /** Whether the last output is to bring a `trace`; default false. */
   readonly explain?: boolean;
+  /** Name of the loaded adapter that changes the model for this request; default: none. */
+  readonly adapter?: string;
 }
 
 /** Why the use of the prefix cache ended where it did. */
@@ -148,6 +151,8 @@ export interface ScoreRequest {
   /** How many most likely tokens to return at each position; 0 for none. */
   readonly topK: number;
   readonly scheduling?: RequestScheduling;
+  /** See `GenerateRequest`. */
+  readonly adapter?: string;
 }
 
 export interface ScoreResult {
@@ -271,6 +276,32 @@ export interface EngineInfo {
   readonly notes: readonly string[];
 }
 
+/** An adapter on disk, and the name that requests give it. */
+export interface AdapterSource {
+  readonly name: string;
+  /** A folder as PEFT writes it. */
+  readonly path: string;
+}
+
+export interface AdapterInfo extends AdapterSource {
+  /** Largest rank of its matrices. */
+  readonly rank: number;
+  readonly sizeBytes: number;
+}
+
+/** LoRA adapters of an engine's model: any number of them in one batch, chosen by each request. */
+export interface AdapterHost {
+  /** Adapters that the engine was started with. */
+  readonly initial: readonly AdapterInfo[];
+  /**
+   * Reads an adapter's files, between two steps. Errors: `invalid_adapter`, `unsupported_adapter`, `adapter_exists`,
+   * `too_many_adapters`, `out_of_memory`.
+   */
+  load(source: AdapterSource): Promise<AdapterInfo>;
+  /** Takes no more requests for it; those that are open are finished. Errors: `adapter_not_found`. */
+  unload(name: string): Promise<void>;
+}
+
 /**
  * The only thing that the server, the evaluator and the commands know of an engine. Implementations: worker thread,
  * in process, scripted fake. Errors of one request reject its iteration and touch nothing else.
@@ -293,6 +324,8 @@ export interface EngineClient extends Scorer {
   recentRequests(): Promise<readonly RequestTrace[]>;
   /** Forgets what the prefix cache holds; requests that run keep what they use. */
   resetPrefixCache(): void;
+  /** Null where the engine was not started for adapters. */
+  readonly adapters: AdapterHost | null;
   /** Aborts what is open and frees everything. */
   close(): Promise<void>;
 }

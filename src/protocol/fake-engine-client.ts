@@ -1,6 +1,7 @@
 import { MillraceError } from "../base/errors.ts";
 import { onAbort } from "../base/on-abort.ts";
 import type {
+  AdapterHost,
   EmbedRequest,
   EngineClient,
   EngineInfo,
@@ -36,6 +37,8 @@ export interface FakeScript {
   readonly queuedMs?: number;
   /** Figures that `stats` is to give in place of its own. */
   readonly stats?: Partial<EngineStats>;
+  /** Default: null, no adapters. */
+  readonly adapters?: AdapterHost;
   /** Default: every log-likelihood is −1 and every token the most likely one. */
   readonly score?: (request: ScoreRequest) => ScoreResult | Promise<ScoreResult>;
 }
@@ -100,6 +103,7 @@ export function createFakeClient(script: FakeScript = {}): FakeEngineClient {
 
 class ScriptedClient implements FakeEngineClient {
   readonly info: EngineInfo;
+  readonly adapters: AdapterHost | null;
   readonly requests: GenerateRequest[] = [];
   readonly scoreRequests: ScoreRequest[] = [];
   readonly abortedIds: string[] = [];
@@ -116,6 +120,7 @@ class ScriptedClient implements FakeEngineClient {
   constructor(script: FakeScript) {
     this.#script = script;
     this.info = { ...defaultInfo, ...script.info };
+    this.adapters = script.adapters ?? null;
   }
 
   generate(request: GenerateRequest): AsyncIterable<EngineOutput> {

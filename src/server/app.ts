@@ -45,6 +45,10 @@ const handlers: Readonly<Record<RouteName, Handler>> = {
   openApi: async (c, context) => (await import("./openapi.ts")).handleOpenApi(c, context),
   docs: async (c, context) => (await import("./openapi.ts")).handleDocs(c, context),
   metrics: handleMetrics,
+  loadAdapter: async (c, context) =>
+    (await import("./adapters/adapter-routes.ts")).handleLoadAdapter(c, context),
+  unloadAdapter: async (c, context) =>
+    (await import("./adapters/adapter-routes.ts")).handleUnloadAdapter(c, context),
   resetPrefixCache: handleResetPrefixCache,
   steps: handleSteps,
   requests: handleRequests,

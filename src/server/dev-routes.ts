@@ -5,7 +5,7 @@ import { snakeCased } from "./snake-case.ts";
 
 /** `POST /reset_prefix_cache`, as vLLM has it: all models forget what their prefix caches hold. */
 export function handleResetPrefixCache(c: HttpContext, context: ServerContext): Response {
-  for (const model of context.registry().models) model.client.resetPrefixCache();
+  for (const { model } of context.entries) model.client.resetPrefixCache();
   return jsonResponse(c, { status: "ok" });
 }
 
@@ -24,7 +24,8 @@ async function ofEachModel(
   context: ServerContext,
   read: (model: ServedModel) => Promise<object>,
 ): Promise<Response> {
-  const { models } = context.registry();
-  const data = await Promise.all(models.map(async (model) => ({ model: model.id, ...(await read(model)) })));
+  const data = await Promise.all(
+    context.entries.map(async ({ model }) => ({ model: model.id, ...(await read(model)) })),
+  );
   return jsonResponse(c, snakeCased({ data }));
 }

@@ -1,4 +1,5 @@
 import type { z } from "zod";
+import { loadAdapterSchema, unloadAdapterSchema } from "./adapters/adapter-routes.ts";
 import { countTokensSchema, messagesFields, messagesSchema } from "./anthropic/schemas.ts";
 import { type FieldSupport, openAiFields } from "./request/field-support.ts";
 import {
@@ -31,6 +32,8 @@ export const endpointBodies: Readonly<Partial<Record<RouteName, EndpointBody>>> 
   rerank: { schema: rerankSchema, fields: openAiFields },
   tokenize: { schema: tokenizeSchema, fields: openAiFields },
   detokenize: { schema: detokenizeSchema, fields: openAiFields },
+  loadAdapter: { schema: loadAdapterSchema, fields: openAiFields },
+  unloadAdapter: { schema: unloadAdapterSchema, fields: openAiFields },
 };
 
 /** What a field takes, as an error says it; empty where it takes anything. */

@@ -93,6 +93,18 @@ export const routes = {
   openApi: { method: "GET", path: "/openapi.json", scope: "metrics", summary: "this API for programs" },
   docs: { method: "GET", path: "/docs", scope: "metrics", summary: "this API for people" },
   metrics: { method: "GET", path: "/metrics", scope: "metrics", summary: "for Prometheus" },
+  loadAdapter: {
+    method: "POST",
+    path: "/v1/load_lora_adapter",
+    scope: "admin",
+    summary: "serves a LoRA adapter under a name of its own",
+  },
+  unloadAdapter: {
+    method: "POST",
+    path: "/v1/unload_lora_adapter",
+    scope: "admin",
+    summary: "serves it no more",
+  },
   resetPrefixCache: {
     method: "POST",
     path: "/reset_prefix_cache",

@@ -27,6 +27,8 @@ export interface ServedModel {
   readonly id: string;
   /** Further names that requests may use. */
   readonly aliases?: readonly string[];
+  /** Of an adapter: the id of the model that it changes, whose engine runs it. */
+  readonly parent?: string;
   readonly client: EngineClient;
   /** Scores prompts by the client. */
   readonly promptScorer: Scorer;
@@ -61,6 +63,10 @@ export class ModelRegistry {
     for (const model of models) {
       for (const name of namesOf(model)) if (!this.#byName.has(name)) this.#byName.set(name, model);
     }
+  }
+
+  has(name: string): boolean {
+    return this.#byName.has(name);
   }
 
   /** The named model, or the first one where the request names none. Errors: `model_not_found`. */

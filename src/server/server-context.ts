@@ -44,7 +44,7 @@ export interface ServerOptions {
   readonly clock?: Clock;
 }
 
-/** A model with what the server keeps about it. */
+/** A model that has an engine, with what the server keeps about it. */
 export interface ModelEntry {
   readonly model: ServedModel;
   readonly probe: EngineProbe;
@@ -112,14 +112,31 @@ export class ServerContext {
 
   /** Gives the server its models and opens it for requests. */
   setReady(models: readonly ServedModel[]): void {
+    this.#setModels(models);
+    if (this.#phase === "loading") this.#phase = "ready";
+  }
+
+  /** Serves one more model. Errors: `server_not_ready`. */
+  addModel(model: ServedModel): void {
+    this.#setModels([...this.registry().models, model]);
+  }
+
+  /** Takes no more requests for a model; those that are open are not touched. */
+  removeModel(id: string): void {
+    this.#setModels(this.#registry.models.filter((model) => model.id !== id));
+  }
+
+  #setModels(models: readonly ServedModel[]): void {
     this.#registry = new ModelRegistry(models);
-    this.#entries = this.#registry.models.map((model) => ({
+    const known = new Map(this.#entries.map(({ model, probe }) => [model.client, probe]));
+    // Adapters have the engine of their model.
+    const withEngine = models.filter(({ parent }) => parent === undefined);
+    this.#entries = withEngine.map((model) => ({
       model,
-      probe: new EngineProbe(model.client, this.clock, this.#unhealthyAfterMs),
+      probe: known.get(model.client) ?? new EngineProbe(model.client, this.clock, this.#unhealthyAfterMs),
     }));
     this.metrics.setModels(this.#entries);
     this.#statsLog.setModels(this.#entries);
-    if (this.#phase === "loading") this.#phase = "ready";
   }
 
   /** From now on new requests are refused. */

@@ -24,7 +24,8 @@ export class StatsLog {
   }
 
   setModels(models: readonly { readonly probe: EngineProbe }[]): void {
-    this.#watched = models.map(({ probe }) => ({ probe, last: null }));
+    const known = new Map(this.#watched.map((watched) => [watched.probe, watched]));
+    this.#watched = models.map(({ probe }) => known.get(probe) ?? { probe, last: null });
   }
 
   /** Called with every request; the timer runs only while there is something to tell. */

@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { startEngine } from "../../engine/worker-client.ts";
 import { endpoints } from "../../server/routes.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
-import { engineOptionsOf } from "../engine-options.ts";
+import { adapterOptionsOf, engineOptionsOf } from "../engine-options.ts";
 import { addModelArgument } from "../model-argument.ts";
 import { addServeSettings, type ServeReader } from "../serve-settings.ts";
 import { isSupervised } from "../supervised.ts";
@@ -38,7 +38,8 @@ async function runServe(modelPath: string, reader: ServeReader): Promise<void> {
     const { superviseServe } = await import("../supervise-serve.ts");
     return superviseServe();
   }
-  const options = engineOptionsOf(modelPath, settings.engine);
+  const adapters = adapterOptionsOf(settings.adapters);
+  const options = { ...engineOptionsOf(modelPath, settings.engine), adapters };
   // Most of a start is reading modules: the engine's thread reads its own while this one reads the server's.
   const engine = startEngine(options);
   const { serveModel } = await import("../serve-model.ts");

@@ -96,6 +96,7 @@ export function embeddingsOnly(
     recentSteps: () => Promise.resolve([]),
     recentRequests: () => Promise.resolve([]),
     resetPrefixCache: () => {},
+    adapters: null,
   };
 }
 

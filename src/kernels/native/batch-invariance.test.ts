@@ -49,8 +49,9 @@ describe.skipIf(addon === undefined).each(isas)("rows are independent on %s", (i
         ops.moeRoute(x, routing);
         for (let expert = 0; expert < numExperts; expert += 1) {
           const first = routing.starts[expert]!;
-          const own = ops.gatherRows(x, routing.rows, routing.starts[expert + 1]! - first, first);
-          ops.addExpertRows(x, own, routing, expert);
+          const count = routing.starts[expert + 1]! - first;
+          const own = ops.gatherRows(x, routing.rows, count, first);
+          ops.addRows(x, own, routing, count, first);
         }
         return x;
       });

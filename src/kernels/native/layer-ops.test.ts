@@ -59,21 +59,6 @@ describe.skipIf(addon === undefined).each(isas)(
       change("scaled sum", (ops, x) => ops.addInto(x, x, 0.22), maxErrors.f32);
     });
 
-    test.each([false, true])("gelu-mul of paired parts agrees (delta: %s)", (withDelta) => {
-      const [cols, outs, rank] = [64, 40, 8];
-      const rows = randomFloats(7 * cols, 9, 2);
-      const error = compare(rows, cols, (ops, x) => {
-        const pack = (seed: number, n: number, k: number) => f32Weight(randomFloats(n * k, seed), n, k);
-        const plain = (seed: number, n: number, k: number) =>
-          ops.packLinear([pack(seed, n, k)], { name: "w", inputForm: "f32" });
-        const parts = [pack(1, outs, cols), pack(2, outs, cols)];
-        const weight = ops.packLinear(parts, { name: "gate and up", inputForm: "f32", layout: "paired" });
-        const delta = { a: plain(3, rank, cols), b: plain(4, 2 * outs, rank), scale: 2 };
-        return ops.linear(x, weight, { activation: "gelu-mul", ...(withDelta ? { delta } : {}) });
-      });
-      expect(error).toBeLessThanOrEqual(maxErrors.f32);
-    });
-
     test("an embedding takes other ids than the step's", () => {
       const error = compare(randomFloats(6 * 32, 3), 32, (ops) => {
         const table = ops.packLinear([f32Weight(randomFloats(320, 1), 10, 32)], {
@@ -102,8 +87,9 @@ describe.skipIf(addon === undefined).each(isas)(
             ops.moeRoute(x, routing);
             for (let expert = 0; expert < numExperts; expert += 1) {
               const first = routing.starts[expert]!;
-              const own = ops.gatherRows(x, routing.rows, routing.starts[expert + 1]! - first, first);
-              ops.addExpertRows(x, own, routing, expert);
+              const count = routing.starts[expert + 1]! - first;
+              const own = ops.gatherRows(x, routing.rows, count, first);
+              ops.addRows(x, own, routing, count, first);
             }
             return x;
           });

@@ -71,43 +71,64 @@ describe.skipIf(addon === undefined).each(isas)(
       expect(error).toBe(0);
     });
 
-    test("a linear with bias, low-rank delta and residual agrees", () => {
-      const [cols, outs, rank] = [96, 64, 8];
+    test("a linear with bias and residual agrees", () => {
+      const [cols, outs] = [96, 64];
       const rows = randomFloats(5 * cols, 9);
       const error = compare(rows, cols, (ops, x) => {
-        const pack = (values: Float32Array, n: number, k: number) =>
-          ops.packLinear([f32Weight(values, n, k)], { name: "w", inputForm: "f32" });
-        const residual = ops.linear(x, pack(randomFloats(outs * cols, 1), outs, cols));
-        return ops.linear(x, pack(randomFloats(outs * cols, 2), outs, cols), {
-          bias: ops.loadVector(randomFloats(outs, 3)),
-          delta: {
-            a: pack(randomFloats(rank * cols, 4), rank, cols),
-            b: pack(randomFloats(outs * rank, 5), outs, rank),
-            scale: 0.5,
-          },
-          residual,
-        });
+        const pack = (values: Float32Array) =>
+          ops.packLinear([f32Weight(values, outs, cols)], { name: "w", inputForm: "f32" });
+        const residual = ops.linear(x, pack(randomFloats(outs * cols, 1)));
+        const bias = ops.loadVector(randomFloats(outs, 3));
+        return ops.linear(x, pack(randomFloats(outs * cols, 2)), { bias, residual });
       });
       expect(error).toBeLessThanOrEqual(maxErrors.f32);
     });
 
-    test.each([false, true])("silu-mul of paired parts agrees (delta: %s)", (withDelta) => {
-      const [cols, outs, rank] = [64, 48, 8];
-      const rows = randomFloats(7 * cols, 9);
-      const error = compare(rows, cols, (ops, x) => {
-        const pack = (seed: number, n: number, k: number) => f32Weight(randomFloats(n * k, seed), n, k);
-        const plain = (seed: number, n: number, k: number) =>
-          ops.packLinear([pack(seed, n, k)], { name: "w", inputForm: "f32" });
-        const weight = ops.packLinear([pack(1, outs, cols), pack(2, outs, cols)], {
-          name: "gate and up",
-          inputForm: "f32",
-          layout: "paired",
-        });
-        const delta = { a: plain(3, rank, cols), b: plain(4, 2 * outs, rank), scale: 2 };
-        const bias = ops.loadVector(randomFloats(2 * outs, 6));
-        return ops.linear(x, weight, { activation: "silu-mul", bias, ...(withDelta ? { delta } : {}) });
-      });
-      expect(error).toBeLessThanOrEqual(maxErrors.f32);
+    test.each(["silu-mul", "gelu-mul"] as const)(
+      "%s of paired parts agrees, and is the same to the bit one after the other",
+      (activation) => {
+        const [cols, outs] = [64, 48];
+        const rows = randomFloats(7 * cols, 9, 2);
+        const run = (isFused: boolean) => (ops: Ops, x: Tensor) => {
+          const pack = (seed: number) => f32Weight(randomFloats(outs * cols, seed), outs, cols);
+          const options = { name: "gate and up", inputForm: "f32", layout: "paired" } as const;
+          const weight = ops.packLinear([pack(1), pack(2)], options);
+          const bias = ops.loadVector(randomFloats(2 * outs, 6));
+          if (isFused) return ops.linear(x, weight, { activation, bias });
+          return ops.gate(ops.linear(x, weight, { bias }), activation);
+        };
+        expect(compare(rows, cols, run(true))).toBeLessThanOrEqual(maxErrors.f32);
+        expect(runOnRows(native, rows, cols, (x) => run(false)(native, x))).toEqual(
+          runOnRows(native, rows, cols, (x) => run(true)(native, x)),
+        );
+      },
+    );
+
+    test.each(["f32", "bf16", "int8-token", "int8-block32"] as const)(
+      "a tensor in %s is read back as f32 to the same bits",
+      (form) => {
+        const rows = randomFloats(5 * 96, 4, 3);
+        const error = compare(rows, 96, (ops, x) => ops.convert(ops.convert(x, form), "f32"));
+        expect(error).toBe(0);
+        const own = runOnRows(native, rows, 96, (x) => native.convert(native.convert(x, form), "f32"));
+        expect(relativeError(own, rows)).toBeLessThan(1 / 200);
+      },
+    );
+
+    test("a weight that was given back takes no memory and cannot be used", () => {
+      const pack = () =>
+        native.packLinear([f32Weight(randomFloats(64 * 64, 1), 64, 64)], { name: "w", inputForm: "f32" });
+      const kept = pack();
+      const before = native.memory().weights;
+      const weight = pack();
+      expect(native.memory().weights).toBe(before + weight.sizeBytes);
+      native.freeLinear(weight);
+      expect(native.memory().weights).toBe(before);
+      const run = (used: LinearWeight) =>
+        runOnRows(native, randomFloats(64, 2), 64, (x) => native.linear(x, used));
+      expect(run(kept).every(Number.isFinite)).toBe(true);
+      expect(() => run(weight)).toThrow("belongs to another backend");
+      native.endStep();
     });
 
     test("released tensors give their memory back and older ones keep their values", () => {

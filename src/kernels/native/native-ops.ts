@@ -25,6 +25,7 @@ import type {
   Tensor,
   TensorForm,
   VectorWeight,
+  WeightedRows,
 } from "../ops.ts";
 import type { SamplingBatch, SamplingOutput, ScoreOutput } from "../sampling.ts";
 import { formNumbers, gateNumbers, kvDtypeNumbers, toNativePart } from "./native-numbers.ts";
@@ -87,6 +88,13 @@ class NativeOps implements Ops {
     };
     if (columns !== null) this.#columns.set(weight, columns);
     return this.#own(weight);
+  }
+
+  freeLinear(weight: LinearWeight): void {
+    this.#checkOwned(weight, weight.name);
+    invariant(!this.#isInStep, `${weight.name} is given back within a step`);
+    this.#owned.delete(weight);
+    this.#addon.freeLinear(this.#context, weight.id);
   }
 
   loadVector(values: Float32Array): VectorWeight {
@@ -195,48 +203,24 @@ class NativeOps implements Ops {
 
   linear(x: Tensor, weight: LinearWeight, epilogue: LinearEpilogue = {}): Tensor {
     this.#checkOwned(weight, weight.name);
-    const { bias, delta, residual, activation, as = "f32" } = epilogue;
-    const isPaired = weight.layout === "paired";
+    const { bias, residual, activation, as = "f32" } = epilogue;
+    const isGated = activation !== undefined;
     invariant(x.form === weight.inputForm, `${weight.name} takes ${weight.inputForm}, not ${x.form}`);
     invariant(x.cols === weight.cols, `${weight.name} takes ${weight.cols} columns, not ${x.cols}`);
-    invariant((activation !== undefined) === isPaired, "a gated activation goes with paired weights");
-    invariant(residual === undefined || !isPaired, "a residual goes without activation");
+    invariant(!isGated || weight.layout === "paired", "a gated activation goes with paired weights");
+    invariant(residual === undefined || !isGated, "a residual goes without activation");
     invariant(residual === undefined || as === "f32", "a residual is f32");
-    if (delta !== undefined) return this.#linearWithDelta(x, weight, epilogue, delta);
     const id = this.#addon.linear(
       this.#context,
       this.#gatherColumns(x, weight),
       weight.id,
       bias?.id ?? -1,
       residual?.id ?? -1,
-      activation === undefined ? 0 : gateNumbers[activation],
+      isGated ? gateNumbers[activation] : 0,
       formNumbers[as],
     );
     if (residual !== undefined) return residual;
-    return { id, rows: x.rows, cols: isPaired ? weight.rows / 2 : weight.rows, form: as };
-  }
-
-  #linearWithDelta(
-    x: Tensor,
-    weight: LinearWeight,
-    epilogue: LinearEpilogue,
-    delta: NonNullable<LinearEpilogue["delta"]>,
-  ): Tensor {
-    const { bias, residual, activation, as = "f32" } = epilogue;
-    const biasId = bias?.id ?? -1;
-    const input = this.#gatherColumns(x, weight);
-    const plain = this.#addon.linear(this.#context, input, weight.id, biasId, -1, 0, formNumbers.f32);
-    const out: Tensor = { id: plain, rows: x.rows, cols: weight.rows, form: "f32" };
-    const inner = this.linear(x, delta.a, { as: delta.b.inputForm });
-    const shift = this.linear(inner, delta.b);
-    invariant(shift.cols === out.cols, "a low-rank delta has the shape of its linear");
-    this.#addon.addScaled(this.#context, out.id, shift.id, delta.scale);
-    if (residual !== undefined) {
-      this.addInto(residual, out);
-      return residual;
-    }
-    const result = activation === undefined ? out : this.#gate(out, activation);
-    return as === "f32" ? result : this.convert(result, as);
+    return { id, rows: x.rows, cols: isGated ? weight.rows / 2 : weight.rows, form: as };
   }
 
   /** The tensor that the packed form takes: `x` itself where its columns are in order. */
@@ -246,7 +230,7 @@ class NativeOps implements Ops {
     return this.#addon.gatherColumns(this.#context, x.id, columns, formNumbers[weight.gatheredForm!]);
   }
 
-  #gate(x: Tensor, activation: GatedActivation): Tensor {
+  gate(x: Tensor, activation: GatedActivation): Tensor {
     const id = this.#addon.gate(this.#context, x.id, gateNumbers[activation]);
     return { id, rows: x.rows, cols: x.cols / 2, form: "f32" };
   }
@@ -332,9 +316,7 @@ class NativeOps implements Ops {
     this.#addon.moeRoute(this.#context, logits.id, topK, normalize, starts, rows, weights);
   }
 
-  addExpertRows(x: Tensor, y: Tensor, { starts, rows, weights }: MoeRouting, expert: number): void {
-    const first = starts[expert]!;
-    const count = starts[expert + 1]! - first;
+  addRows(x: Tensor, y: Tensor, { rows, weights }: WeightedRows, count: number, first = 0): void {
     this.#addon.addRows(this.#context, x.id, y.id, rows, weights, first, count);
   }
 

@@ -64,6 +64,10 @@ export class PlannedOps implements Ops {
     invariant(false, "a plan has forms of weights and no weights");
   }
 
+  freeLinear({ sizeBytes }: LinearWeight): void {
+    this.#weightBytes -= sizeBytes;
+  }
+
   loadVector(values: Float32Array): VectorWeight {
     return this.planVector(values.length);
   }
@@ -108,12 +112,16 @@ export class PlannedOps implements Ops {
 
   layerNorm(): void {}
 
-  linear(x: Tensor, weight: LinearWeight, { residual, as = "f32" }: LinearEpilogue = {}): Tensor {
-    const cols = weight.layout === "paired" ? weight.rows / 2 : weight.rows;
+  linear(x: Tensor, weight: LinearWeight, { residual, activation, as = "f32" }: LinearEpilogue = {}): Tensor {
+    const cols = activation === undefined ? weight.rows : weight.rows / 2;
     const out = residual ?? this.#arena.create(x.rows, cols, as);
     const gathered = weight.gatheredForm === undefined ? 0 : 4 * x.rows * x.cols;
     this.#arena.borrow(panelBytes(x, weight) + gathered);
     return out;
+  }
+
+  gate(x: Tensor): Tensor {
+    return this.#arena.create(x.rows, x.cols / 2, "f32");
   }
 
   convert(x: Tensor, as: TensorForm): Tensor {
@@ -149,7 +157,7 @@ export class PlannedOps implements Ops {
       starts[expert] = Math.round((expert * numPlaces) / logits.cols);
   }
 
-  addExpertRows(): void {}
+  addRows(): void {}
   sample(): void {}
   scoreTargets(): void {}
 

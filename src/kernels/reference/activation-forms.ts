@@ -18,6 +18,14 @@ export function writeRow(values: Float32Array, into: ReferenceTensor, row: numbe
   }
 }
 
+/** Writes a tensor of any form as f32: values as they are, code · scale rounded once. */
+export function readTensor(x: ReferenceTensor, into: Float32Array): void {
+  const { codes, scales, values, cols, form } = x;
+  if (codes.length === 0) return into.set(values);
+  const width = columnsPerScale(form, cols);
+  for (let i = 0; i < codes.length; i += 1) into[i] = codes[i]! * scales[Math.floor(i / width)]!;
+}
+
 /**
  * Symmetric int8: scale = fround(amax / 127), code = half-even(fround(x / scale)) held to ±127. All-zero input gives
  * scale 0 and codes 0, as does an amax so small that its scale rounds to zero.

@@ -1,5 +1,6 @@
 import { invariant } from "../../base/invariant.ts";
-import type { MoeRouting } from "../ops.ts";
+import type { MoeRouting, WeightedRows } from "../ops.ts";
+import type { RowRange } from "./reference-linear.ts";
 import type { ReferenceTensor } from "./tensor-arena.ts";
 
 /** `Ops.moeRoute`, sums in f64. */
@@ -26,15 +27,13 @@ export function routeTokens(logits: ReferenceTensor, routing: MoeRouting): void 
   for (let expert = 0; expert < numExperts; expert += 1) starts[expert + 1]! += starts[expert]!;
 }
 
-/** `Ops.addExpertRows`: one rounding for each sum, as a fused multiply-add. */
+/** `Ops.addRows`: one rounding for each sum, as a fused multiply-add. */
 export function addWeightedRows(
   x: ReferenceTensor,
   y: ReferenceTensor,
-  { starts, rows, weights }: MoeRouting,
-  expert: number,
+  { rows, weights }: WeightedRows,
+  { first, count }: RowRange,
 ): void {
-  const first = starts[expert]!;
-  const count = starts[expert + 1]! - first;
   invariant(x.cols === y.cols && y.rows >= count, "tensors that are added have the same width");
   for (let i = 0; i < count; i += 1) {
     const row = rows[first + i]!;

@@ -22,9 +22,10 @@ import type {
   Tensor,
   TensorForm,
   VectorWeight,
+  WeightedRows,
 } from "../ops.ts";
 import type { SamplingBatch, SamplingOutput, ScoreOutput } from "../sampling.ts";
-import { writeRow } from "./activation-forms.ts";
+import { readTensor, writeRow } from "./activation-forms.ts";
 import { gateRows, geluErf, layerNormRow, rmsNormRow } from "./reference-activations.ts";
 import {
   attend,
@@ -77,6 +78,11 @@ class ReferenceOps implements Ops {
     const weight = packReferenceWeight(this.#nextId++, parts, options);
     this.#weights.add(weight);
     return weight;
+  }
+
+  freeLinear(weight: LinearWeight): void {
+    this.#weight(weight);
+    this.#weights.delete(weight);
   }
 
   loadVector(values: Float32Array): VectorWeight {
@@ -163,21 +169,20 @@ class ReferenceOps implements Ops {
   }
 
   linear(x: Tensor, weight: LinearWeight, epilogue: LinearEpilogue = {}): Tensor {
-    const { bias, delta, residual, activation, as = "f32" } = epilogue;
+    const { bias, residual, activation, as = "f32" } = epilogue;
     invariant(
-      (activation !== undefined) === (weight.layout === "paired"),
+      activation === undefined || weight.layout === "paired",
       "a gated activation goes with paired weights",
     );
     invariant(residual === undefined || activation === undefined, "a residual goes without activation");
     invariant(residual === undefined || as === "f32", "a residual is f32");
     const out = this.#product(x, weight);
     if (bias !== undefined) addBias(out, (bias as ReferenceVector).values);
-    if (delta !== undefined) this.#addDelta(x, delta, out);
     if (residual !== undefined) {
       this.addInto(residual, out);
       return residual;
     }
-    const result = activation === undefined ? out : this.#gate(out, activation);
+    const result = activation === undefined ? out : this.gate(out, activation);
     return as === "f32" ? result : this.convert(result, as);
   }
 
@@ -199,16 +204,17 @@ class ReferenceOps implements Ops {
   }
 
   /** First half of the columns is the gate: parts keep their order here, paired or not. */
-  #gate(x: ReferenceTensor, activation: GatedActivation): ReferenceTensor {
+  gate(x: Tensor, activation: GatedActivation): Tensor {
     const gated = this.#arena.create(x.rows, x.cols / 2, "f32");
-    gateRows(x.values, gated.cols, activation, gated.values);
+    gateRows(this.#arena.floats(x).values, gated.cols, activation, gated.values);
     return gated;
   }
 
   convert(x: Tensor, as: TensorForm): Tensor {
-    const input = this.#arena.floats(x);
+    const input = this.#arena.get(x);
     const out = this.#arena.create(x.rows, x.cols, as);
-    for (let row = 0; row < x.rows; row += 1) writeRow(rowOf(input, row), out, row);
+    if (as === "f32") readTensor(input, out.values);
+    else for (let row = 0; row < x.rows; row += 1) writeRow(rowOf(this.#arena.floats(x), row), out, row);
     return out;
   }
 
@@ -278,8 +284,8 @@ class ReferenceOps implements Ops {
     routeTokens(this.#arena.floats(logits), routing);
   }
 
-  addExpertRows(x: Tensor, y: Tensor, routing: MoeRouting, expert: number): void {
-    addWeightedRows(this.#arena.floats(x), this.#arena.floats(y), routing, expert);
+  addRows(x: Tensor, y: Tensor, target: WeightedRows, count: number, first = 0): void {
+    addWeightedRows(this.#arena.floats(x), this.#arena.floats(y), target, { first, count });
   }
 
   sample(logits: Tensor, batch: SamplingBatch, out: SamplingOutput): void {
@@ -343,13 +349,6 @@ class ReferenceOps implements Ops {
     const input = this.#arena.get(this.#gathered(x, weight));
     multiply(input, { first: 0, count: x.rows }, this.#weight(weight), out.values);
     return out;
-  }
-
-  #addDelta(x: Tensor, delta: NonNullable<LinearEpilogue["delta"]>, out: ReferenceTensor): void {
-    const inner = this.convert(this.#product(x, delta.a), delta.b.inputForm);
-    const { values } = this.#product(inner, delta.b);
-    invariant(values.length === out.values.length, "a low-rank delta has the shape of its linear");
-    for (let i = 0; i < values.length; i += 1) out.values[i]! += Math.fround(delta.scale * values[i]!);
   }
 
   /** Replaces each element of an f32 tensor. */

@@ -33,6 +33,8 @@ export interface GatedMlpConfig {
   readonly names?: readonly [gate: string, up: string, down: string];
   /** Gate and up are one matrix in the file, `gate_up_proj`. */
   readonly isFused?: boolean;
+  /** It is one of a mixture. */
+  readonly isExpert?: boolean;
   readonly residual: ResidualOptions;
 }
 
@@ -54,7 +56,7 @@ export class GatedMlp implements Mlp {
 
   /** @param prefix module name, such as "model.layers.0.mlp" */
   constructor(loader: WeightLoader, prefix: string, config: GatedMlpConfig) {
-    const { hiddenSize, intermediateSize, hasBias = false } = config;
+    const { hiddenSize, intermediateSize, hasBias = false, isExpert = false } = config;
     const [gate, up, down] = config.names ?? ["gate_proj", "up_proj", "down_proj"];
     const gateUp = gateUpSpec(`${prefix}.`, [gate, up], config);
     const name = `${prefix}.${down}`;
@@ -62,6 +64,7 @@ export class GatedMlp implements Mlp {
       name,
       cols: intermediateSize,
       parts: [{ module: name, rows: hiddenSize }],
+      isExpert,
     };
     this.#gateUp = loader.linear(gateUp);
     this.#down = new OutputLinear(loader, downSpec, hasBias, config.residual);
@@ -91,7 +94,7 @@ export class GatedMlp implements Mlp {
 function gateUpSpec(
   prefix: string,
   [gate, up]: readonly [gate: string, up: string],
-  { hiddenSize: cols, intermediateSize: rows, isFused }: GatedMlpConfig,
+  { hiddenSize: cols, intermediateSize: rows, isFused, isExpert = false }: GatedMlpConfig,
 ): LinearSpec {
   const name = `${prefix}gate_up_proj`;
   const parts = isFused
@@ -103,7 +106,7 @@ function gateUpSpec(
         { module: prefix + gate, rows },
         { module: prefix + up, rows },
       ];
-  return { name, cols, layout: "paired", parts };
+  return { name, cols, layout: "paired", parts, isExpert };
 }
 
 /** Throws `unsupported_format` for an activation function without a kernel. */

@@ -37,7 +37,8 @@ export class MoeMlp implements Mlp {
     });
     this.#experts = Array.from(
       { length: numExperts },
-      (_, expert) => new GatedMlp(loader, `${prefix}.experts.${expert}`, { ...config, intermediateSize }),
+      (_, expert) =>
+        new GatedMlp(loader, `${prefix}.experts.${expert}`, { ...config, intermediateSize, isExpert: true }),
     );
     this.#ops = loader.ops;
     this.#routing = emptyRouting({ topK, normalize }, numExperts, 0);
@@ -53,7 +54,7 @@ export class MoeMlp implements Mlp {
       const count = routing.starts[index + 1]! - first;
       if (count === 0) continue;
       const own = ops.gatherRows(x, routing.rows, count, first);
-      ops.addExpertRows(residual, expert.apply(inForm(ops, own, expert.inputForm)), routing, index);
+      ops.addRows(residual, expert.apply(inForm(ops, own, expert.inputForm)), routing, count, first);
       ops.releaseAfter(logits);
     }
   }

@@ -26,7 +26,7 @@ function modelCard(name: string, model: ServedModel): Record<string, unknown> {
     created: model.created,
     owned_by: "millrace",
     root: model.id,
-    parent: null,
+    parent: model.parent ?? null,
     max_model_len: model.client.info.maxModelLen,
     permission: [],
   };

@@ -11,6 +11,7 @@ import { sha256 } from "../evaluate/sha256.ts";
 import { parseBudget } from "../flow/budget/budget.ts";
 import type { BudgetPlan, BudgetTools, LogitVariants, OpenedLogits } from "../flow/budget/budget-plan.ts";
 import { searchBudget } from "../flow/budget/search-budget.ts";
+import { createEngineLauncher } from "../flow/engines/create-launcher.ts";
 import type { WeightDtype } from "../flow/flow-plan.ts";
 import type { Checkpoint, ModelWeights } from "../formats/checkpoint.ts";
 import { modelNameOf } from "../formats/model-name.ts";
@@ -24,7 +25,6 @@ import { openLocalModel } from "./local-model.ts";
 import { openModel, openTokenizer } from "./model-source.ts";
 import { openLogits } from "./open-logits.ts";
 import { readText } from "./read-text.ts";
-import { ServerLauncher } from "./server-launcher.ts";
 import { readSettings } from "./settings.ts";
 import { taskChoiceOf, taskSettings } from "./task-choice.ts";
 import { formatTable, printLine, printNote, TerminalProgress } from "./terminal.ts";
@@ -60,6 +60,9 @@ export const budgetSettings = {
 
 /** Tokens of a window, as `millrace diff` has them by default. */
 const windowSize = 512;
+
+/** A model that takes longer to load is not what a search should try again and again. */
+const readyTimeoutMs = 600_000;
 
 /** What a search takes over from the command that it belongs to. */
 export interface BudgetRequest {
@@ -118,14 +121,13 @@ export async function runBudget(request: BudgetRequest): Promise<BudgetSearch> {
 }
 
 function budgetTools({ tokenizer, calibration, solver }: BudgetRequest, signal: AbortSignal): BudgetTools {
-  const tokenizerFlag = tokenizer === undefined ? [] : ["--tokenizer", tokenizer];
+  const engine = tokenizer === undefined ? "millrace" : `millrace --tokenizer "${tokenizer}"`;
   return {
     openModel,
     openLogits: openSource,
     openVariants,
     openTaskModel: (modelPath, dtype) => openLocalModel(modelPath, engineDefaults(dtype), { tokenizer }),
-    createLauncher: ({ path: served, dtype, name }) =>
-      new ServerLauncher([served, "--dtype", dtype, "--served-model-name", name, ...tokenizerFlag], signal),
+    createLauncher: (side) => createEngineLauncher({ ...side, engine }, { readyTimeoutMs, signal }),
     calibration,
     solver,
     progress: new TerminalProgress(),

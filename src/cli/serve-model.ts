@@ -14,8 +14,10 @@ import { createLogger } from "./log.ts";
 import { openModel, openTokenizer } from "./model-source.ts";
 import { accessOptionsOf } from "./serve-access.ts";
 import type { ServeSettings } from "./serve-settings.ts";
-import { listeningLine } from "./server-launcher.ts";
 import { isSupervised } from "./supervised.ts";
+
+/** Begins the line that names the address; scripts wait for it. */
+const listeningLine = "Listening on";
 
 export interface Serving {
   readonly modelPath: string;

@@ -13,15 +13,13 @@ import type { StepReport } from "./step-progress.ts";
 interface EvaluateStep {
   readonly side: Side;
   readonly report: StepReport;
-  /** sha256 of each file that the tasks read. */
-  readonly taskFiles: Readonly<Record<string, string>>;
 }
 
 /** Runs the tasks of a plan on one model; or returns the record of an earlier run with the same inputs. */
 export async function evaluateSide(
-  plan: TaskChoice & Pick<FlowPlan, "kernels">,
+  plan: TaskChoice & Pick<FlowPlan, "kernels" | "taskFiles">,
   tools: Pick<FlowTools, "openTaskModel" | "signal">,
-  { side, report, taskFiles }: EvaluateStep,
+  { side, report }: EvaluateStep,
 ): Promise<EvaluationRecord> {
   const answers = { kernels: plan.kernels, files: describeFiles(side.path), dtype: side.dtype };
   const fingerprint = fingerprintOf({
@@ -31,16 +29,17 @@ export async function evaluateSide(
     limits: [plan.limits.forAll, ...plan.limits.byTask],
     splits: [plan.splits.forAll, ...plan.splits.byTask],
     shots: [plan.numFewshot.forAll, ...plan.numFewshot.byTask],
-    taskFiles,
+    taskFiles: plan.taskFiles,
   });
-  const earlier = findEvaluation(side.folder, fingerprint);
+  const folder = path.join(side.folder, `evaluation-${fingerprint}`);
+  const earlier = findEvaluation(folder, fingerprint);
   if (earlier !== null) {
     report.keep(earlier.file);
     return earlier.record;
   }
   const opened = await tools.openTaskModel(side.path, side.dtype);
   // A run that is stopped in this step goes on from the answers that the model has given.
-  const journalFile = path.join(side.folder, "answers.jsonl");
+  const journalFile = path.join(folder, "answers.jsonl");
   try {
     const record = await evaluateTasks({
       tasks: plan.tasks,
@@ -51,14 +50,14 @@ export async function evaluateSide(
       hubRows: plan.hubRows,
       numFewshot: plan.numFewshot,
       model: remember(opened.model, new Journal(journalFile), fingerprintOf({ step: "answer", ...answers })),
-      modelName: side.name,
+      modelName: side.modelName,
       modelArgs: opened.modelArgs,
       tokenizer: opened.tokenizer,
       kernels: opened.kernels,
       progress: report.progress,
       signal: tools.signal,
     });
-    writeEvaluation(side.folder, record, fingerprint);
+    writeEvaluation(folder, record, fingerprint);
     rmSync(journalFile, { force: true });
     return record;
   } finally {

@@ -5,10 +5,12 @@ import { describeProgram } from "../records/origin.ts";
 
 /** Hash of everything that a step's result depends on; a changed input, setting, machine or build gives another. */
 export function fingerprintOf(inputs: Readonly<Record<string, unknown>>): string {
-  return createHash("sha256")
-    .update(JSON.stringify({ ...describeProgram(), ...inputs }))
-    .digest("hex")
-    .slice(0, 16);
+  return addressOf({ ...describeProgram(), ...inputs });
+}
+
+/** Hash of inputs alone, for what every machine and build makes alike. */
+export function addressOf(inputs: Readonly<Record<string, unknown>>): string {
+  return createHash("sha256").update(JSON.stringify(inputs)).digest("hex").slice(0, 16);
 }
 
 /** Names, sizes and change times of a model's files: cheap, and enough to notice that a model was replaced. */

@@ -1,29 +1,24 @@
 import path from "node:path";
-import { MillraceError } from "../base/errors.ts";
-import { version } from "../base/version.ts";
-import { writeFileAtomically } from "../base/write-file.ts";
-import { compareStages } from "../bench/compare-stages.ts";
-import { checkTasks } from "../evaluate/check-tasks.ts";
-import { findEarlierResult } from "../quantize/earlier-result.ts";
-import { quantize } from "../quantize/quantize.ts";
-import type { ComparisonRecord, Measurement, ServingRecord } from "../records/comparison.ts";
+import { isMillraceError, messageOf } from "../base/errors.ts";
+import { LaunchError } from "../protocol/endpoint-launcher.ts";
+import type { ComparisonRecord, ServingRecord, Variant } from "../records/comparison.ts";
 import type { EvaluationRecord } from "../records/evaluation.ts";
-import type { Origin } from "../records/origin.ts";
-import type { QuantizationManifest } from "../records/quantization-manifest.ts";
-import { renderHtml } from "../report/html.ts";
-import { renderMarkdown } from "../report/markdown.ts";
-import { verdictOf } from "../report/verdict.ts";
-import { compareAccuracy } from "./compare-accuracy.ts";
+import { composeFlow, type MeasuredModel, type MeasuredVariant } from "./compose-flow.ts";
+import { engineName } from "./engines/create-launcher.ts";
 import { evaluateSide } from "./evaluate-side.ts";
-import type { FlowPlan, FlowTools, Side } from "./flow-plan.ts";
+import type { FlowPlan, FlowTools, ServedSide } from "./flow-plan.ts";
+import { makeModels } from "./make-models.ts";
 import { serveAndLoad } from "./serve-and-load.ts";
-import { StepNumbers, type StepReport } from "./step-progress.ts";
+import { StepNumbers } from "./step-progress.ts";
+import { writeComparison } from "./write-comparison.ts";
 
 /**
- * Quantises a model, measures both, serves and loads both, and writes the comparison. One model is in memory at a
- * time. Finished steps whose inputs did not change are kept.
+ * Makes the candidates of a model, measures the quality of all, serves and loads each in several rounds, and writes the
+ * comparison. One model is in memory at a time. Finished steps whose inputs did not change are kept. What cannot be
+ * served is told in the comparison and holds up nothing else.
  *
- * Errors: those of the steps. The files of finished steps stay, and the next run goes on from them.
+ * Errors: those of the steps; where nothing at all could be served, that of the first. The files of finished steps stay,
+ * and the next run goes on from them.
  */
 export async function runFlow(plan: FlowPlan, tools: FlowTools): Promise<ComparisonRecord> {
   try {
@@ -36,160 +31,69 @@ export async function runFlow(plan: FlowPlan, tools: FlowTools): Promise<Compari
 }
 
 async function runSteps(plan: FlowPlan, tools: FlowTools): Promise<ComparisonRecord> {
-  const taskFiles = checkTasks(plan);
-  const compressedPath = path.join(plan.outPath, "compressed", "model");
-  const steps = new StepNumbers(plan.tasks.length === 0 ? 3 : 5, tools);
-  const { manifest, facts } = await quantizeStep(plan, tools, {
-    outPath: compressedPath,
-    report: steps.next("compressed"),
-  });
-  const base: Side = {
-    which: "base",
-    name: plan.modelName,
-    path: plan.modelPath,
-    dtype: plan.dtype,
-    folder: path.join(plan.outPath, "base"),
-    vocabSize: facts.vocabSize,
-  };
-  const compressed: Side = {
-    which: "compressed",
-    name: `${plan.modelName}-${plan.scheme}`,
-    path: compressedPath,
-    dtype: "auto",
-    folder: path.dirname(compressedPath),
-    vocabSize: facts.vocabSize,
-  };
-  const scores: EvaluationRecord[] = [];
-  if (plan.tasks.length > 0) {
-    for (const side of [base, compressed]) {
-      scores.push(await evaluateSide(plan, tools, { side, report: steps.next(side.which), taskFiles }));
-    }
+  const numModels = 1 + plan.candidates.length;
+  const numEvaluations = plan.tasks.length === 0 ? 0 : numModels;
+  const numServings = numModels * plan.engines.length * plan.numRounds;
+  const steps = new StepNumbers(plan.candidates.length + numEvaluations + numServings, tools);
+  const models = await makeModels(plan, tools, steps);
+  const evaluations: (EvaluationRecord | null)[] = [];
+  for (const { side } of models) {
+    evaluations.push(
+      plan.tasks.length > 0 ? await evaluateSide(plan, tools, { side, report: steps.next(side.name) }) : null,
+    );
   }
-  const servings: ServingRecord[] = [];
-  for (const side of [base, compressed]) {
-    servings.push(await serveAndLoad(plan, tools, { side, report: steps.next(side.which) }));
-  }
-  const record = compose(plan, {
-    manifest,
-    facts,
-    baseServing: servings[0]!,
-    compressedServing: servings[1]!,
-    baseScores: scores[0] ?? null,
-    compressedScores: scores[1] ?? null,
-  });
+  const measured = models.map(
+    (model, index): MeasuredModel => ({ ...model, evaluation: evaluations[index]! }),
+  );
+  const variants = await serveAll(plan, tools, { models: measured, steps });
+  const record = composeFlow(plan, variants);
   writeComparison(plan.outPath, record);
   return record;
 }
 
-interface ModelFacts {
-  readonly vocabSize: number;
-  readonly sizeBytes: number;
-  readonly weightFormat: string;
-}
-
-async function quantizeStep(
+/**
+ * Every model with every engine, round after round; every second round runs backwards (ABBA), so that what drifts with
+ * time, such as the heat of the processor, falls on all alike.
+ */
+async function serveAll(
   plan: FlowPlan,
   tools: FlowTools,
-  { outPath, report }: { readonly outPath: string; readonly report: StepReport },
-): Promise<{ readonly manifest: QuantizationManifest; readonly facts: ModelFacts }> {
-  const checkpoint = tools.openModel(plan.modelPath);
-  try {
-    const { sizeBytes, weightFormat, config } = checkpoint;
-    const facts = { vocabSize: config.vocabSize, sizeBytes, weightFormat };
-    const { scheme, groupSize, dtype } = plan;
-    const wanted = { scheme, groupSize, dtype, outPath, method: "mse" as const };
-    const earlier = await findEarlierResult(checkpoint, wanted);
-    if (earlier?.isCurrent === true) {
-      report.keep(outPath);
-      return { manifest: earlier.manifest, facts };
+  { models, steps }: { readonly models: readonly MeasuredModel[]; readonly steps: StepNumbers },
+): Promise<MeasuredVariant[]> {
+  const subjects = plan.engines.flatMap((engine) =>
+    models.map((model) => ({ model, side: servedSideOf(plan, model, engine) })),
+  );
+  const servings = new Map<ServedSide, ServingRecord[]>(subjects.map(({ side }) => [side, []]));
+  const failures = new Map<ServedSide, unknown>();
+  for (let round = 1; round <= plan.numRounds; round += 1) {
+    for (const { side } of round % 2 === 1 ? subjects : subjects.toReversed()) {
+      const report = steps.next(plan.numRounds === 1 ? side.name : `${side.name}, round ${round}`);
+      if (failures.has(side)) continue;
+      try {
+        servings.get(side)!.push(await serveAndLoad(plan, tools, { side, report, round }));
+      } catch (error) {
+        if (!isMillraceError(error) || error.code === "interrupted") throw error;
+        report.progress.finish(`could not be measured: ${error.message.split("\n")[0]}`);
+        failures.set(side, error);
+      }
     }
-    const replaceEarlier = earlier !== null;
-    return {
-      manifest: await quantize(
-        checkpoint,
-        { ...wanted, replaceEarlier },
-        { progress: report.progress, openModel: tools.openModel, solver: tools.solver },
-      ),
-      facts,
-    };
-  } catch (error) {
-    if (error instanceof MillraceError && error.code === "output_exists") {
-      throw new MillraceError(
-        "output_exists",
-        `${plan.outPath} holds the flow of another model or scheme, or of an older version. Choose another --out, or remove it.`,
-        { cause: error },
-      );
-    }
-    throw error;
-  } finally {
-    checkpoint.close();
   }
+  if (failures.size === subjects.length) throw failures.get(subjects[0]!.side);
+  return subjects.map(({ model, side }) => ({
+    model,
+    name: side.name,
+    engine: engineName(side.engine),
+    servings: servings.get(side)!,
+    failure: failures.has(side) ? failureOf(failures.get(side)) : null,
+  }));
 }
 
-interface FlowResults {
-  readonly manifest: QuantizationManifest;
-  readonly facts: ModelFacts;
-  readonly baseServing: ServingRecord;
-  readonly compressedServing: ServingRecord;
-  readonly baseScores: EvaluationRecord | null;
-  readonly compressedScores: EvaluationRecord | null;
+function failureOf(error: unknown): NonNullable<Variant["failure"]> {
+  const kind = error instanceof LaunchError ? error.fault : "failed under load";
+  return { kind, message: messageOf(error) };
 }
 
-function compose(plan: FlowPlan, results: FlowResults): ComparisonRecord {
-  const { manifest, facts, baseScores, compressedScores } = results;
-  const weightBytes = manifest.files
-    .filter((file) => file.name.endsWith(".safetensors"))
-    .reduce((sum, file) => sum + file.sizeBytes, 0);
-  const accuracy =
-    baseScores === null || compressedScores === null
-      ? { accuracy: [], changed: [], unpaired: [] }
-      : compareAccuracy(baseScores, compressedScores);
-  const comparison = {
-    version,
-    writtenAt: new Date().toISOString(),
-    measurements: measurementsOf(results),
-    scheme: plan.scheme,
-    base: {
-      name: plan.modelName,
-      weights: facts.weightFormat,
-      runAs: plan.dtype === "auto" ? null : plan.dtype,
-      sizeBytes: facts.sizeBytes,
-      serving: results.baseServing,
-    },
-    compressed: {
-      name: `${plan.modelName}-${plan.scheme}`,
-      weights: plan.scheme,
-      runAs: null,
-      sizeBytes: weightBytes,
-      serving: results.compressedServing,
-    },
-    ...accuracy,
-    speed: compareStages(results.baseServing.bench.stages, results.compressedServing.bench.stages),
-    notes: [...manifest.notes],
-  };
-  return { kind: "comparison", verdict: verdictOf(comparison), ...comparison };
-}
-
-/** Every part with its own time, machine and build: kept parts are older than the report. */
-function measurementsOf(results: FlowResults): Measurement[] {
-  const { manifest, baseScores, compressedScores, baseServing, compressedServing } = results;
-  const entry = (
-    part: Measurement["part"],
-    side: Measurement["side"],
-    origin: Origin | undefined,
-  ): Measurement[] => (origin === undefined ? [] : [{ part, side, ...origin }]);
-  return [
-    ...entry("quantisation", "compressed", manifest.origin),
-    ...entry("accuracy", "base", baseScores?.origin),
-    ...entry("accuracy", "compressed", compressedScores?.origin),
-    ...entry("serving and load", "base", baseServing.bench.origin),
-    ...entry("serving and load", "compressed", compressedServing.bench.origin),
-  ];
-}
-
-/** Writes comparison.json, comparison.md and comparison.html into a folder. */
-export function writeComparison(folder: string, record: ComparisonRecord): void {
-  writeFileAtomically(path.join(folder, "comparison.json"), `${JSON.stringify(record, null, 2)}\n`);
-  writeFileAtomically(path.join(folder, "comparison.md"), renderMarkdown(record));
-  writeFileAtomically(path.join(folder, "comparison.html"), renderHtml(record));
+function servedSideOf(plan: FlowPlan, { side }: MeasuredModel, engine: string): ServedSide {
+  const name = plan.engines.length === 1 ? side.name : `${side.name} ${engineName(engine)}`;
+  return { ...side, name, engine, folder: path.join(plan.outPath, "artefacts", side.name) };
 }

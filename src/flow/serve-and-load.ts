@@ -1,11 +1,12 @@
 import path from "node:path";
 import { writeFileAtomically } from "../base/write-file.ts";
+import type { RateLoad } from "../bench/open-loop.ts";
 import { recordsFile, runSweep } from "../bench/sweep.ts";
 import type { EndpointLauncher } from "../protocol/endpoint-launcher.ts";
-import type { BenchStage, RateStage, RequestRecord } from "../records/bench.ts";
+import type { BenchRecord, BenchStage, RateStage, RequestRecord } from "../records/bench.ts";
 import { type ServingRecord, servingRecordSchema } from "../records/comparison.ts";
 import { describeFiles, fingerprintOf } from "./fingerprint.ts";
-import type { FlowPlan, FlowTools, Side } from "./flow-plan.ts";
+import type { FlowPlan, FlowTools, LoadPlan, ServedSide } from "./flow-plan.ts";
 import { readJsonFile } from "./json-files.ts";
 import type { StepReport } from "./step-progress.ts";
 
@@ -15,44 +16,46 @@ const loadSeed = 1;
 /** Enough for the tail figures of one stage to be more than single requests. */
 const minRequests = 8;
 
-/** What decides the figures, beside the model. */
-export type LoadPlan = Pick<
-  FlowPlan,
-  "kernels" | "concurrencies" | "requestsPerSeat" | "minSeconds" | "inputTokens" | "outputTokens"
->;
-type LoadTools = Pick<FlowTools, "createLauncher" | "signal">;
+/** Whose turn it is. */
+interface ServeStep {
+  readonly side: ServedSide;
+  readonly report: StepReport;
+  /** From 1; every round is measured anew. */
+  readonly round: number;
+}
 
 /** Serves a model, loads it, stops it; or returns the record of an earlier run with the same inputs. */
 export async function serveAndLoad(
-  plan: LoadPlan,
-  tools: LoadTools,
-  { side, report }: { readonly side: Side; readonly report: StepReport },
+  plan: Pick<FlowPlan, "kernels" | "load">,
+  tools: Pick<FlowTools, "createLauncher" | "signal" | "onStage">,
+  { side, report, round }: ServeStep,
 ): Promise<ServingRecord> {
   const fingerprint = fingerprintOf({
     step: "serving",
     kernels: plan.kernels,
-    load: [numWarmup, loadSeed, minRequests],
+    fixed: [numWarmup, loadSeed, minRequests],
     files: describeFiles(side.path),
     dtype: side.dtype,
-    concurrencies: plan.concurrencies,
-    requestsPerSeat: plan.requestsPerSeat,
-    minSeconds: plan.minSeconds,
-    inputTokens: plan.inputTokens,
-    outputTokens: plan.outputTokens,
+    engine: side.engine,
+    round,
+    load: plan.load,
   });
-  const file = path.join(side.folder, "serving.json");
+  const folder = path.join(side.folder, `serving-${fingerprint}`);
+  const file = path.join(folder, "serving.json");
   const earlier = servingRecordSchema.safeParse(readJsonFile(file)).data;
   if (earlier?.fingerprint === fingerprint) {
     report.keep(file);
+    for (const stage of [...earlier.bench.stages, ...earlier.bench.rates]) tools.onStage?.(side, stage);
     return earlier;
   }
   const launcher = tools.createLauncher(side);
   try {
-    const measured = await measure(plan, tools, { side, report, launcher });
-    const record: ServingRecord = { kind: "serving", fingerprint, ...measured };
+    const measured = await measure(plan, tools, { side, report, launcher, folder });
+    const record: ServingRecord = { kind: "serving", fingerprint, folder, round, ...measured };
     writeFileAtomically(file, `${JSON.stringify(record, null, 2)}\n`);
     return record;
   } catch (error) {
+    tools.signal.throwIfAborted();
     // A server that died says more than the requests that failed by it.
     throw launcher.failure() ?? error;
   } finally {
@@ -60,46 +63,95 @@ export async function serveAndLoad(
   }
 }
 
-interface Subject {
-  readonly side: Side;
+interface Measured {
+  readonly side: ServedSide;
   readonly report: StepReport;
   readonly launcher: EndpointLauncher;
+  readonly folder: string;
 }
 
 async function measure(
-  plan: LoadPlan,
-  tools: LoadTools,
-  { side, report, launcher }: Subject,
-): Promise<Omit<ServingRecord, "kind" | "fingerprint">> {
+  { kernels, load }: Pick<FlowPlan, "kernels" | "load">,
+  { signal, onStage }: Pick<FlowTools, "signal" | "onStage">,
+  { side, report, launcher, folder }: Measured,
+): Promise<Omit<ServingRecord, "kind" | "fingerprint" | "folder" | "round">> {
+  report.progress.start("start the server", 0);
   const { url } = await launcher.start();
   const readyMs = await launcher.ready();
   const readyMemoryBytes = launcher.processMemory()?.nowBytes ?? null;
-  const bench = await runSweep({
-    endpoint: { url },
-    model: null,
-    concurrencies: plan.concurrencies,
-    requestsPerSeat: plan.requestsPerSeat,
-    minRequests,
-    minSeconds: plan.minSeconds,
-    inputTokens: plan.inputTokens,
-    outputTokens: plan.outputTokens,
-    numWarmup,
-    seed: loadSeed,
-    vocabSize: side.vocabSize,
-    kernels: plan.kernels,
-    progress: report.progress,
-    signal: tools.signal,
-    onStage: (stage, records) => writeRequests(side.folder, stage, records),
-  });
-  tools.signal.throwIfAborted();
+  const run = (concurrencies: readonly number[], rates: readonly RateLoad[]): Promise<BenchRecord> =>
+    runSweep({
+      endpoint: { url },
+      model: null,
+      concurrencies,
+      requestsPerSeat: load.requestsPerSeat,
+      minRequests,
+      minSeconds: load.minSeconds,
+      rates,
+      inputTokens: load.inputTokens,
+      outputTokens: load.outputTokens,
+      numWarmup,
+      // Prompts that a server has seen would be in its prefix cache.
+      seed: concurrencies.length > 0 ? loadSeed : loadSeed + 1,
+      timeoutMs: load.requestTimeoutMs,
+      vocabSize: launcher.takesTokenIds ? side.vocabSize : null,
+      kernels,
+      progress: report.progress,
+      signal,
+      onStage: (stage, records) => {
+        writeRequests(folder, stage, records);
+        onStage?.(side, stage);
+      },
+    });
+  const first = await run(load.concurrencies, ratesOf(load));
+  const between = sweepRates(first, load.sweep);
+  const swept =
+    between.length === 0
+      ? null
+      : await run(
+          [],
+          between.map((rate) => rateLoad(rate, load)),
+        );
+  const bench = swept === null ? first : { ...first, rates: [...first.rates, ...swept.rates] };
+  signal.throwIfAborted();
   return {
     server: await launcher.version(),
+    flags: launcher.flags,
     readyMs,
     readyMemoryBytes,
     peakMemoryBytes: launcher.processMemory()?.peakBytes ?? null,
     memoryPlan: await launcher.memoryPlan(),
+    kvCacheTokens: await launcher.kvCacheTokens(),
     bench,
   };
+}
+
+function ratesOf(load: LoadPlan): RateLoad[] {
+  const atOnce = load.atOnce.map((numRequests) => ({
+    arrivals: { kind: "rate" as const, requestRate: Number.POSITIVE_INFINITY, burstiness: 1 },
+    numRequests,
+    maxConcurrency: null,
+  }));
+  return [...atOnce, ...load.rates.map((rate) => rateLoad(rate, load))];
+}
+
+/** Requests at even gaps for as long as a level lasts. */
+function rateLoad(requestRate: number, { minSeconds }: LoadPlan): RateLoad {
+  return {
+    arrivals: { kind: "rate", requestRate, burstiness: Number.POSITIVE_INFINITY },
+    numRequests: Math.max(minRequests, Math.ceil(requestRate * minSeconds)),
+    maxConcurrency: null,
+  };
+}
+
+/** Rates evenly from what one user reaches (not among them) to what all at once reach, as GuideLLM's sweep has them. */
+function sweepRates({ stages, rates }: BenchRecord, count: number): number[] {
+  const slowest = stages.find(({ concurrency }) => concurrency === 1)?.requestsPerSecond ?? 0;
+  const fastest = Math.max(0, ...rates.map(({ requestsPerSecond }) => requestsPerSecond));
+  return Array.from(
+    { length: count },
+    (_, index) => slowest + ((fastest - slowest) * (index + 1)) / count,
+  ).filter((rate) => rate > 0);
 }
 
 function writeRequests(

@@ -7,7 +7,7 @@ export interface StepReport {
   readonly keep: (file: string) => void;
 }
 
-/** Numbers the steps of a flow: `[2/5] base: evaluate wikitext`. */
+/** Numbers the steps of a flow: `[2/5] w8a8: evaluate wikitext`. */
 export class StepNumbers {
   readonly #total: number;
   readonly #progress: Progress;
@@ -21,10 +21,10 @@ export class StepNumbers {
   }
 
   /** The next step. Throws the signal's reason when the user has stopped the flow, here and at every update. */
-  next(side: "base" | "compressed"): StepReport {
+  next(name: string): StepReport {
     this.#signal.throwIfAborted();
     this.#current += 1;
-    return stepReport(`[${this.#current}/${this.#total}] ${side}: `, this.#progress);
+    return stepReport(`[${this.#current}/${this.#total}] ${name}: `, this.#progress);
   }
 }
 

@@ -1,3 +1,5 @@
+import { MillraceError } from "../base/errors.ts";
+
 /** Bytes that a server's engine allocates when it starts. */
 export interface MemoryPlan {
   readonly weights: number;
@@ -5,25 +7,59 @@ export interface MemoryPlan {
   readonly activations: number;
 }
 
-/** Resident bytes of a process. */
+/** Resident bytes of a server's processes. */
 export interface ProcessMemory {
   readonly nowBytes: number;
   /** Highest since its start. */
   readonly peakBytes: number;
 }
 
+/** What became of a server that could not be measured. */
+export type LaunchFault =
+  /** Its program is not on this machine. */
+  | "not installed"
+  /** It says that it cannot read this model. */
+  | "cannot read the model"
+  /** Its process ended by itself. */
+  | "ended by itself"
+  /** It runs and was not ready in time. */
+  | "slow to start"
+  /** Nobody listens there. */
+  | "unreachable"
+  /** It is there and turns us away: a key is missing, or the path is not known. */
+  | "refusing"
+  /** Its certificate is not trusted, or it does not speak TLS. */
+  | "TLS";
+
+/** A server that could not be measured, told as what it was. */
+export class LaunchError extends MillraceError {
+  override readonly name = "LaunchError";
+  readonly fault: LaunchFault;
+
+  constructor(fault: LaunchFault, message: string, details: { readonly cause?: unknown } = {}) {
+    super("endpoint_failed", message, details);
+    this.fault = fault;
+  }
+}
+
 /** A server that the flow starts, measures and stops: ours, or any OpenAI-compatible one. */
 export interface EndpointLauncher {
   /** For the report: name and version of what is launched. */
   version(): Promise<string>;
+  /** For the report: what it was started with. */
+  readonly flags: string;
+  /** Whether prompts may be token ids of the model's vocabulary. */
+  readonly takesTokenIds: boolean;
   /** Starts it and resolves with its base URL (up to and without `/v1`) as soon as the process runs. */
-  start(): Promise<{ readonly url: string; readonly pid: number }>;
-  /** Resolves with the milliseconds from start until it answered ready; rejects when it died or took too long. */
+  start(): Promise<{ readonly url: string; readonly pid: number | null }>;
+  /** Resolves with the milliseconds from start until it answered ready. Throws `LaunchError`. */
   ready(): Promise<number>;
-  /** Of the running process; null where unknown. */
+  /** Of the running processes; null where unknown. */
   processMemory(): ProcessMemory | null;
   /** What its engine allocated at start; null where it does not tell. */
   memoryPlan(): Promise<MemoryPlan | null>;
+  /** Tokens that its KV cache holds; null where it does not tell. */
+  kvCacheTokens(): Promise<number | null>;
   /** Why it ended by itself, with its last words; null while it runs. */
   failure(): Error | null;
   /** Stops it and resolves when the process is gone. */

@@ -1,5 +1,7 @@
 import { z } from "zod";
 import { benchRecordSchema } from "./bench.ts";
+import { loadComparisonSchema } from "./load-comparison.ts";
+import { loadLevelSchema } from "./load-level.ts";
 import { originSchema } from "./origin.ts";
 
 /** A document that only one model answered right, with what either answered. */
@@ -22,8 +24,14 @@ export type ChangedAnswer = z.infer<typeof changedAnswerSchema>;
 export const servingRecordSchema = z.object({
   kind: z.literal("serving"),
   fingerprint: z.string(),
+  /** Where the records of its requests are. */
+  folder: z.string(),
+  /** From 1. */
+  round: z.int(),
   /** Name and version of the server. */
   server: z.string(),
+  /** What it was started with. */
+  flags: z.string(),
   /** From start of the process to the first ready answer. */
   readyMs: z.number(),
   /** Resident size of the server's process, ready and before the first request; null where the system does not tell. */
@@ -32,6 +40,8 @@ export const servingRecordSchema = z.object({
   peakMemoryBytes: z.number().nullable(),
   /** What the server's engine allocated, in bytes, as it counts; null where it does not tell. */
   memoryPlan: z.object({ weights: z.number(), kvCache: z.number(), activations: z.number() }).nullable(),
+  /** Tokens that its KV cache holds; null where it does not tell. */
+  kvCacheTokens: z.number().nullable(),
   bench: benchRecordSchema,
 });
 export type ServingRecord = z.infer<typeof servingRecordSchema>;
@@ -85,9 +95,10 @@ export const accuracyRowSchema = z.object({
 });
 export type AccuracyRow = z.infer<typeof accuracyRowSchema>;
 
-/** One figure of both models at one concurrency. */
+/** One figure of both models at one load. */
 export const speedRowSchema = z.object({
-  concurrency: z.number().int(),
+  /** `25 in flight`, `1.3 requests/s`, `all at once`. */
+  level: z.string(),
   metric: z.enum(["outputTokensPerSecond", "ttftMs", "tpotMs", "e2eMs"]),
   base: z.number(),
   compressed: z.number(),
@@ -101,46 +112,100 @@ export const speedRowSchema = z.object({
   ratioHigh: z.number().nullable(),
   /** Slices of the base's stage and of the compressed model's. */
   numSlices: z.tuple([z.number().int(), z.number().int()]),
-  verdict: z.enum(["faster", "slower", "no difference that this run can show", "too few requests to tell"]),
+  verdict: z.enum([
+    "faster",
+    "slower",
+    "no difference that this run can show",
+    "too few requests to tell",
+    "does not count: the client was late",
+  ]),
 });
 export type SpeedRow = z.infer<typeof speedRowSchema>;
 
+/** What the processes of one variant took, over all rounds. */
+export const servingFactsSchema = z.object({
+  /** Means over the rounds; null where the system does not tell. */
+  readyMs: z.number().nullable(),
+  readyMemoryBytes: z.number().nullable(),
+  /** Highest of all rounds. */
+  peakMemoryBytes: z.number().nullable(),
+  memoryPlan: servingRecordSchema.shape.memoryPlan,
+  numRounds: z.int(),
+});
+export type ServingFacts = z.infer<typeof servingFactsSchema>;
+
+/** One of the things that are compared: a model, as one engine serves it. */
 export const variantSchema = z.object({
-  /** "base" or "compressed" stand for the columns; this is the model's own name. */
+  /** What stands in tables and sentences: `w8a8`, `base`. */
   name: z.string(),
-  /** As stored. */
-  weights: z.string(),
+  /** Weights as stored; null where a file does not say. */
+  weights: z.string().nullable(),
   /** The type that they become at loading; null where they run as stored. */
   runAs: z.string().nullable(),
-  /** Bytes of the weight files on disk. */
-  sizeBytes: z.number(),
-  serving: servingRecordSchema.nullable(),
+  /** Bytes of the weight files on disk; null where they are not at hand. */
+  sizeBytes: z.number().nullable(),
+  /** What served it, or what measured it: name and version. */
+  engine: z.string().nullable(),
+  serving: servingFactsSchema.nullable(),
+  levels: z.array(loadLevelSchema),
+  /** sha256 over the weight files, and over all answers to the tasks: equal hashes are equal bytes. Null where not known. */
+  hashes: z.object({ weights: z.string().nullable(), answers: z.string().nullable() }),
+  /** What decides its figures, by name. */
+  settings: z.record(z.string(), z.string()),
+  /** Why it could not be served or measured, in words; null where it could. */
+  failure: z.object({ kind: z.string(), message: z.string() }).nullable(),
 });
 export type Variant = z.infer<typeof variantSchema>;
 
-/** When and where one part of a comparison was measured; parts that were kept keep theirs. */
-export const measurementSchema = originSchema.extend({
-  part: z.enum(["quantisation", "accuracy", "serving and load"]),
-  side: z.enum(["base", "compressed"]),
-});
-export type Measurement = z.infer<typeof measurementSchema>;
-
-export const comparisonSchema = z.object({
-  kind: z.literal("comparison"),
-  /** Sentences that sum it up: quality, size and memory, speed. */
-  verdict: z.array(z.string()),
-  /** Version of Millrace that wrote this, and when; what was measured bears its own in `measurements`. */
-  version: z.string(),
-  writtenAt: z.string(),
-  measurements: z.array(measurementSchema),
-  scheme: z.string(),
-  base: variantSchema,
-  compressed: variantSchema,
+/** A variant against the first one. */
+export const pairSchema = z.object({
+  variant: z.string(),
   accuracy: z.array(accuracyRowSchema),
   unpaired: z.array(unpairedSchema),
   /** The first of each task and change. */
   changed: z.array(changedAnswerSchema),
   speed: z.array(speedRowSchema),
+  /** Sentences that sum it up: quality, size and memory, speed. */
+  verdict: z.array(z.string()),
+});
+export type Pair = z.infer<typeof pairSchema>;
+
+/** A setting that is not the same everywhere; values in the order of the variants, null where one has no such setting. */
+export const settingDifferenceSchema = z.object({
+  setting: z.string(),
+  values: z.array(z.string().nullable()),
+});
+export type SettingDifference = z.infer<typeof settingDifferenceSchema>;
+
+/** When and where one part of a comparison was measured; parts that were kept keep theirs. */
+export const measurementSchema = originSchema.extend({
+  part: z.enum(["quantisation", "accuracy", "serving and load"]),
+  variant: z.string(),
+});
+export type Measurement = z.infer<typeof measurementSchema>;
+
+export const recommendationSchema = z.object({
+  /** The variant to use; null where the figures do not say. */
+  variant: z.string().nullable(),
+  text: z.string(),
+});
+export type Recommendation = z.infer<typeof recommendationSchema>;
+
+export const comparisonSchema = z.object({
+  kind: z.literal("comparison"),
+  title: z.string(),
+  /** Null where nothing was asked that a recommendation could answer: runs of other tools. */
+  recommendation: recommendationSchema.nullable(),
+  /** Version of Millrace that wrote this, and when; what was measured bears its own in `measurements`. */
+  version: z.string(),
+  writtenAt: z.string(),
+  measurements: z.array(measurementSchema),
+  /** The first is what the others are compared with. */
+  variants: z.array(variantSchema),
+  /** One for each variant but the first. */
+  pairs: z.array(pairSchema),
+  load: loadComparisonSchema,
+  differences: z.array(settingDifferenceSchema),
   notes: z.array(z.string()),
 });
 export type ComparisonRecord = z.infer<typeof comparisonSchema>;

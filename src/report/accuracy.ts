@@ -37,9 +37,10 @@ export function accuracyVerdict({
 export function accuracyTable(
   rows: readonly AccuracyRow[],
   unpaired: readonly UnpairedDocuments[],
+  title = "Accuracy",
 ): ReportTable {
   return {
-    title: "Accuracy",
+    title,
     captions: [
       ...unpairedNotes(unpaired),
       "Same documents for both. Recovery = compressed / base (inverted where lower is better) and difference = compressed − base, with 95 % paired intervals: by the score test where answers are right or wrong (Tango 1998; Tang, Tang and Chan 2003), which stay wide where hardly an answer flips among few documents; else by resampling documents, and none with fewer than 10 documents whose scores differ.",

@@ -7,6 +7,7 @@ const titles = { lost: "right → wrong", gained: "wrong → right" } as const;
 export function renderChangedAnswers(
   changed: readonly ChangedAnswer[],
   accuracy: readonly AccuracyRow[],
+  variant: string,
 ): string[] {
   if (changed.length === 0) return [];
   const tasks = [...new Set(changed.map(({ task }) => task))];
@@ -26,7 +27,7 @@ export function renderChangedAnswers(
       ];
     }),
   );
-  return [`<h2>What changed</h2>`, ...lists];
+  return [`<h2>What changed with ${escapeXml(variant)}</h2>`, ...lists];
 }
 
 function renderAnswer(answer: ChangedAnswer): string {

@@ -1,19 +1,25 @@
 import type { ComparisonRecord } from "../records/comparison.ts";
 import { provenanceLine } from "./provenance.ts";
-import { type ReportTable, titleOf } from "./report-table.ts";
+import type { ReportTable } from "./report-table.ts";
 import { reportTables } from "./tables.ts";
 
 /** The comparison as Markdown. */
 export function renderMarkdown(record: ComparisonRecord): string {
+  const { title, recommendation, pairs, notes } = record;
   return [
-    `# ${titleOf(record)}`,
+    `# ${title}`,
     "",
-    ...record.verdict.map((sentence) => `- ${sentence}`),
-    "",
+    ...(recommendation === null ? [] : [`**${recommendation.text}**`, ""]),
+    ...pairs.flatMap(({ variant, verdict }) => [
+      `${variant}:`,
+      "",
+      ...verdict.map((sentence) => `- ${sentence}`),
+      "",
+    ]),
     provenanceLine(record),
     "",
     ...reportTables(record).flatMap(renderTable),
-    ...(record.notes.length === 0 ? [] : ["## Notes", "", ...record.notes.map((note) => `- ${note}`), ""]),
+    ...(notes.length === 0 ? [] : ["## Notes", "", ...notes.map((note) => `- ${note}`), ""]),
   ].join("\n");
 }
 

@@ -22,11 +22,11 @@ export function provenanceTable(measurements: readonly Measurement[]): ReportTab
     captions: [
       "A part that was kept from an earlier run bears the time of that run. A part is kept only where its inputs, the machine, the kernels and the build of Millrace are the same.",
     ],
-    header: ["part", "side", "began (UTC)", "took", "processor", "kernels", "Millrace", "build", "Node"],
+    header: ["part", "of", "began (UTC)", "took", "processor", "kernels", "Millrace", "build", "Node"],
     textColumns: [0, 1, 2, 4, 5, 6, 7, 8],
     rows: measurements.map((entry) => [
       entry.part,
-      entry.side,
+      entry.variant,
       entry.startedAt.slice(0, 19).replace("T", " "),
       formatDuration(entry.durationMs),
       entry.processor,

@@ -1,4 +1,4 @@
-import type { ComparisonRecord, Variant } from "../records/comparison.ts";
+import type { Variant } from "../records/comparison.ts";
 
 /** A table as data; Markdown and HTML draw it. */
 export interface ReportTable {
@@ -11,17 +11,17 @@ export interface ReportTable {
   readonly rows: readonly (readonly string[])[];
 }
 
-/** `w8a8 against base (GGUF Q4_1 run as bfloat16)`, behind the model's name. */
-export function titleOf({ base, scheme }: Pick<ComparisonRecord, "base" | "scheme">): string {
-  return `${base.name}: ${scheme} against base (${weightsText(base)})`;
-}
-
 export function weightsText({ weights, runAs }: Variant): string {
-  return runAs === null ? weights : `${weights} run as ${runAs}`;
+  return runAs === null ? (weights ?? "unknown") : `${weights ?? "unknown"} run as ${runAs}`;
 }
 
 /** compressed / base, as text. */
 export function ratioText(compressed: number | null | undefined, base: number | null | undefined): string {
   if (compressed == null || base == null || base === 0) return "–";
   return `${(compressed / base).toFixed(2)} ×`;
+}
+
+/** Milliseconds with about three significant digits. */
+export function milliseconds(value: number): string {
+  return value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0);
 }

@@ -1,15 +1,36 @@
 import { expect, test } from "vitest";
-import { madeUpStage } from "../../tests/made-up-stage.ts";
+import { madeUpLevel, madeUpVariant } from "../../tests/made-up-comparison.ts";
 import {
   type AccuracyRow,
   type ComparisonRecord,
   comparisonSchema,
+  type Pair,
+  type ServingFacts,
   type SpeedRow,
+  type Variant,
 } from "../records/comparison.ts";
+import type { LoadLevel } from "../records/load-level.ts";
 import type { Origin } from "../records/origin.ts";
+import { renderCsv } from "./csv.ts";
 import { renderHtml } from "./html.ts";
 import { renderMarkdown } from "./markdown.ts";
-import { verdictOf } from "./verdict.ts";
+import { recoveryOf } from "./recovery.ts";
+import { renderSvgFiles } from "./svg-files.ts";
+import { pairVerdict } from "./verdict.ts";
+
+function level(concurrency: number, rate: number): LoadLevel {
+  const latency = { count: 20, mean: 10, p50: 9, p90: 12, p95: 13, p99: 15, weak: ["p90" as const] };
+  return madeUpLevel({
+    asked: concurrency,
+    inFlight: concurrency,
+    outputTokensPerSecond: rate,
+    ttftMs: latency,
+    tpotMs: latency,
+    itlMs: latency,
+    rounds: [rate - 1, rate + 1],
+    quantiles: { ttftMs: [1, 2, 3], tpotMs: [1, 2, 4], e2eMs: [] },
+  });
+}
 
 const origin: Origin = {
   startedAt: "2026-01-01T00:00:30.000Z",
@@ -21,34 +42,13 @@ const origin: Origin = {
   build: "0123456789ab",
 };
 
-function serving(rates: readonly number[], peakMemoryBytes: number): ComparisonRecord["base"]["serving"] {
+function serving(peakMemoryBytes: number): ServingFacts {
   return {
-    kind: "serving",
-    fingerprint: "f",
-    server: "millrace",
     readyMs: 500,
     readyMemoryBytes: peakMemoryBytes / 2,
     peakMemoryBytes,
     memoryPlan: { weights: peakMemoryBytes / 4, kvCache: 2048, activations: 10 },
-    bench: {
-      kind: "bench",
-      origin,
-      url: "http://127.0.0.1:1",
-      model: "m",
-      workload: {
-        inputTokens: 128,
-        outputTokens: 64,
-        promptForm: "token-ids",
-        numWords: null,
-        seed: 1,
-        numWarmup: 2,
-        description: "prompts of 128 tokens, answers of 64",
-        caches: "cold",
-      },
-      pricePerHour: null,
-      stages: rates.map((rate, index) => madeUpStage(2 ** index, rate)),
-      rates: [],
-    },
+    numRounds: 2,
   };
 }
 
@@ -94,7 +94,7 @@ const perplexityRow: AccuracyRow = {
 };
 
 const throughputRow: SpeedRow = {
-  concurrency: 1,
+  level: "1 in flight",
   metric: "outputTokensPerSecond",
   base: 10,
   compressed: 15,
@@ -107,122 +107,133 @@ const throughputRow: SpeedRow = {
   verdict: "faster",
 };
 
-const measured: Omit<ComparisonRecord, "kind" | "verdict"> = {
-  version: "0.1.0",
-  writtenAt: "2026-03-01T00:00:00.000Z",
-  measurements: [
-    { part: "quantisation", side: "compressed", ...origin, kernels: null },
-    { part: "serving and load", side: "base", ...origin },
-    {
-      part: "serving and load",
-      side: "compressed",
-      ...origin,
-      startedAt: "2026-02-02T10:20:30.000Z",
-      processor: "another",
-      build: "ba9876543210",
-    },
-  ],
-  scheme: "w8a8",
-  base: { name: "model", weights: "bf16", runAs: null, sizeBytes: 2000, serving: serving([10, 20], 4000) },
-  compressed: {
-    name: "model w8a8",
-    weights: "w8a8",
-    runAs: null,
-    sizeBytes: 1000,
-    serving: serving([15, 40], 3000),
-  },
-  accuracy: [accuracyRow],
-  changed: [],
-  unpaired: [],
-  speed: [
-    throughputRow,
-    {
-      concurrency: 2,
-      metric: "tpotMs",
-      base: 10,
-      compressed: 10.5,
-      baseSpread: 0.04,
-      compressedSpread: null,
-      ratio: 1.05,
-      ratioLow: 0.9,
-      ratioHigh: 1.225,
-      numSlices: [4, 4],
-      verdict: "no difference that this run can show",
-    },
-  ],
-  notes: ["group size 128 | chosen"],
+const tpotRow: SpeedRow = {
+  level: "2 in flight",
+  metric: "tpotMs",
+  base: 10,
+  compressed: 10.5,
+  baseSpread: 0.04,
+  compressedSpread: null,
+  ratio: 1.05,
+  ratioLow: 0.9,
+  ratioHigh: 1.225,
+  numSlices: [4, 4],
+  verdict: "no difference that this run can show",
 };
 
-const recordOf = (change: Partial<typeof measured> = {}): ComparisonRecord => {
-  const changed = { ...measured, ...change };
-  return comparisonSchema.parse({ kind: "comparison", verdict: verdictOf(changed), ...changed });
-};
-
-test("the Markdown report holds every figure, with spreads, ratios and verdicts", () => {
-  const text = renderMarkdown(recordOf());
-  expect(text).toContain("| size on disk | 1.95 KiB | 1000 B | 0.50 × | exact |");
-  expect(text).toContain(
-    "| 1 | 10.0 ± 3.1 % | 15.0 ± 13 % | 1.50 × | 1.20 to 1.88 | faster | 8 / 8 | 0 / 0 |",
-  );
-  expect(text).toContain("| 2 | 20.0 | 40.0 | 2.00 × | – | – |");
-  expect(text).toContain("128 tokens asked for, 12.5 and 12.5 counted");
-  expect(text).toContain(
-    "| 2 | TPOT | 10.0 ± 4.0 % | 10.5 | 1.05 × | 0.90 to 1.23 | no difference that this run can show |",
-  );
-  expect(text).toMatch(/\| ITL, base \|.*\| 1\.50 \|/);
-  expect(text).toContain(
-    "95.0 % (90.0 to 101.0) | −0.0400 (−0.0900 to +0.0100) | 0.080 | 6 | 2 | undetermined (p\u00a0=\u00a00.289)",
-  );
-  expect(text).toContain("15.0*");
+const base = madeUpVariant("base", {
+  weights: "bf16",
+  sizeBytes: 2000,
+  engine: "millrace 0.1.0",
+  serving: serving(4000),
+  levels: [level(1, 10), level(2, 20)],
+});
+const compressed = madeUpVariant("w8a8", {
+  weights: "w8a8",
+  sizeBytes: 1000,
+  engine: "millrace 0.1.0",
+  serving: serving(3000),
+  levels: [level(1, 15), level(2, 40)],
 });
 
-test("memory is shown as the process, the weights and the KV pool of both sides", () => {
+interface Change {
+  readonly base?: Partial<Variant>;
+  readonly pair?: Partial<Pair>;
+  readonly others?: readonly Variant[];
+}
+
+function recordOf(change: Change = {}): ComparisonRecord {
+  const first = { ...base, ...change.base };
+  const pair = {
+    variant: "w8a8",
+    accuracy: [accuracyRow],
+    changed: [],
+    unpaired: [],
+    speed: [throughputRow, tpotRow],
+    ...change.pair,
+  };
+  return comparisonSchema.parse({
+    kind: "comparison",
+    title: "model: w8a8 against the model as it is",
+    recommendation: { variant: "w8a8", text: "w8a8: 1.5× the throughput; use it." },
+    version: "0.1.0",
+    writtenAt: "2026-03-01T00:00:00.000Z",
+    measurements: [
+      { part: "quantisation", variant: "w8a8", ...origin, kernels: null },
+      { part: "serving and load", variant: "base", ...origin },
+      {
+        part: "serving and load",
+        variant: "w8a8",
+        ...origin,
+        startedAt: "2026-02-02T10:20:30.000Z",
+        processor: "another",
+        build: "ba9876543210",
+      },
+    ],
+    variants: [first, compressed, ...(change.others ?? [])],
+    pairs: [{ ...pair, verdict: pairVerdict(first, compressed, pair) }],
+    load: {
+      slo: [],
+      equalConcurrency: { rows: [] },
+      equalRate: { rows: [] },
+      equalLoad: null,
+      degradation: [null, null],
+      concurrency: [0, 1].map(() => ({ kvCapacity: null, withinSlo: null, lastLevel: null })),
+      violations: [[], []],
+    },
+    differences: [{ setting: "flags", values: ["--dtype auto", null] }],
+    notes: ["group size 128 | chosen"],
+  });
+}
+
+test("the Markdown report begins with the recommendation and holds every figure, with spreads, ratios and verdicts", () => {
   const text = renderMarkdown(recordOf());
-  const once = "measured once";
-  const counted = "counted by the server";
+  expect(text.split("\n").slice(0, 3)).toEqual([
+    "# model: w8a8 against the model as it is",
+    "",
+    "**w8a8: 1.5× the throughput; use it.**",
+  ]);
   for (const row of [
-    `server process, peak under load | 3.91 KiB | 2.93 KiB | 0.75 × | ${once}`,
-    `server process, ready and idle | 1.95 KiB | 1.46 KiB | 0.75 × | ${once}`,
-    `weights in memory | 1000 B | 750 B | 0.75 × | ${counted}`,
-    `KV cache pool, reserved | 2.00 KiB | 2.00 KiB | 1.00 × | ${counted}`,
+    "size on disk | 1.95 KiB | 1000 B (0.50 ×)",
+    "server process, peak under load | 3.91 KiB | 2.93 KiB (0.75 ×)",
+    "server process, ready and idle | 1.95 KiB | 1.46 KiB (0.75 ×)",
+    "weights in memory | 1000 B | 750 B (0.75 ×)",
+    "KV cache pool, reserved | 2.00 KiB | 2.00 KiB (1.00 ×)",
+    "1 in flight | base | 10.0 ± 3.1 % | 9.0, 11.0 | – | – | – | 8 | 0",
+    "1 in flight | w8a8 | 15.0 ± 13 % | 14.0, 16.0 | 1.50 × | 1.20 to 1.88 | faster | 8 | 0",
+    "2 in flight | w8a8 | 40.0 | 39.0, 41.0 | – | – | – | 8 | 0",
+    "2 in flight | TPOT | w8a8 | 10.0 ± 4.0 % | 10.5 | 1.05 × | 0.90 to 1.23 | no difference that this run can show",
+    "TTFT | 1 in flight | base | 10.0 | 9.00 | 12.0* | 13.0 | 15.0 | 20",
+    "flags | --dtype auto | –",
   ]) {
     expect(text).toContain(`| ${row} |`);
   }
-});
-
-test("the report begins with a verdict of three sentences with numbers", () => {
-  const record = recordOf({
-    speed: [throughputRow, { ...throughputRow, concurrency: 16, base: 200, compressed: 240, ratioLow: 0.9 }],
-  });
-  const expected = [
-    "Quality: undetermined, any cost is inside the noise of these documents: quiz acc 0.8000 → 0.7600, 95.0 % kept (95 % interval 90.0 to 101.0), 6 answers lost and 2 gained, undetermined.",
-    "Size and memory: 1000 B instead of 1.95 KiB (0.50 ×) on disk; 750 B instead of 1000 B (0.75 ×) of weights in memory; 2.93 KiB instead of 3.91 KiB (0.75 ×) for the whole server process at its peak, measured once.",
-    "Speed: 15.0 instead of 10.0 output tokens/s with 1 in flight (1.50 ×, 95 % interval 1.20 to 1.88), faster; 240 instead of 200 output tokens/s with 16 in flight (1.20 ×, 95 % interval 0.90 to 1.88), faster.",
-  ];
-  expect(record.verdict).toEqual(expected);
-  const [title, , ...lines] = renderMarkdown(record).split("\n");
-  expect(title).toBe("# model: w8a8 against base (bf16)");
-  expect(lines.slice(0, 3)).toEqual(expected.map((sentence) => `- ${sentence}`));
-  const html = renderHtml(record);
-  expect(html.indexOf("any cost is inside the noise")).toBeGreaterThan(html.indexOf("</h1>"));
-  expect(html.indexOf("any cost is inside the noise")).toBeLessThan(html.indexOf("<svg"));
-});
-
-test("title and verdict say what the base runs as, and that a file became larger", () => {
-  const base = { ...measured.base, weights: "GGUF Q4_1", runAs: "bfloat16", sizeBytes: 600 };
-  const record = recordOf({ base });
-  expect(record.verdict[1]).toContain(
-    "1000 B instead of 600 B (1.67 ×) on disk, the base being GGUF Q4_1, so the compressed model is the larger file; 750 B instead of 1000 B (0.75 ×) of weights in memory, the base run as bfloat16;",
+  expect(text).toContain(
+    "95.0 % (90.0 to 101.0) | −0.0400 (−0.0900 to +0.0100) | 0.080 | 6 | 2 | undetermined (p\u00a0=\u00a00.289)",
   );
-  const title = "model: w8a8 against base (GGUF Q4_1 run as bfloat16)";
-  expect(renderMarkdown(record)).toContain(`# ${title}\n`);
-  expect(renderHtml(record)).toContain(`<h1>${title}</h1>`);
+});
+
+test("each variant has three sentences with numbers", () => {
+  const later = { ...throughputRow, level: "16 in flight", base: 200, compressed: 240, ratioLow: 0.9 };
+  const { pairs } = recordOf({ pair: { speed: [throughputRow, later] } });
+  expect(pairs[0]!.verdict).toEqual([
+    "Quality: undetermined, any cost is inside the noise of these documents: quiz acc 0.8000 → 0.7600, 95.0 % kept (95 % interval 90.0 to 101.0), 6 answers lost and 2 gained, undetermined.",
+    "Size and memory: 1000 B instead of 1.95 KiB (0.50 ×) on disk; 750 B instead of 1000 B (0.75 ×) of weights in memory; 2.93 KiB instead of 3.91 KiB (0.75 ×) for the whole server process at its peak.",
+    "Speed: 15.0 instead of 10.0 output tokens/s with 1 in flight (1.50 ×, 95 % interval 1.20 to 1.88), faster; 240 instead of 200 output tokens/s with 16 in flight (1.20 ×, 95 % interval 0.90 to 1.88), faster.",
+  ]);
+});
+
+test("the sentences say what the base runs as, and that a file became larger", () => {
+  const record = recordOf({ base: { weights: "GGUF Q4_1", runAs: "bfloat16", sizeBytes: 600 } });
+  expect(record.pairs[0]!.verdict[1]).toContain(
+    "1000 B instead of 600 B (1.67 ×) on disk, the base being GGUF Q4_1, so w8a8 is the larger file; 750 B instead of 1000 B (0.75 ×) of weights in memory, the base run as bfloat16;",
+  );
   expect(renderMarkdown(record)).toContain("| weights | GGUF Q4_1 run as bfloat16 | w8a8 |");
 });
 
-test("the verdict says where quality is lost, and names no noise as a loss", () => {
+test("the sentences say where quality is lost, and name no noise as a loss", () => {
   const quality = (accuracy: readonly AccuracyRow[]): string =>
-    verdictOf({ ...measured, accuracy: [...accuracy] })[0]!;
+    pairVerdict(base, compressed, { accuracy: [...accuracy], unpaired: [], speed: [] })[0]!;
   expect(quality([accuracyRow, { ...accuracyRow, metric: "acc_norm" }, perplexityRow])).toBe(
     "Quality: the compression costs quality in 1 of 2 tasks: quiz acc 0.8000 → 0.7600, 95.0 % kept (95 % interval 90.0 to 101.0), 6 answers lost and 2 gained, undetermined; text word_perplexity 25.00 → 26.00, 96.2 % kept (95 % interval 95.0 to 97.0), worse.",
   );
@@ -240,12 +251,19 @@ test("the verdict says where quality is lost, and names no noise as a loss", () 
   );
 });
 
-test("documents without a counterpart are counted in the verdict and named in the table", () => {
-  const text = renderMarkdown(
-    recordOf({
-      unpaired: [{ task: "quiz", onlyBase: [7, 9], onlyCompressed: Array.from({ length: 12 }, (_, i) => i) }],
-    }),
-  );
+test("the recovery over tasks is the mean, its errors independent; a group speaks for its members", () => {
+  const member = { ...accuracyRow, task: "quiz_part", parent: "quiz", recovery: 0 };
+  const overall = recoveryOf([accuracyRow, { ...accuracyRow, metric: "acc_norm" }, member, perplexityRow])!;
+  expect(overall.share).toBeCloseTo((0.95 + 0.9615) / 2, 12);
+  expect(overall.half).toBeCloseTo(Math.hypot(0.055, 0.01) / 2, 12);
+  expect(recoveryOf([])).toBeNull();
+});
+
+test("documents without a counterpart are counted in the sentences and named in the table", () => {
+  const unpaired = [
+    { task: "quiz", onlyBase: [7, 9], onlyCompressed: Array.from({ length: 12 }, (_, i) => i) },
+  ];
+  const text = renderMarkdown(recordOf({ pair: { unpaired } }));
   expect(text).toContain("14 documents have no counterpart and count in no figure.");
   expect(text).toContain("quiz: 2 documents are only in the base and count in no figure (doc_id 7, 9).");
   expect(text).toContain(
@@ -259,11 +277,24 @@ test("each part bears its own time, machine and build, and the report's date is 
     "Measured between 2026-01-01 00:00 and 2026-02-02 10:20 UTC on a <processor>, 2 cores and another (native avx2, 2 threads) with Millrace 0.1.0, build 0123456789ab and Millrace 0.1.0, build ba9876543210. Written by Millrace 0.1.0 on 2026-03-01 00:00 UTC.",
   );
   expect(text).toContain(
-    "| serving and load | compressed | 2026-02-02 10:20:30 | 4.0 s | another | native avx2, 2 threads | 0.1.0 | ba9876543210 | v22.0.0 |",
+    "| serving and load | w8a8 | 2026-02-02 10:20:30 | 4.0 s | another | native avx2, 2 threads | 0.1.0 | ba9876543210 | v22.0.0 |",
   );
-  expect(text).toContain(
-    "| quantisation | compressed | 2026-01-01 00:00:30 | 4.0 s | a <processor>, 2 cores | – |",
-  );
+});
+
+test("what could not be served stands in the report with what happened, and the client's faults beside their rows", () => {
+  const failure = { kind: "slow to start", message: "llama.cpp was not ready after 3 s." };
+  const late = madeUpVariant("slow", { engine: "llama.cpp", failure });
+  const faulty = {
+    ...level(4, 50),
+    faults: ["requests left 40 ms late (median)"],
+    firstError: "HTTP 429: full",
+    numErrors: 3,
+    errorsByKind: { overloaded: 2, timeout: 1 },
+  };
+  const text = renderMarkdown(recordOf({ others: [late], base: { levels: [level(1, 10), faulty] } }));
+  expect(text).toContain("| slow | llama.cpp | slow to start | llama.cpp was not ready after 3 s. |");
+  expect(text).toContain("base, 4 in flight, does not count: requests left 40 ms late (median).");
+  expect(text).toContain("base, 4 in flight: 3 errors (2 overloaded, 1 timeout), the first: HTTP 429: full");
 });
 
 test("the HTML report escapes texts, has the plots and needs nothing from outside", () => {
@@ -276,67 +307,55 @@ test("the HTML report escapes texts, has the plots and needs nothing from outsid
 });
 
 test("every plot has labelled axes with units, and whiskers where there is an interval", () => {
-  const plots = renderHtml(recordOf({ accuracy: [accuracyRow, perplexityRow] })).match(
-    /<svg [\s\S]*?<\/svg>/g,
-  )!;
+  const record = recordOf({ pair: { accuracy: [accuracyRow, perplexityRow] } });
+  const plots = renderHtml(record).match(/<svg [\s\S]*?<\/svg>/g)!;
   const labels = plots.map((plot) =>
     [...plot.matchAll(/class="label middle"[^>]*>([^<]+)/g)].map(([, text]) => text),
   );
   expect(labels).toEqual([
     ["% of the base, with 95 % interval"],
     ["MiB"],
+    ["TPOT p50, ms per token", "output tokens/s"],
     ["requests in flight", "output tokens/s"],
+    ["requests in flight", "ms"],
     ["requests in flight", "ms per token"],
+    ["ms", "% of requests"],
+    ["ms", "% of requests"],
   ]);
   for (const plot of plots) expect(plot.match(/class="tick /g)!.length).toBeGreaterThanOrEqual(4);
-  expect(plots.map((plot) => plot.match(/whisker/g)?.length ?? 0)).toEqual([2, 0, 2, 1]);
+  expect(plots.map((plot) => plot.match(/whisker/g)?.length ?? 0)).toEqual([2, 0, 0, 2, 0, 1, 0, 0]);
+});
+
+test("figures are files that stand alone, and CSV has a line for each level", () => {
+  const record = recordOf({ base: { name: 'with "quotes", commas' } });
+  const files = renderSvgFiles(record);
+  expect(files.map(({ name }) => name)).toContain("pareto.svg");
+  for (const { text } of files) {
+    expect(text).toMatch(/^<svg xmlns="http:\/\/www\.w3\.org\/2000\/svg" [^>]*><style>/);
+    expect(text).not.toMatch(/(src|href)=|url\(|@import/);
+  }
+  const lines = renderCsv(record).trimEnd().split("\r\n");
+  expect(lines).toHaveLength(5);
+  expect(lines[1]).toMatch(/^"with ""quotes"", commas",1 in flight,closed,1,1,2,10,200,8,0,10,9,12,13,15,/);
+  expect(new Set(lines.slice(3).map((line) => line.split(",").length))).toEqual(
+    new Set([lines[0]!.split(",").length]),
+  );
 });
 
 test("a difference within the noise is never called better or worse", () => {
   const lost = Array.from({ length: 30 }, (_, index) => index);
   const certain = recordOf({
-    accuracy: [
-      { ...accuracyRow, pValue: 0.01, numFlips: { lost: 30, gained: 2 }, flips: { lost, gained: [40, 41] } },
-    ],
+    pair: {
+      accuracy: [
+        {
+          ...accuracyRow,
+          pValue: 0.01,
+          numFlips: { lost: 30, gained: 2 },
+          flips: { lost, gained: [40, 41] },
+        },
+      ],
+    },
   });
   expect(renderMarkdown(certain)).toContain("worse (p\u00a0=\u00a00.01");
   expect(renderMarkdown(recordOf())).not.toMatch(/\| (worse|better) /);
-});
-
-test("the page unfolds every answer that changed, with what both said, and escapes it", () => {
-  const html = renderHtml(
-    recordOf({
-      changed: [
-        {
-          task: "quiz",
-          metric: "acc",
-          change: "lost",
-          docId: 4,
-          prompt: "Is 1 < 2?\nAnswer:",
-          target: "0",
-          choices: [
-            { text: " yes", base: -1.25, compressed: -3 },
-            { text: " no", base: -2, compressed: -1.5 },
-          ],
-          written: null,
-        },
-        {
-          task: "gsm",
-          metric: "exact_match",
-          change: "gained",
-          docId: 7,
-          prompt: "Q",
-          target: "4",
-          choices: null,
-          written: { base: "<b>5</b>", compressed: "4" },
-        },
-      ],
-    }),
-  );
-  expect(html).toContain("<summary>quiz acc, right → wrong: 6, the first 1 of them</summary>");
-  expect(html).toContain("<pre>Is 1 &lt; 2?\nAnswer:</pre>");
-  expect(html).toContain("<td><strong>-1.2500</strong></td><td>-3.0000</td>");
-  expect(html).toContain("<td>-2.0000</td><td><strong>-1.5000</strong></td>");
-  expect(html).toContain("<pre>&lt;b&gt;5&lt;/b&gt;</pre>");
-  expect(html).not.toMatch(/<details[^>]* open|<script|https?:/);
 });

@@ -1,5 +1,5 @@
 import { type Axis, chooseAxis, placeOn } from "./axis.ts";
-import { sidesLegend, svgFigure, svgLine, svgText } from "./svg.ts";
+import { legend, legendHeight, seriesClass, svgFigure, svgLine, svgText } from "./svg.ts";
 
 const width = 380;
 const area = { left: 128, right: width - 16 };
@@ -7,6 +7,8 @@ const area = { left: 128, right: width - 16 };
 export interface IntervalRow {
   /** Lines of its name. */
   readonly label: readonly string[];
+  /** Its colour, by its place among the variants. */
+  readonly index: number;
   readonly value: number;
   readonly interval: readonly [low: number, high: number] | null;
 }
@@ -31,8 +33,8 @@ export function renderIntervals(
   return svgFigure({ title, width, height: bottom + 44 }, [
     ...valueAxis(axis, { xAt, top, bottom, label: xLabel }),
     svgLine("mark", [xAt(mark), top], [xAt(mark), bottom]),
-    ...rows.flatMap(({ label, value, interval }, index) => {
-      const y = top + (index + 0.5) * rowHeight + 3;
+    ...rows.flatMap(({ label, index, value, interval }, row) => {
+      const y = top + (row + 0.5) * rowHeight + 3;
       return [
         ...label.map((text, line) => {
           const offset = 4 + 13 * (line - (label.length - 1) / 2);
@@ -40,8 +42,8 @@ export function renderIntervals(
         }),
         ...(interval === null
           ? []
-          : [svgLine("whisker compressed", [xAt(interval[0]), y], [xAt(interval[1]), y])]),
-        `<circle class="dot compressed" cx="${xAt(value).toFixed(1)}" cy="${y.toFixed(1)}" r="4"/>`,
+          : [svgLine(`whisker ${seriesClass(index)}`, [xAt(interval[0]), y], [xAt(interval[1]), y])]),
+        `<circle class="dot ${seriesClass(index)}" cx="${xAt(value).toFixed(1)}" cy="${y.toFixed(1)}" r="4"/>`,
       ];
     }),
   ]);
@@ -49,45 +51,58 @@ export function renderIntervals(
 
 export interface BarRow {
   readonly label: string;
-  readonly base: number;
-  readonly compressed: number;
+  /** In the order of the names; null where one has no such figure. */
+  readonly values: readonly (number | null)[];
 }
 
-/** Both sides of each figure as bars from 0. */
+const barHeight = 14;
+
+/** Each figure of all variants as bars from 0. */
 export function renderBars(
-  { title, xLabel }: { readonly title: string; readonly xLabel: string },
+  {
+    title,
+    xLabel,
+    names,
+  }: { readonly title: string; readonly xLabel: string; readonly names: readonly string[] },
   rows: readonly BarRow[],
 ): string {
-  const axis = chooseAxis(0, Math.max(...rows.flatMap(({ base, compressed }) => [base, compressed])));
-  const top = 46;
-  const rowHeight = 40;
+  const all = rows.flatMap(({ values }) => values.filter((value) => value !== null));
+  const axis = chooseAxis(0, Math.max(...all));
+  const series = names.map((name, index) => ({ name, index }));
+  const top = 30 + legendHeight(series);
+  const rowHeight = names.length * (barHeight + 1) + 10;
   const bottom = top + rows.length * rowHeight + 4;
   const xAt = placeOn(axis, area.left, area.right);
   return svgFigure({ title, width, height: bottom + 44 }, [
-    ...sidesLegend(area.left, 36),
+    ...legend(series, { x: area.left, y: 34, width: area.right - area.left }),
     ...valueAxis(axis, { xAt, top, bottom, label: xLabel }),
-    ...rows.flatMap((row, index) => {
-      const y = top + index * rowHeight + 6;
-      const bar = (side: "base" | "compressed", at: number): string[] => {
-        const end = xAt(row[side]);
-        const isLong = end > area.right - 48;
-        const text = row[side].toPrecision(3);
-        return [
-          `<rect class="dot ${side}" x="${area.left}" y="${at.toFixed(1)}" width="${(end - area.left).toFixed(1)}" height="14"/>`,
-          svgText(row[side] >= 1000 ? row[side].toFixed(0) : text, {
-            x: isLong ? end - 4 : end + 4,
-            y: at + 11,
-            className: isLong ? "inside end" : "tick",
-          }),
-        ];
-      };
+    ...rows.flatMap(({ label, values }, row) => {
+      const y = top + row * rowHeight + 6;
+      const centre = y + (names.length * (barHeight + 1)) / 2;
       return [
-        svgText(row.label, { x: area.left - 8, y: y + 19, className: "tick end" }),
-        ...bar("base", y),
-        ...bar("compressed", y + 15),
+        svgText(label, { x: area.left - 8, y: centre + 4, className: "tick end" }),
+        ...values.flatMap((value, index) =>
+          value === null ? [] : renderBar(value, { index, y: y + index * (barHeight + 1), xAt }),
+        ),
       ];
     }),
   ]);
+}
+
+function renderBar(
+  value: number,
+  { index, y, xAt }: { readonly index: number; readonly y: number; readonly xAt: (value: number) => number },
+): string[] {
+  const end = xAt(value);
+  const isLong = end > area.right - 48;
+  return [
+    `<rect class="dot ${seriesClass(index)}" x="${area.left}" y="${y.toFixed(1)}" width="${(end - area.left).toFixed(1)}" height="${barHeight}"/>`,
+    svgText(value >= 1000 ? value.toFixed(0) : value.toPrecision(3), {
+      x: isLong ? end - 4 : end + 4,
+      y: y + 11,
+      className: isLong ? "inside end" : "tick",
+    }),
+  ];
 }
 
 interface AxisPlace {

@@ -47,9 +47,53 @@ export function svgLine(
   return `<line class="${className}" x1="${a}" y1="${b}" x2="${c}" y2="${d}"/>`;
 }
 
-/** Names of the two sides with their colours, from x on. */
-export function sidesLegend(x: number, y: number): string[] {
-  return (["base", "compressed"] as const).map((side, index) =>
-    svgText(`● ${side}`, { x: x + 60 * index, y, className: `legend ${side}` }),
+/** Colours of the style sheet; further series begin again. */
+const numColours = 6;
+
+/** The class that gives a variant its colour, by its place among the variants. */
+export function seriesClass(index: number): string {
+  return `s${index % numColours}`;
+}
+
+interface Named {
+  readonly name: string;
+  readonly index: number;
+}
+
+const legendLineHeight = 16;
+const legendWidth = 300;
+
+/** Names of the series with their colours, in as many lines as they need. */
+export function legend(
+  series: readonly Named[],
+  at: { readonly x: number; readonly y: number; readonly width: number },
+): string[] {
+  return legendPlaces(series, at.width).map(({ name, index, x, line }) =>
+    svgText(`● ${name}`, {
+      x: at.x + x,
+      y: at.y + line * legendLineHeight,
+      className: `legend ${seriesClass(index)}`,
+    }),
   );
+}
+
+/** What `legend` takes from the top. */
+export function legendHeight(series: readonly Named[]): number {
+  const places = legendPlaces(series, legendWidth);
+  return legendLineHeight * (1 + Math.max(0, ...places.map(({ line }) => line)));
+}
+
+function legendPlaces(
+  series: readonly Named[],
+  width: number,
+): (Named & { readonly x: number; readonly line: number })[] {
+  let [x, line] = [0, 0];
+  return series.map(({ name, index }) => {
+    // About 7 pixels a letter of this size.
+    const own = 7 * (name.length + 4);
+    if (x > 0 && x + own > width) [x, line] = [0, line + 1];
+    const place = { name, index, x, line };
+    x += own;
+    return place;
+  });
 }

@@ -1,16 +1,20 @@
 import { formatBytes } from "../base/units.ts";
-import type { AccuracyRow, ComparisonRecord, SpeedRow, UnpairedDocuments } from "../records/comparison.ts";
+import type { AccuracyRow, Pair, SpeedRow, UnpairedDocuments, Variant } from "../records/comparison.ts";
 import { accuracyVerdict } from "./accuracy.ts";
+import { headlineRows } from "./recovery.ts";
 import { ratioText } from "./report-table.ts";
 
 /** With more tasks than this, those without a difference are counted, not named. */
 const maxNamedTasks = 4;
 
-/** The comparison in three sentences: what the compression costs in quality, what it gives in size and in speed. */
-export function verdictOf(
-  record: Pick<ComparisonRecord, "accuracy" | "unpaired" | "base" | "compressed" | "speed">,
+/** A variant against the base in three sentences: what it costs in quality, what it gives in size and in speed. */
+export function pairVerdict(
+  base: Variant,
+  variant: Variant,
+  { accuracy, unpaired, speed }: Pick<Pair, "accuracy" | "unpaired" | "speed">,
 ): string[] {
-  return [qualityVerdict(record.accuracy, record.unpaired), sizeVerdict(record), speedVerdict(record.speed)];
+  const size = sizeVerdict(base, variant);
+  return [qualityVerdict(accuracy, unpaired), ...(size === null ? [] : [size]), speedVerdict(speed, variant)];
 }
 
 /** Quality by the first metric of each task or group, with its interval; what lies inside the noise is called undetermined. */
@@ -18,11 +22,7 @@ export function qualityVerdict(
   accuracy: readonly AccuracyRow[],
   unpaired: readonly UnpairedDocuments[],
 ): string {
-  const firsts = accuracy.filter(
-    (row, index) => accuracy.findIndex(({ task }) => task === row.task) === index,
-  );
-  // A group speaks for its members.
-  const rows = firsts.filter(({ parent }) => parent === null);
+  const rows = headlineRows(accuracy);
   if (rows.length === 0) return "Quality: not measured.";
   const decided = rows.filter((row) => ["worse", "better"].includes(accuracyVerdict(row)));
   const named = rows.length <= maxNamedTasks ? rows : decided;
@@ -69,41 +69,47 @@ function taskText(row: AccuracyRow): string {
   return `${row.task} ${row.metric} ${figure(row.base)} → ${figure(row.compressed)}${kept}${interval}${flips}, ${accuracyVerdict(row)}`;
 }
 
-function sizeVerdict({ base, compressed }: Pick<ComparisonRecord, "base" | "compressed">): string {
+function sizeVerdict(base: Variant, variant: Variant): string | null {
   const change = (after: number, before: number): string =>
     `${formatBytes(after)} instead of ${formatBytes(before)} (${ratioText(after, before)})`;
   const { runAs } = base;
-  const larger = compressed.sizeBytes > base.sizeBytes ? ", so the compressed model is the larger file" : "";
-  const stored = runAs === null ? "" : `, the base being ${base.weights}`;
-  const parts = [`${change(compressed.sizeBytes, base.sizeBytes)} on disk${stored}${larger}`];
-  const [a, b] = [base.serving, compressed.serving];
+  const parts: string[] = [];
+  if (base.sizeBytes !== null && variant.sizeBytes !== null) {
+    const larger = variant.sizeBytes > base.sizeBytes ? `, so ${variant.name} is the larger file` : "";
+    const stored = runAs === null ? "" : `, the base being ${base.weights}`;
+    parts.push(`${change(variant.sizeBytes, base.sizeBytes)} on disk${stored}${larger}`);
+  }
+  const [a, b] = [base.serving, variant.serving];
   if (a?.memoryPlan != null && b?.memoryPlan != null) {
     parts.push(
       `${change(b.memoryPlan.weights, a.memoryPlan.weights)} of weights in memory${runAs === null ? "" : `, the base run as ${runAs}`}`,
     );
   }
   if (a?.peakMemoryBytes != null && b?.peakMemoryBytes != null) {
-    parts.push(
-      `${change(b.peakMemoryBytes, a.peakMemoryBytes)} for the whole server process at its peak, measured once`,
-    );
+    parts.push(`${change(b.peakMemoryBytes, a.peakMemoryBytes)} for the whole server process at its peak`);
   }
-  return `Size and memory: ${parts.join("; ")}.`;
+  return parts.length === 0 ? null : `Size and memory: ${parts.join("; ")}.`;
 }
 
-function speedVerdict(speed: readonly SpeedRow[]): string {
-  const rows = speed
-    .filter((row) => row.metric === "outputTokensPerSecond")
-    .toSorted((a, b) => a.concurrency - b.concurrency);
-  if (rows.length === 0) return "Speed: not measured.";
+function speedVerdict(speed: readonly SpeedRow[], { failure }: Variant): string {
+  if (failure !== null) return `Speed: not measured. ${failure.message}`;
+  const rows = speed.filter((row) => row.metric === "outputTokensPerSecond");
+  if (rows.length === 0) return "Speed: no load that both were given.";
   const ends = rows.length === 1 ? rows : [rows[0]!, rows.at(-1)!];
   const parts = ends.map((row) => {
     const interval =
       row.ratioLow === null || row.ratioHigh === null
         ? ""
         : `, 95 % interval ${row.ratioLow.toFixed(2)} to ${row.ratioHigh.toFixed(2)}`;
-    return `${rate(row.compressed)} instead of ${rate(row.base)} output tokens/s with ${row.concurrency} in flight (${ratioText(row.compressed, row.base)}${interval}), ${row.verdict}`;
+    return `${rate(row.compressed)} instead of ${rate(row.base)} output tokens/s ${atLevel(row.level)} (${ratioText(row.compressed, row.base)}${interval}), ${row.verdict}`;
   });
   return `Speed: ${parts.join("; ")}.`;
+}
+
+/** `with 25 in flight`, `at 1.3 requests/s`, `all at once`. */
+function atLevel(level: string): string {
+  if (level.endsWith("in flight")) return `with ${level}`;
+  return level.endsWith("requests/s") ? `at ${level}` : level;
 }
 
 function rate(tokensPerSecond: number): string {

@@ -1,6 +1,7 @@
-import { appendFileSync, cpSync, readFileSync, symlinkSync } from "node:fs";
+import { appendFileSync, cpSync, readdirSync, readFileSync, symlinkSync } from "node:fs";
 import path from "node:path";
 import { afterAll, expect, test } from "vitest";
+import { type ComparisonRecord, comparisonSchema } from "../../src/records/comparison.ts";
 import { repositoryPath } from "../test-data.ts";
 import { endProcesses, makeFolder, pebble, removeFolders, runCli, runCliOf } from "./run-cli.ts";
 
@@ -10,7 +11,7 @@ afterAll(() => {
 });
 
 const small = ["--tasks", "pebble", "--limit", "10", "--concurrency", "1,2", "--requests-per-seat", "1"];
-const short = ["--input-tokens", "16", "--output-tokens", "4"];
+const short = ["--input-tokens", "16", "--output-tokens", "4", "--min-seconds", "0"];
 
 test("the flow on the embedded model writes its comparison; a second run keeps every step, another build none", async () => {
   const out = path.join(makeFolder(), "flow");
@@ -25,43 +26,54 @@ test("the flow on the embedded model writes its comparison; a second run keeps e
     "Throughput",
     "Mean latency",
     "Distribution of latency",
+    "How many at once",
+    "At equal concurrency",
     "When and where each part was measured",
   ]) {
     expect(markdown).toContain(`## ${heading}`);
   }
   expect(readFileSync(path.join(out, "comparison.html"), "utf8")).toMatch(/^<!doctype html>/i);
+  expect(readFileSync(path.join(out, "comparison.csv"), "utf8").trimEnd().split("\r\n")).toHaveLength(5);
+  expect(readdirSync(path.join(out, "figures"))).toContain("pareto.svg");
   const record = readComparison(out);
-  expect(record).toMatchObject({ kind: "comparison", scheme: "w8a8" });
-  expect(record.compressed.sizeBytes).toBeLessThan(record.base.sizeBytes);
-  expect(record.accuracy.length).toBeGreaterThan(0);
-  expect(record.verdict.map((sentence) => sentence.split(":")[0])).toEqual([
-    "Quality",
-    "Size and memory",
-    "Speed",
-  ]);
-  expect(record.measurements.map(({ part, side }) => `${part}, ${side}`)).toEqual([
-    "quantisation, compressed",
+  expect(markdown.split("\n")[2]).toBe(`**${record.recommendation!.text}**`);
+  expect(first.stdout.trimEnd().split("\n").at(-2)).toBe(record.recommendation!.text);
+  const [base, compressed] = record.variants;
+  expect([base!.name, compressed!.name]).toEqual(["base", "w8a8"]);
+  expect(compressed!.sizeBytes).toBeLessThan(base!.sizeBytes!);
+  expect(record.pairs[0]!.accuracy.length).toBeGreaterThan(0);
+  expect(record.measurements.map(({ part, variant }) => `${part}, ${variant}`)).toEqual([
     "accuracy, base",
-    "accuracy, compressed",
     "serving and load, base",
-    "serving and load, compressed",
+    "serving and load, base",
+    "quantisation, w8a8",
+    "accuracy, w8a8",
+    "serving and load, w8a8",
+    "serving and load, w8a8",
   ]);
-  for (const { serving } of [record.base, record.compressed]) {
-    expect(serving.memoryPlan.weights).toBeGreaterThan(1e6);
-    expect(serving.memoryPlan.kvCache).toBeGreaterThan(1e6);
+  expect(order(first.stderr)).toEqual(["base", "w8a8", "w8a8", "base"]);
+  expect(record.load.concurrency.every(({ kvCapacity }) => kvCapacity!.byArithmetic > 0)).toBe(true);
+  for (const { serving, levels } of record.variants) {
+    expect(levels.map(({ asked, rounds }) => [asked, rounds.length])).toEqual([
+      [1, 2],
+      [2, 2],
+    ]);
+    expect(serving!.memoryPlan!.weights).toBeGreaterThan(1e6);
+    expect(serving!.memoryPlan!.kvCache).toBeGreaterThan(1e6);
     if (process.platform !== "linux") continue;
-    expect(serving.readyMemoryBytes).toBeGreaterThan(serving.memoryPlan.weights);
-    expect(serving.peakMemoryBytes).toBeGreaterThanOrEqual(serving.readyMemoryBytes);
+    expect(serving!.readyMemoryBytes).toBeGreaterThan(serving!.memoryPlan!.weights);
+    expect(serving!.peakMemoryBytes).toBeGreaterThanOrEqual(serving!.readyMemoryBytes!);
   }
 
-  const second = await runCli("flow", ...small, ...short, "--out", out);
+  const second = await runCli("flow", "--config", path.join(out, "flow.yaml"), "--out", out);
   expect(second.exitCode, second.stderr).toBe(0);
   expect(keptFiles(second.stderr, out)).toEqual([
-    "compressed/model",
-    expect.stringMatching(/^base\/results_.*\.json$/),
-    expect.stringMatching(/^compressed\/results_.*\.json$/),
-    "base/serving.json",
-    "compressed/serving.json",
+    expect.stringMatching(/^artefacts\/w8a8\/model-\w+$/),
+    expect.stringMatching(/^artefacts\/base\/evaluation-\w+\/results_.*\.json$/),
+    expect.stringMatching(/^artefacts\/w8a8\/evaluation-\w+\/results_.*\.json$/),
+    ...["base", "w8a8", "w8a8", "base"].map((name) =>
+      expect.stringMatching(new RegExp(`^artefacts/${name}/serving-\\w+/serving\\.json$`)),
+    ),
   ]);
   const { writtenAt: firstTime, ...before } = record;
   const { writtenAt: secondTime, ...after } = readComparison(out);
@@ -77,11 +89,39 @@ test("the flow on the embedded model writes its comparison; a second run keeps e
   }
 });
 
+test("several schemes and engines stand in one report; what cannot be served is told and holds up nothing", async () => {
+  const out = path.join(makeFolder(), "flow");
+  const script = repositoryPath("tests/scripted-engine.mjs");
+  const broken = `command:"${process.execPath}" "${script}" --port {port} --behaviour "crash at start"`;
+  const engines = ["--engine", "millrace", "--engine", broken, "--rounds", "1"];
+  const load = ["--concurrency", "1", "--requests-per-seat", "1", ...short];
+  const schemes = ["--tasks", "none", "--schemes", "w8a8,w4a8-g32"];
+  const run = await runCli("flow", ...schemes, ...engines, ...load, "--out", out);
+  expect(run.exitCode, run.stderr).toBe(0);
+  const { variants } = readComparison(out);
+  expect(variants.map(({ name, failure }) => [name, failure?.kind ?? null])).toEqual([
+    ["base millrace", null],
+    ["w8a8 millrace", null],
+    ["w4a8-g32 millrace", null],
+    ...["base", "w8a8", "w4a8-g32"].map((name) => [expect.stringMatching(`^${name} `), "ended by itself"]),
+  ]);
+  const markdown = readFileSync(path.join(out, "comparison.md"), "utf8");
+  expect(markdown).toContain("## What could not be measured");
+  expect(markdown).toContain("cannot open the model: wrong magic");
+});
+
+/** Names of what was served, in order. */
+function order(log: string): string[] {
+  return log
+    .split("\n")
+    .flatMap((line) => /^\[\d+\/\d+\] (\w+), round \d: warm-up done/.exec(line)?.[1] ?? []);
+}
+
 /** The steps that a run kept, as paths below its folder. */
 function keptFiles(log: string, out: string): string[] {
   return log
     .split("\n")
-    .flatMap((line) => /^\[\d\/\d\] \w+: kept from an earlier run: (.+) \(\d+ ms\)$/.exec(line)?.[1] ?? [])
+    .flatMap((line) => /^\[[^:]*: kept from an earlier run: (.+) \(\d+ ms\)$/.exec(line)?.[1] ?? [])
     .map((file) => path.relative(out, file).split(path.sep).join("/"));
 }
 
@@ -97,29 +137,6 @@ function otherBuild(): string {
   return path.join(root, "dist", "cli", "main.js");
 }
 
-interface Served {
-  readonly sizeBytes: number;
-  readonly serving: {
-    readonly readyMemoryBytes: number;
-    readonly peakMemoryBytes: number;
-    readonly memoryPlan: { readonly weights: number; readonly kvCache: number };
-  };
-}
-
-interface Comparison {
-  readonly verdict: readonly string[];
-  readonly writtenAt: string;
-  readonly measurements: readonly {
-    readonly part: string;
-    readonly side: string;
-    readonly startedAt: string;
-    readonly build: string;
-  }[];
-  readonly base: Served;
-  readonly compressed: Served;
-  readonly accuracy: readonly unknown[];
-}
-
-function readComparison(folder: string): Comparison {
-  return JSON.parse(readFileSync(path.join(folder, "comparison.json"), "utf8")) as Comparison;
+function readComparison(folder: string): ComparisonRecord {
+  return comparisonSchema.parse(JSON.parse(readFileSync(path.join(folder, "comparison.json"), "utf8")));
 }

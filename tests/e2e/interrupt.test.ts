@@ -83,6 +83,7 @@ function commandOf(pid: string): string[] {
 
 const small = ["--input-tokens", "16", "--output-tokens", "8", "--concurrency", "1"];
 const long = [...small, "--min-seconds", "600"];
+const oneRound = ["--rounds", "1"];
 
 /** Large enough that writing it takes a while. */
 const bigConfig = {
@@ -136,13 +137,13 @@ describe("Ctrl-C", () => {
       const name = "interrupted-flow";
       const model = path.join(makeFolder(), name);
       symlinkSync(pebble, model);
-      const flow = startCli("flow", model, "--tasks", "none", ...long, "--out", out);
+      const flow = startCli("flow", model, "--tasks", "none", ...long, ...oneRound, "--out", out);
       await flow.says(/^\[2\/3\] base: warm-up done/m);
       expect(isServed(name)).toBe(true);
       flow.interrupt();
       expectInterrupted(await flow.end);
       expect(isServed(name)).toBe(false);
-      expect(filesIn(out)).not.toContainEqual(expect.stringMatching(/serving|comparison|requests/));
+      expect(filesIn(out)).not.toContainEqual(expect.stringMatching(/serving\.json|comparison|requests/));
 
       const next = await runCli(
         "flow",
@@ -150,23 +151,27 @@ describe("Ctrl-C", () => {
         "--tasks",
         "none",
         ...small,
+        ...oneRound,
         "--min-seconds",
         "0",
         "--out",
         out,
       );
       expect(next.exitCode, next.stderr).toBe(0);
-      expect(next.stderr).toContain("[1/3] compressed: kept from an earlier run");
+      expect(next.stderr).toContain("[1/3] w8a8: kept from an earlier run");
       expect(filesIn(out)).toContain("comparison.json");
     },
   );
 
   test("ends the flow in mid-evaluation, and the next run goes on from its answers", async () => {
     const out = path.join(makeFolder(), "flow");
-    const answers = path.join(out, "base", "answers.jsonl");
-    const numAnswers = (): number =>
-      existsSync(answers) ? readFileSync(answers, "utf8").split("\n").length - 1 : 0;
-    const command = ["flow", "--tasks", "pebble", ...small, "--min-seconds", "0", "--out", out];
+    const answersFile = (): string | undefined =>
+      filesIn(out).find((name) => /base.evaluation-\w+.answers\.jsonl$/.test(name));
+    const numAnswers = (): number => {
+      const file = answersFile();
+      return file === undefined ? 0 : readFileSync(path.join(out, file), "utf8").split("\n").length - 1;
+    };
+    const command = ["flow", "--tasks", "pebble", ...small, ...oneRound, "--min-seconds", "0", "--out", out];
     const flow = startCli(...command);
     await expect.poll(numAnswers, { interval: 2, timeout: 60_000 }).toBeGreaterThan(20);
     flow.interrupt();
@@ -174,13 +179,14 @@ describe("Ctrl-C", () => {
     expectInterrupted(end);
     expect(end.stderr).toMatch(/finished steps are kept, and an evaluation goes on/);
     // An answer that no model gives shows where the next run takes it from.
+    const answers = path.join(out, answersFile()!);
     const kept = readFileSync(answers, "utf8");
     writeFileSync(answers, kept.replace(/"logLikelihood":[-\d.e]+/, '"logLikelihood":-12345.5'));
     const run = await runCli(...command);
     expect(run.exitCode, run.stderr).toBe(0);
-    expect(run.stderr).toContain("[1/5] compressed: kept from an earlier run");
-    const samples = filesIn(path.join(out, "base")).find((name) => name.startsWith("samples_pebble_"))!;
-    expect(readFileSync(path.join(out, "base", samples), "utf8")).toContain("-12345.5");
+    expect(run.stderr).toContain("[1/5] w8a8: kept from an earlier run");
+    const samples = filesIn(out).find((name) => /base.*samples_pebble_/.test(name))!;
+    expect(readFileSync(path.join(out, samples), "utf8")).toContain("-12345.5");
     expect(filesIn(out)).not.toContainEqual(expect.stringMatching(/answers\.jsonl/));
   });
 
@@ -191,7 +197,16 @@ describe("Ctrl-C", () => {
       const folder = makeFolder();
       const model = path.join(folder, name);
       symlinkSync(pebble, model);
-      const flow = startCli("flow", model, "--tasks", "none", ...long, "--out", path.join(folder, "out"));
+      const flow = startCli(
+        "flow",
+        model,
+        "--tasks",
+        "none",
+        ...long,
+        ...oneRound,
+        "--out",
+        path.join(folder, "out"),
+      );
       await flow.says(/^\[2\/3\] base: warm-up done/m);
       flow.interrupt();
       await flow.says(/Press Ctrl-C again/);
@@ -281,8 +296,9 @@ describe("a server that is killed under load", () => {
     const name = "killed-flow";
     const model = path.join(folder, name);
     symlinkSync(pebble, model);
-    const flow = startCli("flow", model, "--tasks", "none", ...long, "--out", path.join(folder, "out"));
-    await flow.says(/^\[2\/3\] base: warm-up done/m);
+    const alone = ["--schemes", "bf16", ...oneRound, "--out", path.join(folder, "out")];
+    const flow = startCli("flow", model, "--tasks", "none", ...long, ...alone);
+    await flow.says(/^\[1\/1\] base: warm-up done/m);
     const pid = readdirSync("/proc").find((entry) => {
       const words = /^\d+$/.test(entry) ? commandOf(entry) : [];
       return words.includes("serve") && words.includes(name);

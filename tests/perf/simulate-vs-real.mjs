@@ -21,7 +21,6 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { measureRequest } from "../../dist/bench/measure-request.js";
-import { ServerLauncher } from "../../dist/cli/server-launcher.js";
 import { createConnectionPool } from "../../dist/client/completion-stream.js";
 import { defaultEngineOptions } from "../../dist/engine/engine-options.js";
 import { createInProcessClient } from "../../dist/engine/in-process-client.js";
@@ -29,6 +28,7 @@ import { loadEngine } from "../../dist/engine/load-engine.js";
 import { selectRequests } from "../../dist/engine/simulator/select-requests.js";
 import { parseTrace } from "../../dist/engine/simulator/trace.js";
 import { WeightedSamples } from "../../dist/engine/simulator/weighted-samples.js";
+import { createEngineLauncher } from "../../dist/flow/engines/create-launcher.js";
 import { defaultSampling } from "../../dist/protocol/sampling-params.js";
 import { watchOthers } from "./machine-load.mjs";
 import { parseFlags } from "./parse-flags.mjs";
@@ -116,7 +116,9 @@ async function openEngine() {
 
 /** A server as a process of its own. */
 async function openServer() {
-  const launcher = new ServerLauncher([values.model], new AbortController().signal);
+  const side = { modelName: "model", path: values.model, dtype: "auto", engine: "millrace" };
+  const { signal } = new AbortController();
+  const launcher = createEngineLauncher(side, { readyTimeoutMs: 600_000, signal });
   const { url, pid } = await launcher.start();
   await launcher.ready();
   const [{ id, max_model_len: maxModelLen }] = (await (await fetch(`${url}/v1/models`)).json()).data;

@@ -2,74 +2,120 @@ import path from "node:path";
 import type { Command } from "commander";
 import { z } from "zod";
 import { MillraceError } from "../../base/errors.ts";
-import { writeFileAtomically } from "../../base/write-file.ts";
 import { type Component, field } from "../../config/component.ts";
-import { compareAccuracy } from "../../flow/compare-accuracy.ts";
-import { readEvaluation } from "../../flow/evaluation-files.ts";
+import { textList } from "../../config/value-schemas.ts";
+import { composeComparison, type Subject } from "../../flow/compare/compose-comparison.ts";
+import { readRun } from "../../flow/compare/read-run.ts";
 import { readJsonFile } from "../../flow/json-files.ts";
-import { writeComparison } from "../../flow/run-flow.ts";
-import { comparisonSchema } from "../../records/comparison.ts";
-import { accuracyTable, unpairedNotes } from "../../report/accuracy.ts";
-import { renderAccuracyHtml } from "../../report/html.ts";
+import { writeComparison } from "../../flow/write-comparison.ts";
+import { type ComparisonRecord, comparisonSchema } from "../../records/comparison.ts";
+import { parseSlo } from "../../records/slo.ts";
+import { renderCsv } from "../../report/csv.ts";
 import { renderMarkdown } from "../../report/markdown.ts";
-import { qualityVerdict } from "../../report/verdict.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
 import { addSettings, readSettings } from "../settings.ts";
-import { formatTable, printLine } from "../terminal.ts";
+import { printLine } from "../terminal.ts";
 
 const own = {
-  html: field(
-    "--html <file>",
+  names: field(
+    "--names <list>",
+    textList.optional(),
+    "what to call the runs, separated by commas, in their order",
+  ),
+  slo: field(
+    "--slo <bounds>",
     z.string().optional(),
-    "with two evaluations: write a page with the table and every answer that changed",
+    "bounds that a load has to keep, such as ttft_p95<=200ms,tpot_p90<=50ms",
+  ),
+  out: field(
+    "--out <folder>",
+    z.string().optional(),
+    "write comparison.md, .json, .csv, .html and the figures here",
   ),
   json: field("--json", z.boolean().default(false), "print JSON"),
+  csv: field("--csv", z.boolean().default(false), "print every level of every run as CSV"),
 } satisfies Component;
 
 const help: CommandHelp = {
-  summary: "Compare two runs from their records",
+  summary: "Set runs of any tools beside each other",
   details: `
-With one folder: the folder of a flow; its reports are written again from its records and printed.
-With two folders: those of \`millrace evaluate --out\` or of lm-eval; their accuracy is compared document by
-document, the first as base. Documents that only one of them has are named and count in no figure.`,
-  examples: ["millrace compare out/model-w8a8", "millrace compare scores-base scores-w4 --html changes.html"],
+Takes folders of \`millrace flow\`, \`millrace bench --out\`, \`millrace evaluate --out\` and lm-eval, GuideLLM's JSON report,
+and results of \`vllm bench serve\` or folders of them. The first is what the others are compared with. Loads are compared
+at equal concurrency and at equal rate, evaluations document by document; what differs in their settings is listed.
+With the folder of one flow alone, its reports are written again from its record.`,
+  examples: [
+    "millrace compare out/model",
+    "millrace compare scores-base scores-w4 --out changes",
+    "millrace compare base.json int8.json --slo ttft_p95<=200ms --out comparison",
+    "millrace compare load-before load-after vllm-results --names before,after,vllm",
+  ],
 };
 
 export function compareCommand(): Command {
-  const command = createCommand("compare", help)
-    .argument("<base>", "a flow's folder, or an evaluation's")
-    .argument("[compressed]", "the second evaluation's folder");
+  const command = createCommand("compare", help).argument(
+    "<runs...>",
+    "what to compare; the first is the base",
+  );
   return addSettings(command, own).action(runCompare);
 }
 
-function runCompare(base: string, compressed: string | undefined, _options: unknown, command: Command): void {
-  const { html, json } = readSettings(command, own);
-  if (compressed === undefined) {
-    const record = comparisonSchema.safeParse(readJsonFile(path.join(base, "comparison.json"))).data;
-    if (record === undefined) {
-      throw new MillraceError(
-        "file_not_found",
-        `${base} has no comparison.json of this version. Give the folder of a finished flow, or two evaluation folders.`,
-      );
-    }
-    writeComparison(base, record);
-    printLine(json ? JSON.stringify(record, null, 2) : renderMarkdown(record));
-    return;
+function runCompare(places: readonly string[], _options: unknown, command: Command): void {
+  const { names, slo, out, json, csv } = readSettings(command, own);
+  const isFlow = places.length === 1;
+  const record = isFlow ? flowRecord(places[0]!) : compareRuns(places, { names, slo });
+  const folder = out ?? (isFlow ? places[0] : undefined);
+  if (folder !== undefined) writeComparison(path.resolve(folder), record);
+  if (csv) process.stdout.write(renderCsv(record));
+  else printLine(json ? JSON.stringify(record, null, 2) : renderMarkdown(record));
+}
+
+function flowRecord(folder: string): ComparisonRecord {
+  const record = comparisonSchema.safeParse(readJsonFile(path.join(folder, "comparison.json"))).data;
+  if (record !== undefined) return record;
+  throw new MillraceError(
+    "file_not_found",
+    `${folder} has no comparison.json of this version. Give the folder of a finished flow, or two runs or more.`,
+  );
+}
+
+interface CompareOptions {
+  readonly names: readonly string[] | undefined;
+  readonly slo: string | undefined;
+}
+
+function compareRuns(places: readonly string[], { names, slo }: CompareOptions): ComparisonRecord {
+  const runs = places.map(readRun);
+  const subjects = withNames(
+    runs.flatMap((run) => run.subjects),
+    names,
+  );
+  return composeComparison(subjects, {
+    title: subjects.map(({ variant }) => variant.name).join(" against "),
+    slo: slo === undefined ? [] : parseSlo(slo),
+    notes: runs.flatMap(({ notes }) => notes),
+    aim: null,
+  });
+}
+
+/** Every subject by a name that no other has. */
+function withNames(subjects: readonly Subject[], names: readonly string[] | undefined): Subject[] {
+  if (names !== undefined && names.length !== subjects.length) {
+    throw new MillraceError(
+      "invalid_option",
+      `--names has ${names.length}, and there are ${subjects.length} to compare (${subjects.map(({ variant }) => variant.name).join(", ")}). Give one for each.`,
+      { param: "--names" },
+    );
   }
-  const [a, b] = [readEvaluation(base), readEvaluation(compressed)];
-  const comparison = compareAccuracy(a, b);
-  const { accuracy, unpaired } = comparison;
-  const verdict = qualityVerdict(accuracy, unpaired);
-  if (html !== undefined) {
-    const title = `${a.model_name} against ${b.model_name}`;
-    writeFileAtomically(path.resolve(html), renderAccuracyHtml(title, verdict, comparison));
-  }
-  if (json) {
-    printLine(JSON.stringify({ verdict, ...comparison }, null, 2));
-    return;
-  }
-  const table = accuracyTable(accuracy, unpaired);
-  printLine(verdict);
-  printLine(formatTable(table.header, table.rows));
-  for (const note of unpairedNotes(unpaired)) printLine(note);
+  const taken = new Map<string, number>();
+  return subjects.map((subject, index) => {
+    const wanted = names?.[index] ?? subject.variant.name;
+    const count = (taken.get(wanted) ?? 0) + 1;
+    taken.set(wanted, count);
+    const name = count === 1 ? wanted : `${wanted} (${count})`;
+    return {
+      ...subject,
+      variant: { ...subject.variant, name },
+      measurements: subject.measurements.map((entry) => ({ ...entry, variant: name })),
+    };
+  });
 }

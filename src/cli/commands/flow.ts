@@ -5,43 +5,71 @@ import { MillraceError } from "../../base/errors.ts";
 import { packagePath } from "../../base/package-folder.ts";
 import { formatDuration } from "../../base/units.ts";
 import { type Component, field } from "../../config/component.ts";
-import type { FlowPlan, FlowTools } from "../../flow/flow-plan.ts";
+import { checkTasks } from "../../evaluate/check-tasks.ts";
+import { parseCandidates } from "../../flow/candidates.ts";
+import { checkEngine, createEngineLauncher } from "../../flow/engines/create-launcher.ts";
+import { addressOf, describeFiles } from "../../flow/fingerprint.ts";
+import type { FlowPlan, FlowTools, MadeCandidate } from "../../flow/flow-plan.ts";
+import { readJsonFile } from "../../flow/json-files.ts";
 import { runFlow } from "../../flow/run-flow.ts";
 import { modelNameOf } from "../../formats/model-name.ts";
 import { createFastestSolver } from "../../kernels/create-solver.ts";
 import type { Solver } from "../../kernels/solver.ts";
+import { readQuantizationManifest } from "../../quantize/earlier-result.ts";
+import { budgetSearchSchema } from "../../records/budget-search.ts";
+import type { ComparisonRecord } from "../../records/comparison.ts";
+import { parseSlo } from "../../records/slo.ts";
 import { renderMarkdown } from "../../report/markdown.ts";
-import { loadSettings } from "../bench-settings.ts";
+import { budgetSettings, runBudget } from "../budget.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
 import { describeKernels, engineDefaults } from "../engine-defaults.ts";
+import {
+  candidateSettings,
+  choiceSettings,
+  type FlowSettings,
+  flowLoadSettings,
+  readFlowFile,
+  readFlowSettings,
+  writeFlowFile,
+} from "../flow-settings.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { openLocalModel } from "../local-model.ts";
 import { addModelArgument, modelHelp } from "../model-argument.ts";
 import { openModel, openTokenizer } from "../model-source.ts";
 import { checkOutputFolder } from "../output-folder.ts";
-import { ServerLauncher } from "../server-launcher.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { taskChoiceOf, taskSettings } from "../task-choice.ts";
 import { printLine, TerminalProgress } from "../terminal.ts";
-import { schemeSettings } from "./quantize.ts";
+import { type LiveView, watchFlow } from "../watch/live-view.ts";
+import { flowRerunCommand } from "./flow-rerun.ts";
 
 const own = {
-  out: field("--out <folder>", z.string().optional(), "folder of the results (default: out/MODEL-SCHEME)"),
+  watch: field("--watch", z.boolean().default(false), "show the figures on a local page while they come"),
+  config: field(
+    "--config <file>",
+    z.string().optional(),
+    "a YAML file with the model and these flags by name",
+  ),
+  out: field("--out <folder>", z.string().optional(), "folder of the results (default: out/MODEL)"),
 } satisfies Component;
 
 const embeddedModel = packagePath("models/pebble/model");
 const embeddedTasks = ["pebble", "pebble_text"];
 
 const help: CommandHelp = {
-  summary: "Quantise, evaluate, serve, load-test and compare, in one go",
+  summary: "Find out which compression of a model to run",
   details: `
-Quantise, measure the accuracy of both, serve and load-test both, write one comparison. One model is in memory at a
-time. Without a model: the embedded demonstration model, offline. Finished steps are not repeated when it runs again.
---tasks none leaves the accuracy out.`,
+Makes each scheme of --schemes, measures what it costs in quality, serves and load-tests the model and all of them, and
+writes one report that begins with what to use. One model is in memory at a time. Every round starts, loads and stops
+each of them. Without a model: the embedded demonstration model, offline. Finished steps are not repeated when it runs
+again. --tasks none leaves the quality out. OUT/flow.yaml holds what was asked for.`,
   examples: [
     "millrace flow",
-    "millrace flow ./model --scheme w4a16 --tasks arc_easy,wikitext --limit wikitext=4,arc_easy=100 --data ./data",
-    "millrace flow model.gguf --scheme w8a8 --dtype bfloat16 --tasks none --concurrency 1,8,32",
+    "millrace flow ./model --preset standard --schemes w8a8,w4a8-g32 --data ./data",
+    "millrace flow ./model --schemes w4a16 --tasks arc_easy,wikitext --limit wikitext=4,arc_easy=100 --data ./data",
+    "millrace flow model.gguf --schemes w8a8 --dtype bfloat16 --tasks none --use-case chat",
+    'millrace flow ./model --schemes q4_k_m --engine millrace --engine "llama.cpp -t 2" --tasks none',
+    "millrace flow --config flow.yaml",
   ],
 };
 
@@ -51,65 +79,154 @@ export function flowCommand(): Command {
     "[model]",
     `${modelHelp} (default: the embedded model)`,
   );
-  for (const part of [schemeSettings, taskSettings, loadSettings, own]) addSettings(command, part);
+  addSettings(command, own);
+  addSettings(command, choiceSettings, "How long:");
+  addSettings(command, candidateSettings, "What is compared:");
+  addSettings(command, taskSettings, "Quality:");
+  addSettings(command, flowLoadSettings, "Load:");
+  command.addCommand(
+    flowRerunCommand((file, settings, out) => runSettings(file.model, settings, { out, watch: false })),
+  );
   return command.action(runFlowCommand);
 }
 
 async function runFlowCommand(given: string | undefined, _options: unknown, command: Command): Promise<void> {
+  const { config, out, watch } = readSettings(command, own);
+  const file = config === undefined ? null : readFlowFile(config);
+  await runSettings(given ?? file?.model, readFlowSettings(command, file), { out, watch });
+}
+
+interface RunOptions {
+  readonly out: string | undefined;
+  /** Whether a page shows the figures as they come. */
+  readonly watch: boolean;
+}
+
+async function runSettings(
+  model: string | undefined,
+  settings: FlowSettings,
+  { out, watch }: RunOptions,
+): Promise<ComparisonRecord> {
+  const asked = await planOf(model, settings, out);
+  checkOutputFolder(asked.outPath);
+  refuseUnrunnable(asked);
+  writeFlowFile(asked.outPath, asked.modelPath, settings);
   const started = performance.now();
-  const { scheme, groupSize, dtype } = readSettings(command, schemeSettings);
-  const chosen = readSettings(command, taskSettings);
-  const load = readSettings(command, loadSettings);
-  const modelPath = path.resolve(given ?? embeddedModel);
-  const modelName = modelNameOf(modelPath);
-  const outPath = path.resolve(
-    readSettings(command, own).out ?? path.join("out", `${path.basename(modelName)}-${scheme}`),
-  );
-  const plan: FlowPlan = {
-    modelPath,
-    modelName,
-    scheme,
-    groupSize: groupSize ?? null,
-    dtype,
-    ...(await taskChoiceOf({ ...chosen, tasks: [...tasksOfFlow(given, chosen.tasks)] })),
-    concurrencies: load.concurrency,
-    requestsPerSeat: load.requestsPerSeat,
-    minSeconds: load.minSeconds,
-    inputTokens: load.inputTokens,
-    outputTokens: load.outputTokens,
-    outPath,
-    kernels: describeKernels(),
-  };
-  checkOutputFolder(outPath);
-  refuseUnrunnable(plan);
   const interrupt = listenForInterrupt(
     "Run the same command again: finished steps are kept, and an evaluation goes on from the answers it has.",
   );
   const solver = createFastestSolver(0);
+  const live = watch ? await watchFlow(asked.modelName) : null;
   try {
-    const record = await runFlow(plan, flowTools(interrupt.signal, solver));
+    const shared = {
+      signal: interrupt.signal,
+      solver,
+      readyTimeoutMs: settings.candidates.readyTimeout * 1000,
+    };
+    const found = await withinBudget(asked, settings, shared);
+    const plan = { ...asked, candidates: [...asked.candidates, ...found] };
+    const record = await runFlow(plan, flowTools({ ...shared, live }));
+    live?.finish(record);
     printLine(renderMarkdown(record));
-    printLine(
-      `Done in ${formatDuration(performance.now() - started)}. Report: ${path.join(outPath, "comparison.html")}`,
-    );
+    if (record.recommendation !== null) printLine(record.recommendation.text);
+    const report = path.join(asked.outPath, "comparison.html");
+    printLine(`Done in ${formatDuration(performance.now() - started)}. Report: ${report}`);
+    return record;
   } finally {
+    await live?.close();
     solver.close();
     interrupt.release();
   }
 }
 
-function tasksOfFlow(model: string | undefined, tasks: readonly string[] | undefined): readonly string[] {
+/** What a budget finds, where one is asked for; a search that was made before is not made again. */
+async function withinBudget(
+  { modelPath, dtype, outPath }: FlowPlan,
+  { candidates: { budget, text }, tasks }: FlowSettings,
+  { solver, signal }: Pick<Shared, "solver" | "signal">,
+): Promise<MadeCandidate[]> {
+  if (budget === undefined) return [];
+  const address = addressOf({ files: describeFiles(modelPath), dtype, budget, text: text ?? null });
+  const madePath = path.join(outPath, "artefacts", "budget", `model-${address}`);
+  const searched = `${madePath}.search/search.json`;
+  const earlier = readQuantizationManifest(madePath) === null ? null : readJsonFile(searched);
+  const checkpoint = openModel(modelPath);
+  try {
+    const settings = {
+      ...tasks,
+      budget,
+      text,
+      mixed: false,
+      maxTokens: budgetSettings.maxTokens.schema.parse(undefined),
+    };
+    const rest = { tokenizer: undefined, ignore: [], maxMemoryBytes: null, calibration: null };
+    const search =
+      budgetSearchSchema.safeParse(earlier).data ??
+      (await runBudget({
+        modelPath,
+        checkpoint,
+        settings,
+        dtype,
+        outPath: madePath,
+        solver,
+        signal,
+        ...rest,
+      }));
+    return [{ name: `budget-${search.chosen}`, madePath }];
+  } finally {
+    checkpoint.close();
+  }
+}
+
+async function planOf(
+  model: string | undefined,
+  { candidates, tasks, load }: FlowSettings,
+  out: string | undefined,
+): Promise<FlowPlan> {
+  const modelPath = path.resolve(model ?? embeddedModel);
+  const modelName = modelNameOf(modelPath);
+  const isEmbedded = modelPath === path.resolve(embeddedModel);
+  const { schemes, engine } = candidates;
+  for (const each of engine) checkEngine(each);
+  const { concurrency: concurrencies, rounds, slo, requestTimeout, ...shape } = load;
+  const choice = await taskChoiceOf({ ...tasks, tasks: [...tasksOfFlow(isEmbedded, tasks.tasks)] });
+  return {
+    modelPath,
+    modelName,
+    candidates: parseCandidates(schemes),
+    dtype: schemes.includes("bf16") && candidates.dtype === "auto" ? "bfloat16" : candidates.dtype,
+    engines: engine,
+    ...choice,
+    taskFiles: checkTasks(choice),
+    load: { concurrencies, requestTimeoutMs: requestTimeout * 1000, ...shape },
+    numRounds: rounds,
+    slo: slo === undefined ? [] : parseSlo(slo),
+    minRecovery: candidates.minRecovery,
+    outPath: path.resolve(out ?? path.join("out", path.basename(modelName))),
+    kernels: describeKernels(),
+  };
+}
+
+function tasksOfFlow(isEmbedded: boolean, tasks: readonly string[] | undefined): readonly string[] {
   if (tasks !== undefined) return tasks.length === 1 && tasks[0] === "none" ? [] : tasks;
-  if (model === undefined) return embeddedTasks;
+  if (isEmbedded) return embeddedTasks;
   throw new MillraceError(
     "invalid_option",
-    "There is no --tasks. Say what to measure, such as --tasks arc_easy,wikitext --data FOLDER, or --tasks none to leave the accuracy out.",
+    "There is no --tasks. Say what to measure, such as --tasks arc_easy,wikitext --data FOLDER, take --preset standard, which has tasks, or --tasks none to leave the quality out.",
     { param: "--tasks" },
   );
 }
 
-/** Finds what a later step would refuse, before the first one writes anything. The flow itself checks the tasks. */
-function refuseUnrunnable({ modelPath, inputTokens, outputTokens }: FlowPlan): void {
+/** Finds what a later step would refuse, before the first one writes anything. */
+function refuseUnrunnable({ modelPath, load }: FlowPlan): void {
+  const { inputTokens, outputTokens, sweep, concurrencies, atOnce } = load;
+  if (sweep > 0 && (!concurrencies.includes(1) || atOnce.length === 0)) {
+    throw new MillraceError(
+      "invalid_option",
+      `--sweep ${sweep} takes its rates between what one user reaches and what all at once reach, which this load does not measure. Give --concurrency 1 and --at-once N too.`,
+      { param: "--sweep" },
+    );
+  }
   const checkpoint = openModel(modelPath);
   try {
     openTokenizer(checkpoint, {});
@@ -126,14 +243,22 @@ function refuseUnrunnable({ modelPath, inputTokens, outputTokens }: FlowPlan): v
   }
 }
 
-function flowTools(signal: AbortSignal, solver: Solver): FlowTools {
+interface Shared {
+  readonly signal: AbortSignal;
+  readonly solver: Solver;
+  readonly readyTimeoutMs: number;
+  readonly live: LiveView | null;
+}
+
+function flowTools({ signal, solver, readyTimeoutMs, live }: Shared): FlowTools {
+  const terminal = new TerminalProgress();
   return {
     openModel,
     openTaskModel: (modelPath, dtype) => openLocalModel(modelPath, engineDefaults(dtype)),
-    createLauncher: (side) =>
-      new ServerLauncher([side.path, "--dtype", side.dtype, "--served-model-name", side.name], signal),
+    createLauncher: (side) => createEngineLauncher(side, { readyTimeoutMs, signal }),
     solver,
-    progress: new TerminalProgress(),
+    progress: live === null ? terminal : live.follow(terminal),
     signal,
+    ...(live === null ? {} : { onStage: (side, stage) => live.addStage(side.name, stage) }),
   };
 }

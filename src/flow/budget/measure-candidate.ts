@@ -11,18 +11,22 @@ import type { EvaluationRecord } from "../../records/evaluation.ts";
 import { compareAccuracy } from "../compare-accuracy.ts";
 import { evaluateSide } from "../evaluate-side.ts";
 import { describeFiles, fingerprintOf } from "../fingerprint.ts";
-import type { Side } from "../flow-plan.ts";
+import type { LoadPlan, ServedSide } from "../flow-plan.ts";
 import { readJsonFile } from "../json-files.ts";
-import { type LoadPlan, serveAndLoad } from "../serve-and-load.ts";
+import { serveAndLoad } from "../serve-and-load.ts";
 import { type StepReport, stepReport } from "../step-progress.ts";
 import type { BudgetPlan, BudgetTools } from "./budget-plan.ts";
 import type { Candidate } from "./ladder.ts";
 
 /** Enough requests for a figure of a few per cent; the whole takes seconds for a small model. */
-const load: Omit<LoadPlan, "kernels"> = {
+const load: LoadPlan = {
   concurrencies: [1, 16],
+  atOnce: [],
+  rates: [],
+  sweep: 0,
   requestsPerSeat: 2,
   minSeconds: 0,
+  requestTimeoutMs: 0,
   inputTokens: 128,
   outputTokens: 64,
 };
@@ -91,8 +95,8 @@ export class CandidateMeter {
 
   async #measureModel(candidate: Candidate, report: StepReport): Promise<BudgetFigures> {
     const divergence = await this.#compare(candidate, report);
-    const base = this.#side("base", "base");
-    const own = this.#side("compressed", candidate.name);
+    const base = this.#side("base");
+    const own = this.#side(candidate.name);
     const baseServing = await this.#serve(base);
     const serving = await this.#serve(own);
     const speeds = speedsOf(serving);
@@ -133,31 +137,32 @@ export class CandidateMeter {
     }
   }
 
-  async #serve(side: Side): Promise<ServingRecord> {
+  async #serve(side: ServedSide): Promise<ServingRecord> {
     const report = stepReport(`${side.name}: `, this.#tools.progress);
-    return serveAndLoad({ ...load, kernels: this.#plan.kernels }, this.#tools, { side, report });
+    return serveAndLoad({ load, kernels: this.#plan.kernels }, this.#tools, { side, report, round: 1 });
   }
 
-  async #recovery(base: Side, own: Side): Promise<Record<string, number>> {
+  async #recovery(base: ServedSide, own: ServedSide): Promise<Record<string, number>> {
     const { tasks, taskFiles, kernels } = this.#plan;
     if (tasks === null) return {};
     const records: EvaluationRecord[] = [];
     for (const side of [base, own]) {
       const report = stepReport(`${side.name}: `, this.#tools.progress);
-      records.push(await evaluateSide({ ...tasks, kernels }, this.#tools, { side, report, taskFiles }));
+      records.push(await evaluateSide({ ...tasks, taskFiles, kernels }, this.#tools, { side, report }));
     }
     const { accuracy } = compareAccuracy(records[0]!, records[1]!);
     const rows = tasks.tasks.map((task) => [task, accuracy.find((row) => row.task === task)] as const);
     return Object.fromEntries(rows.map(([task, row]) => [task, row?.recovery ?? 0]));
   }
 
-  #side(which: Side["which"], name: string): Side {
+  #side(name: string): ServedSide {
     const { modelPath, dtype, searchPath } = this.#plan;
     const folder = path.join(searchPath, name);
     const { vocabSize } = this.#checkpoint.config;
-    return which === "base"
-      ? { which, name, path: modelPath, dtype, folder, vocabSize }
-      : { which, name, path: path.join(folder, "model"), dtype: "auto", folder, vocabSize };
+    const served = { name, modelName: name, folder, vocabSize, engine: "millrace" };
+    return name === "base"
+      ? { ...served, path: modelPath, dtype }
+      : { ...served, path: path.join(folder, "model"), dtype: "auto" };
   }
 }
 

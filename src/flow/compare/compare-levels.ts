@@ -1,0 +1,67 @@
+import { type RatioInterval, ratioInterval, relativeSpread } from "../../bench/ratio-interval.ts";
+import type { SpeedRow } from "../../records/comparison.ts";
+import type { StageSlice } from "../../records/load-figures.ts";
+import { type LoadLevel, levelName } from "../../records/load-level.ts";
+
+interface SpeedMetric {
+  readonly name: SpeedRow["metric"];
+  readonly higherIsFaster: boolean;
+  /** The level's figure; null where it has none. */
+  readonly ofLevel: (level: LoadLevel) => number | null;
+}
+
+const metrics: readonly SpeedMetric[] = [
+  {
+    name: "outputTokensPerSecond",
+    higherIsFaster: true,
+    ofLevel: (level) => level.outputTokensPerSecond,
+  },
+  { name: "ttftMs", higherIsFaster: false, ofLevel: (level) => level.ttftMs?.mean ?? null },
+  { name: "tpotMs", higherIsFaster: false, ofLevel: (level) => level.tpotMs?.mean ?? null },
+  { name: "e2eMs", higherIsFaster: false, ofLevel: (level) => level.e2eMs?.mean ?? null },
+];
+
+/**
+ * Throughput and mean latencies of two load tests at every load that both were asked for, each ratio with its 95 %
+ * interval and a verdict: a difference is claimed only where the interval leaves out 1 and both clients kept up.
+ */
+export function compareLevels(base: readonly LoadLevel[], compressed: readonly LoadLevel[]): SpeedRow[] {
+  return base.flatMap((level) => {
+    const other = compressed.find((each) => each.kind === level.kind && each.asked === level.asked);
+    if (other === undefined || (level.kind === "open" && level.asked === null)) return [];
+    return metrics.flatMap((metric) => compareMetric(metric, level, other) ?? []);
+  });
+}
+
+function compareMetric(metric: SpeedMetric, base: LoadLevel, compressed: LoadLevel): SpeedRow | null {
+  const [a, b] = [metric.ofLevel(base), metric.ofLevel(compressed)];
+  if (a === null || b === null || a <= 0 || b <= 0) return null;
+  const [before, after] = [base, compressed].map(({ slices }) => valuesOf(slices, metric.name));
+  const ratio = b / a;
+  const interval = ratioInterval(ratio, after!, before!);
+  const isValid = base.faults.length + compressed.faults.length === 0;
+  return {
+    level: levelName(base),
+    metric: metric.name,
+    base: a,
+    compressed: b,
+    baseSpread: relativeSpread(before!),
+    compressedSpread: relativeSpread(after!),
+    ratio,
+    ratioLow: interval?.low ?? null,
+    ratioHigh: interval?.high ?? null,
+    numSlices: [before!.length, after!.length],
+    verdict: isValid ? verdictOf(interval, metric.higherIsFaster) : "does not count: the client was late",
+  };
+}
+
+function valuesOf(slices: readonly StageSlice[], name: SpeedRow["metric"]): number[] {
+  return slices.map((slice) => slice[name]).filter((value) => value !== null && value > 0) as number[];
+}
+
+function verdictOf(interval: RatioInterval | null, higherIsFaster: boolean): SpeedRow["verdict"] {
+  if (interval === null) return "too few requests to tell";
+  const { low, high } = interval;
+  if (low <= 1 && high >= 1) return "no difference that this run can show";
+  return low > 1 === higherIsFaster ? "faster" : "slower";
+}

@@ -1,0 +1,14 @@
+import type { LoadLevel } from "../../records/load-level.ts";
+
+/** A load test as any tool wrote it: what was measured, and what it was measured with. */
+export interface LoadRun {
+  /** For people: the model's name, or the file's. */
+  readonly name: string;
+  /** The tool that measured. */
+  readonly tool: string;
+  readonly levels: readonly LoadLevel[];
+  /** What decides the figures, by name; runs that differ here are not measured alike. */
+  readonly settings: Readonly<Record<string, string>>;
+  /** What a reader of the figures must know. */
+  readonly notes: readonly string[];
+}

@@ -1,0 +1,159 @@
+import { existsSync, readFileSync } from "node:fs";
+import path from "node:path";
+import { percentile, summarise } from "../../bench/distribution.ts";
+import { e2eOf, tpotOf, ttftOf } from "../../bench/slices.ts";
+import { recordsFile } from "../../bench/sweep.ts";
+import type { BenchRecord, BenchStage, RateStage, RequestRecord } from "../../records/bench.ts";
+import type { Latency, LoadLevel } from "../../records/load-level.ts";
+import type { LoadRun } from "./loaded-run.ts";
+
+/** One load test of ours, and the folder with the records of its requests; null where they are not kept. */
+export interface BenchRound {
+  readonly record: BenchRecord;
+  readonly folder: string | null;
+}
+
+type Stage = BenchStage | RateStage;
+
+/** One stage in one round, with its requests where they are kept. */
+interface Part {
+  readonly stage: Stage;
+  readonly requests: readonly RequestRecord[] | null;
+}
+
+/** Rounds of the same load as one run: counts add up, distributions are those of all requests together. */
+export function readBench(name: string, rounds: readonly BenchRound[]): LoadRun {
+  const { record } = rounds[0]!;
+  const { origin, workload } = record;
+  const settings = Object.entries({
+    ...workload,
+    model: record.model,
+    kernels: origin.kernels,
+    processor: origin.processor,
+  });
+  return {
+    name,
+    tool: `Millrace ${origin.version}, build ${origin.build}`,
+    levels: [...levelsOf(rounds, "stages"), ...levelsOf(rounds, "rates")],
+    settings: Object.fromEntries(settings.map(([key, value]) => [key, String(value)])),
+    notes: [],
+  };
+}
+
+/** The stages that every round has, in the order of the first. */
+function levelsOf(rounds: readonly BenchRound[], kind: "stages" | "rates"): LoadLevel[] {
+  return rounds[0]!.record[kind].flatMap((first) => {
+    const file = recordsFile(first);
+    const parts = rounds.flatMap(({ record, folder }): Part[] => {
+      const stage = (record[kind] as readonly Stage[]).find((each) => recordsFile(each) === file);
+      return stage === undefined ? [] : [{ stage, requests: readRequests(folder, file) }];
+    });
+    return parts.length < rounds.length ? [] : [levelOf(parts)];
+  });
+}
+
+/** The good requests of a stage as its file holds them; null where there is none. */
+function readRequests(folder: string | null, file: string): RequestRecord[] | null {
+  if (folder === null || !existsSync(path.join(folder, file))) return null;
+  return readFileSync(path.join(folder, file), "utf8")
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line) as RequestRecord)
+    .filter(({ error }) => error === null);
+}
+
+function levelOf(parts: readonly Part[]): LoadLevel {
+  const stages = parts.map(({ stage }) => stage);
+  const sum = (of: (stage: Stage) => number): number => stages.reduce((total, stage) => total + of(stage), 0);
+  const seconds = sum(({ durationMs }) => durationMs) / 1000;
+  const perSecond = (of: (stage: Stage) => number): number =>
+    sum((stage) => (of(stage) * stage.durationMs) / 1000) / seconds;
+  const samples = samplesOf(parts);
+  const latency = (name: "ttftMs" | "tpotMs" | "e2eMs"): Latency | null =>
+    samples === null ? joined(stages.map((stage) => stage[name])) : summarise(samples[name]);
+  return {
+    ...kindOf(stages[0]!),
+    inFlight: perSecond(({ meanInFlight }) => meanInFlight),
+    requestsPerSecond: perSecond(({ requestsPerSecond }) => requestsPerSecond),
+    outputTokensPerSecond: perSecond(({ outputTokensPerSecond }) => outputTokensPerSecond),
+    totalTokensPerSecond: perSecond(({ totalTokensPerSecond }) => totalTokensPerSecond),
+    medians: null,
+    ttftMs: latency("ttftMs"),
+    tpotMs: latency("tpotMs"),
+    itlMs: joined(stages.map(({ itlMs }) => itlMs)),
+    e2eMs: latency("e2eMs"),
+    numRequests: sum(({ numRequests }) => numRequests),
+    numErrors: sum(({ numErrors }) => numErrors),
+    firstError: stages.find(({ firstError }) => firstError !== null)?.firstError ?? null,
+    errorsByKind: sumByKind(stages),
+    faults: [...new Set(stages.flatMap(({ client }) => client.faults))],
+    slices: stages.flatMap(({ slices }) => slices),
+    rounds: stages.map(({ outputTokensPerSecond }) => outputTokensPerSecond),
+    quantiles: samples === null ? null : mapValues(samples, quantilesOf),
+    timeline: stages[0]!.inFlight.timeline,
+  };
+}
+
+/** What kind of load a stage was, and how much of it was asked for. */
+export function kindOf(stage: Stage): Pick<LoadLevel, "kind" | "asked"> {
+  if ("concurrency" in stage) return { kind: "closed", asked: stage.concurrency };
+  return stage.requestRate === "inf"
+    ? { kind: "at-once", asked: null }
+    : { kind: "open", asked: stage.requestRate };
+}
+
+function sumByKind(stages: readonly Stage[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const [kind, count] of stages.flatMap(({ errorsByKind }) => Object.entries(errorsByKind)))
+    counts[kind] = (counts[kind] ?? 0) + count;
+  return counts;
+}
+
+type Samples = Readonly<Record<"ttftMs" | "tpotMs" | "e2eMs", readonly number[]>>;
+
+/** Samples of all rounds; null where a round's requests are not kept, or none was good. */
+function samplesOf(parts: readonly Part[]): Samples | null {
+  const requests = parts.flatMap((part) => part.requests ?? []);
+  if (requests.length === 0 || parts.some((part) => part.requests === null)) return null;
+  return {
+    ttftMs: requests.map(ttftOf),
+    tpotMs: requests.map(tpotOf).filter((value) => value !== null),
+    e2eMs: requests.map(e2eOf),
+  };
+}
+
+/** Distributions of several rounds without their samples: the mean of each statistic, by the number of samples. */
+function joined(rounds: readonly (Latency | null)[]): Latency | null {
+  const known = rounds.filter((round) => round !== null);
+  const count = known.reduce((sum, round) => sum + (round.count ?? 1), 0);
+  if (known.length === 0) return null;
+  const mean = (name: "mean" | "p50" | "p90" | "p95" | "p99"): number =>
+    known.reduce((sum, round) => sum + (round[name] ?? 0) * (round.count ?? 1), 0) / count;
+  return {
+    count,
+    mean: mean("mean"),
+    p50: mean("p50"),
+    p90: mean("p90"),
+    p95: mean("p95"),
+    p99: mean("p99"),
+    weak: [...new Set(known.flatMap(({ weak }) => weak))],
+  };
+}
+
+const quantileSteps = 50;
+
+function quantilesOf(samples: readonly number[]): number[] {
+  if (samples.length === 0) return [];
+  const sorted = Float64Array.from(samples).sort();
+  return Array.from({ length: quantileSteps + 1 }, (_, step) => percentile(sorted, step / quantileSteps));
+}
+
+function mapValues<K extends string, A, B>(
+  values: Readonly<Record<K, A>>,
+  change: (value: A) => B,
+): Record<K, B> {
+  return Object.fromEntries(Object.entries<A>(values).map(([key, value]) => [key, change(value)])) as Record<
+    K,
+    B
+  >;
+}

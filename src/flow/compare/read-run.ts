@@ -1,0 +1,102 @@
+import { existsSync, readdirSync, statSync } from "node:fs";
+import path from "node:path";
+import { MillraceError } from "../../base/errors.ts";
+import { type BenchRecord, benchRecordSchema } from "../../records/bench.ts";
+import { comparisonSchema, type Variant } from "../../records/comparison.ts";
+import { readEvaluation } from "../evaluation-files.ts";
+import { readJsonFile } from "../json-files.ts";
+import type { Subject } from "./compose-comparison.ts";
+import type { LoadRun } from "./loaded-run.ts";
+import { readBench } from "./read-bench.ts";
+import { guidellmSchema, readGuidellm } from "./read-guidellm.ts";
+import { joinVllm, vllmSchema } from "./read-vllm.ts";
+
+/** What a place on the disk gives to compare. */
+export interface ReadRun {
+  readonly subjects: readonly Subject[];
+  readonly notes: readonly string[];
+}
+
+/**
+ * Reads a run of any tool: the folder of a flow, of `millrace bench --out`, of an evaluation of Millrace or lm-eval, or
+ * of both of these; GuideLLM's report; a result of `vllm bench serve`, or a folder of them. Throws `file_not_found`.
+ */
+export function readRun(place: string): ReadRun {
+  if (!existsSync(place)) throw notFound(place, "is not there");
+  const isFolder = statSync(place).isDirectory();
+  const flow = comparisonSchema.safeParse(
+    readJsonFile(isFolder ? path.join(place, "comparison.json") : place),
+  ).data;
+  if (flow !== undefined) return { subjects: flow.variants.map(measuredLoad), notes: flow.notes };
+  const run = isFolder ? readFolder(place) : readFile(place);
+  const hasEvaluation =
+    isFolder &&
+    readdirSync(place, { recursive: true }).some((name) => /results_.+\.json$/.test(String(name)));
+  if (run === null && !hasEvaluation) throw notFound(place, "holds no run");
+  const evaluation = hasEvaluation ? readEvaluation(place) : null;
+  const { origin } = evaluation ?? {};
+  const name = evaluation?.model_name ?? run?.name ?? place;
+  return {
+    subjects: [
+      {
+        variant: variantOf(name, run),
+        evaluation,
+        kvCache: null,
+        measurements: origin === undefined ? [] : [{ part: "accuracy", variant: name, ...origin }],
+      },
+    ],
+    notes: run?.notes ?? [],
+  };
+}
+
+/** A variant of a flow without its answers, which lie with the flow. */
+function measuredLoad(variant: Variant): Subject {
+  return { variant, evaluation: null, kvCache: null, measurements: [] };
+}
+
+function variantOf(name: string, run: LoadRun | null): Variant {
+  return {
+    name,
+    weights: null,
+    runAs: null,
+    sizeBytes: null,
+    engine: run?.tool ?? null,
+    serving: null,
+    levels: [...(run?.levels ?? [])],
+    hashes: { weights: null, answers: null },
+    settings: run === null ? {} : { ...run.settings, tool: run.tool },
+    failure: null,
+  };
+}
+
+function readFolder(folder: string): LoadRun | null {
+  const record = readBenchRecord(path.join(folder, "bench.json"));
+  if (record !== null) return readBench(path.basename(folder), [{ record, folder }]);
+  const results = readdirSync(folder)
+    .filter((name) => name.endsWith(".json"))
+    .sort()
+    .flatMap((name) => vllmSchema.safeParse(readJsonFile(path.join(folder, name))).data ?? []);
+  return results.length === 0 ? null : joinVllm(path.basename(folder), results);
+}
+
+function readFile(file: string): LoadRun | null {
+  const name = path.basename(file).replace(/\.json$/, "");
+  const record = readBenchRecord(file);
+  if (record !== null) return readBench(name, [{ record, folder: path.dirname(file) }]);
+  const json = readJsonFile(file);
+  const guidellm = guidellmSchema.safeParse(json).data;
+  if (guidellm !== undefined) return readGuidellm(name, guidellm);
+  const vllm = vllmSchema.safeParse(json).data;
+  return vllm === undefined ? null : joinVllm(name, [vllm]);
+}
+
+function readBenchRecord(file: string): BenchRecord | null {
+  return benchRecordSchema.safeParse(readJsonFile(file)).data ?? null;
+}
+
+function notFound(place: string, what: string): MillraceError {
+  return new MillraceError(
+    "file_not_found",
+    `${place} ${what}. Give the folder of a flow, of millrace bench --out, of an evaluation of millrace or lm-eval, GuideLLM's JSON report, or JSON of vllm bench serve, each of this version.`,
+  );
+}

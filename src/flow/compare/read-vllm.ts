@@ -1,0 +1,96 @@
+import { z } from "zod";
+import type { Latency, LoadLevel } from "../../records/load-level.ts";
+import type { LoadRun } from "./loaded-run.ts";
+
+const figure = z.number().nullish();
+
+/** What of the result file of `vllm bench serve` is read. Percentiles are there as they were asked for. */
+export const vllmSchema = z.looseObject({
+  model_id: z.string(),
+  num_prompts: z.number(),
+  /** Requests per second; `inf` for all at once, or for as fast as `max_concurrency` lets them. */
+  request_rate: z.union([z.number(), z.literal("inf")]),
+  max_concurrency: figure,
+  duration: z.number(),
+  completed: z.number(),
+  failed: figure,
+  request_throughput: z.number(),
+  output_throughput: z.number(),
+  total_token_throughput: figure,
+});
+type VllmResult = z.infer<typeof vllmSchema>;
+
+/** Keys that say what was measured, not how. */
+const resultKeys =
+  /^(date|duration|completed|failed|total_.*|.*_throughput|request_goodput|input_lens|output_lens|ttfts|itls|start_times|generated_texts|errors|latencies|queue_times|max_output_tokens_per_s|max_concurrent_requests|rtfx|(mean|median|std|p\d+)_.*)$/;
+
+/** A result of `vllm bench serve` as a run with one level. Its TPOT is ours, its ITL our gaps between arrivals. */
+export function readVllm(name: string, result: VllmResult): LoadRun {
+  const settings = Object.entries(result)
+    .filter(([key]) => !resultKeys.test(key))
+    .map(([key, value]) => [key, typeof value === "string" ? value : JSON.stringify(value)]);
+  return {
+    name,
+    tool: "vllm bench serve",
+    levels: [levelOf(result)],
+    settings: Object.fromEntries(settings) as Record<string, string>,
+    notes: [
+      `${name} was measured by vllm bench serve: rates are over the whole run, ramp and drain included; requests with one token count 0 in its TPOT.`,
+    ],
+  };
+}
+
+/** The levels of several results of one model, as a sweep writes them, are one run. */
+export function joinVllm(name: string, results: readonly VllmResult[]): LoadRun {
+  const [first, ...others] = results.map((result) => readVllm(name, result));
+  return { ...first!, levels: [first!, ...others].flatMap(({ levels }) => levels) };
+}
+
+function levelOf(result: VllmResult): LoadLevel {
+  const { max_concurrency: users, request_rate: rate, completed } = result;
+  const e2eMs = latencyOf(result, "e2el");
+  const kind = rate !== "inf" ? "open" : users == null ? "at-once" : "closed";
+  // Little's law, where the file tells how long requests took; else the seats, which a closed loop fills.
+  const inFlight =
+    e2eMs?.mean == null ? (users ?? completed) : (result.request_throughput * e2eMs.mean) / 1000;
+  return {
+    kind,
+    asked: rate !== "inf" ? rate : (users ?? null),
+    inFlight,
+    requestsPerSecond: result.request_throughput,
+    outputTokensPerSecond: result.output_throughput,
+    totalTokensPerSecond: result.total_token_throughput ?? null,
+    medians: null,
+    ttftMs: latencyOf(result, "ttft"),
+    tpotMs: latencyOf(result, "tpot"),
+    itlMs: latencyOf(result, "itl"),
+    e2eMs,
+    numRequests: result.num_prompts,
+    numErrors: result.failed ?? result.num_prompts - completed,
+    firstError: null,
+    errorsByKind: {},
+    faults: [],
+    slices: [],
+    rounds: [],
+    quantiles: null,
+    timeline: null,
+  };
+}
+
+function latencyOf(result: VllmResult, metric: string): Latency | null {
+  const read = (statistic: string): number | null => {
+    const value = result[`${statistic}_${metric}_ms`];
+    return typeof value === "number" ? value : null;
+  };
+  const p50 = read("median");
+  if (p50 === null || result.completed === 0) return null;
+  return {
+    count: metric === "itl" ? null : result.completed,
+    mean: read("mean"),
+    p50,
+    p90: read("p90"),
+    p95: read("p95"),
+    p99: read("p99"),
+    weak: [],
+  };
+}

@@ -1,0 +1,89 @@
+import { expect, test } from "vitest";
+import { madeUpVariant } from "../../../tests/made-up-comparison.ts";
+import type { AccuracyRow, Pair, SpeedRow, Variant } from "../../records/comparison.ts";
+import { recommend } from "./recommend.ts";
+
+const aim = { minRecovery: 0.99 };
+const base = madeUpVariant("base", { sizeBytes: 1000 });
+
+/** A variant of this share of the base's size, with its recovery and half its interval, and its speed. */
+function made(
+  name: string,
+  facts: {
+    size: number;
+    recovery?: readonly [share: number, half: number];
+    ratio?: number;
+    verdict?: SpeedRow["verdict"];
+  },
+): { readonly variant: Variant; readonly pair: Pair } {
+  const { size, recovery, ratio = 1.93, verdict = "faster" } = facts;
+  const row = {
+    task: "quiz",
+    parent: null,
+    metric: "acc",
+    recovery: recovery?.[0],
+    recoveryLow: recovery === undefined ? null : recovery[0] - recovery[1],
+    recoveryHigh: recovery === undefined ? null : recovery[0] + recovery[1],
+    numFlips: null,
+    pValue: null,
+  } as unknown as AccuracyRow;
+  const speed = { level: "25 in flight", metric: "outputTokensPerSecond", ratio, verdict } as SpeedRow;
+  const pair = {
+    variant: name,
+    accuracy: recovery === undefined ? [] : [row],
+    unpaired: [],
+    changed: [],
+    speed: [speed],
+    verdict: [],
+  };
+  return { variant: madeUpVariant(name, { sizeBytes: 1000 * size }), pair };
+}
+
+function advice(...others: readonly ReturnType<typeof made>[]) {
+  const variants = [base, ...others.map(({ variant }) => variant)];
+  return recommend({ variants, pairs: others.map(({ pair }) => pair), load: {} as never }, aim);
+}
+
+test("names the fastest that keeps the quality, with speed, size and recovery", () => {
+  const w8a8 = made("w8a8", { size: 0.51, recovery: [0.998, 0.004] });
+  const w4 = made("w4a8", { size: 0.3, recovery: [0.9, 0.02], ratio: 2.5 });
+  expect(advice(w8a8, w4)).toEqual({
+    variant: "w8a8",
+    text: "w8a8: 1.9× the throughput at 25 in flight, 51 % of the size on disk, recovery 99.8 % ± 0.4; use it. w4a8: 2.5× the throughput at 25 in flight, 30 % of the size on disk, recovery 90.0 % ± 2.0, too much lost.",
+  });
+});
+
+test("says where quality is inside the noise, not measured, or lost in a task", () => {
+  expect(advice(made("a", { size: 0.5, recovery: [0.994, 0.03] })).text).toMatch(
+    /recovery 99\.4 % ± 3\.0; use it; what it costs in quality is inside the noise of so few documents\.$/,
+  );
+  expect(advice(made("a", { size: 0.5 })).text).toMatch(
+    /quality not measured; use it once its quality is measured\.$/,
+  );
+  expect(advice(made("a", { size: 0.5, recovery: [0.993, 0.002] })).text).toMatch(
+    /use it, if you can bear the loss in quiz\.$/,
+  );
+});
+
+test("prefers the smallest where none is faster, and the base where nothing is gained", () => {
+  const none = "no difference that this run can show" as const;
+  const small = made("small", { size: 0.5, recovery: [1, 0.001], ratio: 1, verdict: none });
+  const smaller = made("smaller", { size: 0.3, recovery: [1, 0.001], ratio: 1, verdict: none });
+  expect(advice(small, smaller)).toMatchObject({
+    variant: "smaller",
+    text: expect.stringContaining("use it where memory counts; it is not shown to be faster") as string,
+  });
+  const slower = made("w2", { size: 0.2, recovery: [0.5, 0.1], ratio: 0.5, verdict: "slower" });
+  expect(advice(slower)).toMatchObject({
+    variant: "base",
+    text: expect.stringMatching(
+      /^base: stay with it, no other keeps 99 % of the quality\. w2: 0\.5× /,
+    ) as string,
+  });
+});
+
+test("chooses nothing where nothing could be measured", () => {
+  const { variant, pair } = made("a", { size: 1 });
+  const failed = { variant: { ...variant, failure: { kind: "slow to start", message: "x" } }, pair };
+  expect(advice(failed)).toMatchObject({ variant: null });
+});

@@ -1,0 +1,134 @@
+import type { ComparisonRecord, Pair, Recommendation, SpeedRow, Variant } from "../../records/comparison.ts";
+import { accuracyVerdict } from "../../report/accuracy.ts";
+import { headlineRows, recoveryOf } from "../../report/recovery.ts";
+
+/** What a recommendation is to aim at. */
+export interface Aim {
+  /** The least share of the base's quality that is to be kept. */
+  readonly minRecovery: number;
+}
+
+type Evidence = Pick<ComparisonRecord, "variants" | "pairs" | "load">;
+
+/** A variant as the choice sees it. */
+interface Candidate {
+  readonly variant: Variant;
+  readonly pair: Pair;
+  /** Its throughput against the base's at the greatest load that both reached; null where nothing counts. */
+  readonly speed: SpeedRow | null;
+  /** Its memory, or where that is not known its size on disk, as a share of the base's. */
+  readonly memory: { readonly share: number; readonly what: string } | null;
+  readonly quality: "kept" | "lost" | "undetermined" | "not measured";
+}
+
+/**
+ * The variant to use, in plain words. Of those whose quality is not shown to be lost, the fastest at the greatest load;
+ * where none is faster beyond the noise, the smallest that is not slower.
+ */
+export function recommend(evidence: Evidence, aim: Aim): Recommendation {
+  const [base] = evidence.variants;
+  const served = evidence.pairs.flatMap((pair): Candidate[] => {
+    const variant = evidence.variants.find(({ name }) => name === pair.variant)!;
+    return variant.failure === null ? [candidateOf(base!, variant, pair, aim)] : [];
+  });
+  if (served.length === 0)
+    return {
+      variant: null,
+      text: `Nothing to choose from beside ${base!.name}: no other variant could be measured.`,
+    };
+  const kept = served.filter(({ quality }) => quality !== "lost");
+  const faster = kept.filter(({ speed }) => speed?.verdict === "faster");
+  const smaller = kept.filter(
+    ({ speed, memory }) => speed?.verdict !== "slower" && memory !== null && memory.share < 1,
+  );
+  const best =
+    faster.toSorted((a, b) => b.speed!.ratio - a.speed!.ratio)[0] ??
+    smaller.toSorted((a, b) => a.memory!.share - b.memory!.share)[0];
+  if (best === undefined) return { variant: base!.name, text: stayText(base!, served, aim) };
+  return {
+    variant: best.variant.name,
+    text: `${describe(best)}; ${adviceOf(best)}${othersText(served, best)}`,
+  };
+}
+
+function candidateOf(base: Variant, variant: Variant, pair: Pair, { minRecovery }: Aim): Candidate {
+  const rows = pair.speed.filter(({ metric }) => metric === "outputTokensPerSecond");
+  return {
+    variant,
+    pair,
+    speed: rows.filter(({ verdict }) => !verdict.startsWith("does not count")).at(-1) ?? null,
+    memory: memoryOf(base, variant),
+    quality: qualityOf(pair, minRecovery),
+  };
+}
+
+function qualityOf({ accuracy }: Pair, minRecovery: number): Candidate["quality"] {
+  const overall = recoveryOf(accuracy);
+  if (overall === null) return "not measured";
+  if (overall.share < minRecovery && (overall.half === null || overall.share + overall.half < 1))
+    return "lost";
+  if (overall.half !== null && overall.share - overall.half >= minRecovery) return "kept";
+  return "undetermined";
+}
+
+function memoryOf(base: Variant, variant: Variant): Candidate["memory"] {
+  const shareOf = (what: string, own: number | null | undefined, its: number | null | undefined) =>
+    own == null || its == null || its === 0 ? null : { share: own / its, what };
+  return (
+    shareOf(
+      "memory of the weights",
+      variant.serving?.memoryPlan?.weights,
+      base.serving?.memoryPlan?.weights,
+    ) ??
+    shareOf("memory", variant.serving?.peakMemoryBytes, base.serving?.peakMemoryBytes) ??
+    shareOf("size on disk", variant.sizeBytes, base.sizeBytes)
+  );
+}
+
+/** `w8a8: 1.9× the throughput at 25 in flight, 51 % of the memory, recovery 99.4 % ± 0.8`. */
+function describe({ variant, pair, speed, memory }: Candidate): string {
+  const parts = [
+    speed === null ? null : `${speed.ratio.toFixed(1)}× the throughput at ${speed.level}`,
+    memory === null ? null : `${percent(memory.share, 0)} % of the ${memory.what}`,
+    recoveryText(pair),
+  ];
+  return `${variant.name}: ${parts.filter((part) => part !== null).join(", ")}`;
+}
+
+function recoveryText({ accuracy }: Pair): string {
+  const overall = recoveryOf(accuracy);
+  if (overall === null) return "quality not measured";
+  const half = overall.half === null ? "" : ` ± ${percent(overall.half, 1)}`;
+  return `recovery ${percent(overall.share, 1)} %${half}`;
+}
+
+function adviceOf({ quality, pair, speed }: Candidate): string {
+  const worse = headlineRows(pair.accuracy).filter((row) => accuracyVerdict(row) === "worse");
+  const gain =
+    speed?.verdict === "faster" ? "use it" : "use it where memory counts; it is not shown to be faster";
+  if (quality === "not measured") return `${gain} once its quality is measured.`;
+  if (worse.length > 0)
+    return `${gain}, if you can bear the loss in ${worse.map(({ task }) => task).join(", ")}.`;
+  if (quality === "undetermined")
+    return `${gain}; what it costs in quality is inside the noise of so few documents.`;
+  return `${gain}.`;
+}
+
+function othersText(served: readonly Candidate[], best: Candidate): string {
+  const others = served.filter((each) => each !== best);
+  return others
+    .map((each) => ` ${describe(each)}${each.quality === "lost" ? ", too much lost" : ""}.`)
+    .join("");
+}
+
+function stayText(base: Variant, served: readonly Candidate[], { minRecovery }: Aim): string {
+  const isLost = served.every(({ quality }) => quality === "lost");
+  const why = isLost
+    ? `no other keeps ${percent(minRecovery, 0)} % of the quality`
+    : "no other that keeps the quality is shown to be faster or smaller";
+  return `${base.name}: stay with it, ${why}.${served.map((each) => ` ${describe(each)}.`).join("")}`;
+}
+
+function percent(share: number, digits: number): string {
+  return (100 * share).toFixed(digits);
+}

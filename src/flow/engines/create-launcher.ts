@@ -1,0 +1,194 @@
+import { readdirSync, statSync } from "node:fs";
+import path from "node:path";
+import { MillraceError } from "../../base/errors.ts";
+import { packagePath } from "../../base/package-folder.ts";
+import { type EndpointLauncher, LaunchError } from "../../protocol/endpoint-launcher.ts";
+import type { ServedSide } from "../flow-plan.ts";
+import { type EngineCommand, EngineProcess, type LaunchOptions } from "./engine-process.ts";
+import { RunningEndpoint } from "./running-endpoint.ts";
+import { splitWords } from "./split-words.ts";
+
+/** `llama.cpp=/opt/llama-server -t 2`: whose command line it is, the program where it is not the usual one, more flags. */
+interface EngineChoice {
+  readonly name: string;
+  readonly program: string | null;
+  readonly flags: readonly string[];
+}
+
+type Recipe = (side: ServedSide, choice: EngineChoice) => EngineCommand;
+
+const host = "127.0.0.1";
+
+const recipes: Readonly<Record<string, Recipe>> = {
+  millrace: (side, { program, flags }) => {
+    const main = program ?? packagePath("dist/cli/main.js");
+    const own = [side.path, "--dtype", side.dtype, "--served-model-name", side.modelName, ...flags];
+    return {
+      name: "millrace",
+      program: process.execPath,
+      args: (port) => [main, "serve", ...own, "--host", host, "--port", String(port)],
+      flags: ["--dtype", side.dtype, ...flags].join(" "),
+      takesTokenIds: true,
+      versionArgs: [main, "--version"],
+      environment: ownEnvironment(),
+    };
+  },
+  vllm: (side, { program, flags }) => ({
+    name: "vllm",
+    program: program ?? "vllm",
+    args: (port) => [
+      "serve",
+      side.path,
+      "--served-model-name",
+      side.modelName,
+      "--host",
+      host,
+      "--port",
+      String(port),
+      ...flags,
+    ],
+    flags: flags.join(" "),
+    takesTokenIds: true,
+    versionArgs: ["--version"],
+    environment: process.env,
+  }),
+  "llama.cpp": (side, { program, flags }) => {
+    const file = ggufFileOf(side.path);
+    return {
+      name: "llama.cpp",
+      program: program ?? "llama-server",
+      args: (port) => [
+        "-m",
+        file,
+        "--alias",
+        side.modelName,
+        "--host",
+        host,
+        "--port",
+        String(port),
+        ...flags,
+      ],
+      flags: flags.join(" "),
+      takesTokenIds: true,
+      versionArgs: ["--version"],
+      environment: process.env,
+    };
+  },
+  sglang: (side, { program, flags }) => ({
+    name: "sglang",
+    program: program ?? "python3",
+    args: (port) => [
+      "-m",
+      "sglang.launch_server",
+      "--model-path",
+      side.path,
+      "--served-model-name",
+      side.modelName,
+      "--host",
+      host,
+      "--port",
+      String(port),
+      ...flags,
+    ],
+    flags: flags.join(" "),
+    takesTokenIds: true,
+    versionArgs: ["-c", "import sglang; print(sglang.__version__)"],
+    environment: process.env,
+  }),
+};
+
+const commandPrefix = "command:";
+
+/** A name for reports of what follows --engine: without program and flags. */
+export function engineName(engine: string): string {
+  if (engine.startsWith(commandPrefix))
+    return path.basename(splitWords(engine.slice(commandPrefix.length))[0] ?? "");
+  return isUrl(engine) ? engine : parseChoice(engine).name;
+}
+
+/** Refuses what is no engine. Throws `invalid_option`. */
+export function checkEngine(engine: string): void {
+  if (isUrl(engine)) return;
+  if (engine.startsWith(commandPrefix)) {
+    if (engine.includes("{port}")) return;
+    throw wrong(
+      `The command ${JSON.stringify(engine.slice(commandPrefix.length))} has no {port}, so nobody would know where it listens. Put {port} and {model} where they belong.`,
+    );
+  }
+  const { name } = parseChoice(engine);
+  if (Object.hasOwn(recipes, name)) return;
+  throw wrong(
+    `--engine is ${JSON.stringify(engine)}; it takes ${Object.keys(recipes).join(", ")} (with =PROGRAM and flags behind it), command:"… {model} {port} …", or an address that begins with http.`,
+  );
+}
+
+/** What starts, watches and stops an engine with a model. Throws `LaunchError` where the engine cannot read the model. */
+export function createEngineLauncher(side: ServedSide, options: LaunchOptions): EndpointLauncher {
+  const { engine } = side;
+  if (isUrl(engine)) return new RunningEndpoint(engine.replace(/\/+$/, ""), options);
+  if (engine.startsWith(commandPrefix)) return new EngineProcess(commandOf(side, engine), options);
+  const choice = parseChoice(engine);
+  return new EngineProcess(recipes[choice.name]!(side, choice), options);
+}
+
+function commandOf(side: ServedSide, engine: string): EngineCommand {
+  const [program = "", ...args] = splitWords(engine.slice(commandPrefix.length));
+  const filled = (port: number): string[] =>
+    args.map((word) =>
+      word
+        .replaceAll("{model}", side.path)
+        .replaceAll("{port}", String(port))
+        .replaceAll("{name}", side.modelName),
+    );
+  return {
+    name: path.basename(program),
+    program,
+    args: filled,
+    flags: args.join(" "),
+    takesTokenIds: false,
+    versionArgs: null,
+    environment: process.env,
+  };
+}
+
+function parseChoice(engine: string): EngineChoice {
+  const [head = "", ...flags] = splitWords(engine);
+  const at = head.indexOf("=");
+  return at === -1
+    ? { name: head, program: null, flags }
+    : { name: head.slice(0, at), program: head.slice(at + 1), flags };
+}
+
+function isUrl(engine: string): boolean {
+  return /^https?:\/\//.test(engine);
+}
+
+/** llama.cpp reads one file; a folder of ours has exactly one. */
+function ggufFileOf(modelPath: string): string {
+  const isFolder = statSync(modelPath).isDirectory();
+  const files = isFolder
+    ? readdirSync(modelPath)
+        .filter((name) => name.endsWith(".gguf"))
+        .map((name) => path.join(modelPath, name))
+    : [modelPath];
+  if (files.length === 1 && files[0]!.endsWith(".gguf")) return files[0]!;
+  throw new LaunchError(
+    "cannot read the model",
+    `llama.cpp reads one GGUF file, and ${modelPath} is none. Take a scheme of GGUF such as q4_k_m, or make the model one with millrace convert.`,
+  );
+}
+
+/** What is set for other things than the flags of `serve`. */
+const kept: readonly string[] = ["MILLRACE_ISA"];
+
+/** The client here has no key: what a person set for servers stays out. */
+function ownEnvironment(): NodeJS.ProcessEnv {
+  const entries = Object.entries(process.env).filter(
+    ([name]) => !name.startsWith("MILLRACE_") || kept.includes(name),
+  );
+  return Object.fromEntries(entries);
+}
+
+function wrong(message: string): MillraceError {
+  return new MillraceError("invalid_option", message, { param: "--engine" });
+}

@@ -1,0 +1,186 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { createServer } from "node:net";
+import {
+  type EndpointLauncher,
+  LaunchError,
+  type MemoryPlan,
+  type ProcessMemory,
+} from "../../protocol/endpoint-launcher.ts";
+import { memoryOfTree } from "./process-memory.ts";
+import { readServerFacts } from "./server-facts.ts";
+import { waitUntilReady } from "./wait-until-ready.ts";
+
+/** How an engine is started as a process of its own. */
+export interface EngineCommand {
+  /** For reports and messages: `llama.cpp`. */
+  readonly name: string;
+  readonly program: string;
+  /** Arguments for a port on loopback. */
+  readonly args: (port: number) => readonly string[];
+  /** What the report shows of it: the arguments that decide figures. */
+  readonly flags: string;
+  readonly takesTokenIds: boolean;
+  /** Null where it has no command for it. */
+  readonly versionArgs: readonly string[] | null;
+  readonly environment: NodeJS.ProcessEnv;
+}
+
+export interface LaunchOptions {
+  readonly readyTimeoutMs: number;
+  /** Ends the waiting. */
+  readonly signal: AbortSignal;
+}
+
+/** The load is over or given up by then, so there is nothing to drain. */
+const stopTimeoutMs = 10_000;
+const maxLogLines = 40;
+const shownLogLines = 8;
+
+/** Starts a server as a process of its own, so that its memory is its own and is gone when it stops. */
+export class EngineProcess implements EndpointLauncher {
+  readonly #command: EngineCommand;
+  readonly #options: LaunchOptions;
+  readonly #log: string[] = [];
+  #child: ChildProcess | null = null;
+  #spawnError: NodeJS.ErrnoException | null = null;
+  #url = "";
+  #startedMs = 0;
+  /** A second Ctrl-C ends this process at once; the server must not outlive it. */
+  readonly #endWithParent = (): void => this.#kill("SIGKILL");
+
+  constructor(command: EngineCommand, options: LaunchOptions) {
+    this.#command = command;
+    this.#options = options;
+  }
+
+  get flags(): string {
+    return this.#command.flags;
+  }
+
+  get takesTokenIds(): boolean {
+    return this.#command.takesTokenIds;
+  }
+
+  async version(): Promise<string> {
+    const { name, program, versionArgs, environment } = this.#command;
+    if (versionArgs === null) return `${name} (${program})`;
+    const text = await outputOf(program, versionArgs, environment);
+    const line = text.split("\n").find((each) => /\d/.test(each)) ?? "of unknown version";
+    const told = line.trim().replace(/^version:\s*/, "");
+    return told.toLowerCase().startsWith(name) ? told : `${name} ${told}`;
+  }
+
+  async start(): Promise<{ readonly url: string; readonly pid: number | null }> {
+    const { program, args, environment } = this.#command;
+    const port = await freePort();
+    this.#url = `http://127.0.0.1:${port}`;
+    this.#startedMs = performance.now();
+    // A group of its own, so that what the server started is stopped with it.
+    const child = spawn(program, args(port), {
+      stdio: ["ignore", "pipe", "pipe"],
+      env: environment,
+      detached: true,
+    });
+    this.#child = child;
+    child.once("error", (error) => (this.#spawnError = error));
+    process.once("exit", this.#endWithParent);
+    for (const stream of [child.stdout, child.stderr]) this.#keepLog(stream);
+    return { url: this.#url, pid: child.pid ?? null };
+  }
+
+  async ready(): Promise<number> {
+    const { readyTimeoutMs: timeoutMs, signal } = this.#options;
+    const { name } = this.#command;
+    const failure = (): Error | null => this.failure();
+    await waitUntilReady({ url: this.#url, name, timeoutMs, signal, failure, isStarting: true });
+    return performance.now() - this.#startedMs;
+  }
+
+  processMemory(): ProcessMemory | null {
+    const pid = this.#child?.pid;
+    return pid === undefined ? null : memoryOfTree(pid);
+  }
+
+  async memoryPlan(): Promise<MemoryPlan | null> {
+    return (await readServerFacts(this.#url)).memoryPlan;
+  }
+
+  async kvCacheTokens(): Promise<number | null> {
+    return (await readServerFacts(this.#url)).kvCacheTokens;
+  }
+
+  failure(): LaunchError | null {
+    const { name, program } = this.#command;
+    if (this.#spawnError?.code === "ENOENT") {
+      return new LaunchError(
+        "not installed",
+        `${name} needs the program ${program}, which is not there. Install it, or say where it is: --engine "${name}=PATH".`,
+      );
+    }
+    if (this.#spawnError !== null) {
+      return new LaunchError("ended by itself", `${name} could not be started: ${this.#spawnError.message}.`);
+    }
+    const child = this.#child;
+    if (child === null || (child.exitCode === null && child.signalCode === null)) return null;
+    const how = child.signalCode ?? `exit code ${child.exitCode}`;
+    const tail = this.#log.slice(-shownLogLines).join("\n  ");
+    return new LaunchError("ended by itself", `${name} ended by itself (${how}). Its last lines:\n  ${tail}`);
+  }
+
+  async stop(): Promise<void> {
+    const child = this.#child;
+    process.off("exit", this.#endWithParent);
+    if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+    this.#kill("SIGTERM");
+    const hard = setTimeout(() => this.#kill("SIGKILL"), stopTimeoutMs);
+    await gone;
+    clearTimeout(hard);
+  }
+
+  #kill(signal: NodeJS.Signals): void {
+    const pid = this.#child?.pid;
+    if (pid === undefined) return;
+    try {
+      process.kill(-pid, signal);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+    }
+  }
+
+  #keepLog(stream: NodeJS.ReadableStream): void {
+    let rest = "";
+    stream.setEncoding("utf8").on("data", (text: string) => {
+      const lines = (rest + text).split("\n");
+      rest = lines.pop()!;
+      this.#log.push(...lines);
+      this.#log.splice(0, Math.max(0, this.#log.length - maxLogLines));
+    });
+  }
+}
+
+/** A port that nobody listens on now. */
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(0, "127.0.0.1", resolve);
+  });
+  const { port } = server.address() as { readonly port: number };
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+/** What a program says on both of its streams; empty where it cannot be run. */
+async function outputOf(program: string, args: readonly string[], env: NodeJS.ProcessEnv): Promise<string> {
+  const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], env });
+  let text = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8").on("data", (part: string) => (text += part));
+  }
+  await new Promise<void>((resolve) => {
+    child.once("error", () => resolve());
+    child.once("close", () => resolve());
+  });
+  return text;
+}

@@ -1,0 +1,85 @@
+import { transportFailureKind } from "../../client/failure-kind.ts";
+import { LaunchError } from "../../protocol/endpoint-launcher.ts";
+
+const pollMs = 25;
+/** A server that is busy loading may take its time for one answer. */
+const answerTimeoutMs = 5_000;
+
+export interface Waiting {
+  readonly url: string;
+  /** For messages: `llama.cpp`, or the address. */
+  readonly name: string;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+  /** Why its process ended; null while it runs. */
+  readonly failure: () => Error | null;
+  /** Whether a connection that is refused may still come: true for a process that was just started. */
+  readonly isStarting: boolean;
+}
+
+/** Asks `GET /health`, and `GET /v1/models` where there is none, until one says 200. Throws `LaunchError`. */
+export async function waitUntilReady(waiting: Waiting): Promise<void> {
+  const { timeoutMs, signal, failure } = waiting;
+  const started = performance.now();
+  let last = "nothing yet";
+  while (performance.now() - started < timeoutMs) {
+    signal.throwIfAborted();
+    const ended = failure();
+    if (ended !== null) throw ended;
+    const answer = await ask(waiting);
+    if (answer === "ready") return;
+    last = answer;
+    await new Promise((resolve) => setTimeout(resolve, pollMs));
+  }
+  throw new LaunchError(
+    "slow to start",
+    `${waiting.name} runs but was not ready after ${timeoutMs / 1000} s; it last answered: ${last}. Look at its log, or wait longer with --ready-timeout.`,
+  );
+}
+
+/** `ready`, or what it said instead. */
+async function ask({ url, name, isStarting, signal }: Waiting): Promise<string> {
+  for (const path of ["/health", "/v1/models"]) {
+    const timeout = AbortSignal.timeout(answerTimeoutMs);
+    const response = await fetch(url + path, { signal: AbortSignal.any([signal, timeout]) }).catch(
+      (error: unknown) => error as Error,
+    );
+    if (response instanceof Error) {
+      signal.throwIfAborted();
+      return refusal(response, { url, name, isStarting });
+    }
+    await response.arrayBuffer();
+    if (response.ok) return "ready";
+    if (response.status === 401 || response.status === 403) {
+      throw new LaunchError(
+        "refusing",
+        `${name} answers HTTP ${response.status} to ${url + path}: it wants a key. Give one with --api-key.`,
+      );
+    }
+    if (response.status !== 404) return `HTTP ${response.status}`;
+  }
+  return "HTTP 404";
+}
+
+/** What a connection failed by; throws where waiting cannot help. */
+function refusal(
+  error: Error,
+  { url, name, isStarting }: Pick<Waiting, "url" | "name" | "isStarting">,
+): string {
+  const cause = (error.cause ?? error) as NodeJS.ErrnoException;
+  const code = cause.code ?? cause.name;
+  if (transportFailureKind(error) === "tls") {
+    throw new LaunchError(
+      "TLS",
+      `${name} at ${url} cannot be trusted or does not speak TLS (${code}: ${cause.message}). Check http or https, and its certificate.`,
+      { cause: error },
+    );
+  }
+  if (error.name === "TimeoutError") return `no answer in ${answerTimeoutMs / 1000} s`;
+  if (isStarting) return code;
+  throw new LaunchError(
+    "unreachable",
+    `Nobody answers at ${url} (${code}). Start the server, or correct the address.`,
+    { cause: error },
+  );
+}

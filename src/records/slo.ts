@@ -1,0 +1,58 @@
+import { z } from "zod";
+import { MillraceError } from "../base/errors.ts";
+import type { Latency, LoadLevel } from "./load-level.ts";
+
+/** A bound on one figure of a load. */
+export const sloTermSchema = z.object({
+  /** As the user wrote it. */
+  text: z.string(),
+  metric: z.enum(["ttft", "tpot", "itl", "e2e"]),
+  statistic: z.enum(["mean", "p50", "p90", "p95", "p99"]),
+  maxMs: z.number(),
+});
+export type SloTerm = z.infer<typeof sloTermSchema>;
+
+const form = /^(ttft|tpot|itl|e2e)_(mean|p50|p90|p95|p99)\s*<=\s*(\d+(?:\.\d+)?)\s*(ms|s)$/;
+
+/** Reads `ttft_p90<=500ms,itl_p95<=50ms,e2e_p99<=10s`. Throws `invalid_option`. */
+export function parseSlo(text: string): SloTerm[] {
+  return text.split(",").map((part) => {
+    const match = form.exec(part.trim().toLowerCase());
+    if (match === null) {
+      throw new MillraceError(
+        "invalid_option",
+        `--slo has ${JSON.stringify(part.trim())}; it takes bounds such as ttft_p90<=500ms, of ttft, tpot, itl or e2e by mean, p50, p90, p95 or p99, in ms or s, separated by commas.`,
+        { param: "--slo" },
+      );
+    }
+    const [, metric, statistic, figure, unit] = match;
+    return sloTermSchema.parse({
+      text: part.trim(),
+      metric,
+      statistic,
+      maxMs: Number(figure) * (unit === "s" ? 1000 : 1),
+    });
+  });
+}
+
+/** How a load stands to one bound: with the figure it was judged by, null where it was not measured. */
+export interface SloFinding {
+  readonly term: SloTerm;
+  readonly valueMs: number | null;
+  readonly isMet: boolean | null;
+  /** Whether the percentile had too few samples to be bounded: then it neither keeps nor breaks anything. */
+  readonly isWeak: boolean;
+}
+
+export function judgeLevel(level: LoadLevel, terms: readonly SloTerm[]): SloFinding[] {
+  return terms.map((term) => {
+    const latency: Latency | null = level[`${term.metric}Ms`];
+    const valueMs = latency?.[term.statistic] ?? null;
+    return {
+      term,
+      valueMs,
+      isMet: valueMs === null ? null : valueMs <= term.maxMs,
+      isWeak: latency?.weak.some((name) => name === term.statistic) ?? false,
+    };
+  });
+}

@@ -1,0 +1,124 @@
+import { createServer, type Server } from "node:http";
+import { afterAll, expect, onTestFinished, test } from "vitest";
+import { silentProgress } from "../../src/base/progress.ts";
+import { createEngineLauncher } from "../../src/flow/engines/create-launcher.ts";
+import type { ServedSide } from "../../src/flow/flow-plan.ts";
+import { serveAndLoad } from "../../src/flow/serve-and-load.ts";
+import { stepReport } from "../../src/flow/step-progress.ts";
+import type { EndpointLauncher } from "../../src/protocol/endpoint-launcher.ts";
+import { makeFolder, removeFolders } from "../e2e/run-cli.ts";
+import { repositoryPath } from "../test-data.ts";
+
+afterAll(removeFolders);
+
+const { signal } = new AbortController();
+
+function sideOf(engine: string): ServedSide {
+  const path = repositoryPath("models/pebble/model");
+  return {
+    name: "scripted",
+    modelName: "scripted",
+    path,
+    dtype: "auto",
+    folder: makeFolder(),
+    vocabSize: 2048,
+    engine,
+  };
+}
+
+function scripted(behaviour: string, more = ""): string {
+  const script = repositoryPath("tests/scripted-engine.mjs");
+  return `command:"${process.execPath}" "${script}" --port {port} --behaviour "${behaviour}" ${more}`;
+}
+
+function launch(engine: string, readyTimeoutMs = 20_000): EndpointLauncher {
+  const launcher = createEngineLauncher(sideOf(engine), { readyTimeoutMs, signal });
+  onTestFinished(() => launcher.stop());
+  return launcher;
+}
+
+/** What one round of load on this engine gives. */
+function measure(engine: string): ReturnType<typeof serveAndLoad> {
+  const load = {
+    concurrencies: [2],
+    atOnce: [],
+    rates: [],
+    sweep: 0,
+    requestsPerSeat: 1,
+    minSeconds: 0,
+    requestTimeoutMs: 500,
+    inputTokens: 8,
+    outputTokens: 4,
+  };
+  const createLauncher = (side: ServedSide) => createEngineLauncher(side, { readyTimeoutMs: 20_000, signal });
+  return serveAndLoad(
+    { kernels: "none", load },
+    { createLauncher, signal },
+    { side: sideOf(engine), report: stepReport("", silentProgress), round: 1 },
+  );
+}
+
+test("a server is started, waited for, measured and stopped, and its command stands in the record", async () => {
+  const record = await measure(scripted("good", "--delay-ms 300"));
+  expect(record.readyMs).toBeGreaterThanOrEqual(250);
+  expect(record.flags).toContain("--behaviour good --delay-ms 300");
+  expect(record.server).toContain("node");
+  expect(record.bench.stages[0]).toMatchObject({ concurrency: 2, numErrors: 0, outputTokens: 8 * 4 });
+  if (process.platform === "linux") expect(record.peakMemoryBytes).toBeGreaterThan(1e6);
+  await expect(fetch(record.bench.url)).rejects.toThrow();
+});
+
+test("one that ends before it is ready is told with its exit code and last words", async () => {
+  const launcher = launch(scripted("crash at start"));
+  await launcher.start();
+  await expect(launcher.ready()).rejects.toMatchObject({
+    fault: "ended by itself",
+    message: expect.stringMatching(/exit code 3\)[\s\S]*wrong magic/) as string,
+  });
+});
+
+test("one that is never ready is told as slow, with what it answered", async () => {
+  const launcher = launch(scripted("never ready"), 1500);
+  await launcher.start();
+  await expect(launcher.ready()).rejects.toMatchObject({
+    fault: "slow to start",
+    message: expect.stringContaining("it last answered: HTTP 503") as string,
+  });
+});
+
+test("one that is killed under load is told as that, not as failed requests", async () => {
+  await expect(measure(scripted("crash under load"))).rejects.toMatchObject({
+    fault: "ended by itself",
+    message: expect.stringContaining("SIGKILL") as string,
+  });
+});
+
+test("one that turns every request away is told in its own words", async () => {
+  await expect(measure(scripted("full"))).rejects.toThrow(/HTTP 429: too many requests/);
+});
+
+test("one that takes requests and never answers is told as that", async () => {
+  await expect(measure(scripted("hanging"))).rejects.toThrow(/warm-up request .* failed\. .*(time|answer)/i);
+});
+
+test("a program that is not there, a model that cannot be read and a key that is missing are told apart", async () => {
+  const absent = launch("vllm=/nowhere/vllm");
+  await absent.start();
+  await expect(absent.ready()).rejects.toMatchObject({ fault: "not installed" });
+  expect(() => launch("llama.cpp")).toThrow(/reads one GGUF file/);
+  const locked = launch(scripted("wants a key"));
+  await locked.start();
+  await expect(locked.ready()).rejects.toMatchObject({ fault: "refusing" });
+});
+
+test("an address is measured as it stands: nobody there, and one that speaks no TLS", async () => {
+  const server: Server = createServer((_, response) => response.end("{}"));
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as { port: number };
+  const plain = launch(`http://127.0.0.1:${port}`);
+  await plain.start();
+  expect(await plain.ready()).toBeGreaterThanOrEqual(0);
+  await expect(launch(`https://127.0.0.1:${port}`).ready()).rejects.toMatchObject({ fault: "TLS" });
+  await new Promise((resolve) => server.close(resolve));
+  await expect(launch(`http://127.0.0.1:${port}`).ready()).rejects.toMatchObject({ fault: "unreachable" });
+});

@@ -17,7 +17,7 @@ const linear: OperationWork = {
   bytes: 1e8,
   operations: 1,
   unit: "int8",
-  isPerRow: false,
+  products: "int8 blocks",
   numRows: 1,
   numElements: 1,
 };
@@ -31,7 +31,7 @@ test("an operation takes at least the longer of its reading and its multiplying"
   const multiplied = stepSeconds([products], ceilings);
   expect(multiplied).toBeGreaterThan(0.1);
   expect(multiplied).toBeLessThan(0.3);
-  expect(stepSeconds([{ ...products, unit: "int4" }], ceilings)).toBeLessThan(multiplied);
+  expect(stepSeconds([{ ...products, unit: "int4", products: "int4" }], ceilings)).toBeLessThan(multiplied);
   expect(stepSeconds([linear, products], ceilings)).toBeCloseTo(read + multiplied, 10);
 });
 
@@ -48,7 +48,10 @@ test("reading and multiplying hide each other where one is much longer, and add 
 
 test("a weight is unpacked once, however many rows it multiplies", () => {
   const rows = (numRows: number): number =>
-    stepSeconds([{ ...linear, isPerRow: true, bytes: 0, numRows, operations: numRows * 1e9 }], ceilings);
+    stepSeconds(
+      [{ ...linear, products: "int8 rows", bytes: 0, numRows, operations: numRows * 1e9 }],
+      ceilings,
+    );
   const perRow = (rows(64) - rows(32)) / 32;
   expect((rows(2) - rows(1)) / perRow).toBeCloseTo(1, 6);
   // The first row pays for the unpacking beside what each further one costs.

@@ -30,12 +30,13 @@ export interface ServingCosts {
 }
 
 /**
- * By `node tests/perf/fit-step-time.mjs`, on the machine and day of `stepCosts`: the middle of eight runs of four models,
- * which lay from −6 to 7 ms for a step of 16 sequences, as the machine changed its pace between steps and server.
+ * By `node tests/perf/fit-step-time.mjs`, on the machine and day of `stepCosts`: a token's the middle of five models, of
+ * which a step of 16 sequences took 0.2 to 42 ms, as the machine changed its pace between steps and server; a step's
+ * between that middle (1 ms) and what the least disturbed model took (0.1 ms).
  */
 export const servingCosts: ServingCosts = {
   stepSeconds: 0.4e-3,
-  tokenSeconds: 0.05e-3,
+  tokenSeconds: 0.16e-3,
   requestSeconds: 5e-3,
 };
 

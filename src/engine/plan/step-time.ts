@@ -1,5 +1,5 @@
 import { type Ceilings, operationsPerSecond } from "../../kernels/ceilings.ts";
-import type { OperationWork } from "../../kernels/profiled-ops.ts";
+import type { OperationWork, ProductKind } from "../../kernels/profiled-ops.ts";
 
 /**
  * What a weight costs in products at the ceiling's rate: to bring it into the form that is multiplied, once however many
@@ -12,7 +12,7 @@ export interface WeightCost {
 
 /** What operations take of what a machine can do; such costs change less from machine to machine than speeds do. */
 export interface StepCosts {
-  readonly weights: Readonly<Record<WeightKind, WeightCost>>;
+  readonly weights: Readonly<Record<ProductKind, WeightCost>>;
   /** f32 operations at the ceiling's rate for one of attention's, and for a byte of K and V, which is widened. */
   readonly attention: { readonly perOperation: number; readonly perByte: number };
   /** Of the reading ceiling, what weights are read at. */
@@ -24,25 +24,24 @@ export interface StepCosts {
   readonly linearSeconds: number;
 }
 
-/** Kinds of products that cost differently: integers with a scale for a row, or for a block of a row. */
-export type WeightKind = "int8 rows" | "int8 blocks" | "int4" | "float";
-
 /**
- * Fitted by `node tests/perf/fit-step-time.mjs` to steps of 1 to 512 rows of SmolLM2-135M in Q4_1, W8A8 and bfloat16: two
- * cores of an AMD EPYC (Zen 3, AVX2) of a shared machine, 2026-11-28. Of these, "int8 blocks" are the head of Q4_1 alone.
+ * Fitted by `node tests/perf/fit-step-time.mjs` to steps of 1 to 512 rows of SmolLM2-135M in Q4_1, W8A8 and bfloat16, and
+ * of a Llama of 1.07 B in Q4_0 and Q8_0: two cores of an AMD EPYC (Zen 3, AVX2) of a shared machine, 2026-11-28. These
+ * steps as a whole it foresees from 10 % below to 8 % above.
  */
 export const stepCosts: StepCosts = {
   weights: {
-    "int8 rows": { unpack: 1.7, perRow: 2.12 },
-    "int8 blocks": { unpack: 0.155, perRow: 2.49 },
-    int4: { unpack: 2.76, perRow: 2.2 },
-    float: { unpack: 2.58, perRow: 1.42 },
+    "int8 rows": { unpack: 2.14, perRow: 2.05 },
+    "int8 blocks": { unpack: 0.155, perRow: 1.69 },
+    int4: { unpack: 0.00661, perRow: 1.47 },
+    "int4 + min": { unpack: 5.15, perRow: 1.94 },
+    float: { unpack: 4.21, perRow: 1.25 },
   },
-  attention: { perOperation: 2.47, perByte: 7.4 },
-  readShare: 0.871,
-  perElement: 134,
-  operationSeconds: 5.35e-6,
-  linearSeconds: 6.08e-6,
+  attention: { perOperation: 2.21, perByte: 8.17 },
+  readShare: 0.993,
+  perElement: 129,
+  operationSeconds: 4.54e-6,
+  linearSeconds: 6.95e-6,
 };
 
 /** Seconds that operations take, one after the other. */
@@ -64,15 +63,9 @@ function operationTime(work: OperationWork, ceilings: Ceilings, costs: StepCosts
     const multiplying = (operations * perOperation + bytes * perByte) / ceilings.f32Operations;
     return operationSeconds + together(reading, multiplying);
   }
-  const { unpack, perRow } = costs.weights[weightKindOf(work)];
+  const { unpack, perRow } = costs.weights[work.products];
   const ofARow = operations / numRows / operationsPerSecond(ceilings, unit);
   return linearSeconds + together(reading, ofARow * (unpack + perRow * numRows));
-}
-
-function weightKindOf({ unit, isPerRow }: OperationWork): WeightKind {
-  if (unit === "int4") return "int4";
-  if (unit === "int8") return isPerRow ? "int8 rows" : "int8 blocks";
-  return "float";
 }
 
 /** Reading and multiplying hide each other, but the less the more equal they are: a core waits now for one, now for the other. */

@@ -56,6 +56,11 @@ export const candidateSettings = {
     integer(1, 86_400).default(600),
     "how long a server may take to be ready",
   ),
+  pricePerHour: field(
+    "--price-per-hour <n>",
+    real(0, 1e9).optional(),
+    "what an hour of the machine costs, in any currency, for the cost of tokens",
+  ),
   minRecovery: field(
     "--min-recovery <share>",
     real(0, 1).default(0.99),

@@ -36,6 +36,7 @@ export function composeFlow(plan: FlowPlan, variants: readonly MeasuredVariant[]
     {
       title: `${plan.modelName}: ${names === "" ? "as it is" : `${names} against the model as it is`}`,
       slo: plan.slo,
+      pricePerHour: plan.pricePerHour,
       notes: [...new Set(variants.flatMap(({ model }) => model.manifest?.notes ?? []))],
       aim: { minRecovery: plan.minRecovery },
     },

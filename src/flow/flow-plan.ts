@@ -63,6 +63,8 @@ export interface FlowPlan extends TaskChoice {
   readonly numRounds: number;
   /** Bounds that a load has to keep. */
   readonly slo: readonly SloTerm[];
+  /** What an hour of the machine costs; null where nobody said. */
+  readonly pricePerHour: number | null;
   /** The least share of the base's quality that a recommended candidate keeps. */
   readonly minRecovery: number;
   readonly outPath: string;

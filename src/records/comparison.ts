@@ -205,6 +205,8 @@ export const comparisonSchema = z.object({
   /** One for each variant but the first. */
   pairs: z.array(pairSchema),
   load: loadComparisonSchema,
+  /** What an hour of the machine costs, in any currency; null where nobody said. */
+  pricePerHour: z.number().nullable(),
   differences: z.array(settingDifferenceSchema),
   notes: z.array(z.string()),
 });

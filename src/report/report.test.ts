@@ -181,6 +181,7 @@ function recordOf(change: Change = {}): ComparisonRecord {
       concurrency: [0, 1].map(() => ({ kvCapacity: null, withinSlo: null, lastLevel: null })),
       violations: [[], []],
     },
+    pricePerHour: null,
     differences: [{ setting: "flags", values: ["--dtype auto", null] }],
     notes: ["group size 128 | chosen"],
   });

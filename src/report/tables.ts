@@ -1,5 +1,6 @@
 import type { ComparisonRecord, SettingDifference, Variant } from "../records/comparison.ts";
 import { accuracyTable } from "./accuracy.ts";
+import { costTable } from "./cost-table.ts";
 import { loadTables } from "./load-tables.ts";
 import { provenanceTable } from "./provenance.ts";
 import type { ReportTable } from "./report-table.ts";
@@ -17,6 +18,7 @@ export function reportTables(record: ComparisonRecord): ReportTable[] {
       accuracyTable(accuracy, unpaired, withAccuracy.length === 1 ? "Accuracy" : `Accuracy of ${variant}`),
     ),
     throughputTable(record),
+    costTable(record),
     ...loadTables(record),
     latencyRatioTable(pairs),
     latencyTable(variants),

@@ -89,6 +89,20 @@ test("the flow on the embedded model writes its comparison; a second run keeps e
   }
 });
 
+test("a rerun keeps nothing and finds the same weights and answers", async () => {
+  const out = path.join(makeFolder(), "flow");
+  const first = await runCli("flow", ...small, ...short, "--rounds", "1", "--out", out);
+  expect(first.exitCode, first.stderr).toBe(0);
+  const again = await runCli("flow", "rerun", out);
+  expect(again.exitCode, again.stderr).toBe(0);
+  expect(again.stderr).not.toContain("kept from an earlier run");
+  const table = again.stdout.slice(again.stdout.indexOf("Against the first run:"));
+  expect(table).toMatch(/^base +– +the same +1 in flight +[\d.]+ ×/m);
+  expect(table).toMatch(/^w8a8 +the same +the same +1 in flight +[\d.]+ ×/m);
+  const refused = await runCli("flow", "rerun", out);
+  expect(refused.stderr).toMatch(/holds a flow already.*\[output_exists\]/);
+});
+
 test("several schemes and engines stand in one report; what cannot be served is told and holds up nothing", async () => {
   const out = path.join(makeFolder(), "flow");
   const script = repositoryPath("tests/scripted-engine.mjs");

@@ -17,6 +17,7 @@ const record = comparisonSchema.parse(
     {
       title: "base against int8",
       slo: parseSlo("ttft_p95<=200ms"),
+      pricePerHour: 3.6,
       notes: runs.flatMap(({ notes }) => notes),
       aim: null,
     },
@@ -88,6 +89,7 @@ test("the report says all of it, and how the tool's words translate", () => {
     /\| int8 \| 2\.3 requests\/s \| 36 \| ttft_p95<=200ms \| 960 \| a level with more load keeps it/,
   );
   expect(text).toContain("| 34 | TPOT p50, ms | 39.6 | ~29.9 (−24 %) |");
+  expect(text).toContain("| 1.7 requests/s | int8 | 770.0 | 1.30 |");
   expect(text).toContain("its ITL stands under TPOT here");
   const html = renderHtml(record);
   expect(html).not.toMatch(/(src|href)=|url\(|@import|<script/);

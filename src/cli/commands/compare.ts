@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { z } from "zod";
 import { MillraceError } from "../../base/errors.ts";
 import { type Component, field } from "../../config/component.ts";
-import { textList } from "../../config/value-schemas.ts";
+import { real, textList } from "../../config/value-schemas.ts";
 import { composeComparison, type Subject } from "../../flow/compare/compose-comparison.ts";
 import { readRun } from "../../flow/compare/read-run.ts";
 import { readJsonFile } from "../../flow/json-files.ts";
@@ -26,6 +26,11 @@ const own = {
     "--slo <bounds>",
     z.string().optional(),
     "bounds that a load has to keep, such as ttft_p95<=200ms,tpot_p90<=50ms",
+  ),
+  pricePerHour: field(
+    "--price-per-hour <n>",
+    real(0, 1e9).optional(),
+    "what an hour of a machine costs, in any currency, for the cost of tokens",
   ),
   out: field(
     "--out <folder>",
@@ -60,9 +65,9 @@ export function compareCommand(): Command {
 }
 
 function runCompare(places: readonly string[], _options: unknown, command: Command): void {
-  const { names, slo, out, json, csv } = readSettings(command, own);
+  const { names, slo, pricePerHour, out, json, csv } = readSettings(command, own);
   const isFlow = places.length === 1;
-  const record = isFlow ? flowRecord(places[0]!) : compareRuns(places, { names, slo });
+  const record = isFlow ? flowRecord(places[0]!) : compareRuns(places, { names, slo, pricePerHour });
   const folder = out ?? (isFlow ? places[0] : undefined);
   if (folder !== undefined) writeComparison(path.resolve(folder), record);
   if (csv) process.stdout.write(renderCsv(record));
@@ -81,9 +86,13 @@ function flowRecord(folder: string): ComparisonRecord {
 interface CompareOptions {
   readonly names: readonly string[] | undefined;
   readonly slo: string | undefined;
+  readonly pricePerHour: number | undefined;
 }
 
-function compareRuns(places: readonly string[], { names, slo }: CompareOptions): ComparisonRecord {
+function compareRuns(
+  places: readonly string[],
+  { names, slo, pricePerHour }: CompareOptions,
+): ComparisonRecord {
   const runs = places.map(readRun);
   const subjects = withNames(
     runs.flatMap((run) => run.subjects),
@@ -92,6 +101,7 @@ function compareRuns(places: readonly string[], { names, slo }: CompareOptions):
   return composeComparison(subjects, {
     title: subjects.map(({ variant }) => variant.name).join(" against "),
     slo: slo === undefined ? [] : parseSlo(slo),
+    pricePerHour: pricePerHour ?? null,
     notes: runs.flatMap(({ notes }) => notes),
     aim: null,
   });

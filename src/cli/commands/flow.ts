@@ -201,6 +201,7 @@ async function planOf(
     load: { concurrencies, requestTimeoutMs: requestTimeout * 1000, ...shape },
     numRounds: rounds,
     slo: slo === undefined ? [] : parseSlo(slo),
+    pricePerHour: candidates.pricePerHour ?? null,
     minRecovery: candidates.minRecovery,
     outPath: path.resolve(out ?? path.join("out", path.basename(modelName))),
     kernels: describeKernels(),

@@ -25,6 +25,7 @@ export interface Subject {
 interface Request {
   readonly title: string;
   readonly slo: readonly SloTerm[];
+  readonly pricePerHour: number | null;
   readonly notes: readonly string[];
   /** What a recommendation is to aim at; null where there is none to make. */
   readonly aim: Aim | null;
@@ -48,6 +49,7 @@ export function composeComparison(subjects: readonly Subject[], request: Request
     variants,
     pairs,
     load,
+    pricePerHour: request.pricePerHour,
     differences: differencesOf(variants),
     notes: [...request.notes],
   };

@@ -88,7 +88,9 @@ function memoryOf(base: Variant, variant: Variant): Candidate["memory"] {
 /** `w8a8: 1.9× the throughput at 25 in flight, 51 % of the memory, recovery 99.4 % ± 0.8`. */
 function describe({ variant, pair, speed, memory }: Candidate): string {
   const parts = [
-    speed === null ? null : `${speed.ratio.toFixed(1)}× the throughput at ${speed.level}`,
+    speed === null
+      ? null
+      : `${speed.ratio.toFixed(1)}× the throughput ${speed.level === "all at once" ? "" : "at "}${speed.level}`,
     memory === null ? null : `${percent(memory.share, 0)} % of the ${memory.what}`,
     recoveryText(pair),
   ];

@@ -8,7 +8,12 @@ import { bundleName, bundleTimeName, timeOfBuild } from "../dist/cli/bundle.js";
 import { root } from "./run-step.mjs";
 
 /** The command line, and what it starts by name: worker threads, which look beside themselves. */
-const entries = ["src/cli/run.ts", "src/engine/engine-worker.ts", "src/grammar/grammar-thread.ts"];
+const entries = [
+  "src/cli/run.ts",
+  "src/engine/engine-worker.ts",
+  "src/grammar/grammar-thread.ts",
+  "src/bench/load-thread.ts",
+];
 
 /** What `serve` imports before it answers. Other packages stay where npm put them. */
 const bundledPackages = [

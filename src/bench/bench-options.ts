@@ -47,8 +47,6 @@ export interface BenchOptions {
   readonly targets?: readonly GoodputTarget[];
   /** Cuts every stage off after so many seconds; null or none waits for every answer. */
   readonly maxSeconds?: number | null;
-  /** Most requests in flight that any load will have. */
-  readonly maxInFlight: number;
   readonly progress: Progress;
   readonly signal?: AbortSignal | undefined;
 }

@@ -1,23 +1,21 @@
 import { setMaxListeners } from "node:events";
+import { sharedNow } from "../base/clock.ts";
 import { MillraceError } from "../base/errors.ts";
 import { createConnectionPool } from "../client/completion-stream.ts";
 import { firstModelOf, tokenizeRemotely } from "../client/endpoint.ts";
 import type { BenchRecord, BenchStage, RateStage, RequestRecord } from "../records/bench.ts";
 import type { BenchOptions } from "./bench-options.ts";
-import { type ClosedPlan, runClosedStage } from "./closed-loop.ts";
-import { runShare } from "./load-share.ts";
-import { type BenchTarget, readAnswer, sendRequest } from "./measure-request.ts";
-import { type RateLoad, runRateStage } from "./open-loop.ts";
+import { runClosedStage } from "./closed-loop.ts";
+import { prepareShare } from "./load-share.ts";
+import { LoadThreads } from "./load-threads.ts";
+import type { Load } from "./loads.ts";
+import { type BenchTarget, prepareRequest, readAnswer, sendRequest } from "./measure-request.ts";
+import { runRateStage } from "./open-loop.ts";
 import type { LoadClient, StageOutcome, StageTools } from "./run-stage.ts";
 import { readAllMetrics, ServerWatch } from "./server-watch.ts";
 import { fixedLength } from "./workload/length-range.ts";
 import { calibrateWords, type PromptSource, wordText } from "./workload/synthetic-workload.ts";
 import { createWorkload, type Workload, type WorkloadSpec } from "./workload/workload.ts";
-
-/** A load: of the closed loop, or of requests that come when they are due. */
-export type Load =
-  | { readonly kind: "closed"; readonly plan: ClosedPlan }
-  | { readonly kind: "rate"; readonly plan: RateLoad };
 
 export interface StageResult {
   readonly stage: BenchStage | RateStage;
@@ -32,6 +30,7 @@ export class BenchSession {
   #nextIndex: number;
   /** Whether the servers have metrics; null before anybody asked. */
   #hasMetrics: boolean | null = null;
+  #threads: LoadThreads | null = null;
 
   /**
    * Finds the model, makes the prompts and sends the warm-up.
@@ -43,8 +42,7 @@ export class BenchSession {
     const model = options.model ?? (await firstModelOf(endpoint, signal)).id;
     if (signal !== undefined) setMaxListeners(0, signal);
     const first = createWorkload(await workloadSpecOf(options, model));
-    const { timeoutMs } = options;
-    const pool = createConnectionPool({ maxConnections: options.maxInFlight + 1, timeoutMs });
+    const pool = createConnectionPool(options.timeoutMs);
     const target = { endpoints: [endpoint, ...moreEndpoints], model, continuousUsage, extraBody, pool };
     try {
       return new BenchSession(target, options, await warmUp(target, first, options));
@@ -89,11 +87,11 @@ export class BenchSession {
   }
 
   describeWorkload(): BenchRecord["workload"] {
-    const { numWarmup, seed, inputTokens, outputTokens } = this.#options;
-    const { promptForm, numWords, description, sharesPrefixes, spec } = this.#workload;
+    const { numWarmup, seed } = this.#options;
+    const { promptForm, numWords, description, sharesPrefixes, inputTokens, outputTokens } = this.#workload;
     return {
-      inputTokens: spec.kind === "file" ? inputTokens : this.#workload.inputTokens,
-      outputTokens: this.#workload.outputTokens || outputTokens,
+      inputTokens,
+      outputTokens,
       promptForm,
       numWords,
       seed,
@@ -104,6 +102,7 @@ export class BenchSession {
   }
 
   async close(): Promise<void> {
+    await this.#threads?.close();
     await this.target.pool.destroy();
   }
 
@@ -114,13 +113,26 @@ export class BenchSession {
     return new ServerWatch(this.target.endpoints, !this.#workload.sharesPrefixes, first);
   }
 
+  /** Threads begin with the first load, when the words of prompts are calibrated. */
   #client(): LoadClient {
-    const { signal } = this.#options;
-    const tools = { target: this.target, workload: this.#workload, signal };
-    return {
-      numThreads: 1,
-      run: async (shares, onRequest) => [await runShare(shares[0]!, { ...tools, onRequest })],
-    };
+    const { signal, numThreads = 1, timeoutMs } = this.#options;
+    if (numThreads === 1) {
+      const tools = { target: this.target, workload: this.#workload, signal };
+      return {
+        numThreads,
+        run: async (shares, onRequest) => {
+          const start = await prepareShare(shares[0]!, { ...tools, onRequest });
+          return [await start(sharedNow())];
+        },
+      };
+    }
+    const { pool: _own, ...target } = this.target;
+    this.#threads ??= new LoadThreads(
+      numThreads,
+      { ...target, timeoutMs, workload: this.#workload.spec },
+      signal,
+    );
+    return this.#threads;
   }
 }
 
@@ -156,7 +168,8 @@ async function warmUp(target: BenchTarget, first: Workload, options: BenchOption
   if (numWarmup > 0) progress.start("warm-up", numWarmup);
   for (let index = 0; index < numWarmup; index += 1) {
     const turn = workload.conversation(index)[0]!;
-    const sent = await sendRequest(target, { index, turn: 0, ...turn, dueMs: null, signal });
+    const request = prepareRequest(target, { index, turn: 0, ...turn, dueMs: null });
+    const sent = await sendRequest(target, request, signal);
     signal?.throwIfAborted();
     const { record } = readAnswer(sent, sent.outcome.sentMs);
     if (record.error !== null) throw warmUpFailed(target, record, workload);

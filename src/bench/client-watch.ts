@@ -78,7 +78,8 @@ function faultsOf({
   numUnsent,
 }: Omit<ClientHealth, "faults">): string[] {
   const faults: string[] = [];
-  if (cpuShare > maxCpuShare) faults.push(`the client used ${(100 * cpuShare).toFixed(0)} % of a core`);
+  if (cpuShare > maxCpuShare)
+    faults.push(`the client used ${(100 * cpuShare).toFixed(0)} % of a core for each of its threads`);
   if (eventLoopDelayP99Ms > maxEventLoopDelayP99Ms)
     faults.push(`the client's event loop was ${eventLoopDelayP99Ms.toFixed(0)} ms late (p99)`);
   const lateMs = scheduleDelayMs?.p50 ?? 0;

@@ -1,7 +1,7 @@
 import type { Distribution } from "../records/load-figures.ts";
 
 /** Samples that a distribution-free one-sided 95 % bound of a percentile needs: smallest n with p^n ≤ 0.05. */
-const samplesNeeded = { p90: 29, p95: 59, p99: 299 } as const;
+export const samplesNeeded = { p90: 29, p95: 59, p99: 299 } as const;
 
 /** Summarises samples; null for none. Percentiles interpolate linearly between order statistics (type 7). */
 export function summarise(samples: readonly number[]): Distribution | null {

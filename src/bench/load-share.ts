@@ -1,18 +1,17 @@
 import { setMaxListeners } from "node:events";
 import { setImmediate, setTimeout } from "node:timers/promises";
+import { openConnections } from "../client/completion-stream.ts";
 import type { RequestRecord } from "../records/bench.ts";
 import { ClientWatch, type ThreadHealth } from "./client-watch.ts";
-import { type BenchTarget, sendRequest } from "./measure-request.ts";
+import { type BenchTarget, type PreparedRequest, prepareRequest, sendRequest } from "./measure-request.ts";
 import { RecordSink } from "./record-sink.ts";
 import type { ChatMessage } from "./request-body.ts";
-import { promptOf, type Workload } from "./workload/workload.ts";
+import { promptOf, type Turn, type Workload } from "./workload/workload.ts";
 
 /** What every share of a load has. Shares take conversations `firstIndex`, `firstIndex + stride` and so on. */
 interface ShareBase {
   readonly firstIndex: number;
   readonly stride: number;
-  /** Where the load began, in monotonic milliseconds since 1970, which threads have in common. */
-  readonly originEpochMs: number;
   /** Cuts off what is in flight so long after the start; null waits for every answer. */
   readonly cutMs: number | null;
 }
@@ -62,50 +61,90 @@ export interface ShareTools {
 const timerSlackMs = 2;
 /** A turn of the event loop that reads nothing takes a few microseconds. */
 const idleTurnMs = 0.01;
+/** Requests that are made ahead at most. */
+const maxPrepared = 2048;
 /** A refusal that asks for more patience than this gets this much. */
 const maxRetryWaitMs = 10_000;
 
-/** Sends one thread's share of a load and reads the answers when all have come. Never rejects. */
-export async function runShare(share: LoadShare, tools: ShareTools): Promise<ShareOutcome> {
+interface Conversation {
+  readonly index: number;
+  readonly turns: readonly Turn[];
+  readonly first: PreparedRequest;
+}
+
+/** Begins a share that is prepared, at a time of the clock that threads have in common. Never rejects. */
+export type StartShare = (originEpochMs: number) => Promise<ShareOutcome>;
+
+/**
+ * Gets one thread's share of a load ready: its first requests are made and its connections open, so that neither delays an
+ * answer. What it gives back sends it and reads the answers when all have come.
+ */
+export async function prepareShare(share: LoadShare, tools: ShareTools): Promise<StartShare> {
+  const { target } = tools;
   const run = new ShareRun(share, tools);
-  return share.kind === "closed" ? run.closed(share) : run.open(share);
+  const numAtOnce = connectionsAtStart(share);
+  run.prepare(numAtOnce);
+  const each = Math.ceil(numAtOnce / target.endpoints.length);
+  await Promise.all(target.endpoints.map((endpoint) => openConnections(target.pool, endpoint, each)));
+  return (originEpochMs) => run.start(originEpochMs);
+}
+
+/** Those that the load needs in its first second. */
+function connectionsAtStart(share: LoadShare): number {
+  if (share.kind === "closed") return share.concurrency;
+  const numDue = share.dueMs.filter((ms) => ms < 1000).length;
+  return Math.min(numDue, share.maxConcurrency ?? numDue);
 }
 
 class ShareRun {
   readonly #share: LoadShare;
   readonly #tools: ShareTools;
-  readonly #originMs: number;
-  readonly #sink: RecordSink;
-  readonly #watch = new ClientWatch();
+  #originMs = 0;
+  #sink!: RecordSink;
+  #watch!: ClientWatch;
   readonly #cut = new AbortController();
   readonly #signal: AbortSignal;
   readonly #delaysMs: number[] = [];
+  /** Made and not sent, the next one last. */
+  readonly #prepared: Conversation[] = [];
+  #numMade = 0;
   #numBegun = 0;
   #becameClosed = false;
 
   constructor(share: LoadShare, tools: ShareTools) {
     this.#share = share;
     this.#tools = tools;
-    this.#originMs = share.originEpochMs - performance.timeOrigin;
-    this.#sink = new RecordSink(this.#originMs, tools.onRequest);
     const { signal } = tools;
     this.#signal = signal === undefined ? this.#cut.signal : AbortSignal.any([signal, this.#cut.signal]);
     // Every request in flight listens for the end; their number is the load's, not a leak.
     setMaxListeners(0, this.#signal);
   }
 
-  async closed({ concurrency, numRequests, minMs }: ClosedShare): Promise<ShareOutcome> {
+  /** Makes the first requests. */
+  prepare(count: number): void {
+    while (this.#prepared.length < Math.min(count, maxPrepared)) this.#prepared.push(this.#make());
+    this.#prepared.reverse();
+  }
+
+  start(originEpochMs: number): Promise<ShareOutcome> {
+    this.#originMs = originEpochMs - performance.timeOrigin;
+    this.#sink = new RecordSink(this.#originMs, this.#tools.onRequest);
+    this.#watch = new ClientWatch();
+    return this.#share.kind === "closed" ? this.#closed(this.#share) : this.#open(this.#share);
+  }
+
+  async #closed({ concurrency, numRequests, minMs }: ClosedShare): Promise<ShareOutcome> {
     const isFull = (): boolean => this.#numBegun >= numRequests && this.#ageMs() >= minMs;
     const user = async (): Promise<void> => {
       while (!isFull() && !this.#isOver()) {
-        const waitMs = await this.#converse(this.#nextIndex(), null);
+        const waitMs = await this.#converse(this.#next(), null);
         if (waitMs > 0) await this.#pause(waitMs);
       }
     };
     return this.#finish(0, () => Promise.all(Array.from({ length: concurrency }, user)));
   }
 
-  async open({ dueMs, maxConcurrency }: OpenShare): Promise<ShareOutcome> {
+  async #open({ dueMs, maxConcurrency }: OpenShare): Promise<ShareOutcome> {
     const open = new Set<Promise<unknown>>();
     return this.#finish(dueMs.length, async () => {
       for (const due of dueMs) {
@@ -119,9 +158,7 @@ class ShareRun {
         if (this.#isOver()) break;
         if (isHeld) this.#becameClosed = true;
         else this.#delaysMs.push(performance.now() - atMs);
-        const talk: Promise<unknown> = this.#converse(this.#nextIndex(), atMs).finally(() =>
-          open.delete(talk),
-        );
+        const talk: Promise<unknown> = this.#converse(this.#next(), atMs).finally(() => open.delete(talk));
         open.add(talk);
       }
       await Promise.all(open);
@@ -156,22 +193,32 @@ class ShareRun {
     return performance.now() - this.#originMs;
   }
 
-  #nextIndex(): number {
-    const { firstIndex, stride } = this.#share;
+  #next(): Conversation {
     this.#numBegun += 1;
-    return firstIndex + (this.#numBegun - 1) * stride;
+    return this.#prepared.pop() ?? this.#make();
+  }
+
+  #make(): Conversation {
+    const { firstIndex, stride } = this.#share;
+    const { target, workload } = this.#tools;
+    const index = firstIndex + this.#numMade * stride;
+    this.#numMade += 1;
+    const turns = workload.conversation(index);
+    const first = prepareRequest(target, { index, turn: 0, ...turns[0]!, dueMs: null });
+    return { index, turns, first };
   }
 
   /** Sends the turns of a conversation, each when the one before is answered; gives the wait that a refusal asked for. */
-  async #converse(index: number, dueMs: number | null): Promise<number> {
-    const { target, workload } = this.#tools;
-    const turns = workload.conversation(index);
+  async #converse({ index, turns, first }: Conversation, dueMs: number | null): Promise<number> {
+    const { target } = this.#tools;
     let history: readonly ChatMessage[] = [];
     for (const [turn, each] of turns.entries()) {
       const prompt = promptOf(each, history);
-      const plan = { index, turn, prompt, outputTokens: each.outputTokens };
-      const due = turn === 0 ? dueMs : null;
-      const sent = await sendRequest(target, { ...plan, dueMs: due, signal: this.#signal });
+      const request =
+        turn === 0
+          ? { ...first, plan: { ...first.plan, dueMs } }
+          : prepareRequest(target, { index, turn, prompt, outputTokens: each.outputTokens, dueMs: null });
+      const sent = await sendRequest(target, request, this.#signal);
       if (turn === turns.length - 1) {
         this.#sink.take(sent);
         return 1000 * (sent.outcome.retryAfterSeconds ?? 0);

@@ -23,7 +23,13 @@ export interface RequestPlan {
   readonly outputTokens: number | null;
   /** When it was due, in monotonic milliseconds; null where nothing but the answer before it decides. */
   readonly dueMs: number | null;
-  readonly signal?: AbortSignal | undefined;
+}
+
+/** A request whose body is made, so that sending it takes no time. */
+export interface PreparedRequest {
+  readonly plan: RequestPlan;
+  readonly path: string;
+  readonly body: string;
 }
 
 /** A request that was answered or failed, not read yet. */
@@ -33,15 +39,25 @@ export interface SentRequest {
   readonly outcome: StreamOutcome;
 }
 
+export function prepareRequest(target: BodyOptions, plan: RequestPlan): PreparedRequest {
+  return { plan, ...requestFor(plan.prompt, plan.outputTokens, target) };
+}
+
 /** Sends one streaming request and waits for its end. Never rejects. */
-export async function sendRequest(target: BenchTarget, plan: RequestPlan): Promise<SentRequest> {
-  const { endpoints, pool } = target;
-  const endpoint = plan.index % endpoints.length;
+export async function sendRequest(
+  { endpoints, pool }: BenchTarget,
+  { plan, path, body }: PreparedRequest,
+  signal?: AbortSignal,
+): Promise<SentRequest> {
+  const { index, turn } = plan;
+  const endpoint = index % endpoints.length;
+  const requestId = `bench-${index}-${turn}`;
   const outcome = await streamRequest(pool, {
     endpoint: endpoints[endpoint]!,
-    ...requestFor(plan.prompt, plan.outputTokens, target),
-    requestId: `bench-${plan.index}-${plan.turn}`,
-    signal: plan.signal,
+    path,
+    body,
+    requestId,
+    signal,
   });
   return { plan, endpoint, outcome };
 }
@@ -92,7 +108,7 @@ export async function measureRequest(
   plan: RequestPlan,
   originMs: number,
 ): Promise<RequestRecord> {
-  return readAnswer(await sendRequest(target, plan), originMs).record;
+  return readAnswer(await sendRequest(target, prepareRequest(target, plan)), originMs).record;
 }
 
 function faultOf({ failure, status, body }: StreamOutcome, reader: ChunkReader): ChunkReader["fault"] {

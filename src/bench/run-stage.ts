@@ -48,20 +48,18 @@ interface StageLoad {
   readonly offeredMs: number | null;
 }
 
-export type ShareBase = Pick<LoadShare, "firstIndex" | "stride" | "originEpochMs" | "cutMs">;
+export type ShareBase = Pick<LoadShare, "firstIndex" | "stride" | "cutMs">;
 
 /** Runs a load from all threads of the client and makes one stage's figures of it. */
 export async function runLoad(load: StageLoad, tools: StageTools): Promise<LoadOutcome> {
   const { client, firstIndex, maxSeconds, targets, onRequest } = tools;
   const { numThreads } = client;
   const serverWatch = await tools.watchServer();
-  const originMs = performance.now();
   const shares = Array.from({ length: numThreads }, (_, thread) =>
     load.shareOf(
       {
         firstIndex: firstIndex + thread,
         stride: numThreads,
-        originEpochMs: performance.timeOrigin + originMs,
         cutMs: maxSeconds === null ? null : maxSeconds * 1000,
       },
       thread,

@@ -1,27 +1,20 @@
 import { isMillraceError, MillraceError } from "../base/errors.ts";
 import { firstModelOf } from "../client/endpoint.ts";
 import type { BenchRecord, BenchStage, RateStage, RequestRecord } from "../records/bench.ts";
-import type { LoadFigures } from "../records/load-figures.ts";
 import { startOrigin } from "../records/origin.ts";
-import { arrivalsText } from "./arrivals.ts";
 import type { BenchOptions } from "./bench-options.ts";
-import { BenchSession, type Load, sentence } from "./bench-session.ts";
+import { BenchSession, sentence } from "./bench-session.ts";
+import { type Load, type LoadList, loadsOf } from "./loads.ts";
 import type { RateLoad } from "./open-loop.ts";
-import { relativeSpread } from "./ratio-interval.ts";
+import { errorsText, loadName, stageName, stageText } from "./stage-text.ts";
 
-export interface SweepOptions extends Omit<BenchOptions, "maxInFlight"> {
-  readonly concurrencies: readonly number[];
-  /** Requests of a stage = max(minRequests, requestsPerSeat · concurrency), or more to fill `minSeconds`. */
-  readonly requestsPerSeat: number;
-  readonly minRequests: number;
-  /** A stage goes on until it is so old: fast models get enough requests for a narrow interval. */
-  readonly minSeconds: number;
-  /** Stages with a request rate, after those of the closed loop. */
-  readonly rates?: readonly RateLoad[];
+export interface SweepOptions extends BenchOptions, LoadList {
   /** The server's backend, instruction set and threads, where they are known. */
   readonly kernels?: string | null;
   /** What an hour of the server costs. */
   readonly pricePerHour?: number | null;
+  /** Further loads, from the stages so far; asked once, behind the last. */
+  readonly furtherRates?: (stages: readonly BenchStage[]) => RateLoad[];
   /** Receives the raw records of each stage as soon as it ends, so that a later fault loses nothing. */
   readonly onStage?: (stage: BenchStage | RateStage, records: readonly RequestRecord[]) => void;
   /** Receives the record, also where a fault ends the load early. */
@@ -36,7 +29,7 @@ export interface SweepOptions extends Omit<BenchOptions, "maxInFlight"> {
  */
 export async function runSweep(options: SweepOptions): Promise<BenchRecord> {
   const finishOrigin = startOrigin(options.kernels ?? null);
-  const session = await BenchSession.open({ ...options, maxInFlight: mostInFlight(options) });
+  const session = await BenchSession.open(options);
   const stages: BenchStage[] = [];
   const rates: RateStage[] = [];
   const recordNow = (): BenchRecord => ({
@@ -50,34 +43,22 @@ export async function runSweep(options: SweepOptions): Promise<BenchRecord> {
     rates,
   });
   try {
-    for (const load of loadsOf(options)) {
-      const stage = await runOne(session, load, options);
-      if ("concurrency" in stage) stages.push(stage);
-      else rates.push(stage);
-      await refuseLostServer(stage, options);
-    }
+    const runAll = async (loads: readonly Load[]): Promise<void> => {
+      for (const load of loads) {
+        const stage = await runOne(session, load, options);
+        if ("concurrency" in stage) stages.push(stage);
+        else rates.push(stage);
+        await refuseLostServer(stage, options);
+      }
+    };
+    await runAll(loadsOf(options));
+    const further = options.furtherRates?.(stages) ?? [];
+    await runAll(further.map((plan) => ({ kind: "rate", plan })));
     return recordNow();
   } finally {
     if (stages.length + rates.length > 0 && options.signal?.aborted !== true) options.onRecord?.(recordNow());
     await session.close();
   }
-}
-
-/** Connections that no stage runs out of. */
-function mostInFlight({ concurrencies, rates = [] }: SweepOptions): number {
-  const atRates = rates.map(({ numRequests, maxConcurrency }) => maxConcurrency ?? numRequests);
-  return Math.max(1, ...concurrencies, ...atRates);
-}
-
-function loadsOf(options: SweepOptions): Load[] {
-  const { concurrencies, requestsPerSeat, minRequests, minSeconds, rates = [] } = options;
-  return [
-    ...concurrencies.map((concurrency): Load => {
-      const numRequests = Math.max(minRequests, requestsPerSeat * concurrency);
-      return { kind: "closed", plan: { concurrency, numRequests, minSeconds } };
-    }),
-    ...rates.map((plan): Load => ({ kind: "rate", plan })),
-  ];
 }
 
 async function runOne(
@@ -93,21 +74,6 @@ async function runOne(
   onStage?.(stage, records);
   progress.finish(`${stageName(stage)}: ${stageText(stage)}`);
   return stage;
-}
-
-function loadName({ kind, plan }: Load): string {
-  return kind === "closed" ? `${plan.concurrency} in flight` : arrivalsText(plan.arrivals);
-}
-
-/** What a row is called. */
-export function stageName(stage: BenchStage | RateStage): string {
-  if ("concurrency" in stage) return `${stage.concurrency} in flight`;
-  return stage.requestRate === "inf" ? "All at once" : `${rateText(stage.requestRate)} requests/s`;
-}
-
-/** A rate without the digits that say nothing. */
-export function rateText(rate: number): string {
-  return String(Number(rate.toPrecision(4)));
 }
 
 /** A stage with failures is kept only where the server still answers. */
@@ -135,28 +101,12 @@ async function refuseLostServer(stage: BenchStage | RateStage, options: SweepOpt
   }
 }
 
-/** Errors by kind: "7 overloaded, 1 broken". */
-export function errorsText({ errorsByKind }: LoadFigures): string {
-  return Object.entries(errorsByKind)
-    .map(([kind, count]) => `${count} ${kind}`)
-    .join(", ");
-}
-
-function stageText(stage: BenchStage | RateStage): string {
-  const errors = stage.numErrors === 0 ? "" : `, ${stage.numErrors} errors (${errorsText(stage)})`;
-  const { faults } = stage.client;
-  const invalid = faults.length === 0 ? "" : `; does not count: ${faults.join(", ")}`;
-  return `${stage.outputTokensPerSecond.toFixed(1)} output tokens/s${spreadText(stage)}, TTFT p50 ${stage.ttftMs?.p50.toFixed(0) ?? "–"} ms, TPOT p50 ${stage.tpotMs?.p50.toFixed(1) ?? "–"} ms${errors}${invalid}`;
+/** What the files of a stage are called behind their kind. */
+export function stageFileName(stage: BenchStage | RateStage): string {
+  return "concurrency" in stage ? `c${stage.concurrency}` : `r${stage.requestRate}`;
 }
 
 /** Where the raw records of a stage are kept. */
 export function recordsFile(stage: BenchStage | RateStage): string {
-  const name = "concurrency" in stage ? `c${stage.concurrency}` : `r${stage.requestRate}`;
-  return `requests_${name}.jsonl`;
-}
-
-/** The spread of the throughput as " ± 3 %"; nothing for a stage with fewer than two slices. */
-export function spreadText(stage: LoadFigures): string {
-  const spread = relativeSpread(stage.slices.map((slice) => slice.outputTokensPerSecond));
-  return spread === null ? "" : ` ± ${(100 * spread).toFixed(spread < 0.1 ? 1 : 0)} %`;
+  return `requests_${stageFileName(stage)}.jsonl`;
 }

@@ -26,7 +26,7 @@ export function benchOptionsOf(
   url: string,
   load: LoadValues,
   values: BenchValues,
-): Omit<BenchOptions, "maxInFlight" | "progress" | "signal" | "lengths"> {
+): Omit<BenchOptions, "progress" | "signal" | "lengths"> {
   const {
     model = null,
     apiKey,
@@ -61,6 +61,7 @@ export function benchOptionsOf(
     continuousUsage: values.continuousUsage,
     extraBody: values.extraBody,
     timeoutMs: values.timeout * 1000,
+    numThreads: values.clientThreads,
     targets: values.goodput,
     maxSeconds,
   };

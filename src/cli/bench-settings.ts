@@ -99,6 +99,56 @@ export const rateSettings = {
   traceSpeed: field("--trace-speed <n>", real(1e-3, 1e3).default(1), "how much faster than it was recorded"),
 } satisfies Component;
 
+/** Loads that follow from what the server does. */
+export const searchSettings = {
+  profile: field(
+    "--profile <name>",
+    oneOf(["sweep"]).optional(),
+    "sweep: one request at a time, as many as the server takes, then rates between; --max-seconds each (default 120)",
+  ),
+  sweepSize: field("--sweep-size <n>", integer(3, 100).default(10), "stages of a sweep"),
+  slo: field(
+    "--slo <targets>",
+    z.string().optional(),
+    "find the highest load that meets these, such as ttft_p90<=500ms,itl_p95<=50ms,e2e_p99<=10s, with at most 1 % of errors",
+  ),
+  search: field(
+    "--search <variable>",
+    oneOf(["concurrency", "rate"]).default("concurrency"),
+    "what --slo searches",
+  ),
+  searchFrom: field("--search-from <n>", real(1e-3, 1e5).default(1), "first load that the search tries"),
+  searchTo: field("--search-to <n>", real(1e-3, 1e5).default(256), "highest load that the search tries"),
+  searchTolerance: field("--search-tolerance <share>", real(0, 1).default(0.1), "how exact the search is"),
+  maxProbes: field("--max-probes <n>", integer(2, 1000).default(15), "loads that the search tries at most"),
+} satisfies Component;
+
+/** Two servers by turns. */
+export const versusSettings = {
+  versus: field(
+    "--versus <url>",
+    z.string().optional(),
+    "load this server too, by turns (A B B A), and say which is better; its own URL again shows the noise",
+  ),
+  versusModel: field(
+    "--versus-model <name>",
+    z.string().optional(),
+    "model name to ask the other server for",
+  ),
+  rounds: field(
+    "--rounds <n>",
+    integer(4, 1000).default(6),
+    "rounds before it knows how many a verdict needs",
+  ),
+  maxRounds: field("--max-rounds <n>", integer(4, 1000).default(20), "rounds at most"),
+  margin: field("--margin <share>", real(0, 1).default(0.02), "a difference this small counts as none"),
+  detect: field(
+    "--detect <share>",
+    real(1e-3, 1).default(0.05),
+    "the difference that is to be found in nine runs of ten",
+  ),
+} satisfies Component;
+
 /** What is sent, to whom, and what is kept. */
 export const benchSettings = {
   data: field(
@@ -149,6 +199,11 @@ export const benchSettings = {
     integer(0, 86400).default(600),
     "how long an answer or its next part may take; 0 for ever",
   ),
+  clientThreads: field(
+    "--client-threads <n>",
+    integer(1, 64).default(1),
+    "threads that send, for a load that one cannot keep up with",
+  ),
   vocab: field(
     "--vocab <n>",
     integer(256).optional(),
@@ -168,7 +223,12 @@ export const benchSettings = {
   out: field(
     "--out <folder>",
     z.string().optional(),
-    "keep bench.json and the raw records of every request here",
+    "keep bench.json, the raw records of every request, and both in the JSON of vLLM and GuideLLM here",
+  ),
+  console: field(
+    "--console <dialect>",
+    oneOf(["table", "vllm"]).default("table"),
+    "how stages are printed: in our tables, or as the block of vllm bench serve",
   ),
   json: field("--json", z.boolean().default(false), "print the figures as JSON"),
 } satisfies Component;

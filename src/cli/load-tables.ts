@@ -1,6 +1,7 @@
-import { rateText, spreadText, stageName } from "../bench/sweep.ts";
+import { rateText, spreadText } from "../bench/stage-text.ts";
 import type { BenchRecord, BenchStage, RateStage } from "../records/bench.ts";
 import type { Distribution, LoadFigures } from "../records/load-figures.ts";
+import { stageNotes } from "./stage-notes.ts";
 import { formatTable } from "./terminal.ts";
 
 const speeds = ["requests", "errors", "output tok/s", "total tok/s"];
@@ -20,7 +21,7 @@ export function loadTables(record: BenchRecord): string {
           ),
         ]),
   ];
-  const notes = [...stages, ...rates].flatMap(notesOf);
+  const notes = [...stages, ...rates].flatMap((stage) => stageNotes(stage, record.pricePerHour));
   return [...tables, promptLine(record), ...notes].join("\n");
 }
 
@@ -66,21 +67,6 @@ function p99(distribution: Distribution | null): string {
   return `${distribution.p99.toFixed(1)}${distribution.weak.includes("p99") ? "*" : ""}`;
 }
 
-/** What a reader has to know of a stage before its figures. */
-function notesOf(stage: BenchStage | RateStage): string[] {
-  const isClosed = "concurrency" in stage;
-  const name = stageName(stage);
-  const notes: string[] = [];
-  const { faults } = stage.client;
-  if (faults.length > 0) notes.push(`${name}: does not count, as ${faults.join(" and ")}.`);
-  if (!isClosed && stage.becameClosed) {
-    notes.push(
-      `${name}: ${stage.maxConcurrency} in flight was reached, and requests waited for others; from then on it was a closed loop.`,
-    );
-  }
-  return notes;
-}
-
 /** Prompt tokens: asked for, and as the server counted them. */
 function promptLine({ workload, stages, rates }: BenchRecord): string {
   const counts = [...stages, ...rates].flatMap((stage) => stage.meanPromptTokens ?? []);
@@ -88,6 +74,7 @@ function promptLine({ workload, stages, rates }: BenchRecord): string {
     counts.length === 0
       ? "the server sends no usage"
       : `${(counts.reduce((sum, count) => sum + count, 0) / counts.length).toFixed(1)} counted by the server`;
-  const form = workload.numWords === null ? "token ids" : `text of ${workload.numWords} words`;
-  return `Prompt tokens: ${workload.inputTokens} asked for, ${counted} (${form}).`;
+  const form = { "token-ids": "token ids", text: `text of ${workload.numWords} words`, chat: "messages" };
+  const asked = workload.inputTokens === 0 ? workload.description : `${workload.inputTokens} asked for`;
+  return `Prompt tokens: ${asked}, ${counted} (${form[workload.promptForm]}).`;
 }

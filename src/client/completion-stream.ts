@@ -21,22 +21,35 @@ export interface StreamOutcome {
 
 const maxErrorBody = 65536;
 
-export interface PoolOptions {
-  readonly maxConnections: number;
-  /** How long an answer, or its next part, may take; 0 for as long as it likes. */
-  readonly timeoutMs?: number | undefined;
-}
+/** Less than the five seconds after which common servers close an idle connection, so that none is reused too late. */
+const keepAliveMs = 4000;
 
-/** A pool of connections for load: no keep-alive reuse surprises, no pipelining. */
-export function createConnectionPool(options: PoolOptions): Agent {
-  const { maxConnections, timeoutMs = 0 } = options;
+/**
+ * Connections for load: as many as there are requests in flight, without pipelining.
+ *
+ * @param timeoutMs how long an answer, or its next part, may take; 0 for as long as it likes
+ */
+export function createConnectionPool(timeoutMs = 0): Agent {
   return new Agent({
-    connections: maxConnections,
     pipelining: 1,
-    keepAliveTimeout: 1000,
+    keepAliveTimeout: keepAliveMs,
     headersTimeout: timeoutMs,
     bodyTimeout: timeoutMs,
   });
+}
+
+/**
+ * Opens connections before a load, so that it measures the server and not how fast a client connects. They are kept open
+ * by requests for the list of models; a server that has none, or fails, is found out by the load itself.
+ */
+export async function openConnections(pool: Agent, endpoint: Endpoint, count: number): Promise<void> {
+  const base = new URL(endpoint.url);
+  const path = `${base.pathname.replace(/\/$/, "")}/v1/models`;
+  const open = async (): Promise<void> => {
+    const options = { origin: base.origin, path, method: "GET" as const, headers: headersOf(endpoint) };
+    await pool.request(options).then(({ body }) => body.dump());
+  };
+  await Promise.allSettled(Array.from({ length: count }, open));
 }
 
 export interface StreamCall {

@@ -65,7 +65,7 @@ export const rateStageSchema = loadFiguresSchema.extend({
 export type RateStage = z.infer<typeof rateStageSchema>;
 
 export const workloadSchema = z.object({
-  /** Means where lengths differ; of a file that does not say, what the server counted. */
+  /** Means where lengths differ; 0 where a file does not say. */
   inputTokens: z.number().int(),
   outputTokens: z.number().int(),
   promptForm: z.enum(["token-ids", "text", "chat"]),

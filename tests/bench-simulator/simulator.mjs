@@ -146,12 +146,19 @@ function begin(socket, headers, body) {
   if (stallAll !== undefined && number === stallAll.requests) stalledUntilMs = receivedMs + stallAll.ms;
   const dueMs = Math.max(receivedMs + (script.ttftMs ?? 0), stalledUntilMs);
   const events = eventsFor(index, promptTokens);
-  schedule({ socket, script, entry, events, next: 0, dueMs, hasHead: false, firstDueMs: dueMs });
+  schedule({ socket, script, entry, events, next: 0, dueMs, hasHead: false, rest: null });
+}
+
+/** Writes the second part of an event that was cut. */
+function flush(stream) {
+  if (stream.rest !== null) stream.socket.write(stream.rest);
+  stream.rest = null;
 }
 
 function play(stream) {
   const { socket, script, entry, events } = stream;
   if (socket.destroyed) return;
+  flush(stream);
   const { eventsPerWrite = 1, splitWrites = false, stall, itlMs = 0, cutAfter, errorAfter } = script;
   const batch = [];
   let isLast = false;
@@ -184,7 +191,8 @@ function play(stream) {
     const inside = bytes.indexOf(0xc3);
     const cut = inside === -1 ? bytes.length >> 1 : inside + 1;
     socket.write(bytes.subarray(0, cut));
-    setImmediate(() => socket.write(bytes.subarray(cut)));
+    stream.rest = bytes.subarray(cut);
+    setImmediate(() => flush(stream));
   } else socket.write(bytes);
   if (isLast) {
     entry.endMs = monotonicMs();

@@ -124,7 +124,7 @@ async function openServer() {
   const [{ id, max_model_len: maxModelLen }] = (await (await fetch(`${url}/v1/models`)).json()).data;
   const metrics = await (await fetch(`${url}/metrics`)).text();
   const numBlocks = /^vllm:cache_config_info\{.*num_gpu_blocks="(\d+)"/m.exec(metrics)[1];
-  const pool = createConnectionPool({ maxConnections: 1024 });
+  const pool = createConnectionPool();
   const target = { endpoints: [{ url }], model: id, continuousUsage: false, extraBody: {}, pool };
   const send = async ({ prompt, numOutputTokens }, index) => {
     const plan = { index, turn: 0, prompt, outputTokens: numOutputTokens, dueMs: null };

@@ -1,0 +1,39 @@
+import { parentPort, workerData } from "node:worker_threads";
+import { invariant } from "../base/invariant.ts";
+import { createConnectionPool } from "../client/completion-stream.ts";
+import { type LoadShare, prepareShare, type StartShare } from "./load-share.ts";
+import type { ThreadCommand, ThreadReport, ThreadTarget } from "./load-threads.ts";
+import { createWorkload } from "./workload/workload.ts";
+
+// A thread that sends its share of a load, with connections and an event loop of its own.
+
+invariant(parentPort !== null, "load-thread runs in a worker thread only");
+const port = parentPort;
+const { timeoutMs, workload, ...rest } = workerData as ThreadTarget;
+const target = { ...rest, pool: createConnectionPool(timeoutMs) };
+const prompts = createWorkload(workload);
+let stop = new AbortController();
+let start: StartShare | null = null;
+
+port.on("message", (command: ThreadCommand) => {
+  if (command === "stop") stop.abort();
+  else if (command === "close") void target.pool.destroy().then(() => port.close());
+  else if ("originEpochMs" in command) void send(command.originEpochMs);
+  else void prepare(command);
+});
+
+async function prepare(share: LoadShare): Promise<void> {
+  stop = new AbortController();
+  const onRequest = (done: number): void => report({ kind: "progress", done });
+  start = await prepareShare(share, { target, workload: prompts, signal: stop.signal, onRequest });
+  report({ kind: "ready" });
+}
+
+async function send(originEpochMs: number): Promise<void> {
+  const outcome = await start!(originEpochMs);
+  report({ kind: "outcome", outcome });
+}
+
+function report(message: ThreadReport): void {
+  port.postMessage(message);
+}

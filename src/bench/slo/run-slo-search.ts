@@ -1,0 +1,66 @@
+import { startOrigin } from "../../records/origin.ts";
+import type { SloTerm } from "../../records/slo.ts";
+import type { SloSearchRecord } from "../../records/slo-search.ts";
+import type { BenchOptions } from "../bench-options.ts";
+import { BenchSession } from "../bench-session.ts";
+import type { Load } from "../loads.ts";
+import { type SearchLimits, searchLoad } from "./search.ts";
+import { judgeStage, requestsForSlo, sloVerdict } from "./slo.ts";
+
+export interface SloSearchOptions extends BenchOptions, SearchLimits {
+  readonly slo: readonly SloTerm[];
+  /** Requests of a probe = max(what the targets need, this · concurrency or what comes in minSeconds). */
+  readonly requestsPerSeat: number;
+  readonly minSeconds: number;
+  /** Shape of the gaps of a rate: 1 for Poisson arrivals. */
+  readonly burstiness: number;
+}
+
+/** Searches the highest concurrency or rate at which a server meets every target. Errors: those of opening a session. */
+export async function runSloSearch(options: SloSearchOptions): Promise<SloSearchRecord> {
+  const { slo, progress, signal, variable } = options;
+  const finishOrigin = startOrigin(null);
+  const session = await BenchSession.open(options);
+  const probes: SloSearchRecord["probes"] = [];
+  try {
+    const found = await searchLoad(async (load) => {
+      const name = variable === "concurrency" ? `${load} in flight` : `${load.toPrecision(4)} requests/s`;
+      const plan = loadAt(options, load);
+      progress.start(`probe ${probes.length + 1}, ${name}`, plan.plan.numRequests);
+      const { stage } = await session.run(plan, { onRequest: (done) => progress.update(done) });
+      signal?.throwIfAborted();
+      const results = judgeStage(stage, slo);
+      // A client that did not keep up has shown nothing.
+      const verdict = stage.client.faults.length > 0 ? "undetermined" : sloVerdict(results);
+      probes.push({ load, results, verdict, stage });
+      progress.finish(`${name}: ${verdict}`);
+      return { verdict };
+    }, options);
+    return {
+      kind: "slo-search",
+      origin: finishOrigin(),
+      url: options.endpoint.url,
+      model: session.target.model,
+      slo: slo.map(({ text }) => text).join(","),
+      variable,
+      ...found,
+      probes,
+    };
+  } finally {
+    await session.close();
+  }
+}
+
+function requestsAt({ slo, requestsPerSeat, minSeconds, variable }: SloSearchOptions, load: number): number {
+  const usual = variable === "concurrency" ? requestsPerSeat * load : load * minSeconds;
+  return Math.max(requestsForSlo(slo), Math.ceil(usual));
+}
+
+function loadAt(options: SloSearchOptions, load: number): Load {
+  const numRequests = requestsAt(options, load);
+  const { variable, minSeconds, burstiness } = options;
+  if (variable === "concurrency")
+    return { kind: "closed", plan: { concurrency: load, numRequests, minSeconds } };
+  const arrivals = { kind: "rate" as const, requestRate: load, burstiness };
+  return { kind: "rate", plan: { arrivals, numRequests, maxConcurrency: null } };
+}

@@ -1,0 +1,78 @@
+import { describe, expect, test } from "vitest";
+import { madeUpStage } from "../../../tests/made-up-stage.ts";
+import { parseSlo } from "../../records/slo.ts";
+import { type SearchLimits, searchLoad } from "./search.ts";
+import { judgeStage, requestsForSlo, sloVerdict } from "./slo.ts";
+
+const limits: SearchLimits = { variable: "concurrency", from: 1, to: 256, tolerance: 0.05, maxProbes: 30 };
+
+/** A server that holds the targets up to a load. */
+async function search(holdsTo: number, more: Partial<SearchLimits> = {}) {
+  const tried: number[] = [];
+  const found = await searchLoad(
+    (load) => {
+      tried.push(load);
+      return Promise.resolve({ verdict: load <= holdsTo ? "met" : "missed" });
+    },
+    { ...limits, ...more },
+  );
+  return { ...found, tried };
+}
+
+describe("search", () => {
+  test.each([1, 2, 7, 17, 100])("finds the edge at %i in flight, and tries it again", async (edge) => {
+    const found = await search(edge, { tolerance: 0 });
+    expect(found).toMatchObject({ best: edge, missedAt: edge + 1, stopped: "converged", isConfirmed: true });
+    expect(found.tried.at(-1)).toBe(edge);
+    expect(found.isMonotone).toBe(true);
+  });
+
+  test("a rate to within the tolerance, also below the first", async () => {
+    for (const edge of [0.3, 2.3, 40]) {
+      const { best, missedAt } = await search(edge, { variable: "rate", from: 1 });
+      expect(best!).toBeLessThanOrEqual(edge);
+      expect(missedAt!).toBeGreaterThan(edge);
+      expect(missedAt! - best!).toBeLessThanOrEqual(0.05 * best!);
+    }
+  });
+
+  test("says when nothing meets the targets, when all does, and when probes run out", async () => {
+    expect(await search(0)).toMatchObject({ best: null, stopped: "nothing meets it" });
+    expect(await search(1000)).toMatchObject({ best: 256, missedAt: null, stopped: "highest load" });
+    expect(await search(100, { maxProbes: 4 })).toMatchObject({ best: 8, stopped: "most probes" });
+  });
+
+  test("a load that misses when it is tried again is no best, and the answer is not monotone", async () => {
+    let count = 0;
+    const found = await searchLoad(
+      (load) => {
+        // 12 is met once, by luck.
+        if (load === 12) count += 1;
+        return Promise.resolve({ verdict: load <= 10 || (load === 12 && count === 1) ? "met" : "missed" });
+      },
+      { ...limits, tolerance: 0 },
+    );
+    expect(found).toMatchObject({ best: 10, isConfirmed: true });
+  });
+});
+
+describe("targets", () => {
+  test("need the requests of their strictest percentile", () => {
+    expect(requestsForSlo(parseSlo("ttft_p90<=500ms,e2e_p99<=10s"))).toBe(299);
+    expect(requestsForSlo(parseSlo("ttft_mean<=500ms"))).toBe(8);
+  });
+
+  test("a percentile with too few samples decides nothing; an interval that holds the limit neither", () => {
+    // p50 9 within 8 to 11; p90, p95 and p99 are weak.
+    const stage = madeUpStage(4, 100);
+    const verdict = (slo: string) => sloVerdict(judgeStage(stage, parseSlo(slo)));
+    expect(verdict("ttft_p50<=11ms")).toBe("met");
+    expect(verdict("ttft_p50<=10ms")).toBe("undetermined");
+    expect(verdict("ttft_p50<=7ms")).toBe("missed");
+    expect(verdict("ttft_p99<=1s")).toBe("undetermined");
+    expect(verdict("ttft_p50<=11ms,ttft_p99<=1s")).toBe("undetermined");
+    expect(verdict("ttft_p50<=7ms,ttft_p99<=1s")).toBe("missed");
+    const failing = { ...stage, numErrors: 1 };
+    expect(sloVerdict(judgeStage(failing, parseSlo("ttft_p50<=11ms")))).toBe("missed");
+  });
+});

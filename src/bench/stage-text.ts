@@ -1,0 +1,42 @@
+import type { BenchStage, RateStage } from "../records/bench.ts";
+import type { LoadFigures } from "../records/load-figures.ts";
+import { arrivalsText } from "./arrivals.ts";
+import type { Load } from "./loads.ts";
+import { relativeSpread } from "./ratio-interval.ts";
+
+/** What a load is called before it ran. */
+export function loadName({ kind, plan }: Load): string {
+  return kind === "closed" ? `${plan.concurrency} in flight` : arrivalsText(plan.arrivals);
+}
+
+/** What a row is called. */
+export function stageName(stage: BenchStage | RateStage): string {
+  if ("concurrency" in stage) return `${stage.concurrency} in flight`;
+  return stage.requestRate === "inf" ? "All at once" : `${rateText(stage.requestRate)} requests/s`;
+}
+
+/** A rate without the digits that say nothing. */
+export function rateText(rate: number): string {
+  return String(Number(rate.toPrecision(4)));
+}
+
+/** Errors by kind: "7 overloaded, 1 broken". */
+export function errorsText({ errorsByKind }: LoadFigures): string {
+  return Object.entries(errorsByKind)
+    .map(([kind, count]) => `${count} ${kind}`)
+    .join(", ");
+}
+
+/** A stage's main figures in a line. */
+export function stageText(stage: BenchStage | RateStage): string {
+  const errors = stage.numErrors === 0 ? "" : `, ${stage.numErrors} errors (${errorsText(stage)})`;
+  const { faults } = stage.client;
+  const invalid = faults.length === 0 ? "" : `; does not count: ${faults.join(", ")}`;
+  return `${stage.outputTokensPerSecond.toFixed(1)} output tokens/s${spreadText(stage)}, TTFT p50 ${stage.ttftMs?.p50.toFixed(0) ?? "–"} ms, TPOT p50 ${stage.tpotMs?.p50.toFixed(1) ?? "–"} ms${errors}${invalid}`;
+}
+
+/** The spread of the throughput as " ± 3 %"; nothing for a stage with fewer than two slices. */
+export function spreadText(stage: LoadFigures): string {
+  const spread = relativeSpread(stage.slices.map((slice) => slice.outputTokensPerSecond));
+  return spread === null ? "" : ` ± ${(100 * spread).toFixed(spread < 0.1 ? 1 : 0)} %`;
+}

@@ -1,0 +1,114 @@
+import type { Progress } from "../../base/progress.ts";
+import type { BenchStage, RateStage } from "../../records/bench.ts";
+import { startOrigin } from "../../records/origin.ts";
+import type { VersusRecord, VersusRow } from "../../records/versus.ts";
+import type { BenchOptions } from "../bench-options.ts";
+import { BenchSession } from "../bench-session.ts";
+import type { Load } from "../loads.ts";
+import { errorsText, loadName } from "../stage-text.ts";
+import { compareRounds, legFigures, type Round, type VerdictLimits } from "./compare-rounds.ts";
+import { minRounds } from "./paired-blocks.ts";
+
+export interface VersusOptions extends VerdictLimits {
+  readonly a: BenchOptions;
+  readonly b: BenchOptions;
+  readonly load: Load;
+  /** Rounds before the tool says how many it needs; at least four. */
+  readonly firstRounds: number;
+  /** It goes on to as many as it needs, but not beyond. */
+  readonly maxRounds: number;
+  readonly progress: Progress;
+  readonly signal?: AbortSignal | undefined;
+}
+
+type Leg = VersusRecord["legs"][number];
+
+/** Conversations between the first prompts of two pairs of legs: more than a leg sends. */
+const promptsOfPair = 1_000_000;
+/** The sides of a round's four legs, by turns, so that neither is always first. */
+const orders = [
+  ["a", "b", "b", "a"],
+  ["b", "a", "a", "b"],
+] as const;
+
+/**
+ * Loads two servers by turns, A B B A and B A A B, with the same prompts and the same arrival times, and says which is
+ * better. After the first rounds it knows how noisy they are, and goes on to as many as a verdict needs.
+ *
+ * Errors: those of opening a session; the signal's reason.
+ */
+export async function runVersus(options: VersusOptions): Promise<VersusRecord> {
+  const { load, progress, signal, margin, effect } = options;
+  const finishOrigin = startOrigin(null);
+  const sessions = { a: await BenchSession.open(options.a), b: await BenchSession.open(options.b) };
+  const legs: Leg[] = [];
+  try {
+    let numRounds = Math.max(minRounds, options.firstRounds);
+    for (let round = 0; round < numRounds; round += 1) {
+      progress.start(`round ${round + 1} of ${numRounds}, ${loadName(load)}`, 4);
+      for (const [place, side] of orders[round % 2]!.entries()) {
+        const firstIndex = (1 + 2 * round + Math.floor(place / 2)) * promptsOfPair;
+        const { stage } = await sessions[side].run(load, { firstIndex });
+        signal?.throwIfAborted();
+        legs.push({ round, side, stage });
+        progress.update(place + 1);
+      }
+      if (round + 1 === numRounds) {
+        const rows = compareRounds(soundRounds(legs), { margin, effect });
+        numRounds = Math.min(options.maxRounds, Math.max(numRounds, roundsFor(rows)));
+      }
+      progress.finish(`round ${round + 1} done`);
+    }
+  } finally {
+    await sessions.a.close();
+    await sessions.b.close();
+  }
+  const side = (which: "a" | "b"): VersusRecord["a"] => ({
+    url: options[which].endpoint.url,
+    model: sessions[which].target.model,
+  });
+  return {
+    kind: "versus",
+    origin: finishOrigin(),
+    a: side("a"),
+    b: side("b"),
+    load: loadName(load),
+    margin,
+    effect,
+    legs,
+    rows: compareRounds(soundRounds(legs), { margin, effect }),
+    faults: legs.flatMap(faultsOf),
+  };
+}
+
+/** What the metric that decides a stream's pace asks for; the throughput's where answers have one token. */
+function roundsFor(rows: readonly VersusRow[]): number {
+  const row = rows.find(({ metric }) => metric === "tpotMs") ?? rows[0];
+  return row?.roundsNeeded ?? 0;
+}
+
+/** Rounds of which every leg counts. */
+function soundRounds(legs: readonly Leg[]): Round[] {
+  const numRounds = 1 + Math.max(-1, ...legs.map(({ round }) => round));
+  return Array.from({ length: numRounds }, (_, round) => legs.filter((leg) => leg.round === round)).flatMap(
+    (own) => {
+      const of = (side: "a" | "b"): Round["a"] => {
+        const [first, second] = own.filter((leg) => leg.side === side);
+        return [legFigures(first!.stage), legFigures(second!.stage)];
+      };
+      return own.length === 4 && own.every((leg) => faultsOf(leg).length === 0)
+        ? [{ a: of("a"), b: of("b") }]
+        : [];
+    },
+  );
+}
+
+function faultsOf({ round, side, stage }: Leg): string[] {
+  const name = `round ${round + 1}, ${side.toUpperCase()}`;
+  return reasonsOf(stage).map((reason) => `${name}: ${reason}`);
+}
+
+function reasonsOf(stage: BenchStage | RateStage): string[] {
+  const errors = stage.numErrors === 0 ? [] : [`${stage.numErrors} requests failed (${errorsText(stage)})`];
+  return [...errors, ...stage.client.faults];
+}

@@ -1,0 +1,53 @@
+import type { SloSearchRecord } from "../records/slo-search.ts";
+import { formatTable } from "./terminal.ts";
+
+/** The probes of a search for people, and what they say. */
+export function sloTable(record: SloSearchRecord): string {
+  const { probes, variable } = record;
+  const targets = probes[0]?.results.map(({ target }) => target) ?? [];
+  const header = [variable === "concurrency" ? "in flight" : "requests/s", "requests", ...targets, "verdict"];
+  const rows = probes.map(({ load, stage, results, verdict }) => [
+    loadText(load),
+    String(stage.numRequests),
+    ...results.map(({ target, value, verdict: own }) =>
+      value === null ? "–" : `${valueText(target, value)}${own === "undetermined" ? "?" : ""}`,
+    ),
+    verdict,
+  ]);
+  const faults = probes.flatMap(({ load, stage }) =>
+    stage.client.faults.map((fault) => `${loadText(load)}: shows nothing, as ${fault}.`),
+  );
+  return [formatTable(header, rows), ...sentences(record), ...faults].join("\n");
+}
+
+function valueText(target: string, value: number): string {
+  return target.startsWith("errors") ? `${(100 * value).toFixed(1)} %` : value.toFixed(value < 100 ? 1 : 0);
+}
+
+function loadText(load: number): string {
+  return String(Number(load.toPrecision(4)));
+}
+
+function sentences({
+  best,
+  missedAt,
+  variable,
+  stopped,
+  isConfirmed,
+  isMonotone,
+  slo,
+}: SloSearchRecord): string[] {
+  const unit = variable === "concurrency" ? "in flight" : "requests/s";
+  if (best === null) return [`Nothing that was tried meets ${slo} (${stopped}).`];
+  const edge =
+    missedAt === null ? "no load above it was tried" : `missed or not shown at ${loadText(missedAt)}`;
+  return [
+    `${slo} holds up to ${loadText(best)} ${unit}; ${edge} (${stopped}${isConfirmed ? ", tried twice" : ""}).`,
+    ...(isMonotone
+      ? []
+      : [
+          "A load above one that missed met the targets: the edge is not sharp; probes with more requests tell more.",
+        ]),
+    "? marks a figure whose interval holds the limit, or which has too few samples; it does not count as met.",
+  ];
+}

@@ -1,0 +1,110 @@
+import { formatBytes, formatDuration } from "../base/units.ts";
+import { errorsText, stageName } from "../bench/stage-text.ts";
+import type { BenchStage, RateStage } from "../records/bench.ts";
+
+/** Differences of throughput below this are the ramp and the drain of any stage. */
+const notableSteady = 0.05;
+
+/** What a reader has to know of a stage beside its row, one sentence each. */
+export function stageNotes(stage: BenchStage | RateStage, pricePerHour: number | null): string[] {
+  const notes = [
+    ...clientNotes(stage),
+    ...requestNotes(stage),
+    ...goodputNotes(stage),
+    ...throughputNotes(stage),
+    ...serverNotes(stage),
+    ...(pricePerHour === null ? [] : costNotes(stage, pricePerHour)),
+  ];
+  return notes.map((note) => `${stageName(stage)}: ${note}.`);
+}
+
+function clientNotes(stage: BenchStage | RateStage): string[] {
+  const { faults } = stage.client;
+  const becameClosed = "becameClosed" in stage && stage.becameClosed;
+  return [
+    ...(faults.length === 0 ? [] : [`does not count, as ${faults.join(" and ")}`]),
+    ...(becameClosed
+      ? [
+          `${stage.maxConcurrency} in flight was reached, and requests waited for others; from then on it was a closed loop`,
+        ]
+      : []),
+  ];
+}
+
+function requestNotes(stage: BenchStage | RateStage): string[] {
+  const { numErrors, numRequests, numCensored, firstError, lengths, warmup, cachedTokens, promptTokens } =
+    stage;
+  return [
+    ...(numErrors === 0
+      ? []
+      : [`${numErrors} of ${numRequests} failed (${errorsText(stage)}); the first: ${firstError}`]),
+    ...(numCensored === 0
+      ? []
+      : [`${numCensored} were in flight at the end and count neither as good nor as errors`]),
+    ...(lengths.numOff === 0
+      ? []
+      : [`${lengths.numOff} of ${lengths.numChecked} answers had another length than was asked for`]),
+    ...(warmup.numRequests === 0
+      ? []
+      : [
+          `the first ${warmup.numRequests} requests (${formatDuration(warmup.endMs)}) differ from the rest: warm up with as many`,
+        ]),
+    ...(cachedTokens === null || cachedTokens <= 0.01 * promptTokens
+      ? []
+      : [
+          `the server had ${((100 * cachedTokens) / promptTokens).toFixed(1)} % of the prompt tokens in its cache`,
+        ]),
+  ];
+}
+
+function goodputNotes({ goodput }: BenchStage | RateStage): string[] {
+  if (goodput === null) return [];
+  const { numGood, numJudged, shareInterval, censoredBounds, requestsPerSecond } = goodput;
+  const [low, high] = shareInterval.map((share) => (100 * share).toFixed(0));
+  const [worst, best] = censoredBounds.map((share) => (100 * share).toFixed(0));
+  const bounds = worst === best ? "" : `; with those cut off, ${worst} to ${best} %`;
+  return [
+    `goodput ${requestsPerSecond.toFixed(2)} requests/s, ${numGood} of ${numJudged} met all targets (${low} to ${high} %${bounds})`,
+  ];
+}
+
+function throughputNotes({ throughput }: BenchStage | RateStage): string[] {
+  const { offered, completed, steady } = throughput;
+  const differs =
+    steady !== null &&
+    Math.abs(steady.outputTokensPerSecond / completed.outputTokensPerSecond - 1) > notableSteady;
+  const short = completed.requestsPerSecond < (1 - notableSteady) * offered.requestsPerSecond;
+  return [
+    ...(differs
+      ? [
+          `while the load was at its height (${formatDuration(steady.endMs - steady.startMs)}) ${steady.outputTokensPerSecond.toFixed(1)} output tokens/s`,
+        ]
+      : []),
+    ...(short
+      ? [
+          `${offered.requestsPerSecond.toFixed(2)} requests/s were offered, ${completed.requestsPerSecond.toFixed(2)} completed`,
+        ]
+      : []),
+  ];
+}
+
+function serverNotes({ server, serverProcess }: BenchStage | RateStage): string[] {
+  const used =
+    serverProcess === null
+      ? []
+      : [
+          `the server used ${serverProcess.cores.toFixed(2)} cores and at most ${formatBytes(serverProcess.peakBytes)}`,
+        ];
+  return [...used, ...(server?.advice ?? [])];
+}
+
+const tokensPriced = 1e6;
+
+function costNotes(stage: BenchStage | RateStage, pricePerHour: number): string[] {
+  const { outputTokensPerSecond, totalTokensPerSecond } = stage;
+  if (outputTokensPerSecond === 0) return [];
+  const cost = (rate: number): string => ((pricePerHour / 3600 / rate) * tokensPriced).toPrecision(3);
+  return [
+    `a million output tokens cost ${cost(outputTokensPerSecond)}, a million of all tokens ${cost(totalTokensPerSecond)}, at ${pricePerHour} an hour`,
+  ];
+}

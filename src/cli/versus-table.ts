@@ -1,0 +1,57 @@
+import type { VersusRecord, VersusRow } from "../records/versus.ts";
+import { formatTable } from "./terminal.ts";
+
+const labels: Readonly<Record<VersusRow["metric"], string>> = {
+  outputTokensPerSecond: "output tokens/s",
+  ttftMs: "mean TTFT ms",
+  tpotMs: "mean ITL (TPOT) ms",
+  e2eMs: "mean e2e ms",
+};
+
+/** Two servers side by side for people. */
+export function versusTable(record: VersusRecord): string {
+  const { a, b, load, margin, effect, rows, faults } = record;
+  const header = ["", "A", "B", "B / A", "95 % interval", "noise floor", "verdict on B", "rounds", "needed"];
+  const table = formatTable(header, rows.map(rowOf));
+  const notes = [
+    `A: ${a.model} at ${a.url}. B: ${b.model} at ${b.url}. Load: ${load}.`,
+    rows.length === 0
+      ? "No verdict: fewer than two rounds count."
+      : `Equivalent: the whole interval is within ±${percent(margin)}. Needed: rounds that find a difference of ${percent(effect)} in nine runs of ten.`,
+    ...faults.map((fault) => `Left out: ${fault}.`),
+    ...undecided(rows, effect),
+  ];
+  return [table, ...notes].join("\n");
+}
+
+function rowOf(row: VersusRow): string[] {
+  const digits = row.a < 10 ? 2 : 1;
+  return [
+    labels[row.metric],
+    row.a.toFixed(digits),
+    row.b.toFixed(digits),
+    row.ratio.toFixed(3),
+    row.ratioLow === null || row.ratioHigh === null
+      ? "–"
+      : `${row.ratioLow.toFixed(3)} to ${row.ratioHigh.toFixed(3)}`,
+    `±${percent(row.noiseFloor)}`,
+    row.verdict,
+    String(row.numRounds),
+    String(row.roundsNeeded),
+  ];
+}
+
+function undecided(rows: readonly VersusRow[], effect: number): string[] {
+  const short = rows.filter(
+    ({ verdict, numRounds, roundsNeeded }) => verdict === "undetermined" && roundsNeeded > numRounds,
+  );
+  if (short.length === 0) return [];
+  const most = Math.max(...short.map(({ roundsNeeded }) => roundsNeeded));
+  return [
+    `To find a difference of ${percent(effect)} where it is undetermined, run with --max-rounds ${most} or more.`,
+  ];
+}
+
+function percent(share: number): string {
+  return `${(100 * share).toFixed(1)} %`;
+}

@@ -1,0 +1,83 @@
+// `millrace bench` as a user runs it, against a server that plays a script.
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type Simulator, startSimulator } from "../bench-simulator/start-simulator.mjs";
+import { runCli } from "./run-cli.ts";
+
+let simulator: Simulator;
+let folder: string;
+const prompts = ["--vocab", "1000", "--input-tokens", "8", "--output-tokens", "6", "--min-seconds", "0"];
+
+beforeAll(async () => {
+  simulator = await startSimulator({ scripts: [{ numTokens: 6, ttftMs: 4, itlMs: 1 }] });
+  folder = mkdtempSync(path.join(os.tmpdir(), "millrace-bench-"));
+});
+
+afterAll(async () => {
+  await simulator.stop();
+  rmSync(folder, { recursive: true });
+});
+
+test("prints stages, and keeps them in three dialects", async () => {
+  const out = path.join(folder, "out");
+  const load = ["--concurrency", "1,2", "--goodput", "ttft:5000", "--price-per-hour", "1", "--out", out];
+  const { exitCode, stdout } = await runCli("bench", simulator.url, ...prompts, ...load);
+  expect(exitCode).toBe(0);
+  expect(stdout).toContain("Prompt tokens: 8 asked for, 8.0 counted by the server (token ids).");
+  expect(stdout).toMatch(/2 in flight: goodput .* 8 of 8 met all targets/);
+  expect(stdout).toMatch(/2 in flight: a million output tokens cost/);
+  for (const file of ["bench.json", "requests_c1.jsonl", "vllm_c2.json", "guidellm.json"])
+    expect(existsSync(path.join(out, file)), file).toBe(true);
+  const vllm = JSON.parse(readFileSync(path.join(out, "vllm_c2.json"), "utf8")) as object;
+  expect(vllm).toMatchObject({ max_concurrency: 2, completed: 8, total_output_tokens: 48 });
+});
+
+test("prints vLLM's block", async () => {
+  const load = ["--request-rate", "inf", "--num-requests", "5", "--console", "vllm"];
+  const { stdout } = await runCli("bench", simulator.url, ...prompts, ...load);
+  expect(stdout).toMatch(/^=+ Serving Benchmark Result =+\nSuccessful requests: +5 +\n/);
+});
+
+test("sends the arrivals and lengths of a trace", async () => {
+  const trace = path.join(folder, "trace.jsonl");
+  const lines = [0, 40, 60].map((timestamp) =>
+    JSON.stringify({ timestamp, input_length: 5, output_length: 6 }),
+  );
+  writeFileSync(trace, lines.join("\n"));
+  const replay = await runCli("bench", simulator.url, "--vocab", "1000", "--trace", trace, "--json");
+  const [stage] = (JSON.parse(replay.stdout) as { rates: { numRequests: number; arrivals: string }[] }).rates;
+  expect(stage).toMatchObject({ numRequests: 3, arrivals: "as in trace.jsonl", meanPromptTokens: 5 });
+});
+
+test("finds the highest load within a service level, and sweeps", async () => {
+  const search = ["--slo", "ttft_p50<=5s", "--search-to", "4", "--json"];
+  const found = await runCli("bench", simulator.url, ...prompts, ...search);
+  expect(JSON.parse(found.stdout)).toMatchObject({ best: 4, stopped: "highest load", isConfirmed: true });
+  const sweep = ["--profile", "sweep", "--sweep-size", "4", "--max-seconds", "1", "--max-concurrency", "8"];
+  const swept = await runCli("bench", simulator.url, ...prompts, ...sweep, "--json");
+  const { stages, rates } = JSON.parse(swept.stdout) as {
+    stages: object[];
+    rates: { requestRate: number }[];
+  };
+  expect([stages.length, rates.length]).toEqual([2, 2]);
+  expect(rates[0]!.requestRate).toBeLessThan(rates[1]!.requestRate);
+});
+
+test("compares a server with itself, one load at a time", async () => {
+  const versus = ["--concurrency", "2", "--versus", simulator.url, "--rounds", "4", "--max-rounds", "4"];
+  const { stdout } = await runCli("bench", simulator.url, ...prompts, ...versus);
+  expect(stdout).toContain("noise floor");
+  const two = await runCli(
+    "bench",
+    simulator.url,
+    ...prompts,
+    "--concurrency",
+    "1,2",
+    "--versus",
+    simulator.url,
+  );
+  expect(two.exitCode).toBe(2);
+  expect(two.stderr).toContain("--versus has 2 loads");
+});

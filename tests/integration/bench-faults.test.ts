@@ -1,0 +1,118 @@
+// What goes wrong with a server is in the row as what it was.
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createServer as createTlsServer } from "node:https";
+import type { AddressInfo } from "node:net";
+import os from "node:os";
+import path from "node:path";
+import { expect, test } from "vitest";
+import { silentProgress } from "../../src/base/progress.ts";
+import { runSweep } from "../../src/bench/sweep.ts";
+import type { RateStage } from "../../src/records/bench.ts";
+import { atOnce, loadSimulator } from "../simulated-load.ts";
+
+const good = { numTokens: 4, ttftMs: 2, itlMs: 1 };
+
+test.each([
+  ["cut off in mid-answer", { ...good, cutAfter: 2 }, "broken"],
+  ["an error event in a stream of status 200", { ...good, errorAfter: 2 }, "in-stream"],
+  ["usage and not one token", { ...good, usage: "only" as const }, "malformed"],
+  ["full, by 429", { status: 429, retryAfter: 7, message: "try later" }, "overloaded"],
+  ["full, by 503", { status: 503 }, "overloaded"],
+  ["broken inside, by 500", { status: 500 }, "http"],
+])("one request of three is %s", async (_name, bad, kind) => {
+  const { stages, records, log, error } = await loadSimulator([good, bad, good], { rates: [atOnce(6)] });
+  expect(error).toBeNull();
+  expect(stages[0]).toMatchObject({ numRequests: 6, numErrors: 2, errorsByKind: { [kind]: 2 } });
+  // Tokens of answers that failed are in no figure.
+  expect(stages[0]!.outputTokens).toBe(4 * good.numTokens);
+  const failed = records.filter((record) => record.error !== null);
+  expect(failed.map(({ errorKind }) => errorKind)).toEqual([kind, kind]);
+  expect(failed[0]!.retryAfterSeconds).toBe("retryAfter" in bad ? 7 : null);
+  expect(log).toHaveLength(6);
+});
+
+test("one that hangs is given up after the time that was asked for", async () => {
+  const options = { rates: [atOnce(4)], timeoutMs: 300 };
+  const { stages, records } = await loadSimulator([good, { hang: true }], options);
+  expect(stages[0]).toMatchObject({ numErrors: 2, errorsByKind: { timeout: 2 } });
+  for (const { errorKind, sentMs, endMs } of records)
+    if (errorKind === "timeout") expect(endMs - sentMs).toBeGreaterThanOrEqual(300);
+});
+
+test("a user that was refused waits as long as the server asks", async () => {
+  const scripts = [{ status: 429, retryAfter: 0.3 }, good];
+  const { records, log } = await loadSimulator(scripts, { concurrencies: [1], minRequests: 4 });
+  expect(records.map(({ errorKind }) => errorKind)).toEqual(["overloaded", null, "overloaded", null]);
+  expect(log[1]!.receivedMs - log[0]!.receivedMs).toBeGreaterThanOrEqual(300);
+});
+
+test("what the end of the stage cuts off is censored: no error, in the bounds of goodput", async () => {
+  const slow = { ...good, ttftMs: 60_000 };
+  const { stages } = await loadSimulator([good, slow], {
+    rates: [atOnce(10)],
+    maxSeconds: 1,
+    targets: [{ metric: "ttft", maxMs: 50_000 }],
+  });
+  expect(stages[0]).toMatchObject({ numRequests: 10, numErrors: 0, numCensored: 5, errorsByKind: {} });
+  expect(stages[0]!.goodput).toMatchObject({ numGood: 5, numJudged: 5, share: 1, censoredBounds: [0.5, 1] });
+  expect(stages[0]!.client.numUnsent).toBe(0);
+});
+
+test("nobody listens", async () => {
+  const stages: RateStage[] = [];
+  const run = runSweep({
+    ...plain,
+    endpoint: { url: "http://127.0.0.1:9" },
+    onStage: (stage) => stages.push(stage as RateStage),
+  });
+  await expect(run).rejects.toMatchObject({
+    code: "endpoint_failed",
+    message: expect.stringContaining("3 connect") as string,
+  });
+  expect(stages[0]!.errorsByKind).toEqual({ connect: 3 });
+});
+
+const plain = {
+  model: "m",
+  concurrencies: [],
+  rates: [atOnce(3)],
+  requestsPerSeat: 1,
+  minRequests: 1,
+  minSeconds: 0,
+  inputTokens: 8,
+  outputTokens: 4,
+  numWarmup: 0,
+  seed: 1,
+  vocabSize: 1000,
+  progress: silentProgress,
+};
+
+test("a certificate that nobody vouches for, and a server without TLS", async () => {
+  const folder = mkdtempSync(path.join(os.tmpdir(), "millrace-tls-"));
+  const [key, cert] = [path.join(folder, "key.pem"), path.join(folder, "cert.pem")];
+  const subject = ["-subj", "/CN=localhost", "-days", "2", "-keyout", key, "-out", cert];
+  const made = spawnSync("openssl", ["req", "-x509", "-newkey", "rsa:2048", "-nodes", ...subject]);
+  expect(made.status).toBe(0);
+  const server = createTlsServer({ key: readFileSync(key), cert: readFileSync(cert) }, (_request, response) =>
+    response.end(),
+  );
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  try {
+    const { port } = server.address() as AddressInfo;
+    const stages: RateStage[] = [];
+    const run = runSweep({
+      ...plain,
+      endpoint: { url: `https://127.0.0.1:${port}` },
+      onStage: (stage) => stages.push(stage as RateStage),
+    });
+    await expect(run).rejects.toMatchObject({
+      message: expect.stringMatching(/3 tls.*self-signed/) as string,
+    });
+    expect(stages[0]!.errorsByKind).toEqual({ tls: 3 });
+  } finally {
+    server.closeAllConnections();
+    server.close();
+    rmSync(folder, { recursive: true });
+  }
+});

@@ -1,0 +1,119 @@
+// The load generator against a server that logs what it sent: counts are equal, and times are close.
+import { describe, expect, test } from "vitest";
+import { clientError, seenByUs } from "../bench-simulator/client-error.mjs";
+import type { Script } from "../bench-simulator/start-simulator.mjs";
+import { atOnce, inputTokens, loadSimulator } from "../simulated-load.ts";
+
+const numTokens = 48;
+const numRequests = 12;
+
+const countScripts: Readonly<Record<string, Script>> = {
+  "one token an event": {},
+  "six tokens an event": { tokensPerEvent: [6] },
+  "1 to 16 tokens an event": { tokensPerEvent: [1, 16, 3, 7, 2] },
+  "events cut inside a character": { text: "é", splitWrites: true, tokensPerEvent: [1, 2] },
+  "several events in one write": { eventsPerWrite: 5 },
+  "usage in every event": { usage: "continuous", tokensPerEvent: [1, 4] },
+  "a stall in mid-answer": { stall: { afterEvents: 9, ms: 120 } },
+};
+
+describe("counts", () => {
+  test.each(Object.entries(countScripts))("%s: not one token or event more or less", async (_name, more) => {
+    const script = { numTokens, ttftMs: 5, itlMs: 1, ...more };
+    const { stages, records, log } = await loadSimulator([script], { rates: [atOnce(numRequests)] });
+    const [stage] = stages;
+    expect(stage).toMatchObject({ numRequests, numErrors: 0, numCensored: 0, errorsByKind: {} });
+    expect(stage!.outputTokens).toBe(log.reduce((sum, entry) => sum + entry.outputTokens, 0));
+    expect(stage!.promptTokens).toBe(numRequests * inputTokens);
+    expect(stage!.lengths).toEqual({ numChecked: numRequests, numOff: 0 });
+    const sent = new Map(log.map((entry) => [entry.requestId, entry]));
+    for (const record of records) {
+      const entry = sent.get(`bench-${record.index}-0`)!;
+      expect(record.chunkMs).toHaveLength(entry.sentMs.length);
+      expect(record.outputTokens).toBe(entry.outputTokens);
+      if (script.usage === "continuous") expect(record.chunkTokens).toEqual(entry.tokens);
+    }
+  });
+
+  test("mean time per token is the same however many tokens an event has; the chunk gap is not", async () => {
+    const spanOf = async (tokensPerEvent: number): Promise<{ tpot: number; gap: number }> => {
+      // As long as an answer: events come less often where they hold more.
+      const script = {
+        numTokens: 65,
+        tokensPerEvent: [tokensPerEvent],
+        itlMs: 4 * tokensPerEvent,
+        ttftMs: 5,
+      };
+      const { stages, log } = await loadSimulator([script], { rates: [atOnce(4)] });
+      const truth = log.map(({ sentMs }) => (sentMs.at(-1)! - sentMs[0]!) / 64);
+      const tpot = stages[0]!.tpotMs!.mean / (truth.reduce((sum, each) => sum + each, 0) / truth.length);
+      return { tpot, gap: stages[0]!.itlMs!.p50 };
+    };
+    const [one, sixteen] = [await spanOf(1), await spanOf(16)];
+    // Against what was sent, a tenth: a machine that is busy otherwise delays reads, not their sum.
+    for (const { tpot } of [one, sixteen]) expect(Math.abs(tpot - 1)).toBeLessThan(0.1);
+    expect(sixteen.gap).toBeGreaterThan(4 * one.gap);
+  });
+});
+
+// What a client adds on a machine of two busy cores: a read waits for the processor, at most a few of its time slices. A
+// client that parsed on its way, or that stamped events when it came to them, would be off by far more at 100 streams.
+test.each([
+  { streams: 1, maxTtftMs: 40, maxItlMs: 40 },
+  { streams: 10, maxTtftMs: 60, maxItlMs: 40 },
+  { streams: 100, maxTtftMs: 150, maxItlMs: 60 },
+])(
+  "$streams streams of 100 events/s: times are those of the server's log",
+  async ({ streams, maxTtftMs, maxItlMs }) => {
+    const script = { numTokens: 60, ttftMs: 50, itlMs: 10 };
+    const { records, log } = await loadSimulator([script], { rates: [atOnce(streams)], numWarmup: 1 });
+    const error = clientError(seenByUs(records), log);
+    expect(error).toMatchObject({ numRequests: streams, numUnmatched: 0 });
+    expect(error.ttftP50).toBeGreaterThan(0);
+    expect(error.ttftP50).toBeLessThan(maxTtftMs);
+    expect(error.itlP99).toBeLessThan(maxItlMs);
+    expect(error.itlSigma).toBeLessThan(maxItlMs / 2);
+  },
+);
+
+test("three threads share one schedule and one set of prompts", async () => {
+  const script = { numTokens: 4, ttftMs: 2, itlMs: 1 };
+  const even = Number.POSITIVE_INFINITY;
+  const arrivals = { kind: "rate" as const, requestRate: 100, burstiness: even };
+  const rates = [{ arrivals, numRequests: 20, maxConcurrency: null }];
+  const { stages, records, log } = await loadSimulator([script], {
+    concurrencies: [4],
+    minRequests: 10,
+    rates,
+    numThreads: 3,
+  });
+  const [closed, open] = stages;
+  expect(closed).toMatchObject({ numErrors: 0, inFlight: { max: 4 } });
+  expect(open).toMatchObject({ numRequests: 20, numErrors: 0, client: { numUnsent: 0 } });
+  const due = records
+    .flatMap(({ dueMs }) => (dueMs === null ? [] : [Math.round(dueMs)]))
+    .sort((a, b) => a - b);
+  expect(due).toEqual(Array.from({ length: 20 }, (_, i) => 10 * i));
+  for (const { sentMs, dueMs } of records) expect(sentMs).toBeGreaterThanOrEqual(dueMs ?? 0);
+  expect(new Set(records.map(({ index }) => index)).size).toBe(log.length);
+  expect(new Set(log.map(({ requestId }) => requestId)).size).toBe(log.length);
+});
+
+test("a stall of 1.4 s moves the p99 from due and is reported, while the time from the send knows nothing of it", async () => {
+  const stallMs = 1400;
+  const script = { numTokens: 2, ttftMs: 2, itlMs: 1, stallAll: { requests: 40, ms: stallMs } };
+  const even = Number.POSITIVE_INFINITY;
+  const arrivals = { kind: "rate" as const, requestRate: 40, burstiness: even };
+  const loadWith = async (more: Partial<Script>) => {
+    const rates = [{ arrivals, numRequests: 160, maxConcurrency: 1 }];
+    const { stages } = await loadSimulator([{ ...script, ...more }], { rates });
+    return stages[0]! as Extract<(typeof stages)[0], { becameClosed: boolean }>;
+  };
+  const [calm, stalled] = [await loadWith({ stallAll: { requests: -1, ms: 0 } }), await loadWith({})];
+  expect(stalled.ttftFromDueMs!.p99 - calm.ttftFromDueMs!.p99).toBeGreaterThan(stallMs / 2);
+  expect(stalled.ttftFromDueMs!.max).toBeGreaterThanOrEqual(stallMs);
+  // One request of 160 was slow from its send; 56 were due while the server stood still.
+  expect(stalled.ttftMs!.p95).toBeLessThan(stallMs / 2);
+  expect(stalled.ttftFromDueMs!.p90).toBeGreaterThan(stallMs / 4);
+  expect(stalled.becameClosed).toBe(true);
+});

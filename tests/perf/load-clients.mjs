@@ -1,0 +1,138 @@
+// Loads one server with `millrace bench`, `vllm bench serve` and GuideLLM by turns, each with as many requests in flight
+// and the same lengths, and prints what each says of TTFT, time per token, end-to-end time and throughput. Ends with exit
+// code 1 where another tool's middle figure is further from ours than ours is from itself.
+//
+//   node tests/perf/load-clients.mjs [--model models/pebble/model] [--concurrency 4] [--requests 48] [--input 64]
+//     [--output 32] [--rounds 4] [--vllm PATH/TO/vllm] [--guidellm PATH/TO/guidellm]
+//
+// Ours runs twice in each round, first and last: how far these two are apart, over all rounds, is the noise. The names are
+// ours: time per token is vLLM's TPOT and GuideLLM's ITL.
+import { execFile } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { startServer } from "../server-process.mjs";
+import { parseFlags } from "./parse-flags.mjs";
+
+const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
+const main = path.join(root, "dist/cli/main.js");
+const { values } = parseFlags({
+  options: {
+    model: { type: "string", default: path.join(root, "models/pebble/model") },
+    concurrency: { type: "string", default: "4" },
+    requests: { type: "string", default: "48" },
+    input: { type: "string", default: "64" },
+    output: { type: "string", default: "32" },
+    rounds: { type: "string", default: "4" },
+    vllm: { type: "string" },
+    guidellm: { type: "string" },
+  },
+});
+const { concurrency, requests, input, output } = values;
+const folder = mkdtempSync(path.join(os.tmpdir(), "millrace-clients-"));
+const run = (program, args) => promisify(execFile)(program, args, { maxBuffer: 2 ** 26 });
+const readJson = (name) => JSON.parse(readFileSync(path.join(folder, name), "utf8"));
+
+async function ours({ url }) {
+  const load = ["--concurrency", concurrency, "--min-seconds", "0", "--requests-per-seat"];
+  load.push(
+    `${Math.ceil(requests / concurrency)}`,
+    "--input-tokens",
+    input,
+    "--output-tokens",
+    output,
+    "--json",
+  );
+  const { stdout } = await run(process.execPath, [main, "bench", url, ...load]);
+  const { stages } = JSON.parse(stdout);
+  const { ttftMs, tpotMs, e2eMs, outputTokensPerSecond } = stages[0];
+  return { ttft: ttftMs.mean, tpot: tpotMs.mean, e2e: e2eMs.mean, throughput: outputTokensPerSecond };
+}
+
+async function vllm({ url, id }) {
+  const args = ["bench", "serve", "--backend", "openai", "--base-url", url, "--model", id];
+  args.push("--tokenizer", values.model, "--dataset-name", "random", "--random-input-len", input);
+  args.push("--random-output-len", output, "--num-prompts", requests, "--max-concurrency", concurrency);
+  args.push("--ignore-eos", "--temperature", "0", "--num-warmups", "2", "--disable-tqdm");
+  args.push("--percentile-metrics", "ttft,tpot,itl,e2el", "--save-result");
+  await run(values.vllm, [...args, "--result-dir", folder, "--result-filename", "vllm.json"]);
+  const result = readJson("vllm.json");
+  return {
+    ttft: result.mean_ttft_ms,
+    tpot: result.mean_tpot_ms,
+    e2e: result.mean_e2el_ms,
+    throughput: result.output_throughput,
+  };
+}
+
+async function guidellm({ url, id }) {
+  const args = [
+    "run",
+    "--backend",
+    `kind=openai_http,target=${url},model=${id},request_format=/v1/completions`,
+  ];
+  args.push("--profile", `kind=concurrent,streams=${concurrency}`, "--constraint");
+  args.push(`kind=max_requests,count=${requests}`, "--tokenizer", `kind=hf_auto,model=${values.model}`);
+  args.push("--data", `kind=synthetic_text,prompt_tokens=${input},output_tokens=${output}`);
+  args.push("--output", `kind=json,path=${path.join(folder, "guidellm.json")}`, "--disable-console");
+  await run(values.guidellm, args);
+  const { metrics } = readJson("guidellm.json").benchmarks[0];
+  const mean = (name) => metrics[name].successful.mean;
+  return {
+    ttft: mean("time_to_first_token_ms"),
+    tpot: mean("inter_token_latency_ms"),
+    e2e: 1000 * mean("request_latency"),
+    throughput: mean("output_tokens_per_second"),
+  };
+}
+
+const others = Object.entries({ vllm, guidellm }).filter(([name]) => values[name] !== undefined);
+const figures = ["ttft", "tpot", "e2e", "throughput"];
+const results = Object.fromEntries(
+  ["first", ...others.map(([name]) => name), "last"].map((name) => [name, []]),
+);
+const server = await startServer((port) => [
+  process.execPath,
+  main,
+  "serve",
+  values.model,
+  "--port",
+  `${port}`,
+  "--enable-prefix-caching",
+  "off",
+]);
+try {
+  const { data } = await fetch(`${server.url}/v1/models`).then((response) => response.json());
+  const target = { url: server.url, id: data[0].id };
+  for (let round = 0; round < Number(values.rounds); round += 1) {
+    results.first.push(await ours(target));
+    for (const [name, measure] of others) results[name].push(await measure(target));
+    results.last.push(await ours(target));
+  }
+} finally {
+  await server.stop();
+  rmSync(folder, { recursive: true });
+}
+
+const middle = (numbers) => {
+  const sorted = numbers.toSorted((a, b) => a - b);
+  return (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2;
+};
+const column = (name, figure) => results[name].map((result) => result[figure]);
+let isFar = false;
+console.log(["", "millrace", "noise", ...others.map(([name]) => name)].join(" | "));
+for (const figure of figures) {
+  const own = [...column("first", figure), ...column("last", figure)];
+  const centre = middle(own);
+  const noise = Math.max(...own.map((value) => Math.abs(value / centre - 1)));
+  const cells = others.map(([name]) => {
+    const ratio = middle(column(name, figure)) / centre;
+    const isWithin = Math.abs(ratio - 1) <= noise;
+    isFar ||= !isWithin;
+    return `${middle(column(name, figure)).toFixed(2)} (${(100 * (ratio - 1)).toFixed(1)} %${isWithin ? "" : ", beyond the noise"})`;
+  });
+  console.log([figure, centre.toFixed(2), `±${(100 * noise).toFixed(1)} %`, ...cells].join(" | "));
+}
+process.exitCode = isFar ? 1 : 0;

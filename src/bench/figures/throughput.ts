@@ -75,7 +75,7 @@ function steadyOf(
   if (first === -1) return null;
   const [startMs, endMs] = [atMs[first]!, atMs[last + 1] ?? durationMs];
   if (endMs - startMs < Math.max(minSteadyMs, minSteadyShare * durationMs)) return null;
-  const isIn = (ms: number | null): boolean => ms !== null && ms >= startMs && ms <= endMs;
+  const isIn = (ms: number | null): boolean => ms !== null && ms > startMs && ms <= endMs;
   const sums = {
     requests: records.filter((record) => record.error === null && isIn(record.endMs)).length,
     input: sumOf(

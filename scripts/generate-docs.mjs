@@ -52,12 +52,14 @@ async function commandsPage() {
     "Generated from the command definitions by `node scripts/generate-docs.mjs`.",
     "",
   ];
-  for (const command of program.commands) {
+  const nested = (command) => command.commands.filter((each) => each.name() !== "help");
+  for (const command of program.commands.flatMap((each) => [each, ...nested(each)])) {
+    const name = command.parent === program ? command.name() : `${command.parent.name()} ${command.name()}`;
     command.configureHelp({ helpWidth: 110 });
     let text = "";
     command.configureOutput({ writeOut: (chunk) => (text += chunk) });
     command.outputHelp();
-    parts.push(`## ${command.name()}`, "", "```", text.trimEnd(), "```", "");
+    parts.push(`## ${name}`, "", "```", text.trimEnd(), "```", "");
   }
   return parts.join("\n");
 }

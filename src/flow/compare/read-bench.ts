@@ -5,7 +5,7 @@ import { e2eOf, tpotOf, ttftOf } from "../../bench/slices.ts";
 import { recordsFile } from "../../bench/sweep.ts";
 import type { BenchRecord, BenchStage, RateStage, RequestRecord } from "../../records/bench.ts";
 import type { Latency, LoadLevel } from "../../records/load-level.ts";
-import type { LoadRun } from "./loaded-run.ts";
+import type { LoadRun } from "./load-run.ts";
 
 /** One load test of ours, and the folder with the records of its requests; null where they are not kept. */
 export interface BenchRound {

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { Latency, LoadLevel } from "../../records/load-level.ts";
-import type { LoadRun } from "./loaded-run.ts";
+import type { LoadRun } from "./load-run.ts";
 
 /** One figure over the requests of a benchmark, or over time. */
 const summarySchema = z.looseObject({

@@ -6,7 +6,7 @@ import { comparisonSchema, type Variant } from "../../records/comparison.ts";
 import { readEvaluation } from "../evaluation-files.ts";
 import { readJsonFile } from "../json-files.ts";
 import type { Subject } from "./compose-comparison.ts";
-import type { LoadRun } from "./loaded-run.ts";
+import type { LoadRun } from "./load-run.ts";
 import { readBench } from "./read-bench.ts";
 import { guidellmSchema, readGuidellm } from "./read-guidellm.ts";
 import { joinVllm, vllmSchema } from "./read-vllm.ts";

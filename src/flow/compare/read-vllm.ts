@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { Latency, LoadLevel } from "../../records/load-level.ts";
-import type { LoadRun } from "./loaded-run.ts";
+import type { LoadRun } from "./load-run.ts";
 
 const figure = z.number().nullish();
 

@@ -43,3 +43,18 @@ test("a stopped flow ends at the next update, and begins no step", () => {
   expect(() => progress.update(1)).toThrow("stopped");
   expect(() => steps.next("base")).toThrow("stopped");
 });
+
+test("beside the figures stands how long the steps to come will take, once a step was measured", () => {
+  const notes: (string | undefined)[] = [];
+  const progress = { start() {}, update: (_: number, note?: string) => void notes.push(note), finish() {} };
+  const steps = new StepNumbers(4, { progress, signal: new AbortController().signal });
+  steps.next("w8a8").keep("model");
+  steps.next("base").progress.update(1, "8 requests");
+  steps.next("w8a8").progress.update(1, "9 requests");
+  steps.next("w8a8").progress.update(1);
+  expect(notes).toEqual([
+    "8 requests",
+    expect.stringMatching(/^9 requests, then about \d+ ms for 1 more step$/),
+    undefined,
+  ]);
+});

@@ -73,11 +73,12 @@ function timelineOf(
   ];
   const spanOf = (ms: number): number => Math.min(numSpans - 1, Math.max(0, Math.floor(ms / span)));
   for (let i = 0; i < atMs.length - 1; i += 1) {
-    for (let from = atMs[i]!; from < atMs[i + 1]!; ) {
-      const index = spanOf(from);
-      const until = index === numSpans - 1 ? atMs[i + 1]! : Math.min(atMs[i + 1]!, (index + 1) * span);
-      busy[index]! += count[i]! * (until - from);
-      from = until;
+    const [start, end] = [atMs[i]!, atMs[i + 1]!];
+    // Span by span: the time at which a span begins may round to the one before it.
+    for (let index = spanOf(start); index <= spanOf(end); index += 1) {
+      const from = Math.max(start, index * span);
+      const until = index === numSpans - 1 ? end : Math.min(end, (index + 1) * span);
+      busy[index]! += count[i]! * Math.max(0, until - from);
     }
   }
   for (const record of records) {

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { samplesNeeded } from "../../bench/distribution.ts";
 import type { Latency, LoadLevel } from "../../records/load-level.ts";
 import type { LoadRun } from "./load-run.ts";
 
@@ -116,8 +117,7 @@ function latencyOf(figure: ByOutcome, factor: number): Latency | null {
 
 /** Percentiles that so few samples cannot bound; the weighted count of a token figure is no count of requests. */
 function weakPercentiles(count: number): Latency["weak"] {
-  const needed = { p90: 29, p95: 59, p99: 299 } as const;
-  return (["p90", "p95", "p99"] as const).filter((name) => count < needed[name]);
+  return (["p90", "p95", "p99"] as const).filter((name) => count < samplesNeeded[name]);
 }
 
 /** `{ profile: { rate: 3 } }` → `{ "profile.rate": "3" }`. */

@@ -38,8 +38,8 @@ export async function evaluateSide(
     return earlier.record;
   }
   const opened = await tools.openTaskModel(side.path, side.dtype);
-  // A run that is stopped in this step goes on from the answers that the model has given.
-  const journalFile = path.join(folder, "answers.jsonl");
+  // A run that is stopped in this step goes on from the answers that the model has given, also with other limits.
+  const journalFile = path.join(side.folder, "answers.jsonl");
   try {
     const record = await evaluateTasks({
       tasks: plan.tasks,

@@ -41,6 +41,8 @@ export interface BenchOptions {
   readonly extraBody?: Readonly<Record<string, unknown>>;
   /** How long an answer, or its next part, may take; 0 for as long as it likes. */
   readonly timeoutMs?: number;
+  /** How long to wait for a server that is not ready yet; without, it has to be. */
+  readonly readyTimeoutMs?: number;
   /** Threads that send. */
   readonly numThreads?: number;
   /** What a request has to meet to count as goodput. */

@@ -1,6 +1,7 @@
 import { setMaxListeners } from "node:events";
+import { setTimeout } from "node:timers/promises";
 import { sharedNow } from "../base/clock.ts";
-import { MillraceError } from "../base/errors.ts";
+import { isMillraceError, MillraceError } from "../base/errors.ts";
 import { createConnectionPool } from "../client/completion-stream.ts";
 import { firstModelOf, tokenizeRemotely } from "../client/endpoint.ts";
 import type { BenchRecord, BenchStage, RateStage, RequestRecord } from "../records/bench.ts";
@@ -39,7 +40,8 @@ export class BenchSession {
    */
   static async open(options: BenchOptions): Promise<BenchSession> {
     const { endpoint, moreEndpoints = [], signal, continuousUsage = false, extraBody = {} } = options;
-    const model = options.model ?? (await firstModelOf(endpoint, signal)).id;
+    const listed = await whenReady(options);
+    const model = options.model ?? listed ?? (await firstModelOf(endpoint, signal)).id;
     if (signal !== undefined) setMaxListeners(0, signal);
     const first = createWorkload(await workloadSpecOf(options, model));
     const pool = createConnectionPool(options.timeoutMs);
@@ -133,6 +135,30 @@ export class BenchSession {
       signal,
     );
     return this.#threads;
+  }
+}
+
+/** Time between two looks at a server that is not ready. */
+const readyPollMs = 250;
+
+/** Waits until the server lists its models, where it may take a while; gives the first, null where nobody waits. */
+async function whenReady(options: BenchOptions): Promise<string | null> {
+  const { endpoint, readyTimeoutMs = 0, progress, signal } = options;
+  if (readyTimeoutMs === 0) return null;
+  const startMs = performance.now();
+  progress.start("waiting for the server", readyTimeoutMs);
+  for (;;) {
+    try {
+      const { id } = await firstModelOf(endpoint, signal);
+      progress.finish("server ready");
+      return id;
+    } catch (error) {
+      const waitedMs = performance.now() - startMs;
+      // What it said last is why it was not ready.
+      if (!isMillraceError(error) || waitedMs >= readyTimeoutMs) throw error;
+      progress.update(waitedMs);
+      await setTimeout(readyPollMs, undefined, { signal });
+    }
   }
 }
 

@@ -61,6 +61,7 @@ export function benchOptionsOf(
     continuousUsage: values.continuousUsage,
     extraBody: values.extraBody,
     timeoutMs: values.timeout * 1000,
+    readyTimeoutMs: values.readyTimeout * 1000,
     numThreads: values.clientThreads,
     targets: values.goodput,
     maxSeconds,

@@ -199,6 +199,11 @@ export const benchSettings = {
     integer(0, 86400).default(600),
     "how long an answer or its next part may take; 0 for ever",
   ),
+  readyTimeout: field(
+    "--ready-timeout <seconds>",
+    integer(0, 86400).default(0),
+    "how long to wait for a server that is not ready yet",
+  ),
   clientThreads: field(
     "--client-threads <n>",
     integer(1, 64).default(1),

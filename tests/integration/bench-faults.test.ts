@@ -59,6 +59,22 @@ test("what the end of the stage cuts off is censored: no error, in the bounds of
   expect(stages[0]!.client.numUnsent).toBe(0);
 });
 
+test("one that is slow to start is waited for where that was asked, and named where it was not", async () => {
+  const started = performance.now();
+  const waited = await loadSimulator([good], {
+    rates: [atOnce(2)],
+    readyAfterMs: 600,
+    readyTimeoutMs: 60_000,
+  });
+  expect(performance.now() - started).toBeGreaterThanOrEqual(600);
+  expect(waited.stages[0]).toMatchObject({ numRequests: 2, numErrors: 0 });
+  const refused = await loadSimulator([good], { rates: [atOnce(2)], readyAfterMs: 60_000 });
+  expect(refused.error).toMatchObject({
+    code: "endpoint_failed",
+    message: expect.stringContaining("answered 503: loading") as string,
+  });
+});
+
 test("nobody listens", async () => {
   const stages: RateStage[] = [];
   const run = runSweep({

@@ -48,6 +48,8 @@ export async function createHttpServer(
   server.on("request", (_, outgoing) => {
     // From here on only the client can hold the answer up.
     outgoing.once("prefinish", () => {
+      // A client that left before does not close a second time.
+      if (outgoing.destroyed) return;
       const timer = setTimeout(() => outgoing.destroy(), clientTimeoutMs);
       outgoing.once("close", () => clearTimeout(timer));
     });

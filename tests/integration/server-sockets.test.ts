@@ -86,6 +86,24 @@ describe("a server on a socket", () => {
     expect(await client.stats()).toMatchObject({ numRunning: 0, numWaiting: 0 });
   });
 
+  test("a client that left before its answer was complete leaves no timer behind", async () => {
+    const numTimers = (): number =>
+      process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
+    const { model } = createServedFake({ ...forever, hold: () => new Promise(() => {}) });
+    const server = await start({ models: [model] });
+    const before = numTimers();
+    const body = JSON.stringify({ prompt: "p", max_tokens: 3 });
+    const head = `POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: ${body.length}\r\n\r\n`;
+    for (let i = 0; i < 20; i += 1) {
+      const socket = connect(server.port, "127.0.0.1").on("error", () => {});
+      socket.write(head + body);
+      await until(() => server.numOpenRequests === 1);
+      socket.resetAndDestroy();
+      await until(() => server.numOpenRequests === 0);
+    }
+    expect(numTimers()).toBeLessThanOrEqual(before);
+  });
+
   test("after a storm of disconnects nothing stays open, and every sequence was counted once", async () => {
     const { model, client } = createServedFake({ ...forever, delayMs: 10 });
     const server = await start({ models: [model] });

@@ -217,6 +217,17 @@ export const errorCatalogue = {
     when: "An adapter is more than low-rank matrices of the layers' linears, or of a higher rank than allowed.",
     remedy: "Train it without what the message names, raise --max-lora-rank, or merge it into the weights.",
   },
+  model_asleep: {
+    kind: "capacity",
+    when: "A request is for a model that was put to sleep.",
+    remedy: "Wake it by `POST /wake_up`, or use another model.",
+  },
+  model_exists: {
+    kind: "caller",
+    status: 409,
+    when: "A model is to be loaded from a path under a name that the server has.",
+    remedy: "Choose another name; to load a known model again, leave the path out.",
+  },
   adapter_exists: {
     kind: "caller",
     status: 409,

@@ -1,17 +1,13 @@
 import { MillraceError } from "../base/errors.ts";
 import type { Logger } from "../base/logger.ts";
-import { formatBytes, formatDuration } from "../base/units.ts";
+import type { EngineOptions } from "../engine/engine-options.ts";
 import type { StartingEngine } from "../engine/worker-client.ts";
 import { modelNameOf } from "../formats/model-name.ts";
-import { GrammarPool } from "../grammar/grammar-pool.ts";
-import type { EngineClient } from "../protocol/engine-client.ts";
 import { adapterModel } from "../server/adapters/adapter-model.ts";
 import type { ServedModel } from "../server/served-model.ts";
 import { type RunningServer, startServer } from "../server/start-server.ts";
-import { ScoreMemory } from "../text/score-memory.ts";
-import { generationDefaultsOf } from "./generation-defaults.ts";
 import { createLogger } from "./log.ts";
-import { openModel, openTokenizer } from "./model-source.ts";
+import { EnginePool } from "./model-pool.ts";
 import { accessOptionsOf } from "./serve-access.ts";
 import type { ServeSettings } from "./serve-settings.ts";
 import { isSupervised } from "./supervised.ts";
@@ -23,8 +19,13 @@ export interface Serving {
   readonly modelPath: string;
   /** Of the model at that path; it is closed here. */
   readonly engine: StartingEngine;
+  /** What it was started with. */
+  readonly options: EngineOptions;
   readonly settings: ServeSettings;
 }
+
+/** How long requests get to tell their clients that an engine died. */
+const deathGraceMs = 1000;
 
 /** Listens, makes the tokenizer while the engine loads, and serves both until a signal comes. */
 export async function serveModel(serving: Serving): Promise<void> {
@@ -32,16 +33,21 @@ export async function serveModel(serving: Serving): Promise<void> {
   const { shutdownTimeout } = settings.server;
   const logger = await createLogger(settings.log.logFormat, settings.log.logLevel);
   for (const note of settings.notes) logger.warn(note);
+  const engines = new EnginePool(settings, logger, engineDied);
   try {
     const server = await listen(serving, logger);
     try {
-      const grammars = await makeReady(server, serving, logger);
-      await Promise.race([untilStopped(server, shutdownTimeout * 1000, logger), untilDead(engine)]);
-      await grammars.close();
+      logger.info(`Ready: ${await makeReady(server, engines, serving)}`);
+      const ends = [untilStopped(server, shutdownTimeout * 1000, logger)];
+      await Promise.race(isSupervised() ? [...ends, engines.died] : ends);
+    } catch (error) {
+      // Open requests hear of the engine's end from the engine, not from the server that ends after it.
+      await server.drain(deathGraceMs);
+      throw error;
     } finally {
       await server.close();
     }
-    await (await engine.client).close();
+    await engines.close();
   } finally {
     await engine.stop();
   }
@@ -70,74 +76,26 @@ async function listen({ engine, settings }: Serving, logger: Logger): Promise<Ru
   return server;
 }
 
-/** Opens the server for requests. The pool that comes back has threads as soon as a request asks for a grammar. */
-async function makeReady(server: RunningServer, serving: Serving, logger: Logger): Promise<GrammarPool> {
-  const { modelPath, engine } = serving;
-  const settings = serving.settings.server;
-  const checkpoint = openModel(modelPath);
-  const { tokenizer, source } = openTokenizer(checkpoint, serving.settings.source);
-  checkpoint.close();
-  const client = await engine.client;
-  logStart(logger, client);
-  const ownConfig = settings.generationConfig === "none" ? {} : (source.generationConfig ?? {});
-  const generationDefaults = generationDefaultsOf(ownConfig, settings.overrideGenerationConfig ?? {});
-  if (Object.keys(generationDefaults).length > 0) {
-    logger.info(
-      `Sampling where a request says nothing: ${JSON.stringify(generationDefaults)} (--generation-config none leaves out the model's own)`,
-    );
-  }
-  const [id = modelNameOf(modelPath), ...aliases] = settings.servedModelName;
-  const created = Math.floor(Date.now() / 1000);
-  const promptScorer = new ScoreMemory(client);
-  const { vocabSize, eosTokenIds: endTokenIds } = client.info;
-  const grammars = new GrammarPool({ tokenizer, vocabSize, endTokenIds });
-  const chat = {
-    ...parserOf("toolSyntax", settings.toolCallParser),
-    ...parserOf("reasoning", settings.reasoningParser),
-    templateDefaults: settings.defaultChatTemplateKwargs ?? {},
-  };
-  const own = { id, aliases, client, promptScorer, tokenizer, grammars, created, generationDefaults };
-  const model: ServedModel = { ...own, ...chat };
-  const adapters = (client.adapters?.initial ?? []).map(({ name }) => adapterModel(model, name));
-  server.setReady([model, ...adapters]);
-  logger.info(`Ready: ${[model, ...adapters].map((served) => served.id).join(", ")}`);
-  return grammars;
+/** Loads all models, one after the other, and opens the server for requests. */
+async function makeReady(server: RunningServer, engines: EnginePool, serving: Serving): Promise<string> {
+  const { modelPath, engine, options, settings } = serving;
+  const [id = modelNameOf(modelPath), ...aliases] = settings.server.servedModelName;
+  const source = settings.source;
+  const { model } = await engines.open({ id, aliases, modelPath, source, options, starting: engine });
+  const adapters = (model.client.adapters?.initial ?? []).map(({ name }) => adapterModel(model, name));
+  const further: ServedModel[] = [];
+  for (const { name, path } of settings.server.models) further.push(await engines.pool.open(name, path));
+  const models = [model, ...adapters, ...further];
+  server.setReady(models, engines.pool);
+  return models.map((served) => served.id).join(", ");
 }
 
-/** A field of the served model, left out where the chat template is to tell. */
-function parserOf<K extends string, N extends string>(
-  field: K,
-  name: N | "auto" | "none",
-): { readonly [key in K]?: Exclude<N, "auto" | "none"> | null } {
-  if (name === "auto") return {};
-  return { [field]: name === "none" ? null : name } as { [key in K]: Exclude<N, "auto" | "none"> | null };
-}
-
-function logStart(logger: Logger, client: EngineClient): void {
-  const { info } = client;
-  for (const note of info.notes) logger.info(note);
-  const { weights, arena } = info.memory;
-  logger.info(
-    `In use now: weights ${formatBytes(weights)}, activations ${formatBytes(arena)}; the plan's activations are the most that a step can take`,
+/** Why the server ends where a parent stands by to start all again. */
+function engineDied(): MillraceError {
+  return new MillraceError(
+    "engine_failed",
+    "The engine's thread died, so the server ends to be started again.",
   );
-  logger.info(
-    `${info.architecture} on ${info.backend} ${info.isa}, ${info.numThreads} threads, weights ${info.dtype}, activations ${info.activations}, attention ${info.attentionDtype}; loaded in ${formatDuration(info.loadTimesMs["total"] ?? 0)}`,
-  );
-}
-
-/** Rejects when the engine's thread ends by itself and a parent stands by to start all again; else never ends. */
-function untilDead({ exited }: StartingEngine): Promise<never> {
-  return new Promise((_, reject) => {
-    if (!isSupervised()) return;
-    void exited.then(() =>
-      reject(
-        new MillraceError(
-          "engine_failed",
-          "The engine's thread died, so the server ends to be started again.",
-        ),
-      ),
-    );
-  });
 }
 
 /** Resolves when open requests are finished after a signal, or after a second one. */

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { type Component, field } from "./component.ts";
-import { bytes, integer, jsonObject, oneOf, real, textListOrJson } from "./value-schemas.ts";
+import { bytes, integer, jsonObject, namedPath, oneOf, real, textListOrJson } from "./value-schemas.ts";
 
 const notEmpty = "it takes a text that is not empty";
 
@@ -79,6 +79,18 @@ export const serverSettings = {
     z.array(z.string().min(1, notEmpty)).default([]),
     "name in the API; may be repeated, the first one is shown in answers (default: the file's or folder's name; of " +
       "models/pebble/model it is pebble)",
+  ),
+  models: field(
+    "--models <name=path...>",
+    z.array(namedPath).default([]),
+    "further models to serve, each with an engine of its own under the same flags; the flags that name files are the " +
+      "first model's",
+  ),
+  maxModelMemory: field(
+    "--max-model-memory <size>",
+    bytes.optional(),
+    "memory of all engines together; the one without requests that was asked longest ago gives way to one that is asked, " +
+      "and comes back when it is asked itself (default: no budget, all stay loaded)",
   ),
   generationConfig: field(
     "--generation-config <mode>",

@@ -88,7 +88,7 @@ export const vllmFlags: readonly VllmFlag[] = [
   { flag: "--api-server-count <n>", instead: oneProcess, taken: ["1"] },
   { flag: "--headless", instead: oneProcess },
   { flag: "--grpc", instead: "speak HTTP" },
-  { flag: "--enable-sleep-mode", instead: "stop the server: it starts in seconds" },
+  { flag: "--enable-sleep-mode", note: "POST /sleep is always there" },
   {
     flag: "--otlp-traces-endpoint <url>",
     instead: "ask with the request's field explain, or scrape /metrics",

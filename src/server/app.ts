@@ -49,6 +49,11 @@ const handlers: Readonly<Record<RouteName, Handler>> = {
     (await import("./adapters/adapter-routes.ts")).handleLoadAdapter(c, context),
   unloadAdapter: async (c, context) =>
     (await import("./adapters/adapter-routes.ts")).handleUnloadAdapter(c, context),
+  loadModel: async (c, context) => (await import("./pool/pool-routes.ts")).handleLoadModel(c, context),
+  unloadModel: async (c, context) => (await import("./pool/pool-routes.ts")).handleUnloadModel(c, context),
+  sleep: async (c, context) => (await import("./pool/pool-routes.ts")).handleSleep(c, context),
+  wakeUp: async (c, context) => (await import("./pool/pool-routes.ts")).handleWakeUp(c, context),
+  isSleeping: async (c, context) => (await import("./pool/pool-routes.ts")).handleIsSleeping(c, context),
   resetPrefixCache: handleResetPrefixCache,
   steps: handleSteps,
   requests: handleRequests,

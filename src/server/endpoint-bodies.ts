@@ -1,6 +1,7 @@
 import type { z } from "zod";
 import { loadAdapterSchema, unloadAdapterSchema } from "./adapters/adapter-routes.ts";
 import { countTokensSchema, messagesFields, messagesSchema } from "./anthropic/schemas.ts";
+import { loadModelSchema, unloadModelSchema } from "./pool/pool-routes.ts";
 import { type FieldSupport, openAiFields } from "./request/field-support.ts";
 import {
   chatSchema,
@@ -33,6 +34,8 @@ export const endpointBodies: Readonly<Partial<Record<RouteName, EndpointBody>>> 
   tokenize: { schema: tokenizeSchema, fields: openAiFields },
   detokenize: { schema: detokenizeSchema, fields: openAiFields },
   loadAdapter: { schema: loadAdapterSchema, fields: openAiFields },
+  loadModel: { schema: loadModelSchema, fields: openAiFields },
+  unloadModel: { schema: unloadModelSchema, fields: openAiFields },
   unloadAdapter: { schema: unloadAdapterSchema, fields: openAiFields },
 };
 

@@ -152,10 +152,10 @@ export class EngineMetrics {
     this.#waitingByReason.set({ ...labels, reason: "capacity" }, Math.max(0, numWaiting - numDeferred));
     this.#waitingByReason.set({ ...labels, reason: "deferred" }, numDeferred);
     for (const [field, counter] of this.#totals)
-      counter.inc(labels, Math.max(0, stats[field] - (seen?.[field] ?? 0)));
+      counter.inc(labels, addedSince(seen?.[field] ?? 0, stats[field]));
     for (const [field, counter] of this.#totalsPerPos) {
       for (const [position, total] of stats[field].entries()) {
-        const added = total - (seen?.[field][position] ?? 0);
+        const added = addedSince(seen?.[field][position] ?? 0, total);
         // Positions at which nothing was ever guessed are not shown.
         if (added > 0) counter.inc({ ...labels, position }, added);
       }
@@ -164,7 +164,7 @@ export class EngineMetrics {
     this.#stepTokens.set(labels, stats.numStepsByTokens, stats.numStepTokens);
     const times = { schedule: "scheduleMs", compute: "computeMs", publish: "publishMs" } as const;
     for (const [part, field] of Object.entries(times)) {
-      const addedMs = Math.max(0, stats[field] - (seen?.[field] ?? 0));
+      const addedMs = addedSince(seen?.[field] ?? 0, stats[field]);
       this.#stepTime.inc({ ...labels, part }, addedMs / 1000);
     }
     const { blockSize, numTotalBlocks, kvDtype, memory } = model.client.info;
@@ -174,4 +174,9 @@ export class EngineMetrics {
     this.#memory.set({ ...labels, part: "kv_cache" }, memory.kvCache);
     this.#memory.set({ ...labels, part: "activations" }, memory.arena);
   }
+}
+
+/** What a total grew by; one that is smaller than before is that of an engine that was started anew. */
+function addedSince(before: number, now: number): number {
+  return now < before ? now : now - before;
 }

@@ -105,6 +105,26 @@ export const routes = {
     scope: "admin",
     summary: "serves it no more",
   },
+  loadModel: {
+    method: "POST",
+    path: "/models/load",
+    scope: "admin",
+    summary: "loads a model, also one that was not served before",
+  },
+  unloadModel: {
+    method: "POST",
+    path: "/models/unload",
+    scope: "admin",
+    summary: "frees what a model takes until it is asked again",
+  },
+  sleep: {
+    method: "POST",
+    path: "/sleep",
+    scope: "admin",
+    summary: "frees what the models take until they are woken",
+  },
+  wakeUp: { method: "POST", path: "/wake_up", scope: "admin", summary: "loads them again" },
+  isSleeping: { method: "GET", path: "/is_sleeping", scope: "metrics", summary: "whether they sleep" },
   resetPrefixCache: {
     method: "POST",
     path: "/reset_prefix_cache",

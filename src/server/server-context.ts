@@ -7,6 +7,7 @@ import type { LimitSettings } from "./access/limits.ts";
 import { type CrossOriginRules, openToAllOrigins } from "./cross-origin.ts";
 import { EngineProbe } from "./engine-probe.ts";
 import { defaultClientTimeoutMs } from "./http-server.ts";
+import type { ModelPool } from "./pool/model-pool.ts";
 import { ModelRegistry, type ServedModel } from "./served-model.ts";
 import { ServerMetrics } from "./server-metrics.ts";
 import { StatsLog } from "./stats-log.ts";
@@ -70,6 +71,8 @@ export class ServerContext {
   readonly admission: Admission;
   readonly guardsMetrics: boolean;
   readonly metrics: ServerMetrics;
+  /** Null where the engines are somebody else's. */
+  pool: ModelPool | null = null;
   readonly #unhealthyAfterMs: number;
   readonly #statsLog: StatsLog;
   readonly #open = new Set<AbortController>();
@@ -110,8 +113,9 @@ export class ServerContext {
     return this.#open.size;
   }
 
-  /** Gives the server its models and opens it for requests. */
-  setReady(models: readonly ServedModel[]): void {
+  /** Gives the server its models, and where their engines can be put away; opens it for requests. */
+  setReady(models: readonly ServedModel[], pool: ModelPool | null = null): void {
+    this.pool = pool;
     this.#setModels(models);
     if (this.#phase === "loading") this.#phase = "ready";
   }

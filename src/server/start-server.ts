@@ -6,6 +6,7 @@ import { checkBind } from "./access/api-keys.ts";
 import { createServerApp } from "./app.ts";
 import { createHttpServer, type HttpServerOptions } from "./http-server.ts";
 import { errorBody } from "./openai/errors.ts";
+import type { ModelPool } from "./pool/model-pool.ts";
 import type { ServedModel } from "./served-model.ts";
 import { ServerContext, type ServerOptions } from "./server-context.ts";
 
@@ -24,7 +25,7 @@ export interface RunningServer {
   /** Requests that are being answered. */
   readonly numOpenRequests: number;
   /** Gives the server its models; until then it answers 503 `server_not_ready`. */
-  setReady(models: readonly ServedModel[]): void;
+  setReady(models: readonly ServedModel[], pool?: ModelPool): void;
   /**
    * Refuses new requests with 503, lets open ones finish for `timeoutMs`, aborts the rest and closes. A `close` in
    * between ends it at once.
@@ -65,7 +66,7 @@ export async function startServer(options: StartServerOptions): Promise<RunningS
     get numOpenRequests(): number {
       return context.numOpenRequests;
     },
-    setReady: (models) => context.setReady(models),
+    setReady: (models, pool) => context.setReady(models, pool),
     drain: async (timeoutMs) => {
       context.setDraining();
       server.closeIdleConnections();

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
 import os from "node:os";
 import path from "node:path";
 import { repositoryPath } from "../test-data.ts";
@@ -30,8 +31,16 @@ export interface ServeProcess {
 
 const running = new Set<ChildProcess>();
 
-function spawnCli(args: readonly string[], program: string = main): ChildProcess {
-  const child = spawn(process.execPath, [program, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+/** Variables beside those of this process. */
+interface Surroundings {
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+function spawnCli(args: readonly string[], program: string = main, { env }: Surroundings = {}): ChildProcess {
+  const child = spawn(process.execPath, [program, ...args], {
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { ...process.env, ...env },
+  });
   running.add(child);
   child.once("exit", () => running.delete(child));
   return child;
@@ -57,8 +66,11 @@ export interface CliProcess {
 }
 
 /** Starts the command line as a user does. */
-export function startCli(...args: string[]): CliProcess {
-  return follow(spawnCli(args));
+export function startCli(...args: string[]): CliProcess;
+export function startCli(surroundings: Surroundings, ...args: string[]): CliProcess;
+export function startCli(first: string | Surroundings, ...args: string[]): CliProcess {
+  if (typeof first === "string") return follow(spawnCli([first, ...args]));
+  return follow(spawnCli(args, main, first));
 }
 
 function follow(child: ChildProcess): CliProcess {
@@ -143,4 +155,29 @@ export function makeFolder(): string {
 
 export function removeFolders(): void {
   for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
+}
+
+/** A port that nobody listened on a moment ago, for servers that are to come back under the same. */
+export async function freePort(): Promise<string> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as { readonly port: number };
+  await new Promise((resolve) => server.close(resolve));
+  return String(port);
+}
+
+/** Processes that this one started, by Linux's own list. */
+export function childrenOf(pid: number): number[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((child) => {
+      try {
+        const [, after = ""] = readFileSync(`/proc/${child}/stat`, "utf8").split(") ");
+        return Number(after.split(" ")[1]) === pid;
+      } catch {
+        // It is gone already.
+        return false;
+      }
+    });
 }

@@ -1,11 +1,12 @@
 import { execFileSync } from "node:child_process";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import https from "node:https";
-import { createServer } from "node:net";
 import path from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import {
+  childrenOf,
   endProcesses,
+  freePort,
   makeFolder,
   pebble,
   removeFolders,
@@ -24,30 +25,6 @@ function writeFile(name: string, text: string): string {
   const file = path.join(makeFolder(), name);
   writeFileSync(file, text);
   return file;
-}
-
-async function freePort(): Promise<string> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as { readonly port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return String(port);
-}
-
-/** Processes that this one started, by Linux's own list. */
-function childrenOf(pid: number): number[] {
-  return readdirSync("/proc")
-    .filter((name) => /^\d+$/.test(name))
-    .map(Number)
-    .filter((child) => {
-      try {
-        const [, after = ""] = readFileSync(`/proc/${child}/stat`, "utf8").split(") ");
-        return Number(after.split(" ")[1]) === pid;
-      } catch {
-        // It is gone already.
-        return false;
-      }
-    });
 }
 
 describe("settings", () => {

@@ -43,5 +43,5 @@ async function runServe(modelPath: string, reader: ServeReader): Promise<void> {
   // Most of a start is reading modules: the engine's thread reads its own while this one reads the server's.
   const engine = startEngine(options);
   const { serveModel } = await import("../serve-model.ts");
-  await serveModel({ modelPath, engine, settings });
+  await serveModel({ modelPath, engine, options, settings });
 }

@@ -62,7 +62,14 @@ describe("every route", () => {
 
   test("figures of the server are open where they are not guarded", async () => {
     const figures = all.filter(([, route]) => route.scope === "metrics");
-    expect(figures.map(([name]) => name)).toEqual(["version", "load", "openApi", "docs", "metrics"]);
+    expect(figures.map(([name]) => name)).toEqual([
+      "version",
+      "load",
+      "openApi",
+      "docs",
+      "metrics",
+      "isSleeping",
+    ]);
     for (const [, route] of figures) expect(await statusOf(route, null, { guardsMetrics: false })).toBe(200);
   });
 });

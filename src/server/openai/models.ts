@@ -1,5 +1,6 @@
 import { isAnthropic, modelInfo, modelPage } from "../anthropic/models.ts";
 import { type HttpContext, jsonResponse } from "../http-context.ts";
+import { PooledClient } from "../pool/pooled-client.ts";
 import { namesOf, type ServedModel } from "../served-model.ts";
 import type { ServerContext } from "../server-context.ts";
 
@@ -29,5 +30,6 @@ function modelCard(name: string, model: ServedModel): Record<string, unknown> {
     parent: model.parent ?? null,
     max_model_len: model.client.info.maxModelLen,
     permission: [],
+    ...(model.client instanceof PooledClient ? { status: { value: model.client.state } } : {}),
   };
 }

@@ -1,0 +1,61 @@
+import { afterAll, expect, test } from "vitest";
+import { repositoryPath } from "../test-data.ts";
+import { endProcesses, pebble, runCli, startServe, untilReady } from "./run-cli.ts";
+
+afterAll(endProcesses);
+
+const draft = repositoryPath("models", "pebble", "draft");
+
+test("several models share a budget, sleep and wake, and answer as alone", async () => {
+  const budget = [
+    "--kv-cache-memory-bytes",
+    "8MiB",
+    "--max-num-batched-tokens",
+    "128",
+    "--max-num-seqs",
+    "8",
+  ];
+  const server = await startServe(
+    pebble,
+    "--port",
+    "0",
+    "--models",
+    `small=${draft}`,
+    "--max-model-memory",
+    "40MiB",
+    ...budget,
+  );
+  await untilReady(server.url);
+  const post = async (route: string, body: object = {}): Promise<Record<string, unknown>> => {
+    const response = await fetch(server.url + route, { method: "POST", body: JSON.stringify(body) });
+    return (await response.json()) as Record<string, unknown>;
+  };
+  const ask = async (model: string): Promise<string> => {
+    const body = { model, prompt: "Mia has a", max_tokens: 12, temperature: 0 };
+    return JSON.stringify((await post("/v1/completions", body))["choices"]);
+  };
+  const states = async (): Promise<string[]> => {
+    const { data } = (await (await fetch(`${server.url}/v1/models`)).json()) as {
+      data: { status: { value: string } }[];
+    };
+    return data.map(({ status }) => status.value);
+  };
+  // The second was loaded last, and there is room for one of them.
+  expect(await states()).toEqual(["unloaded", "loaded"]);
+  const first = await ask("pebble");
+  expect(await states()).toEqual(["loaded", "unloaded"]);
+  const second = await ask("small");
+  expect(first).not.toBe(second);
+  expect([await ask("pebble"), await ask("small")]).toEqual([first, second]);
+  await post("/sleep");
+  expect(await post("/v1/completions", { prompt: "x" })).toMatchObject({ error: { reason: "model_asleep" } });
+  await post("/wake_up?model=pebble");
+  expect(await ask("pebble")).toBe(first);
+  expect(await server.stop()).toBe(0);
+});
+
+test("a model that can never fit the budget is refused at the start", async () => {
+  const { exitCode, stderr } = await runCli("serve", pebble, "--port", "0", "--max-model-memory", "1MiB");
+  expect(exitCode).toBe(4);
+  expect(stderr).toContain("--max-model-memory allows");
+});

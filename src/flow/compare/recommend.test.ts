@@ -60,9 +60,26 @@ test("says where quality is inside the noise, not measured, or lost in a task", 
   expect(advice(made("a", { size: 0.5 })).text).toMatch(
     /quality not measured; use it once its quality is measured\.$/,
   );
-  expect(advice(made("a", { size: 0.5, recovery: [0.993, 0.002] })).text).toMatch(
-    /use it, if you can bear the loss in quiz\.$/,
+  expect(advice(made("a", { size: 0.5, recovery: [0.995, 0.002] })).text).toMatch(
+    /recovery 99\.5 % ± 0\.2; use it\.$/,
   );
+  const { variant, pair } = made("a", { size: 0.5, recovery: [1.004, 0.002] });
+  const lost = {
+    ...pair.accuracy[0]!,
+    task: "sums",
+    recovery: 0.98,
+    recoveryLow: 0.979,
+    recoveryHigh: 0.981,
+  };
+  expect(advice({ variant, pair: { ...pair, accuracy: [...pair.accuracy, lost] } }).text).toMatch(
+    /recovery 99\.2 % ± 0\.1; use it, if you can bear the loss in sums\.$/,
+  );
+});
+
+test("among those that seem to keep too little, names the one that keeps most, not the fastest", () => {
+  const w8 = made("w8a8", { size: 0.6, recovery: [0.96, 0.12], ratio: 2 });
+  const w4 = made("w4a8", { size: 0.4, recovery: [0.84, 0.18], ratio: 2.6 });
+  expect(advice(w8, w4)).toMatchObject({ variant: "w8a8" });
 });
 
 test("prefers the smallest where none is faster, and the base where nothing is gained", () => {

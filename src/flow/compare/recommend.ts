@@ -14,7 +14,7 @@ type Evidence = Pick<ComparisonRecord, "variants" | "pairs" | "load">;
 interface Candidate {
   readonly variant: Variant;
   readonly pair: Pair;
-  /** Its throughput against the base's at the greatest load that both reached; null where nothing counts. */
+  /** Its throughput against the base's at the greatest load where they are told apart, else at the greatest; null where nothing counts. */
   readonly speed: SpeedRow | null;
   /** Its memory, or where that is not known its size on disk, as a share of the base's. */
   readonly memory: { readonly share: number; readonly what: string } | null;
@@ -36,7 +36,7 @@ export function recommend(evidence: Evidence, aim: Aim): Recommendation {
       variant: null,
       text: `Nothing to choose from beside ${base!.name}: no other variant could be measured.`,
     };
-  const kept = served.filter(({ quality }) => quality !== "lost");
+  const kept = mostLikelyKept(served, aim);
   const faster = kept.filter(({ speed }) => speed?.verdict === "faster");
   const smaller = kept.filter(
     ({ speed, memory }) => speed?.verdict !== "slower" && memory !== null && memory.share < 1,
@@ -47,16 +47,31 @@ export function recommend(evidence: Evidence, aim: Aim): Recommendation {
   if (best === undefined) return { variant: base!.name, text: stayText(base!, served, aim) };
   return {
     variant: best.variant.name,
-    text: `${describe(best)}; ${adviceOf(best)}${othersText(served, best)}`,
+    text: `${describe(best)}; ${adviceOf(best, aim)}${othersText(served, best)}`,
   };
+}
+
+/**
+ * Of those whose quality is not shown to be lost: all that seem to keep enough, or where none does, the one that seems to
+ * keep most.
+ */
+function mostLikelyKept(served: readonly Candidate[], { minRecovery }: Aim): Candidate[] {
+  const shareOf = ({ pair }: Candidate): number => recoveryOf(pair.accuracy)?.share ?? 1;
+  const possible = served
+    .filter(({ quality }) => quality !== "lost")
+    .toSorted((a, b) => shareOf(b) - shareOf(a));
+  const enough = possible.filter((each) => shareOf(each) >= minRecovery);
+  return enough.length > 0 ? enough : possible.slice(0, 1);
 }
 
 function candidateOf(base: Variant, variant: Variant, pair: Pair, { minRecovery }: Aim): Candidate {
   const rows = pair.speed.filter(({ metric }) => metric === "outputTokensPerSecond");
+  const counted = rows.filter(({ verdict }) => !verdict.startsWith("does not count"));
   return {
     variant,
     pair,
-    speed: rows.filter(({ verdict }) => !verdict.startsWith("does not count")).at(-1) ?? null,
+    speed:
+      rows.findLast(({ verdict }) => verdict === "faster" || verdict === "slower") ?? counted.at(-1) ?? null,
     memory: memoryOf(base, variant),
     quality: qualityOf(pair, minRecovery),
   };
@@ -104,8 +119,11 @@ function recoveryText({ accuracy }: Pair): string {
   return `recovery ${percent(overall.share, 1)} %${half}`;
 }
 
-function adviceOf({ quality, pair, speed }: Candidate): string {
-  const worse = headlineRows(pair.accuracy).filter((row) => accuracyVerdict(row) === "worse");
+function adviceOf({ quality, pair, speed }: Candidate, { minRecovery }: Aim): string {
+  // A loss that is shown and smaller than what was allowed needs no word.
+  const worse = headlineRows(pair.accuracy).filter(
+    (row) => accuracyVerdict(row) === "worse" && (row.recovery ?? 0) < minRecovery,
+  );
   const gain =
     speed?.verdict === "faster" ? "use it" : "use it where memory counts; it is not shown to be faster";
   if (quality === "not measured") return `${gain} once its quality is measured.`;

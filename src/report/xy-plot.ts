@@ -30,6 +30,9 @@ export interface XyPlot {
   readonly hasDots: boolean;
 }
 
+/** How far above the highest figure the ends of intervals are drawn, as a factor. */
+const maxOver = 1.5;
+
 const size = { width: 380, height: 270 };
 
 /** Series as lines, with their intervals; y from 0. */
@@ -38,8 +41,12 @@ export function renderXyPlot(plot: XyPlot): string {
   const area = { left: 62, right: size.width - 14, top, bottom: size.height - 44 + top - 48 };
   const height = area.bottom + 44;
   const points = plot.series.flatMap((series) => series.points);
-  const axis = chooseAxis(0, Math.max(...points.map(({ y, interval }) => interval?.[1] ?? y)));
-  const yAt = placeOn(axis, area.bottom, area.top);
+  const highest = Math.max(...points.map(({ y }) => y));
+  // Of few slices an interval may be wider than any figure; it must not press the figures to the ground.
+  const ends = points.map(({ interval }) => Math.min(interval?.[1] ?? 0, maxOver * highest));
+  const axis = chooseAxis(0, Math.max(highest, ...ends));
+  const onAxis = placeOn(axis, area.bottom, area.top);
+  const yAt = (y: number): number => onAxis(Math.min(y, axis.high));
   const across = plot.xScale === "rank" ? rankAxis(points, area) : linearAxis(points, area);
   const middle = (area.left + area.right) / 2;
   return svgFigure({ width: size.width, height, title: plot.title }, [

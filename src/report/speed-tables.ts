@@ -101,7 +101,10 @@ function byLevel(variants: readonly Variant[]): (readonly [Variant, LoadLevel])[
 
 /** A figure with half its 95 % interval, in per cent of it. */
 function withSpread(figure: string, spread: number | null | undefined): string {
-  return spread == null ? figure : `${figure} ± ${(100 * spread).toFixed(spread < 0.1 ? 1 : 0)} %`;
+  if (spread == null) return figure;
+  return spread > 1
+    ? `${figure} ± over 100 %`
+    : `${figure} ± ${(100 * spread).toFixed(spread < 0.1 ? 1 : 0)} %`;
 }
 
 function intervalText(row: SpeedRow): string {

@@ -208,3 +208,25 @@ test("an engine that cannot be started again refuses its requests, and is tried 
   expect((await score()).logprobs).toHaveLength(1);
   expect(client.state).toBe("loaded");
 });
+
+test("what is asked while an engine is put away waits for it to come back, and does not hold it up", async () => {
+  let release = (): void => {};
+  const held = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const score = async () => {
+    await held;
+    const nothing = { topIds: new Int32Array(), topLogprobs: new Float32Array() };
+    return { logprobs: Float32Array.of(-1), argmax: Int32Array.of(2), ...nothing };
+  };
+  const start = async (): Promise<FakeEngineClient> => createFakeClient();
+  const client = new PooledClient(createFakeClient({ score }), { id: "a", start, now: () => 0 });
+  const ask = () => client.score({ tokenIds: [1, 2], start: 1, topK: 0 });
+  const open = ask();
+  const away = client.unload();
+  const next = ask();
+  expect(client.numOpen).toBe(2);
+  release();
+  await Promise.all([open, away, next]);
+  expect([client.state, client.numOpen]).toEqual(["loaded", 0]);
+});

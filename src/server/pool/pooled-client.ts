@@ -44,6 +44,8 @@ export class PooledClient implements EngineClient {
   #lastStats: EngineStats | null = null;
   #state: PoolState = "loaded";
   #numOpen = 0;
+  /** Of those the ones that wait for the engine to come: it is not idle for them. */
+  #numWaiting = 0;
   /** Starts and stops, one after the other. */
   #turn: Promise<unknown> = Promise.resolve();
   #whenIdle: (() => void)[] = [];
@@ -64,7 +66,7 @@ export class PooledClient implements EngineClient {
     return this.#state;
   }
 
-  /** Requests that are being answered. */
+  /** Requests that are being answered, loads of adapters included. */
   get numOpen(): number {
     return this.#numOpen;
   }
@@ -111,7 +113,7 @@ export class PooledClient implements EngineClient {
   /** Starts the engine where it is away, one that sleeps too. Errors: those of `start` and `makeRoom`. */
   async load(): Promise<void> {
     if (this.#state === "asleep") this.#state = "unloaded";
-    await this.#ready();
+    await this.#whileOpen(async () => {});
   }
 
   /** Puts the engine away once its open requests are answered; the next request brings it back. */
@@ -144,16 +146,23 @@ export class PooledClient implements EngineClient {
     });
   }
 
-  /** The engine, started where it is away. Errors: `model_asleep`, and those of `start` and `makeRoom`. */
+  /** For what is counted as open: the engine, started where it is away. Errors: `model_asleep`, and those of `start` and `makeRoom`. */
   async #ready(): Promise<EngineClient> {
     if (this.#state === "asleep") throw asleep(this.#parts.id);
     if (this.#state === "loaded" && this.#engine !== null) return this.#engine;
-    return this.#inTurn(async () => {
-      if (this.#state === "asleep") throw asleep(this.#parts.id);
-      if (this.#engine === null) await this.#start();
-      this.#state = "loaded";
-      return this.#engine!;
-    });
+    this.#numWaiting += 1;
+    try {
+      return await this.#inTurn(() => this.#takeIn());
+    } finally {
+      this.#numWaiting -= 1;
+    }
+  }
+
+  async #takeIn(): Promise<EngineClient> {
+    if (this.#state === "asleep") throw asleep(this.#parts.id);
+    if (this.#engine === null) await this.#start();
+    this.#state = "loaded";
+    return this.#engine!;
   }
 
   async #start(): Promise<void> {
@@ -193,12 +202,16 @@ export class PooledClient implements EngineClient {
   #end(): void {
     this.#numOpen -= 1;
     this.lastUsedAt = this.#parts.now();
-    if (this.#numOpen === 0) for (const resolve of this.#whenIdle.splice(0)) resolve();
+    if (this.#isIdle()) for (const resolve of this.#whenIdle.splice(0)) resolve();
   }
 
   #idle(): Promise<void> {
-    if (this.#numOpen === 0) return Promise.resolve();
+    if (this.#isIdle()) return Promise.resolve();
     return new Promise((resolve) => this.#whenIdle.push(resolve));
+  }
+
+  #isIdle(): boolean {
+    return this.#numOpen === this.#numWaiting;
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
@@ -210,15 +223,17 @@ export class PooledClient implements EngineClient {
   #adapterHost(initial: readonly AdapterInfo[]): AdapterHost {
     return {
       initial,
-      load: async (source) => {
-        const info = await (await this.#ready()).adapters!.load(source);
-        this.#adapters.set(source.name, info);
-        return info;
-      },
-      unload: async (name) => {
-        await (await this.#ready()).adapters!.unload(name);
-        this.#adapters.delete(name);
-      },
+      load: (source) =>
+        this.#whileOpen(async ({ adapters }) => {
+          const info = await adapters!.load(source);
+          this.#adapters.set(source.name, info);
+          return info;
+        }),
+      unload: (name) =>
+        this.#whileOpen(async ({ adapters }) => {
+          await adapters!.unload(name);
+          this.#adapters.delete(name);
+        }),
     };
   }
 }

@@ -33,69 +33,50 @@ const recipes: Readonly<Record<string, Recipe>> = {
       environment: ownEnvironment(),
     };
   },
-  vllm: (side, { program, flags }) => ({
-    name: "vllm",
-    program: program ?? "vllm",
-    args: (port) => [
-      "serve",
-      side.path,
-      "--served-model-name",
-      side.modelName,
-      "--host",
-      host,
-      "--port",
-      String(port),
-      ...flags,
-    ],
-    flags: flags.join(" "),
-    takesTokenIds: true,
-    versionArgs: ["--version"],
-    environment: process.env,
-  }),
-  "llama.cpp": (side, { program, flags }) => {
-    const file = ggufFileOf(side.path);
-    return {
-      name: "llama.cpp",
-      program: program ?? "llama-server",
-      args: (port) => [
-        "-m",
-        file,
-        "--alias",
-        side.modelName,
-        "--host",
-        host,
-        "--port",
-        String(port),
-        ...flags,
-      ],
-      flags: flags.join(" "),
-      takesTokenIds: true,
-      versionArgs: ["--version"],
-      environment: process.env,
-    };
-  },
-  sglang: (side, { program, flags }) => ({
-    name: "sglang",
-    program: program ?? "python3",
-    args: (port) => [
-      "-m",
-      "sglang.launch_server",
-      "--model-path",
-      side.path,
-      "--served-model-name",
-      side.modelName,
-      "--host",
-      host,
-      "--port",
-      String(port),
-      ...flags,
-    ],
-    flags: flags.join(" "),
-    takesTokenIds: true,
-    versionArgs: ["-c", "import sglang; print(sglang.__version__)"],
-    environment: process.env,
-  }),
+  vllm: (side, choice) =>
+    serverOf(
+      "vllm",
+      "vllm",
+      choice,
+      ["--version"],
+      ["serve", side.path, "--served-model-name", side.modelName],
+    ),
+  "llama.cpp": (side, choice) =>
+    serverOf(
+      "llama.cpp",
+      "llama-server",
+      choice,
+      ["--version"],
+      ["-m", ggufFileOf(side.path), "--alias", side.modelName],
+    ),
+  sglang: (side, choice) =>
+    serverOf(
+      "sglang",
+      "python3",
+      choice,
+      ["-c", "import sglang; print(sglang.__version__)"],
+      ["-m", "sglang.launch_server", "--model-path", side.path, "--served-model-name", side.modelName],
+    ),
 };
+
+/** Another's server: `args` name the model, and where it listens comes behind them, then a person's own flags. */
+function serverOf(
+  name: string,
+  usualProgram: string,
+  { program, flags }: EngineChoice,
+  versionArgs: readonly string[],
+  args: readonly string[],
+): EngineCommand {
+  return {
+    name,
+    program: program ?? usualProgram,
+    args: (port) => [...args, "--host", host, "--port", String(port), ...flags],
+    flags: flags.join(" "),
+    takesTokenIds: true,
+    versionArgs,
+    environment: process.env,
+  };
+}
 
 const commandPrefix = "command:";
 

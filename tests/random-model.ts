@@ -20,9 +20,12 @@ const shape = {
   vocabSize: 320,
 };
 
-export function writeRandomModel(): RandomModel {
+export function writeRandomModel(maxPositions = 512): RandomModel {
   const folder = mkdtempSync(path.join(os.tmpdir(), "random-model-"));
-  writeFileSync(path.join(folder, "config.json"), JSON.stringify(config));
+  writeFileSync(
+    path.join(folder, "config.json"),
+    JSON.stringify({ ...config, max_position_embeddings: maxPositions }),
+  );
   writeFileSync(path.join(folder, "generation_config.json"), JSON.stringify({ eos_token_id: [2, 0] }));
   writeFileSync(path.join(folder, "model.safetensors"), safetensors());
   return {
@@ -42,7 +45,6 @@ const config = {
   num_key_value_heads: shape.numKvHeads,
   head_dim: shape.headDim,
   vocab_size: shape.vocabSize,
-  max_position_embeddings: 512,
   rms_norm_eps: 1e-5,
   hidden_act: "silu",
   rope_theta: 10000,

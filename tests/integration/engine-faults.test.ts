@@ -21,12 +21,15 @@ vi.mock("node:worker_threads", async (original) => {
   return { ...module, Worker: RecordedWorker };
 });
 
+/** More tokens than an engine makes while this thread is kept from striking it. */
+const tokensOfMinutes = 100_000;
+
 let model: RandomModel;
 let client: EngineClient;
 let server: RunningServer;
 
 beforeAll(() => {
-  model = writeRandomModel();
+  model = writeRandomModel(2 * tokensOfMinutes);
 });
 afterAll(() => model.remove());
 afterEach(async () => {
@@ -35,7 +38,7 @@ afterEach(async () => {
 });
 
 async function serve(): Promise<void> {
-  client = await startEngineWorker({ ...defaultEngineOptions(model.path), kvCacheMemoryBytes: 4e6 });
+  client = await startEngineWorker({ ...defaultEngineOptions(model.path), kvCacheMemoryBytes: 4e8 });
   server = await startServer({
     host: "127.0.0.1",
     port: 0,
@@ -54,7 +57,7 @@ async function serve(): Promise<void> {
 }
 
 function complete(body: object): Promise<Response> {
-  const common = { prompt: "p", max_tokens: 400, ignore_eos: true };
+  const common = { prompt: "p", max_tokens: tokensOfMinutes, ignore_eos: true };
   return fetch(`${server.url}/v1/completions`, {
     method: "POST",
     body: JSON.stringify({ ...common, ...body }),

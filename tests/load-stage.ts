@@ -45,7 +45,7 @@ export function stageOf(
   const thread = { eventLoopDelayP99Ms: 0, processCpuSeconds: 0, waitSeconds: 0, seconds: 1 };
   const figures = loadFigures(requests, {
     durationMs,
-    client: clientHealth([thread], null, 0),
+    client: clientHealth([thread], null, { numUnsent: 0, hasAnswers: true }),
     usersAtOnce: concurrency,
     offeredMs: null,
     targets,

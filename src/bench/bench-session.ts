@@ -2,7 +2,7 @@ import { setMaxListeners } from "node:events";
 import { setTimeout } from "node:timers/promises";
 import { sharedNow } from "../base/clock.ts";
 import { isMillraceError, MillraceError } from "../base/errors.ts";
-import { createConnectionPool } from "../client/completion-stream.ts";
+import { ConnectionPool } from "../client/connection-pool.ts";
 import { firstModelOf, tokenizeRemotely } from "../client/endpoint.ts";
 import type { BenchRecord, BenchStage, RateStage, RequestRecord } from "../records/bench.ts";
 import type { BenchOptions } from "./bench-options.ts";
@@ -44,12 +44,12 @@ export class BenchSession {
     const model = options.model ?? listed ?? (await firstModelOf(endpoint, signal)).id;
     if (signal !== undefined) setMaxListeners(0, signal);
     const first = createWorkload(await workloadSpecOf(options, model));
-    const pool = createConnectionPool(options.timeoutMs);
+    const pool = new ConnectionPool(options.timeoutMs ?? 0, endpoint.tls ?? {});
     const target = { endpoints: [endpoint, ...moreEndpoints], model, continuousUsage, extraBody, pool };
     try {
       return new BenchSession(target, options, await warmUp(target, first, options));
     } catch (error) {
-      await pool.destroy();
+      pool.destroy();
       throw error;
     }
   }
@@ -105,7 +105,7 @@ export class BenchSession {
 
   async close(): Promise<void> {
     await this.#threads?.close();
-    await this.target.pool.destroy();
+    this.target.pool.destroy();
   }
 
   async #watchServer(): Promise<ServerWatch> {

@@ -53,11 +53,12 @@ export class ClientWatch {
  * The client's verdict on itself, from its threads.
  *
  * @param scheduleDelaysMs sent − due of every request that nothing but the client held back; null without due times
+ * @param hasAnswers without a single good answer there is nothing that a busy client could have made slower
  */
 export function clientHealth(
   threads: readonly ThreadHealth[],
   scheduleDelaysMs: readonly number[] | null,
-  numUnsent: number,
+  { numUnsent, hasAnswers }: { readonly numUnsent: number; readonly hasAnswers: boolean },
 ): ClientHealth {
   const most = (pick: (thread: ThreadHealth) => number): number => Math.max(...threads.map(pick));
   const waited = threads.reduce((sum, { waitSeconds }) => sum + waitSeconds, 0);
@@ -68,14 +69,14 @@ export function clientHealth(
     scheduleDelayMs: scheduleDelaysMs === null ? null : summarise(scheduleDelaysMs),
     numUnsent,
   };
-  return { ...figures, faults: faultsOf(figures) };
+  const unsent = numUnsent > 0 ? [`${numUnsent} requests were due and not sent`] : [];
+  return { ...figures, faults: [...(hasAnswers ? slownessOf(figures) : []), ...unsent] };
 }
 
-function faultsOf({
+function slownessOf({
   cpuShare,
   eventLoopDelayP99Ms,
   scheduleDelayMs,
-  numUnsent,
 }: Omit<ClientHealth, "faults">): string[] {
   const faults: string[] = [];
   if (cpuShare > maxCpuShare)
@@ -84,6 +85,5 @@ function faultsOf({
     faults.push(`the client's event loop was ${eventLoopDelayP99Ms.toFixed(0)} ms late (p99)`);
   const lateMs = scheduleDelayMs?.p50 ?? 0;
   if (lateMs > maxScheduleDelayP50Ms) faults.push(`requests left ${lateMs.toFixed(0)} ms late (median)`);
-  if (numUnsent > 0) faults.push(`${numUnsent} requests were due and not sent`);
   return faults;
 }

@@ -1,6 +1,6 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { invariant } from "../base/invariant.ts";
-import { createConnectionPool } from "../client/completion-stream.ts";
+import { ConnectionPool } from "../client/connection-pool.ts";
 import { type LoadShare, prepareShare, type StartShare } from "./load-share.ts";
 import type { ThreadCommand, ThreadReport, ThreadTarget } from "./load-threads.ts";
 import { createWorkload } from "./workload/workload.ts";
@@ -10,15 +10,17 @@ import { createWorkload } from "./workload/workload.ts";
 invariant(parentPort !== null, "load-thread runs in a worker thread only");
 const port = parentPort;
 const { timeoutMs, workload, ...rest } = workerData as ThreadTarget;
-const target = { ...rest, pool: createConnectionPool(timeoutMs) };
+const target = { ...rest, pool: new ConnectionPool(timeoutMs ?? 0, rest.endpoints[0]!.tls ?? {}) };
 const prompts = createWorkload(workload);
 let stop = new AbortController();
 let start: StartShare | null = null;
 
 port.on("message", (command: ThreadCommand) => {
   if (command === "stop") stop.abort();
-  else if (command === "close") void target.pool.destroy().then(() => port.close());
-  else if ("originEpochMs" in command) void send(command.originEpochMs);
+  else if (command === "close") {
+    target.pool.destroy();
+    port.close();
+  } else if ("originEpochMs" in command) void send(command.originEpochMs);
   else void prepare(command);
 });
 

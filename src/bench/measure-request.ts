@@ -1,5 +1,5 @@
-import type { Agent } from "undici";
 import { type StreamOutcome, streamRequest } from "../client/completion-stream.ts";
+import type { ConnectionPool } from "../client/connection-pool.ts";
 import type { Endpoint } from "../client/endpoint.ts";
 import { statusFailureKind } from "../client/failure-kind.ts";
 import { serverMessageOf } from "../client/server-message.ts";
@@ -11,7 +11,7 @@ import { type BodyOptions, type Prompt, requestFor } from "./request-body.ts";
 export interface BenchTarget extends BodyOptions {
   /** Several share the load in turn. */
   readonly endpoints: readonly Endpoint[];
-  readonly pool: Agent;
+  readonly pool: ConnectionPool;
 }
 
 export interface RequestPlan {

@@ -79,7 +79,10 @@ export async function runLoad(load: StageLoad, tools: StageTools): Promise<LoadO
   const health = clientHealth(
     outcomes.map((outcome) => outcome.health),
     isOpen ? outcomes.flatMap(({ delaysMs }) => delaysMs) : null,
-    outcomes.reduce((sum, { numUnsent }) => sum + numUnsent, 0),
+    {
+      numUnsent: outcomes.reduce((sum, { numUnsent }) => sum + numUnsent, 0),
+      hasAnswers: records.some(({ error }) => error === null),
+    },
   );
   const { usersAtOnce, offeredMs } = load;
   const context = { durationMs, client: health, usersAtOnce, offeredMs, targets, server, serverProcess };

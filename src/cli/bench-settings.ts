@@ -1,3 +1,4 @@
+import { validateHeaderName, validateHeaderValue } from "node:http";
 import { z } from "zod";
 import { goodputMetrics } from "../bench/figures/goodput.ts";
 import { type Component, field } from "../config/component.ts";
@@ -55,12 +56,24 @@ const headers = z.array(z.string()).transform((lines, context) =>
   Object.fromEntries(
     lines.map((line) => {
       const divider = line.search(/[:=]/);
-      if (divider > 0) return [line.slice(0, divider).trim(), line.slice(divider + 1).trim()] as const;
+      const pair = [line.slice(0, Math.max(0, divider)).trim(), line.slice(divider + 1).trim()] as const;
+      if (divider > 0 && isHeader(...pair)) return pair;
       context.addIssue({ code: "custom", message: "it takes a name and a value, such as 'X-Team: search'" });
       return z.NEVER;
     }),
   ),
 );
+
+function isHeader(name: string, value: string): boolean {
+  try {
+    validateHeaderName(name);
+    validateHeaderValue(name, value);
+    return true;
+  } catch {
+    // Node tells characters that HTTP does not allow by an error.
+    return false;
+  }
+}
 
 /** How requests come at a rate. */
 export const rateSettings = {

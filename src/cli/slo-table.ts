@@ -15,7 +15,7 @@ export function sloTable(record: SloSearchRecord): string {
     verdict,
   ]);
   const faults = probes.flatMap(({ load, stage }) =>
-    stage.client.faults.map((fault) => `${loadText(load)}: shows nothing, as ${fault}.`),
+    stage.client.faults.map((fault) => `${loadText(load)}: shows nothing of the server, as ${fault}.`),
   );
   return [formatTable(header, rows), ...sentences(record), ...faults].join("\n");
 }
@@ -31,6 +31,7 @@ function loadText(load: number): string {
 function sentences({
   best,
   missedAt,
+  clientLimitAt,
   variable,
   stopped,
   isConfirmed,
@@ -38,11 +39,25 @@ function sentences({
   slo,
 }: SloSearchRecord): string[] {
   const unit = variable === "concurrency" ? "in flight" : "requests/s";
-  if (best === null) return [`Nothing that was tried meets ${slo} (${stopped}).`];
+  const clients =
+    stopped === "client limit"
+      ? [
+          `The client was the limit${clientLimitAt === null ? "" : `, from ${loadText(clientLimitAt)} ${unit} on`}: of more the search says nothing. Give it --client-threads, or another machine.`,
+        ]
+      : [];
+  if (best === null)
+    return clients.length > 0
+      ? [`Whether ${slo} holds was not shown.`, ...clients]
+      : [`Nothing that was tried meets ${slo} (${stopped}).`];
   const edge =
-    missedAt === null ? "no load above it was tried" : `missed or not shown at ${loadText(missedAt)}`;
+    missedAt !== null
+      ? `missed or not shown at ${loadText(missedAt)}`
+      : clientLimitAt === null
+        ? "no load above it was tried"
+        : "no load above it could be sent";
   return [
     `${slo} holds up to ${loadText(best)} ${unit}; ${edge} (${stopped}${isConfirmed ? ", tried twice" : ""}).`,
+    ...clients,
     ...(isMonotone
       ? []
       : [

@@ -1,8 +1,10 @@
-import { Agent, type Dispatcher } from "undici";
 import { messageOf } from "../base/errors.ts";
 import type { FailureKind } from "../base/failure-kinds.ts";
+import type { ConnectionPool } from "./connection-pool.ts";
 import { type Endpoint, headersOf } from "./endpoint.ts";
 import { transportFailureKind } from "./failure-kind.ts";
+import { requestBytes } from "./request-bytes.ts";
+import type { ResponseHead } from "./response-reader.ts";
 import { StreamLog } from "./stream-log.ts";
 
 export interface StreamOutcome {
@@ -21,35 +23,23 @@ export interface StreamOutcome {
 
 const maxErrorBody = 65536;
 
-/** Less than the five seconds after which common servers close an idle connection, so that none is reused too late. */
-const keepAliveMs = 4000;
-
-/**
- * Connections for load: as many as there are requests in flight, without pipelining.
- *
- * @param timeoutMs how long an answer, or its next part, may take; 0 for as long as it likes
- */
-export function createConnectionPool(timeoutMs = 0): Agent {
-  return new Agent({
-    pipelining: 1,
-    keepAliveTimeout: keepAliveMs,
-    headersTimeout: timeoutMs,
-    bodyTimeout: timeoutMs,
-  });
-}
-
 /**
  * Opens connections before a load, so that it measures the server and not how fast a client connects. They are kept open
  * by requests for the list of models; a server that has none, or fails, is found out by the load itself.
  */
-export async function openConnections(pool: Agent, endpoint: Endpoint, count: number): Promise<void> {
-  const base = new URL(endpoint.url);
-  const path = `${base.pathname.replace(/\/$/, "")}/v1/models`;
-  const open = async (): Promise<void> => {
-    const options = { origin: base.origin, path, method: "GET" as const, headers: headersOf(endpoint) };
-    await pool.request(options).then(({ body }) => body.dump());
-  };
-  await Promise.allSettled(Array.from({ length: count }, open));
+export async function openConnections(
+  pool: ConnectionPool,
+  endpoint: Endpoint,
+  count: number,
+): Promise<void> {
+  const url = new URL(`${endpoint.url.replace(/\/$/, "")}/v1/models`);
+  const bytes = requestBytes(url, headersOf(endpoint), null);
+  const open = (): Promise<void> =>
+    new Promise((resolve) => {
+      const nothing = (): void => {};
+      pool.send(url, bytes, { onHead: nothing, onBody: nothing, onEnd: resolve, onError: () => resolve() });
+    });
+  await Promise.all(Array.from({ length: count }, open));
 }
 
 export interface StreamCall {
@@ -61,33 +51,24 @@ export interface StreamCall {
   readonly signal?: AbortSignal | undefined;
 }
 
-/**
- * Posts a streaming request through undici's `dispatch` (the cheapest way, so that the client is not what is
- * measured) and keeps what comes with its times. Never rejects: a fault is part of the outcome.
- */
-export function streamRequest(pool: Agent, call: StreamCall): Promise<StreamOutcome> {
+/** Posts a streaming request and keeps what comes with its times. Never rejects: a fault is part of the outcome. */
+export function streamRequest(pool: ConnectionPool, call: StreamCall): Promise<StreamOutcome> {
   return new Promise((resolve) => {
     const { endpoint, path, body, requestId, signal } = call;
-    const base = new URL(endpoint.url);
+    const url = new URL(`${endpoint.url.replace(/\/$/, "")}${path}`);
+    const headers = {
+      ...headersOf(endpoint),
+      accept: "text/event-stream",
+      ...(requestId === undefined ? {} : { "x-request-id": requestId }),
+    };
+    const bytes = requestBytes(url, headers, body);
     const collector = new StreamCollector(signal, resolve);
-    pool.dispatch(
-      {
-        origin: base.origin,
-        path: `${base.pathname.replace(/\/$/, "")}${path}`,
-        method: "POST",
-        headers: {
-          ...headersOf(endpoint),
-          accept: "text/event-stream",
-          ...(requestId === undefined ? {} : { "x-request-id": requestId }),
-        },
-        body,
-      },
-      collector,
-    );
+    if (signal?.aborted === true) collector.onError(new Error("aborted"));
+    else collector.watch(pool.send(url, bytes, collector));
   });
 }
 
-class StreamCollector implements Dispatcher.DispatchHandler {
+class StreamCollector {
   readonly #signal: AbortSignal | undefined;
   readonly #resolve: (outcome: StreamOutcome) => void;
   readonly #sentMs = performance.now();
@@ -103,33 +84,28 @@ class StreamCollector implements Dispatcher.DispatchHandler {
     this.#resolve = resolve;
   }
 
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    if (this.#signal === undefined) return;
-    this.#onAbort = () => controller.abort(new Error("aborted by the client"));
-    if (this.#signal.aborted) this.#onAbort();
-    else this.#signal.addEventListener("abort", this.#onAbort, { once: true });
+  /** Breaks the connection off when the signal comes. */
+  watch(connection: { destroy(error: Error): void }): void {
+    this.#onAbort = () => connection.destroy(new Error("aborted by the client"));
+    this.#signal?.addEventListener("abort", this.#onAbort, { once: true });
   }
 
-  onResponseStart(
-    _controller: Dispatcher.DispatchController,
-    status: number,
-    headers: Readonly<Record<string, string | string[] | undefined>>,
-  ): void {
+  onHead({ status, headers }: ResponseHead): void {
     this.#status = status;
-    const retryAfter = Number(headers["retry-after"] ?? Number.NaN);
+    const retryAfter = Number(headers.get("retry-after") ?? Number.NaN);
     this.#retryAfterSeconds = Number.isFinite(retryAfter) ? retryAfter : null;
   }
 
-  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#status === 200) this.#log.append(chunk, performance.now());
-    else if (this.#body.length < maxErrorBody) this.#body += this.#decoder.decode(chunk, { stream: true });
+  onBody(bytes: Uint8Array, atMs: number): void {
+    if (this.#status === 200) this.#log.append(bytes, atMs);
+    else if (this.#body.length < maxErrorBody) this.#body += this.#decoder.decode(bytes, { stream: true });
   }
 
-  onResponseEnd(): void {
+  onEnd(): void {
     this.#settle(null);
   }
 
-  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+  onError(error: Error): void {
     const isAbort = this.#signal?.aborted === true;
     const kind = isAbort ? "censored" : transportFailureKind(error);
     this.#settle({ kind, message: isAbort ? "in flight when the load ended" : messageOf(error) });

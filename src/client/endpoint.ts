@@ -1,5 +1,6 @@
 import { MillraceError, messageOf } from "../base/errors.ts";
 import { serverMessageOf } from "./server-message.ts";
+import type { TlsTrust } from "./tls-trust.ts";
 
 /** Where an OpenAI-compatible server answers. */
 export interface Endpoint {
@@ -8,6 +9,8 @@ export interface Endpoint {
   readonly apiKey?: string | undefined;
   /** Sent with every request, over what is sent anyway. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
+  /** Of an https URL; the well-known certificates without. */
+  readonly tls?: TlsTrust | undefined;
 }
 
 /** A model as `GET /v1/models` lists it. */
@@ -33,7 +36,7 @@ export function endpointUrlOf(given: string, param: string): string {
 export function headersOf(endpoint: Endpoint): Record<string, string> {
   return {
     "content-type": "application/json",
-    ...(endpoint.apiKey === undefined ? {} : { authorization: `Bearer ${endpoint.apiKey}` }),
+    ...(endpoint.apiKey === undefined ? {} : { authorization: `Bearer ${endpoint.apiKey.trim()}` }),
     ...endpoint.headers,
   };
 }

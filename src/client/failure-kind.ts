@@ -7,16 +7,18 @@ const connectCodes = new Set([
   "EHOSTUNREACH",
   "ENETUNREACH",
   "UND_ERR_CONNECT_TIMEOUT",
+  "ECONNTIMEOUT",
 ]);
 const timeoutCodes = new Set(["UND_ERR_HEADERS_TIMEOUT", "UND_ERR_BODY_TIMEOUT", "ETIMEDOUT"]);
 /** OpenSSL's reasons come as codes of their own, such as DEPTH_ZERO_SELF_SIGNED_CERT. */
 const tlsPattern = /^ERR_(TLS|SSL)|CERT|^EPROTO$|SELF_SIGNED|UNABLE_TO_VERIFY/;
 
-/** Sorts a fault of the transport by the code that Node or undici gave it. */
+/** Sorts a fault of the transport by its code, which Node, undici or our own connections gave it. */
 export function transportFailureKind(error: Error): FailureKind {
   const code = codeOf(error);
   if (connectCodes.has(code)) return "connect";
   if (timeoutCodes.has(code)) return "timeout";
+  if (code === "ERR_HTTP_FRAMING") return "malformed";
   return tlsPattern.test(code) ? "tls" : "broken";
 }
 

@@ -27,12 +27,17 @@ export class StreamLog {
   #readEnd = new Float64Array(firstReads);
   #numReads = 0;
 
+  /** Takes bytes of the body; those with the time of the call before came with the same read. */
   append(bytes: Uint8Array, atMs: number): void {
     const end = this.#numBytes + bytes.length;
     if (end > this.#bytes.length) this.#bytes = grown(this.#bytes, new Uint8Array(2 * end));
     this.#bytes.set(bytes, this.#numBytes);
     this.#numBytes = end;
     const read = this.#numReads;
+    if (read > 0 && this.#readMs[read - 1] === atMs) {
+      this.#readEnd[read - 1] = end;
+      return;
+    }
     if (read === this.#readMs.length) {
       this.#readMs = grown(this.#readMs, new Float64Array(2 * read));
       this.#readEnd = grown(this.#readEnd, new Float64Array(2 * read));

@@ -6,6 +6,10 @@ import { originSchema } from "./origin.ts";
 const verdictSchema = z.enum(["met", "missed", "undetermined"]);
 export type SloVerdict = z.infer<typeof verdictSchema>;
 
+/** What a probe showed; `client limit` where the client did not keep up with its own load, so that nothing was. */
+const probeVerdictSchema = z.enum([...verdictSchema.options, "client limit"]);
+export type ProbeVerdict = z.infer<typeof probeVerdictSchema>;
+
 /** One target and what a stage has there. */
 export const sloResultSchema = z.object({
   /** As it was asked for, such as `ttft_p90<=500ms`. */
@@ -27,9 +31,11 @@ export const sloSearchRecordSchema = z.object({
   variable: z.enum(["concurrency", "rate"]),
   /** Null where nothing that was tried meets them. */
   best: z.number().nullable(),
-  /** The lowest load that was seen to miss them; null where none was. */
+  /** The lowest load that was seen to miss them, or was not shown to meet them; null where none was. */
   missedAt: z.number().nullable(),
-  stopped: z.enum(["converged", "most probes", "highest load", "nothing meets it"]),
+  /** The lowest load above the best that the client did not keep up with; null where it always did. */
+  clientLimitAt: z.number().nullable(),
+  stopped: z.enum(["converged", "most probes", "highest load", "nothing meets it", "client limit"]),
   /** Whether the best was met again at the end. */
   isConfirmed: z.boolean(),
   /** Whether no load above a missed one met the targets. */
@@ -39,7 +45,7 @@ export const sloSearchRecordSchema = z.object({
     z.object({
       load: z.number(),
       results: z.array(sloResultSchema),
-      verdict: verdictSchema,
+      verdict: probeVerdictSchema,
       stage: z.union([stageSchema, rateStageSchema]),
     }),
   ),

@@ -12,6 +12,7 @@ export interface SeenRequest {
 export interface ClientError {
   readonly numRequests: number;
   readonly numUnmatched: number;
+  readonly ttftMin: number;
   readonly ttftP50: number;
   readonly ttftP99: number;
   readonly itlP99: number;

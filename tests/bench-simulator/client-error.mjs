@@ -40,6 +40,7 @@ export function clientError(seen, log) {
   return {
     numRequests: ttft.length,
     numUnmatched,
+    ttftMin: sortedTtft[0],
     ttftP50: quantile(sortedTtft, 0.5),
     ttftP99: quantile(sortedTtft, 0.99),
     itlP99: quantile(sortedGaps, 0.99),

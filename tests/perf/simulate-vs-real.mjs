@@ -21,7 +21,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { measureRequest } from "../../dist/bench/measure-request.js";
-import { createConnectionPool } from "../../dist/client/completion-stream.js";
+import { ConnectionPool } from "../../dist/client/connection-pool.js";
 import { defaultEngineOptions } from "../../dist/engine/engine-options.js";
 import { createInProcessClient } from "../../dist/engine/in-process-client.js";
 import { loadEngine } from "../../dist/engine/load-engine.js";
@@ -124,7 +124,7 @@ async function openServer() {
   const [{ id, max_model_len: maxModelLen }] = (await (await fetch(`${url}/v1/models`)).json()).data;
   const metrics = await (await fetch(`${url}/metrics`)).text();
   const numBlocks = /^vllm:cache_config_info\{.*num_gpu_blocks="(\d+)"/m.exec(metrics)[1];
-  const pool = createConnectionPool();
+  const pool = new ConnectionPool(0, {});
   const target = { endpoints: [{ url }], model: id, continuousUsage: false, extraBody: {}, pool };
   const send = async ({ prompt, numOutputTokens }, index) => {
     const plan = { index, turn: 0, prompt, outputTokens: numOutputTokens, dueMs: null };
@@ -144,7 +144,7 @@ async function openServer() {
     return millrace("simulate", ...runs, ...sizes, "--out", out);
   };
   const close = async () => {
-    await pool.destroy();
+    pool.destroy();
     await launcher.stop();
   };
   const { vocab_size: vocabSize } = JSON.parse(readFileSync(path.join(values.model, "config.json"), "utf8"));

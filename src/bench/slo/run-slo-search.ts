@@ -1,11 +1,12 @@
+import type { BenchStage, RateStage } from "../../records/bench.ts";
 import { startOrigin } from "../../records/origin.ts";
 import type { SloTerm } from "../../records/slo.ts";
-import type { SloSearchRecord } from "../../records/slo-search.ts";
+import type { ProbeVerdict, SloResult, SloSearchRecord } from "../../records/slo-search.ts";
 import type { BenchOptions } from "../bench-options.ts";
 import { BenchSession } from "../bench-session.ts";
 import type { Load } from "../loads.ts";
 import { type SearchLimits, searchLoad } from "./search.ts";
-import { judgeStage, requestsForSlo, sloVerdict } from "./slo.ts";
+import { errorTarget, judgeStage, requestsForSlo, sloVerdict } from "./slo.ts";
 
 export interface SloSearchOptions extends BenchOptions, SearchLimits {
   readonly slo: readonly SloTerm[];
@@ -30,8 +31,7 @@ export async function runSloSearch(options: SloSearchOptions): Promise<SloSearch
       const { stage } = await session.run(plan, { onRequest: (done) => progress.update(done) });
       signal?.throwIfAborted();
       const results = judgeStage(stage, slo);
-      // A client that did not keep up has shown nothing.
-      const verdict = stage.client.faults.length > 0 ? "undetermined" : sloVerdict(results);
+      const verdict = probeVerdict(stage, results);
       probes.push({ load, results, verdict, stage });
       progress.finish(`${name}: ${verdict}`);
       return { verdict };
@@ -49,6 +49,12 @@ export async function runSloSearch(options: SloSearchOptions): Promise<SloSearch
   } finally {
     await session.close();
   }
+}
+
+/** A client that did not keep up has shown nothing of the server, unless that it fails. */
+function probeVerdict({ client }: BenchStage | RateStage, results: readonly SloResult[]): ProbeVerdict {
+  const hasFailed = results.some(({ target, verdict }) => target === errorTarget && verdict === "missed");
+  return client.faults.length > 0 && !hasFailed ? "client limit" : sloVerdict(results);
 }
 
 function requestsAt({ slo, requestsPerSeat, minSeconds, variable }: SloSearchOptions, load: number): number {

@@ -1,8 +1,8 @@
-import type { SloSearchRecord, SloVerdict } from "../../records/slo-search.ts";
+import type { ProbeVerdict, SloSearchRecord } from "../../records/slo-search.ts";
 
 /** What a probe of the search found. */
 export interface ProbeOutcome {
-  readonly verdict: SloVerdict;
+  readonly verdict: ProbeVerdict;
 }
 
 export interface SearchLimits {
@@ -17,58 +17,86 @@ export interface SearchLimits {
 
 export type SearchResult = Pick<
   SloSearchRecord,
-  "best" | "missedAt" | "stopped" | "isConfirmed" | "isMonotone"
+  "best" | "missedAt" | "clientLimitAt" | "stopped" | "isConfirmed" | "isMonotone"
 >;
+
+interface Probe extends ProbeOutcome {
+  readonly load: number;
+}
 
 /**
  * Finds the highest load that meets the targets: doubles until one misses them, halves down where the first does, then
- * bisects. What is undetermined counts as missed: a load is only claimed where it is shown. At the end the best is tried
- * once more, and where it misses then, the search goes on below it.
+ * bisects. What is undetermined counts as missed: a load is only claimed where it is shown. A load that the client did not
+ * keep up with bounds the search from above and says nothing of the server. At the end the best is tried once more, and
+ * where it misses then, the search goes on below it.
  */
 export async function searchLoad(
   probe: (load: number) => Promise<ProbeOutcome>,
   { variable, from, to, tolerance, maxProbes }: SearchLimits,
 ): Promise<SearchResult> {
   const rounded = (load: number): number => (variable === "concurrency" ? Math.round(load) : load);
-  const tried: { load: number; met: boolean }[] = [];
-  let [best, missed]: [number | null, number | null] = [null, null];
-  const tryLoad = async (load: number): Promise<boolean> => {
-    const met = (await probe(load)).verdict === "met";
-    tried.push({ load, met });
-    if (met) best = Math.max(best ?? 0, load);
-    else missed = Math.min(missed ?? Number.POSITIVE_INFINITY, load);
-    // A load that met them before counts no more when a lower one misses them.
-    if (best !== null && missed !== null && best >= missed) best = bestBelow(tried, missed);
-    return met;
+  const tried: Probe[] = [];
+  const tryLoad = async (load: number): Promise<ProbeVerdict> => {
+    const { verdict } = await probe(load);
+    tried.push({ load, verdict });
+    return verdict;
   };
-  const result = (stopped: SearchResult["stopped"], isConfirmed: boolean): SearchResult => ({
-    best,
-    missedAt: missed,
-    stopped,
-    isConfirmed,
-    isMonotone: tried.every(
-      ({ load, met }) => !met || tried.every((other) => other.met || other.load >= load),
-    ),
-  });
+  const result = (stopped: SearchResult["stopped"], isConfirmed: boolean): SearchResult => {
+    const { best, missed, clientLimit } = edgesOf(tried);
+    const isMonotone = tried.every(
+      ({ load, verdict }) =>
+        verdict !== "met" || tried.every((other) => !isMiss(other) || other.load >= load),
+    );
+    return { best, missedAt: missed, clientLimitAt: clientLimit, stopped, isConfirmed, isMonotone };
+  };
   while (tried.length < maxProbes) {
-    const next = nextLoad({ best, missed, from, to, tolerance }, rounded);
-    if (next === null) {
-      if (best === null) return result("nothing meets it", false);
-      if (await tryLoad(best)) return result(missed === null ? "highest load" : "converged", true);
-    } else await tryLoad(next);
+    const { best, missed, clientLimit } = edgesOf(tried);
+    const isClients = clientLimit !== null && clientLimit < (missed ?? Number.POSITIVE_INFINITY);
+    const ceiling = isClients ? clientLimit : missed;
+    const next = nextLoad({ best, ceiling, from, to, tolerance }, rounded);
+    if (next !== null) {
+      await tryLoad(next);
+      continue;
+    }
+    if (best === null) return result(isClients ? "client limit" : "nothing meets it", false);
+    const again = await tryLoad(best);
+    // What the client could not send shows neither that the best holds nor that it does not.
+    if (again === "client limit") return result("client limit", false);
+    if (again === "met")
+      return result(isClients ? "client limit" : missed === null ? "highest load" : "converged", true);
   }
   return result("most probes", false);
 }
 
-/** The highest load that met the targets at every try and lies below one that missed them. */
-function bestBelow(tried: readonly { load: number; met: boolean }[], missed: number): number | null {
-  const met = tried.filter(({ load, met: isMet }) => isMet && load < missed).map(({ load }) => load);
-  return met.length === 0 ? null : Math.max(...met);
+function isMiss({ verdict }: ProbeOutcome): boolean {
+  return verdict === "missed" || verdict === "undetermined";
+}
+
+interface Edges {
+  /** The highest load that met the targets below all that missed them. */
+  readonly best: number | null;
+  readonly missed: number | null;
+  /** The lowest above the best that the client did not keep up with. */
+  readonly clientLimit: number | null;
+}
+
+function edgesOf(tried: readonly Probe[]): Edges {
+  const loads = (of: (probe: Probe) => boolean): number[] => tried.filter(of).map(({ load }) => load);
+  const lowest = (values: readonly number[]): number | null =>
+    values.length === 0 ? null : Math.min(...values);
+  const missed = lowest(loads(isMiss));
+  // A load that met them before counts no more when a lower one, or itself, misses them.
+  const met = loads(({ load, verdict }) => verdict === "met" && (missed === null || load < missed));
+  const best = met.length === 0 ? null : Math.max(...met);
+  const isAbove = (load: number): boolean => best === null || load > best;
+  const clientLimit = lowest(loads(({ load, verdict }) => verdict === "client limit" && isAbove(load)));
+  return { best, missed, clientLimit };
 }
 
 interface Bracket {
   readonly best: number | null;
-  readonly missed: number | null;
+  /** The lowest load that is known to be too much. */
+  readonly ceiling: number | null;
   readonly from: number;
   readonly to: number;
   readonly tolerance: number;
@@ -76,17 +104,17 @@ interface Bracket {
 
 /** Null where there is nothing left to try. */
 function nextLoad(
-  { best, missed, from, to, tolerance }: Bracket,
+  { best, ceiling, from, to, tolerance }: Bracket,
   rounded: (load: number) => number,
 ): number | null {
-  if (best === null && missed === null) return from;
-  if (missed === null) return best! >= to ? null : Math.min(to, rounded(best! * 2));
+  if (best === null && ceiling === null) return from;
+  if (ceiling === null) return best! >= to ? null : Math.min(to, rounded(best! * 2));
   if (best === null) {
-    const lower = rounded(missed / 2);
+    const lower = rounded(ceiling / 2);
     // A rate has no least value; a sixteenth of the first is as good as none.
-    return lower >= missed || lower < Math.min(1, from / 16) ? null : lower;
+    return lower >= ceiling || lower < Math.min(1, from / 16) ? null : lower;
   }
-  if (missed - best <= tolerance * best) return null;
-  const middle = rounded((best + missed) / 2);
-  return middle === best || middle === missed ? null : middle;
+  if (ceiling - best <= tolerance * best) return null;
+  const middle = rounded((best + ceiling) / 2);
+  return middle === best || middle === ceiling ? null : middle;
 }

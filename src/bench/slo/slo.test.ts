@@ -56,6 +56,54 @@ describe("search", () => {
   });
 });
 
+describe("a client that does not keep up", () => {
+  /** A server that holds the targets up to a load, behind a client that sends no more than another. */
+  async function searchBehind(holdsTo: number, sendsTo: number, more: Partial<SearchLimits> = {}) {
+    return searchLoad(
+      (load) => {
+        if (load > sendsTo) return Promise.resolve({ verdict: "client limit" });
+        return Promise.resolve({ verdict: load <= holdsTo ? "met" : "missed" });
+      },
+      { ...limits, tolerance: 0, ...more },
+    );
+  }
+
+  test("is the limit itself, and no load is called missed for it", async () => {
+    expect(await searchBehind(1000, 20)).toMatchObject({
+      best: 20,
+      missedAt: null,
+      clientLimitAt: 21,
+      stopped: "client limit",
+      isConfirmed: true,
+    });
+    expect(await searchBehind(1000, 0)).toMatchObject({
+      best: null,
+      missedAt: null,
+      clientLimitAt: 1,
+      stopped: "client limit",
+    });
+  });
+
+  test("is not named where the server's edge lies below", async () => {
+    const found = await searchBehind(9, 12);
+    expect(found).toMatchObject({ best: 9, missedAt: 10, stopped: "converged", isConfirmed: true });
+    expect(await searchBehind(0, 12)).toMatchObject({ best: null, missedAt: 1, stopped: "nothing meets it" });
+  });
+
+  test("takes nothing back that was shown before", async () => {
+    let count = 0;
+    const found = await searchLoad(
+      (load) => {
+        count += load === 8 ? 1 : 0;
+        if (load === 8 && count === 2) return Promise.resolve({ verdict: "client limit" });
+        return Promise.resolve({ verdict: load <= 8 ? "met" : "missed" });
+      },
+      { ...limits, tolerance: 0 },
+    );
+    expect(found).toMatchObject({ best: 8, missedAt: 9, stopped: "client limit", isConfirmed: false });
+  });
+});
+
 describe("targets", () => {
   test("need the requests of their strictest percentile", () => {
     expect(requestsForSlo(parseSlo("ttft_p90<=500ms,e2e_p99<=10s"))).toBe(299);

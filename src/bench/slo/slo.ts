@@ -8,6 +8,8 @@ import { samplesNeeded } from "../distribution.ts";
 const fewSamples = 8;
 /** No service level holds where more requests fail. */
 const maxErrorShare = 0.01;
+/** What that bound is called among the targets. */
+export const errorTarget: string = `errors<=${100 * maxErrorShare}%`;
 /** Two-sided 95 % point of the normal distribution. */
 const normalQuantile = 1.96;
 
@@ -23,7 +25,7 @@ export function judgeStage(stage: BenchStage | RateStage, terms: readonly SloTer
   return [
     ...terms.map((term) => judgeTerm(stage, term)),
     {
-      target: `errors<=${100 * maxErrorShare}%`,
+      target: errorTarget,
       value: errorShare,
       limit: maxErrorShare,
       verdict: errorShare <= maxErrorShare ? "met" : "missed",

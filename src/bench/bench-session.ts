@@ -3,7 +3,7 @@ import { setTimeout } from "node:timers/promises";
 import { sharedNow } from "../base/clock.ts";
 import { isMillraceError, MillraceError } from "../base/errors.ts";
 import { ConnectionPool } from "../client/connection-pool.ts";
-import { firstModelOf, tokenizeRemotely } from "../client/endpoint.ts";
+import { firstModelOf, tokenizeRemotely } from "../client/served-models.ts";
 import type { BenchRecord, BenchStage, RateStage, RequestRecord } from "../records/bench.ts";
 import type { BenchOptions } from "./bench-options.ts";
 import { runClosedStage } from "./closed-loop.ts";

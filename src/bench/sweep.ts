@@ -1,5 +1,5 @@
 import { isMillraceError, MillraceError } from "../base/errors.ts";
-import { firstModelOf } from "../client/endpoint.ts";
+import { firstModelOf } from "../client/served-models.ts";
 import type { BenchRecord, BenchStage, RateStage, RequestRecord } from "../records/bench.ts";
 import { startOrigin } from "../records/origin.ts";
 import type { BenchOptions } from "./bench-options.ts";

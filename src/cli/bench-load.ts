@@ -8,6 +8,7 @@ import type { Values } from "../config/component.ts";
 import { parseTrace, type TraceRequest } from "../engine/simulator/trace.ts";
 import type { benchSettings, loadSettings, rateSettings } from "./bench-settings.ts";
 import { readText } from "./read-text.ts";
+import { trustOf } from "./trust-settings.ts";
 
 type LoadValues = Values<typeof loadSettings>;
 type RateValues = Values<typeof rateSettings>;
@@ -39,10 +40,12 @@ export function benchOptionsOf(
     warmup,
     maxSeconds = null,
   } = values;
+  const tls = trustOf(values);
   const endpointAt = (given: string, param: string): BenchOptions["endpoint"] => ({
     url: endpointUrlOf(given, param),
     apiKey,
     headers: header,
+    tls,
   });
   const isPrimed = caches === "primed";
   return {

@@ -12,6 +12,7 @@ import {
   real,
   textList,
 } from "../config/value-schemas.ts";
+import { trustSettings } from "./trust-settings.ts";
 
 /** Settings of the load; the flow takes them too. */
 export const loadSettings = {
@@ -196,6 +197,7 @@ export const benchSettings = {
     headers.prefault([]),
     "header of every request, 'Name: value'; repeatable",
   ),
+  ...trustSettings,
   also: field(
     "--also <list>",
     textList.default([]),

@@ -1,7 +1,8 @@
-import { type Endpoint, firstModelOf } from "../client/endpoint.ts";
+import { type Endpoint } from "../client/endpoint.ts";
 import { createHttpChatCompleter, createHttpCompleter } from "../client/http-completer.ts";
 import { createHttpScorer } from "../client/http-scorer.ts";
 import { JsonChannel } from "../client/json-channel.ts";
+import { firstModelOf } from "../client/served-models.ts";
 import { ChatModel } from "../evaluate/requests/chat-model.ts";
 import { TokenModel } from "../evaluate/requests/token-model.ts";
 import type { TaskModel } from "../flow/flow-plan.ts";

@@ -1,8 +1,7 @@
-import { messageOf } from "../base/errors.ts";
 import type { FailureKind } from "../base/failure-kinds.ts";
 import type { ConnectionPool } from "./connection-pool.ts";
 import { type Endpoint, headersOf } from "./endpoint.ts";
-import { transportFailureKind } from "./failure-kind.ts";
+import { transportFailureKind, transportMessage } from "./failure-kind.ts";
 import { requestBytes } from "./request-bytes.ts";
 import type { ResponseHead } from "./response-reader.ts";
 import { StreamLog } from "./stream-log.ts";
@@ -108,7 +107,7 @@ class StreamCollector {
   onError(error: Error): void {
     const isAbort = this.#signal?.aborted === true;
     const kind = isAbort ? "censored" : transportFailureKind(error);
-    this.#settle({ kind, message: isAbort ? "in flight when the load ended" : messageOf(error) });
+    this.#settle({ kind, message: isAbort ? "in flight when the load ended" : transportMessage(error) });
   }
 
   #settle(failure: StreamOutcome["failure"]): void {

@@ -1,3 +1,4 @@
+import { messageOf } from "../base/errors.ts";
 import type { FailureKind } from "../base/failure-kinds.ts";
 
 const connectCodes = new Set([
@@ -20,6 +21,19 @@ export function transportFailureKind(error: Error): FailureKind {
   if (timeoutCodes.has(code)) return "timeout";
   if (code === "ERR_HTTP_FRAMING") return "malformed";
   return tlsPattern.test(code) ? "tls" : "broken";
+}
+
+/** What a fault of the transport says, with what to do where a certificate or TLS itself is at fault. */
+export function transportMessage(error: Error): string {
+  const message = messageOf(error instanceof AggregateError ? error.errors[0] : error);
+  if (transportFailureKind(error) !== "tls") return message;
+  return speaksNoTls(error)
+    ? `the server does not speak TLS; take http:// (${message})`
+    : `its certificate is not trusted: ${message}; --ca FILE says which certificates vouch for it, --insecure takes any`;
+}
+
+function speaksNoTls(error: Error): boolean {
+  return /^EPROTO$|WRONG_VERSION|PACKET_LENGTH/.test(codeOf(error));
 }
 
 /** Sorts an answer that is no stream. */

@@ -1,8 +1,10 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { Agent, request } from "undici";
-import { MillraceError, messageOf } from "../base/errors.ts";
+import { MillraceError } from "../base/errors.ts";
 import { type Endpoint, headersOf } from "./endpoint.ts";
+import { transportMessage } from "./failure-kind.ts";
 import { serverMessageOf } from "./server-message.ts";
+import { tlsOptionsOf } from "./tls-trust.ts";
 
 const attempts = 3;
 
@@ -24,6 +26,7 @@ export class JsonChannel {
       connections: concurrency,
       headersTimeout: timeoutMs,
       bodyTimeout: timeoutMs,
+      connect: tlsOptionsOf(endpoint.tls ?? {}),
     });
   }
 
@@ -60,7 +63,7 @@ export class JsonChannel {
       status = response.statusCode;
       text = await response.body.text();
     } catch (error) {
-      const message = `${url} does not answer: ${messageOf(error)}. A running OpenAI-compatible server is needed. Start it or correct the URL.`;
+      const message = `${url} does not answer: ${transportMessage(error as Error)}. A running OpenAI-compatible server is needed. Start it or correct the URL.`;
       return {
         error: new MillraceError("endpoint_unreachable", message, { cause: error }),
         isRetryable: true,

@@ -1,5 +1,5 @@
 import type { Endpoint } from "./endpoint.ts";
-import { headersOf } from "./endpoint.ts";
+import { exchangeText } from "./exchange-text.ts";
 
 /** Figures of a server's `GET /metrics`, by name, summed over labels. */
 export type MetricSample = ReadonlyMap<string, number>;
@@ -10,12 +10,9 @@ const timeoutMs = 2000;
 /** What a server's `GET /metrics` says now; null where it has no such page. */
 export async function readServerMetrics(endpoint: Endpoint): Promise<MetricSample | null> {
   try {
-    const response = await fetch(`${endpoint.url}/metrics`, {
-      headers: headersOf(endpoint),
-      signal: AbortSignal.timeout(timeoutMs),
-    });
-    const text = await response.text();
-    const sample = response.ok ? parseMetrics(text) : null;
+    const signal = AbortSignal.timeout(timeoutMs);
+    const { status, text } = await exchangeText(endpoint, { path: "/metrics", signal });
+    const sample = status === 200 ? parseMetrics(text) : null;
     return sample === null || sample.size === 0 ? null : sample;
   } catch {
     // A server that is busy, gone or without TLS tells nothing; the load itself says so.

@@ -1,10 +1,4 @@
 // What goes wrong with a server is in the row as what it was.
-import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { createServer as createTlsServer } from "node:https";
-import type { AddressInfo } from "node:net";
-import os from "node:os";
-import path from "node:path";
 import { expect, test } from "vitest";
 import { silentProgress } from "../../src/base/progress.ts";
 import { runSweep } from "../../src/bench/sweep.ts";
@@ -105,32 +99,3 @@ const plain = {
   vocabSize: 1000,
   progress: silentProgress,
 };
-
-test("a certificate that nobody vouches for, and a server without TLS", async () => {
-  const folder = mkdtempSync(path.join(os.tmpdir(), "millrace-tls-"));
-  const [key, cert] = [path.join(folder, "key.pem"), path.join(folder, "cert.pem")];
-  const subject = ["-subj", "/CN=localhost", "-days", "2", "-keyout", key, "-out", cert];
-  const made = spawnSync("openssl", ["req", "-x509", "-newkey", "rsa:2048", "-nodes", ...subject]);
-  expect(made.status).toBe(0);
-  const server = createTlsServer({ key: readFileSync(key), cert: readFileSync(cert) }, (_request, response) =>
-    response.end(),
-  );
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  try {
-    const { port } = server.address() as AddressInfo;
-    const stages: RateStage[] = [];
-    const run = runSweep({
-      ...plain,
-      endpoint: { url: `https://127.0.0.1:${port}` },
-      onStage: (stage) => stages.push(stage as RateStage),
-    });
-    await expect(run).rejects.toMatchObject({
-      message: expect.stringMatching(/3 tls.*self-signed/) as string,
-    });
-    expect(stages[0]!.errorsByKind).toEqual({ tls: 3 });
-  } finally {
-    server.closeAllConnections();
-    server.close();
-    rmSync(folder, { recursive: true });
-  }
-});

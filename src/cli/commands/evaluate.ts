@@ -30,6 +30,7 @@ import { type NamedTaskModel, openChatModel, openCompletionsModel } from "../rem
 import { addSettings, readSettings } from "../settings.ts";
 import { taskChoiceOf, taskSettings } from "../task-choice.ts";
 import { printNote, TerminalProgress } from "../terminal.ts";
+import { trustOf, trustSettings } from "../trust-settings.ts";
 
 const own = {
   url: field(
@@ -45,6 +46,7 @@ const own = {
   apiKey: field("--api-key <key>", z.string().optional(), "bearer token for --url", {
     env: "OPENAI_API_KEY",
   }),
+  ...trustSettings,
   chat: field(
     "--chat",
     z.boolean().default(false),
@@ -199,7 +201,7 @@ function promptSettingsOf(
 /** The model in a worker of our own, or behind --url. */
 async function openTaskModel(
   modelPath: string | undefined,
-  server: Pick<Values<typeof own>, "url" | "servedModel" | "apiKey" | "chat">,
+  server: Pick<Values<typeof own>, "url" | "servedModel" | "apiKey" | "chat" | "ca" | "insecure">,
   { engine, source }: LocalSettings,
 ): Promise<NamedTaskModel> {
   if (server.url === undefined) {
@@ -207,7 +209,7 @@ async function openTaskModel(
     return { ...opened, name: modelNameOf(modelPath!), source: "millrace" };
   }
   const remote = {
-    endpoint: { url: endpointUrlOf(server.url, "--url"), apiKey: server.apiKey },
+    endpoint: { url: endpointUrlOf(server.url, "--url"), apiKey: server.apiKey, tls: trustOf(server) },
     model: server.servedModel ?? null,
     maxModelLen: typeof engine.maxModelLen === "number" ? engine.maxModelLen : null,
   };

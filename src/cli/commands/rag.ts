@@ -2,11 +2,12 @@ import type { Command } from "commander";
 import { z } from "zod";
 import { MillraceError } from "../../base/errors.ts";
 import { writeFileAtomically } from "../../base/write-file.ts";
-import { endpointUrlOf, firstModelOf } from "../../client/endpoint.ts";
+import { endpointUrlOf } from "../../client/endpoint.ts";
 import { createHttpChatCompleter } from "../../client/http-completer.ts";
 import { createHttpEmbedder } from "../../client/http-embedder.ts";
 import { createHttpFirstTokenReader } from "../../client/http-first-token.ts";
 import { JsonChannel } from "../../client/json-channel.ts";
+import { firstModelOf } from "../../client/served-models.ts";
 import { type Component, field, type Values } from "../../config/component.ts";
 import { integer, oneOf, real, textList } from "../../config/value-schemas.ts";
 import { chatJudge, type Judge } from "../../evaluate/rag/judge.ts";
@@ -27,6 +28,7 @@ import { listenForInterrupt } from "../interrupt.ts";
 import { readText } from "../read-text.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { formatTable, printLine, TerminalProgress } from "../terminal.ts";
+import { trustOf, trustSettings } from "../trust-settings.ts";
 
 const allMetrics = Object.keys(ragMetrics);
 
@@ -44,6 +46,7 @@ const own = {
   apiKey: field("--api-key <key>", z.string().optional(), "bearer token for --url", {
     env: "OPENAI_API_KEY",
   }),
+  ...trustSettings,
   metrics: field(
     "--metrics <names>",
     textList.optional(),
@@ -112,7 +115,7 @@ async function runRagCommand(file: string, _options: unknown, command: Command):
     flag: string,
     name: string | undefined,
   ): Promise<[JsonChannel, string]> => {
-    const endpoint = { url: endpointUrlOf(url, flag), apiKey: settings.apiKey };
+    const endpoint = { url: endpointUrlOf(url, flag), apiKey: settings.apiKey, tls: trustOf(settings) };
     const model = name ?? (await firstModelOf(endpoint)).id;
     const channel = new JsonChannel(endpoint, settings.concurrency);
     opened.push(channel);

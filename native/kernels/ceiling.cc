@@ -82,7 +82,7 @@ int64_t multiplyInt8(int64_t loops) { return multiplyCodes<addInt8>(loops); }
 int64_t multiplyInt4(int64_t loops) { return multiplyCodes<addInt4>(loops); }
 
 int64_t multiplyF32(int64_t loops) {
-  constexpr int numVectors = numSums / 2;
+  constexpr int numVectors = numSums * static_cast<int>(sizeof(Codes)) / 64;
   V16 sums[numVectors];
 #pragma GCC unroll 6
   for (int i = 0; i < numVectors; ++i) sums[i] = zero();

@@ -1,4 +1,4 @@
-// Integer tiles: 32 registers hold the sums and the scaled totals of six rows and two tiles.
+// Integer tiles: 32 registers hold the sums of eight rows and two tiles, the weights and what they are multiplied by.
 #include "x86/avx512/dot.h"
 
 #include "linear/integer_tile.h"
@@ -10,7 +10,7 @@ namespace {
 struct Sizes {
   static constexpr int smallRows = 8;
   static constexpr int smallTiles(int) { return 1; }
-  static constexpr int largeRows = 6;
+  static constexpr int largeRows = 8;
   static constexpr int largeTiles = 2;
   template <Codes codes, Scaling scaling, bool hasMinimums>
   using Large = IntegerKernel<codes, scaling, hasMinimums>;

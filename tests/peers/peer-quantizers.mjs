@@ -1,6 +1,6 @@
 // What other tools make of a model: rows of tests/perf/quality-table.mjs, each with a function that makes its file.
 import { execFileSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -34,12 +34,12 @@ export function llamaRows({ folder, source, calibration, scratch, threads }) {
   const rowOf = (type, isWeighted) => ({
     name: `llama-quantize ${type}${isWeighted ? " imatrix" : ""}`,
     isCalibrated: isWeighted,
-    makeFile: () => {
+    makeFile: (place) => {
       if (isWeighted) makeMatrix();
-      const own = path.join(scratch, "peer.gguf");
       const importance = isWeighted ? ["--imatrix", matrix] : [];
+      mkdirSync(place, { recursive: true });
+      const own = path.join(place, "model.gguf");
       run(path.join(folder, "llama-quantize"), [...importance, source(), own, type, threads]);
-      return own;
     },
   });
   return [
@@ -48,18 +48,15 @@ export function llamaRows({ folder, source, calibration, scratch, threads }) {
   ];
 }
 
-/** Folders of llm-compressor. `tokens` is null or gives the file of token ids that it is calibrated with. */
-export function compressorRowsOf({ python, model, tokens, scratch }) {
+/** Folders of llm-compressor. `tokens` is null or the file of token ids that it is calibrated with. */
+export function compressorRowsOf({ python, model, tokens }) {
   const script = fileURLToPath(new URL("llm_compressor.py", import.meta.url));
   return compressorRows
     .filter(([, method]) => method === "rtn" || tokens !== null)
     .map(([scheme, method]) => ({
       name: `llm-compressor ${scheme.replace("-", " ")} ${method}`,
       isCalibrated: method !== "rtn",
-      makeFile: () => {
-        const own = path.join(scratch, "peer");
-        run(python, [script, model, own, scheme, method, method === "rtn" ? "-" : tokens()]);
-        return own;
-      },
+      makeFile: (place) =>
+        run(python, [script, model, place, scheme, method, method === "rtn" ? "-" : tokens]),
     }));
 }

@@ -8,9 +8,9 @@ const bySize = (rows) =>
 /** Rows of a table, smallest first; those that were refused are left out. */
 export function qualityTable(rows) {
   return [
-    "| Scheme and method | MB | Mean KL | Same top token, % | Perplexity ratio | Seconds |",
-    "| --- | ---: | ---: | ---: | ---: | ---: |",
-    ...bySize(rows).map(({ name, sizeBytes, kl, topAgreement, perplexity, seconds }) => {
+    "| Scheme and method | MB | Mean KL | Same top token, % | Perplexity ratio |",
+    "| --- | ---: | ---: | ---: | ---: |",
+    ...bySize(rows).map(({ name, sizeBytes, kl, topAgreement, perplexity }) => {
       const error = kl.standardError === null ? "" : ` ± ${kl.standardError.toFixed(4)}`;
       const cells = [
         name,
@@ -18,7 +18,6 @@ export function qualityTable(rows) {
         `${kl.mean.toFixed(4)}${error}`,
         (100 * topAgreement.mean).toFixed(1),
         perplexity.ratio.toFixed(4),
-        seconds ?? "",
       ];
       return `| ${cells.join(" | ")} |`;
     }),
@@ -53,6 +52,15 @@ function besideOthers(rows) {
   ];
 }
 
+function measuredOn(rows) {
+  const origins = rows.flatMap(({ origin }) => (origin === undefined ? [] : [origin]));
+  if (origins.length === 0) return "Machine and day were not recorded.";
+  const days = origins.map(({ startedAt }) => startedAt.slice(0, 10)).toSorted();
+  const machines = new Set(origins.map(({ processor, kernels }) => `${processor}, kernels ${kernels}`));
+  const period = days[0] === days.at(-1) ? days[0] : `${days[0]} to ${days.at(-1)}`;
+  return `Measured on ${[...machines].join("; ")}; ${period}.`;
+}
+
 export function compressionPage({ model, text, numTokens, calibrationSize, rows }) {
   const calibration =
     calibrationSize === null
@@ -66,7 +74,9 @@ export function compressionPage({ model, text, numTokens, calibrationSize, rows 
     "",
     `${model}; the first ${numTokens.toLocaleString("en")} tokens of ${text}. KL is that of the float model's distribution`,
     "from the compressed one's, in nats per token, through the kernels of this engine for all rows. Errors are standard",
-    `errors. MB are those of the tensors. ${calibration} Seconds are those of making the file on a shared machine.`,
+    `errors. MB are those of the tensors. ${calibration}`,
+    "",
+    measuredOn(rows),
     "",
     ...qualityTable(rows),
     "",

@@ -83,14 +83,14 @@ async function runDiff(pathA: string, pathB: string, _options: unknown, command:
     const sources = [a, b].map((checkpoint) =>
       openLogits(ops, checkpoint, { precision, windows: windows.windows }),
     );
-    const found = await compareLogits({
+    const [found] = await compareLogits({
       a: sources[0]!,
-      b: sources[1]!,
+      others: [sources[1]!],
       windows: windows.windows,
       progress: new TerminalProgress(),
       signal: interrupt.signal,
     });
-    const figures = summarizeDivergences(found);
+    const figures = summarizeDivergences(found!);
     if (settings.json) {
       const { windows: _ids, ...cut } = windows;
       const models = { a: modelNameOf(pathA), b: modelNameOf(pathB) };

@@ -1,11 +1,11 @@
 import { type Progress, silentProgress } from "../../base/progress.ts";
 import type { LogitSource } from "../../protocol/logit-source.ts";
-import { addDivergence, type TokenDivergences } from "./token-divergence.ts";
+import { addDivergence, type TokenDivergences, TokenPrediction } from "./token-divergence.ts";
 
 export interface LogitComparison {
   readonly a: LogitSource;
-  /** Of the same vocabulary. */
-  readonly b: LogitSource;
+  /** Models of the same vocabulary, each of which is compared with A. */
+  readonly others: readonly LogitSource[];
   /** Sequences of token ids; all but the first token of each are predicted. At least two tokens each. */
   readonly windows: readonly Int32Array[];
   readonly progress?: Progress;
@@ -13,17 +13,19 @@ export interface LogitComparison {
 }
 
 /**
- * Runs two models over the same tokens side by side and compares their whole distributions at every position, a slab of
- * rows at a time. Between slabs other work of the process goes on. Throws what the models throw, and the signal's reason.
+ * Runs models over the same tokens side by side and compares the whole distributions of each with A's at every position, a
+ * slab of rows at a time. One result for each of `others`, in their order. Between slabs other work of the process goes
+ * on. Throws what the models throw, and the signal's reason.
  */
-export async function compareLogits(comparison: LogitComparison): Promise<TokenDivergences> {
-  const { a, b, windows, progress = silentProgress, signal } = comparison;
+export async function compareLogits(comparison: LogitComparison): Promise<readonly TokenDivergences[]> {
+  const { a, others, windows, progress = silentProgress, signal } = comparison;
   const { vocabSize } = a;
-  const maxRows = Math.min(a.maxRows, b.maxRows);
+  const maxRows = Math.min(a.maxRows, ...others.map((other) => other.maxRows));
   const rowsA = new Float32Array(maxRows * vocabSize);
-  const rowsB = new Float32Array(maxRows * vocabSize);
+  const rows = others.map(() => new Float32Array(maxRows * vocabSize));
+  const prediction = new TokenPrediction(vocabSize);
   const numTokens = windows.reduce((sum, window) => sum + window.length - 1, 0);
-  const found = emptyDivergences(numTokens, windows);
+  const found = others.map(() => emptyDivergences(numTokens, windows));
   progress.start("compare", numTokens);
   let done = 0;
   for (const window of windows) {
@@ -32,15 +34,13 @@ export async function compareLogits(comparison: LogitComparison): Promise<TokenD
       signal?.throwIfAborted();
       const count = Math.min(maxRows, numPredicted - first);
       a.read(window, first, count, rowsA);
-      b.read(window, first, count, rowsB);
+      for (const [i, other] of others.entries()) other.read(window, first, count, rows[i]!);
       for (let row = 0; row < count; row += 1) {
         const at = row * vocabSize;
         const end = at + vocabSize;
-        addDivergence(found, done + row, {
-          a: rowsA.subarray(at, end),
-          b: rowsB.subarray(at, end),
-          target: window[first + row + 1]!,
-        });
+        prediction.read(rowsA.subarray(at, end), window[first + row + 1]!);
+        for (const [i, own] of found.entries())
+          addDivergence(own, done + row, prediction, rows[i]!.subarray(at, end));
       }
       done += count;
       progress.update(done);

@@ -11,38 +11,66 @@ export interface TokenDivergences {
   readonly windowSizes: readonly number[];
 }
 
-export interface TokenRows {
-  /** Raw logits of either model, [vocabSize] f32. */
-  readonly a: Float32Array;
-  readonly b: Float32Array;
+/** What A predicts at one position, read once for all that are compared with it. */
+export class TokenPrediction {
   /** The token that follows. */
-  readonly target: number;
+  target = 0;
+  /** [vocabSize] raw logits, of the caller's array. */
+  logits: Float32Array = new Float32Array(0);
+  /** [vocabSize] exp(a − highest a). */
+  readonly weights: Float64Array;
+  /** Σ of them. */
+  sum = 0;
+  top = 0;
+  /** log Σ exp a */
+  logSum = 0;
+
+  constructor(vocabSize: number) {
+    this.weights = new Float64Array(vocabSize);
+  }
+
+  read(logits: Float32Array, target: number): void {
+    const { weights } = this;
+    const top = indexOfHighest(logits);
+    const highest = logits[top]!;
+    let sum = 0;
+    for (let i = 0; i < weights.length; i += 1) {
+      const weight = Math.exp(logits[i]! - highest);
+      weights[i] = weight;
+      sum += weight;
+    }
+    this.target = target;
+    this.logits = logits;
+    this.sum = sum;
+    this.top = top;
+    this.logSum = highest + Math.log(sum);
+  }
 }
 
 /**
- * Compares one position, in float64: with p = softmax(a), KL = Σ p·(a − b) − (log Σ exp a − log Σ exp b).
- * Hot: two exponentials for each token of the vocabulary.
+ * Compares one position with logits b [vocabSize] f32, in float64: with p = softmax(a),
+ * KL = Σ p·(a − b) − (log Σ exp a − log Σ exp b). Hot: an exponential for each token of the vocabulary.
  */
-export function addDivergence(found: TokenDivergences, at: number, { a, b, target }: TokenRows): void {
-  const topA = indexOfHighest(a);
+export function addDivergence(
+  found: TokenDivergences,
+  at: number,
+  { target, logits: a, weights, sum, top, logSum }: TokenPrediction,
+  b: Float32Array,
+): void {
   const topB = indexOfHighest(b);
-  const highestA = a[topA]!;
   const highestB = b[topB]!;
-  let sumA = 0;
   let sumB = 0;
   let weighted = 0;
-  for (let i = 0; i < a.length; i += 1) {
-    const weight = Math.exp(a[i]! - highestA);
-    sumA += weight;
+  for (let i = 0; i < b.length; i += 1) {
+    const weight = weights[i]!;
     // A token that A rules out adds nothing, whatever B says of it.
     if (weight > 0) weighted += weight * (a[i]! - b[i]!);
     sumB += Math.exp(b[i]! - highestB);
   }
-  const logA = highestA + Math.log(sumA);
   const logB = highestB + Math.log(sumB);
-  found.kl[at] = weighted / sumA - (logA - logB);
-  found.isSameTop[at] = topA === topB ? 1 : 0;
-  found.lossA[at] = logA - a[target]!;
+  found.kl[at] = weighted / sum - (logSum - logB);
+  found.isSameTop[at] = top === topB ? 1 : 0;
+  found.lossA[at] = logSum - a[target]!;
   found.lossB[at] = logB - b[target]!;
 }
 

@@ -126,8 +126,9 @@ export class CandidateMeter {
       const made = openModel(this.modelPath(candidate));
       const own = openLogits(made, "auto", windows);
       try {
-        const parts = { a: base.source, b: own.source, windows, progress, signal };
-        return summarizeDivergences(await compareLogits(parts));
+        const parts = { a: base.source, others: [own.source], windows, progress, signal };
+        const [found] = await compareLogits(parts);
+        return summarizeDivergences(found!);
       } finally {
         own.close();
         made.close();

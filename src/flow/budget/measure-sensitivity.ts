@@ -70,12 +70,13 @@ async function measureGroup(
   const tries = types.map((type) => modules.map((module) => tryType(checkpoint, module, type, solver)));
   const errors = tries.map((tried) => tried.reduce((sum, { squaredError }) => sum + squaredError, 0));
   const weights = new Map(modules.map((module, i) => [module, tries[0]![i]!.weight]));
-  const { kl } = await compareLogits({
+  const [found] = await compareLogits({
     a: kept,
-    b: variants.open(withWeights(base, weights)),
+    others: [variants.open(withWeights(base, weights))],
     windows,
     signal,
   });
+  const { kl } = found!;
   const mean = kl.reduce((sum, value) => sum + value, 0) / kl.length;
   const options = types.map((type, i): TypeOption => {
     const sizeBytes = tries[i]!.reduce((sum, tried) => sum + tried.sizeBytes, 0);

@@ -48,14 +48,17 @@ export interface CalibrationTools {
 /** The last that was collected, and of what. */
 export class KeptStatistics {
   #key = "";
+  #hasGram = false;
   #statistics: ReadonlyMap<string, InputStatistics> = new Map();
 
-  find(key: string): ReadonlyMap<string, InputStatistics> | null {
-    return this.#key === key ? this.#statistics : null;
+  /** Where only energies are wanted, those with Gram matrices do too. */
+  find(key: string, hasGram: boolean): ReadonlyMap<string, InputStatistics> | null {
+    return this.#key === key && (this.#hasGram || !hasGram) ? this.#statistics : null;
   }
 
-  keep(key: string, statistics: ReadonlyMap<string, InputStatistics>): void {
+  keep(key: string, hasGram: boolean, statistics: ReadonlyMap<string, InputStatistics>): void {
     this.#key = key;
+    this.#hasGram = hasGram;
     this.#statistics = statistics;
   }
 }
@@ -91,8 +94,8 @@ export class StatisticsCollector {
     { hasGram, progress }: { readonly hasGram: boolean; readonly progress: Progress },
   ): ReadonlyMap<string, InputStatistics> {
     const { tokens, solver, kept } = this.#tools;
-    const key = JSON.stringify([this.#checkpoint.path, this.#dtype, tokens.sha256, hasGram, [...inputs]]);
-    const earlier = kept?.find(key) ?? null;
+    const key = JSON.stringify([this.#checkpoint.path, this.#dtype, tokens.sha256, [...inputs]]);
+    const earlier = kept?.find(key, hasGram) ?? null;
     if (earlier !== null) return earlier;
     const found = new Map(
       [...inputs].map(([name, cols]): [string, MutableStatistics] => [
@@ -126,7 +129,7 @@ export class StatisticsCollector {
       if (gram !== null) mirror(gram, cols);
       mirror(heldOutGram, cols);
     }
-    kept?.keep(key, found);
+    kept?.keep(key, hasGram, found);
     return found;
   }
 

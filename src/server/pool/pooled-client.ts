@@ -1,5 +1,6 @@
 import { MillraceError } from "../../base/errors.ts";
 import { invariant } from "../../base/invariant.ts";
+import { onAbort } from "../../base/on-abort.ts";
 import type {
   AdapterHost,
   AdapterInfo,
@@ -14,6 +15,7 @@ import type {
   ScoreResult,
   StepTrace,
 } from "../../protocol/engine-client.ts";
+import { abortedOutputs, CountedOutputs, EngineUse } from "./engine-use.ts";
 
 /** `asleep` refuses requests until it is woken; `unloaded` loads again with the next request. */
 export type PoolState = "loaded" | "loading" | "unloaded" | "asleep";
@@ -44,8 +46,10 @@ export class PooledClient implements EngineClient {
   #lastStats: EngineStats | null = null;
   #state: PoolState = "loaded";
   #numOpen = 0;
-  /** Of those the ones that wait for the engine to come: it is not idle for them. */
-  #numWaiting = 0;
+  /** Of those the ones that have the engine: it is put away when there are none. */
+  #numHolding = 0;
+  /** Requests that wait for the engine to come, by their ids: no engine knows them yet. */
+  readonly #waiting = new Map<EngineUse, string>();
   /** Starts and stops, one after the other. */
   #turn: Promise<unknown> = Promise.resolve();
   #whenIdle: (() => void)[] = [];
@@ -72,23 +76,35 @@ export class PooledClient implements EngineClient {
   }
 
   generate(request: GenerateRequest): AsyncIterable<EngineOutput> {
-    const isHere = this.#engine !== null && this.#state === "loaded";
-    // What is there takes the request at once, as every engine does.
-    const outputs = isHere ? this.#engine!.generate(request) : null;
     this.lastUsedAt = this.#parts.now();
-    return this.#counted(async () => outputs ?? (await this.#ready()).generate(request));
+    const use = new EngineUse();
+    if (this.#engine === null || this.#state !== "loaded") {
+      this.#waiting.set(use, request.requestId);
+      return this.#counted(use, () => this.#outputsOnceHere(use, request));
+    }
+    // What is there takes the request at once, as every engine does.
+    const outputs = this.#engine.generate(request);
+    return this.#counted(use, async () => {
+      this.#hold(use);
+      return outputs;
+    });
   }
 
   score(request: ScoreRequest, signal?: AbortSignal): Promise<ScoreResult> {
-    return this.#whileOpen((engine) => engine.score(request, signal));
+    return this.#whileOpen((engine) => engine.score(request, signal), signal);
   }
 
   embed(request: EmbedRequest, signal?: AbortSignal): Promise<Float32Array> {
-    return this.#whileOpen((engine) => engine.embed(request, signal));
+    return this.#whileOpen((engine) => engine.embed(request, signal), signal);
   }
 
   abort(requestId: string): void {
     this.#engine?.abort(requestId);
+    for (const [use, id] of this.#waiting) {
+      if (id !== requestId) continue;
+      use.leave();
+      this.#waiting.delete(use);
+    }
   }
 
   /** Of an engine that is away: what it last said, with nothing running. */
@@ -112,7 +128,9 @@ export class PooledClient implements EngineClient {
 
   /** Starts the engine where it is away, one that sleeps too. Errors: those of `start` and `makeRoom`. */
   async load(): Promise<void> {
-    if (this.#state === "asleep") this.#state = "unloaded";
+    await this.#inTurn(async () => {
+      if (this.#state === "asleep") this.#state = "unloaded";
+    });
     await this.#whileOpen(async () => {});
   }
 
@@ -137,6 +155,8 @@ export class PooledClient implements EngineClient {
     // From here on requests wait for this turn to end, or are refused.
     this.#state = state;
     return this.#inTurn(async () => {
+      // A start that this waited for has said otherwise.
+      this.#state = state;
       const engine = this.#engine;
       if (engine === null) return;
       if (mode === "wait") await this.#idle();
@@ -146,23 +166,38 @@ export class PooledClient implements EngineClient {
     });
   }
 
-  /** For what is counted as open: the engine, started where it is away. Errors: `model_asleep`, and those of `start` and `makeRoom`. */
-  async #ready(): Promise<EngineClient> {
-    if (this.#state === "asleep") throw asleep(this.#parts.id);
-    if (this.#state === "loaded" && this.#engine !== null) return this.#engine;
-    this.#numWaiting += 1;
+  /** The outputs of a request that the engine is to start for; one that is aborted before has its last output at once. */
+  async #outputsOnceHere(use: EngineUse, request: GenerateRequest): Promise<AsyncIterable<EngineOutput>> {
     try {
-      return await this.#inTurn(() => this.#takeIn());
+      const engine = await this.#ready(use);
+      return engine === null ? abortedOutputs(request.requestId) : engine.generate(request);
     } finally {
-      this.#numWaiting -= 1;
+      this.#waiting.delete(use);
     }
   }
 
-  async #takeIn(): Promise<EngineClient> {
+  /**
+   * The engine, started where it is away; null as soon as the use is left. Errors: `model_asleep`, and those of `start` and
+   * `makeRoom`.
+   */
+  async #ready(use: EngineUse): Promise<EngineClient | null> {
+    if (this.#state === "asleep") throw asleep(this.#parts.id);
+    if (this.#state === "loaded" && this.#engine !== null) {
+      this.#hold(use);
+      return this.#engine;
+    }
+    const engine = await Promise.race([this.#inTurn(() => this.#takeIn(use)), use.left]);
+    return use.isLeft ? null : engine;
+  }
+
+  async #takeIn(use: EngineUse): Promise<EngineClient | null> {
+    // Nobody else waits in this turn: the engine need not come for one that has left.
+    if (use.isLeft) return null;
     if (this.#state === "asleep") throw asleep(this.#parts.id);
     if (this.#engine === null) await this.#start();
     this.#state = "loaded";
-    return this.#engine!;
+    this.#hold(use);
+    return this.#engine;
   }
 
   async #start(): Promise<void> {
@@ -179,39 +214,54 @@ export class PooledClient implements EngineClient {
     }
   }
 
-  async #whileOpen<T>(work: (engine: EngineClient) => Promise<T>): Promise<T> {
-    this.lastUsedAt = this.#parts.now();
-    this.#numOpen += 1;
+  async #whileOpen<T>(work: (engine: EngineClient) => Promise<T>, signal?: AbortSignal): Promise<T> {
+    signal?.throwIfAborted();
+    const use = new EngineUse();
+    const ignore = onAbort(signal, () => use.leave());
+    this.#begin();
     try {
-      return await work(await this.#ready());
+      const engine = await this.#ready(use);
+      if (engine === null) throw signal!.reason;
+      return await work(engine);
     } finally {
-      this.#end();
+      ignore();
+      this.#end(use);
     }
   }
 
   /** The same outputs, counted as open from the first question for one to the last, or until they are left. */
-  #counted(open: () => Promise<AsyncIterable<EngineOutput>>): AsyncIterable<EngineOutput> {
+  #counted(use: EngineUse, open: () => Promise<AsyncIterable<EngineOutput>>): AsyncIterable<EngineOutput> {
     return {
       [Symbol.asyncIterator]: () => {
-        this.#numOpen += 1;
-        return new CountedOutputs(open(), () => this.#end());
+        this.#begin();
+        return new CountedOutputs(open(), () => this.#end(use));
       },
     };
   }
 
-  #end(): void {
-    this.#numOpen -= 1;
+  #begin(): void {
+    this.#numOpen += 1;
     this.lastUsedAt = this.#parts.now();
-    if (this.#isIdle()) for (const resolve of this.#whenIdle.splice(0)) resolve();
+  }
+
+  /** Within a turn, so that none that puts the engine away comes between. */
+  #hold(use: EngineUse): void {
+    if (use.isLeft) return;
+    use.isHolding = true;
+    this.#numHolding += 1;
+  }
+
+  #end(use: EngineUse): void {
+    use.leave();
+    this.#numOpen -= 1;
+    if (use.isHolding) this.#numHolding -= 1;
+    this.lastUsedAt = this.#parts.now();
+    if (this.#numHolding === 0) for (const resolve of this.#whenIdle.splice(0)) resolve();
   }
 
   #idle(): Promise<void> {
-    if (this.#isIdle()) return Promise.resolve();
+    if (this.#numHolding === 0) return Promise.resolve();
     return new Promise((resolve) => this.#whenIdle.push(resolve));
-  }
-
-  #isIdle(): boolean {
-    return this.#numOpen === this.#numWaiting;
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
@@ -235,41 +285,6 @@ export class PooledClient implements EngineClient {
           this.#adapters.delete(name);
         }),
     };
-  }
-}
-
-/** Outputs on their way, with `onEnd` once, however they end. Leaving them is not held up by one that is awaited. */
-class CountedOutputs implements AsyncIterator<EngineOutput> {
-  readonly #outputs: Promise<AsyncIterator<EngineOutput>>;
-  #onEnd: (() => void) | null;
-
-  constructor(outputs: Promise<AsyncIterable<EngineOutput>>, onEnd: () => void) {
-    this.#outputs = outputs.then((iterable) => iterable[Symbol.asyncIterator]());
-    // Told by `next`; who leaves before does not want to know.
-    this.#outputs.catch(() => {});
-    this.#onEnd = onEnd;
-  }
-
-  async next(): Promise<IteratorResult<EngineOutput>> {
-    try {
-      const result = await (await this.#outputs).next();
-      if (result.done === true) this.#end();
-      return result;
-    } catch (error) {
-      this.#end();
-      throw error;
-    }
-  }
-
-  async return(): Promise<IteratorResult<EngineOutput>> {
-    this.#end();
-    await this.#outputs.then((outputs) => outputs.return?.()).catch(() => {});
-    return { done: true, value: undefined };
-  }
-
-  #end(): void {
-    this.#onEnd?.();
-    this.#onEnd = null;
   }
 }
 

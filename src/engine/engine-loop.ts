@@ -50,9 +50,8 @@ export class EngineLoop implements EngineSink {
     const core = createEngineCore(parts);
     this.info = info;
     this.counters = core.counters;
-    const initial = parts.adapters?.initial;
-    this.adapters =
-      initial === undefined ? null : createAdapterHost(initial, (command) => this.#take(command));
+    const { adapters = null } = parts;
+    this.adapters = adapters === null ? null : createAdapterHost(adapters, (command) => this.#take(command));
     this.#ops = ops;
     this.#core = core;
     this.#speculator = core.speculator;

@@ -1,7 +1,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { toWire } from "../base/errors.ts";
 import { invariant } from "../base/invariant.ts";
-import { type AdapterChange, applyChange } from "./adapters/adapter-host.ts";
+import { type AdapterChange, applyChange, type HostedAdapters } from "./adapters/adapter-host.ts";
 import type { EmbeddingEngine } from "./embedding/embedding-engine.ts";
 import { isEmbeddingModel, loadEmbeddingEngine } from "./embedding/load-embedding-engine.ts";
 import type { EngineLoop } from "./engine-loop.ts";
@@ -50,7 +50,14 @@ function serve(engine: EngineLoop): void {
     // With its port closed the thread has nothing left to wait for, and ends.
     else void engine.close().finally(() => port.close());
   });
-  report({ kind: "ready", info: engine.info, adapters: engine.adapters?.initial ?? null });
+  report({ kind: "ready", info: engine.info, adapters: hostedOf(engine) });
+}
+
+/** What crosses to the client's thread: a host is functions. */
+function hostedOf({ adapters }: EngineLoop): HostedAdapters | null {
+  if (adapters === null) return null;
+  const { initial, maxNumAdapters } = adapters;
+  return { initial, maxNumAdapters };
 }
 
 async function changeAdapters({ adapters }: EngineLoop, change: AdapterChange): Promise<void> {

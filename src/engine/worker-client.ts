@@ -92,13 +92,13 @@ function loadReport<Kind extends "planned" | "ready">(worker: Worker, kind: Kind
 
 function connect(
   worker: Worker,
-  { info, adapters: initial }: LoadReport<"ready">,
+  { info, adapters: hosted }: LoadReport<"ready">,
   counters: EngineCounters,
 ): EngineClient {
   const adapters =
-    initial === null
+    hosted === null
       ? null
-      : new RemoteAdapters(initial, (change) => post(worker, { kind: "adapter", change }));
+      : new RemoteAdapters(hosted, (change) => post(worker, { kind: "adapter", change }));
   const open = new OpenRequests(commandSink(worker, info.vocabSize));
   const texts = new OpenTexts(textSink(worker, info.vocabSize));
   const questions = new RecentQuestions((what) => post(worker, { kind: "recent", what }));

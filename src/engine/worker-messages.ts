@@ -1,6 +1,5 @@
 import { fromWire, toWire, type WireError } from "../base/errors.ts";
 import type {
-  AdapterInfo,
   EmbedRequest,
   EngineInfo,
   GenerateRequest,
@@ -9,7 +8,7 @@ import type {
   ScoreResult,
   StepTrace,
 } from "../protocol/engine-client.ts";
-import type { AdapterAnswer, AdapterChange } from "./adapters/adapter-host.ts";
+import type { AdapterAnswer, AdapterChange, HostedAdapters } from "./adapters/adapter-host.ts";
 import type { EmbeddingMessage } from "./embedding/embedding-engine.ts";
 import type { EngineOptions } from "./engine-options.ts";
 import type { StepMessage } from "./open-requests.ts";
@@ -53,7 +52,7 @@ interface WireStep {
 /** From the engine's thread: `planned` before it loads, `ready` or `refused` once, at most one `step` or `embedded` per step, one `recent` or `adapter` for each asked. */
 export type WorkerReport =
   | { readonly kind: "planned"; readonly lines: readonly string[] }
-  | { readonly kind: "ready"; readonly info: EngineInfo; readonly adapters: readonly AdapterInfo[] | null }
+  | { readonly kind: "ready"; readonly info: EngineInfo; readonly adapters: HostedAdapters | null }
   | { readonly kind: "refused"; readonly error: WireError }
   | { readonly kind: "adapter"; readonly answer: AdapterAnswer }
   | { readonly kind: "recent"; readonly items: Recent[RecentKind] }

@@ -293,6 +293,8 @@ export interface AdapterInfo extends AdapterSource {
 export interface AdapterHost {
   /** Adapters that the engine was started with. */
   readonly initial: readonly AdapterInfo[];
+  /** Most that may be loaded at once; any number of them share a batch. */
+  readonly maxNumAdapters: number;
   /**
    * Reads an adapter's files, between two steps. Errors: `invalid_adapter`, `unsupported_adapter`, `adapter_exists`,
    * `too_many_adapters`, `out_of_memory`.

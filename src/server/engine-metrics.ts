@@ -1,6 +1,7 @@
 import { Counter, Gauge, type Registry } from "prom-client";
 import { type EngineStats, stepTokenEdges } from "../protocol/engine-client.ts";
 import { CountedHistogram } from "./counted-histogram.ts";
+import type { ModelPool } from "./pool/model-pool.ts";
 import type { ServedModel } from "./served-model.ts";
 import type { ModelEntry } from "./server-context.ts";
 import { kvCacheUsage } from "./stats-log.ts";
@@ -88,6 +89,7 @@ export class EngineMetrics {
   readonly #waitingByReason: Gauge;
   readonly #cacheConfig: Gauge;
   readonly #memory: Gauge;
+  readonly #sleepState: Gauge;
   /** Totals as they were when they were last added to the counters. */
   readonly #seen = new Map<string, EngineStats>();
 
@@ -135,13 +137,28 @@ export class EngineMetrics {
       labelNames: [...labelNames, "part"],
       registers,
     });
+    this.#sleepState = new Gauge({
+      name: "vllm:engine_sleep_state",
+      help: "Whether the engine takes requests (awake), or sleeps and holds nothing (discard_all). It never keeps weights aside (weights_offloaded).",
+      labelNames: [...labelNames, "sleep_state"],
+      registers,
+    });
   }
 
-  async update(entries: readonly ModelEntry[]): Promise<void> {
+  /** @param pool null where engines are never put away */
+  async update(entries: readonly ModelEntry[], pool: ModelPool | null): Promise<void> {
     for (const { model, probe } of entries) {
+      this.#setSleepState(model, pool?.find(model.id)?.client.state === "asleep");
       const stats = await probe.stats();
       if (stats !== null) this.#updateModel(model, stats);
     }
+  }
+
+  #setSleepState(model: ServedModel, isAsleep: boolean): void {
+    const labels = labelsOf(model);
+    this.#sleepState.set({ ...labels, sleep_state: "awake" }, isAsleep ? 0 : 1);
+    this.#sleepState.set({ ...labels, sleep_state: "weights_offloaded" }, 0);
+    this.#sleepState.set({ ...labels, sleep_state: "discard_all" }, isAsleep ? 1 : 0);
   }
 
   #updateModel(model: ServedModel, stats: EngineStats): void {

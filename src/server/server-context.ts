@@ -139,7 +139,7 @@ export class ServerContext {
       model,
       probe: known.get(model.client) ?? new EngineProbe(model.client, this.clock, this.#unhealthyAfterMs),
     }));
-    this.metrics.setModels(this.#entries);
+    this.metrics.setModels(this.#entries, this.pool);
     this.#statsLog.setModels(this.#entries);
   }
 

@@ -1,7 +1,9 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { Clock } from "../base/clock.ts";
 import type { ErrorCode } from "../base/error-catalogue.ts";
+import { AdapterMetrics } from "./adapters/adapter-metrics.ts";
 import { EngineMetrics, labelNames, labelsOf } from "./engine-metrics.ts";
+import type { ModelPool } from "./pool/model-pool.ts";
 import { type SequenceListener, SequenceTimes } from "./sequence-times.ts";
 import type { ServedModel } from "./served-model.ts";
 import type { ModelEntry } from "./server-context.ts";
@@ -56,6 +58,7 @@ export class ServerMetrics {
   readonly registry: Registry = new Registry();
   readonly #clock: Clock;
   readonly #engines: EngineMetrics;
+  readonly #adapters: AdapterMetrics;
   readonly #counters: Readonly<
     Record<
       "prompt" | "cached" | "bySource" | "generation" | "success" | "errors" | "http" | "httpErrors",
@@ -66,10 +69,12 @@ export class ServerMetrics {
   readonly #httpTime: Histogram;
   #sizes: Readonly<Record<Size, Histogram>> | null = null;
   #models: readonly ModelEntry[] = [];
+  #pool: ModelPool | null = null;
 
   constructor(clock: Clock) {
     this.#clock = clock;
     this.#engines = new EngineMetrics(this.registry);
+    this.#adapters = new AdapterMetrics(this.registry);
     this.#counters = {
       prompt: this.#counter("vllm:prompt_tokens_total", "Prompt tokens processed."),
       cached: this.#counter("vllm:prompt_tokens_cached_total", "Prompt tokens that came from the cache."),
@@ -109,8 +114,10 @@ export class ServerMetrics {
     this.#addProcessGauges();
   }
 
-  setModels(models: readonly ModelEntry[]): void {
+  /** @param pool null where engines are never put away */
+  setModels(models: readonly ModelEntry[], pool: ModelPool | null): void {
     this.#models = models;
+    this.#pool = pool;
     if (this.#sizes !== null) return;
     const edges = countEdges(Math.max(1, ...models.map(({ model }) => model.client.info.maxModelLen)));
     this.#sizes = {
@@ -135,14 +142,17 @@ export class ServerMetrics {
   openSequence(model: ServedModel, { numPromptTokens, maxTokens, arrivedAt }: OpenedSequence): SequenceTimes {
     const labels = labelsOf(model);
     this.#sizes?.maxTokens.observe(labels, maxTokens);
+    this.#adapters.open(model);
     return new SequenceTimes(this.#clock, arrivedAt, {
       onFirst: (seconds) => {
+        this.#adapters.begin(model);
         this.#counters.prompt.inc(labels, numPromptTokens);
         this.#times.firstToken.observe(labels, seconds);
       },
       onNext: (seconds) => this.#times.betweenTokens.observe(labels, seconds),
       onTokens: (count) => this.#counters.generation.inc(labels, count),
       onEnd: (end) => {
+        this.#adapters.close(model, end.firstSeconds !== null);
         this.#counters.success.inc({ ...labels, finished_reason: end.reason });
         if (end.errorCode !== null) this.#counters.errors.inc({ ...labels, reason: end.errorCode });
         this.#counters.cached.inc(labels, end.cachedTokens);
@@ -180,7 +190,8 @@ export class ServerMetrics {
 
   /** The text of `GET /metrics`. */
   async expose(): Promise<string> {
-    await this.#engines.update(this.#models);
+    await this.#engines.update(this.#models, this.#pool);
+    this.#adapters.update(this.#models.map(({ model }) => model));
     return this.registry.metrics();
   }
 

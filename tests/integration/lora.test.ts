@@ -153,6 +153,7 @@ describe("LoRA adapters in one engine", () => {
   test("adapters that come and go leave no memory behind", async () => {
     const client = await startEngine({ adapters: { maxRank: 8, maxNumAdapters: 1, initial: [] } });
     try {
+      expect(client.adapters!.maxNumAdapters).toBe(1);
       const sizes: number[] = [];
       for (let round = 0; round < 3; round += 1) {
         sizes.push((await client.adapters!.load(source("first"))).sizeBytes);

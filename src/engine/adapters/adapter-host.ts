@@ -1,11 +1,11 @@
 import { fromWire, toWire, type WireError } from "../../base/errors.ts";
 import type { AdapterHost, AdapterInfo, AdapterSource } from "../../protocol/engine-client.ts";
 import type { AdapterCommand } from "../engine-command.ts";
-import type { AdapterTable } from "./adapter-table.ts";
+import type { AdapterTable, LoadedAdapters } from "./adapter-table.ts";
 
 /** The host of an engine in the caller's thread; `take` puts a command into the engine's inbox. */
 export function createAdapterHost(
-  initial: readonly AdapterInfo[],
+  { table: { maxNumAdapters }, initial }: LoadedAdapters,
   take: (command: AdapterCommand) => void,
 ): AdapterHost {
   const ask = <T>(change: (table: AdapterTable) => T): Promise<T> =>
@@ -14,6 +14,7 @@ export function createAdapterHost(
     });
   return {
     initial,
+    maxNumAdapters,
     load: (source) => ask((table) => table.load(source)),
     unload: (name) => ask((table) => table.unload(name)),
   };
@@ -40,6 +41,9 @@ export async function applyChange(host: AdapterHost, change: AdapterChange): Pro
   }
 }
 
+/** What the engine's thread says of its adapters at the start. */
+export type HostedAdapters = Pick<AdapterHost, "initial" | "maxNumAdapters">;
+
 interface Open {
   readonly resolve: (info: AdapterInfo | null) => void;
   readonly reject: (error: Error) => void;
@@ -48,12 +52,14 @@ interface Open {
 /** The host of an engine in another thread. */
 export class RemoteAdapters implements AdapterHost {
   readonly initial: readonly AdapterInfo[];
+  readonly maxNumAdapters: number;
   readonly #post: (change: AdapterChange) => void;
   readonly #open: Open[] = [];
   #failure: Error | null = null;
 
-  constructor(initial: readonly AdapterInfo[], post: (change: AdapterChange) => void) {
+  constructor({ initial, maxNumAdapters }: HostedAdapters, post: (change: AdapterChange) => void) {
     this.initial = initial;
+    this.maxNumAdapters = maxNumAdapters;
     this.#post = post;
   }
 

@@ -63,6 +63,10 @@ export class AdapterTable {
     this.#ones = new Float32Array(parts.maxNumTokens).fill(1);
   }
 
+  get maxNumAdapters(): number {
+    return this.#parts.limits.maxNumAdapters;
+  }
+
   /**
    * Between two steps. Errors: `adapter_exists`, `too_many_adapters`, `out_of_memory`, and those of `openAdapter` and
    * `packAdapter`; then nothing is held.
@@ -150,7 +154,7 @@ export class AdapterTable {
   }
 
   #checkRoom(name: string): void {
-    const { maxNumAdapters } = this.#parts.limits;
+    const { maxNumAdapters } = this;
     if (this.#loaded.has(name)) {
       throw new MillraceError(
         "adapter_exists",

@@ -12,6 +12,7 @@ function fakeHost(): AdapterHost & { readonly log: string[] } {
   return {
     log,
     initial: [],
+    maxNumAdapters: 4,
     load: async ({ name, path }) => {
       if (!path.startsWith("good")) throw new MillraceError("invalid_adapter", `The adapter ${path} is bad.`);
       log.push(`+${name}`);

@@ -55,6 +55,12 @@ function serve(names: readonly string[], maxBytes = Number.POSITIVE_INFINITY, sc
   return { app, context, pool, engines, ready, post, ask, states, get };
 }
 
+/** vLLM's gauge by its label; of one model. */
+function sleepStates(metrics: string): Record<string, string> {
+  const lines = metrics.matchAll(/vllm:engine_sleep_state\{.*sleep_state="(\w+)"\} (\d)\n/g);
+  return Object.fromEntries([...lines].map(([, state, value]) => [state!, value!]));
+}
+
 describe("sleep", () => {
   test("frees the engine, refuses requests until it is woken, and the server stays healthy", async () => {
     const { ready, post, ask, states, get, engines, app } = serve(["a"]);
@@ -68,9 +74,13 @@ describe("sleep", () => {
       { a: "asleep" },
     ]);
     expect((await app.request("/health")).status).toBe(200);
-    expect(await (await app.request("/metrics")).text()).toMatch(/vllm:num_requests_running\{.*\} 0\n/);
+    const metrics = await (await app.request("/metrics")).text();
+    expect(metrics).toMatch(/vllm:num_requests_running\{.*\} 0\n/);
+    expect(sleepStates(metrics)).toEqual({ awake: "0", weights_offloaded: "0", discard_all: "1" });
     await post("/wake_up");
     expect([await ask("a"), await get("/is_sleeping")]).toEqual(["a", { is_sleeping: false }]);
+    const awake = sleepStates(await (await app.request("/metrics")).text());
+    expect(awake).toEqual({ awake: "1", weights_offloaded: "0", discard_all: "0" });
     expect(engines["a"]!.map(({ isClosed }) => isClosed)).toEqual([true, false]);
   });
 

@@ -59,7 +59,7 @@ export class PooledClient implements EngineClient {
     this.#info = engine.info;
     this.#parts = parts;
     this.lastUsedAt = parts.now();
-    this.adapters = engine.adapters === null ? null : this.#adapterHost(engine.adapters.initial);
+    this.adapters = engine.adapters === null ? null : this.#adapterHost(engine.adapters);
   }
 
   get info(): EngineInfo {
@@ -270,9 +270,10 @@ export class PooledClient implements EngineClient {
     return turn;
   }
 
-  #adapterHost(initial: readonly AdapterInfo[]): AdapterHost {
+  #adapterHost({ initial, maxNumAdapters }: AdapterHost): AdapterHost {
     return {
       initial,
+      maxNumAdapters,
       load: (source) =>
         this.#whileOpen(async ({ adapters }) => {
           const info = await adapters!.load(source);

@@ -15,10 +15,11 @@
 // log-likelihoods are equal to the bit, and how many prompt tokens ours computed and found in its cache. Seconds are the
 // whole command's, wall and CPU, and those of the evaluation that either says itself, without its start.
 import { spawn } from "node:child_process";
-import { createWriteStream, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { createWriteStream, mkdirSync, readFileSync, rmSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { startServer } from "../server-process.mjs";
+import { compareRuns, readRun } from "./evaluation-runs.mjs";
 import { createLmEval, localName, taskNames } from "./lm-eval.mjs";
 import { watchOthers } from "./machine-load.mjs";
 import { parseFlags } from "./parse-flags.mjs";
@@ -83,55 +84,15 @@ function childSeconds() {
   return (Number(fields[13]) + Number(fields[14])) / 100;
 }
 
-/** The result file and the samples of one run, whose folder has those of no other. */
-function readRun(folder, nameOf) {
-  const files = readdirSync(folder, { recursive: true });
-  const named = (start) =>
-    path.join(
-      folder,
-      files.find((file) => path.basename(file).startsWith(start)),
-    );
-  const samples = (task) => named(`samples_${nameOf(task)}_`);
-  const results = JSON.parse(readFileSync(named("results_"), "utf8"));
-  const lines = (file) => readFileSync(file, "utf8").trim().split("\n");
-  return {
-    results,
-    evaluation: Number(results.total_evaluation_time_seconds),
-    nameOf,
-    samples: Object.fromEntries(
-      taskList.map((task) => [
-        task,
-        lines(samples(task))
-          .map((line) => JSON.parse(line))
-          .sort((a, b) => a.doc_id - b.doc_id),
-      ]),
-    ),
-  };
-}
-
 const clocks = ["wall", "cpu", "evaluation"];
-const likelihoods = (sample) => sample.filtered_resps.map(([value]) => Number(value));
-
 /** A line for each task: scores of both, documents whose verdict differs, and how far log-likelihoods are apart. */
-function compareScores(ours, theirs) {
-  return taskList.map((task) => {
-    const score = ({ results, nameOf }, metric) => results.results[nameOf(task)][`${metric},none`];
-    const metrics = ["acc", "acc_norm"].filter((metric) => score(theirs, metric) !== undefined);
-    const pairs = ours.samples[task].map((sample, index) => [sample, theirs.samples[task][index]]);
-    const gaps = pairs.flatMap(([a, b]) => {
-      const others = likelihoods(b);
-      return likelihoods(a).map((value, index) => Math.abs(value - others[index]));
-    });
-    const numDiffering = pairs.filter(([a, b]) => metrics.some((metric) => a[metric] !== b[metric])).length;
-    const scores = metrics.map(
-      (metric) => `${metric} ${score(ours, metric).toFixed(4)} / ${score(theirs, metric).toFixed(4)}`,
-    );
-    const numEqual = gaps.filter((gap) => gap === 0).length;
-    return (
-      `  ${task}: ${scores.join(", ")}; ${numDiffering} of ${pairs.length} documents judged otherwise; ` +
-      `${numEqual} of ${gaps.length} log-likelihoods equal to the bit, greatest gap ${Math.max(...gaps).toExponential(1)}`
-    );
-  });
+function describeTask({ task, scores, numDocuments, numDiffering, gaps }) {
+  const told = scores.map(({ metric, ours, theirs }) => `${metric} ${ours.toFixed(4)} / ${theirs.toFixed(4)}`);
+  const numEqual = gaps.filter((gap) => gap === 0).length;
+  return (
+    `  ${task}: ${told.join(", ")}; ${numDiffering} of ${numDocuments} documents judged otherwise; ` +
+    `${numEqual} of ${gaps.length} log-likelihoods equal to the bit, greatest gap ${Math.max(...gaps).toExponential(1)}`
+  );
 }
 
 const exactForm = ["--dtype", "float32", "--activations", "f32"];
@@ -186,12 +147,12 @@ async function runSide(side, { name, setting, batchSize }) {
     if (side === "ours") {
       const command = setting.ours(url);
       const times = await run({ ...command, args: [...command.args, "--out", out] }, `${name}-ours`);
-      return { ...times, ...readRun(out, (task) => task) };
+      return { ...times, ...readRun(out, taskList) };
     }
     const servedModel =
       url === undefined ? null : (await (await fetch(`${url}/v1/models`)).json()).data[0].id;
     const times = await run(setting.theirs(batchSize, { limit, out, url, servedModel }), `${name}-lm-eval`);
-    return { ...times, ...readRun(out, localName) };
+    return { ...times, ...readRun(out, taskList, localName) };
   } finally {
     await server?.stop();
   }
@@ -246,7 +207,7 @@ async function measure(name) {
     )}`;
   console.log(`  ratio: ${clocks.map(ratioOf).join(", ")}; ${numRounds} rounds`);
   const { ours, theirs } = rounds.at(-1);
-  for (const line of compareScores(ours, theirs)) console.log(line);
+  for (const compared of compareRuns(ours, theirs, taskList)) console.log(describeTask(compared));
   const { sent, cached } = ours.results.prompt_tokens;
   console.log(`  millrace: ${sent} prompt tokens, ${cached} from the cache, ${sent - cached} computed`);
 }

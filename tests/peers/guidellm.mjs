@@ -101,7 +101,9 @@ async function checkApi(url, api, file) {
 
 const pip = path.join(programs, "pip");
 if (!existsSync(pip))
-  execFileSync("python3", ["-m", "venv", path.resolve(flags.venv)], { stdio: ["ignore", "inherit", "inherit"] });
+  execFileSync("python3", ["-m", "venv", path.resolve(flags.venv)], {
+    stdio: ["ignore", "inherit", "inherit"],
+  });
 execFileSync(pip, ["install", "--quiet", "guidellm~=0.8.0"], { stdio: ["ignore", "inherit", "inherit"] });
 const scratch = mkdtempSync(path.join(os.tmpdir(), "millrace-guidellm-"));
 const serve = [path.join(root, "dist/cli/main.js"), "serve", model, "--served-model-name", "served"];

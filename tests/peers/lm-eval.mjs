@@ -40,7 +40,8 @@ if (model === undefined || flags.data === undefined || unknown.length > 0) {
 }
 const { limit } = flags;
 const programs = path.resolve(flags.venv, "bin");
-const run = (program, args, env) => execFileSync(program, args, { env, stdio: ["ignore", "pipe", "inherit"] });
+const run = (program, args, env) =>
+  execFileSync(program, args, { env, stdio: ["ignore", "pipe", "inherit"] });
 
 /** Scores of the rows by our own command, without a server. */
 function runOurs(out) {
@@ -76,7 +77,9 @@ async function runTheirs(scratch, out) {
 
 function isEqual({ task, scores, numDocuments, numDiffering, gaps }) {
   const numEqual = gaps.filter((gap) => gap === 0).length;
-  const told = scores.map(({ metric, ours, theirs }) => `${metric} ${ours.toFixed(4)} / ${theirs.toFixed(4)}`);
+  const told = scores.map(
+    ({ metric, ours, theirs }) => `${metric} ${ours.toFixed(4)} / ${theirs.toFixed(4)}`,
+  );
   const isGood = numEqual === gaps.length && numDiffering === 0;
   console.log(
     `${isGood ? "ok  " : "FAIL"} ${task}: ${numDocuments} documents, ${told.join(", ")}; ` +

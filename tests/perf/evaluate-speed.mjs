@@ -87,7 +87,9 @@ function childSeconds() {
 const clocks = ["wall", "cpu", "evaluation"];
 /** A line for each task: scores of both, documents whose verdict differs, and how far log-likelihoods are apart. */
 function describeTask({ task, scores, numDocuments, numDiffering, gaps }) {
-  const told = scores.map(({ metric, ours, theirs }) => `${metric} ${ours.toFixed(4)} / ${theirs.toFixed(4)}`);
+  const told = scores.map(
+    ({ metric, ours, theirs }) => `${metric} ${ours.toFixed(4)} / ${theirs.toFixed(4)}`,
+  );
   const numEqual = gaps.filter((gap) => gap === 0).length;
   return (
     `  ${task}: ${told.join(", ")}; ${numDiffering} of ${numDocuments} documents judged otherwise; ` +

@@ -1,16 +1,23 @@
 // What HTTP and streaming cost: a server over an engine that computes nothing, and clients that read its streams. Needs
 // `npm run build`.
 //
-//   node tests/perf/http-cost.mjs [MODEL] [--streams 64] [--tokens 512] [--rounds 7]
+//   node tests/perf/http-cost.mjs [MODEL] [--streams 64] [--tokens 512] [--rounds 7] [--llama-server PROGRAM]
 //
 // Each round, all clients ask for a chat of so many tokens at once. Shows tokens per second through HTTP, and the
 // processor time of the server's process per token, as the median of the rounds with the fastest and the slowest. The
 // scripted engine's own share is measured by reading it without a server.
-import { fork } from "node:child_process";
+//
+// With llama.cpp's server, and Linux for /proc, two more take part by turns: ours and llama.cpp's, both with MODEL as a
+// Q8_0 file of GGUF and one thread. Their figures include their engines, which for a tiny model are the smaller the
+// cheaper its step is; no figure here is of llama.cpp's HTTP alone.
+import { execFileSync, fork } from "node:child_process";
 import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import http from "node:http";
+import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import { startServer } from "../server-process.mjs";
 import { parseFlags } from "./parse-flags.mjs";
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
@@ -20,6 +27,7 @@ const { values: flags, positionals } = parseFlags({
     streams: { type: "string", default: "64" },
     tokens: { type: "string", default: "512" },
     rounds: { type: "string", default: "7" },
+    "llama-server": { type: "string" },
   },
 });
 const model = positionals[0] ?? path.join(root, "models/pebble/model");
@@ -38,6 +46,7 @@ function readStream(url, agent) {
     messages: [{ role: "user", content: "hello" }],
     max_tokens: tokens,
     ignore_eos: true,
+    temperature: 0,
     stream: true,
   };
   return new Promise((resolve, reject) => {
@@ -59,10 +68,46 @@ function readStream(url, agent) {
   });
 }
 
-async function cpuMicros(child) {
-  child.send("cpu");
-  const [{ cpu }] = await once(child, "message");
-  return cpu.user + cpu.system;
+/** The server over the scripted engine, and its processor time in microseconds so far. */
+async function startScripted() {
+  const child = fork(path.join(root, "tests/perf/scripted-server.mjs"), [model]);
+  const [{ url }] = await once(child, "message");
+  const cpuMicros = async () => {
+    child.send("cpu");
+    const [{ cpu }] = await once(child, "message");
+    return cpu.user + cpu.system;
+  };
+  return { name: "scripted engine", url, cpuMicros, stop: () => child.kill("SIGKILL") };
+}
+
+/** A server of its own process. Clock ticks in /proc are hundredths on every Linux of Node. */
+async function startProcess(name, commandFor) {
+  const { url, child, stop } = await startServer(commandFor);
+  const cpuMicros = () => {
+    const fields = readFileSync(`/proc/${child.pid}/stat`, "utf8").split(") ")[1].split(" ");
+    return 1e4 * (Number(fields[11]) + Number(fields[12]));
+  };
+  return { name, url, cpuMicros, stop };
+}
+
+/** Ours and llama.cpp's with the same file. */
+async function startPair(scratch) {
+  const file = path.join(scratch, "model.gguf");
+  const main = path.join(root, "dist/cli/main.js");
+  execFileSync(process.execPath, [main, "convert", model, "--out", file, "--dtype", "q8_0"], {
+    stdio: "pipe",
+  });
+  // Prompt and answer of each stream.
+  const length = tokens + 128;
+  const ours = await startProcess("millrace", (port) => {
+    const own = `--port ${port} --threads 1 --max-num-seqs ${streams} --max-model-len ${length}`;
+    return [process.execPath, main, "serve", file, ...own.split(" ")];
+  });
+  const theirs = await startProcess("llama.cpp", (port) => {
+    const own = `--host 127.0.0.1 --port ${port} -t 1 -np ${streams} -c ${streams * length} --no-webui`;
+    return [flags["llama-server"], "-m", file, ...own.split(" ")];
+  });
+  return [ours, theirs];
 }
 
 /** Processor time of the scripted engine alone, in microseconds per token. */
@@ -86,27 +131,38 @@ async function engineMicros() {
   return (user + system) / counts.reduce((sum, count) => sum + count, 0);
 }
 
-const child = fork(path.join(root, "tests/perf/scripted-server.mjs"), [model]);
+const agent = new http.Agent({ keepAlive: true, maxSockets: streams });
+const round = ({ url }) => Promise.all(Array.from({ length: streams }, () => readStream(url, agent)));
+
+/** Tokens per second and processor time per token of one round, added to what the server has. */
+async function measure(server) {
+  const before = await server.cpuMicros();
+  const beganMs = performance.now();
+  await round(server);
+  const seconds = (performance.now() - beganMs) / 1000;
+  server.rates.push((streams * tokens) / seconds);
+  server.micros.push(((await server.cpuMicros()) - before) / (streams * tokens));
+}
+
+const scratch = mkdtempSync(path.join(os.tmpdir(), "millrace-http-cost-"));
+const servers = [];
 try {
-  const [{ url }] = await once(child, "message");
-  const agent = new http.Agent({ keepAlive: true, maxSockets: streams });
-  const round = () => Promise.all(Array.from({ length: streams }, () => readStream(url, agent)));
-  const events = await round();
-  const rates = [];
-  const micros = [];
-  for (let i = 0; i < rounds; i += 1) {
-    const before = await cpuMicros(child);
-    const beganMs = performance.now();
-    await round();
-    const seconds = (performance.now() - beganMs) / 1000;
-    rates.push((streams * tokens) / seconds);
-    micros.push(((await cpuMicros(child)) - before) / (streams * tokens));
-  }
+  servers.push(await startScripted());
+  if (flags["llama-server"] !== undefined) servers.push(...(await startPair(scratch)));
+  for (const server of servers)
+    Object.assign(server, { rates: [], micros: [], numEvents: (await round(server))[0] });
+  for (let i = 0; i < rounds; i += 1) for (const server of servers) await measure(server);
   agent.destroy();
-  console.log(`${streams} streams of ${tokens} tokens, ${events[0]} events each, ${rounds} rounds`);
-  console.log(`tokens per second through HTTP: ${spread(rates, 0)}`);
-  console.log(`server CPU per token in microseconds: ${spread(micros, 1)}`);
-  console.log(`of it the scripted engine's: ${(await engineMicros()).toFixed(1)}`);
+  console.log(`${streams} streams of ${tokens} tokens, ${rounds} rounds`);
+  for (const { name, rates, micros, numEvents } of servers) {
+    console.log(`${name}: ${numEvents} events for each stream`);
+    console.log(`  tokens per second through HTTP: ${spread(rates, 0)}`);
+    console.log(`  server CPU per token in microseconds: ${spread(micros, 1)}`);
+  }
+  console.log(
+    `scripted engine without a server: ${(await engineMicros()).toFixed(1)} microseconds per token`,
+  );
 } finally {
-  child.kill("SIGKILL");
+  for (const server of servers) await server.stop();
+  rmSync(scratch, { recursive: true });
 }

@@ -47,8 +47,8 @@ test("adapters are told by whether their sequences have a token, and no longer t
       Math.abs(Number(seconds) - Date.now() / 1000) < 60,
     ]);
   };
-  const until = async (state: readonly unknown[]): Promise<void> =>
-    void (await expect.poll(info, { timeout: 20_000 }).toEqual([state]));
+  const until = (state: readonly unknown[]): Promise<void> =>
+    expect.poll(info, { timeout: 20_000 }).toEqual([state]);
   await until(["3", "", "", "fake", true]);
   const asked = ["sql", "fake", "poems", "sql"].map(ask);
   await until(["3", "poems,sql", "", "fake", true]);

@@ -84,12 +84,12 @@ int64_t multiplyInt4(int64_t loops) { return multiplyCodes<addInt4>(loops); }
 int64_t multiplyF32(int64_t loops) {
   constexpr int numVectors = numSums * static_cast<int>(sizeof(Codes)) / 64;
   V16 sums[numVectors];
-#pragma GCC unroll 6
+#pragma GCC unroll 12
   for (int i = 0; i < numVectors; ++i) sums[i] = zero();
   const V16 a = splat(1.0f);
   const V16 b = splat(0.5f);
   for (int64_t loop = 0; loop < loops; ++loop) {
-#pragma GCC unroll 6
+#pragma GCC unroll 12
     for (int i = 0; i < numVectors; ++i) {
       sums[i] = fma(a, b, sums[i]);
 #if defined(__AVX512F__)

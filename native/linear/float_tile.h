@@ -113,7 +113,7 @@ struct FloatKernel {
 /** Dense weights times panels of f32: the same sums, and broadcasts at constant distances. */
 template <Codes codes>
 struct FloatPanelKernel {
-  static constexpr Panels panels{nullptr, layFloatPanel};
+  static constexpr Panels panels{nullptr, layFloatPanel, panelRowBytes};
   static constexpr int64_t unitBytes = codes == Codes::F16 ? 32 : 64;
 
   template <int rows>
@@ -135,7 +135,7 @@ struct FloatPanelKernel {
     static_assert(tiles == 1);
     const int64_t cols = job.w.cols;
     const uint8_t* weights = job.w.tileCodes(job.tile);
-    const float* x = reinterpret_cast<const float*>(job.panels + panelBytes(job.w, job.row));
+    const float* x = reinterpret_cast<const float*>(job.panel);
     V16 total[rows];
 #pragma GCC unroll 8
     for (int r = 0; r < rows; ++r) total[r] = zero();

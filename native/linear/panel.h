@@ -37,9 +37,9 @@ inline int64_t unpackedBytes(const PackedMatrix& w) {
   return unpackedCodeBytes(w) + w.numGroups() * lanesPerTile * 4 * (w.hasMinimums ? 2 : 1);
 }
 
-/** Bytes of the panels of `rows` rows. Codes behind the last column are zero. */
-inline int64_t panelBytes(const PackedMatrix& w, int64_t rows) {
-  return rows * blocksPerRow(w.paddedCols) * panelBlockBytes(w.codes, w.inputForm);
+/** Bytes of a panel for each of its rows. Codes behind the last column are zero. */
+inline int64_t panelRowBytes(const PackedMatrix& w) {
+  return blocksPerRow(w.paddedCols) * panelBlockBytes(w.codes, w.inputForm);
 }
 
 struct CodePair {

@@ -13,7 +13,7 @@ struct PanelKernel {
   /** Whether stored codes are 8 too high. */
   static constexpr bool hasOffset = codes == Codes::Int4 && !hasMinimums;
   static constexpr int64_t codeBytes = panelCodeBytes(codes);
-  static constexpr Panels panels{unpackTile<codes>, layPanel<codes, hasMinimums>};
+  static constexpr Panels panels{unpackTile<codes>, layPanel<codes, hasMinimums>, panelRowBytes};
 
   struct Sources {
     const uint8_t* weights;
@@ -103,7 +103,7 @@ struct PanelKernel {
     static_assert(tiles == 1);
     const PackedMatrix& w = job.w;
     const float* scales = unpackedScales(w, job.unpacked);
-    const Sources from{job.unpacked, scales,  scales + w.numGroups() * lanesPerTile, job.panels + panelBytes(w, job.row),
+    const Sources from{job.unpacked, scales,  scales + w.numGroups() * lanesPerTile, job.panel,
                        job.x,        job.row, job.ahead};
     const int64_t cols = w.paddedCols;
     const int64_t width = w.groupSize == w.cols ? cols : w.groupSize;

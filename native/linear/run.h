@@ -103,9 +103,13 @@ struct LinearRun {
 
   int64_t firstRow(int64_t block) const { return x.rows * block / cut.numRowBlocks; }
 
+  uint8_t* panelOf(int64_t row) const {
+    return cut.panels.lay == nullptr ? nullptr : panels + row * cut.panels.bytesPerRow(w);
+  }
+
   void layBlock(int64_t block) const {
     const int64_t row = firstRow(block);
-    cut.panels.lay(x, row, firstRow(block + 1) - row, w.paddedCols, panels + panelBytes(w, row));
+    cut.panels.lay(x, row, firstRow(block + 1) - row, w.paddedCols, panelOf(row));
   }
 
   /** Fetches the first bytes of the streams from `tile` on: the ones before end elsewhere, and fetch ahead past their end. */
@@ -135,7 +139,7 @@ struct LinearRun {
       const uint8_t* next = w.tileCodes(tile) + prefetch.ahead + prefetch.block * block;
       const Ahead ahead{next + i * w.tileBytes / cut.numRowBlocks, prefetch.step, prefetch.tile};
       cut.functions[numRows]({w, x, row, tile + i, numTiles - i, results + i * lanesPerTile, outStride, ahead,
-                              scratch + i * bytes, panels});
+                              scratch + i * bytes, panelOf(row)});
     }
     for (int64_t r = 0; r < numRows; ++r) {
       finishTiles(w, output, results + r * outStride, row + r, tile, numTiles);
@@ -149,24 +153,25 @@ const TileFamily& familyOf(const PackedMatrix& w) {
 }
 
 /** Room for the tiles that one thread has unpacked. */
-size_t tileScratchBytes(const PackedMatrix& w) {
-  return w.isInteger() ? static_cast<size_t>(maxTiles * roundUp(unpackedBytes(w), 64)) : 0;
+size_t tileScratchBytes(const PackedMatrix& w, const Panels& panels) {
+  return panels.unpack == nullptr ? 0 : static_cast<size_t>(maxTiles * roundUp(unpackedBytes(w), 64));
 }
 
 size_t scratchBytes(const PackedLinear& weight, int64_t rows, int threads) {
   const PackedMatrix& w = static_cast<const PackedMatrix&>(weight);
   const TileFamily& family = familyOf(w);
   if (rows <= family.smallRows || family.panels.lay == nullptr) return 0;
-  return tileScratchBytes(w) * static_cast<size_t>(threads) + static_cast<size_t>(panelBytes(w, rows));
+  return tileScratchBytes(w, family.panels) * static_cast<size_t>(threads) +
+         static_cast<size_t>(rows * family.panels.bytesPerRow(w));
 }
 
 void runLinear(const PackedLinear& weight, const Activations& x, const LinearOutput& output, uint8_t* scratch,
                ThreadPool& pool) {
   const PackedMatrix& w = static_cast<const PackedMatrix&>(weight);
   if (x.rows == 0 || w.rows == 0) return;
-  uint8_t* panels = scratch + tileScratchBytes(w) * static_cast<size_t>(pool.size());
-  const LinearRun run{w, x, output, cutLinear(w, familyOf(w), output, pool.size()), panels};
-  const Cut& cut = run.cut;
+  const Cut cut = cutLinear(w, familyOf(w), output, pool.size());
+  const size_t tileBytes = tileScratchBytes(w, cut.panels);
+  const LinearRun run{w, x, output, cut, scratch + tileBytes * static_cast<size_t>(pool.size())};
   if (cut.panels.lay != nullptr) pool.parallelFor(cut.numRowBlocks, [&](int64_t block, int) { run.layBlock(block); });
   const int64_t unitTasks = (cut.numUnits + cut.taskUnits - 1) / cut.taskUnits;
   const int64_t rowTasks = (cut.numRowBlocks + cut.taskBlocks - 1) / cut.taskBlocks;
@@ -176,7 +181,7 @@ void runLinear(const PackedLinear& weight, const Activations& x, const LinearOut
     const int64_t unitEnd = unitStart + cut.taskUnits < cut.numUnits ? unitStart + cut.taskUnits : cut.numUnits;
     const int64_t blockEnd =
         blockStart + cut.taskBlocks < cut.numRowBlocks ? blockStart + cut.taskBlocks : cut.numRowBlocks;
-    uint8_t* own = scratch + static_cast<size_t>(thread) * tileScratchBytes(w);
+    uint8_t* own = scratch + static_cast<size_t>(thread) * tileBytes;
     // Weights outside, rows inside: a unit's weights stay in the cache while all rows pass.
     for (int64_t unit = unitStart; unit < unitEnd; ++unit) {
       if (cut.panels.unpack != nullptr) run.unpackUnit(unit, own);

@@ -25,9 +25,9 @@ struct TileJob {
   float* out;
   int64_t outStride;
   Ahead ahead;
-  /** The tile as `Panels::unpack` wrote it and the panels of all rows, for kernels that read them. */
+  /** The tile as `Panels::unpack` wrote it and the panel of the rows, for kernels that read them. */
   const uint8_t* unpacked;
-  const uint8_t* panels;
+  const uint8_t* panel;
 };
 
 using TileFunction = void (*)(const TileJob& job);
@@ -35,8 +35,9 @@ using TileFunction = void (*)(const TileJob& job);
 /** How operands are laid for kernels of many rows (panel.h); null where they read packed tiles and rows. */
 struct Panels {
   void (*unpack)(const PackedMatrix& w, int64_t tile, uint8_t* to);
-  /** Writes rows [row, row + rows) as one panel. */
+  /** Writes rows [row, row + rows) as one panel, which takes so many bytes for each. */
   void (*lay)(const Activations& x, int64_t row, int64_t rows, int64_t cols, uint8_t* to);
+  int64_t (*bytesPerRow)(const PackedMatrix& w);
 };
 
 constexpr int maxTileRows = 8;

@@ -11,9 +11,6 @@ namespace millrace {
 
 namespace {
 
-/** Far beyond a last-level cache that a few threads share; many threads share out the larger amount. */
-constexpr int64_t bytesPerThread = int64_t{128} << 20;
-constexpr int64_t mostBytes = int64_t{1} << 30;
 /** Rounds of products are a third of a millisecond, shorter than a scheduler's slice, so that some are undisturbed on a
     busy machine. A round reads all of its bytes: fewer in a row come faster than memory goes on to give them. */
 constexpr int64_t loopsPerRound = 100'000;
@@ -53,8 +50,8 @@ struct Rounds {
 
 }  // namespace
 
-MeasuredCeilings Context::measureCeilings() {
-  const int64_t perThread = std::min(bytesPerThread, mostBytes / pool_->size());
+MeasuredCeilings Context::measureCeilings(int64_t readBytes) {
+  const int64_t perThread = readBytes / pool_->size();
   const Slab slab(static_cast<size_t>(perThread * pool_->size()));
   std::memset(slab.data(), 1, slab.size());
   Rounds read, int8, int4, bf16, f32;

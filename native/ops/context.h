@@ -253,7 +253,8 @@ class Context {
   size_t kvHostBytes() const { return totalBytes(hosts_); }
   size_t arenaBytes() const { return arena_.sizeBytes(); }
   /** Takes about half a second and up to a gibibyte; outside a step. */
-  MeasuredCeilings measureCeilings();
+  /** `readBytes`: what a round reads; less than a cache holds comes from there in all rounds but the first. */
+  MeasuredCeilings measureCeilings(int64_t readBytes);
 
   /** gram += x^T x in its upper half, of x [count, cols]. */
   void addGram(const float* x, int64_t count, int64_t cols, float* gram);

@@ -6,7 +6,7 @@ export type OperationUnit = "int8" | "int4" | "bf16" | "f32";
 
 /** What this machine can do at most with a number of threads, each per second, measured. */
 export interface Ceilings {
-  /** Bytes read from memory that is in no cache. */
+  /** Bytes read, from memory that is in no cache unless said otherwise. */
   readonly readBytes: number;
   /** Multiplications and additions of int8 codes, summed in 32 bits, from registers. */
   readonly int8Operations: number;
@@ -18,26 +18,33 @@ export interface Ceilings {
   readonly f32Operations: number;
 }
 
+/** Beyond a last-level cache: what is read again and again comes from memory. */
+const beyondCaches = 1024 ** 3;
+/** Fewer are read too fast to be timed. */
+const fewestReadBytes = 16 * 1024 ** 2;
+
 /**
- * Measures the ceilings with the loops of one instruction set: a fifth of a second, up to a gibibyte of memory.
+ * Measures the ceilings with the loops of one instruction set: half a second, a gibibyte of memory.
  *
  * @throws native_unavailable without the native kernels
  */
 export function measureCeilings(isa: string, numThreads: number): Ceilings {
-  return withContext(isa, numThreads, (measure) => ceilingsOf(measure()[0]));
+  return withContext(isa, numThreads, (measure) => ceilingsOf(measure(beyondCaches)[0]));
 }
 
 const numProbes = 9;
 
 /**
  * Measures what a machine usually gives of its ceilings over a few seconds: medians, which on a shared machine lie below
- * the ceilings, as what a load gets does.
+ * the ceilings, as what a load gets does. It reads `weightBytes` again and again, as steps do: a large last-level cache
+ * holds some models in part, or whole.
  *
  * @throws native_unavailable without the native kernels
  */
-export function measureUsualCeilings(isa: string, numThreads: number): Ceilings {
+export function measureUsualCeilings(isa: string, numThreads: number, weightBytes: number): Ceilings {
+  const readBytes = Math.max(fewestReadBytes, Math.min(weightBytes, beyondCaches));
   return withContext(isa, numThreads, (measure) => {
-    const probes = Array.from({ length: numProbes }, () => measure()[1]);
+    const probes = Array.from({ length: numProbes }, () => measure(readBytes)[1]);
     const medians = probes[0]!.map(
       (_, i) => probes.map((probe) => probe[i]!).sort((a, b) => a - b)[numProbes >> 1]!,
     );
@@ -48,7 +55,7 @@ export function measureUsualCeilings(isa: string, numThreads: number): Ceilings 
 function withContext(
   isa: string,
   numThreads: number,
-  run: (measure: () => [most: NativeCeilings, usual: NativeCeilings]) => Ceilings,
+  run: (measure: (readBytes: number) => [most: NativeCeilings, usual: NativeCeilings]) => Ceilings,
 ): Ceilings {
   const { addon, reason } = loadAddon();
   if (addon === undefined) {
@@ -59,7 +66,7 @@ function withContext(
   }
   const context = addon.createContext(isa, numThreads, false);
   try {
-    return run(() => addon.measureCeilings(context));
+    return run((readBytes) => addon.measureCeilings(context, readBytes));
   } finally {
     addon.close(context);
   }

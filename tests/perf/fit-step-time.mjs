@@ -17,7 +17,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { openModel } from "../../dist/cli/model-source.js";
 import { servingCosts } from "../../dist/engine/plan/predict-load.js";
-import { stepCosts, stepSeconds } from "../../dist/engine/plan/step-time.js";
+import { stepCostsOf, stepSeconds } from "../../dist/engine/plan/step-time.js";
 import { createStepPlanner } from "../../dist/engine/plan/step-work.js";
 import { profileSteps } from "../../dist/engine/profile/profile-step.js";
 import { measureUsualCeilings } from "../../dist/kernels/ceilings.js";
@@ -39,6 +39,7 @@ const { values: flags, positionals } = parseFlags({
   },
 });
 const [recordFile, model] = positionals;
+const stepCosts = stepCostsOf(describeOps().isa);
 if (recordFile === undefined) {
   console.error("usage: fit-step-time.mjs RECORD [MODEL] (--help tells more)");
   process.exit(2);
@@ -138,12 +139,12 @@ function driftOf([before, after]) {
 }
 
 /** Probes, profiles and what a server does of one round, and the share of the machine that other processes used. */
-async function measureRound(checkpoint, { isa, numThreads }) {
+async function measureRound(checkpoint, { isa, numThreads, weightBytes }) {
   const finishWatch = watchOthers();
-  const before = measureUsualCeilings(isa, numThreads);
+  const before = measureUsualCeilings(isa, numThreads, weightBytes);
   const steps = profileInTurn(checkpoint, before);
   const served = await loadServer();
-  const probes = [before, measureUsualCeilings(isa, numThreads)];
+  const probes = [before, measureUsualCeilings(isa, numThreads, weightBytes)];
   const round = { probes, steps, served, others: finishWatch(), drift: driftOf(probes) };
   return { ...round, disturbance: Math.max(round.others / mostOthers, round.drift / mostDrift) };
 }
@@ -161,7 +162,7 @@ async function measureQuietRound(checkpoint, kernels) {
 async function measure() {
   const checkpoint = openModel(model);
   const planner = createStepPlanner(checkpoint, precision, "f16");
-  const kernels = describeOps();
+  const kernels = { ...describeOps(), weightBytes: planner.ops.weightBytes };
   const rounds = [];
   for (let round = 0; round < Number(flags.rounds); round += 1)
     rounds.push(await measureQuietRound(checkpoint, kernels));
@@ -210,7 +211,7 @@ const secondsOf = ({ steps }, wanted) =>
   sumOf(steps.find(({ label }) => label === wanted).kinds.map(({ seconds }) => seconds));
 
 const foreseen = (work, ceilings, costs) =>
-  sumOf(work.map(({ count, ...operation }) => count * stepSeconds([operation], ceilings, costs)));
+  sumOf(work.map(({ count, ...operation }) => count * stepSeconds([operation], { ceilings, costs })));
 
 /** Costs as a list of numbers, and back. */
 const paths = [

@@ -38,6 +38,13 @@ MILLRACE_INLINE Ints subShifted(Ints a, int32_t b) {
   return {_mm512_sub_epi32(a.v, _mm512_slli_epi32(_mm512_set1_epi32(b), shift))};
 }
 
+/** The int32 at `from` in all lanes. */
+MILLRACE_INLINE Ints broadcastInt(const void* from) {
+  int32_t value;
+  std::memcpy(&value, from, 4);
+  return splatInt(value);
+}
+
 MILLRACE_INLINE __m512i broadcast4(const int8_t* from) {
   int32_t bytes;
   std::memcpy(&bytes, from, 4);

@@ -2,6 +2,7 @@
 #include "x86/avx512/dot.h"
 
 #include "linear/integer_tile.h"
+#include "x86/avx512/sided_tile.h"
 
 namespace millrace::MILLRACE_ISA {
 
@@ -13,7 +14,8 @@ struct Sizes {
   static constexpr int largeRows = 8;
   static constexpr int largeTiles = 2;
   template <Codes codes, Scaling scaling, bool hasMinimums>
-  using Large = IntegerKernel<codes, scaling, hasMinimums>;
+  using Large = std::conditional_t<scaling == Scaling::Block32, SidedKernel<codes, hasMinimums>,
+                                   IntegerKernel<codes, scaling, hasMinimums>>;
 };
 
 }  // namespace

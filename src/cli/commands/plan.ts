@@ -5,6 +5,8 @@ import { type Component, field } from "../../config/component.ts";
 import { engineSettings, precisionSettings, schedulerSettings } from "../../config/engine-settings.ts";
 import { integer, integerList } from "../../config/value-schemas.ts";
 import { makeModelPlan } from "../../engine/plan/model-plan.ts";
+import { stepCostsOf } from "../../engine/plan/step-time.ts";
+import { createStepPlanner } from "../../engine/plan/step-work.ts";
 import { openDraft } from "../../engine/speculation/load-speculation.ts";
 import { type Ceilings, measureUsualCeilings } from "../../kernels/ceilings.ts";
 import { nativeStatus } from "../../kernels/create-ops.ts";
@@ -79,13 +81,15 @@ function runPlan(modelPath: string, _options: unknown, command: Command): void {
   checkLengths({ inputTokens, outputTokens, context }, limit);
   const draft = openDraft(options, checkpoint);
   try {
-    const machine = measureMachine(options);
+    const { dtype, activations } = options;
+    const { ops } = createStepPlanner(checkpoint, { dtype, activations }, "f16");
+    const machine = measureMachine(options, ops.weightBytes);
     const plan = makeModelPlan({
       options,
       checkpoint,
       draft,
       freeBytes: freeMemoryBytes(),
-      ceilings: machine?.ceilings ?? null,
+      speed: machine === null ? null : { ceilings: machine.ceilings, costs: stepCostsOf(machine.isa) },
       inputTokens,
       outputTokens,
       concurrencies: concurrency,
@@ -134,18 +138,21 @@ export interface MeasuredMachine {
 }
 
 /** Null where the native kernels are not to be had or not wanted. */
-function measureMachine({
-  backend,
-  isa: asked,
-  numThreads: threads,
-}: {
-  readonly backend: string;
-  readonly isa: string;
-  readonly numThreads: number;
-}): MeasuredMachine | null {
+function measureMachine(
+  {
+    backend,
+    isa: asked,
+    numThreads: threads,
+  }: {
+    readonly backend: string;
+    readonly isa: string;
+    readonly numThreads: number;
+  },
+  weightBytes: number,
+): MeasuredMachine | null {
   const status = nativeStatus();
   if (backend === "reference" || !status.available) return null;
   const isa = asked === "auto" ? status.isas[0]! : asked;
   const numThreads = threads === 0 ? status.numThreads : threads;
-  return { isa, numThreads, ceilings: measureUsualCeilings(isa, numThreads) };
+  return { isa, numThreads, ceilings: measureUsualCeilings(isa, numThreads, weightBytes) };
 }

@@ -1,6 +1,5 @@
 import { isMillraceError, type MillraceError } from "../../base/errors.ts";
 import type { Checkpoint } from "../../formats/checkpoint.ts";
-import type { Ceilings } from "../../kernels/ceilings.ts";
 import type { KvDtype, LinearWeight } from "../../kernels/ops.ts";
 import type { EngineOptions } from "../engine-options.ts";
 import { defaultBlockSize, type EnginePlan, kvDtypeOf, planEngine } from "../engine-plan.ts";
@@ -8,6 +7,7 @@ import { kvBlockBytes } from "../kv-plan.ts";
 import { adviseFlags } from "./advice.ts";
 import { precisions } from "./precisions.ts";
 import { type PredictedLoad, predictLoad } from "./predict-load.ts";
+import type { MachineSpeed } from "./step-time.ts";
 import { createStepPlanner, type StepPlanner } from "./step-work.ts";
 
 export interface ModelPlanInput {
@@ -16,7 +16,7 @@ export interface ModelPlanInput {
   readonly draft: Checkpoint | null;
   readonly freeBytes: number;
   /** Null where the machine was not measured: then nothing is said of speed. */
-  readonly ceilings: Ceilings | null;
+  readonly speed: MachineSpeed | null;
   readonly inputTokens: number;
   readonly outputTokens: number;
   readonly concurrencies: readonly number[];
@@ -159,12 +159,12 @@ function classesOf(linears: readonly LinearWeight[]): LinearClass[] {
 
 function loadsOf(
   planner: StepPlanner,
-  { ceilings, inputTokens, outputTokens, options }: ModelPlanInput,
+  { speed, inputTokens, outputTokens, options }: ModelPlanInput,
   concurrencies: readonly number[],
 ): PredictedLoad[] {
-  if (ceilings === null) return [];
+  if (speed === null) return [];
   const { maxNumBatchedTokens, maxNumSeqs } = options;
-  const context = { planner, ceilings, maxNumBatchedTokens, maxNumSeqs };
+  const context = { planner, speed, maxNumBatchedTokens, maxNumSeqs };
   return concurrencies.map((concurrency) => predictLoad(context, { inputTokens, outputTokens, concurrency }));
 }
 

@@ -1,6 +1,5 @@
-import type { Ceilings } from "../../kernels/ceilings.ts";
 import type { StepShape } from "../profile/step-batch.ts";
-import { stepSeconds } from "./step-time.ts";
+import { type MachineSpeed, stepSeconds } from "./step-time.ts";
 import type { StepPlanner } from "./step-work.ts";
 
 /** Requests of one length, a number of them in flight; each is followed by the next. */
@@ -30,20 +29,19 @@ export interface ServingCosts {
 }
 
 /**
- * By `node tests/perf/fit-step-time.mjs`, on the machine and day of `stepCosts`: a token's the middle of five models, of
- * which a step of 16 sequences took 0.2 to 42 ms, as the machine changed its pace between steps and server; a step's
- * between that middle (1 ms) and what the least disturbed model took (0.1 ms).
+ * Between what `node tests/perf/fit-step-time.mjs` finds on the two machines of `stepCosts`: 0.4 ms of a step, 0.16 ms of a
+ * token and 5 ms of a request on AMD EPYC, 0.08, 0.38 and 12 ms on Intel Xeon, each the middle of five models.
  */
 export const servingCosts: ServingCosts = {
-  stepSeconds: 0.4e-3,
-  tokenSeconds: 0.16e-3,
-  requestSeconds: 5e-3,
+  stepSeconds: 0.25e-3,
+  tokenSeconds: 0.25e-3,
+  requestSeconds: 8e-3,
 };
 
 /** Whose steps, on which machine, cut how. */
 export interface LoadContext {
   readonly planner: StepPlanner;
-  readonly ceilings: Ceilings;
+  readonly speed: MachineSpeed;
   readonly maxNumBatchedTokens: number;
   /** Most sequences of a step; more in flight wait for a place. */
   readonly maxNumSeqs: number;
@@ -85,8 +83,8 @@ function prefillSeconds(context: LoadContext, inputTokens: number, numPrompts: n
   return seconds;
 }
 
-function secondsOf({ planner, ceilings }: LoadContext, shape: Omit<StepShape, "label">): number {
+function secondsOf({ planner, speed }: LoadContext, shape: Omit<StepShape, "label">): number {
   const work = planner.workOf({ label: "", ...shape });
   const beside = servingCosts.stepSeconds + servingCosts.tokenSeconds * shape.numSequences;
-  return stepSeconds(work, ceilings) + beside;
+  return stepSeconds(work, speed) + beside;
 }

@@ -25,35 +25,58 @@ export interface StepCosts {
 }
 
 /**
- * Fitted by `node tests/perf/fit-step-time.mjs` to steps of 1 to 512 rows of SmolLM2-135M in Q4_1, W8A8 and bfloat16, and
- * of a Llama of 1.07 B in Q4_0 and Q8_0: two cores of an AMD EPYC (Zen 3, AVX2) of a shared machine, 2026-11-28. These
- * steps as a whole it foresees from 10 % below to 8 % above.
+ * By instruction set, fitted by `node tests/perf/fit-step-time.mjs` to steps of 1 to 512 rows of SmolLM2-135M in Q4_1, W8A8
+ * and bfloat16, and of a Llama of 1.07 B in Q4_0 and Q8_0, on two cores of shared machines, 2026-11-28: AMD EPYC (Zen 3) for
+ * AVX2, Intel Xeon (Emerald Rapids, VNNI) for AVX-512. These steps as a whole they foresee from 10 % below to 10 % above.
  */
-export const stepCosts: StepCosts = {
-  weights: {
-    "int8 rows": { unpack: 2.14, perRow: 2.05 },
-    "int8 blocks": { unpack: 0.155, perRow: 1.69 },
-    int4: { unpack: 0.00661, perRow: 1.47 },
-    "int4 + min": { unpack: 5.15, perRow: 1.94 },
-    float: { unpack: 4.21, perRow: 1.25 },
+export const stepCosts: Readonly<Record<"avx2" | "avx512", StepCosts>> = {
+  avx2: {
+    weights: {
+      "int8 rows": { unpack: 2.14, perRow: 2.05 },
+      "int8 blocks": { unpack: 0.155, perRow: 1.69 },
+      int4: { unpack: 0.00661, perRow: 1.47 },
+      "int4 + min": { unpack: 5.15, perRow: 1.94 },
+      float: { unpack: 4.21, perRow: 1.25 },
+    },
+    attention: { perOperation: 2.21, perByte: 8.17 },
+    readShare: 0.993,
+    perElement: 129,
+    operationSeconds: 4.54e-6,
+    linearSeconds: 6.95e-6,
   },
-  attention: { perOperation: 2.21, perByte: 8.17 },
-  readShare: 0.993,
-  perElement: 129,
-  operationSeconds: 4.54e-6,
-  linearSeconds: 6.95e-6,
+  avx512: {
+    weights: {
+      "int8 rows": { unpack: 23.5, perRow: 2.5 },
+      "int8 blocks": { unpack: 9.82, perRow: 1.96 },
+      int4: { unpack: 0.00661, perRow: 2.48 },
+      "int4 + min": { unpack: 5.15, perRow: 3.1 },
+      float: { unpack: 1.34, perRow: 1.19 },
+    },
+    attention: { perOperation: 3.33, perByte: 18.5 },
+    readShare: 0.843,
+    perElement: 313,
+    operationSeconds: 5.44e-6,
+    linearSeconds: 5.9e-6,
+  },
 };
 
-/** Seconds that operations take, one after the other. */
-export function stepSeconds(
-  work: readonly OperationWork[],
-  ceilings: Ceilings,
-  costs: StepCosts = stepCosts,
-): number {
-  return work.reduce((sum, operation) => sum + operationTime(operation, ceilings, costs), 0);
+/** What a machine can do, and what operations take of that with one of its instruction sets. */
+export interface MachineSpeed {
+  readonly ceilings: Ceilings;
+  readonly costs: StepCosts;
 }
 
-function operationTime(work: OperationWork, ceilings: Ceilings, costs: StepCosts): number {
+/** Costs of an instruction set's kernels; AMX has those of AVX-512, as nothing was measured with it. */
+export function stepCostsOf(isa: string): StepCosts {
+  return isa === "avx2" || isa === "amx_twin" ? stepCosts.avx2 : stepCosts.avx512;
+}
+
+/** Seconds that operations take, one after the other. */
+export function stepSeconds(work: readonly OperationWork[], speed: MachineSpeed): number {
+  return work.reduce((sum, operation) => sum + operationTime(operation, speed), 0);
+}
+
+function operationTime(work: OperationWork, { ceilings, costs }: MachineSpeed): number {
   const { bytes, operations, unit, numRows, numElements } = work;
   const { operationSeconds, linearSeconds } = costs;
   if (operations === 0) return operationSeconds + (numElements * costs.perElement) / ceilings.f32Operations;

@@ -60,6 +60,7 @@ export class EnginePool {
     const { specModel: _draft, ...own } = engine;
     const specMethod = engine.specMethod === "draft" ? undefined : engine.specMethod;
     const specTokens = specMethod === undefined ? undefined : engine.specTokens;
+    this.#logger.info(`Loading the model ${id} from ${modelPath}`);
     const options = engineOptionsOf(modelPath, { ...own, specMethod, specTokens, specModel: undefined });
     return this.#open({ id, aliases: [], modelPath, source: {}, options });
   }
@@ -71,7 +72,8 @@ export class EnginePool {
     await makeRoom();
     const start = (): Promise<EngineClient> => this.#watched(startEngine(options));
     const engine = starting === undefined ? await start() : await this.#watched(starting);
-    const client = new PooledClient(engine, { id, start, makeRoom, now: () => performance.now() });
+    const onChange = (state: string): void => this.#logger.info(`The model ${id} is ${state}`);
+    const client = new PooledClient(engine, { id, start, makeRoom, now: () => performance.now(), onChange });
     const { model, close } = describeModel(client, choice, this.#settings, this.#logger);
     this.#closers.push(close);
     return { model, client, sizeBytes };

@@ -51,6 +51,13 @@ test("several models share a budget, sleep and wake, and answer as alone", async
   expect(await post("/v1/completions", { prompt: "x" })).toMatchObject({ error: { reason: "model_asleep" } });
   await post("/wake_up?model=pebble");
   expect(await ask("pebble")).toBe(first);
+  for (const line of [
+    "Loading the model small from",
+    "small is unloaded",
+    "small is loaded",
+    "pebble is asleep",
+  ])
+    expect(server.log()).toContain(line);
   expect(await server.stop()).toBe(0);
 });
 

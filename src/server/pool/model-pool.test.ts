@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { createServedFake, replying } from "../../../tests/served-fake.ts";
+import { MillraceError } from "../../base/errors.ts";
 import {
   createFakeClient,
   type FakeEngineClient,
@@ -17,6 +18,7 @@ function serve(names: readonly string[], maxBytes = Number.POSITIVE_INFINITY, sc
   let clock = 0;
   const sizeBytes = 10;
   const open = async (id: string, path: string): Promise<PooledModel> => {
+    if (path === "missing") throw new MillraceError("file_not_found", "There is nothing at missing.");
     if (path !== "good") throw new Error(`no ${path}`);
     const makeRoom = (): Promise<void> => pool.makeRoom(id, sizeBytes);
     const start = async (): Promise<FakeEngineClient> => {
@@ -188,6 +190,10 @@ describe("models that come and go", () => {
     expect(await post("/models/load", { model: "a", path: "good" })).toMatchObject({ status: 409 });
     expect(await post("/models/load", { model: "c" })).toMatchObject({ status: 404 });
     expect(await post("/models/load", { model: "c", path: "bad" })).toMatchObject({ status: 500 });
+    expect(await post("/models/load", { model: "c", path: "missing" })).toMatchObject({
+      status: 400,
+      body: { error: { param: "path", message: "There is nothing at missing." } },
+    });
     expect(await post("/models/unload", { model: "c" })).toMatchObject({ status: 404 });
     expect(await post("/models/load", {})).toMatchObject({ status: 400 });
     expect(Object.keys(await states())).toEqual(["a", "b"]);

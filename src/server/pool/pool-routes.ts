@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { MillraceError } from "../../base/errors.ts";
+import { isMillraceError, MillraceError } from "../../base/errors.ts";
 import { type HttpContext, jsonResponse } from "../http-context.ts";
 import { readBody } from "../request/request-body.ts";
 import type { ServerContext } from "../server-context.ts";
@@ -24,7 +24,7 @@ export async function handleLoadModel(c: HttpContext, context: ServerContext): P
     return jsonResponse(c, { success: true });
   }
   if (pool.has(name) || context.registry().has(name)) throw taken(name);
-  context.addModel(await pool.open(name, path));
+  context.addModel(await pool.open(name, path).catch(refuseMissing));
   return jsonResponse(c, { success: true });
 }
 
@@ -85,6 +85,12 @@ function memberOf(pool: ModelPool, context: ServerContext, name: string): Pooled
   throw new MillraceError("model_not_found", `The model \`${name}\` has no engine of its own.`, {
     param: "model",
   });
+}
+
+/** A path that leads nowhere is a fault of who sent it. */
+function refuseMissing(error: unknown): never {
+  if (!isMillraceError(error) || error.code !== "file_not_found") throw error;
+  throw new MillraceError("invalid_request", error.message, { param: "path", cause: error });
 }
 
 function taken(name: string): MillraceError {

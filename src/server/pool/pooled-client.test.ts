@@ -36,9 +36,11 @@ async function away() {
     await held;
     return engine;
   };
-  const client = new PooledClient(createFakeClient(), { id: "a", start, now: () => 0 });
+  const changes: string[] = [];
+  const onChange = (state: string): void => void changes.push(state);
+  const client = new PooledClient(createFakeClient(), { id: "a", start, now: () => 0, onChange });
   await client.unload();
-  return { client, engines, arrive };
+  return { client, engines, arrive, changes };
 }
 
 describe("who leaves while the engine comes", () => {
@@ -124,7 +126,7 @@ describe("who leaves while the engine comes", () => {
 
 describe("put away while it comes", () => {
   test("it sleeps once it is here, and wakes", async () => {
-    const { client, engines, arrive } = await away();
+    const { client, engines, arrive, changes } = await away();
     const loaded = client.load();
     await settle();
     const asleep = client.sleep("abort");
@@ -137,5 +139,6 @@ describe("put away while it comes", () => {
     await again;
     expect((await client.score(score)).logprobs).toHaveLength(1);
     expect(client.state).toBe("loaded");
+    expect(changes).toEqual(["unloaded", "loaded", "asleep", "asleep", "loaded"]);
   });
 });

@@ -28,6 +28,8 @@ export interface PooledParts {
   /** Makes room in the pool's budget before a start; default: there is always room. Errors: `out_of_memory`. */
   readonly makeRoom?: () => Promise<void>;
   readonly now: () => number;
+  /** Called when it has come back, and when it is put away. */
+  readonly onChange?: (state: Exclude<PoolState, "loading">) => void;
 }
 
 /**
@@ -157,12 +159,13 @@ export class PooledClient implements EngineClient {
     return this.#inTurn(async () => {
       // A start that this waited for has said otherwise.
       this.#state = state;
-      const engine = this.#engine;
-      if (engine === null) return;
-      if (mode === "wait") await this.#idle();
-      this.#lastStats = resting(await engine.stats());
-      await engine.close();
-      this.#engine = null;
+      if (this.#engine !== null) {
+        if (mode === "wait") await this.#idle();
+        this.#lastStats = resting(await this.#engine.stats());
+        await this.#engine.close();
+        this.#engine = null;
+      }
+      this.#parts.onChange?.(state);
     });
   }
 
@@ -208,6 +211,7 @@ export class PooledClient implements EngineClient {
       for (const source of this.#adapters.values()) await engine.adapters!.load(source);
       this.#engine = engine;
       this.#info = engine.info;
+      this.#parts.onChange?.("loaded");
     } catch (error) {
       this.#state = "unloaded";
       throw error;

@@ -30,11 +30,11 @@ export interface ServingCosts {
 
 /**
  * Between what `node tests/perf/fit-step-time.mjs` finds on the two machines of `stepCosts`: 0.4 ms of a step, 0.16 ms of a
- * token and 5 ms of a request on AMD EPYC, 0.08, 0.38 and 12 ms on Intel Xeon, each the middle of five models.
+ * token and 5 ms of a request on AMD EPYC, 0 to 0.08, 0.35 to 0.38 and 10 to 12 ms on Intel Xeon.
  */
 export const servingCosts: ServingCosts = {
-  stepSeconds: 0.25e-3,
-  tokenSeconds: 0.25e-3,
+  stepSeconds: 0.1e-3,
+  tokenSeconds: 0.28e-3,
   requestSeconds: 8e-3,
 };
 

@@ -1,5 +1,6 @@
 import { validateHeaderName, validateHeaderValue } from "node:http";
 import { z } from "zod";
+import { consoleDialects } from "../bench/dialects/load-exports.ts";
 import { goodputMetrics } from "../bench/figures/goodput.ts";
 import { type Component, field } from "../config/component.ts";
 import {
@@ -247,8 +248,8 @@ export const benchSettings = {
   ),
   console: field(
     "--console <dialect>",
-    oneOf(["table", "vllm"]).default("table"),
-    "how stages are printed: in our tables, or as the block of vllm bench serve",
+    oneOf(["table", ...consoleDialects]).default("table"),
+    "how stages are printed: in our tables, as the block of vllm bench serve, or as GuideLLM's tables",
   ),
   json: field("--json", z.boolean().default(false), "print the figures as JSON"),
 } satisfies Component;

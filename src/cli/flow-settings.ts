@@ -5,6 +5,7 @@ import { parse as parseYaml, stringify, YAMLParseError } from "yaml";
 import { z } from "zod";
 import { MillraceError } from "../base/errors.ts";
 import { writeFileAtomically } from "../base/write-file.ts";
+import { consoleDialects } from "../bench/dialects/load-exports.ts";
 import { type Component, field, flagName, resolveSources, type Values } from "../config/component.ts";
 import { type FileValues, readConfig } from "../config/config-file.ts";
 import { integer, integerList, oneOf, rateList, real, textList } from "../config/value-schemas.ts";
@@ -114,6 +115,11 @@ export const flowLoadSettings = {
     "--output-tokens <n>",
     integer(1).default(64),
     "tokens to generate; the end token is ignored",
+  ),
+  console: field(
+    "--console <dialect>",
+    oneOf(["none", ...consoleDialects]).default("none"),
+    "also print each load test as vllm bench serve or GuideLLM prints it",
   ),
   slo: field(
     "--slo <bounds>",

@@ -6,6 +6,7 @@ import type { EndpointLauncher } from "../protocol/endpoint-launcher.ts";
 import type { SchemeName } from "../quantize/plan.ts";
 import type { QuantizeTools } from "../quantize/quantize.ts";
 import type { BenchStage, RateStage } from "../records/bench.ts";
+import type { ServingRecord } from "../records/comparison.ts";
 import type { SloTerm } from "../records/slo.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 
@@ -112,4 +113,6 @@ export interface FlowTools extends Required<Pick<QuantizeTools, "solver">> {
   readonly signal: AbortSignal;
   /** Hears of every level as soon as it was measured or found. */
   readonly onStage?: (side: ServedSide, stage: BenchStage | RateStage) => void;
+  /** Hears of every round of a variant, measured or found. */
+  readonly onServing?: (side: ServedSide, serving: ServingRecord) => void;
 }

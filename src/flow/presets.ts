@@ -23,15 +23,16 @@ export const presets = {
     tasks: "arc_easy,hellaswag,ifeval,mmlu",
     limit: "arc_easy=200,hellaswag=200,ifeval=50,mmlu=10",
   },
-  /** 100 requests of 200 tokens each way, all at once, as vLLM's own example measures. */
+  /** 100 requests of 200 tokens each way, all at once, as vLLM's own example measures and prints. */
   lab: {
     concurrency: "none",
     "at-once": "100",
     rounds: "1",
     "input-tokens": "200",
     "output-tokens": "200",
+    console: "vllm",
   },
-  /** Ten rates, one after the other, at GuideLLM's usual lengths. */
+  /** Ten rates, one after the other, at GuideLLM's usual lengths and in its tables. */
   guidellm: {
     concurrency: "none",
     rates: "1,2,3,4,5,6,7,8,9,10",
@@ -39,6 +40,7 @@ export const presets = {
     rounds: "1",
     "input-tokens": "512",
     "output-tokens": "128",
+    console: "guidellm",
   },
   /** The lengths, the time and the bound of the field's reference workflow. */
   reference: {

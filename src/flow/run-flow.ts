@@ -70,7 +70,9 @@ async function serveAll(
       const report = steps.next(plan.numRounds === 1 ? side.name : `${side.name}, round ${round}`);
       if (failures.has(side)) continue;
       try {
-        servings.get(side)!.push(await serveAndLoad(plan, tools, { side, report, round }));
+        const serving = await serveAndLoad(plan, tools, { side, report, round });
+        servings.get(side)!.push(serving);
+        tools.onServing?.(side, serving);
       } catch (error) {
         if (!isMillraceError(error) || error.code === "interrupted") throw error;
         report.progress.finish(`could not be measured: ${error.message.split("\n")[0]}`);

@@ -1,5 +1,12 @@
 import path from "node:path";
 import { writeFileAtomically } from "../base/write-file.ts";
+import {
+  type ConsoleDialect,
+  consoleDialects,
+  consoleText,
+  type KeptStage,
+  writeDialects,
+} from "../bench/dialects/load-exports.ts";
 import type { RateLoad } from "../bench/open-loop.ts";
 import { recordsFile, runSweep } from "../bench/sweep.ts";
 import type { EndpointLauncher } from "../protocol/endpoint-launcher.ts";
@@ -79,6 +86,7 @@ async function measure(
   const { url } = await launcher.start();
   const readyMs = await launcher.ready();
   const readyMemoryBytes = launcher.processMemory()?.nowBytes ?? null;
+  const kept: KeptStage[] = [];
   const run = (concurrencies: readonly number[], rates: readonly RateLoad[]): Promise<BenchRecord> =>
     runSweep({
       endpoint: { url },
@@ -100,6 +108,7 @@ async function measure(
       signal,
       onStage: (stage, records) => {
         writeRequests(folder, stage, records);
+        kept.push({ stage, requests: records });
         onStage?.(side, stage);
       },
     });
@@ -114,6 +123,9 @@ async function measure(
         );
   const bench = swept === null ? first : { ...first, rates: [...first.rates, ...swept.rates] };
   signal.throwIfAborted();
+  writeDialects(bench, kept, folder);
+  for (const dialect of consoleDialects)
+    writeFileAtomically(path.join(folder, consoleFile(dialect)), `${consoleText(dialect, bench, kept)}\n`);
   return {
     server: await launcher.version(),
     flags: launcher.flags,
@@ -124,6 +136,11 @@ async function measure(
     kvCacheTokens: await launcher.kvCacheTokens(),
     bench,
   };
+}
+
+/** Where a serving's load test stands as another tool would print it. */
+export function consoleFile(dialect: ConsoleDialect): string {
+  return `console-${dialect}.txt`;
 }
 
 function ratesOf(load: LoadPlan): RateLoad[] {

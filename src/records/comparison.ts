@@ -107,11 +107,13 @@ export const speedRowSchema = z.object({
   compressedSpread: z.number().nullable(),
   /** compressed / base. */
   ratio: z.number(),
-  /** 95 % interval of the ratio; null when a stage has fewer than two slices. */
+  /** 95 % interval of the ratio, from paired rounds or from slices; null when a stage has fewer than two slices. */
   ratioLow: z.number().nullable(),
   ratioHigh: z.number().nullable(),
   /** Slices of the base's stage and of the compressed model's. */
   numSlices: z.tuple([z.number().int(), z.number().int()]),
+  /** Rounds in which both were loaded, where these gave the interval; null where the slices did. */
+  numPairedRounds: z.number().int().nullable(),
   verdict: z.enum([
     "faster",
     "slower",

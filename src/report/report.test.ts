@@ -104,6 +104,7 @@ const throughputRow: SpeedRow = {
   ratioLow: 1.2,
   ratioHigh: 1.875,
   numSlices: [8, 8],
+  numPairedRounds: null,
   verdict: "faster",
 };
 
@@ -118,6 +119,7 @@ const tpotRow: SpeedRow = {
   ratioLow: 0.9,
   ratioHigh: 1.225,
   numSlices: [4, 4],
+  numPairedRounds: null,
   verdict: "no difference that this run can show",
 };
 

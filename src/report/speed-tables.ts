@@ -22,6 +22,7 @@ export function throughputTable({ variants, pairs }: ComparisonRecord): ReportTa
     captions: [
       "Over the whole level, prefill, ramp and drain included, as the server counts tokens. N in flight: N patient users, each sending the next request when its answer is complete.",
       intervalNote,
+      ...roundsNotes(pairs),
       ...promptNotes(variants),
       ...faults,
       ...errors,
@@ -78,6 +79,15 @@ function levelNotes(variants: readonly Variant[], noteOf: (level: LoadLevel) => 
 
 const intervalNote =
   "± is half the 95 % interval of a figure, from the spread inside its level. The interval of the ratio is 95 % (Welch's t on the logarithms of the level's slices, each of whole rounds of its users, of all rounds of the test); the verdict claims a difference only where it leaves out 1. It knows the spread inside these runs, not between machines, and each row stands alone: of 20 rows without any difference, one is called different by chance.";
+
+/** Where paired rounds gave the intervals. */
+function roundsNotes(pairs: readonly Pair[]): string[] {
+  const counts = pairs.flatMap(({ speed }) => speed.flatMap(({ numPairedRounds }) => numPairedRounds ?? []));
+  return [...new Set(counts)].map(
+    (count) =>
+      `Intervals of the throughput's ratios are those of ${count} paired rounds (studentised block bootstrap, never narrower than Student's t), so that they hold what changes from one start of a server to the next.`,
+  );
+}
 
 /** What was asked of the load, where the variants say. */
 function promptNotes(variants: readonly Variant[]): string[] {

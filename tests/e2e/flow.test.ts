@@ -154,3 +154,25 @@ function otherBuild(): string {
 function readComparison(folder: string): ComparisonRecord {
   return comparisonSchema.parse(JSON.parse(readFileSync(path.join(folder, "comparison.json"), "utf8")));
 }
+
+test("the presets of vLLM's and GuideLLM's examples also print what these tools print", async () => {
+  const out = path.join(makeFolder(), "flow");
+  const common = ["--tasks", "none", "--input-tokens", "16", "--output-tokens", "4", "--out", out];
+  const lab = await runCli("flow", "--preset", "lab", "--at-once", "4", ...common);
+  expect(lab.exitCode, lab.stderr).toBe(0);
+  const blocks = lab.stdout.split("============ Serving Benchmark Result ============").slice(1);
+  expect(blocks).toHaveLength(2);
+  for (const block of blocks) {
+    expect(block).toMatch(/Successful requests: +4 /);
+    expect(block).toMatch(/Total generated tokens: +16 /);
+  }
+  expect(lab.stdout).toMatch(/^base, round 1$/m);
+  const sweep = ["--preset", "guidellm", "--rates", "20,40", "--min-seconds", "0"];
+  const guidellm = await runCli("flow", ...sweep, ...common);
+  expect(guidellm.exitCode, guidellm.stderr).toBe(0);
+  expect(guidellm.stdout.match(/Request Latency Statistics/g)).toHaveLength(2);
+  expect(guidellm.stdout).toMatch(/^\| constant@20\.00 \|.*\n\| constant@40\.00 \|/m);
+  const names = readdirSync(out, { recursive: true, encoding: "utf8" }).map((name) => path.basename(name));
+  for (const name of ["guidellm.json", "vllm_rinf.json", "vllm_r20.json", "console-vllm.txt"])
+    expect(names).toContain(name);
+});

@@ -11,6 +11,26 @@ import {
 /** The form that GuideLLM 0.7 and 0.8 write. */
 const formatVersion = 2;
 
+/** How requests came, in GuideLLM's words. */
+export interface GuidellmStrategy {
+  readonly type_: string;
+  readonly streams?: number;
+  readonly rate?: number | "inf";
+  readonly max_concurrency?: number | null;
+}
+
+export interface GuidellmBenchmark {
+  readonly config: { readonly run_index: number; readonly strategy: GuidellmStrategy };
+  /** `request_totals` are numbers, the rest distributions. */
+  readonly metrics: Readonly<Record<string, ByFate<number> | ByFate<GuidellmDistribution>>>;
+  readonly [field: string]: unknown;
+}
+
+export interface GuidellmReport {
+  readonly benchmarks: readonly GuidellmBenchmark[];
+  readonly [field: string]: unknown;
+}
+
 interface StageWithRequests {
   readonly stage: BenchStage | RateStage;
   readonly requests: readonly RequestRecord[];
@@ -19,17 +39,14 @@ interface StageWithRequests {
 /** What became of requests, in GuideLLM's words. */
 const fates = ["successful", "incomplete", "errored"] as const;
 type Fate = (typeof fates)[number];
-type ByFate<T> = Readonly<Record<Fate | "total", T>>;
+export type ByFate<T> = Readonly<Record<Fate | "total", T>>;
 
 /**
  * A load test in the words of GuideLLM's report: one benchmark for each stage, with its figures and requests. Its ITL is
  * our TPOT, its TPOT our end-to-end time per token without what comes behind the last token; both are weighted by tokens,
  * as GuideLLM weights them.
  */
-export function guidellmReport(
-  record: BenchRecord,
-  stages: readonly StageWithRequests[],
-): Readonly<Record<string, unknown>> {
+export function guidellmReport(record: BenchRecord, stages: readonly StageWithRequests[]): GuidellmReport {
   return {
     metadata: {
       version: formatVersion,
@@ -59,7 +76,7 @@ function benchmarkOf(
   record: BenchRecord,
   { stage, requests }: StageWithRequests,
   index: number,
-): Record<string, unknown> {
+): GuidellmBenchmark {
   const startSeconds = Date.parse(record.origin.startedAt) / 1000;
   const endSeconds = startSeconds + stage.durationMs / 1000;
   const groups = groupByFate(requests);
@@ -90,7 +107,7 @@ function benchmarkOf(
   };
 }
 
-function strategyOf(stage: BenchStage | RateStage): Record<string, unknown> {
+function strategyOf(stage: BenchStage | RateStage): GuidellmStrategy {
   if ("concurrency" in stage) {
     return stage.concurrency === 1
       ? { type_: "synchronous" }

@@ -3,6 +3,12 @@ import path from "node:path";
 import type { Command } from "commander";
 import { MillraceError } from "../../base/errors.ts";
 import { writeFileAtomically } from "../../base/write-file.ts";
+import {
+  type ConsoleDialect,
+  consoleText,
+  type KeptStage,
+  writeDialects,
+} from "../../bench/dialects/load-exports.ts";
 import { loadsOf, sweepRates, sweepStart } from "../../bench/loads.ts";
 import { runSloSearch } from "../../bench/slo/run-slo-search.ts";
 import { recordsFile, runSweep, type SweepOptions } from "../../bench/sweep.ts";
@@ -23,7 +29,6 @@ import {
 } from "../bench-settings.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
 import { listenForInterrupt } from "../interrupt.ts";
-import { type KeptStage, vllmBlocks, writeDialects } from "../load-exports.ts";
 import { loadTables } from "../load-tables.ts";
 import { checkOutputFolder } from "../output-folder.ts";
 import { addSettings, readSettings } from "../settings.ts";
@@ -150,7 +155,7 @@ async function sweep(options: SweepOptions, pricePerHour: number | undefined, ou
     },
     onRecord: (record) => {
       if (folder !== null) writeDialects(record, kept, folder);
-      const shown = dialect === "vllm" ? vllmBlocks(record, kept) : loadTables(record);
+      const shown = dialect === "table" ? loadTables(record) : consoleText(dialect, record, kept);
       publish("bench.json", record, shown, output);
     },
   });
@@ -159,7 +164,7 @@ async function sweep(options: SweepOptions, pricePerHour: number | undefined, ou
 interface Output {
   readonly folder: string | null;
   readonly json: boolean;
-  readonly dialect: "table" | "vllm";
+  readonly dialect: "table" | ConsoleDialect;
 }
 
 async function runAgainst(

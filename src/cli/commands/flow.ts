@@ -4,20 +4,22 @@ import { z } from "zod";
 import { MillraceError } from "../../base/errors.ts";
 import { packagePath } from "../../base/package-folder.ts";
 import { formatDuration } from "../../base/units.ts";
+import type { ConsoleDialect } from "../../bench/dialects/load-exports.ts";
 import { type Component, field } from "../../config/component.ts";
 import { checkTasks } from "../../evaluate/check-tasks.ts";
 import { parseCandidates } from "../../flow/candidates.ts";
 import { checkEngine, createEngineLauncher } from "../../flow/engines/create-launcher.ts";
 import { addressOf, describeFiles } from "../../flow/fingerprint.ts";
-import type { FlowPlan, FlowTools, MadeCandidate } from "../../flow/flow-plan.ts";
+import type { FlowPlan, FlowTools, MadeCandidate, ServedSide } from "../../flow/flow-plan.ts";
 import { readJsonFile } from "../../flow/json-files.ts";
 import { runFlow } from "../../flow/run-flow.ts";
+import { consoleFile } from "../../flow/serve-and-load.ts";
 import { modelNameOf } from "../../formats/model-name.ts";
 import { createFastestSolver } from "../../kernels/create-solver.ts";
 import type { Solver } from "../../kernels/solver.ts";
 import { readQuantizationManifest } from "../../quantize/earlier-result.ts";
 import { budgetSearchSchema } from "../../records/budget-search.ts";
-import type { ComparisonRecord } from "../../records/comparison.ts";
+import type { ComparisonRecord, ServingRecord } from "../../records/comparison.ts";
 import { parseSlo } from "../../records/slo.ts";
 import { renderMarkdown } from "../../report/markdown.ts";
 import { budgetSettings, runBudget } from "../budget.ts";
@@ -37,6 +39,7 @@ import { openLocalModel } from "../local-model.ts";
 import { addModelArgument, modelHelp } from "../model-argument.ts";
 import { openModel, openTokenizer } from "../model-source.ts";
 import { checkOutputFolder } from "../output-folder.ts";
+import { readText } from "../read-text.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { taskChoiceOf, taskSettings } from "../task-choice.ts";
 import { printLine, TerminalProgress } from "../terminal.ts";
@@ -125,9 +128,13 @@ async function runSettings(
     };
     const found = await withinBudget(asked, settings, shared);
     const plan = { ...asked, candidates: [...asked.candidates, ...found] };
-    const record = await runFlow(plan, flowTools({ ...shared, live }));
+    const loads: NamedServing[] = [];
+    const onServing = ({ name }: ServedSide, serving: ServingRecord): void =>
+      void loads.push({ name, serving });
+    const record = await runFlow(plan, { ...flowTools({ ...shared, live }), onServing });
     live?.finish(record);
     printLine(renderMarkdown(record));
+    if (settings.load.console !== "none") printLine(consoleTexts(settings.load.console, loads));
     if (record.recommendation !== null) printLine(record.recommendation.text);
     const report = path.join(asked.outPath, "comparison.html");
     printLine(`Done in ${formatDuration(performance.now() - started)}. Report: ${report}`);
@@ -137,6 +144,21 @@ async function runSettings(
     solver.close();
     interrupt.release();
   }
+}
+
+interface NamedServing {
+  readonly name: string;
+  readonly serving: ServingRecord;
+}
+
+/** Every load test of the flow as another tool prints it. */
+function consoleTexts(dialect: ConsoleDialect, loads: readonly NamedServing[]): string {
+  return loads
+    .map(({ name, serving: { folder, round } }) => {
+      const text = readText(path.join(folder, consoleFile(dialect)));
+      return `${name}, round ${round}\n\n${text}`;
+    })
+    .join("\n");
 }
 
 /** What a budget finds, where one is asked for; a search that was made before is not made again. */
@@ -188,7 +210,7 @@ async function planOf(
   const isEmbedded = modelPath === path.resolve(embeddedModel);
   const { schemes, engine } = candidates;
   for (const each of engine) checkEngine(each);
-  const { concurrency: concurrencies, rounds, slo, requestTimeout, ...shape } = load;
+  const { concurrency: concurrencies, rounds, slo, requestTimeout, console: _, ...shape } = load;
   const choice = await taskChoiceOf({ ...tasks, tasks: [...tasksOfFlow(isEmbedded, tasks.tasks)] });
   return {
     modelPath,

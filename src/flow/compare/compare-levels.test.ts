@@ -32,6 +32,25 @@ function level(gaps: readonly number[], change: Partial<LoadLevel> = {}): LoadLe
   });
 }
 
+const quotients = [1.52, 1.49, 1.51, 1.48];
+const drift = [100, 130, 90, 120];
+
+test("four rounds by turns give the throughput's interval, from their pairs and not from their drift", () => {
+  const before = level(steady, { rounds: drift });
+  const after = level(quick, { rounds: drift.map((rate, round) => rate * quotients[round]!) });
+  const [throughput, ttft] = compareLevels([before], [after]);
+  expect(throughput).toMatchObject({ numPairedRounds: 4, verdict: "faster" });
+  // Student's t of four logarithms: mean ln 1.4999, standard error 0.00609, 3.182 of them.
+  expect(throughput!.ratioLow!).toBeLessThanOrEqual(1.4712);
+  expect(throughput!.ratioHigh!).toBeGreaterThanOrEqual(1.5292);
+  expect(throughput!.ratioHigh!).toBeLessThan(1.7);
+  expect(ttft).toMatchObject({ metric: "ttftMs", numPairedRounds: null });
+  const mixed = level(quick, { rounds: [150, 100, 140, 80] });
+  expect(compareLevels([before], [mixed])[0]!.verdict).toBe("no difference that this run can show");
+  const two = level(quick, { rounds: [150, 195] });
+  expect(compareLevels([level(steady, { rounds: [100, 130] })], [two])[0]!.numPairedRounds).toBeNull();
+});
+
 const verdicts = (base: LoadLevel, compressed: LoadLevel): Record<string, string> =>
   Object.fromEntries(compareLevels([base], [compressed]).map((row) => [row.metric, row.verdict]));
 

@@ -1,4 +1,6 @@
+import { generatorFor } from "../../bench/random.ts";
 import { type RatioInterval, ratioInterval, relativeSpread } from "../../bench/ratio-interval.ts";
+import { bootstrapInterval } from "../../bench/versus/paired-blocks.ts";
 import type { SpeedRow } from "../../records/comparison.ts";
 import type { StageSlice } from "../../records/load-figures.ts";
 import { type LoadLevel, levelName } from "../../records/load-level.ts";
@@ -23,7 +25,9 @@ const metrics: readonly SpeedMetric[] = [
 
 /**
  * Throughput and mean latencies of two load tests at every load that both were asked for, each ratio with its 95 %
- * interval and a verdict: a difference is claimed only where the interval leaves out 1 and both clients kept up.
+ * interval and a verdict: a difference is claimed only where the interval leaves out 1 and both clients kept up. Where both
+ * were measured by turns in four rounds or more, the throughput's interval is that of the paired rounds, which also knows
+ * what changes from one start of a server to the next; else it is that of the slices.
  */
 export function compareLevels(base: readonly LoadLevel[], compressed: readonly LoadLevel[]): SpeedRow[] {
   return base.flatMap((level) => {
@@ -38,7 +42,9 @@ function compareMetric(metric: SpeedMetric, base: LoadLevel, compressed: LoadLev
   if (a === null || b === null || a <= 0 || b <= 0) return null;
   const [before, after] = [base, compressed].map(({ slices }) => valuesOf(slices, metric.name));
   const ratio = b / a;
-  const interval = ratioInterval(ratio, after!, before!);
+  const paired =
+    metric.name === "outputTokensPerSecond" ? pairedInterval(base.rounds, compressed.rounds) : null;
+  const interval = paired ?? ratioInterval(ratio, after!, before!);
   const isValid = base.faults.length + compressed.faults.length === 0;
   return {
     level: levelName(base),
@@ -51,8 +57,20 @@ function compareMetric(metric: SpeedMetric, base: LoadLevel, compressed: LoadLev
     ratioLow: interval?.low ?? null,
     ratioHigh: interval?.high ?? null,
     numSlices: [before!.length, after!.length],
+    numPairedRounds: paired === null ? null : base.rounds.length,
     verdict: isValid ? verdictOf(interval, metric.higherIsFaster) : "does not count: the client was late",
   };
+}
+
+/** Where resamples are drawn, so that one comparison always gives one interval. */
+const bootstrapSeed = 0xf104;
+
+/** Interval of the ratio of two figures that were measured in the same rounds; null for too few of them. */
+function pairedInterval(base: readonly number[], compressed: readonly number[]): RatioInterval | null {
+  if (base.length !== compressed.length || [...base, ...compressed].some((rate) => rate <= 0)) return null;
+  const differences = base.map((rate, round) => Math.log(compressed[round]! / rate));
+  const interval = bootstrapInterval(differences, generatorFor(bootstrapSeed, base.length));
+  return interval === null ? null : { low: Math.exp(interval.low), high: Math.exp(interval.high) };
 }
 
 function valuesOf(slices: readonly StageSlice[], name: SpeedRow["metric"]): number[] {

@@ -12,3 +12,14 @@ export interface LoadRun {
   /** What a reader of the figures must know. */
   readonly notes: readonly string[];
 }
+
+/** What files of other tools say nothing of. */
+export const untold = {
+  firstError: null,
+  errorsByKind: {},
+  faults: [],
+  slices: [],
+  rounds: [],
+  quantiles: null,
+  timeline: null,
+} satisfies Partial<LoadLevel>;

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { samplesNeeded } from "../../bench/distribution.ts";
 import type { Latency, LoadLevel } from "../../records/load-level.ts";
-import type { LoadRun } from "./load-run.ts";
+import { type LoadRun, untold } from "./load-run.ts";
 
 /** One figure over the requests of a benchmark, or over time. */
 const summarySchema = z.looseObject({
@@ -81,13 +81,7 @@ function levelOf({ config: { strategy }, metrics }: Benchmark): LoadLevel {
     e2eMs: latencyOf(metrics.request_latency, 1000),
     numRequests: totals?.total ?? totals?.successful ?? null,
     numErrors: totals?.errored ?? null,
-    firstError: null,
-    errorsByKind: {},
-    faults: [],
-    slices: [],
-    rounds: [],
-    quantiles: null,
-    timeline: null,
+    ...untold,
   };
 }
 

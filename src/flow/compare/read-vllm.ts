@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { Latency, LoadLevel } from "../../records/load-level.ts";
-import type { LoadRun } from "./load-run.ts";
+import { type LoadRun, untold } from "./load-run.ts";
 
 const figure = z.number().nullish();
 
@@ -67,13 +67,7 @@ function levelOf(result: VllmResult): LoadLevel {
     e2eMs,
     numRequests: result.num_prompts,
     numErrors: result.failed ?? result.num_prompts - completed,
-    firstError: null,
-    errorsByKind: {},
-    faults: [],
-    slices: [],
-    rounds: [],
-    quantiles: null,
-    timeline: null,
+    ...untold,
   };
 }
 

@@ -13,6 +13,7 @@ function made(
     size: number;
     recovery?: readonly [share: number, half: number];
     ratio?: number;
+    interval?: readonly [low: number, high: number];
     verdict?: SpeedRow["verdict"];
   },
 ): { readonly variant: Variant; readonly pair: Pair } {
@@ -27,7 +28,9 @@ function made(
     numFlips: null,
     pValue: null,
   } as unknown as AccuracyRow;
-  const speed = { level: "25 in flight", metric: "outputTokensPerSecond", ratio, verdict } as SpeedRow;
+  const [ratioLow, ratioHigh] = facts.interval ?? [null, null];
+  const figures = { ratio, ratioLow, ratioHigh, verdict };
+  const speed = { level: "25 in flight", metric: "outputTokensPerSecond", ...figures } as SpeedRow;
   const pair = {
     variant: name,
     accuracy: recovery === undefined ? [] : [row],
@@ -45,11 +48,11 @@ function advice(...others: readonly ReturnType<typeof made>[]) {
 }
 
 test("names the fastest that keeps the quality, with speed, size and recovery", () => {
-  const w8a8 = made("w8a8", { size: 0.51, recovery: [0.998, 0.004] });
+  const w8a8 = made("w8a8", { size: 0.51, recovery: [0.998, 0.004], interval: [1.85, 2.01] });
   const w4 = made("w4a8", { size: 0.3, recovery: [0.9, 0.02], ratio: 2.5 });
   expect(advice(w8a8, w4)).toEqual({
     variant: "w8a8",
-    text: "w8a8: 1.9× the throughput at 25 in flight, 51 % of the size on disk, recovery 99.8 % ± 0.4; use it. w4a8: 2.5× the throughput at 25 in flight, 30 % of the size on disk, recovery 90.0 % ± 2.0, too much lost.",
+    text: "w8a8: 1.9× (1.85 to 2.01) the throughput at 25 in flight, 51 % of the size on disk, recovery 99.8 % ± 0.4; use it. w4a8: 2.5× the throughput at 25 in flight, 30 % of the size on disk, recovery 90.0 % ± 2.0, too much lost.",
   });
 });
 

@@ -100,16 +100,22 @@ function memoryOf(base: Variant, variant: Variant): Candidate["memory"] {
   );
 }
 
-/** `w8a8: 1.9× the throughput at 25 in flight, 51 % of the memory, recovery 99.4 % ± 0.8`. */
+/** `w8a8: 1.9× (1.85 to 1.96) the throughput at 25 in flight, 51 % of the memory, recovery 99.4 % ± 0.8`. */
 function describe({ variant, pair, speed, memory }: Candidate): string {
   const parts = [
     speed === null
       ? null
-      : `${speed.ratio.toFixed(1)}× the throughput ${speed.level === "all at once" ? "" : "at "}${speed.level}`,
+      : `${speed.ratio.toFixed(1)}×${speedInterval(speed)} the throughput ${speed.level === "all at once" ? "" : "at "}${speed.level}`,
     memory === null ? null : `${percent(memory.share, 0)} % of the ${memory.what}`,
     recoveryText(pair),
   ];
   return `${variant.name}: ${parts.filter((part) => part !== null).join(", ")}`;
+}
+
+function speedInterval({ ratioLow, ratioHigh }: SpeedRow): string {
+  return ratioLow === null || ratioHigh === null
+    ? ""
+    : ` (${ratioLow.toFixed(2)} to ${ratioHigh.toFixed(2)})`;
 }
 
 function recoveryText({ accuracy }: Pair): string {

@@ -1,16 +1,21 @@
 import path from "node:path";
-import { writeFileAtomically } from "../base/write-file.ts";
-import { guidellmReport } from "../bench/dialects/guidellm-report.ts";
-import { vllmConsoleBlock } from "../bench/dialects/vllm-console.ts";
-import { type ExportedStage, vllmResult } from "../bench/dialects/vllm-result.ts";
-import { stageFileName } from "../bench/sweep.ts";
-import type { BenchRecord, BenchStage, RateStage, RequestRecord } from "../records/bench.ts";
+import { writeFileAtomically } from "../../base/write-file.ts";
+import type { BenchRecord, BenchStage, RateStage, RequestRecord } from "../../records/bench.ts";
+import { stageFileName } from "../sweep.ts";
+import { guidellmTables } from "./guidellm-console.ts";
+import { guidellmReport } from "./guidellm-report.ts";
+import { vllmConsoleBlock } from "./vllm-console.ts";
+import { type ExportedStage, vllmResult } from "./vllm-result.ts";
 
 /** A stage with its raw records. */
 export interface KeptStage {
   readonly stage: BenchStage | RateStage;
   readonly requests: readonly RequestRecord[];
 }
+
+/** Tools whose way of printing a load test we have. */
+export const consoleDialects = ["vllm", "guidellm"] as const;
+export type ConsoleDialect = (typeof consoleDialects)[number];
 
 /** Writes a load test in the words of other tools: a vLLM result for each stage, a GuideLLM report of all. */
 export function writeDialects(record: BenchRecord, kept: readonly KeptStage[], folder: string): void {
@@ -23,8 +28,13 @@ export function writeDialects(record: BenchRecord, kept: readonly KeptStage[], f
   writeFileAtomically(path.join(folder, "guidellm.json"), report);
 }
 
-/** vLLM's console blocks of all stages. */
-export function vllmBlocks(record: BenchRecord, kept: readonly KeptStage[]): string {
+/** What a tool would print: vLLM a block for each stage, GuideLLM tables with a row for each. */
+export function consoleText(
+  dialect: ConsoleDialect,
+  record: BenchRecord,
+  kept: readonly KeptStage[],
+): string {
+  if (dialect === "guidellm") return guidellmTables(guidellmReport(record, kept));
   return exported(record, kept)
     .map((each) => vllmConsoleBlock(vllmResult(each)))
     .join("\n\n");

@@ -149,16 +149,13 @@ test("a stall of 1.4 s moves the p99 from due and is reported, while the time fr
   const script = { numTokens: 2, ttftMs: 2, itlMs: 1, stallAll: { requests: 40, ms: stallMs } };
   const even = Number.POSITIVE_INFINITY;
   const arrivals = { kind: "rate" as const, requestRate: 40, burstiness: even };
-  const loadWith = async (more: Partial<Script>) => {
-    const rates = [{ arrivals, numRequests: 160, maxConcurrency: 1 }];
-    const { stages } = await loadSimulator([{ ...script, ...more }], { rates });
-    return stages[0]! as Extract<(typeof stages)[0], { becameClosed: boolean }>;
-  };
-  const [calm, stalled] = [await loadWith({ stallAll: { requests: -1, ms: 0 } }), await loadWith({})];
-  expect(stalled.ttftFromDueMs!.p99 - calm.ttftFromDueMs!.p99).toBeGreaterThan(stallMs / 2);
+  const rates = [{ arrivals, numRequests: 160, maxConcurrency: 1 }];
+  const { stages } = await loadSimulator([script], { rates });
+  const stalled = stages[0]! as Extract<(typeof stages)[0], { becameClosed: boolean }>;
+  expect(stalled.ttftFromDueMs!.p99).toBeGreaterThan(stallMs / 2);
   expect(stalled.ttftFromDueMs!.max).toBeGreaterThanOrEqual(stallMs);
   // One request of 160 was slow from its send; 56 were due while the server stood still.
-  expect(stalled.ttftMs!.p95).toBeLessThan(stallMs / 2);
   expect(stalled.ttftFromDueMs!.p90).toBeGreaterThan(stallMs / 4);
+  expect(stalled.ttftMs!.p90).toBeLessThan(stalled.ttftFromDueMs!.p90 / 2);
   expect(stalled.becameClosed).toBe(true);
 });

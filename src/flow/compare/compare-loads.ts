@@ -32,8 +32,11 @@ function equalLoadOf(runs: readonly (readonly LoadLevel[])[]): number | null {
 }
 
 function degradationOf(levels: readonly LoadLevel[], equalLoad: number | null): Degradation | null {
+  // Answers that came whole in one read have no time between tokens, and nothing is a multiple of that.
   const measured = levels.flatMap((level) =>
-    level.tpotMs === null ? [] : [{ inFlight: loadOf(level), tpotMs: level.tpotMs.p50 }],
+    level.tpotMs === null || level.tpotMs.p50 <= 0
+      ? []
+      : [{ inFlight: loadOf(level), tpotMs: level.tpotMs.p50 }],
   );
   const [first, last] = [measured[0], measured.at(-1)];
   if (first === undefined || last === undefined || last.inFlight <= first.inFlight) return null;

@@ -1,0 +1,29 @@
+import { expect, test } from "vitest";
+import { madeUpLevel } from "../../../tests/made-up-comparison.ts";
+import type { LoadLevel } from "../../records/load-level.ts";
+import { compareLoads } from "./compare-loads.ts";
+
+/** A level of so many in flight, whose requests take so long per token after the first. */
+function level(inFlight: number, tpotMs: number): LoadLevel {
+  const latency = { count: 40, mean: tpotMs, p50: tpotMs, p90: tpotMs, p95: null, p99: null, weak: [] };
+  return madeUpLevel({ kind: "closed", asked: inFlight, inFlight, tpotMs: latency });
+}
+
+const degradationOf = (...levels: LoadLevel[]) =>
+  compareLoads([{ levels, kvCache: null }], []).degradation[0];
+
+test("a time per token is followed from the lowest level to the highest", () => {
+  expect(degradationOf(level(1, 10), level(5, 12), level(9, 30))).toMatchObject({
+    ratio: 3,
+    slopeMs: 2.5,
+    levels: [{ ratio: 1 }, { ratio: 1.2 }, { ratio: 3 }],
+  });
+});
+
+test("answers that came whole in one read are nothing to take multiples of", () => {
+  expect(degradationOf(level(1, 0), level(5, 10), level(9, 30))).toMatchObject({
+    first: { inFlight: 5 },
+    ratio: 3,
+  });
+  expect(degradationOf(level(1, 0), level(5, 10))).toBeNull();
+});

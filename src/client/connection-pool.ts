@@ -97,7 +97,9 @@ export class ConnectionPool {
       if (waitsFor === "connection" && silentMs > connectTimeoutMs)
         connection.destroy(new SilenceError("ECONNTIMEOUT", `no connection in ${connectTimeoutMs / 1000} s`));
       else if (waitsFor === "answer" && this.#timeoutMs > 0 && silentMs > this.#timeoutMs)
-        connection.destroy(new SilenceError("ETIMEDOUT", `nothing came for ${this.#timeoutMs / 1000} s`));
+        connection.destroy(
+          new SilenceError("ETIMEDOUT", `nothing of an answer came for ${this.#timeoutMs / 1000} s`),
+        );
     }
   }
 }

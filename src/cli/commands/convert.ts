@@ -52,7 +52,7 @@ const own = {
 const help: CommandHelp = {
   summary: "Write a model in another file format",
   details: `
-Integers and scales are carried over unchanged between GGUF (Q8_0, Q4_0, Q4_1) and compressed-tensors where both hold
+Integers and scales are carried over unchanged between GGUF (Q8_0, Q4_0) and compressed-tensors where both hold
 them; otherwise the command says so and --dtype says what they become. With --dtype q4_0 to q5_1,
 embedding and head are Q8_0.
 Dummy weights have the right shapes and say nothing.`,

@@ -6,6 +6,7 @@ import type { OperationWork, ProductKind } from "../../kernels/profiled-ops.ts";
  * rows there are, and for each row, with loads, scales and sums beside the product itself.
  */
 export interface WeightCost {
+  /** Next to nothing where the fit found none. */
   readonly unpack: number;
   readonly perRow: number;
 }

@@ -302,6 +302,9 @@ describe("quantization_config", () => {
     const old = { compression_config: { ...quantization, quantization_status: "frozen" } };
     expect(readQuantization(old)?.label).toBe("compressed-tensors W8A16 + W4A16 g64 asym");
     expect(readQuantization({})).toBeNull();
+    expect(() => readQuantization({ quantization_config: {} })).toThrowError(
+      /neither quant_method nor config_groups/,
+    );
   });
 
   it.each<[string, (quantization: Json, weights: Json) => void]>([

@@ -65,6 +65,12 @@ export function readQuantization(config: JsonObject): QuantizedLinears | null {
       `quantization_config is ${JSON.stringify(json).slice(0, 80)}; it must be an object. Correct config.json or fetch it again.`,
     );
   }
+  if (json["quant_method"] === undefined && json["config_groups"] === undefined) {
+    throw new MillraceError(
+      "invalid_model_file",
+      `quantization_config has neither quant_method nor config_groups; quant_method is one of ${Object.keys(methods).join(", ")}. Correct config.json or fetch it again.`,
+    );
+  }
   const method = json["quant_method"] ?? "compressed-tensors";
   const known = typeof method === "string" && Object.hasOwn(methods, method) ? methods[method] : undefined;
   if (known !== undefined) return known(json);

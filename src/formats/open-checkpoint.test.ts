@@ -130,6 +130,25 @@ describe("a safetensors folder", () => {
     );
     checkpoint.close();
   });
+
+  it.each([
+    ["gptq", "GPTQ W4A16 g128"],
+    ["awq", "AWQ W4A16 g128"],
+  ])("of floats is not taken for %s because its configuration says so", (method, label) => {
+    const quantization = { quant_method: method, bits: 4, group_size: 128 };
+    const folder = folderOf(`floats-${method}`, {
+      "config.json": JSON.stringify({ ...config, quantization_config: quantization }),
+    });
+    const data = new Uint8Array(64);
+    const name = "model.embed_tokens.weight";
+    writeSafetensors(path.join(folder, "model.safetensors"), [{ name, dtype: "F32", shape: [2, 8], data }]);
+    const checkpoint = openCheckpoint(folder);
+    expect(checkpoint.weightFormat).toBe(`${method} (not read)`);
+    const message = expect.stringMatching(new RegExp(`${label}.*\\.qweight.*not packed`)) as string;
+    for (const ask of [() => checkpoint.linear("lm_head"), () => checkpoint.form("lm_head")])
+      expect(ask).toThrowError(expect.objectContaining({ code: "invalid_model_file", message }));
+    checkpoint.close();
+  });
 });
 
 describe("a tokenizer's place", () => {

@@ -33,7 +33,7 @@ export class SafetensorsCheckpoint implements Checkpoint {
     this.tensors = this.#files.infos;
     this.sizeBytes = this.#files.sizeBytes;
     const described = withOldConfig(json, folder);
-    this.#quantization = quantizationOf(described);
+    this.#quantization = quantizationOf(described, this.tensors);
     this.weightFormat = nameWeightFormat(described, this.#quantization, this.tensors);
   }
 
@@ -125,13 +125,28 @@ function withOldConfig(json: JsonObject, folder: string): JsonObject {
   return { ...json, quantization_config: { quant_method: "gptq", ...readJsonObject(file) } };
 }
 
-function quantizationOf(json: JsonObject): QuantizedLinears | MillraceError | null {
+/** Kept as an error until a weight is asked for, so that the rest of an unsupported checkpoint can be shown. */
+function quantizationOf(
+  json: JsonObject,
+  tensors: readonly TensorInfo[],
+): QuantizedLinears | MillraceError | null {
   try {
-    return readQuantization(json);
+    const quantization = readQuantization(json);
+    if (quantization !== null) checkPacked(quantization, tensors);
+    return quantization;
   } catch (error) {
     if (isMillraceError(error)) return error;
     throw error;
   }
+}
+
+/** Weights of plain floats under a configuration that says otherwise would run, and not as it says. */
+function checkPacked({ label, packedSuffix }: QuantizedLinears, tensors: readonly TensorInfo[]): void {
+  if (packedSuffix === null || tensors.some(({ name }) => name.endsWith(packedSuffix))) return;
+  throw new MillraceError(
+    "invalid_model_file",
+    `The configuration says ${label}, but no tensor's name ends with ${packedSuffix}: the weights are not packed. Fetch the quantised files, or take quantization_config out of config.json to run the floats.`,
+  );
 }
 
 /** The scheme of compressed files, else the type that most bytes have. */

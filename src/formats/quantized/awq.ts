@@ -23,6 +23,7 @@ export function awqLinears(config: JsonObject): QuantizedLinears {
   const groupSize = config["group_size"] ?? config["q_group_size"];
   return {
     label: `AWQ W4A16 g${String(groupSize)}`,
+    packedSuffix: ".qweight",
     form: (module, tensors) => {
       if (!tensors.has(`${module}.qweight`)) return null;
       const { dtype } = tensors.header(`${module}.scales`);

@@ -17,6 +17,7 @@ export function bitsAndBytesLinears(config: JsonObject): QuantizedLinears {
   const isFour = config["load_in_4bit"] === true;
   return {
     label: `bitsandbytes ${isFour ? textOf(config["bnb_4bit_quant_type"], "fp4") : "int8"}`,
+    packedSuffix: null,
     form: (module, tensors) => {
       if (tensors.has(`${module}.SCB`)) {
         const layout = checkInt8(module, tensors);

@@ -35,6 +35,7 @@ export function compressedTensorsLinears(config: JsonObject): QuantizedLinears {
   };
   return {
     label: parsed.label,
+    packedSuffix: null,
     form: (module, read) => {
       const scheme = schemeOf(module, read);
       return scheme === null ? null : formOf({ module, read, scheme });

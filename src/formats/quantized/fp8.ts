@@ -20,6 +20,7 @@ export function fp8Linears(config: JsonObject): QuantizedLinears {
   const label = block === null ? "per row or tensor" : `${block[0]}×${block[1]} blocks`;
   return {
     label: `FP8 ${label}, activations not rounded`,
+    packedSuffix: null,
     form: (module, tensors) => {
       if (!isFloat8(module, tensors)) return null;
       const scale = scaleOf(module, tensors);

@@ -32,6 +32,7 @@ export function gptqLinears(config: JsonObject): QuantizedLinears {
   const { bits, group_size: groupSize } = config;
   return {
     label: `GPTQ W${String(bits)}A16 g${String(groupSize)}${config["desc_act"] === true ? " act-order" : ""}`,
+    packedSuffix: ".qweight",
     form: (module, tensors) => (tensors.has(`${module}.qweight`) ? formOf(module, tensors, config) : null),
     read: (module, tensors) =>
       tensors.has(`${module}.qweight`) ? readModule(module, tensors, format === "gptq" ? 1 : 0) : null,

@@ -12,6 +12,8 @@ import { gptqLinears } from "./gptq.ts";
 export interface QuantizedLinears {
   /** For people: "compressed-tensors W4A16 g32", "GPTQ W4A16 g128". */
   readonly label: string;
+  /** How the name of every packed matrix ends, in a format in which some are; null where all may be dense. */
+  readonly packedSuffix: ".qweight" | null;
   /** The matrix of a module with its integers and scales unchanged, or null for one that stays dense. */
   read(module: string, tensors: TensorReader): Weight | null;
   /**

@@ -34,7 +34,10 @@ export const connectTimeoutMs = 10_000;
  */
 export class Connection {
   readonly #options: ConnectionOptions;
-  readonly #socket: Socket;
+  #socket: Socket;
+  /** The request in flight while nothing of its answer came, on a socket that has carried another before; else null. */
+  #resendable: string | Buffer | null = null;
+  #hasServed = false;
   #handler: ExchangeHandler | null = null;
   #reader: ResponseReader | null = null;
   #isOpen = false;
@@ -46,11 +49,40 @@ export class Connection {
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
-    this.#socket = this.#open();
-    this.#socket
-      .on("error", (error) => this.#fail(error))
-      .on("end", () => this.#ended())
-      .on("close", () => this.#ended());
+    this.#socket = this.#openWatched();
+  }
+
+  #openWatched(): Socket {
+    const socket = this.#open();
+    const ifCurrent = (act: () => void) => (): void => {
+      if (socket === this.#socket) act();
+    };
+    return socket
+      .on("error", (error) => ifCurrent(() => this.#resent() || this.#fail(error))())
+      .on(
+        "end",
+        ifCurrent(() => this.#resent() || this.#ended()),
+      )
+      .on(
+        "close",
+        ifCurrent(() => this.#resent() || this.#ended()),
+      );
+  }
+
+  /**
+   * Some servers close a connection behind an answer without a word; a request that met that was never read, and goes out
+   * again on a new one (RFC 9112, section 9.3.1), once.
+   */
+  #resent(): boolean {
+    const bytes = this.#resendable;
+    if (bytes === null) return false;
+    this.#resendable = null;
+    this.#hasServed = false;
+    this.#isOpen = false;
+    this.#socket.destroy();
+    this.#socket = this.#openWatched();
+    this.#socket.write(bytes);
+    return true;
   }
 
   /** What a request waits for. */
@@ -73,6 +105,7 @@ export class Connection {
       (body) => handler.onBody(body, this.#atMs),
     );
     this.lastActiveMs = performance.now();
+    this.#resendable = this.#hasServed ? bytes : null;
     this.#socket.write(bytes);
   }
 
@@ -107,6 +140,7 @@ export class Connection {
   #read(bytes: Uint8Array, atMs: number): void {
     this.lastActiveMs = atMs;
     this.#atMs = atMs;
+    this.#resendable = null;
     const reader = this.#reader;
     if (reader === null) {
       this.#fail(new FramingError("bytes came that belong to no request"));
@@ -127,6 +161,7 @@ export class Connection {
     const handler = this.#handler!;
     this.#handler = null;
     this.#reader = null;
+    this.#hasServed = true;
     if (isPersistent) this.#options.onIdle(this);
     else this.#leave();
     handler.onEnd();
@@ -141,6 +176,7 @@ export class Connection {
     const handler = this.#handler;
     this.#handler = null;
     this.#reader = null;
+    this.#resendable = null;
     this.#leave();
     handler?.onError(error);
   }

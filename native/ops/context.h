@@ -252,8 +252,8 @@ class Context {
   size_t kvBytes() const { return totalBytes(caches_); }
   size_t kvHostBytes() const { return totalBytes(hosts_); }
   size_t arenaBytes() const { return arena_.sizeBytes(); }
-  /** Takes about half a second and up to a gibibyte; outside a step. */
-  /** `readBytes`: what a round reads; less than a cache holds comes from there in all rounds but the first. */
+  /** Takes about half a second and `readBytes` of memory; outside a step. A round reads all of them; fewer than a cache
+      holds come from there in all rounds but the first. */
   MeasuredCeilings measureCeilings(int64_t readBytes);
 
   /** gram += x^T x in its upper half, of x [count, cols]. */

@@ -340,8 +340,7 @@ napi_value makeCeilings(napi_env env, const Ceilings& ceilings) {
                          makeNumber(env, ceilings.f32Operations)});
 }
 
-/** (context, bytes that a round reads) → bytes read, int8, int4, bf16 and f32 operations per second, of the fastest
-    rounds and of all */
+/** (context, bytes a round reads) → bytes, int8, int4, bf16 and f32 operations a second: fastest rounds, then all */
 napi_value measureCeilings(const Args& args) {
   const auto [most, usual] = contextOf(args).measureCeilings(args.integer(1));
   return makeArray(args.env(), {makeCeilings(args.env(), most), makeCeilings(args.env(), usual)});

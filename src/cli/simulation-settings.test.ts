@@ -48,7 +48,7 @@ test("without --config, all ways of serving stand side by side under serve's def
     ["static", "static"],
   ]);
   for (const { settings } of ladder)
-    expect(settings).toMatchObject({ maxNumSeqs: 128, maxNumBatchedTokens: 2048, schedulingPolicy: "fcfs" });
+    expect(settings).toMatchObject({ maxNumSeqs: 128, maxNumBatchedTokens: 512, schedulingPolicy: "fcfs" });
   expect(read(["--serving", "static"], []).map(({ name }) => name)).toEqual(["static"]);
 });
 

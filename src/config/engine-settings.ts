@@ -50,7 +50,7 @@ export const schedulerSettings = {
   maxNumSeqs: field("--max-num-seqs <n>", integer(1, 4096).default(128), "most sequences in one step"),
   maxNumBatchedTokens: field(
     "--max-num-batched-tokens <n>",
-    integer(1, 65536).default(2048),
+    integer(1, 65536).default(512),
     "most tokens in one step; longer prompts are computed in chunks",
   ),
   longPrefillTokenThreshold: field(

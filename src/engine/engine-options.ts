@@ -82,7 +82,7 @@ export function defaultEngineOptions(modelPath: string): EngineOptions {
     kvCacheDtype: "auto",
     maxModelLen: null,
     maxNumSeqs: 128,
-    maxNumBatchedTokens: 2048,
+    maxNumBatchedTokens: 512,
     longPrefillTokenThreshold: 0,
     kvCacheMemoryBytes: null,
     numThreads: 0,

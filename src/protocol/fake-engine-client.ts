@@ -66,7 +66,7 @@ const defaultInfo: EngineInfo = {
   maxModelLen: 2048,
   maxPositions: 2048,
   maxNumSeqs: 128,
-  maxNumBatchedTokens: 2048,
+  maxNumBatchedTokens: 512,
   maxNumQueuedRequests: 4096,
   maxNumQueuedTokens: 0,
   numTotalBlocks: 1024,

@@ -54,6 +54,24 @@ export const errorCatalogue = {
     when: "An API key does not open what a path is for.",
     remedy: "Use a key with the scope that the message names.",
   },
+  host_not_allowed: {
+    kind: "caller",
+    status: 421,
+    when: "A request to a server without keys on loopback has a `Host` header of another name, as web pages send that lead their own name here.",
+    remedy: "Call it by `localhost` or an address; or start it with --allowed-hosts, or with keys.",
+  },
+  origin_not_allowed: {
+    kind: "caller",
+    status: 403,
+    when: "A web page of another site calls a server without keys.",
+    remedy: "Start the server with --allowed-origins and the page's origin, or with keys.",
+  },
+  unsupported_media_type: {
+    kind: "caller",
+    status: 415,
+    when: "A path that changes the server gets a body that is not called JSON.",
+    remedy: "Send the header `content-type: application/json`.",
+  },
   rate_limited: {
     kind: "capacity",
     status: 429,

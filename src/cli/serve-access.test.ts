@@ -59,7 +59,21 @@ describe("who may use the server", () => {
       guardsMetrics: false,
       limits: { maxConcurrency: 9 },
       crossOrigin: { origins: ["https://a"], methods: ["*"], headers: ["*"], allowsCredentials: false },
+      allowedHosts: [],
     });
+  });
+
+  test("leaves pages of other sites out where there are no keys, unless it is said otherwise", async () => {
+    const origins = async (given: Record<string, unknown>) => (await read(given)).crossOrigin?.origins;
+    expect(await origins({})).toEqual(["loopback"]);
+    expect(await origins({ apiKey: ["k"] })).toEqual(["*"]);
+    expect(await origins({ allowedOrigins: "loopback,https://a.example:1" })).toEqual([
+      "loopback",
+      "https://a.example:1",
+    ]);
+    for (const wrong of ["a.example", "https://a.example/", '["*", "http://"]']) {
+      await expect(origins({ allowedOrigins: wrong }), wrong).rejects.toThrow("is no origin; one is like");
+    }
   });
 
   test("figures are guarded beyond loopback unless it is said otherwise", async () => {

@@ -5,13 +5,14 @@ import type { KeyEntry } from "../config/key-file.ts";
 import type { accessSettings } from "../config/server-settings.ts";
 import { type ApiKeyOptions, isLoopback } from "../server/access/api-keys.ts";
 import type { LimitSettings } from "../server/access/limits.ts";
+import { defaultOrigins } from "../server/cross-origin.ts";
 import type { TlsOptions } from "../server/http-server.ts";
 import type { StartServerOptions } from "../server/start-server.ts";
 import { readText } from "./read-text.ts";
 
 type AccessOptions = Pick<
   StartServerOptions,
-  "apiKeys" | "isInsecure" | "guardsMetrics" | "limits" | "crossOrigin" | "tls"
+  "apiKeys" | "isInsecure" | "guardsMetrics" | "limits" | "crossOrigin" | "allowedHosts" | "tls"
 >;
 
 /**
@@ -28,8 +29,9 @@ export async function accessOptionsOf(
   const fromFile = apiKeysFile === undefined ? [] : await readKeyFile(apiKeysFile);
   checkPriorities(fromFile, policy);
   const tls = readTls(settings);
+  const apiKeys = [...apiKey, ...fromFile];
   return {
-    apiKeys: [...apiKey, ...fromFile],
+    apiKeys,
     isInsecure: insecure,
     guardsMetrics: metricsAuth === "auto" ? !isLoopback(host) : metricsAuth === "on",
     limits: definedOnly({
@@ -38,11 +40,12 @@ export async function accessOptionsOf(
       maxConcurrency: settings.maxConcurrency,
     }),
     crossOrigin: {
-      origins: settings.allowedOrigins,
+      origins: settings.allowedOrigins ?? defaultOrigins(apiKeys.length > 0),
       methods: settings.allowedMethods,
       headers: settings.allowedHeaders,
       allowsCredentials: settings.allowCredentials,
     },
+    allowedHosts: settings.allowedHosts ?? [],
     ...(tls === undefined ? {} : { tls }),
   };
 }

@@ -1,6 +1,15 @@
 import { z } from "zod";
 import { type Component, field } from "./component.ts";
-import { bytes, integer, jsonObject, namedPath, oneOf, real, textListOrJson } from "./value-schemas.ts";
+import {
+  bytes,
+  integer,
+  jsonObject,
+  namedPath,
+  oneOf,
+  originList,
+  real,
+  textListOrJson,
+} from "./value-schemas.ts";
 
 const notEmpty = "it takes a text that is not empty";
 
@@ -40,8 +49,14 @@ export const accessSettings = {
   ),
   allowedOrigins: field(
     "--allowed-origins <list>",
-    textListOrJson.prefault("*"),
-    "origins whose pages may call, as a JSON list or with commas",
+    originList.optional(),
+    "origins whose pages may call, as a JSON list or with commas; loopback = those of this machine, * = all (default: " +
+      "loopback, with keys *)",
+  ),
+  allowedHosts: field(
+    "--allowed-hosts <list>",
+    textListOrJson.optional(),
+    "names besides localhost by which a server without keys may be called, as behind a proxy; * = any",
   ),
   allowedMethods: field(
     "--allowed-methods <list>",

@@ -146,6 +146,15 @@ export const textListOrJson = z.string().transform((text, context): readonly str
   return z.NEVER;
 });
 
+/** Origins as a browser sends them, and the words for many. */
+export const originList = textListOrJson.superRefine((list, context) => {
+  const isOrigin = (text: string): boolean => /^[a-z][a-z0-9+.-]*:\/\/[^/?#\s]+$/.test(text);
+  const wrong = list.find((text) => !["*", "loopback", "null"].includes(text) && !isOrigin(text));
+  if (wrong === undefined) return;
+  const message = `${JSON.stringify(wrong)} is no origin; one is like https://a.example or http://localhost:3000`;
+  context.addIssue({ code: "custom", message });
+});
+
 /** A JSON object, as text or from a configuration file. */
 export const jsonObject = z.string().transform((text, context): Readonly<Record<string, unknown>> => {
   try {

@@ -7,7 +7,7 @@ import { crossOriginHeaders, preflightHeaders } from "./cross-origin.ts";
 import { handleRequests, handleResetPrefixCache, handleSteps } from "./dev-routes.ts";
 import { errorResponse, faultFields } from "./error-response.ts";
 import { handleHealth, handleLive, handleLoad, handleMetrics, handleReady, handleVersion } from "./health.ts";
-import type { HttpContext, ServerEnv } from "./http-context.ts";
+import { type HttpContext, requireJson, type ServerEnv } from "./http-context.ts";
 import { handleChat } from "./openai/chat.ts";
 import { handleCompletions } from "./openai/completions.ts";
 import { handleEmbeddings } from "./openai/embeddings.ts";
@@ -140,12 +140,19 @@ function refuseMethod(c: HttpContext, context: ServerContext, route: Route): Res
   return response;
 }
 
-/** Errors: `unauthorized`, `forbidden`, `rate_limited`. */
+/**
+ * Errors: `host_not_allowed`, `origin_not_allowed`, `unauthorized`, `forbidden`, `unsupported_media_type`,
+ * `rate_limited`.
+ */
 function admit(c: HttpContext, context: ServerContext, route: Route): void {
   const { scope = "inference" } = route;
+  const host = c.req.header("host") ?? new URL(c.req.url).host;
+  context.pageGuard?.check(host, c.req.header("origin"), scope);
   if (scope === "metrics" && !context.guardsMetrics) return;
   const caller = context.apiKeys.check(givenKey(c), scope);
   c.set("caller", caller);
+  // Pages may send any other type without asking first.
+  if (scope === "admin") requireJson(c);
   if (route.isLimited !== true) return;
   const ticket = context.admission.open(caller);
   c.set("ticket", ticket);

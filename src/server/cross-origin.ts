@@ -1,5 +1,8 @@
+import { isLoopback } from "./access/api-keys.ts";
+
 /** Which pages of other origins may call the server, and with what; lists of `*` allow all. */
 export interface CrossOriginRules {
+  /** `loopback` stands for every page that comes from this machine over HTTP. */
   readonly origins: readonly string[];
   readonly methods: readonly string[];
   readonly headers: readonly string[];
@@ -14,6 +17,27 @@ export const openToAllOrigins: CrossOriginRules = {
   allowsCredentials: false,
 };
 
+/** Where keys keep strangers out, all pages may call; else those of this machine. */
+export function defaultOrigins(hasKeys: boolean): readonly string[] {
+  return hasKeys ? ["*"] : ["loopback"];
+}
+
+/** Whether pages of an origin may call. */
+export function allowsOrigin(rules: CrossOriginRules, origin: string): boolean {
+  return rules.origins.includes("*") || isNamedOrigin(rules, origin);
+}
+
+/** Whether they may for a better reason than that all may. */
+export function isNamedOrigin({ origins }: CrossOriginRules, origin: string): boolean {
+  return origins.includes(origin) || (origins.includes("loopback") && isLoopbackOrigin(origin));
+}
+
+function isLoopbackOrigin(origin: string): boolean {
+  if (!URL.canParse(origin)) return false;
+  const { protocol, hostname } = new URL(origin);
+  return /^https?:$/.test(protocol) && (isLoopback(hostname) || hostname.endsWith(".localhost"));
+}
+
 const exposed =
   "x-request-id, x-millrace-warnings, retry-after, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, " +
   "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens";
@@ -25,7 +49,7 @@ export function crossOriginHeaders(
 ): Record<string, string> {
   const { origins, allowsCredentials } = rules;
   const isOpen = origins.includes("*");
-  if (!isOpen && (origin === undefined || !origins.includes(origin))) return {};
+  if (!isOpen && (origin === undefined || !allowsOrigin(rules, origin))) return {};
   const isNamed = !isOpen || (allowsCredentials && origin !== undefined);
   return {
     "access-control-allow-origin": isNamed ? origin! : "*",

@@ -5,6 +5,7 @@ import { isMillraceError, MillraceError, messageOf } from "../base/errors.ts";
 import { formatBytes } from "../base/units.ts";
 import type { Ticket } from "./access/admission.ts";
 import type { Caller } from "./access/api-keys.ts";
+import { shorten } from "./served-model.ts";
 
 /** What node-server passes along with a request; absent under `app.request()`. */
 interface NodeBindings {
@@ -58,6 +59,24 @@ export function clientGone(): MillraceError {
 
 export function isClientGone({ reason }: AbortSignal): boolean {
   return isMillraceError(reason) && reason.code === "client_disconnected";
+}
+
+/** Errors: `unsupported_media_type` for a body that is not called JSON. */
+export function requireJson(c: HttpContext): void {
+  const type = c.req.header("content-type") ?? "";
+  if (!hasBody(c) || /^application\/json *(;|$)/i.test(type)) return;
+  const seen = type === "" ? "has no content-type" : `is of the type ${shorten(type)}`;
+  throw new MillraceError(
+    "unsupported_media_type",
+    `The body ${seen}; this path takes JSON. Send the header \`content-type: application/json\`.`,
+  );
+}
+
+/** Node gives every POST a stream, so there the headers tell. */
+function hasBody(c: HttpContext): boolean {
+  if (nodeResponse(c) === undefined) return c.req.raw.body !== null;
+  const length = c.req.header("content-length");
+  return length === undefined ? c.req.header("transfer-encoding") !== undefined : Number(length) !== 0;
 }
 
 /** Brackets deeper than this are hostile: no request field needs them. */

@@ -4,7 +4,8 @@ import { type Logger, silentLogger } from "../base/logger.ts";
 import { Admission } from "./access/admission.ts";
 import { type ApiKeyOptions, ApiKeys } from "./access/api-keys.ts";
 import type { LimitSettings } from "./access/limits.ts";
-import { type CrossOriginRules, openToAllOrigins } from "./cross-origin.ts";
+import { PageGuard } from "./access/page-guard.ts";
+import { type CrossOriginRules, defaultOrigins, openToAllOrigins } from "./cross-origin.ts";
 import { EngineProbe } from "./engine-probe.ts";
 import { defaultClientTimeoutMs } from "./http-server.ts";
 import type { ModelPool } from "./pool/model-pool.ts";
@@ -26,8 +27,12 @@ export interface ServerOptions {
   readonly isStrict?: boolean;
   /** Largest request body; default 32 MiB. */
   readonly maxBodyBytes?: number;
-  /** What pages of other origins may do; default: all but send credentials. */
+  /** What pages of other origins may do; default: all but send credentials, without keys only pages of this machine. */
   readonly crossOrigin?: CrossOriginRules;
+  /** Address that is listened on; default: loopback. */
+  readonly host?: string;
+  /** Names besides loopback's by which a server without keys may be called; default: none. */
+  readonly allowedHosts?: readonly string[];
   /** Whether to log a line for each request that was answered; default false. */
   readonly logsAccess?: boolean;
   /** Whether to log the prompts of requests, and how many characters of each; default: none is. */
@@ -69,6 +74,8 @@ export class ServerContext {
   readonly logsPrompts: number;
   readonly apiKeys: ApiKeys;
   readonly admission: Admission;
+  /** Null where keys keep strangers out. */
+  readonly pageGuard: PageGuard | null;
   readonly guardsMetrics: boolean;
   readonly metrics: ServerMetrics;
   /** Null where the engines are somebody else's. */
@@ -89,10 +96,15 @@ export class ServerContext {
     this.clientTimeoutMs = options.clientTimeoutMs ?? defaultClientTimeoutMs;
     this.keepAliveMs = options.keepAliveMs ?? 15_000;
     this.hasDevEndpoints = options.hasDevEndpoints ?? false;
-    this.crossOrigin = options.crossOrigin ?? openToAllOrigins;
     this.logsAccess = options.logsAccess ?? false;
     this.logsPrompts = options.logsPrompts ?? 0;
     this.apiKeys = new ApiKeys(options.apiKeys ?? []);
+    const origins = defaultOrigins(!this.apiKeys.isEmpty);
+    this.crossOrigin = options.crossOrigin ?? { ...openToAllOrigins, origins };
+    const { host = "127.0.0.1", allowedHosts: hosts = [] } = options;
+    this.pageGuard = this.apiKeys.isEmpty
+      ? new PageGuard({ host, hosts, crossOrigin: this.crossOrigin })
+      : null;
     this.admission = new Admission(this.apiKeys, options.limits ?? {}, this.clock);
     this.guardsMetrics = options.guardsMetrics ?? false;
     this.metrics = new ServerMetrics(this.clock);

@@ -24,7 +24,9 @@ test("serve takes adapters at its start and while it runs", async () => {
   const server = await startServe(pebble, "--port", "0", "--lora-modules", `a=${a}`, `b=${b}`);
   await untilReady(server.url);
   const post = async (route: string, body: object): Promise<Record<string, unknown>> => {
-    const response = await fetch(server.url + route, { method: "POST", body: JSON.stringify(body) });
+    const headers = { "content-type": "application/json" };
+    const init = { method: "POST", body: JSON.stringify(body), headers };
+    const response = await fetch(server.url + route, init);
     return (await response.json()) as Record<string, unknown>;
   };
   const answer = async (model: string): Promise<string> => {

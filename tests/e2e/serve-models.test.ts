@@ -27,7 +27,9 @@ test("several models share a budget, sleep and wake, and answer as alone", async
   );
   await untilReady(server.url);
   const post = async (route: string, body: object = {}): Promise<Record<string, unknown>> => {
-    const response = await fetch(server.url + route, { method: "POST", body: JSON.stringify(body) });
+    const headers = { "content-type": "application/json" };
+    const init = { method: "POST", body: JSON.stringify(body), headers };
+    const response = await fetch(server.url + route, init);
     return (await response.json()) as Record<string, unknown>;
   };
   const ask = async (model: string): Promise<string> => {

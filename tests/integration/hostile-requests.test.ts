@@ -86,7 +86,7 @@ async function raw(send: (socket: Socket) => void): Promise<string> {
   return answer;
 }
 
-const head = "POST /v1/completions HTTP/1.1\r\nhost: x\r\n";
+const head = "POST /v1/completions HTTP/1.1\r\nhost: localhost\r\n";
 
 describe("hostile connections are closed by the server, with a 4xx where there is somebody to tell", () => {
   const rawStatus = (answer: string): number => Number(/^HTTP\/1\.1 (\d+)/.exec(answer)?.[1] ?? 0);

@@ -47,8 +47,13 @@ export class ApiKeys {
     });
   }
 
+  /** Whether everybody may pass. */
+  get isEmpty(): boolean {
+    return this.#keys.length === 0;
+  }
+
   get callers(): readonly Caller[] {
-    return this.#keys.length === 0 ? [everybody] : this.#keys.map(({ caller }) => caller);
+    return this.isEmpty ? [everybody] : this.#keys.map(({ caller }) => caller);
   }
 
   /**
@@ -56,7 +61,7 @@ export class ApiKeys {
    * it does not open the scope.
    */
   check(given: string | undefined, scope: Scope): Caller {
-    if (this.#keys.length === 0) return everybody;
+    if (this.isEmpty) return everybody;
     if (given === undefined) {
       throw new MillraceError(
         "unauthorized",

@@ -27,7 +27,8 @@ function serve(options: ServerOptions = {}, host: AdapterHost | undefined = fake
   const context = new ServerContext({ models: [fake.model], ...options });
   const app = createServerApp(context);
   const post = async (path: string, body: object, key?: string) => {
-    const headers = key === undefined ? {} : { authorization: `Bearer ${key}` };
+    const own = key === undefined ? {} : { authorization: `Bearer ${key}` };
+    const headers = { "content-type": "application/json", ...own };
     const response = await app.request(path, { method: "POST", body: JSON.stringify(body), headers });
     return { status: response.status, body: (await response.json()) as Record<string, never> };
   };
@@ -125,6 +126,7 @@ describe("adapters over HTTP", () => {
     expect((await load("x")).status).toBe(200);
     const response = await app.request("/v1/load_lora_adapter", {
       method: "POST",
+      headers: { "content-type": "application/json" },
       body: JSON.stringify({ lora_name: "x", lora_path: "good" }),
     });
     expect([response.status, await response.text()]).toEqual([400, expect.stringContaining("--enable-lora")]);

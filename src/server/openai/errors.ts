@@ -18,6 +18,8 @@ const types: Readonly<Record<number, string>> = {
   404: "NotFoundError",
   405: "MethodNotAllowedError",
   413: "RequestTooLargeError",
+  415: "UnsupportedMediaTypeError",
+  421: "MisdirectedRequestError",
   429: "TooManyRequestsError",
   501: "NotImplementedError",
   503: "ServiceUnavailableError",

@@ -39,7 +39,8 @@ function serve(names: readonly string[], maxBytes = Number.POSITIVE_INFINITY, sc
     context.setReady(models, pool);
   };
   const post = async (path: string, body: object = {}) => {
-    const response = await app.request(path, { method: "POST", body: JSON.stringify(body) });
+    const headers = { "content-type": "application/json" };
+    const response = await app.request(path, { method: "POST", body: JSON.stringify(body), headers });
     return { status: response.status, body: (await response.json()) as Record<string, unknown> };
   };
   const ask = async (model: string): Promise<unknown> => {

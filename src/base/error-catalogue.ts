@@ -243,7 +243,7 @@ export const errorCatalogue = {
   model_exists: {
     kind: "caller",
     status: 409,
-    when: "A model is to be loaded from a path under a name that the server has.",
+    when: "A model is to be served under a name that another model or adapter of the server has.",
     remedy: "Choose another name; to load a known model again, leave the path out.",
   },
   adapter_exists: {

@@ -2,7 +2,6 @@ import { MillraceError } from "../base/errors.ts";
 import type { Logger } from "../base/logger.ts";
 import type { EngineOptions } from "../engine/engine-options.ts";
 import type { StartingEngine } from "../engine/worker-client.ts";
-import { modelNameOf } from "../formats/model-name.ts";
 import { adapterModel } from "../server/adapters/adapter-model.ts";
 import type { ServedModel } from "../server/served-model.ts";
 import { type RunningServer, startServer } from "../server/start-server.ts";
@@ -10,7 +9,8 @@ import { createLogger } from "./log.ts";
 import { EnginePool } from "./model-pool.ts";
 import { accessOptionsOf } from "./serve-access.ts";
 import type { ServeSettings } from "./serve-settings.ts";
-import { isSupervised } from "./supervised.ts";
+import { namesOfFirst } from "./served-names.ts";
+import { isSupervised, portToBind, tellPort } from "./supervised.ts";
 
 /** Begins the line that names the address; scripts wait for it. */
 const listeningLine = "Listening on";
@@ -37,8 +37,10 @@ export async function serveModel(serving: Serving): Promise<void> {
   try {
     const server = await listen(serving, logger);
     try {
-      logger.info(`Ready: ${await makeReady(server, engines, serving)}`);
+      const names = await makeReady(server, engines, serving);
       const ends = [untilStopped(server, shutdownTimeout * 1000, logger)];
+      // Who waits for this line may send a signal at once.
+      logger.info(`Ready: ${names}`);
       await Promise.race(isSupervised() ? [...ends, engines.died] : ends);
     } catch (error) {
       // Open requests hear of the engine's end from the engine, not from the server that ends after it.
@@ -62,7 +64,7 @@ async function listen({ engine, settings }: Serving, logger: Logger): Promise<Ru
   const server = await startServer({
     ...access,
     host,
-    port,
+    port: portToBind(port),
     isStrict: strict,
     maxBodyBytes: maxBodySize,
     hasDevEndpoints: devEndpoints,
@@ -71,6 +73,7 @@ async function listen({ engine, settings }: Serving, logger: Logger): Promise<Ru
     logsPrompts: enableLogRequests ? maxLogLen : 0,
     logger,
   });
+  tellPort(server.port);
   logger.info(`${listeningLine} ${server.url}`);
   for (const line of plan) logger.info(line);
   return server;
@@ -79,7 +82,7 @@ async function listen({ engine, settings }: Serving, logger: Logger): Promise<Ru
 /** Loads all models, one after the other, and opens the server for requests. */
 async function makeReady(server: RunningServer, engines: EnginePool, serving: Serving): Promise<string> {
   const { modelPath, engine, options, settings } = serving;
-  const [id = modelNameOf(modelPath), ...aliases] = settings.server.servedModelName;
+  const [id, ...aliases] = namesOfFirst(modelPath, settings.server.servedModelName);
   const source = settings.source;
   const { model } = await engines.open({ id, aliases, modelPath, source, options, starting: engine });
   const adapters = (model.client.adapters?.initial ?? []).map(({ name }) => adapterModel(model, name));

@@ -12,6 +12,7 @@ import {
 import { readConfig } from "../config/config-file.ts";
 import { engineSettings, sourceSettings } from "../config/engine-settings.ts";
 import { accessSettings, logSettings, serverSettings } from "../config/server-settings.ts";
+import { unknownVariables, variablePrefix } from "./environment-names.ts";
 import { readText } from "./read-text.ts";
 import { addEngineSettings, addSettings, readGiven } from "./settings.ts";
 import { addVllmFlags } from "./vllm-options.ts";
@@ -65,12 +66,13 @@ export function addServeSettings(command: Command): ServeReader {
     return (component) => ({
       given: withMeant(component, vllm.means, command),
       environment: process.env,
-      variablePrefix: "MILLRACE_",
+      variablePrefix,
       file,
     });
   };
   return {
-    read: async () => readAll(await sourcesOf(), vllm.notes),
+    read: async () =>
+      readAll(await sourcesOf(), [...vllm.notes, ...unknownVariables(process.env, serveComponents)]),
     explain: async () => explainAll(await sourcesOf()),
   };
 }

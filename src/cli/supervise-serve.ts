@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { formatDuration } from "../base/units.ts";
 import { createTextLogger } from "./log.ts";
-import { supervisedEnvironment } from "./supervised.ts";
+import { supervisedEnvironment, toldPort } from "./supervised.ts";
 
 const firstPauseMs = 250;
 const maxPauseMs = 30_000;
@@ -29,12 +29,14 @@ export async function superviseServe(): Promise<void> {
   process.on("SIGTERM", passOn);
   process.on("SIGINT", passOn);
   let pauseMs = firstPauseMs;
+  let port: number | undefined;
   while (!isStopping) {
     const startedAt = performance.now();
     child = spawn(process.execPath, [...process.execArgv, ...process.argv.slice(1)], {
-      stdio: "inherit",
-      env: supervisedEnvironment(),
+      stdio: ["inherit", "inherit", "inherit", "ipc"],
+      env: supervisedEnvironment(port),
     });
+    child.on("message", (message) => (port = toldPort(message) ?? port));
     const [code, signal] = (await once(child, "exit")) as [number | null, NodeJS.Signals | null];
     if (isStopping || code === 0 || (code !== null && refusals.includes(code))) {
       process.exitCode = code ?? 1;

@@ -1,4 +1,5 @@
 import { MillraceError } from "../base/errors.ts";
+import { nearestName } from "../base/nearest-name.ts";
 import { type Component, type Field, flagName, isRepeatable, isSwitch } from "./component.ts";
 
 /** What a configuration file sets, by the names of flags without dashes, in the form that flags have. */
@@ -48,24 +49,11 @@ function flagValue(name: string, key: string, setting: Field, value: unknown): u
 }
 
 function unknownKey(name: string, given: string, known: readonly string[]): MillraceError {
-  const [nearest] = known.toSorted((a, b) => distance(given, a) - distance(given, b));
+  const nearest = nearestName(given, known);
+  const meant = nearest === undefined ? "" : ` The nearest is ${nearest}.`;
   return wrong(
-    `The file ${name} sets ${JSON.stringify(given)}, which is no flag here. The nearest is ${nearest}. See --help for all.`,
+    `The file ${name} sets ${JSON.stringify(given)}, which is no flag here.${meant} See --help for all.`,
   );
-}
-
-/** Edits that make one text of another (Levenshtein). */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, at) => at);
-  for (let i = 1; i <= a.length; i += 1) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j += 1) {
-      const change = row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(change, row[j]! + 1, next[j - 1]! + 1));
-    }
-    row = next;
-  }
-  return row[b.length]!;
 }
 
 function wrong(message: string): MillraceError {

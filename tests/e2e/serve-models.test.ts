@@ -68,3 +68,17 @@ test("a model that can never fit the budget is refused at the start", async () =
   expect(exitCode).toBe(4);
   expect(stderr).toContain("--max-model-memory allows");
 });
+
+test("one name for two models is refused before anything is loaded", async () => {
+  const loras = ["--lora-modules", "a=x"];
+  for (const flags of [
+    ["--models", `pebble=${draft}`],
+    ["--models", `b=${draft}`, "--models", `b=${pebble}`],
+    ["--served-model-name", "a", ...loras],
+    [...loras, "--models", `a=${draft}`],
+  ]) {
+    const { exitCode, stderr } = await runCli("serve", pebble, "--port", "0", ...flags);
+    expect([exitCode, stderr]).toEqual([2, expect.stringContaining("a request could not choose")]);
+    expect(stderr).not.toContain("Listening");
+  }
+});

@@ -63,6 +63,19 @@ describe("settings", () => {
   });
 });
 
+test("variables that are no settings are told, and config explain takes a model", async () => {
+  const env = { MILLRACE_MAX_NUM_SEQ: "3" };
+  const told = "The variable MILLRACE_MAX_NUM_SEQ is no setting and changes nothing.";
+  const { stdout, stderr, exitCode } = await startCli({ env }, "config", "explain", pebble, "--json").end;
+  expect([exitCode, stderr]).toEqual([0, expect.stringContaining(told)]);
+  const own = { flag: "--served-model-name", value: ["pebble"], source: "model" };
+  expect(JSON.parse(stdout)).toContainEqual(own);
+  const server = startCli({ env }, "serve", pebble, "--port", "0");
+  await server.says(/The nearest that is one is MILLRACE_MAX_NUM_SEQS\.[^]*Ready: pebble/);
+  server.interrupt();
+  expect((await server.end).exitCode).toBe(0);
+});
+
 describe("keys", () => {
   test("of a file open what they say, and prompts reach the log only where they are asked for", async () => {
     const key = "a-long-random-key";
@@ -126,11 +139,10 @@ test("TLS is spoken with a certificate and its key", async () => {
   expect((await server.end).exitCode).toBe(0);
 });
 
-test("--restart brings the server back after a crash, and ends with it on a signal", async () => {
-  const port = await freePort();
-  const url = `http://127.0.0.1:${port}`;
-  const server = startCli("serve", pebble, "--port", port, "--restart");
+test("--restart brings the server back on its port after a crash, and ends with it on a signal", async () => {
+  const server = startCli("serve", pebble, "--port", "0", "--restart");
   await server.says(/Ready: pebble/);
+  const url = /Listening on (\S+)/.exec(server.log())![1]!;
   const [child] = childrenOf(server.pid);
   process.kill(child!, "SIGSEGV");
   await server.says(/The server ended by SIGSEGV; it starts again in 250 ms\.[^]*Ready: pebble/);

@@ -1,15 +1,25 @@
+import { existsSync } from "node:fs";
 import { Argument, type Command, Option } from "commander";
+import { parseModelId } from "../../hub/model-id.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
-import { addServeSettings, type ExplainedSetting, type ServeReader } from "../serve-settings.ts";
-import { formatTable, printLine } from "../terminal.ts";
+import { unknownVariables } from "../environment-names.ts";
+import {
+  addServeSettings,
+  type ExplainedSetting,
+  type ServeReader,
+  serveComponents,
+} from "../serve-settings.ts";
+import { namesOfFirst } from "../served-names.ts";
+import { formatTable, printLine, printNote } from "../terminal.ts";
 
 const help: CommandHelp = {
   summary: "Show every setting of a server with its value and where it comes from",
   details: `
-Takes the flags of \`millrace serve\` and starts nothing. A flag beats its variable, which beats the file of --config, which
+Takes what \`millrace serve\` takes and starts nothing. A flag beats its variable, which beats the file of --config, which
 beats the default.`,
   examples: [
     "millrace config explain --config serve.yaml",
+    "millrace config explain ./model --port 9000",
     "MILLRACE_PORT=9000 millrace config explain --max-num-seqs 64 --json",
   ],
 };
@@ -17,19 +27,37 @@ beats the default.`,
 export function configCommand(): Command {
   const what = new Argument("<what>", "explain prints the settings").choices(["explain"]);
   const command = createCommand("config", help).addArgument(what);
+  command.argument("[model]", "as for `millrace serve`; its name is then among the settings");
   command.addOption(new Option("--json", "print JSON"));
   const reader = addServeSettings(command);
-  return command.action(() => runExplain(reader, command.opts<{ readonly json?: boolean }>().json === true));
+  return command.action((_what: string, modelPath?: string) =>
+    runExplain(reader, modelPath, command.opts<{ readonly json?: boolean }>().json === true),
+  );
 }
 
-async function runExplain(reader: ServeReader, asJson: boolean): Promise<void> {
-  const settings = (await reader.explain()).map(hideSecret);
+async function runExplain(
+  reader: ServeReader,
+  modelPath: string | undefined,
+  asJson: boolean,
+): Promise<void> {
+  for (const note of unknownVariables(process.env, serveComponents)) printNote(note);
+  const settings = (await reader.explain()).map((setting) => hideSecret(withOwnName(setting, modelPath)));
   if (asJson) {
     printLine(JSON.stringify(settings, replaceMap, 2));
     return;
   }
   const rows = settings.map(({ flag, value, source }) => [flag, shown(value), source]);
   printLine(formatTable(["setting", "value", "from"], rows));
+}
+
+/** Where no name is given, a model has its own. */
+function withOwnName(setting: ExplainedSetting, modelPath: string | undefined): ExplainedSetting {
+  const isOwn = setting.flag === "--served-model-name" && setting.source === "default";
+  if (!isOwn || modelPath === undefined) return setting;
+  const id = existsSync(modelPath) ? null : parseModelId(modelPath);
+  // Which file of a hub is meant, and so its name, is only known once it is asked.
+  if (id !== null && id.file !== null) return setting;
+  return { ...setting, value: id === null ? [...namesOfFirst(modelPath, [])] : [id.repo], source: "model" };
 }
 
 /** Keys are for clients, not for screens. */

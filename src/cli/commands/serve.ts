@@ -5,6 +5,7 @@ import { type CommandHelp, createCommand } from "../create-command.ts";
 import { adapterOptionsOf, engineOptionsOf } from "../engine-options.ts";
 import { addModelArgument } from "../model-argument.ts";
 import { addServeSettings, type ServeReader } from "../serve-settings.ts";
+import { checkServedNames } from "../served-names.ts";
 import { isSupervised } from "../supervised.ts";
 
 const help: CommandHelp = {
@@ -34,6 +35,7 @@ export function serveCommand(): Command {
 
 async function runServe(modelPath: string, reader: ServeReader): Promise<void> {
   const settings = await reader.read();
+  checkServedNames(modelPath, settings);
   if (settings.server.restart && !isSupervised()) {
     const { superviseServe } = await import("../supervise-serve.ts");
     return superviseServe();

@@ -175,6 +175,7 @@ describe("POST /v1/chat/completions", () => {
     ["messages[0].content[0].text", { messages: [{ role: "user", content: [{ type: "text" }] }] }],
     ["messages[0].content[0].type", { messages: [{ role: "user", content: [{}] }] }],
     ["messages[0]", { messages: ["Hi"] }],
+    ["messages[0].role", { messages: [{ role: "robot", content: "Hi" }] }],
     ["messages[0].tool_calls", { messages: [{ role: "assistant", tool_calls: {} }] }],
     ["messages[0].tool_calls[0].function", { messages: [{ role: "assistant", tool_calls: [{}] }] }],
   ];

@@ -160,9 +160,11 @@ export const completionSchema = z.looseObject({
   add_special_tokens: boolean,
 });
 
+const roles = ["system", "developer", "user", "assistant", "tool", "function"] as const;
+
 const messageSchema = z.looseObject(
   {
-    role: z.string("a text such as user").min(1, "a text such as user"),
+    role: z.enum(roles, roles.join(", ").replace(/, (\w+)$/, " or $1")),
     content: z.union([z.string(), z.array(z.unknown())], "a text or a list of content parts").nullish(),
   },
   "an object with role and content",

@@ -154,6 +154,8 @@ function admit(c: HttpContext, context: ServerContext, route: Route): void {
   // Pages may send any other type without asking first.
   if (scope === "admin") requireJson(c);
   if (route.isLimited !== true) return;
+  // A refusal tells them too.
+  Object.assign(c.get("headers"), context.admission.headers(caller));
   const ticket = context.admission.open(caller);
   c.set("ticket", ticket);
   Object.assign(c.get("headers"), ticket.headers());

@@ -38,9 +38,12 @@ function isLoopbackOrigin(origin: string): boolean {
   return /^https?:$/.test(protocol) && (isLoopback(hostname) || hostname.endsWith(".localhost"));
 }
 
-const exposed =
-  "x-request-id, x-millrace-warnings, retry-after, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, " +
-  "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens";
+const rateHeaders = ["limit", "remaining", "reset"].flatMap((what) =>
+  ["requests", "tokens"].map((unit) => `x-ratelimit-${what}-${unit}`),
+);
+
+/** Headers of ours that a page may read. */
+const exposed = ["x-request-id", "x-millrace-warnings", "retry-after", ...rateHeaders].join(", ");
 
 /** Headers of an answer to a page of this origin; none where it may not call. */
 export function crossOriginHeaders(

@@ -18,9 +18,18 @@ export class Admission {
 
   /** Counts a request from now until its ticket ends. Errors: `rate_limited`. */
   open(caller: Caller): Ticket {
-    const limits = [this.#byCaller.get(caller), this.#server].filter((held) => held !== undefined);
+    const limits = this.#limitsOf(caller);
     for (const held of limits) held.checkRequest();
     return new Ticket(limits);
+  }
+
+  /** What is left to a caller, as headers of the answer. */
+  headers(caller: Caller): Record<string, string> {
+    return headersOf(this.#limitsOf(caller));
+  }
+
+  #limitsOf(caller: Caller): readonly Limits[] {
+    return [this.#byCaller.get(caller), this.#server].filter((held) => held !== undefined);
   }
 }
 
@@ -59,11 +68,7 @@ export class Ticket {
 
   /** What is left of the limits, as headers of the answer. */
   headers(): Record<string, string> {
-    // The caller's own come first in the list, so they are put in last.
-    return Object.assign({}, ...this.#limits.map((held) => held.headers()).reverse()) as Record<
-      string,
-      string
-    >;
+    return headersOf(this.#limits);
   }
 
   /** Gives back what was set aside and not used. Further calls do nothing. */
@@ -75,4 +80,9 @@ export class Ticket {
       held.close();
     }
   }
+}
+
+function headersOf(limits: readonly Limits[]): Record<string, string> {
+  // The caller's own come first in the list, so they are put in last.
+  return Object.assign({}, ...limits.map((held) => held.headers()).reverse()) as Record<string, string>;
 }

@@ -127,6 +127,9 @@ describe("limits of requests over HTTP", () => {
     const second = await ask();
     expect(second.status).toBe(429);
     expect(Number(second.headers.get("retry-after"))).toBeGreaterThan(50);
+    expect(second.headers.get("x-ratelimit-limit-requests")).toBe("1");
+    expect(second.headers.get("x-ratelimit-remaining-requests")).toBe("0");
+    expect(second.headers.get("x-ratelimit-reset-requests")).toMatch(/^5\d\.\d{3}s$|^60\.000s$/);
     const { error } = (await second.json()) as { error: Record<string, string> };
     expect(error).toMatchObject({ type: "TooManyRequestsError", reason: "rate_limited" });
     expect(error["message"]).toMatch(
@@ -156,6 +159,22 @@ describe("limits of requests over HTTP", () => {
     await open.text();
     expect((await ask({ max_tokens: -1 })).status).toBe(400);
     expect((await ask()).status).toBe(200);
+  });
+
+  test("a request that is refused for what it says counts, its tokens do not, and a 429 takes no more", async () => {
+    const { ask } = createApp({ requestsPerMinute: 2, tokensPerMinute: 1000 });
+    const wrong = await ask({ max_tokens: -1 });
+    expect([wrong.status, wrong.headers.get("x-ratelimit-remaining-requests")]).toEqual([400, "1"]);
+    expect(wrong.headers.get("x-ratelimit-remaining-tokens")).toBe("1000");
+    await ask({ max_tokens: -1 });
+    const resets = [];
+    for (const _ of [1, 2, 3]) {
+      const { status, headers } = await ask();
+      expect([status, headers.get("x-ratelimit-remaining-requests")]).toEqual([429, "0"]);
+      expect(headers.get("x-ratelimit-remaining-tokens")).toBe("1000");
+      resets.push(Number.parseFloat(headers.get("x-ratelimit-reset-requests")!));
+    }
+    expect(resets).toEqual(resets.toSorted((a, b) => b - a));
   });
 
   test("reading models and counting tokens is not limited", async () => {

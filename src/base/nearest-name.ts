@@ -1,10 +1,11 @@
 /**
  * The known name that a misspelt one most likely means; undefined where none is near. Further from it than a third of the
- * letters, a name is another word.
+ * letters, or two, a name is another word; a short one than one letter.
  */
 export function nearestName(given: string, known: Iterable<string>): string | undefined {
   let nearest: string | undefined;
-  let least = Math.max(2, Math.floor(given.length / 3)) + 1;
+  const most = given.length <= 4 ? 1 : Math.max(2, Math.floor(given.length / 3));
+  let least = most + 1;
   for (const name of known) {
     if (Math.abs(name.length - given.length) >= least) continue;
     const edits = distance(given, name);

@@ -28,6 +28,11 @@ describe("errors", () => {
     const error = await errorOf(await app.request("/v2/chat"));
     expect(error).toMatchObject({ code: 404, type: "NotFoundError", reason: "route_not_found" });
     expect(error["message"]).toContain("POST /v1/chat/completions");
+    const messageOf = async (path: string) =>
+      (await errorOf(await app.request(path, { method: "POST", body: "{}" })))["message"];
+    expect(await messageOf("/v1/chat/completion")).toContain(" The nearest is POST /v1/chat/completions. ");
+    expect(await messageOf("/chat/completions")).toContain(" The nearest is POST /v1/chat/completions. ");
+    expect(await messageOf("/api/tags")).not.toContain("The nearest");
   });
 
   test("a wrong method is 405 and names the right one", async () => {

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import { Hono } from "hono";
 import { httpStatusOf, isMillraceError, MillraceError } from "../base/errors.ts";
+import { nearestName } from "../base/nearest-name.ts";
 import { logAccess } from "./access-log.ts";
 import { crossOriginHeaders, preflightHeaders } from "./cross-origin.ts";
 import { handleRequests, handleResetPrefixCache, handleSteps } from "./dev-routes.ts";
@@ -168,9 +169,13 @@ function givenKey(c: HttpContext): string | undefined {
 }
 
 function routeNotFound(path: string): MillraceError {
+  const pathOf = (endpoint: string): string => endpoint.slice(endpoint.indexOf("/"));
+  const nearest = nearestName(path, endpoints.map(pathOf));
+  const meant = endpoints.filter((endpoint) => pathOf(endpoint) === nearest).join(" and ");
+  const hint = meant === "" ? "" : ` The nearest is ${meant}.`;
   return new MillraceError(
     "route_not_found",
-    `There is no path ${shorten(path)} here. This server has ${endpoints.join(", ")}. Use one of these.`,
+    `There is no path ${shorten(path)} here.${hint} This server has ${endpoints.join(", ")}. Use one of these.`,
   );
 }
 

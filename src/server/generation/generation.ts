@@ -48,7 +48,7 @@ async function handle<W, B extends SamplingBody, C extends object, Q extends Que
 ): Promise<Response> {
   const registry = context.registry();
   const wire = await readBody(c, context, dialect.schema, dialect.fields);
-  const body = dialect.translate(wire, (field) => noteIgnored(c, field));
+  const body = dialect.translate(wire, (name) => noteIgnored(c, { name }));
   const scheduling = readScheduling(body, c, sinceEpoch(arrivedAt));
   const model = registry.resolve(body.model);
   await checkQueueRoom(model);

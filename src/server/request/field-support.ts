@@ -1,4 +1,5 @@
 import { MillraceError } from "../../base/errors.ts";
+import { nearestName } from "../../base/nearest-name.ts";
 import type { HttpContext } from "../http-context.ts";
 import { shorten } from "../served-model.ts";
 
@@ -70,47 +71,76 @@ const ignoredByOpenAi: ReadonlySet<string> = new Set([
 
 export const openAiFields: FieldSupport = { refused: refusedByOpenAi, ignored: ignoredByOpenAi };
 
+/** Where the same can be asked for. */
+const replacements: ReadonlyMap<string, string> = new Map([
+  ["guided_json", "structured_outputs.json"],
+  ["guided_regex", "structured_outputs.regex"],
+  ["guided_choice", "structured_outputs.choice"],
+  ["guided_grammar", "structured_outputs.grammar"],
+  ["functions", "tools"],
+  ["function_call", "tool_choice"],
+]);
+
 /** Most names that the header shows; a body may hold any number. */
 const maxListed = 20;
 
+/** A field that was taken without effect, and the known one that it may stand for. */
+export interface IgnoredField {
+  readonly name: string;
+  readonly nearest?: string | undefined;
+}
+
 /**
  * Refuses fields that ask for what this server cannot do, and unknown ones with `strict`. Returns the fields that
- * were taken without effect. Errors: `invalid_request` naming the field.
+ * were taken without effect, each with the known one that may be meant. Errors: `invalid_request` naming the field.
  */
 export function checkFields(
   body: Readonly<Record<string, unknown>>,
   known: Readonly<Record<string, unknown>>,
   isStrict: boolean,
   support: FieldSupport,
-): string[] {
-  const ignored: string[] = [];
+): IgnoredField[] {
+  const ignored: IgnoredField[] = [];
   for (const [name, value] of Object.entries(body)) {
     if (Object.hasOwn(known, name)) continue;
     const isNeutral = support.refused.get(name);
     if (isNeutral !== undefined) {
-      if (value !== null && !isNeutral(value)) throw unsupportedField(name, value);
+      if (value !== null && !isNeutral(value)) throw unsupportedField(name, value, known);
+    } else if (support.ignored.has(name)) {
+      ignored.push({ name });
     } else {
-      if (isStrict && !support.ignored.has(name)) throw unknownField(name);
-      ignored.push(name);
+      // A body may hold a million of them; no more are told.
+      const nearest = ignored.length < maxListed ? nearestName(name, Object.keys(known)) : undefined;
+      if (isStrict) throw unknownField(name, nearest);
+      ignored.push({ name, nearest });
     }
   }
   return ignored;
 }
 
-function unsupportedField(name: string, value: unknown): MillraceError {
+function unsupportedField(
+  name: string,
+  value: unknown,
+  known: Readonly<Record<string, unknown>>,
+): MillraceError {
   const seen = shorten(JSON.stringify(value));
+  const other = replacements.get(name);
+  const hasOther = other !== undefined && Object.hasOwn(known, other.replace(/\..*/, ""));
+  const advice = hasOther ? `Use ${other} in its place.` : "Leave it out or set it to its default.";
   return new MillraceError(
     "invalid_request",
-    `The field ${name} (here ${seen}) is not supported by this server. Leave it out or set it to its default.`,
+    `The field ${name} (here ${seen}) is not supported by this server. ${advice}`,
     { param: name },
   );
 }
 
-function unknownField(name: string): MillraceError {
+function unknownField(name: string, nearest: string | undefined): MillraceError {
   const shown = shorten(name);
+  const advice =
+    nearest === undefined ? "Leave it out." : `Leave it out, or correct it if ${nearest} is meant.`;
   return new MillraceError(
     "invalid_request",
-    `The field ${JSON.stringify(shown)} is not known here, and the server runs with --strict. Leave it out.`,
+    `The field ${JSON.stringify(shown)} is not known here, and the server runs with --strict. ${advice}`,
     { param: shown },
   );
 }
@@ -118,7 +148,7 @@ function unknownField(name: string): MillraceError {
 const headerName = "x-millrace-warnings";
 
 /** Lists fields that were taken without effect in the answer's warnings header. */
-export function noteIgnored(c: HttpContext, ...fields: readonly string[]): void {
+export function noteIgnored(c: HttpContext, ...fields: readonly IgnoredField[]): void {
   const headers = c.get("headers");
   const warnings = warningsHeader(fields);
   if (warnings === undefined) return;
@@ -127,9 +157,12 @@ export function noteIgnored(c: HttpContext, ...fields: readonly string[]): void 
 }
 
 /** The value of `x-millrace-warnings`; undefined when there is nothing to say. Names are made safe for a header. */
-function warningsHeader(ignored: readonly string[]): string | undefined {
+function warningsHeader(ignored: readonly IgnoredField[]): string | undefined {
   if (ignored.length === 0) return undefined;
-  const shown = ignored.slice(0, maxListed).map((name) => shorten(name, 40).replaceAll(/[^\w.-]/g, "?"));
+  const shown = ignored.slice(0, maxListed).map(({ name, nearest }) => {
+    const safe = shorten(name, 40).replaceAll(/[^\w.-]/g, "?");
+    return nearest === undefined ? safe : `${safe} (${nearest}?)`;
+  });
   const more = ignored.length > maxListed ? ` and ${ignored.length - maxListed} more` : "";
   return `ignored fields: ${shown.join(", ")}${more}`;
 }

@@ -198,7 +198,7 @@ function toLibrary(spec: GrammarSpec, param: string): LibrarySpec {
   if (spec.kind === "choice") return { kind: "ebnf", grammar: `root ::= ${quoteTexts(spec.choices)}` };
   if (spec.kind !== "json-schema") return spec;
   checkJsonSchema(spec.schema, param);
-  return { kind: "ebnf", grammar: schemaGrammar(spec.schema) };
+  return { kind: "ebnf", grammar: schemaGrammar(spec.schema, spec.layout) };
 }
 
 /** The built file, also when this one runs from its TypeScript source: a thread cannot run that. */

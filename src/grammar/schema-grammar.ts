@@ -1,4 +1,4 @@
-import { type JsonSchema, maxWhitespace } from "./grammar-spec.ts";
+import { type JsonLayout, type JsonSchema, maxWhitespace } from "./grammar-spec.ts";
 import { integerRange, type NumberBounds, numberRange, rangeRules } from "./number-range.ts";
 import { quoteText, quoteTexts } from "./quote-text.ts";
 import { patternGrammar } from "./schema-pattern.ts";
@@ -10,11 +10,10 @@ type Keywords = Readonly<Record<string, unknown>>;
  * count them.
  */
 const basis = String.raw`
-ws ::= [ \n\t]{0,${maxWhitespace}}
 value ::= object | array | string | number | "true" | "false" | "null"
-object ::= "{" ws ("}" | member ("," ws member)* ws "}")
-member ::= string ":" ws value
-array ::= "[" ws ("]" | value ("," ws value)* ws "]")
+object ::= "{" ws ("}" | member ("," gap member)* ws "}")
+member ::= string ":" gap value
+array ::= "[" ws ("]" | value ("," gap value)* ws "]")
 string ::= "\"" char* "\""
 char ::= [^"\\\x00-\x1f] | "\\" (["\\/bfnrt] | "u" ([0-9a-cA-CefEF] hex{3} | [dD] [0-7] hex{2}))
 hex ::= [0-9a-fA-F]
@@ -33,6 +32,14 @@ ${rangeRules}
 octet ::= "0" | "1" [0-9]{0,2} | [3-9] [0-9]? | "2" ("" | [0-4] [0-9]? | "5" [0-5]? | [6-9])
 `;
 
+const anySpace = String.raw`[ \n\t]{0,${maxWhitespace}}`;
+
+/** White space beside brackets, and after commas and colons. */
+const layouts: Readonly<Record<JsonLayout, string>> = {
+  free: `\nws ::= ${anySpace}\ngap ::= ${anySpace}`,
+  "one-line": '\nws ::= ""\ngap ::= " "',
+};
+
 /** EBNF of each `format`. */
 export const formats: Readonly<Record<string, string>> = {
   date: "date",
@@ -49,8 +56,8 @@ export const formats: Readonly<Record<string, string>> = {
  *
  * Not the library's own translation, which gets bounds of integers, escapes in names and more wrong (0.1.27).
  */
-export function schemaGrammar(schema: JsonSchema): string {
-  return new GrammarWriter(schema).write();
+export function schemaGrammar(schema: JsonSchema, layout: JsonLayout = "free"): string {
+  return new GrammarWriter(schema).write() + layouts[layout] + basis;
 }
 
 class GrammarWriter {
@@ -65,7 +72,7 @@ class GrammarWriter {
 
   write(): string {
     const root = this.#expression(this.#root);
-    return [`root ::= ${root}`, ...this.#rules].join("\n") + basis;
+    return [`root ::= ${root}`, ...this.#rules].join("\n");
   }
 
   #rule(body: string): string {
@@ -122,7 +129,7 @@ class GrammarWriter {
     const members = names.map((name) => {
       const value = this.#expression((properties as Keywords)[name]);
       return {
-        text: `${quoteText(JSON.stringify(name))} ":" ws ${value}`,
+        text: `${quoteText(JSON.stringify(name))} ":" gap ${value}`,
         isRequired: (required as unknown[]).includes(name),
       };
     });
@@ -131,7 +138,7 @@ class GrammarWriter {
     for (const { text: member, isRequired } of members.toReversed()) {
       const next = after;
       const skipped = isRequired ? "" : ` | ${after}`;
-      after = this.#rule(`"," ws ${member} ${next}${skipped}`);
+      after = this.#rule(`"," gap ${member} ${next}${skipped}`);
       first = this.#rule(`${member} ${next}${isRequired ? "" : ` | ${first}`}`);
     }
     return `"{" ws ${first} ws "}"`;
@@ -141,8 +148,8 @@ class GrammarWriter {
   #map(values: unknown): string {
     if (values === false) return '"{" ws "}"';
     if (values === undefined || values === true) return "object";
-    const member = this.#rule(`string ":" ws ${this.#expression(values)}`);
-    return `"{" ws ("}" | ${member} ("," ws ${member})* ws "}")`;
+    const member = this.#rule(`string ":" gap ${this.#expression(values)}`);
+    return `"{" ws ("}" | ${member} ("," gap ${member})* ws "}")`;
   }
 
   #array({ items, prefixItems = [], minItems = 0, maxItems = Infinity }: Keywords): string {
@@ -152,10 +159,10 @@ class GrammarWriter {
     const hasMore = items !== false && (items !== undefined || leading.length === 0 || least > 0);
     const [from, to] = hasMore ? [least, most - leading.length] : [0, 0];
     const item = to > 0 ? this.#rule(this.#expression(items ?? true)) : "";
-    const start = leading.join(' "," ws ');
-    if (start !== "") return `"[" ws ${start} ${repeated(`"," ws ${item}`, from, to)} ws "]"`;
+    const start = leading.join(' "," gap ');
+    if (start !== "") return `"[" ws ${start} ${repeated(`"," gap ${item}`, from, to)} ws "]"`;
     if (to === 0) return '"[" ws "]"';
-    const list = `${item} ${repeated(`"," ws ${item}`, Math.max(0, from - 1), to - 1)} ws "]"`;
+    const list = `${item} ${repeated(`"," gap ${item}`, Math.max(0, from - 1), to - 1)} ws "]"`;
     return from === 0 ? `"[" ws ("]" | ${list})` : `"[" ws ${list}`;
   }
 }

@@ -116,6 +116,31 @@ describe("pebble", () => {
     holdsToSchemas(bench),
   );
 
+  test("without white space of the model's own, JSON stands on one line", timeLimit, async () => {
+    const schemas = Array.from({ length: 12 }, (_, index) => randomRoot(createRandom(index + 900)));
+    const ask = (compact: boolean) => (index: number) =>
+      bench.follow({ json: schemas[index], disable_any_whitespace: compact }, index);
+    const answers = await together(12, ask(true));
+    const gapsOf = (text: string): string => text.replace(/"(?:[^"\\]|\\.)*"?/g, '""');
+    for (const { text } of answers) {
+      // Values of `enum` and `const` stand as JSON.stringify writes them.
+      const bare = gapsOf(text).replaceAll("[1,2]", "[1, 2]").trimEnd();
+      expect(bare).toBe(bare.replaceAll(/\s/g, "").replaceAll(/[,:]/g, "$& ").trimEnd());
+    }
+    const free = (await together(12, ask(false))).map(({ text }) => gapsOf(text));
+    expect(free.some((text) => /\s\s|\n/.test(text))).toBe(true);
+    const { choices } = await bench.openai.chat.completions.create({
+      model: "model",
+      messages: [{ role: "user", content: "Give me an object." }],
+      response_format: { type: "json_object" },
+      structured_outputs: { disable_any_whitespace: true },
+      max_tokens: 60,
+      temperature: 1,
+      seed: 3,
+    } as OpenAI.ChatCompletionCreateParamsNonStreaming);
+    expect(gapsOf(choices[0]!.message.content!)).not.toMatch(/[{[]\s|\s[}\]]|\s\s/);
+  });
+
   test("an answer is the same alone, among others and with guesses", timeLimit, async () => {
     const schemas = Array.from({ length: 12 }, (_, index) => randomRoot(createRandom(index + 500)));
     const ask = (own: Bench) => (index: number) => own.follow({ json: schemas[index] }, index, 120);

@@ -2,7 +2,6 @@ import { describe, expect, test } from "vitest";
 import { byteBosTokenId } from "../../../tests/byte-tokenizer.ts";
 import { type Answer, complete, post, stream } from "../../../tests/served-completions.ts";
 import { createServedFake, readEvents, replying } from "../../../tests/served-fake.ts";
-import type { ServerOptions } from "../server-context.ts";
 
 describe("POST /v1/completions", () => {
   test("answers a text prompt with 16 tokens where the request names no number", async () => {
@@ -302,25 +301,6 @@ describe("fields", () => {
     expect((await post(createServedFake(), { prompt: "p", store: true }, { isStrict: true })).status).toBe(
       200,
     );
-  });
-
-  test("names the known field that an unknown one may stand for, and what takes the place of others", async () => {
-    const body = { prompt: "p", temprature: 0, max_token: 1, guided: 1 };
-    const lenient = await post(createServedFake(), body);
-    expect(lenient.headers.get("x-millrace-warnings")).toBe(
-      "ignored fields: temprature (temperature?), max_token (max_tokens?), guided",
-    );
-    const messageOf = async (fields: object, more: ServerOptions = {}) => {
-      const response = await post(createServedFake(), { prompt: "p", ...fields }, more);
-      expect(response.status).toBe(400);
-      return ((await response.json()) as { error: { message: string } }).error.message;
-    };
-    expect(await messageOf({ temprature: 0 }, { isStrict: true })).toContain("if temperature is meant");
-    for (const kind of ["json", "regex", "choice", "grammar"]) {
-      expect(await messageOf({ [`guided_${kind}`]: "x" })).toContain(
-        `Use structured_outputs.${kind} in its place.`,
-      );
-    }
   });
 
   test("usage always tells how much of the prompt came from the cache, once per prompt", async () => {

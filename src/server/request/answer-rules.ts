@@ -1,5 +1,5 @@
 import { MillraceError } from "../../base/errors.ts";
-import type { JsonSchema } from "../../grammar/grammar-spec.ts";
+import type { GrammarSpec, JsonSchema } from "../../grammar/grammar-spec.ts";
 import type { ChatFormat } from "../../text/chat-output/chat-parser.ts";
 import {
   type ReasoningSyntax,
@@ -56,14 +56,19 @@ export function readAnswerRules(body: ChatBody, model: ServedModel, promptText: 
     return {
       ...none,
       calls,
-      forced: { spec: { kind: "json-schema", schema: listOfCalls(tools, maxCalls) }, param: "tools" },
+      forced: { spec: jsonOf(listOfCalls(tools, maxCalls)), param: "tools" },
     };
   }
   const { name } = choice.function;
   const at = tools.findIndex((tool) => tool.function.name === name);
   const schema = tools[at]!.function.parameters ?? noParameters;
   const param = `tools[${at}].function.parameters`;
-  return { ...none, calls: { named: name }, forced: { spec: { kind: "json-schema", schema }, param } };
+  return { ...none, calls: { named: name }, forced: { spec: jsonOf(schema), param } };
+}
+
+/** Nobody reads the white space of a call, and models write them on one line. */
+function jsonOf(schema: JsonSchema): GrammarSpec {
+  return { kind: "json-schema", schema, layout: "one-line" };
 }
 
 /** Whether what begins calls or reasoning is among the tokens that an answer's text leaves out. */

@@ -1,6 +1,7 @@
+import { nearestName } from "../../base/nearest-name.ts";
 import { anyObject, type GrammarSpec, type JsonSchema } from "../../grammar/grammar-spec.ts";
 import type { TokenGrammar } from "../../protocol/token-mask-channel.ts";
-import type { ServedModel } from "../served-model.ts";
+import { type ServedModel, shorten } from "../served-model.ts";
 import { demand, invalidField } from "./field-errors.ts";
 import type { SamplingBody } from "./schemas.ts";
 
@@ -24,6 +25,7 @@ export async function readGrammar(
   const format = readResponseFormat(body.response_format);
   const own = readStructuredOutputs(body.structured_outputs);
   const asked = forced ?? format ?? own;
+  const isOneLine = body.structured_outputs?.["disable_any_whitespace"] === true;
   if (asked === null) return undefined;
   const other = format === null ? "structured_outputs" : "response_format";
   const isOne = forced === null || (format === null && own === null);
@@ -48,7 +50,9 @@ export async function readGrammar(
   );
   if (model.grammars === null)
     throw invalidField(asked.param, "set", "left out: this server keeps no grammars");
-  return model.grammars.prepare(asked.spec, asked.param);
+  const { spec } = asked;
+  const laidOut = spec.kind === "json-schema" && isOneLine ? { ...spec, layout: "one-line" as const } : spec;
+  return model.grammars.prepare(laidOut, asked.param);
 }
 
 function readResponseFormat(format: SamplingBody["response_format"]): Asked | null {
@@ -63,6 +67,7 @@ function readResponseFormat(format: SamplingBody["response_format"]): Asked | nu
 }
 
 function readStructuredOutputs(body: SamplingBody["structured_outputs"]): Asked | null {
+  checkNames(body ?? {});
   const given = Object.entries(body ?? {}).filter(([name, value]) => isGrammarField(name) && isSet(value));
   if (given.length === 0) return null;
   const names = given.map(([name]) => name);
@@ -78,8 +83,26 @@ function readStructuredOutputs(body: SamplingBody["structured_outputs"]): Asked 
 }
 
 const grammarFields: readonly string[] = ["json", "regex", "choice", "grammar", "json_object"];
+const knownFields: readonly string[] = [...grammarFields, "disable_any_whitespace"];
 const isGrammarField = (name: string): boolean => grammarFields.includes(name);
 const isSet = (value: unknown): boolean => value !== null && value !== undefined && value !== false;
+
+/**
+ * Refuses what would be left out in silence: a form that is misspelt, or one that only other servers know. vLLM's
+ * `disable_fallback` says what is so anyway.
+ */
+function checkNames(body: Readonly<Record<string, unknown>>): void {
+  for (const [name, value] of Object.entries(body)) {
+    const param = `structured_outputs.${shorten(name)}`;
+    if (name === "disable_any_whitespace") {
+      demand(value === null || typeof value === "boolean", param, value, "true or false");
+    } else if (!knownFields.includes(name) && name !== "disable_fallback" && isSet(value)) {
+      const nearest = nearestName(name, knownFields);
+      const meant = nearest === undefined ? "" : `; ${nearest} may be meant`;
+      throw invalidField(param, value, `left out: known are ${knownFields.join(", ")}${meant}`);
+    }
+  }
+}
 
 function specOf(name: string, value: unknown, param: string): GrammarSpec {
   if (name === "json_object") return { kind: "json-schema", schema: anyObject };

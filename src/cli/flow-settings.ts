@@ -189,9 +189,13 @@ function parseFile(file: string): unknown {
     return parseYaml(readFileSync(file, "utf8"));
   } catch (error) {
     if (error instanceof YAMLParseError) {
-      throw new MillraceError("invalid_option", `${file} is not YAML: ${error.message}. Correct it.`, {
-        cause: error,
-      });
+      throw new MillraceError(
+        "invalid_option",
+        `${file} is not YAML: ${error.message.split(/:?\n/)[0]}. Correct it.`,
+        {
+          cause: error,
+        },
+      );
     }
     throw new MillraceError("file_not_found", `${file} cannot be read. Give a flow's YAML file.`, {
       cause: error,

@@ -1,3 +1,4 @@
+import { countOf } from "../base/units.ts";
 import type { EngineInfo } from "../protocol/engine-client.ts";
 
 /** What computes, for records and reports: `native avx2, 2 threads`. */
@@ -7,5 +8,5 @@ export function kernelsText({
   numThreads,
 }: Pick<EngineInfo, "backend" | "isa" | "numThreads">): string {
   if (backend !== "native") return backend;
-  return `${backend} ${isa}, ${numThreads} ${numThreads === 1 ? "thread" : "threads"}`;
+  return `${backend} ${isa}, ${countOf(numThreads, "thread")}`;
 }

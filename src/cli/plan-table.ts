@@ -1,4 +1,4 @@
-import { formatBytes, formatCount } from "../base/units.ts";
+import { countOf, formatBytes, formatCount } from "../base/units.ts";
 import type { ModelPlan } from "../engine/plan/model-plan.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import type { Ceilings } from "../kernels/ceilings.ts";
@@ -89,7 +89,7 @@ function printLoads({ loads }: ModelPlan, machine: Machine | null): void {
   const { isa, numThreads, ceilings } = machine;
   const giga = (value: number): string => (value / 1e9).toFixed(0);
   printLine(
-    `${isa}, ${numThreads} threads: ${(ceilings.readBytes / 1e9).toFixed(1)} GB/s read, ${giga(ceilings.int8Operations)} GOP/s int8, ` +
+    `${isa}, ${countOf(numThreads, "thread")}: ${(ceilings.readBytes / 1e9).toFixed(1)} GB/s read, ${giga(ceilings.int8Operations)} GOP/s int8, ` +
       `${giga(ceilings.int4Operations)} GOP/s int4, ${giga(ceilings.bf16Operations)} GFLOP/s bf16, ` +
       `${giga(ceilings.f32Operations)} GFLOP/s f32`,
   );

@@ -1,5 +1,5 @@
 import { definedOnly } from "../base/defined-only.ts";
-import { MillraceError, messageOf } from "../base/errors.ts";
+import { MillraceError } from "../base/errors.ts";
 import type { Values } from "../config/component.ts";
 import type { KeyEntry } from "../config/key-file.ts";
 import type { accessSettings } from "../config/server-settings.ts";
@@ -9,6 +9,7 @@ import { defaultOrigins } from "../server/cross-origin.ts";
 import type { TlsOptions } from "../server/http-server.ts";
 import type { StartServerOptions } from "../server/start-server.ts";
 import { readText } from "./read-text.ts";
+import { readYaml } from "./read-yaml.ts";
 
 type AccessOptions = Pick<
   StartServerOptions,
@@ -63,19 +64,8 @@ function checkPriorities(keys: readonly ApiKeyOptions[], policy: string): void {
 }
 
 async function readKeyFile(file: string): Promise<ApiKeyOptions[]> {
-  const text = readText(file);
-  // Few servers have such a file: what reads it is loaded for those alone.
-  const [{ parse }, { readKeys }] = await Promise.all([import("yaml"), import("../config/key-file.ts")]);
-  let document: unknown;
-  try {
-    document = parse(text);
-  } catch (error) {
-    // YAML shows the line at fault, which may hold a key.
-    const [reason] = messageOf(error).split(/:?\n/);
-    throw new MillraceError("invalid_option", `The file ${file} is no YAML: ${reason}. Correct it.`, {
-      param: "--api-keys-file",
-    });
-  }
+  const document = await readYaml(file, "--api-keys-file");
+  const { readKeys } = await import("../config/key-file.ts");
   return readKeys(file, document).map(keyOptionsOf);
 }
 

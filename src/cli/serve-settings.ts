@@ -1,5 +1,4 @@
 import { type Command, Option } from "commander";
-import { MillraceError, messageOf } from "../base/errors.ts";
 import { adapterSettings } from "../config/adapter-settings.ts";
 import {
   type Component,
@@ -13,7 +12,7 @@ import { readConfig } from "../config/config-file.ts";
 import { engineSettings, sourceSettings } from "../config/engine-settings.ts";
 import { accessSettings, logSettings, serverSettings } from "../config/server-settings.ts";
 import { unknownVariables, variablePrefix } from "./environment-names.ts";
-import { readText } from "./read-text.ts";
+import { readYaml } from "./read-yaml.ts";
 import { addEngineSettings, addSettings, readGiven } from "./settings.ts";
 import { addVllmFlags } from "./vllm-options.ts";
 
@@ -115,20 +114,6 @@ function withMeant(
 
 async function readFile(name: string | undefined): Promise<Sources["file"]> {
   if (name === undefined) return undefined;
-  const text = readText(name);
-  const { parse } = await import("yaml");
-  let document: unknown;
-  try {
-    document = parse(text);
-  } catch (error) {
-    throw new MillraceError(
-      "invalid_option",
-      `The file ${name} is no YAML: ${messageOf(error)}. Correct it.`,
-      {
-        param: "--config",
-        cause: error,
-      },
-    );
-  }
+  const document = await readYaml(name, "--config");
   return { name, values: readConfig(name, document, serveComponents) };
 }

@@ -5,6 +5,7 @@ import type { EngineClient } from "../protocol/engine-client.ts";
 import type { ServedModel } from "../server/served-model.ts";
 import { ScoreMemory } from "../text/score-memory.ts";
 import { generationDefaultsOf } from "./generation-defaults.ts";
+import { kernelsText } from "./kernels-text.ts";
 import { openModel, openTokenizer } from "./model-source.ts";
 import type { ServeSettings } from "./serve-settings.ts";
 
@@ -69,6 +70,6 @@ function logStart(logger: Logger, client: EngineClient): void {
     `In use now: weights ${formatBytes(weights)}, activations ${formatBytes(arena)}; the plan's activations are the most that a step can take`,
   );
   logger.info(
-    `${info.architecture} on ${info.backend} ${info.isa}, ${info.numThreads} threads, weights ${info.dtype}, activations ${info.activations}, attention ${info.attentionDtype}; loaded in ${formatDuration(info.loadTimesMs["total"] ?? 0)}`,
+    `${info.architecture} on ${kernelsText(info)}, weights ${info.dtype}, activations ${info.activations}, attention ${info.attentionDtype}; loaded in ${formatDuration(info.loadTimesMs["total"] ?? 0)}`,
   );
 }

@@ -1,3 +1,4 @@
+import { countOf } from "../base/units.ts";
 import type { EngineOptions } from "../engine/engine-options.ts";
 import { loadEngine } from "../engine/load-engine.ts";
 import { measureSteps } from "../engine/simulator/calibrate.ts";
@@ -20,7 +21,7 @@ export async function stepCostsFromEngine(
       kind: "step-costs",
       version: 1,
       model,
-      measured: `the engine alone on ${isa}, ${numThreads} threads, activations ${activations}, KV ${kvDtype}`,
+      measured: `the engine alone on ${isa}, ${countOf(numThreads, "thread")}, activations ${activations}, KV ${kvDtype}`,
       maxModelLen,
       blockSize,
       blockBytes: Math.round(memory.kvCache / numTotalBlocks),

@@ -1,4 +1,5 @@
 import { MillraceError } from "../base/errors.ts";
+import { countOf } from "../base/units.ts";
 import { loadAddon } from "./addon.ts";
 import { createNativeOps } from "./native/native-ops.ts";
 import type { AttentionDtype, Ops } from "./ops.ts";
@@ -85,8 +86,7 @@ export function createOps(options: CreateOpsOptions): CreatedOps {
   const own = planThreads();
   const plan = options.numThreads > 0 ? { ...own, numThreads: options.numThreads, reason: "as asked" } : own;
   const ops = createNativeOps(addon, { isa, numThreads: plan.numThreads, attentionDtype });
-  const threads = `${plan.numThreads} ${plan.numThreads === 1 ? "thread" : "threads"}`;
-  const note = `Kernels: native, ${isa}, ${threads} (${plan.reason}).`;
+  const note = `Kernels: native, ${isa}, ${countOf(plan.numThreads, "thread")} (${plan.reason}).`;
   const isFallback = refusal !== "" && isAuto(options.isa);
   const notes = [note, isFallback ? refusal : "", nodesNote(plan)];
   return { ops, notes: notes.filter((text) => text !== "") };

@@ -1,5 +1,6 @@
 import { createServer, type RequestListener, type Server } from "node:http";
 import { MillraceError, messageOf } from "../base/errors.ts";
+import { answerPlainHttp } from "./plain-http.ts";
 
 /** Certificate and private key in PEM, and whose certificates clients must show. */
 export interface TlsOptions {
@@ -62,7 +63,9 @@ async function createTlsServer(limits: object, tls: TlsOptions, listener: Reques
   const { cert, key, clientAuthorities: ca } = tls;
   const client = ca === undefined ? {} : { ca, requestCert: true, rejectUnauthorized: true };
   try {
-    return https.createServer({ ...limits, cert, key, ...client }, listener);
+    const server = https.createServer({ ...limits, cert, key, ...client }, listener);
+    answerPlainHttp(server, maxHeadersTimeoutMs);
+    return server;
   } catch (error) {
     throw new MillraceError(
       "invalid_option",

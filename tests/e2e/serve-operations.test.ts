@@ -76,6 +76,14 @@ test("variables that are no settings are told, and config explain takes a model"
   expect((await server.end).exitCode).toBe(0);
 });
 
+test("a file that is no YAML is refused with the place of its fault, in one line", async () => {
+  const file = writeFile("serve.yaml", "port: 8000: 9000\n");
+  const { stderr, exitCode } = await runCli("serve", pebble, "--config", file);
+  expect(exitCode).toBe(2);
+  expect(stderr).toMatch(/is no YAML: .* at line 1, column \d+\. Correct it\. \[invalid_option\]\n$/);
+  expect(stderr.trim()).not.toContain("\n");
+});
+
 describe("keys", () => {
   test("of a file open what they say, and prompts reach the log only where they are asked for", async () => {
     const key = "a-long-random-key";
@@ -133,6 +141,8 @@ test("TLS is spoken with a certificate and its key", async () => {
       .on("error", reject);
   });
   expect(status).toBe(200);
+  const plain = await fetch(`http://127.0.0.1:${port}/live`);
+  expect([plain.status, await plain.text()]).toEqual([400, expect.stringContaining("Use https://")]);
   // Before that, a signal ends the load without a word.
   await server.says(/Ready: pebble/);
   server.interrupt();

@@ -3,7 +3,7 @@ import os from "node:os";
 import type { Command } from "commander";
 import { z } from "zod";
 import { packagePath } from "../../base/package-folder.ts";
-import { formatBytes } from "../../base/units.ts";
+import { countOf, formatBytes } from "../../base/units.ts";
 import { version } from "../../base/version.ts";
 import { type Component, field } from "../../config/component.ts";
 import { amxNote, nativeStatus } from "../../kernels/create-ops.ts";
@@ -50,7 +50,7 @@ function runDoctor(_options: unknown, command: Command): void {
     return;
   }
   printLine(`millrace         ${report.version} on Node ${report.node}, ${report.platform}`);
-  printLine(`processor        ${report.cpu}, ${report.threads} kernel threads`);
+  printLine(`processor        ${report.cpu}, ${countOf(report.threads, "kernel thread")}`);
   printLine(
     `memory           ${formatBytes(report.memoryBytes)}, ${formatBytes(report.freeMemoryBytes)} free`,
   );

@@ -133,7 +133,7 @@ describe("limits of requests over HTTP", () => {
     const { error } = (await second.json()) as { error: Record<string, string> };
     expect(error).toMatchObject({ type: "TooManyRequestsError", reason: "rate_limited" });
     expect(error["message"]).toMatch(
-      /^The API key team is limited to 1 requests per minute; 0 are left and 1 are asked for\. Try again in \d+ s/,
+      /^The API key team is limited to 1 request per minute; left are 0, asked for 1\. Try again in \d+ s/,
     );
   });
 

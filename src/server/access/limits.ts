@@ -1,6 +1,6 @@
 import type { Clock } from "../../base/clock.ts";
 import { MillraceError } from "../../base/errors.ts";
-import { formatCount } from "../../base/units.ts";
+import { countOf, formatCount } from "../../base/units.ts";
 
 /** How much of the server somebody may use; what is left out has no limit. */
 export interface LimitSettings {
@@ -78,8 +78,8 @@ export class Limits {
   /** Errors: `rate_limited` where the request would have to wait. */
   checkRequest(): void {
     if (this.#numOpen >= this.#maxConcurrency) {
-      const most = `${this.#maxConcurrency} requests at once`;
-      throw this.#refusal(most, `${this.#numOpen} are being answered`, 1);
+      const most = `${countOf(this.#maxConcurrency, "request")} at once`;
+      throw this.#refusal(most, `being answered: ${this.#numOpen}`, 1);
     }
     this.check("requests", 1);
   }
@@ -90,8 +90,9 @@ export class Limits {
       const seconds = bucket.waitFor(amount);
       if (seconds === 0) continue;
       const period = bucket.periodSeconds === 1 ? "second" : "minute";
-      const left = `${formatCount(Math.max(0, Math.floor(bucket.level)))} are left and ${formatCount(amount)} are asked for`;
-      throw this.#refusal(`${formatCount(bucket.capacity)} ${unit} per ${period}`, left, seconds);
+      const left = `left are ${formatCount(Math.max(0, Math.floor(bucket.level)))}, asked for ${formatCount(amount)}`;
+      const noun = unit === "requests" ? "request" : "token";
+      throw this.#refusal(`${countOf(bucket.capacity, noun)} per ${period}`, left, seconds);
     }
   }
 

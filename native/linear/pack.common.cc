@@ -1,7 +1,4 @@
-#include <sys/mman.h>
-
 #include <cstring>
-#include <new>
 #include <vector>
 
 #include "linear/bits.h"
@@ -13,8 +10,6 @@
 namespace millrace {
 
 namespace {
-
-constexpr size_t hugePageBytes = size_t{2} << 20;
 
 uint32_t loadWord(const uint8_t* from) {
   uint32_t word;
@@ -292,23 +287,6 @@ float denseAt(const PackedMatrix& matrix, const uint8_t* tile, int64_t lane, int
 }
 
 }  // namespace
-
-void AlignedBytes::allocate(size_t bytes) {
-  const bool large = bytes >= hugePageBytes;
-  // Kernels may prefetch a little past the end, but never read there.
-  size_ = static_cast<size_t>(roundUp(static_cast<int64_t>(bytes), 64));
-  if (size_ == 0) return;
-  std::free(data_);
-  data_ = nullptr;
-  void* place = nullptr;
-  // Not aligned_alloc, which takes multiples of the alignment only.
-  if (posix_memalign(&place, large ? hugePageBytes : 64, size_) != 0) throw std::bad_alloc();
-  data_ = static_cast<uint8_t*>(place);
-#ifdef MADV_HUGEPAGE
-  // Advice only: without huge pages the kernels are slower and nothing else changes.
-  if (large) (void)madvise(data_, size_, MADV_HUGEPAGE);
-#endif
-}
 
 std::unique_ptr<PackedLinear> packLinear(const WeightPart* parts, int numParts, Form inputForm, bool paired,
                                          ThreadPool& pool, std::string& error) {

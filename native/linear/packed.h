@@ -1,10 +1,10 @@
 // The packed form of a weight matrix: tiles of 16 rows (lanes are outputs), columns interleaved in 32-bit units.
 #pragma once
 
-#include <cstdlib>
 #include <string>
 
 #include "linear/linear.h"
+#include "runtime/aligned_bytes.h"
 
 namespace millrace {
 
@@ -13,24 +13,6 @@ enum class Codes : int { F32 = 0, F16 = 1, BF16 = 2, Int8 = 3, Int4 = 4 };
 enum class ScaleType : int { F32 = 0, F16 = 1, BF16 = 2 };
 
 constexpr int64_t lanesPerTile = 16;
-
-/** Memory aligned for whole-line reads. */
-class AlignedBytes {
- public:
-  AlignedBytes() = default;
-  ~AlignedBytes() { std::free(data_); }
-  AlignedBytes(const AlignedBytes&) = delete;
-  AlignedBytes& operator=(const AlignedBytes&) = delete;
-
-  /** Throws bad_alloc. Large blocks ask for huge pages. */
-  void allocate(size_t bytes);
-  uint8_t* data() const { return data_; }
-  size_t size() const { return size_; }
-
- private:
-  uint8_t* data_ = nullptr;
-  size_t size_ = 0;
-};
 
 /**
  * Codes are [tile][unit][lane], a unit being 32 bits of one row: one f32; two bf16; four int8 (stored as code + 128);

@@ -93,6 +93,7 @@ struct LinearRun {
   const Activations& x;
   const LinearOutput& output;
   Cut cut;
+  bool isStreamed;
   uint8_t* panels;
 
   void unpackUnit(int64_t unit, uint8_t* scratch) const {
@@ -142,7 +143,7 @@ struct LinearRun {
                               scratch + i * bytes, panelOf(row)});
     }
     for (int64_t r = 0; r < numRows; ++r) {
-      finishTiles(w, output, results + r * outStride, row + r, tile, numTiles);
+      finishTiles(w, output, isStreamed, results + r * outStride, row + r, tile, numTiles);
     }
   }
 };
@@ -171,7 +172,7 @@ void runLinear(const PackedLinear& weight, const Activations& x, const LinearOut
   if (x.rows == 0 || w.rows == 0) return;
   const Cut cut = cutLinear(w, familyOf(w), output, pool.size());
   const size_t tileBytes = tileScratchBytes(w, cut.panels);
-  const LinearRun run{w, x, output, cut, scratch + tileBytes * static_cast<size_t>(pool.size())};
+  const LinearRun run{w, x, output, cut, isStreamed(output), scratch + tileBytes * static_cast<size_t>(pool.size())};
   if (cut.panels.lay != nullptr) pool.parallelFor(cut.numRowBlocks, [&](int64_t block, int) { run.layBlock(block); });
   const int64_t unitTasks = (cut.numUnits + cut.taskUnits - 1) / cut.taskUnits;
   const int64_t rowTasks = (cut.numRowBlocks + cut.taskBlocks - 1) / cut.taskBlocks;
@@ -187,6 +188,7 @@ void runLinear(const PackedLinear& weight, const Activations& x, const LinearOut
       if (cut.panels.unpack != nullptr) run.unpackUnit(unit, own);
       for (int64_t block = blockStart; block < blockEnd; ++block) run.runBlock(unit, block, own);
     }
+    if (run.isStreamed) fenceStreaming();
   });
 }
 

@@ -3,9 +3,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
-#include <new>
 #include <vector>
+
+#include "runtime/aligned_bytes.h"
 
 namespace millrace {
 
@@ -13,9 +13,6 @@ namespace millrace {
 class Arena {
  public:
   explicit Arena(size_t initialBytes) { addChunk(initialBytes); }
-  ~Arena() {
-    for (const Chunk& chunk : chunks_) std::free(chunk.data);
-  }
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
@@ -27,12 +24,12 @@ class Arena {
 
   void* allocate(size_t bytes) {
     const size_t size = (bytes + 63) / 64 * 64;
-    while (used_ + size > chunks_[current_].size) {
+    while (used_ + size > chunks_[current_].size()) {
       if (current_ + 1 == chunks_.size()) addChunk(size > sizeBytes() ? size : sizeBytes());
       ++current_;
       used_ = 0;
     }
-    uint8_t* place = chunks_[current_].data + used_;
+    uint8_t* place = chunks_[current_].data() + used_;
     used_ += size;
     return place;
   }
@@ -52,7 +49,6 @@ class Arena {
   void reset() {
     if (chunks_.size() > 1) {
       const size_t total = sizeBytes();
-      for (const Chunk& chunk : chunks_) std::free(chunk.data);
       chunks_.clear();
       addChunk(total);
     }
@@ -61,24 +57,14 @@ class Arena {
 
   size_t sizeBytes() const {
     size_t total = 0;
-    for (const Chunk& chunk : chunks_) total += chunk.size;
+    for (const AlignedBytes& chunk : chunks_) total += chunk.size();
     return total;
   }
 
  private:
-  struct Chunk {
-    uint8_t* data;
-    size_t size;
-  };
+  void addChunk(size_t bytes) { chunks_.emplace_back((bytes + 4095) / 4096 * 4096); }
 
-  void addChunk(size_t bytes) {
-    const size_t size = (bytes + 4095) / 4096 * 4096;
-    void* data = std::aligned_alloc(64, size);
-    if (data == nullptr) throw std::bad_alloc();
-    chunks_.push_back({static_cast<uint8_t*>(data), size});
-  }
-
-  std::vector<Chunk> chunks_;
+  std::vector<AlignedBytes> chunks_;
   size_t current_ = 0;
   size_t used_ = 0;
 };

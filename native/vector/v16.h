@@ -45,6 +45,9 @@ MILLRACE_INLINE V16 loadFirst(const float* from, int64_t count) {
   return count >= 16 ? load(from) : loadPartial(from, static_cast<int>(count));
 }
 
+/** What `storeStreaming` wrote comes before all that this thread writes from here on. */
+MILLRACE_INLINE void fenceStreaming() { _mm_sfence(); }
+
 MILLRACE_INLINE void storeFirst(float* to, V16 v, int64_t count) {
   if (count >= 16) store(to, v);
   else storePartial(to, v, static_cast<int>(count));

@@ -15,6 +15,11 @@ MILLRACE_INLINE void store(float* to, V16 a) {
   _mm256_storeu_ps(to, a.lo);
   _mm256_storeu_ps(to + 8, a.hi);
 }
+/** Past the caches, to a multiple of 64 bytes. Other threads see it after `fenceStreaming`. */
+MILLRACE_INLINE void storeStreaming(float* to, V16 a) {
+  _mm256_stream_ps(to, a.lo);
+  _mm256_stream_ps(to + 8, a.hi);
+}
 MILLRACE_INLINE V16 loadPartial(const float* from, int count) {
   alignas(32) float lanes[16] = {};
   std::memcpy(lanes, from, static_cast<size_t>(count) * sizeof(float));

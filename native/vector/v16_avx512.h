@@ -11,6 +11,8 @@ MILLRACE_INLINE V16 zero() { return {_mm512_setzero_ps()}; }
 MILLRACE_INLINE V16 splat(float x) { return {_mm512_set1_ps(x)}; }
 MILLRACE_INLINE V16 load(const float* from) { return {_mm512_loadu_ps(from)}; }
 MILLRACE_INLINE void store(float* to, V16 a) { _mm512_storeu_ps(to, a.v); }
+/** Past the caches, to a multiple of 64 bytes. Other threads see it after `fenceStreaming`. */
+MILLRACE_INLINE void storeStreaming(float* to, V16 a) { _mm512_stream_ps(to, a.v); }
 MILLRACE_INLINE __mmask16 firstLanes(int count) { return static_cast<__mmask16>((1u << count) - 1u); }
 MILLRACE_INLINE V16 loadPartial(const float* from, int count) {
   return {_mm512_maskz_loadu_ps(firstLanes(count), from)};

@@ -56,7 +56,7 @@ inline int64_t threadScratchBytes(const PackedMatrix& w, const TileKernel& kerne
 }
 
 /** All rows of the band: sums to results, and on as the output wants them. */
-inline void finishUnit(const UnitJob& job, const TileKernel& kernel, const LinearOutput& output) {
+inline void finishUnit(const UnitJob& job, const TileKernel& kernel, const LinearOutput& output, bool streamed) {
   alignas(64) float results[maxUnitTiles * lanesPerTile];
   for (int64_t block = job.firstBlock; block < job.endBlock; ++block) {
     const int64_t first = job.blocks.first(block);
@@ -64,7 +64,7 @@ inline void finishUnit(const UnitJob& job, const TileKernel& kernel, const Linea
       for (int64_t c = 0; c < job.numTiles; ++c) {
         kernel.finish(job, c, first + r, job.sumsOf(block, c) + r * tileRowBytes, results + c * lanesPerTile);
       }
-      finishTiles(job.w, output, results, first + r, job.tile, job.numTiles);
+      finishTiles(job.w, output, streamed, results, first + r, job.tile, job.numTiles);
     }
   }
 }
@@ -74,6 +74,7 @@ inline void runTiles(const PackedMatrix& w, const TileKernel& kernel, const Acti
   const TileCut cut = cutTiles(w, output, pool.size());
   const int64_t threadBytes = threadScratchBytes(w, kernel, x.rows);
   const int64_t tasksOfBand = divideUp(cut.numUnits, cut.taskUnits);
+  const bool streamed = isStreamed(output);
   pool.parallelFor(cut.numBands * tasksOfBand, [&](int64_t task, int thread) {
     Tiles tiles(cut.blocks.height(), kernel.stepBytes);
     uint8_t* sums = scratch + thread * threadBytes;
@@ -87,8 +88,9 @@ inline void runTiles(const PackedMatrix& w, const TileKernel& kernel, const Acti
       const int64_t numTiles = w.numTiles - tile < cut.unitTiles ? w.numTiles - tile : cut.unitTiles;
       const UnitJob job{w, x, cut.blocks, firstBlock, endBlock, tile, numTiles, cut.unitTiles, sums, unpacked};
       kernel.multiply(tiles, job);
-      finishUnit(job, kernel, output);
+      finishUnit(job, kernel, output, streamed);
     }
+    if (streamed) fenceStreaming();
   });
 }
 

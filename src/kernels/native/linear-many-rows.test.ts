@@ -12,14 +12,22 @@ import { allIsas, testedIsas } from "./tested-isas.ts";
 const { addon } = loadAddon();
 const numRows = 1100;
 const rowsOfWeight = 49;
+/** Whole tiles, and more results than stay in a near cache: they are stored past it. */
+const rowsOfLargeWeight = 272;
 
-function integerWeight(bits: 4 | 8, groupSize: number, cols: number, hasMinimums: boolean): OrderedWeight {
-  const codes = Uint8Array.from({ length: (rowsOfWeight * cols * bits) / 8 }, (_, i) => (i * 73 + 5) & 255);
-  const scales = randomFloats((rowsOfWeight * cols) / groupSize, 3, 0.01);
+function integerWeight(
+  bits: 4 | 8,
+  groupSize: number,
+  cols: number,
+  hasMinimums: boolean,
+  rows = rowsOfWeight,
+): OrderedWeight {
+  const codes = Uint8Array.from({ length: (rows * cols * bits) / 8 }, (_, i) => (i * 73 + 5) & 255);
+  const scales = randomFloats((rows * cols) / groupSize, 3, 0.01);
   const minimums = hasMinimums ? randomFloats(scales.length, 4, 0.01) : null;
   return {
     kind: "integer",
-    rows: rowsOfWeight,
+    rows,
     cols,
     bits,
     groupSize,
@@ -30,10 +38,10 @@ function integerWeight(bits: 4 | 8, groupSize: number, cols: number, hasMinimums
   };
 }
 
-function denseWeight(dtype: "f32" | "f16", cols: number): OrderedWeight {
-  const values = randomFloats(rowsOfWeight * cols, 7, 0.1);
+function denseWeight(dtype: "f32" | "f16", cols: number, rows = rowsOfWeight): OrderedWeight {
+  const values = randomFloats(rows * cols, 7, 0.1);
   const data = dtype === "f32" ? values : Uint16Array.from(values, f32ToF16);
-  return { kind: "dense", rows: rowsOfWeight, cols, dtype, data: new Uint8Array(data.buffer) };
+  return { kind: "dense", rows, cols, dtype, data: new Uint8Array(data.buffer) };
 }
 
 function bf16Weight(cols: number): OrderedWeight {
@@ -58,6 +66,17 @@ const cases: readonly Case[] = [
   { name: "f32, f32", form: "f32", weight: denseWeight("f32", 513) },
   { name: "f16, f32", form: "f32", weight: denseWeight("f16", 259) },
   { name: "int8 channel, f32", form: "f32", weight: integerWeight(8, 515, 515, false) },
+  {
+    name: "int8 channel, large",
+    form: "int8-token",
+    weight: integerWeight(8, 160, 160, false, rowsOfLargeWeight),
+  },
+  {
+    name: "int4 g32, large",
+    form: "int8-block32",
+    weight: integerWeight(4, 32, 96, false, rowsOfLargeWeight),
+  },
+  { name: "f32, f32, large", form: "f32", weight: denseWeight("f32", 65, rowsOfLargeWeight) },
   { name: "int4 g48 + min, f32", form: "f32", weight: integerWeight(4, 48, 528, true) },
 ];
 
@@ -95,7 +114,7 @@ for (const isa of new Set([...allIsas, ...testedIsas])) {
         const results = multiply(isa, numThreads, c);
         const all = results.get(`0 to ${numRows}`)!;
         for (const [range, some] of results) {
-          const first = Number.parseInt(range, 10) * rowsOfWeight;
+          const first = Number.parseInt(range, 10) * c.weight.rows;
           const same = bitsOf(some).equals(bitsOf(all.subarray(first, first + some.length)));
           expect(same, `${range}, ${numThreads} threads`).toBe(true);
         }

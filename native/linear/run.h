@@ -126,6 +126,15 @@ struct LinearRun {
     }
   }
 
+  /** Fetches what the results of a block of rows are added to. Where there are many rows it has left the near caches. */
+  void fetchResidual(int64_t row, int64_t numRows, int64_t tile, int64_t numTiles) const {
+    if (output.residual == nullptr || cut.numRowBlocks == 1) return;
+    for (int64_t r = 0; r < numRows; ++r) {
+      const float* from = output.residual + (row + r) * output.to.rowStride + tile * lanesPerTile;
+      for (int64_t i = 0; i < numTiles; ++i) _mm_prefetch(from + i * lanesPerTile, _MM_HINT_T0);
+    }
+  }
+
   void runBlock(int64_t unit, int64_t block, const uint8_t* scratch) const {
     alignas(64) float results[maxTileRows * maxTiles * lanesPerTile];
     const int64_t outStride = cut.unitTiles * lanesPerTile;
@@ -134,6 +143,7 @@ struct LinearRun {
     const int64_t tile = unit * cut.unitTiles;
     const int64_t numTiles = w.numTiles - tile < cut.unitTiles ? w.numTiles - tile : cut.unitTiles;
     const int64_t bytes = cut.panels.unpack == nullptr ? 0 : unpackedBytes(w);
+    fetchResidual(row, numRows, tile, numTiles);
     for (int64_t i = 0; i < numTiles; i += cut.kernelTiles) {
       if (cut.hasStreams) fetchStarts(tile + i + cut.kernelTiles);
       const Prefetch& prefetch = cut.prefetch;

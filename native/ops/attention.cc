@@ -147,7 +147,9 @@ void Context::ropeAndCache(int64_t qkv, int64_t cacheId, int64_t layer, const Ro
   job.slots = batch_.slots.data();
   job.kv = kv.layer(layer);
   if (request.qNorm >= 0) setNorms(job, request);
-  constexpr int64_t tokensPerTile = 8;
+  // K of a block's tokens lies side by side in lines of memory; two threads in one block would pass them back and forth.
+  const int64_t blockSize = kv.shape.blockSize;
+  const int64_t tokensPerTile = numTokens >= 2 * blockSize * pool_->size() ? blockSize : 8;
   pool_->parallelFor((numTokens + tokensPerTile - 1) / tokensPerTile, [&](int64_t tile, int) {
     const int64_t end = std::min(numTokens, (tile + 1) * tokensPerTile);
     for (int64_t t = tile * tokensPerTile; t < end; ++t) kernels_.ropeAndStoreToken(job, t);

@@ -5,7 +5,7 @@ import { supervisedVariables } from "./supervised.ts";
 export const variablePrefix = "MILLRACE_";
 
 /** Those that only tests of the project read. */
-const testVariable = /^MILLRACE_(TEST|LAW|FUZZ)(_|$)/;
+const testVariable = /^MILLRACE_(TEST|LAW|FUZZ|MINILM)(_|$)/;
 
 /** A line for each variable of the environment that looks like a setting and is none. */
 export function unknownVariables(

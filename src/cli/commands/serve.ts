@@ -35,12 +35,12 @@ export function serveCommand(): Command {
 
 async function runServe(modelPath: string, reader: ServeReader): Promise<void> {
   const settings = await reader.read();
+  const adapters = adapterOptionsOf(settings.adapters);
   checkServedNames(modelPath, settings);
   if (settings.server.restart && !isSupervised()) {
     const { superviseServe } = await import("../supervise-serve.ts");
     return superviseServe();
   }
-  const adapters = adapterOptionsOf(settings.adapters);
   const options = { ...engineOptionsOf(modelPath, settings.engine), adapters };
   // Most of a start is reading modules: the engine's thread reads its own while this one reads the server's.
   const engine = startEngine(options);

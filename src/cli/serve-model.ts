@@ -49,8 +49,9 @@ export async function serveModel(serving: Serving): Promise<void> {
     } finally {
       await server.close();
     }
-    await engines.close();
   } finally {
+    // Also where a later model could not be loaded: threads of the earlier ones would keep the process alive.
+    await engines.close();
     await engine.stop();
   }
 }

@@ -82,3 +82,9 @@ test("one name for two models is refused before anything is loaded", async () =>
     expect(stderr).not.toContain("Listening");
   }
 });
+
+test("a model that cannot be loaded ends the server, whatever was loaded before it", async () => {
+  const models = ["--models", `small=${draft}`, "--models", "none=nowhere"];
+  const { exitCode, stderr } = await runCli("serve", pebble, "--port", "0", ...models);
+  expect([exitCode, stderr]).toEqual([3, expect.stringContaining("There is nothing at nowhere")]);
+});

@@ -1,17 +1,28 @@
 import { MillraceError } from "../../base/errors.ts";
 import type { HttpContext } from "../http-context.ts";
-import type { ServedModel } from "../served-model.ts";
+import type { ModelRegistry, ServedModel } from "../served-model.ts";
 
 /** Most texts of one request, as OpenAI has it. */
 export const maxTexts = 2048;
 
-/** The length of the model's vectors. Errors: `invalid_request` for a model that makes none. */
-export function requireEmbeddings({ id, client }: ServedModel): number {
-  const { embeddingSize, architecture } = client.info;
-  if (embeddingSize !== null) return embeddingSize;
+/**
+ * The named model, or the first that makes embeddings where the request names none. Errors: `model_not_found`,
+ * `invalid_request` for a model that makes none.
+ */
+export function resolveEmbedder(registry: ModelRegistry, name: string | null | undefined): ServedModel {
+  const makers = registry.models.filter(({ client }) => client.info.embeddingSize !== null);
+  const isNamed = name !== null && name !== undefined && name !== "";
+  const model = isNamed ? registry.resolve(name) : (makers[0] ?? registry.resolve(name));
+  const { embeddingSize, architecture } = model.client.info;
+  if (embeddingSize !== null) return model;
+  const names = makers.map(({ id }) => `\`${id}\``).join(", ");
+  const advice =
+    names === ""
+      ? "Ask a server of an embedding model, such as a BertModel."
+      : `Name one that does: ${names}.`;
   throw new MillraceError(
     "invalid_request",
-    `The model \`${id}\` (${architecture}) makes text and no embeddings. Ask a server of an embedding model, such as a BertModel.`,
+    `The model \`${model.id}\` (${architecture}) makes text and no embeddings. ${advice}`,
     { param: "model" },
   );
 }

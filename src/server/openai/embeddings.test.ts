@@ -44,6 +44,25 @@ test("gives one vector for each text or list of token ids, in order", async () =
   ]);
 });
 
+test("a request that names no model gets the first that makes embeddings", async () => {
+  const model = { ...encoder.model, id: "encoder" };
+  const app = createServerApp(new ServerContext({ models: [createServedFake().model, model] }));
+  const ask = async (path: string, body: object): Promise<Answer & { model: string }> => {
+    const response = await app.request(path, { method: "POST", body: JSON.stringify(body) });
+    return (await response.json()) as Answer & { model: string };
+  };
+  expect((await ask("/v1/embeddings", { input: "a" })).model).toBe("encoder");
+  expect((await ask("/score", { text_1: "a", text_2: "b" })).model).toBe("encoder");
+  expect((await ask("/rerank", { query: "a", documents: ["b"] })).model).toBe("encoder");
+  expect((await ask("/v1/embeddings", { input: "a", model: "fake" })).error?.message).toContain(
+    "makes text and no embeddings. Name one that does: `encoder`.",
+  );
+  const messages = [{ role: "user", content: "a" }];
+  expect((await ask("/v1/chat/completions", { messages, model: "encoder" })).error?.message).toContain(
+    "(BertModel) makes embeddings and no text. Ask POST /v1/embeddings, or another model.",
+  );
+});
+
 test("packs the values as little-endian f32 in base64", async () => {
   const { data } = await embed({ input: [1, 2, 2], encoding_format: "base64", dimensions: 4 });
   const bytes = Buffer.from(data[0]!.embedding as string, "base64");

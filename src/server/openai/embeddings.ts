@@ -5,14 +5,14 @@ import { readBody } from "../request/request-body.ts";
 import { embeddingsSchema } from "../request/schemas.ts";
 import { checkTokenIds } from "../request/token-rules.ts";
 import type { ServerContext } from "../server-context.ts";
-import { embedTexts, maxTexts, requireEmbeddings } from "./embed-texts.ts";
+import { embedTexts, maxTexts, resolveEmbedder } from "./embed-texts.ts";
 
 /** `POST /v1/embeddings`: one vector for each text or list of token ids. */
 export async function handleEmbeddings(c: HttpContext, context: ServerContext): Promise<Response> {
   const registry = context.registry();
   const body = await readBody(c, context, embeddingsSchema);
-  const model = registry.resolve(body.model);
-  const embeddingSize = requireEmbeddings(model);
+  const model = resolveEmbedder(registry, body.model);
+  const embeddingSize = model.client.info.embeddingSize!;
   const asked = body.dimensions ?? embeddingSize;
   demand(
     asked === embeddingSize,

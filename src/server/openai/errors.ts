@@ -17,6 +17,7 @@ const types: Readonly<Record<number, string>> = {
   403: "PermissionDeniedError",
   404: "NotFoundError",
   405: "MethodNotAllowedError",
+  409: "ConflictError",
   413: "RequestTooLargeError",
   415: "UnsupportedMediaTypeError",
   421: "MisdirectedRequestError",
@@ -28,6 +29,6 @@ const types: Readonly<Record<number, string>> = {
 
 export function errorBody(error: unknown): ErrorBody {
   const { status, message, param, reason } = faultOf(error);
-  const type = types[status] ?? "InternalServerError";
+  const type = types[status] ?? (status < 500 ? "BadRequestError" : "InternalServerError");
   return { error: { message, type, param, code: status, reason } };
 }

@@ -5,7 +5,7 @@ import { readBody } from "../request/request-body.ts";
 import { rerankSchema, scoreSchema } from "../request/schemas.ts";
 import type { ServedModel } from "../served-model.ts";
 import type { ServerContext } from "../server-context.ts";
-import { type EmbeddedTexts, embedTexts, maxTexts, requireEmbeddings } from "./embed-texts.ts";
+import { type EmbeddedTexts, embedTexts, maxTexts, resolveEmbedder } from "./embed-texts.ts";
 
 /** A text, and where it stands in the request. */
 interface PlacedText {
@@ -17,8 +17,7 @@ interface PlacedText {
 export async function handleScore(c: HttpContext, context: ServerContext): Promise<Response> {
   const registry = context.registry();
   const body = await readBody(c, context, scoreSchema);
-  const model = registry.resolve(body.model);
-  requireEmbeddings(model);
+  const model = resolveEmbedder(registry, body.model);
   const first = placed(body.text_1, "text_1");
   const second = placed(body.text_2, "text_2");
   const isPaired = first.length === 1 || first.length === second.length;
@@ -35,8 +34,7 @@ export async function handleScore(c: HttpContext, context: ServerContext): Promi
 export async function handleRerank(c: HttpContext, context: ServerContext): Promise<Response> {
   const registry = context.registry();
   const body = await readBody(c, context, rerankSchema);
-  const model = registry.resolve(body.model);
-  requireEmbeddings(model);
+  const model = resolveEmbedder(registry, body.model);
   const documents = body.documents.map((document) =>
     typeof document === "string" ? document : document.text,
   );

@@ -114,6 +114,17 @@ describe("sleep", () => {
     expect(await post("/sleep?mode=never")).toMatchObject({ status: 400 });
   });
 
+  test("waking all loads those that sleep, and none that only gave way", async () => {
+    const { ready, post, states } = serve(["a", "b"]);
+    await ready();
+    await post("/models/unload", { model: "a" });
+    await post("/sleep?model=b");
+    await post("/wake_up");
+    expect(await states()).toEqual({ a: "unloaded", b: "loaded" });
+    await post("/wake_up?model=a");
+    expect(await states()).toEqual({ a: "loaded", b: "loaded" });
+  });
+
   test("one of several models sleeps alone", async () => {
     const { ready, post, ask, get } = serve(["a", "b"]);
     await ready();

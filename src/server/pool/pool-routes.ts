@@ -47,9 +47,11 @@ export async function handleSleep(c: HttpContext, context: ServerContext): Promi
   return jsonResponse(c, { status: "ok" });
 }
 
-/** `POST /wake_up`. */
+/** `POST /wake_up`. Without `?model=` it is for those that sleep: loading what only gave way would put others away. */
 export async function handleWakeUp(c: HttpContext, context: ServerContext): Promise<Response> {
-  for (const { client } of chosen(c, context)) await client.load();
+  const isNamed = c.req.query("model") !== undefined;
+  const woken = chosen(c, context).filter(({ client }) => isNamed || client.state === "asleep");
+  for (const { client } of woken) await client.load();
   return jsonResponse(c, { status: "ok" });
 }
 

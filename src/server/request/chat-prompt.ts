@@ -34,6 +34,14 @@ export function encodeChat(
 }
 
 function renderChat(messages: readonly MessageBody[], body: TemplateBody, model: ServedModel): string {
+  const { embeddingSize, architecture } = model.client.info;
+  if (embeddingSize !== null) {
+    throw new MillraceError(
+      "invalid_request",
+      `The model ${model.id} (${architecture}) makes embeddings and no text. Ask POST /v1/embeddings, or another model.`,
+      { param: "model" },
+    );
+  }
   const template = chatTemplateOf(model);
   if (template === null) {
     throw new MillraceError(

@@ -17,7 +17,8 @@ export function invalidField(param: string, seen: unknown, allowed: string): Mil
 }
 
 /** Fields without a default. */
-const required = /^(prompt|messages|input|tokens)\b/;
+const required =
+  /^(prompt|messages|input|tokens|text_1|text_2|query|documents|lora_name|lora_path|structured_outputs\.\w+)\b/;
 
 function adviceFor(param: string, seen: unknown): string {
   if (seen === undefined) return "Add it.";

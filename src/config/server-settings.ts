@@ -98,8 +98,8 @@ export const serverSettings = {
   models: field(
     "--models <name=path...>",
     z.array(namedPath).default([]),
-    "further models to serve, each with an engine of its own under the same flags; the flags that name files are the " +
-      "first model's",
+    "further models to serve, each a path or a hub id, with an engine of its own under the same flags; the flags that name " +
+      "files are the first model's",
   ),
   maxModelMemory: field(
     "--max-model-memory <size>",

@@ -3,7 +3,15 @@ import path from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type HubStub, startHubStub, useHubStub } from "../hub-stub.ts";
 import { expectRefusal } from "./expect-refusal.ts";
-import { endProcesses, makeFolder, pebble, removeFolders, runCli } from "./run-cli.ts";
+import {
+  endProcesses,
+  makeFolder,
+  pebble,
+  removeFolders,
+  runCli,
+  startServe,
+  untilReady,
+} from "./run-cli.ts";
 
 let stub: HubStub;
 let leaveHubStub: () => void;
@@ -24,6 +32,11 @@ afterAll(async () => {
   removeFolders();
 });
 
+function answerOf(stdout: string): unknown {
+  const { choices } = JSON.parse(stdout) as { readonly choices: readonly { readonly text: string }[] };
+  return choices[0]!.text;
+}
+
 const prompt = ["--prompt", "Mia has a red", "--max-tokens", "8", "--temperature", "0", "--json"];
 
 test("a model that is named by its hub id is downloaded once, runs as from its folder, and can be removed", async () => {
@@ -37,6 +50,12 @@ test("a model that is named by its hub id is downloaded once, runs as from its f
 
   process.env["HF_HUB_OFFLINE"] = "1";
   stub.requests.length = 0;
+  const server = await startServe(pebble, "--port", "0", "--models", "again=org/pebble");
+  await untilReady(server.url);
+  const body = JSON.stringify({ model: "again", prompt: "Mia has a red", max_tokens: 8, temperature: 0 });
+  const served = await fetch(`${server.url}/v1/completions`, { method: "POST", body });
+  expect(await served.json()).toMatchObject({ choices: [{ text: answerOf(first.stdout) }] });
+  expect(await server.stop()).toBe(0);
   const offline = await runCli("complete", "org/pebble", ...prompt);
   expect(offline).toMatchObject({ exitCode: 0, stderr: "" });
   expect(JSON.parse(offline.stdout)).toMatchObject({ choices: answer["choices"] });

@@ -3,8 +3,8 @@ import { startEngine } from "../../engine/worker-client.ts";
 import { endpoints } from "../../server/routes.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
 import { adapterOptionsOf, engineOptionsOf } from "../engine-options.ts";
-import { addModelArgument } from "../model-argument.ts";
-import { addServeSettings, type ServeReader } from "../serve-settings.ts";
+import { addModelArgument, resolveModel } from "../model-argument.ts";
+import { addServeSettings, type ServeReader, type ServeSettings } from "../serve-settings.ts";
 import { checkServedNames } from "../served-names.ts";
 import { isSupervised } from "../supervised.ts";
 
@@ -41,9 +41,20 @@ async function runServe(modelPath: string, reader: ServeReader): Promise<void> {
     const { superviseServe } = await import("../supervise-serve.ts");
     return superviseServe();
   }
+  const models = await resolveFurther(settings.server.models);
   const options = { ...engineOptionsOf(modelPath, settings.engine), adapters };
   // Most of a start is reading modules: the engine's thread reads its own while this one reads the server's.
   const engine = startEngine(options);
   const { serveModel } = await import("../serve-model.ts");
-  await serveModel({ modelPath, engine, options, settings });
+  const server = { ...settings.server, models };
+  await serveModel({ modelPath, engine, options, settings: { ...settings, server } });
+}
+
+/** Hub ids among the paths of --models become paths, one after the other, as each may have to be downloaded. */
+async function resolveFurther(
+  models: ServeSettings["server"]["models"],
+): Promise<ServeSettings["server"]["models"]> {
+  const resolved = [];
+  for (const { name, path } of models) resolved.push({ name, path: await resolveModel(path) });
+  return resolved;
 }

@@ -1,4 +1,5 @@
 import type { Logger } from "../base/logger.ts";
+import { formatCount } from "../base/units.ts";
 import type { EngineOptions } from "../engine/engine-options.ts";
 import { planEngine } from "../engine/engine-plan.ts";
 import { openDraft } from "../engine/speculation/load-speculation.ts";
@@ -61,8 +62,28 @@ export class EnginePool {
     const specMethod = engine.specMethod === "draft" ? undefined : engine.specMethod;
     const specTokens = specMethod === undefined ? undefined : engine.specTokens;
     this.#logger.info(`Loading the model ${id} from ${modelPath}`);
-    const options = engineOptionsOf(modelPath, { ...own, specMethod, specTokens, specModel: undefined });
-    return this.#open({ id, aliases: [], modelPath, source: {}, options });
+    const asked = engineOptionsOf(modelPath, { ...own, specMethod, specTokens, specModel: undefined });
+    return this.#open({ id, aliases: [], modelPath, source: {}, options: this.#fitted(id, asked) });
+  }
+
+  /** Flags were chosen for the first model: one that cannot have all of them does without, and the log says so. */
+  #fitted(id: string, options: EngineOptions): EngineOptions {
+    const checkpoint = openModel(options.modelPath);
+    const { architecture, maxPositionEmbeddings } = checkpoint.config;
+    checkpoint.close();
+    const { maxModelLen, speculation } = options;
+    const isTooLong = typeof maxModelLen === "number" && maxModelLen > maxPositionEmbeddings;
+    const guesses = speculation !== undefined && speculation !== null && isEncoder(architecture);
+    if (isTooLong) {
+      const made = `${id} was made for at most ${formatCount(maxPositionEmbeddings)} positions`;
+      this.#logger.info(`--max-model-len ${formatCount(maxModelLen)} is not for it: ${made}`);
+    }
+    if (guesses) this.#logger.info(`The flags of speculation are not for ${id}, which makes embeddings`);
+    return {
+      ...options,
+      ...(isTooLong ? { maxModelLen: null } : {}),
+      ...(guesses ? { speculation: null } : {}),
+    };
   }
 
   async #open({ options, starting, ...choice }: PooledChoice): Promise<PooledModel> {

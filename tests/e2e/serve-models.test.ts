@@ -1,8 +1,21 @@
+import { cpSync, readFileSync, writeFileSync } from "node:fs";
+import path from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { repositoryPath } from "../test-data.ts";
-import { endProcesses, pebble, runCli, startServe, untilReady } from "./run-cli.ts";
+import {
+  endProcesses,
+  makeFolder,
+  pebble,
+  removeFolders,
+  runCli,
+  startServe,
+  untilReady,
+} from "./run-cli.ts";
 
-afterAll(endProcesses);
+afterAll(() => {
+  endProcesses();
+  removeFolders();
+});
 
 const draft = repositoryPath("models", "pebble", "draft");
 
@@ -87,4 +100,26 @@ test("a model that cannot be loaded ends the server, whatever was loaded before 
   const models = ["--models", `small=${draft}`, "--models", "none=nowhere"];
   const { exitCode, stderr } = await runCli("serve", pebble, "--port", "0", ...models);
   expect([exitCode, stderr]).toEqual([3, expect.stringContaining("There is nothing at nowhere")]);
+});
+
+test("a further model does without a length that it was not made for", async () => {
+  const folder = makeFolder();
+  cpSync(draft, folder, { recursive: true });
+  const file = path.join(folder, "config.json");
+  const config = JSON.parse(readFileSync(file, "utf8")) as object;
+  writeFileSync(file, JSON.stringify({ ...config, max_position_embeddings: 512 }));
+  const flags = ["--models", `short=${folder}`, "--max-model-len", "1024"];
+  const server = await startServe(pebble, "--port", "0", ...flags);
+  await untilReady(server.url);
+  const { data } = (await (await fetch(`${server.url}/v1/models`)).json()) as {
+    data: { id: string; max_model_len: number }[];
+  };
+  expect(data.map((model) => [model.id, model.max_model_len])).toEqual([
+    ["pebble", 1024],
+    ["short", 512],
+  ]);
+  expect(server.log()).toContain(
+    "--max-model-len 1,024 is not for it: short was made for at most 512 positions",
+  );
+  expect(await server.stop()).toBe(0);
 });

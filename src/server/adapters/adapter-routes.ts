@@ -63,9 +63,12 @@ function hostOf(context: ServerContext, named: string | null | undefined): Serve
     ? registry.resolve(named)
     : registry.models.find(({ client }) => client.adapters !== null);
   if (base !== undefined && base.client.adapters !== null) return base;
+  const host = registry.models.find(({ client }) => client.adapters !== null)?.id;
+  const advice =
+    host === undefined ? "Start it with --enable-lora." : `Of this server's models, \`${host}\` does.`;
   throw new MillraceError(
     "invalid_request",
-    `${isNamed ? `The model \`${base!.id}\`` : "This server"} takes no adapters. Start it with --enable-lora.`,
+    `${isNamed ? `The model \`${base!.id}\`` : "This server"} takes no adapters. ${advice}`,
     isNamed ? { param: "base_model_name" } : {},
   );
 }

@@ -51,6 +51,18 @@ describe("POST /v1/chat/completions", () => {
     expect(answer.usage).toMatchObject({ prompt_tokens: 20, completion_tokens: 7, total_tokens: 27 });
   });
 
+  test("a developer is the system to a template that does not know developers", async () => {
+    const messages = [{ role: "developer", content: "Be brief." }, ...hello];
+    const plain = createServedFake(replying("x"));
+    await chat(plain, { messages });
+    expect(promptText(plain)).toBe("[system]Be brief.\n[user]Hi\n[assistant]");
+    const { render } = plain.model.tokenizer.chatTemplate!;
+    const tokenizer = createByteTokenizer({ chatTemplate: { source: "system or developer", render } });
+    const knowing = createServedFake(replying("x"), { tokenizer });
+    await chat(knowing, { messages });
+    expect(promptText(knowing)).toBe("[developer]Be brief.\n[user]Hi\n[assistant]");
+  });
+
   test("joins text parts, passes template variables and can go on from the last message", async () => {
     const fake = createServedFake(replying("x"));
     const parts = [

@@ -58,7 +58,12 @@ function renderChat(messages: readonly MessageBody[], body: TemplateBody, model:
       { param: "continue_final_message" },
     );
   }
-  const chat = messages.map(toChatMessage);
+  // OpenAI's newer word for the system; a template that does not know it would show a stranger.
+  const knowsDeveloper = template.source.includes("developer");
+  const chat = messages.map((message, index) => {
+    const isSystem = message.role === "developer" && !knowsDeveloper;
+    return toChatMessage(isSystem ? { ...message, role: "system" } : message, index);
+  });
   const rendered = template.render(chat, {
     addGenerationPrompt: body.add_generation_prompt ?? !continues,
     tools: shownTools(body),

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { createByteTokenizer } from "../../../tests/byte-tokenizer.ts";
+import { createByteTokenizer, lineTemplate } from "../../../tests/byte-tokenizer.ts";
 import { createServedFake, readEvents, replying, type ServedFake } from "../../../tests/served-fake.ts";
 import { createServerApp } from "../app.ts";
 import { ServerContext } from "../server-context.ts";
@@ -56,8 +56,8 @@ describe("POST /v1/chat/completions", () => {
     const plain = createServedFake(replying("x"));
     await chat(plain, { messages });
     expect(promptText(plain)).toBe("[system]Be brief.\n[user]Hi\n[assistant]");
-    const { render } = plain.model.tokenizer.chatTemplate!;
-    const tokenizer = createByteTokenizer({ chatTemplate: { source: "system or developer", render } });
+    const chatTemplate = { ...lineTemplate, source: "system or developer" };
+    const tokenizer = createByteTokenizer({ chatTemplate });
     const knowing = createServedFake(replying("x"), { tokenizer });
     await chat(knowing, { messages });
     expect(promptText(knowing)).toBe("[developer]Be brief.\n[user]Hi\n[assistant]");

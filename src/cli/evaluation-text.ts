@@ -1,3 +1,4 @@
+import type { PromptTokens } from "../evaluate/requests/model-request.ts";
 import type { Task, TaskGroup } from "../evaluate/task.ts";
 import type { TaskRegistry } from "../evaluate/task-registry.ts";
 import type { EvaluationRecord } from "../records/evaluation.ts";
@@ -30,14 +31,16 @@ function taskRow({ name, kind, fewshot, metrics, files, summary }: Task): string
 
 /** What a reader of the figures should know of how they came about. */
 export function printRunNotes(record: EvaluationRecord): void {
-  printPromptTokens(record);
+  const { prompt_tokens: tokens } = record;
+  printPromptTokens(tokens && { numSent: tokens.sent, numCached: tokens.cached });
   printShortenedPrompts(record);
   printCutAnswers(record);
 }
 
-function printPromptTokens({ prompt_tokens: tokens }: EvaluationRecord): void {
-  if (tokens === undefined || tokens.sent === 0) return;
-  const { sent, cached } = tokens;
+/** Those that were computed beside those that a cache had. Prints nothing where no prompt was sent, or none was counted. */
+export function printPromptTokens(tokens: PromptTokens | undefined): void {
+  if (tokens === undefined || tokens.numSent === 0) return;
+  const { numSent: sent, numCached: cached } = tokens;
   const count = (value: number): string => value.toLocaleString("en");
   const share = cached === null ? 0 : (100 * cached) / sent;
   const known =

@@ -1,7 +1,7 @@
 import { MillraceError } from "../base/errors.ts";
 import type { ChatCompleter, Completer, Completion, CompletionSettings } from "../protocol/completer.ts";
-import { cachedTokensOf } from "./cached-tokens.ts";
 import type { JsonChannel } from "./json-channel.ts";
+import { promptUsageOf } from "./prompt-usage.ts";
 
 /** OpenAI's chat endpoint takes no more. */
 const maxChatStops = 4;
@@ -54,11 +54,10 @@ function readChoice(answer: unknown, textOf: (choice: Row) => unknown, url: stri
       `The answer of ${url} has no text. An OpenAI-compatible completion is needed. Look at the server's log.`,
     );
   }
-  const numCachedTokens = cachedTokensOf(answer);
   return {
     text,
     finishReason: choice["finish_reason"] === "length" ? "length" : "stop",
-    ...(numCachedTokens === null ? {} : { numCachedTokens }),
+    ...promptUsageOf(answer),
   };
 }
 

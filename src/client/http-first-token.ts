@@ -1,6 +1,7 @@
 import { MillraceError } from "../base/errors.ts";
 import type { FirstTokenReader, TokenLogprob } from "../protocol/completer.ts";
 import type { JsonChannel } from "./json-channel.ts";
+import { promptUsageOf } from "./prompt-usage.ts";
 
 /** The most that OpenAI's endpoint tells, and vLLM's by default. */
 const numTop = 20;
@@ -15,7 +16,7 @@ export function createHttpFirstTokenReader(channel: JsonChannel, model: string):
       const asked = { max_tokens: 1, temperature: 0, logprobs: true, top_logprobs: numTop };
       const answer = await channel.post(path, { model, messages, ...asked }, { needs, signal });
       const tokens = tokensOf(answer);
-      if (tokens !== null) return tokens;
+      if (tokens !== null) return { tokens, ...promptUsageOf(answer) };
       throw new MillraceError(
         "endpoint_failed",
         `The answer of ${channel.urlOf(path)} has no choices[0].logprobs.content[0].top_logprobs. ${needs} Use a server that has them, or let the judge write with --verdict text.`,

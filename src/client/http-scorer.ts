@@ -1,7 +1,7 @@
 import { MillraceError } from "../base/errors.ts";
 import type { ScoreRequest, ScoreResult, Scorer } from "../protocol/engine-client.ts";
-import { cachedTokensOf } from "./cached-tokens.ts";
 import type { JsonChannel } from "./json-channel.ts";
+import { promptUsageOf } from "./prompt-usage.ts";
 
 export interface HttpScorer extends Scorer {
   /**
@@ -76,9 +76,9 @@ function readScores(scoreRequest: ScoreRequest, answer: unknown, url: string): S
     throw broken(url, `has ${values.length} log-probabilities for a prompt of ${tokenIds.length} tokens`);
   }
   const count = tokenIds.length - start;
-  const numCachedTokens = cachedTokensOf(answer);
+  const { numCachedTokens } = promptUsageOf(answer);
   const result: ScoreResult = {
-    ...(numCachedTokens === null ? {} : { numCachedTokens }),
+    ...(numCachedTokens === undefined ? {} : { numCachedTokens }),
     logprobs: new Float32Array(count),
     argmax: new Int32Array(count),
     topIds: new Int32Array(0),

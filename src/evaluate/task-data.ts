@@ -131,6 +131,13 @@ export class TaskData {
       this.#hashes.set(`${root}/${candidate}`, createHash("sha256").update(bytes).digest("hex"));
       return { text: decodeText(bytes, file), file };
     }
+    if (folder !== "" && !existsSync(folder)) {
+      throw new MillraceError(
+        "file_not_found",
+        `Task ${task} looks for ${candidates[0] ?? ""} in ${folder}, and there is no such folder. Correct --data.`,
+        { param: "--data" },
+      );
+    }
     throw new MillraceError(
       "file_not_found",
       `Task ${task} found none of ${candidates.join(", ")}${folder === "" ? "" : ` in ${folder}`}. Put one there, or choose another --data or --split.`,

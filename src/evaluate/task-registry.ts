@@ -1,4 +1,5 @@
 import { MillraceError } from "../base/errors.ts";
+import { nearestName } from "../base/nearest-name.ts";
 import type { Task, TaskGroup } from "./task.ts";
 import { arcChallenge, arcEasy } from "./tasks/arc.ts";
 import { arcChallengeChat } from "./tasks/arc-chat.ts";
@@ -102,7 +103,9 @@ export function createTaskRegistry(
 export const builtInTasks: TaskRegistry = createTaskRegistry([], []);
 
 function unknownTask(name: string, known: readonly string[]): MillraceError {
-  const near = known.filter((each) => each.includes(name) || name.includes(each)).slice(0, 8);
+  const misspelt = nearestName(name, known);
+  const parts = known.filter((each) => each !== misspelt && (each.includes(name) || name.includes(each)));
+  const near = [...(misspelt === undefined ? [] : [misspelt]), ...parts].slice(0, 8);
   const listed =
     near.length > 0 ? `Near to it: ${near.join(", ")}` : `There are ${known.length} tasks and groups`;
   return new MillraceError(

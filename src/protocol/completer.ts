@@ -12,12 +12,17 @@ export interface CompletionSettings {
   readonly seed: number;
 }
 
-export interface Completion {
+/** What an answer says of its prompt; absent where that is not known. */
+export interface PromptUsage {
+  readonly numPromptTokens?: number;
+  /** Those of them whose KV came from a cache. */
+  readonly numCachedTokens?: number;
+}
+
+export interface Completion extends PromptUsage {
   readonly text: string;
   /** `length`: it ran into `maxTokens`. */
   readonly finishReason: "stop" | "length";
-  /** Of the prompt's tokens those whose KV came from a cache; absent where that is not known. */
-  readonly numCachedTokens?: number;
 }
 
 /** Continues token ids with text. What `evaluate/` knows of an engine or server that writes. */
@@ -44,11 +49,15 @@ export interface TokenLogprob {
   readonly logprob: number;
 }
 
+export interface FirstTokens extends PromptUsage {
+  /** The likeliest, at least one. */
+  readonly tokens: readonly TokenLogprob[];
+}
+
 /** Tells what an answer to chat messages would begin with. */
 export interface FirstTokenReader {
-  /** The likeliest first tokens, at least one. */
   firstTokens(
     messages: readonly { readonly role: string; readonly content: string }[],
     signal: AbortSignal | undefined,
-  ): Promise<readonly TokenLogprob[]>;
+  ): Promise<FirstTokens>;
 }

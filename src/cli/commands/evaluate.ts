@@ -19,6 +19,7 @@ import { modelNameOf } from "../../formats/model-name.ts";
 import { loadTokenizerSource } from "../../formats/tokenizer-source.ts";
 import { createTokenizer } from "../../tokenizer/create-tokenizer.ts";
 import type { Tokenizer } from "../../tokenizer/tokenizer.ts";
+import { refuseIdleFlags } from "../contradicting-flags.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
 import { printResults, printRunNotes, printTasks } from "../evaluation-text.ts";
 import { listenForInterrupt } from "../interrupt.ts";
@@ -128,6 +129,7 @@ async function runEvaluate(
       { param: "--tasks" },
     );
   }
+  refuseContradictions(command, server);
   const genKwargs = parseGenKwargs(server.genKwargs);
   if (out !== undefined) checkOutputFolder(out);
   const choice = await taskChoiceOf(readSettings(command, taskSettings));
@@ -163,6 +165,32 @@ async function runEvaluate(
     }
   } finally {
     interrupt.release();
+  }
+}
+
+/** Flags that would be passed over in silence. */
+function refuseContradictions(
+  command: Command,
+  { url, chat, applyChatTemplate }: Pick<Values<typeof own>, "url" | "chat" | "applyChatTemplate">,
+): void {
+  const { servedModel, apiKey, shotsInOneTurn } = own;
+  if (url === undefined) {
+    const remote = { chat: own.chat, servedModel, apiKey, ...trustSettings };
+    const why = "the model is loaded into this process. Give the server with --url, or leave it out.";
+    refuseIdleFlags(command, remote, why);
+  } else {
+    const { maxModelLen: _told, ...local } = engineSettings;
+    const why = "the server at --url runs the model. Start the server with it, or leave it out.";
+    refuseIdleFlags(command, local, why);
+  }
+  if (!chat && !applyChatTemplate) {
+    const why = "prompts are no conversations. Add --apply-chat-template, or leave it out.";
+    refuseIdleFlags(command, { shotsInOneTurn }, why);
+  }
+  if (chat) {
+    const why =
+      "with --chat the server makes texts and tokens of the messages. Leave it out, or leave out --chat.";
+    refuseIdleFlags(command, sourceSettings, why);
   }
 }
 

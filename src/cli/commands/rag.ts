@@ -1,7 +1,9 @@
+import { existsSync, statSync } from "node:fs";
+import path from "node:path";
 import type { Command } from "commander";
 import { z } from "zod";
 import { MillraceError } from "../../base/errors.ts";
-import { writeFileAtomically } from "../../base/write-file.ts";
+import { unwritable, writeFileAtomically } from "../../base/write-file.ts";
 import { endpointUrlOf } from "../../client/endpoint.ts";
 import { createHttpChatCompleter } from "../../client/http-completer.ts";
 import { createHttpEmbedder } from "../../client/http-embedder.ts";
@@ -22,12 +24,17 @@ import {
   runPreferences,
   runRag,
 } from "../../evaluate/rag/run-rag.ts";
+import { PromptTokenCount } from "../../evaluate/requests/prompt-token-count.ts";
 import { parseJsonRows, type Row } from "../../evaluate/row-reader.ts";
+import type { FirstTokenReader } from "../../protocol/completer.ts";
+import { refuseIdleFlags } from "../contradicting-flags.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
+import { printPromptTokens } from "../evaluation-text.ts";
 import { listenForInterrupt } from "../interrupt.ts";
+import { checkOutputFolder } from "../output-folder.ts";
 import { readText } from "../read-text.ts";
 import { addSettings, readSettings } from "../settings.ts";
-import { formatTable, printLine, TerminalProgress } from "../terminal.ts";
+import { formatTable, printLine, printNote, TerminalProgress } from "../terminal.ts";
 import { trustOf, trustSettings } from "../trust-settings.ts";
 
 const allMetrics = Object.keys(ragMetrics);
@@ -106,6 +113,8 @@ async function runRagCommand(file: string, _options: unknown, command: Command):
   const settings = readSettings(command, own);
   const metrics = chooseMetrics(settings);
   checkVerdict(settings);
+  refuseContradictions(command, settings);
+  if (settings.out !== undefined) checkOutputFile(settings.out);
   const rows = readRows(file).slice(0, settings.limit);
   const whereIs = (index: number): string => `${file}, row ${index + 1},`;
   const interrupt = listenForInterrupt("No scores were written. Run the same command again.");
@@ -125,7 +134,11 @@ async function runRagCommand(file: string, _options: unknown, command: Command):
     const pairs = settings.preferences ? rows.map((row, i) => readAnswerPair(row, whereIs(i))) : [];
     const answers = settings.preferences ? [] : rows.map((row, i) => readRagRow(row, whereIs(i)));
     const endpoint = await open(settings.url, "--url", settings.judge);
-    const completer = createHttpChatCompleter(...endpoint);
+    const count = new PromptTokenCount();
+    const writer = createHttpChatCompleter(...endpoint);
+    const completer = {
+      complete: count.counted((...asked: Parameters<typeof writer.complete>) => writer.complete(...asked)),
+    };
     const judgeOf = (repeat: number): Judge => chatJudge(completer, { ...settings, seed: repeat });
     const { embeddingsUrl, concurrency, repeats } = settings;
     const embed =
@@ -133,9 +146,18 @@ async function runRagCommand(file: string, _options: unknown, command: Command):
         ? null
         : createHttpEmbedder(...(await open(embeddingsUrl, "--embeddings-url", settings.embeddingModel)));
     const common = { concurrency, progress: new TerminalProgress(), signal: interrupt.signal };
-    const record = settings.preferences
-      ? await runPreferences(pairs, { ...common, judge: pairJudgeOf(settings.verdict, endpoint, judgeOf(0)) })
+    const teller = createHttpFirstTokenReader(...endpoint);
+    const reader = {
+      firstTokens: count.counted((...asked: Parameters<typeof teller.firstTokens>) =>
+        teller.firstTokens(...asked),
+      ),
+    };
+    const judged = settings.preferences
+      ? await runPreferences(pairs, { ...common, judge: pairJudgeOf(settings.verdict, reader, judgeOf(0)) })
       : await runRag(answers, { ...common, judgeOf, embed, metrics, repeats });
+    const record = { ...judged, promptTokens: count.total ?? null };
+    printPromptTokens(count.total);
+    noteUndecided(record, settings.verdict);
     if (settings.out !== undefined) writeFileAtomically(settings.out, `${JSON.stringify(record, null, 2)}\n`);
     if (settings.json) printLine(JSON.stringify(record, null, 2));
     else if (record.kind === "rag") printScores(record);
@@ -155,13 +177,39 @@ function checkVerdict({ verdict, preferences }: Values<typeof own>): void {
   );
 }
 
+/** Flags that would be passed over in silence. */
+function refuseContradictions(
+  command: Command,
+  { preferences, verdict, embeddingsUrl: url }: Values<typeof own>,
+): void {
+  const { metrics, embeddingsUrl, embeddingModel, repeats, temperature, maxTokens } = own;
+  if (preferences) {
+    const why =
+      "--preferences compares two answers once, by no metric. Leave it out, or leave out --preferences.";
+    refuseIdleFlags(command, { metrics, embeddingsUrl, embeddingModel, repeats }, why);
+  }
+  if (verdict !== "text") {
+    const why = `--verdict ${verdict} reads the probabilities of one token. Leave it out, or take --verdict text.`;
+    refuseIdleFlags(command, { temperature, maxTokens }, why);
+  }
+  if (url === undefined) {
+    const why = "no embeddings are asked for. Give their server with --embeddings-url, or leave it out.";
+    refuseIdleFlags(command, { embeddingModel }, why);
+  }
+}
+
+/** Before the first row is judged, so that no score is left without a place. Throws `output_unwritable`. */
+function checkOutputFile(file: string): void {
+  if (existsSync(file) && statSync(file).isDirectory()) throw unwritable(file, "it is a folder");
+  checkOutputFolder(path.dirname(path.resolve(file)));
+}
+
 function pairJudgeOf(
   verdict: Values<typeof own>["verdict"],
-  endpoint: readonly [JsonChannel, string],
+  reader: FirstTokenReader,
   judge: Judge,
 ): PairJudge {
   if (verdict === "text") return textPairJudge(judge);
-  const reader = createHttpFirstTokenReader(...endpoint);
   return verdict === "choice" ? choiceJudge(reader) : ratingJudge(reader);
 }
 
@@ -198,6 +246,21 @@ function printScores({ scores }: RagRecord): void {
 
 function percent(share: number | null): string {
   return share === null ? "–" : `${(100 * share).toFixed(1)} %`;
+}
+
+/** A judge too small to write the form leaves most rows undecided; who sees that should know the way on. */
+function noteUndecided(record: RagRecord | PreferenceRecord, verdict: string): void {
+  const numRows = record.kind === "rag" ? record.numRows : record.numPairs;
+  const numUndecided =
+    record.kind === "rag"
+      ? Math.min(...record.scores.map((score) => score.numUndecided))
+      : record.numUndecided;
+  if (verdict !== "text" || numUndecided <= numRows / 2) return;
+  const other =
+    record.kind === "preferences" ? ", or take --verdict choice or rating, which any model can answer" : "";
+  printNote(
+    `${numUndecided} of ${numRows} rows are undecided: in three tries the judge wrote no answer of the asked form. Take a larger judge, or raise --max-tokens${other}.`,
+  );
 }
 
 function printPreferences(record: PreferenceRecord): void {

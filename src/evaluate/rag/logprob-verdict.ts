@@ -11,7 +11,8 @@ import type { AnswerPair, JudgedPair, PairJudge } from "./preference.ts";
 export function choiceJudge(reader: FirstTokenReader): PairJudge {
   return async (pair, signal) => {
     const oddsOf = async (a: string, b: string): Promise<number | null> => {
-      const tokens = await reader.firstTokens([{ role: "user", content: choicePrompt(pair, a, b) }], signal);
+      const messages = [{ role: "user", content: choicePrompt(pair, a, b) }];
+      const { tokens } = await reader.firstTokens(messages, signal);
       return logOdds(tokens, "A", "B");
     };
     const straight = await oddsOf(pair.first, pair.second);
@@ -28,10 +29,8 @@ export function choiceJudge(reader: FirstTokenReader): PairJudge {
 export function ratingJudge(reader: FirstTokenReader): PairJudge {
   return async (pair, signal) => {
     const rate = async (answer: string): Promise<number | null> => {
-      const tokens = await reader.firstTokens(
-        [{ role: "user", content: ratingPrompt(pair, answer) }],
-        signal,
-      );
+      const messages = [{ role: "user", content: ratingPrompt(pair, answer) }];
+      const { tokens } = await reader.firstTokens(messages, signal);
       return weightedRating(tokens);
     };
     const [first, second] = [await rate(pair.first), await rate(pair.second)];

@@ -58,7 +58,10 @@ export interface Agreement {
   readonly numPairs: number;
   /** Share of equal judgements. */
   readonly agreement: number;
-  /** 95 %, by resampling questions: labels of several people on one pair are no new evidence on the judge. */
+  /**
+   * 95 %, by resampling questions: labels of several people on one pair are no new evidence on the judge. Where all are
+   * judged alike, that of Clopper and Pearson (1934) with as many trials as questions.
+   */
   readonly interval: Interval | null;
   /** Cohen's kappa: agreement beyond what both would have by chance; null where chance alone gives 1. */
   readonly kappa: number | null;
@@ -86,6 +89,9 @@ export function agreementOf(
   };
 }
 
+/** What a 95 % interval leaves out on either side. */
+const tail = 0.025;
+
 function intervalOf(
   pairs: readonly (readonly [Preference, Preference])[],
   questions: readonly string[],
@@ -98,6 +104,11 @@ function intervalOf(
     cluster.numPairs += 1;
   }
   const counted = [...clusters.values()];
+  const numEqual = sum(counted.map((cluster) => cluster.numEqual));
+  // Resamples of equal rows are all equal: they would say that nothing is left to doubt.
+  const least = tail ** (1 / counted.length);
+  if (numEqual === 0) return { low: 0, high: 1 - least };
+  if (numEqual === pairs.length) return { low: least, high: 1 };
   const share = ([rows]: readonly Int32Array[]): number[] => {
     const drawn = Array.from(rows!, (row) => counted[row]!);
     return [sum(drawn.map(({ numEqual }) => numEqual)) / sum(drawn.map(({ numPairs }) => numPairs))];

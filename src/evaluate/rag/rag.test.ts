@@ -136,6 +136,17 @@ describe("preferences", () => {
     expect(kappa).toBeCloseTo(0.4, 12);
   });
 
+  it("of a handful that are all judged alike leave room for doubt", () => {
+    const alike = [1, 2, 3, 4].map(() => ["first", "first"] as const);
+    const questions = ["a", "a", "b", "c"];
+    // Three questions, all right: the share p with p³ = 0.025.
+    const all = agreementOf(alike, questions).interval!;
+    expect([all.low, all.high]).toEqual([expect.closeTo(0.2924, 4), 1]);
+    const apart = alike.map(() => ["first", "tie"] as const);
+    const none = agreementOf(apart, questions).interval!;
+    expect([none.low, none.high]).toEqual([0, expect.closeTo(1 - 0.2924, 4)]);
+  });
+
   it("are compared with people's where these are known", async () => {
     const judge = scripted(
       { better: "A" },
@@ -169,7 +180,7 @@ describe("verdicts from log-probabilities", () => {
       firstTokens: (messages: readonly { readonly content: string }[]) => {
         const tokens = Object.entries(steps[asked.length]!);
         asked.push(messages[0]!.content);
-        return Promise.resolve(tokens.map(([token, p]) => ({ token, logprob: Math.log(p) })));
+        return Promise.resolve({ tokens: tokens.map(([token, p]) => ({ token, logprob: Math.log(p) })) });
       },
     };
   }

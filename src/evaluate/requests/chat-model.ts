@@ -1,18 +1,24 @@
 import { MillraceError } from "../../base/errors.ts";
 import type { ChatCompleter } from "../../protocol/completer.ts";
 import type { ChatMessage } from "../../tokenizer/tokenizer.ts";
-import type { Answer, LanguageModel, ModelRequest, PreparedRequest } from "./model-request.ts";
+import type { Answer, LanguageModel, ModelRequest, PreparedRequest, PromptTokens } from "./model-request.ts";
+import { PromptTokenCount } from "./prompt-token-count.ts";
 import { answerOf } from "./token-model.ts";
 
 /** A model that is asked in chat messages: only tasks whose answers are written can run on it. */
 export class ChatModel implements LanguageModel {
   readonly renderChat = null;
   readonly maxLength: number;
-  readonly #completer: ChatCompleter;
+  readonly #complete: ChatCompleter["complete"];
+  readonly #promptTokens = new PromptTokenCount();
 
   constructor(completer: ChatCompleter, maxLength: number) {
-    this.#completer = completer;
+    this.#complete = this.#promptTokens.counted((...asked) => completer.complete(...asked));
     this.maxLength = maxLength;
+  }
+
+  get promptTokens(): PromptTokens | undefined {
+    return this.#promptTokens.total;
   }
 
   prepare(request: ModelRequest): PreparedRequest {
@@ -37,7 +43,7 @@ export class ChatModel implements LanguageModel {
     return {
       size: messages.reduce((size, { content }) => size + (content ?? "").length, 0),
       send: async (signal): Promise<Answer> => {
-        const { text, finishReason } = await this.#completer.complete(messages, settings, signal);
+        const { text, finishReason } = await this.#complete(messages, settings, signal);
         return answerOf(text, finishReason, limits);
       },
     };

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
@@ -55,6 +55,31 @@ it("keeps models of another identity and draws of another seed apart", async () 
   });
   for (const seed of [1, 2, 1]) await remember(model, journal, "m").prepare(drawn(seed)).send(undefined);
   expect([journal.size, model.numSent]).toEqual([4, 4]);
+});
+
+it("refuses a file that is no journal, and leaves every byte of it", async () => {
+  const model = remember(new CountingModel(), new Journal(file()), "m");
+  await model.prepare(ask("a")).send(undefined);
+  const line = readFileSync(file(), "utf8");
+  const others: [text: string, at: number][] = [
+    ["# Notes of a year\n", 1],
+    ["one line without an end", 1],
+    [`${line}{"key":"k","response":{}}\n${line}`, 2],
+    [`${line}${line}not ours`, 3],
+  ];
+  for (const [text, at] of others) {
+    writeFileSync(file(), text);
+    const place = expect.stringContaining(`journal.jsonl:${at} is no answer`) as string;
+    expect(() => new Journal(file())).toThrow(
+      expect.objectContaining({ code: "invalid_data_file", message: place }),
+    );
+    expect(readFileSync(file(), "utf8")).toBe(text);
+  }
+});
+
+it("refuses a place that takes no file before anything is asked", () => {
+  mkdirSync(file(), { recursive: true });
+  expect(() => new Journal(file())).toThrow(expect.objectContaining({ code: "output_unwritable" }));
 });
 
 it("takes off a line that was cut, and goes on behind the last whole one", async () => {

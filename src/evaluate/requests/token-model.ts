@@ -11,6 +11,7 @@ import type {
   PreparedRequest,
   PromptTokens,
 } from "./model-request.ts";
+import { PromptTokenCount } from "./prompt-token-count.ts";
 import { encodePair, encodePrompt, encodeRolling, type RequestEncoder } from "./request-tokens.ts";
 
 export interface TokenModelParts {
@@ -29,7 +30,7 @@ export class TokenModel implements LanguageModel {
   readonly renderChat: LanguageModel["renderChat"];
   readonly #parts: TokenModelParts;
   readonly #encoder: RequestEncoder;
-  #promptTokens: PromptTokens = { numSent: 0, numCached: 0 };
+  readonly #promptTokens = new PromptTokenCount();
 
   constructor(parts: TokenModelParts) {
     const { tokenizer, maxLength } = parts;
@@ -46,8 +47,8 @@ export class TokenModel implements LanguageModel {
               : chatTemplate.render(messages, { addGenerationPrompt: true });
   }
 
-  get promptTokens(): PromptTokens {
-    return this.#promptTokens;
+  get promptTokens(): PromptTokens | undefined {
+    return this.#promptTokens.total;
   }
 
   prepare(request: ModelRequest): PreparedRequest {
@@ -103,12 +104,12 @@ export class TokenModel implements LanguageModel {
     };
   }
 
-  #count(numSent: number, numCached: number | undefined): void {
-    const before = this.#promptTokens;
-    this.#promptTokens = {
-      numSent: before.numSent + numSent,
-      numCached: before.numCached === null || numCached === undefined ? null : before.numCached + numCached,
-    };
+  /** By the ids that were sent, whatever a server counts. */
+  #count(numPromptTokens: number, numCachedTokens: number | undefined): void {
+    this.#promptTokens.add({
+      numPromptTokens,
+      ...(numCachedTokens === undefined ? {} : { numCachedTokens }),
+    });
   }
 }
 

@@ -40,6 +40,7 @@ struct Panels {
   int64_t (*bytesPerRow)(const PackedMatrix& w);
 };
 
+/** The largest block that kernels of any instruction set take; the driver has room for its results. */
 constexpr int maxTileRows = 8;
 constexpr int maxTiles = 4;
 

@@ -38,17 +38,11 @@ MILLRACE_INLINE Ints subShifted(Ints a, int32_t b) {
   return {_mm512_sub_epi32(a.v, _mm512_slli_epi32(_mm512_set1_epi32(b), shift))};
 }
 
-/** The int32 at `from` in all lanes. */
+/** The four bytes at `from` in all lanes. */
 MILLRACE_INLINE Ints broadcastInt(const void* from) {
   int32_t value;
   std::memcpy(&value, from, 4);
   return splatInt(value);
-}
-
-MILLRACE_INLINE __m512i broadcast4(const int8_t* from) {
-  int32_t bytes;
-  std::memcpy(&bytes, from, 4);
-  return _mm512_set1_epi32(bytes);
 }
 
 /**
@@ -86,8 +80,8 @@ MILLRACE_INLINE void addProducts(Ints (&acc)[rows][tiles], const uint8_t* const 
     }
 #pragma GCC unroll 8
     for (int r = 0; r < rows; ++r) {
-      const __m512i a = broadcast4(x + r * stride + step * 8);
-      const __m512i b = broadcast4(x + r * stride + step * 8 + 4);
+      const __m512i a = broadcastInt(x + r * stride + step * 8).v;
+      const __m512i b = broadcastInt(x + r * stride + step * 8 + 4).v;
 #pragma GCC unroll 4
       for (int c = 0; c < tiles; ++c) {
         acc[r][c].v = _mm512_dpbusd_epi32(acc[r][c].v, even[c], a);

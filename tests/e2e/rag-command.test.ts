@@ -126,3 +126,13 @@ describe("what has no effect or no place is refused before the judge is asked", 
     expect(existsSync(inFolder("pairs.json"))).toBe(true);
   });
 });
+
+test("a file without rows is refused", async () => {
+  writeFileSync(inFolder("none.json"), "[]");
+  await expectRefusal(folder, {
+    args: ["rag", inFolder("none.json"), "--preferences", "--url", url()],
+    code: "invalid_data_file",
+    exitCode: 3,
+    says: ["none.json has no rows", "JSON lines or a JSON array"],
+  });
+});

@@ -12,7 +12,7 @@
 // Several --batch-sizes of lm-eval in process are tried on --batch-limit rows first, and the quickest is taken.
 //
 // Prints for each setting the seconds of both, their ratio with its range over the rounds, the scores of both, how many
-// log-likelihoods are equal to the bit, and how many prompt tokens ours computed and found in its cache. Seconds are the
+// log-likelihoods are equal to the bit, and how many prompt tokens ours computed and found in its cache; over HTTP, the server's count of both for either. Seconds are the
 // whole command's, wall and CPU, and those of the evaluation that either says itself, without its start.
 import { spawn } from "node:child_process";
 import { createWriteStream, mkdirSync, readFileSync, rmSync } from "node:fs";
@@ -149,15 +149,26 @@ async function runSide(side, { name, setting, batchSize }) {
     if (side === "ours") {
       const command = setting.ours(url);
       const times = await run({ ...command, args: [...command.args, "--out", out] }, `${name}-ours`);
-      return { ...times, ...readRun(out, taskList) };
+      return { ...times, ...readRun(out, taskList), served: await readServed(url) };
     }
     const servedModel =
       url === undefined ? null : (await (await fetch(`${url}/v1/models`)).json()).data[0].id;
     const times = await run(setting.theirs(batchSize, { limit, out, url, servedModel }), `${name}-lm-eval`);
-    return { ...times, ...readRun(out, taskList, localName) };
+    return { ...times, ...readRun(out, taskList, localName), served: await readServed(url) };
   } finally {
     await server?.stop();
   }
+}
+
+/** Prompt tokens by the server's own count: computed, and from its caches. Null without a server. */
+async function readServed(url) {
+  if (url === undefined) return null;
+  const text = await (await fetch(`${url}/metrics`)).text();
+  const countOf = (source) =>
+    Number(
+      new RegExp(`^vllm:prompt_tokens_by_source_total\\{.*source="${source}"\\} (\\d+)$`, "m").exec(text)[1],
+    );
+  return { computed: countOf("local_compute"), cached: countOf("local_cache_hit") };
 }
 
 /** The quickest of lm-eval's batch sizes on few rows. */
@@ -212,6 +223,14 @@ async function measure(name) {
   for (const compared of compareRuns(ours, theirs, taskList)) console.log(describeTask(compared));
   const { sent, cached } = ours.results.prompt_tokens;
   console.log(`  millrace: ${sent} prompt tokens, ${cached} from the cache, ${sent - cached} computed`);
+  for (const [title, { served }] of [
+    ["millrace", ours],
+    ["lm-eval", theirs],
+  ])
+    if (served !== null)
+      console.log(
+        `  by the server's count, ${title}: ${served.computed} computed, ${served.cached} from the cache`,
+      );
 }
 
 for (const name of flags.settings.split(",")) {

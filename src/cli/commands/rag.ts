@@ -228,7 +228,12 @@ function chooseMetrics({ metrics, embeddingsUrl }: Values<typeof own>): readonly
 }
 
 function readRows(file: string): Row[] {
-  return parseJsonRows(readText(file), file);
+  const rows = parseJsonRows(readText(file), file);
+  if (rows.length > 0) return rows;
+  throw new MillraceError(
+    "invalid_data_file",
+    `${file} has no rows. It takes one or more, as JSON lines or a JSON array.`,
+  );
 }
 
 function printScores({ scores }: RagRecord): void {

@@ -160,15 +160,16 @@ async function runSide(side, { name, setting, batchSize }) {
   }
 }
 
-/** Prompt tokens by the server's own count: computed, and from its caches. Null without a server. */
+/**
+ * Prompt tokens by the server's own count: looked up in its prefix cache, and computed. A scored prompt counts twice, for its
+ * scores and for the one token that `echo` is asked with, which finds all but its last token. Null without a server.
+ */
 async function readServed(url) {
   if (url === undefined) return null;
   const text = await (await fetch(`${url}/metrics`)).text();
-  const countOf = (source) =>
-    Number(
-      new RegExp(`^vllm:prompt_tokens_by_source_total\\{.*source="${source}"\\} (\\d+)$`, "m").exec(text)[1],
-    );
-  return { computed: countOf("local_compute"), cached: countOf("local_cache_hit") };
+  const countOf = (name) =>
+    Number(new RegExp(`^vllm:prefix_cache_${name}_total\\{.*\\} (\\d+)$`, "m").exec(text)[1]);
+  return { lookedUp: countOf("queries"), computed: countOf("queries") - countOf("hits") };
 }
 
 /** The quickest of lm-eval's batch sizes on few rows. */
@@ -229,7 +230,7 @@ async function measure(name) {
   ])
     if (served !== null)
       console.log(
-        `  by the server's count, ${title}: ${served.computed} computed, ${served.cached} from the cache`,
+        `  by the server's count, ${title}: ${served.computed} prompt tokens computed of ${served.lookedUp} looked up`,
       );
 }
 

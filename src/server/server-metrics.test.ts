@@ -151,3 +151,30 @@ test("splits a sequence's time into waiting, prefill and decode", async () => {
   expect(seconds("inference")).toBeCloseTo(2.6);
   expect(sumOf(text, "vllm:prompt_tokens_cached_total")).toBe(1);
 });
+
+test("counts the tokens of scored prompts by where scoring found them", async () => {
+  // What is written after a prompt was scored finds all of it in the cache; that is no saving.
+  const fake = createServedFake({
+    ...replying("a"),
+    numCachedTokens: 3,
+    score: () => ({
+      logprobs: Float32Array.of(-1, -1, -1),
+      argmax: Int32Array.of(66, 67, 68),
+      topIds: new Int32Array(0),
+      topLogprobs: new Float32Array(0),
+      numCachedTokens: 1,
+    }),
+  });
+  const app = createServerApp(new ServerContext({ models: [fake.model] }));
+  for (const maxTokens of [0, 1]) {
+    // Each prompt is new, as scores are remembered.
+    const prompt = [65 + maxTokens, 66, 67, 68];
+    const body = JSON.stringify({ prompt, echo: true, logprobs: 0, max_tokens: maxTokens });
+    expect((await app.request("/v1/completions", { method: "POST", body })).status).toBe(200);
+  }
+  const text = await (await app.request("/metrics")).text();
+  expect(sumOf(text, "vllm:prompt_tokens_total")).toBe(8);
+  expect(sumOf(text, "vllm:prompt_tokens_cached_total")).toBe(2);
+  expect(sumOf(text, "vllm:prompt_tokens_by_source_total", 'source="local_compute"')).toBe(6);
+  expect(sumOf(text, "vllm:prompt_tokens_by_source_total", 'source="local_cache_hit"')).toBe(2);
+});

@@ -155,17 +155,27 @@ export class ServerMetrics {
         this.#adapters.close(model, end.firstSeconds !== null);
         this.#counters.success.inc({ ...labels, finished_reason: end.reason });
         if (end.errorCode !== null) this.#counters.errors.inc({ ...labels, reason: end.errorCode });
-        this.#counters.cached.inc(labels, end.cachedTokens);
         this.#times.e2e.observe(labels, end.seconds);
         this.#sizes?.prompt.observe(labels, numPromptTokens);
         this.#sizes?.generation.observe(labels, end.numTokens);
-        const numComputed = Math.max(0, numPromptTokens - end.cachedTokens);
-        this.#sizes?.computed.observe(labels, numComputed);
-        this.#counters.bySource.inc({ ...labels, source: "local_compute" }, numComputed);
-        this.#counters.bySource.inc({ ...labels, source: "local_cache_hit" }, end.cachedTokens);
+        this.#sizes?.computed.observe(labels, Math.max(0, numPromptTokens - end.cachedTokens));
+        this.#countSources(labels, numPromptTokens, end.cachedTokens);
         this.#observePhases(labels, end);
       },
     });
+  }
+
+  /** A prompt that was scored and begins no sequence. */
+  countPrompt(model: ServedModel, numTokens: number, numCached: number): void {
+    const labels = labelsOf(model);
+    this.#counters.prompt.inc(labels, numTokens);
+    this.#countSources(labels, numTokens, numCached);
+  }
+
+  #countSources(labels: Labels, numTokens: number, numCached: number): void {
+    this.#counters.cached.inc(labels, numCached);
+    this.#counters.bySource.inc({ ...labels, source: "local_compute" }, Math.max(0, numTokens - numCached));
+    this.#counters.bySource.inc({ ...labels, source: "local_cache_hit" }, numCached);
   }
 
   /** Tokens that the longest sequence of a request came to. */

@@ -216,7 +216,7 @@ class Generation<C extends object> {
       const onCached = (prompt: number, numTokens: number): void => this.#noteCached(prompt, numTokens);
       for await (const chunk of wording.prelude(signal, onCached)) await onChunk(chunk);
     }
-    if (plan.sampling.maxTokens === 0) return;
+    if (plan.sampling.maxTokens === 0) return this.#countScored();
     await runSequences({
       model,
       metrics: this.#context.metrics,
@@ -242,8 +242,17 @@ class Generation<C extends object> {
       skipSpecialTokens: plan.skipSpecialTokens,
       scheduling,
       grammar,
+      scoredFromCache: index % plan.n === 0 ? (this.#cachedScores[index / plan.n] ?? null) : null,
       explain: delivery.explains,
     }));
+  }
+
+  /** Prompts that are only scored are no sequences, but were processed. */
+  #countScored(): void {
+    const { model, prompts } = this.#request;
+    for (const [at, cached] of this.#cachedScores.entries()) {
+      this.#context.metrics.countPrompt(model, prompts[at]!.tokenIds.length, cached);
+    }
   }
 
   #noteCached(prompt: number, numTokens: number): void {

@@ -16,6 +16,8 @@ export interface SequenceRequest {
   readonly skipSpecialTokens: boolean;
   readonly scheduling: RequestScheduling;
   readonly grammar: TokenGrammar | undefined;
+  /** Tokens that scoring the prompt found in the cache, which then holds all of it; null where it was not scored. */
+  readonly scoredFromCache: number | null;
   /** Whether to call `onTrace` for it. */
   readonly explain: boolean;
 }
@@ -126,6 +128,7 @@ async function runSequence(
   } finally {
     const { queuedMs = null, usage } = stream ?? {};
     onTokens(usage?.completionTokens ?? 0);
-    times.end({ reason: outcome, errorCode, queuedMs, cachedTokens: usage?.cachedTokens ?? 0 });
+    const cachedTokens = Math.min(usage?.cachedTokens ?? 0, sequence.scoredFromCache ?? Infinity);
+    times.end({ reason: outcome, errorCode, queuedMs, cachedTokens });
   }
 }

@@ -1,4 +1,5 @@
 import path from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { writeFileAtomically } from "../base/write-file.ts";
 import {
   type ConsoleDialect,
@@ -20,6 +21,8 @@ import type { StepReport } from "./step-progress.ts";
 /** Two requests warm code and caches; their figures are thrown away. */
 const numWarmup = 2;
 const loadSeed = 1;
+/** Most that the news of a process's end comes after the refusal of its connections. */
+const deathNoticeMs = 2000;
 /** Enough for the tail figures of one stage to be more than single requests. */
 const minRequests = 8;
 
@@ -63,11 +66,20 @@ export async function serveAndLoad(
     return record;
   } catch (error) {
     tools.signal.throwIfAborted();
-    // A server that died says more than the requests that failed by it.
-    throw launcher.failure() ?? error;
+    throw (await deathOf(launcher)) ?? error;
   } finally {
     await launcher.stop();
   }
+}
+
+/**
+ * Why a launched server died, which says more than the requests that failed by it; null where it runs. That its
+ * connections are refused may be known a moment before its end is.
+ */
+async function deathOf(launcher: EndpointLauncher): Promise<Error | null> {
+  const endMs = performance.now() + deathNoticeMs;
+  while (launcher.failure() === null && performance.now() < endMs) await setTimeout(20);
+  return launcher.failure();
 }
 
 interface Measured {

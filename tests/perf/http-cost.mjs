@@ -2,7 +2,6 @@
 // `npm run build`.
 //
 //   node tests/perf/http-cost.mjs [MODEL] [--streams 64] [--tokens 512] [--rounds 7] [--llama-server PROGRAM]
-//     [--vllm PROGRAM]
 //
 // Each round, all clients ask for a chat of so many tokens at once. Shows tokens per second through HTTP, and the
 // processor time of the server's process per token, as the median of the rounds with the fastest and the slowest. The
@@ -10,8 +9,7 @@
 //
 // With llama.cpp's server, and Linux for /proc, two more take part by turns: ours and llama.cpp's, both with MODEL as a
 // Q8_0 file of GGUF and one thread. Their figures include their engines, which for a tiny model are the smaller the
-// cheaper its step is; no figure here is of llama.cpp's HTTP alone. vLLM serves MODEL as it is; its engine is a process of
-// its own, so that its processor time is that of HTTP, requests and texts only.
+// cheaper its step is; no figure here is of llama.cpp's HTTP alone.
 import { execFileSync, fork } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -30,7 +28,6 @@ const { values: flags, positionals } = parseFlags({
     tokens: { type: "string", default: "512" },
     rounds: { type: "string", default: "7" },
     "llama-server": { type: "string" },
-    vllm: { type: "string" },
   },
 });
 const model = positionals[0] ?? path.join(root, "models/pebble/model");
@@ -113,14 +110,6 @@ async function startPair(scratch) {
   return [ours, theirs];
 }
 
-/** Its variables, such as VLLM_CPU_KVCACHE_SPACE, are the caller's. */
-function startVllm() {
-  return startProcess("vllm, without its engine", (port) => {
-    const own = `--port ${port} --max-model-len ${tokens + 128} --max-num-seqs ${streams} --enforce-eager`;
-    return [flags.vllm, "serve", model, ...own.split(" ")];
-  });
-}
-
 /** Processor time of the scripted engine alone, in microseconds per token. */
 async function engineMicros() {
   const { createFakeClient } = await import("../../dist/protocol/fake-engine-client.js");
@@ -160,7 +149,6 @@ const servers = [];
 try {
   servers.push(await startScripted());
   if (flags["llama-server"] !== undefined) servers.push(...(await startPair(scratch)));
-  if (flags.vllm !== undefined) servers.push(await startVllm());
   for (const server of servers)
     Object.assign(server, { rates: [], micros: [], numEvents: (await round(server))[0] });
   for (let i = 0; i < rounds; i += 1) for (const server of servers) await measure(server);

@@ -1,5 +1,6 @@
 import path from "node:path";
-import { setTimeout } from "node:timers/promises";
+import { setTimeout as pause } from "node:timers/promises";
+import { isMillraceError } from "../base/errors.ts";
 import { writeFileAtomically } from "../base/write-file.ts";
 import {
   type ConsoleDialect,
@@ -10,7 +11,7 @@ import {
 } from "../bench/dialects/load-exports.ts";
 import type { RateLoad } from "../bench/open-loop.ts";
 import { recordsFile, runSweep } from "../bench/sweep.ts";
-import type { EndpointLauncher } from "../protocol/endpoint-launcher.ts";
+import { type EndpointLauncher, LaunchError } from "../protocol/endpoint-launcher.ts";
 import type { BenchRecord, BenchStage, RateStage, RequestRecord } from "../records/bench.ts";
 import { type ServingRecord, servingRecordSchema } from "../records/comparison.ts";
 import { describeFiles, fingerprintOf } from "./fingerprint.ts";
@@ -23,6 +24,8 @@ const numWarmup = 2;
 const loadSeed = 1;
 /** Most that the news of a process's end comes after the refusal of its connections. */
 const deathNoticeMs = 2000;
+/** Codes of what a server that died may have caused. */
+const serverFaults: ReadonlySet<string> = new Set(["endpoint_failed", "endpoint_unreachable"]);
 /** Enough for the tail figures of one stage to be more than single requests. */
 const minRequests = 8;
 
@@ -66,20 +69,21 @@ export async function serveAndLoad(
     return record;
   } catch (error) {
     tools.signal.throwIfAborted();
-    throw (await deathOf(launcher)) ?? error;
+    throw (await deathBehind(error, launcher)) ?? error;
   } finally {
     await launcher.stop();
   }
 }
 
 /**
- * Why a launched server died, which says more than the requests that failed by it; null where it runs. That its
- * connections are refused may be known a moment before its end is.
+ * The end of a launched server, which says more than the requests that failed by it; null where it runs, and for faults
+ * that are no server's. That its connections are refused may be known a moment before its end is.
  */
-async function deathOf(launcher: EndpointLauncher): Promise<Error | null> {
-  const endMs = performance.now() + deathNoticeMs;
-  while (launcher.failure() === null && performance.now() < endMs) await setTimeout(20);
-  return launcher.failure();
+async function deathBehind(error: unknown, launcher: EndpointLauncher): Promise<Error | null> {
+  if (!isMillraceError(error) || !serverFaults.has(error.code) || error instanceof LaunchError) return null;
+  const { ended } = launcher;
+  if (ended === null) return null;
+  return Promise.race([ended, pause(deathNoticeMs, null, { ref: false })]);
 }
 
 interface Measured {

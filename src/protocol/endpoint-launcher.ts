@@ -60,8 +60,8 @@ export interface EndpointLauncher {
   memoryPlan(): Promise<MemoryPlan | null>;
   /** Tokens that its KV cache holds; null where it does not tell. */
   kvCacheTokens(): Promise<number | null>;
-  /** Why it ended by itself, with its last words; null while it runs. */
-  failure(): Error | null;
+  /** Resolves when its process is gone, with why and its last words; null before the start, and where it has no process. */
+  readonly ended: Promise<Error> | null;
   /** Stops it and resolves when the process is gone. */
   stop(): Promise<void>;
 }

@@ -1,11 +1,12 @@
 import { createServer, type Server } from "node:http";
 import { afterAll, expect, onTestFinished, test } from "vitest";
+import { MillraceError } from "../../src/base/errors.ts";
 import { silentProgress } from "../../src/base/progress.ts";
 import { createEngineLauncher } from "../../src/flow/engines/create-launcher.ts";
 import type { ServedSide } from "../../src/flow/flow-plan.ts";
 import { serveAndLoad } from "../../src/flow/serve-and-load.ts";
 import { stepReport } from "../../src/flow/step-progress.ts";
-import type { EndpointLauncher } from "../../src/protocol/endpoint-launcher.ts";
+import { type EndpointLauncher, LaunchError } from "../../src/protocol/endpoint-launcher.ts";
 import { makeFolder, removeFolders } from "../e2e/run-cli.ts";
 import { repositoryPath } from "../test-data.ts";
 
@@ -37,8 +38,11 @@ function launch(engine: string, readyTimeoutMs = 20_000): EndpointLauncher {
   return launcher;
 }
 
+const realLauncher = (side: ServedSide): EndpointLauncher =>
+  createEngineLauncher(side, { readyTimeoutMs: 20_000, signal });
+
 /** What one round of load on this engine gives. */
-function measure(engine: string): ReturnType<typeof serveAndLoad> {
+function measure(engine: string, createLauncher = realLauncher): ReturnType<typeof serveAndLoad> {
   const load = {
     concurrencies: [2],
     atOnce: [],
@@ -50,7 +54,6 @@ function measure(engine: string): ReturnType<typeof serveAndLoad> {
     inputTokens: 8,
     outputTokens: 4,
   };
-  const createLauncher = (side: ServedSide) => createEngineLauncher(side, { readyTimeoutMs: 20_000, signal });
   return serveAndLoad(
     { kernels: "none", load },
     { createLauncher, signal },
@@ -91,6 +94,24 @@ test("one that is killed under load is told as that, not as failed requests", as
     fault: "ended by itself",
     message: expect.stringContaining("SIGKILL") as string,
   });
+});
+
+test("of a fault that is no server's, nobody asks whether a server died", async () => {
+  const endless = new Promise<Error>(() => {});
+  let numAsked = 0;
+  const breaking = (fault: Error) => (side: ServedSide) =>
+    Object.defineProperties(realLauncher(side), {
+      kvCacheTokens: { value: () => Promise.reject(fault) },
+      ended: { get: () => ((numAsked += 1), endless) },
+    });
+  const engine = scripted("good");
+  await expect(measure(engine, breaking(new Error("no room")))).rejects.toThrow("no room");
+  const told = new LaunchError("slow to start", "told already");
+  await expect(measure(engine, breaking(told))).rejects.toBe(told);
+  expect(numAsked).toBe(0);
+  const failed = new MillraceError("endpoint_failed", "requests failed");
+  await expect(measure(engine, breaking(failed))).rejects.toBe(failed);
+  expect(numAsked).toBe(1);
 });
 
 test("one that turns every request away is told in its own words", async () => {

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createServer } from "node:net";
+import { setTimeout as pause } from "node:timers/promises";
 import {
   type EndpointLauncher,
   LaunchError,
@@ -33,6 +34,8 @@ export interface LaunchOptions {
 
 /** The load is over or given up by then, so there is nothing to drain. */
 const stopTimeoutMs = 10_000;
+/** Longest wait for the rest of what a process wrote that is gone. */
+const lastWordsMs = 500;
 const maxLogLines = 40;
 const shownLogLines = 8;
 
@@ -42,7 +45,7 @@ export class EngineProcess implements EndpointLauncher {
   readonly #options: LaunchOptions;
   readonly #log: string[] = [];
   #child: ChildProcess | null = null;
-  #spawnError: NodeJS.ErrnoException | null = null;
+  #ended: Promise<LaunchError> | null = null;
   #url = "";
   #startedMs = 0;
   /** A second Ctrl-C ends this process at once; the server must not outlive it. */
@@ -82,7 +85,10 @@ export class EngineProcess implements EndpointLauncher {
       detached: true,
     });
     this.#child = child;
-    child.once("error", (error) => (this.#spawnError = error));
+    this.#ended = new Promise((resolve) => {
+      child.once("error", (error) => resolve(this.#noStart(error)));
+      child.once("exit", () => void this.#lastWords(child).then(resolve));
+    });
     process.once("exit", this.#endWithParent);
     for (const stream of [child.stdout, child.stderr]) this.#keepLog(stream);
     return { url: this.#url, pid: child.pid ?? null };
@@ -91,8 +97,7 @@ export class EngineProcess implements EndpointLauncher {
   async ready(): Promise<number> {
     const { readyTimeoutMs: timeoutMs, signal } = this.#options;
     const { name } = this.#command;
-    const failure = (): Error | null => this.failure();
-    await waitUntilReady({ url: this.#url, name, timeoutMs, signal, failure, isStarting: true });
+    await waitUntilReady({ url: this.#url, name, timeoutMs, signal, ended: this.#ended, isStarting: true });
     return performance.now() - this.#startedMs;
   }
 
@@ -109,22 +114,8 @@ export class EngineProcess implements EndpointLauncher {
     return (await readServerFacts(this.#url)).kvCacheTokens;
   }
 
-  failure(): LaunchError | null {
-    const { name, program } = this.#command;
-    if (this.#spawnError?.code === "ENOENT") {
-      return new LaunchError(
-        "not installed",
-        `${name} needs the program ${program}, which is not there. Install it, or say where it is: --engine "${name}=PATH".`,
-      );
-    }
-    if (this.#spawnError !== null) {
-      return new LaunchError("ended by itself", `${name} could not be started: ${this.#spawnError.message}.`);
-    }
-    const child = this.#child;
-    if (child === null || (child.exitCode === null && child.signalCode === null)) return null;
-    const how = child.signalCode ?? `exit code ${child.exitCode}`;
-    const tail = this.#log.slice(-shownLogLines).join("\n  ");
-    return new LaunchError("ended by itself", `${name} ended by itself (${how}). Its last lines:\n  ${tail}`);
+  get ended(): Promise<LaunchError> | null {
+    return this.#ended;
   }
 
   async stop(): Promise<void> {
@@ -136,6 +127,28 @@ export class EngineProcess implements EndpointLauncher {
     const hard = setTimeout(() => this.#kill("SIGKILL"), stopTimeoutMs);
     await gone;
     clearTimeout(hard);
+  }
+
+  #noStart(error: NodeJS.ErrnoException): LaunchError {
+    const { name, program } = this.#command;
+    return error.code === "ENOENT"
+      ? new LaunchError(
+          "not installed",
+          `${name} needs the program ${program}, which is not there. Install it, or say where it is: --engine "${name}=PATH".`,
+        )
+      : new LaunchError("ended by itself", `${name} could not be started: ${error.message}.`);
+  }
+
+  /** What it wrote last may be read after the news of its end; a child of its own may hold its streams open. */
+  async #lastWords(child: ChildProcess): Promise<LaunchError> {
+    const closed = new Promise((resolve) => child.once("close", resolve));
+    await Promise.race([closed, pause(lastWordsMs, null, { ref: false })]);
+    const how = child.signalCode ?? `exit code ${child.exitCode}`;
+    const tail = this.#log.slice(-shownLogLines).join("\n  ");
+    return new LaunchError(
+      "ended by itself",
+      `${this.#command.name} ended by itself (${how}). Its last lines:\n  ${tail}`,
+    );
   }
 
   #kill(signal: NodeJS.Signals): void {

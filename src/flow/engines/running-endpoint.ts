@@ -7,6 +7,7 @@ import { waitUntilReady } from "./wait-until-ready.ts";
 export class RunningEndpoint implements EndpointLauncher {
   readonly flags = "started by somebody else";
   readonly takesTokenIds = false;
+  readonly ended = null;
   readonly #url: string;
   readonly #options: LaunchOptions;
 
@@ -30,7 +31,7 @@ export class RunningEndpoint implements EndpointLauncher {
     const { readyTimeoutMs: timeoutMs, signal } = this.#options;
     const started = performance.now();
     const url = this.#url;
-    await waitUntilReady({ url, name: url, timeoutMs, signal, failure: () => null, isStarting: false });
+    await waitUntilReady({ url, name: url, timeoutMs, signal, ended: null, isStarting: false });
     return performance.now() - started;
   }
 
@@ -44,10 +45,6 @@ export class RunningEndpoint implements EndpointLauncher {
 
   async kvCacheTokens(): Promise<number | null> {
     return (await readServerFacts(this.#url)).kvCacheTokens;
-  }
-
-  failure(): null {
-    return null;
   }
 
   async stop(): Promise<void> {}

@@ -11,21 +11,22 @@ export interface Waiting {
   readonly name: string;
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
-  /** Why its process ended; null while it runs. */
-  readonly failure: () => Error | null;
+  /** Resolves with why its process ended; null where it has none. */
+  readonly ended: Promise<Error> | null;
   /** Whether a connection that is refused may still come: true for a process that was just started. */
   readonly isStarting: boolean;
 }
 
 /** Asks `GET /health`, and `GET /v1/models` where there is none, until one says 200. Throws `LaunchError`. */
 export async function waitUntilReady(waiting: Waiting): Promise<void> {
-  const { timeoutMs, signal, failure } = waiting;
+  const { timeoutMs, signal, ended } = waiting;
+  let end: Error | null = null;
+  void ended?.then((error) => (end = error));
   const started = performance.now();
   let last = "nothing yet";
   while (performance.now() - started < timeoutMs) {
     signal.throwIfAborted();
-    const ended = failure();
-    if (ended !== null) throw ended;
+    if (end !== null) throw end;
     const answer = await ask(waiting);
     if (answer === "ready") return;
     last = answer;

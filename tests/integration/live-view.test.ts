@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
+import { get, type IncomingMessage } from "node:http";
 import { createInterface } from "node:readline";
 import { WebSocket } from "undici";
 import { afterAll, expect, onTestFinished, test } from "vitest";
@@ -54,6 +55,23 @@ test("the page's stream brings the current stage, what is left, and plots with e
   expect(fragment).toContain("● w8a8");
   expect(fragment).toContain("4 in flight: 120.0 output tokens/s");
   expect((await fetch(`${view.url}nothing`)).status).toBe(404);
+});
+
+test("pages of other sites are kept away, by their name and by their origin", async () => {
+  const view = await runningView();
+  const { port, host } = new URL(view.url);
+  const statusOf = async (path: string, headers: Record<string, string>): Promise<number> => {
+    const request = get({ host: "127.0.0.1", port, path, headers });
+    const [response] = (await once(request, "response")) as [IncomingMessage];
+    response.destroy();
+    return response.statusCode!;
+  };
+  for (const path of ["/", "/events"]) {
+    for (const name of [host, `localhost:${port}`]) expect(await statusOf(path, { host: name })).toBe(200);
+    expect(await statusOf(path, { host: `rebound.example:${port}` })).toBe(421);
+    expect(await statusOf(path, { host, origin: `http://${host}` })).toBe(200);
+    expect(await statusOf(path, { host, origin: "http://other.example" })).toBe(403);
+  }
 });
 
 test.skipIf(browser === undefined)("a browser shows the plots as they come", async () => {

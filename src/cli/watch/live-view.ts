@@ -1,16 +1,25 @@
-import { createServer, type ServerResponse } from "node:http";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { httpStatusOf, isMillraceError } from "../../base/errors.ts";
 import type { Progress } from "../../base/progress.ts";
 import { kindOf } from "../../flow/compare/read-bench.ts";
 import type { BenchStage, RateStage } from "../../records/bench.ts";
 import type { ComparisonRecord } from "../../records/comparison.ts";
 import { type LiveLevel, renderLiveFragment, renderLivePage } from "../../report/live.ts";
+import { PageGuard } from "../../server/access/page-guard.ts";
 import { printNote } from "../terminal.ts";
 
 /** Often enough to look live. */
 const refreshMs = 250;
 const maxHistory = 300;
 const maxLines = 100;
+const host = "127.0.0.1";
+/** Figures of a model are for who sits at this machine, not for a page of the web that leads its own name here. */
+const guard = new PageGuard({
+  host,
+  hosts: [],
+  crossOrigin: { origins: [], methods: [], headers: [], allowsCredentials: false },
+});
 
 /** Shows a flow on a local page while it runs. */
 export interface LiveView {
@@ -33,7 +42,7 @@ export async function watchFlow(title: string): Promise<LiveView> {
 class FlowView implements LiveView {
   readonly #title: string;
   readonly #listeners = new Set<ServerResponse>();
-  readonly #server = createServer((request, response) => this.#answer(request.url ?? "/", response));
+  readonly #server = createServer((request, response) => this.#answer(request, response));
   readonly #levels = new Map<string, LiveLevel[]>();
   readonly #lines: string[] = [];
   #history: { atMs: number; done: number }[] = [];
@@ -50,9 +59,9 @@ class FlowView implements LiveView {
   async listen(): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       this.#server.once("error", reject);
-      this.#server.listen(0, "127.0.0.1", resolve);
+      this.#server.listen(0, host, resolve);
     });
-    this.url = `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/`;
+    this.url = `http://${host}:${(this.#server.address() as AddressInfo).port}/`;
   }
 
   follow(progress: Progress): Progress {
@@ -109,7 +118,14 @@ class FlowView implements LiveView {
       this.#history = this.#history.filter((_, index) => index % 2 === 0);
   }
 
-  #answer(url: string, response: ServerResponse): void {
+  #answer({ url, headers }: IncomingMessage, response: ServerResponse): void {
+    const status = statusFor(headers);
+    if (status !== 200) {
+      response
+        .writeHead(status, { "content-type": "text/plain" })
+        .end(`No page of another site may come here. Open ${this.url} in a browser on this machine.\n`);
+      return;
+    }
     if (url === "/") {
       response
         .writeHead(200, { "content-type": "text/html; charset=utf-8" })
@@ -152,5 +168,16 @@ class FlowView implements LiveView {
       recommendation: this.#recommendation,
     });
     return `data: ${JSON.stringify(fragment)}\n\n`;
+  }
+}
+
+/** 200 where a request may come in, else what keeps other sites' pages away. */
+function statusFor({ host: name = "", origin }: IncomingMessage["headers"]): number {
+  try {
+    guard.check(name, origin, "inference");
+    return 200;
+  } catch (error) {
+    if (isMillraceError(error)) return httpStatusOf(error);
+    throw error;
   }
 }

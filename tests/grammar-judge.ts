@@ -14,13 +14,13 @@ export class GrammarJudge {
     this.#pool = new GrammarPool({ tokenizer, vocabSize, endTokenIds });
   }
 
-  /** Compiles EBNF; the result says of a text whether an answer may be it, from its first byte to its end. */
-  async judge(grammar: string): Promise<(text: string) => boolean> {
+  /** Compiles EBNF; the result says of a text, or of bytes, whether an answer may be it, from its first byte to its end. */
+  async judge(grammar: string): Promise<(text: string | Uint8Array) => boolean> {
     const compiled = await this.#pool.prepare({ kind: "ebnf", grammar }, "grammar");
     return (text) => {
       const { port, shared } = compiled.open();
       const words = new Int32Array(shared);
-      const ids = [...new TextEncoder().encode(text), this.#endTokenId];
+      const ids = [...(typeof text === "string" ? new TextEncoder().encode(text) : text), this.#endTokenId];
       const isAllowed = ids.every((id, index) => {
         while (Atomics.load(words, maskChannelWords.numHandled) !== index) {
           if (Atomics.load(words, maskChannelWords.hasFailed) !== 0)

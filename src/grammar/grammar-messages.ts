@@ -6,7 +6,7 @@ export type LibrarySpec = Extract<GrammarSpec, { kind: "regex" | "ebnf" }>;
 
 /** The tokens of a model as a grammar sees them. */
 export interface GrammarVocabulary {
-  /** [vocabSize] bytes of each token, each written as GPT-2's character for it; empty for special and unknown ones. */
+  /** [vocabSize] bytes of each token, U+0000 to U+00FF for each byte; empty for special and unknown ones. */
   readonly tokens: readonly string[];
   /** Tokens that end an answer, allowed where the grammar may end. */
   readonly endTokenIds: readonly number[];

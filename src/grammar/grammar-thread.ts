@@ -5,7 +5,8 @@ import { invariant } from "../base/invariant.ts";
 import type { TokenMaskChannel } from "../protocol/token-mask-channel.ts";
 import type { GrammarCommand, GrammarReport, GrammarVocabulary, LibrarySpec } from "./grammar-messages.ts";
 import { failChannel, keepMask } from "./mask-keeper.ts";
-import { loadXGrammar } from "./xgrammar-library.ts";
+import { Utf8Guard } from "./utf8-guard.ts";
+import { loadXGrammar, toByteLevel } from "./xgrammar-library.ts";
 
 // A thread that compiles grammars and keeps the masks of those that are in use. The library ends by an abort of its
 // WebAssembly where a grammar is wrong, so that new grammars are tried in a thread that nobody else needs.
@@ -19,12 +20,13 @@ const library = loadXGrammar((text) => {
   if (/FATAL|ERROR/.test(text)) printed = text;
 });
 const compiler = createCompiler();
+const guard = new Utf8Guard(tokens);
 /** By the JSON of what they were made of, the one used last at the end. */
 const grammars = new Map<string, Promise<CompiledGrammar>>();
 
 async function createCompiler(): Promise<GrammarCompiler> {
   const vocabulary = await library.TokenizerInfo.createTokenizerInfo(
-    [...tokens],
+    tokens.map(toByteLevel),
     "byte_level",
     false,
     tokens.length,
@@ -49,7 +51,7 @@ async function compile(id: number, spec: LibrarySpec): Promise<void> {
 
 async function open(spec: LibrarySpec, channel: TokenMaskChannel): Promise<void> {
   try {
-    await keepMask(library, await grammarOf(spec), channel, endTokenIds);
+    await keepMask(library, await grammarOf(spec), channel, { guard, endTokenIds });
   } catch {
     failChannel(channel);
   }

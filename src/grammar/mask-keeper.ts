@@ -1,5 +1,12 @@
 import type * as XGrammar from "@mlc-ai/web-xgrammar";
 import { maskChannelWords, type TokenMaskChannel } from "../protocol/token-mask-channel.ts";
+import { type Utf8Guard, utf8Start } from "./utf8-guard.ts";
+
+/** What the answers of one model share. */
+interface MaskRules {
+  readonly guard: Utf8Guard;
+  readonly endTokenIds: readonly number[];
+}
 
 /**
  * Follows one answer through a grammar, as its channel tells, until the channel is closed. Any fault is told to the
@@ -9,23 +16,22 @@ export async function keepMask(
   library: typeof XGrammar,
   grammar: XGrammar.CompiledGrammar,
   { port, shared }: TokenMaskChannel,
-  endTokenIds: readonly number[],
+  rules: MaskRules,
 ): Promise<void> {
   const words = new Int32Array(shared);
   const mask = words.subarray(maskChannelWords.mask);
   let isOpen = true;
-  const matcher = await library.GrammarMatcher.createGrammarMatcher(grammar);
+  const answer = new GuardedMatcher(await library.GrammarMatcher.createGrammarMatcher(grammar), rules);
   const write = async (): Promise<void> => {
-    if (matcher.isTerminated()) fillEnd(mask, endTokenIds);
-    else mask.set(await matcher.getNextTokenBitmask());
+    await answer.fill(mask);
     Atomics.add(words, maskChannelWords.numHandled, 1);
     Atomics.notify(words, maskChannelWords.numHandled);
   };
   const fail = (): void => failChannel({ port, shared });
   const handle = async (message: number): Promise<void> => {
     if (!isOpen) return;
-    if (message < 0) matcher.rollBack(-message);
-    else if (!matcher.isTerminated() && !matcher.acceptToken(message)) {
+    if (message < 0) answer.rollback(-message);
+    else if (!answer.accept(message)) {
       fail();
       return;
     }
@@ -38,7 +44,7 @@ export async function keepMask(
   });
   port.once("close", () => {
     isOpen = false;
-    void last.finally(() => matcher.dispose());
+    void last.finally(() => answer.dispose());
   });
 }
 
@@ -50,8 +56,52 @@ export function failChannel({ port, shared }: TokenMaskChannel): void {
   port.close();
 }
 
-/** What has come to its end may only end. */
-function fillEnd(mask: Int32Array, endTokenIds: readonly number[]): void {
-  mask.fill(0);
-  for (const id of endTokenIds) mask[id >>> 5]! |= 1 << (id & 31);
+/** The library's matcher, within UTF-8 and with an end that may be told again. */
+class GuardedMatcher {
+  readonly #matcher: XGrammar.GrammarMatcher;
+  readonly #rules: MaskRules;
+  /** How the bytes ended before each accepted token, and how they end now. */
+  readonly #states: number[] = [utf8Start];
+  /** Accepted tokens of which the matcher, at its end, knows nothing. */
+  #numPastEnd = 0;
+
+  constructor(matcher: XGrammar.GrammarMatcher, rules: MaskRules) {
+    this.#matcher = matcher;
+    this.#rules = rules;
+  }
+
+  async fill(mask: Int32Array): Promise<void> {
+    const { guard, endTokenIds } = this.#rules;
+    if (this.#matcher.isTerminated()) {
+      // What has come to its end may only end.
+      mask.fill(0);
+      for (const id of endTokenIds) mask[id >>> 5]! |= 1 << (id & 31);
+      return;
+    }
+    mask.set(await this.#matcher.getNextTokenBitmask());
+    guard.restrict(mask, this.#states.at(-1)!);
+  }
+
+  /** False where the grammar has no place for the token. */
+  accept(tokenId: number): boolean {
+    if (this.#matcher.isTerminated()) {
+      this.#numPastEnd += 1;
+      return true;
+    }
+    if (!this.#matcher.acceptToken(tokenId)) return false;
+    this.#states.push(this.#rules.guard.after(this.#states.at(-1)!, tokenId));
+    return true;
+  }
+
+  rollback(count: number): void {
+    const numPast = Math.min(count, this.#numPastEnd);
+    this.#numPastEnd -= numPast;
+    if (count === numPast) return;
+    this.#matcher.rollBack(count - numPast);
+    this.#states.length -= count - numPast;
+  }
+
+  dispose(): void {
+    this.#matcher.dispose();
+  }
 }

@@ -334,16 +334,13 @@ napi_value memory(const Args& args) {
                                 makeInteger(args.env(), static_cast<int64_t>(context.arenaBytes()))});
 }
 
-napi_value makeCeilings(napi_env env, const Ceilings& ceilings) {
+/** (context) → bytes, int8, int4, bf16 and f32 operations a second, of the fastest rounds */
+napi_value measureCeilings(const Args& args) {
+  const Ceilings ceilings = contextOf(args).measureCeilings();
+  const napi_env env = args.env();
   return makeArray(env, {makeNumber(env, ceilings.readBytes), makeNumber(env, ceilings.int8Operations),
                          makeNumber(env, ceilings.int4Operations), makeNumber(env, ceilings.bf16Operations),
                          makeNumber(env, ceilings.f32Operations)});
-}
-
-/** (context, bytes a round reads) → bytes, int8, int4, bf16 and f32 operations a second: fastest rounds, then all */
-napi_value measureCeilings(const Args& args) {
-  const auto [most, usual] = contextOf(args).measureCeilings(args.integer(1));
-  return makeArray(args.env(), {makeCeilings(args.env(), most), makeCeilings(args.env(), usual)});
 }
 
 /** () → names of the instruction sets that this processor and system offer, fastest first */

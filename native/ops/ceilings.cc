@@ -15,21 +15,14 @@ namespace {
     busy machine. A round reads all of its bytes: fewer in a row come faster than memory goes on to give them. */
 constexpr int64_t loopsPerRound = 100'000;
 constexpr int roundsPerTurn = 15;
+/** More than a last-level cache holds: what is read again and again comes from memory. */
+constexpr int64_t beyondCaches = int64_t{1} << 30;
 /** Turns of all loops, over a fifth of a second: what slows the machine for a while slows none of them in every turn. */
 constexpr int numTurns = 6;
 
-/** Work per second of every round. What disturbs a loop only makes it slower. */
-struct Rounds {
-  std::vector<double> rates;
-
-  double most() const { return *std::max_element(rates.begin(), rates.end()); }
-
-  /** The median: a mean would be that of the rounds in which a thread was away. */
-  double usual() const {
-    std::vector<double> sorted = rates;
-    std::nth_element(sorted.begin(), sorted.begin() + static_cast<long>(sorted.size() / 2), sorted.end());
-    return sorted[sorted.size() / 2];
-  }
+/** Work per second of the fastest round. What disturbs a loop only makes it slower. */
+struct Fastest {
+  double rate = 0;
 
   /** `body` does a part and tells how much that was. */
   template <class Body>
@@ -39,7 +32,7 @@ struct Rounds {
     pool.parallelFor(pool.size(), [&](int64_t part, int) { amounts[static_cast<size_t>(part)] = body(part); });
     const double took = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     const double total = static_cast<double>(std::accumulate(amounts.begin(), amounts.end(), int64_t{0}));
-    rates.push_back(total / took);
+    rate = std::max(rate, total / took);
   }
 
   void multiply(ThreadPool& pool, int64_t (*operations)(int64_t loops)) {
@@ -50,11 +43,11 @@ struct Rounds {
 
 }  // namespace
 
-MeasuredCeilings Context::measureCeilings(int64_t readBytes) {
-  const int64_t perThread = readBytes / pool_->size();
+Ceilings Context::measureCeilings() {
+  const int64_t perThread = beyondCaches / pool_->size();
   const Slab slab(static_cast<size_t>(perThread * pool_->size()));
   std::memset(slab.data(), 1, slab.size());
-  Rounds read, int8, int4, bf16, f32;
+  Fastest read, int8, int4, bf16, f32;
   pool_->beginStep();
   for (int turn = 0; turn < numTurns; ++turn) {
     read.runRound(*pool_, [&](int64_t part) {
@@ -67,8 +60,7 @@ MeasuredCeilings Context::measureCeilings(int64_t readBytes) {
     f32.multiply(*pool_, kernels_.multiplyF32);
   }
   pool_->endStep();
-  return {{read.most(), int8.most(), int4.most(), bf16.most(), f32.most()},
-          {read.usual(), int8.usual(), int4.usual(), bf16.usual(), f32.usual()}};
+  return {read.rate, int8.rate, int4.rate, bf16.rate, f32.rate};
 }
 
 }  // namespace millrace

@@ -177,19 +177,13 @@ struct RoundingJob {
   float most;
 };
 
-/** What the threads of a context can do, per second. */
+/** What the threads of a context can do at most, per second. */
 struct Ceilings {
   double readBytes;
   double int8Operations;
   double int4Operations;
   double bf16Operations;
   double f32Operations;
-};
-
-/** Of the fastest rounds, and of all rounds together, with what else the machine did in between. */
-struct MeasuredCeilings {
-  Ceilings most;
-  Ceilings usual;
 };
 
 class Context {
@@ -254,7 +248,7 @@ class Context {
   size_t arenaBytes() const { return arena_.sizeBytes(); }
   /** Takes about half a second and `readBytes` of memory; outside a step. A round reads all of them; fewer than a cache
       holds come from there in all rounds but the first. */
-  MeasuredCeilings measureCeilings(int64_t readBytes);
+  Ceilings measureCeilings();
 
   /** gram += x^T x in its upper half, of x [count, cols]. */
   void addGram(const float* x, int64_t count, int64_t cols, float* gram);

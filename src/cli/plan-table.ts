@@ -1,17 +1,16 @@
 import { countOf, formatBytes, formatCount } from "../base/units.ts";
 import type { ModelPlan } from "../engine/plan/model-plan.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
-import type { Ceilings } from "../kernels/ceilings.ts";
 import { formatTable, printLine } from "./terminal.ts";
 
-interface Machine {
+/** The kernels that speeds are foreseen with. */
+export interface PlannedMachine {
   readonly isa: string;
   readonly numThreads: number;
-  readonly ceilings: Ceilings;
 }
 
 /** The plan for other programs: sizes in bytes, speeds in tokens per second, times in milliseconds. */
-export function planRecord(plan: ModelPlan, checkpoint: Checkpoint, machine: Machine | null): object {
+export function planRecord(plan: ModelPlan, checkpoint: Checkpoint, machine: PlannedMachine | null): object {
   const { memory, fault, ...rest } = plan;
   const { path, format, weightFormat, config, sizeBytes } = checkpoint;
   return {
@@ -37,7 +36,7 @@ export function planRecord(plan: ModelPlan, checkpoint: Checkpoint, machine: Mac
 }
 
 /** The plan for people. */
-export function printPlan(plan: ModelPlan, checkpoint: Checkpoint, machine: Machine | null): void {
+export function printPlan(plan: ModelPlan, checkpoint: Checkpoint, machine: PlannedMachine | null): void {
   const { config, weightFormat, sizeBytes, path } = checkpoint;
   printLine(`${path}: ${config.architecture}, ${weightFormat}, ${formatBytes(sizeBytes)} on disk`);
   for (const note of plan.notes) printLine(note);
@@ -80,19 +79,19 @@ function printLinears({ linears }: ModelPlan): void {
   printLine("");
 }
 
-function printLoads({ loads }: ModelPlan, machine: Machine | null): void {
-  if (machine === null || loads.length === 0) {
-    printLine("Speed is foreseen from the ceilings of the native kernels, which are not in use here.");
+function printLoads({ loads }: ModelPlan, machine: PlannedMachine | null): void {
+  if (machine === null) {
+    printLine("Speed is foreseen with the native kernels, which are not in use here.");
     printLine("");
     return;
   }
-  const { isa, numThreads, ceilings } = machine;
-  const giga = (value: number): string => (value / 1e9).toFixed(0);
-  printLine(
-    `${isa}, ${countOf(numThreads, "thread")}: ${(ceilings.readBytes / 1e9).toFixed(1)} GB/s read, ${giga(ceilings.int8Operations)} GOP/s int8, ` +
-      `${giga(ceilings.int4Operations)} GOP/s int4, ${giga(ceilings.bf16Operations)} GFLOP/s bf16, ` +
-      `${giga(ceilings.f32Operations)} GFLOP/s f32`,
-  );
+  const { isa, numThreads } = machine;
+  if (loads.length === 0) {
+    printLine("Speed is not foreseen: a layer and the head would take more than half of the free memory.");
+    printLine("");
+    return;
+  }
+  printLine(`${isa}, ${countOf(numThreads, "thread")}: steps timed with weights without meaning.`);
   const [first] = loads;
   printLine(
     `Foreseen for prompts of ${first!.inputTokens} and answers of ${first!.outputTokens} tokens; TTFT of one prompt alone: ${first!.ttftMs.toFixed(0)} ms`,
@@ -113,7 +112,7 @@ function printPrecisions({ precisions, loads }: ModelPlan): void {
   const rows = precisions.map(({ name, weightBytes, outputTokensPerSecond, from }) => [
     name,
     formatBytes(weightBytes),
-    ...outputTokensPerSecond.map((speed) => speed.toFixed(1)),
+    ...ends.map((_, index) => outputTokensPerSecond[index]?.toFixed(1) ?? "–"),
     from,
   ]);
   printLine(formatTable(["as", "weights", ...ends.map((n) => `tokens/s at ${n}`), "by"], rows));

@@ -270,7 +270,7 @@ export interface NativeAddon {
     gram: Float32Array,
     forms: Float64Array,
   ): void;
-  measureCeilings(context: NativeContext, readBytes: number): [most: NativeCeilings, usual: NativeCeilings];
+  measureCeilings(context: NativeContext): NativeCeilings;
   /** The mapping, or the number of the system's error; 0 for an empty or special file. */
   mapFile(path: string): ArrayBuffer | number;
   /** Of a buffer from `mapFile` only: what was written to it is lost. */

@@ -18,45 +18,12 @@ export interface Ceilings {
   readonly f32Operations: number;
 }
 
-/** Beyond a last-level cache: what is read again and again comes from memory. */
-const beyondCaches = 1024 ** 3;
-/** Fewer are read too fast to be timed. */
-const fewestReadBytes = 16 * 1024 ** 2;
-
 /**
  * Measures the ceilings with the loops of one instruction set: half a second, a gibibyte of memory.
  *
  * @throws native_unavailable without the native kernels
  */
 export function measureCeilings(isa: string, numThreads: number): Ceilings {
-  return withContext(isa, numThreads, (measure) => ceilingsOf(measure(beyondCaches)[0]));
-}
-
-const numProbes = 9;
-
-/**
- * Measures what a machine usually gives of its ceilings over a few seconds: medians, which on a shared machine lie below
- * the ceilings, as what a load gets does. It reads `weightBytes` again and again, as steps do: a large last-level cache
- * holds some models in part, or whole.
- *
- * @throws native_unavailable without the native kernels
- */
-export function measureUsualCeilings(isa: string, numThreads: number, weightBytes: number): Ceilings {
-  const readBytes = Math.max(fewestReadBytes, Math.min(weightBytes, beyondCaches));
-  return withContext(isa, numThreads, (measure) => {
-    const probes = Array.from({ length: numProbes }, () => measure(readBytes)[1]);
-    const medians = probes[0]!.map(
-      (_, i) => probes.map((probe) => probe[i]!).sort((a, b) => a - b)[numProbes >> 1]!,
-    );
-    return ceilingsOf(medians as NativeCeilings);
-  });
-}
-
-function withContext(
-  isa: string,
-  numThreads: number,
-  run: (measure: (readBytes: number) => [most: NativeCeilings, usual: NativeCeilings]) => Ceilings,
-): Ceilings {
   const { addon, reason } = loadAddon();
   if (addon === undefined) {
     throw new MillraceError(
@@ -66,7 +33,7 @@ function withContext(
   }
   const context = addon.createContext(isa, numThreads, false);
   try {
-    return run((readBytes) => addon.measureCeilings(context, readBytes));
+    return ceilingsOf(addon.measureCeilings(context));
   } finally {
     addon.close(context);
   }

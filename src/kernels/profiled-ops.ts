@@ -1,14 +1,8 @@
 import type { OperationUnit } from "./ceilings.ts";
 import type { AttentionOptions, KvCache, LinearWeight, Ops, RaggedBatch, Tensor, TensorForm } from "./ops.ts";
 
-/**
- * Kinds of products, which take different shares of the ceilings: integers with a scale for a whole row of weights and of
- * activations, or for a block of each; 4 bits without minimums or with them; no integers.
- */
-export type ProductKind = "int8 rows" | "int8 blocks" | "int4" | "int4 + min" | "float";
-
 /** The least that an operation has to do. */
-export interface OperationWork {
+interface OperationWork {
   /** Name for people: the last part of a linear's name, "lm_head" for the head, or the method of `Ops`. */
   readonly kind: string;
   /** Bytes that must come from memory once: weights, and K and V. Activations stay in caches and count nothing. */
@@ -16,10 +10,6 @@ export interface OperationWork {
   /** Multiplications and additions, and which ceiling bounds them. */
   readonly operations: number;
   readonly unit: OperationUnit;
-  readonly products: ProductKind;
-  /** Rows and elements of the activations that go in. */
-  readonly numRows: number;
-  readonly numElements: number;
 }
 
 /** One operation of a step. */
@@ -91,11 +81,7 @@ function costOf(name: string, args: readonly unknown[], batch: RaggedBatch | nul
   if (name === "pagedAttention" && batch !== null) {
     return attentionCost(batch, args[1] as KvCache, args[3] as AttentionOptions);
   }
-  const { cols, ...x } = args[0] as Pick<Tensor, "rows" | "cols">;
-  // An embedding's rows are those of the batch, not those of its table.
-  const numRows = name === "embed" ? (batch?.numTokens ?? 0) : x.rows;
-  const numElements = numRows * cols;
-  return { kind: name, bytes: 0, operations: 0, unit: "f32", products: "float", numRows, numElements };
+  return { kind: name, bytes: 0, operations: 0, unit: "f32" };
 }
 
 function linearCost(x: Tensor, weight: LinearWeight): OperationWork {
@@ -106,16 +92,7 @@ function linearCost(x: Tensor, weight: LinearWeight): OperationWork {
     bytes: weight.sizeBytes,
     operations: 2 * x.rows * weight.rows * weight.cols,
     unit: linearUnit(form, weight),
-    products: productsOf(form, weight),
-    numRows: x.rows,
-    numElements: x.rows * x.cols,
   };
-}
-
-function productsOf(form: TensorForm, { weightForm }: LinearWeight): ProductKind {
-  if (form === "bf16" || form === "f32") return "float";
-  if (weightForm.startsWith("int4")) return weightForm.endsWith("+ min") ? "int4 + min" : "int4";
-  return form === "int8-token" && weightForm.includes("channel") ? "int8 rows" : "int8 blocks";
 }
 
 function linearUnit(form: TensorForm, weight: LinearWeight): OperationUnit {
@@ -146,8 +123,5 @@ function attentionCost(batch: RaggedBatch, cache: KvCache, options: AttentionOpt
     bytes: 2 * cached * numKvHeads * headDim * kvElementBytes[cache.dtype],
     operations: 4 * pairs * numHeads * headDim,
     unit: "f32",
-    products: "float",
-    numRows: batch.numTokens,
-    numElements: batch.numTokens * (numHeads + 2 * numKvHeads) * headDim,
   };
 }

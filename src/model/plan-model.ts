@@ -4,7 +4,6 @@ import { type AdaptedRows, addLowRankDeltas, type LowRankDelta } from "../kernel
 import type { LinearWeight, Ops, VectorWeight } from "../kernels/ops.ts";
 import { joinForms } from "../kernels/planned/packed-form.ts";
 import { PlannedOps } from "../kernels/planned/planned-ops.ts";
-import { type OperationWork, profileOps } from "../kernels/profiled-ops.ts";
 import type { CausalModel, PrecisionOptions } from "./causal-model.ts";
 import { InputForms } from "./input-forms.ts";
 import { checkConfig } from "./load-model.ts";
@@ -18,16 +17,12 @@ export interface PlanModelOptions extends PrecisionOptions {
   readonly recast?: (form: WeightForm, name: string) => WeightForm;
   /** Plans steps of so many tokens of which an adapter of this rank changes all; adapters' weights are not counted. */
   readonly adapted?: { readonly rank: number; readonly numTokens: number } | null;
-  /** Told of every operation of the model's steps. */
-  readonly onOperation?: (work: OperationWork) => void;
 }
 
 /** A model that has shapes and no numbers. */
 export interface PlannedModel {
   readonly model: CausalModel;
   readonly ops: PlannedOps;
-  /** What the model runs over: `ops`, or around it what tells of operations. */
-  readonly stepOps: Ops;
   /** In the order in which they are loaded. */
   readonly linears: readonly LinearWeight[];
   readonly notes: readonly string[];
@@ -48,9 +43,9 @@ export function planModel(checkpoint: Checkpoint, options: PlanModelOptions): Pl
   const model = build(loader, checkpoint.config, 1);
   const { adapted = null } = options;
   if (adapted !== null) loader.planAdapter(adapted.rank, adapted.numTokens);
-  const { planned: ops, ops: stepOps, linears, forms } = loader;
+  const { planned: ops, linears, forms } = loader;
   const dtype = [...new Set(linears.map(({ weightForm }) => weightForm))].join(", ");
-  return { model, ops, stepOps, linears, notes: forms.notes(), activations: forms.describe(), dtype };
+  return { model, ops, linears, notes: forms.notes(), activations: forms.describe(), dtype };
 }
 
 /**
@@ -76,9 +71,8 @@ class FormLoader implements WeightLoader {
   readonly #recast: (form: WeightForm, name: string) => WeightForm;
 
   constructor(checkpoint: Checkpoint, options: PlanModelOptions) {
-    const { dtype, activations, recast, onOperation, adapted = null } = options;
-    const ops = onOperation === undefined ? this.planned : profileOps(this.planned, onOperation);
-    this.ops = adapted === null ? ops : addLowRankDeltas(ops, this.#adapted);
+    const { dtype, activations, recast, adapted = null } = options;
+    this.ops = adapted === null ? this.planned : addLowRankDeltas(this.planned, this.#adapted);
     this.forms = new InputForms(activations);
     this.#checkpoint = checkpoint;
     this.#dtype = dtype;

@@ -6,7 +6,7 @@ import { expectRefusal } from "./expect-refusal.ts";
 import { endProcesses, makeFolder, pebble, removeFolders, runCli } from "./run-cli.ts";
 
 interface PlanRecord {
-  readonly machine: { readonly ceilings: Record<string, number> } | null;
+  readonly machine: { readonly isa: string; readonly numThreads: number } | null;
   readonly memory: { readonly weights: number; readonly kvCache: number; readonly total: number };
   readonly kvNeeds: readonly {
     readonly concurrency: number;
@@ -14,7 +14,11 @@ interface PlanRecord {
     readonly fits: boolean;
   }[];
   readonly loads: readonly { readonly concurrency: number; readonly outputTokensPerSecond: number }[];
-  readonly precisions: readonly { readonly name: string; readonly weightBytes: number }[];
+  readonly precisions: readonly {
+    readonly name: string;
+    readonly weightBytes: number;
+    readonly outputTokensPerSecond: readonly number[];
+  }[];
   readonly linears: readonly { readonly name: string; readonly count: number; readonly weightForm: string }[];
   readonly advice: readonly string[];
 }
@@ -59,13 +63,13 @@ describe.skipIf(!nativeStatus().available)("millrace plan", () => {
     expect(advice.join()).not.toMatch(/need .* of KV cache/);
   });
 
-  test("foresees speeds and sizes by precision from measured ceilings", async () => {
+  test("foresees speeds and sizes by precision from steps that it runs", async () => {
     const { machine, loads, precisions, linears } = await plan();
-    expect(Object.values(machine!.ceilings).every((value) => value > 1e8)).toBe(true);
+    expect(machine!.numThreads).toBeGreaterThan(0);
     expect(loads.map(({ concurrency }) => concurrency)).toEqual([1, 8, 32]);
-    const speeds = loads.map(({ outputTokensPerSecond }) => outputTokensPerSecond);
-    expect(speeds).toEqual(speeds.toSorted((a, b) => a - b));
+    for (const { outputTokensPerSecond } of loads) expect(outputTokensPerSecond).toBeGreaterThan(0);
     expect(precisions.map(({ name }) => name)).toEqual(["f32", "bf16", "w8a8", "q8_0", "q4_0"]);
+    for (const { outputTokensPerSecond } of precisions) expect(outputTokensPerSecond).toHaveLength(2);
     const sizes = precisions.map(({ weightBytes }) => weightBytes);
     expect(sizes).toEqual(sizes.toSorted((a, b) => b - a));
     expect(linears.map(({ name, count, weightForm }) => `${count} ${name} ${weightForm}`)).toEqual([

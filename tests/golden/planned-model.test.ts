@@ -1,10 +1,13 @@
 import { readdirSync } from "node:fs";
 import { afterEach, expect, test } from "vitest";
+import { DummyWeights } from "../../src/engine/plan/dummy-weights.ts";
 import { openCheckpoint } from "../../src/formats/open-checkpoint.ts";
 import { nativeStatus } from "../../src/kernels/create-ops.ts";
 import type { Ops } from "../../src/kernels/ops.ts";
 import type { PrecisionOptions } from "../../src/model/causal-model.ts";
+import { loadModel } from "../../src/model/load-model.ts";
 import { planModel } from "../../src/model/plan-model.ts";
+import { takenForm } from "../../src/model/weight-loader.ts";
 import { describeWithData, hasTestData, testData } from "../test-data.ts";
 import { backends } from "./backends.ts";
 import { openModel } from "./model-runs.ts";
@@ -49,6 +52,26 @@ describeWithData("a model planned from headers", () => {
         expect(weightBytes).toBe(ops.memory().weights);
         ops.close();
       }
+    },
+  );
+
+  test.skipIf(!nativeStatus().available).each(models)(
+    "%s has the forms and bytes of its weights with dummy ones",
+    (path) => {
+      const checkpoint = openCheckpoint(path);
+      const { numLayers } = checkpoint.config;
+      for (const { dtype, activations } of precisions) {
+        const planned = planModel(checkpoint, { dtype, activations });
+        ops = native!.create();
+        const weights = new DummyWeights(checkpoint, { numLayers, recast: (form) => takenForm(form, dtype) });
+        const loaded = loadModel(ops, weights, { dtype: "auto", activations, maxModelLen: 24 });
+        expect(loaded.dtype).toBe(planned.dtype);
+        expect(loaded.activations).toBe(planned.activations);
+        const weightBytes = planned.ops.weightBytes + 24 * planned.ops.rotationBytesPerPosition;
+        expect(ops.memory().weights).toBe(weightBytes);
+        ops.close();
+      }
+      checkpoint.close();
     },
   );
 });

@@ -80,7 +80,6 @@ function compare(label, foreseen, real, digits, limit) {
   );
 }
 
-const giga = ({ machine }) => Object.values(machine.ceilings).map((value) => (value / 1e9).toFixed(0));
 const percent = (share) => `${(100 * share).toFixed(0)} %`;
 const mebi = (bytes) => bytes / 2 ** 20;
 
@@ -108,10 +107,9 @@ async function playRound(concurrency, isMost) {
   const after = plan(concurrency);
   const drift = driftOf(before, after);
   counts = others <= maxOthers && drift <= maxDrift;
-  const ceilings = [before, after].map((each) => giga(each).join(", ")).join(" and ");
   console.log(
-    `${concurrency} in flight: others ${percent(others)}, drift ${percent(drift)}${counts ? "" : ", speeds do not count"}; ` +
-      `ceilings ${ceilings}\n${"foreseen".padStart(46)} ${"real".padStart(9)}`,
+    `${concurrency} in flight: others ${percent(others)}, drift ${percent(drift)}${counts ? "" : ", speeds do not count"}\n` +
+      `${"foreseen".padStart(46)} ${"real".padStart(9)}`,
   );
   const [stage] = stages;
   const mean = (key) => (before.loads[0][key] + after.loads[0][key]) / 2;

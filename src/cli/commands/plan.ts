@@ -1,23 +1,25 @@
 import type { Command } from "commander";
 import { z } from "zod";
 import { MillraceError } from "../../base/errors.ts";
+import type { Progress } from "../../base/progress.ts";
 import { type Component, field } from "../../config/component.ts";
 import { engineSettings, precisionSettings, schedulerSettings } from "../../config/engine-settings.ts";
 import { integer, integerList } from "../../config/value-schemas.ts";
+import type { EngineOptions } from "../../engine/engine-options.ts";
 import { makeModelPlan } from "../../engine/plan/model-plan.ts";
-import { stepCostsOf } from "../../engine/plan/step-time.ts";
-import { createStepPlanner } from "../../engine/plan/step-work.ts";
+import { precisions } from "../../engine/plan/precisions.ts";
+import { DummyStepTimer, type StepTimer } from "../../engine/plan/time-steps.ts";
 import { openDraft } from "../../engine/speculation/load-speculation.ts";
-import { type Ceilings, measureUsualCeilings } from "../../kernels/ceilings.ts";
-import { nativeStatus } from "../../kernels/create-ops.ts";
+import type { Checkpoint } from "../../formats/checkpoint.ts";
+import { createOps, nativeStatus } from "../../kernels/create-ops.ts";
 import { freeMemoryBytes } from "../../kernels/free-memory.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
 import { engineOptionsOf } from "../engine-options.ts";
 import { addModelArgument } from "../model-argument.ts";
 import { openModel } from "../model-source.ts";
-import { planRecord, printPlan } from "../plan-table.ts";
+import { type PlannedMachine, planRecord, printPlan } from "../plan-table.ts";
 import { addSettings, readSettings } from "../settings.ts";
-import { printLine } from "../terminal.ts";
+import { printLine, TerminalProgress } from "../terminal.ts";
 
 const own = {
   context: field(
@@ -54,8 +56,8 @@ const sizeFlags = {
 const help: CommandHelp = {
   summary: "Say what a model will take and how fast it will be, before it is loaded",
   details: `
-Reads headers and measures the machine for a few seconds (memory read, products of int8, int4, bf16 and f32); no weight
-is loaded. Memory is counted as \`millrace serve\` counts it with the same flags. Speeds are those of a closed loop of
+Reads headers; no weight is loaded. Speeds come from steps that are run on this machine with weights without meaning, of as
+many of the model's layers as 512 MiB hold: some ten to forty seconds for all precisions. Memory is counted as \`millrace serve\` counts it with the same flags. Speeds are those of a closed loop of
 requests of one length, as \`millrace bench\` makes it.`,
   examples: [
     "millrace plan ./model",
@@ -81,20 +83,21 @@ function runPlan(modelPath: string, _options: unknown, command: Command): void {
   checkLengths({ inputTokens, outputTokens, context }, limit);
   const draft = openDraft(options, checkpoint);
   try {
-    const { dtype, activations } = options;
-    const { ops } = createStepPlanner(checkpoint, { dtype, activations }, "f16");
-    const machine = measureMachine(options, ops.weightBytes);
+    const machine = machineOf(options);
+    const progress = new TerminalProgress();
+    progress.start("Timing steps", 1 + precisions.length);
     const plan = makeModelPlan({
       options,
       checkpoint,
       draft,
       freeBytes: freeMemoryBytes(),
-      speed: machine === null ? null : { ceilings: machine.ceilings, costs: stepCostsOf(machine.isa) },
+      timer: machine === null ? null : createTimer(checkpoint, machine, progress),
       inputTokens,
       outputTokens,
       concurrencies: concurrency,
       contextTokens: context ?? null,
     });
+    progress.finish();
     if (json) printLine(JSON.stringify(planRecord(plan, checkpoint, machine), null, 2));
     else printPlan(plan, checkpoint, machine);
     if (plan.fault !== null) throw plan.fault;
@@ -130,29 +133,24 @@ function checkLengths(
   );
 }
 
-/** What speeds are foreseen from. */
-export interface MeasuredMachine {
-  readonly isa: string;
-  readonly numThreads: number;
-  readonly ceilings: Ceilings;
-}
-
-/** Null where the native kernels are not to be had or not wanted. */
-function measureMachine(
-  {
-    backend,
-    isa: asked,
-    numThreads: threads,
-  }: {
-    readonly backend: string;
-    readonly isa: string;
-    readonly numThreads: number;
-  },
-  weightBytes: number,
-): MeasuredMachine | null {
+/** The kernels that speeds are foreseen with; null where they are not to be had or not wanted. */
+function machineOf({ backend, isa: asked, numThreads: threads }: EngineOptions): PlannedMachine | null {
   const status = nativeStatus();
   if (backend === "reference" || !status.available) return null;
   const isa = asked === "auto" ? status.isas[0]! : asked;
   const numThreads = threads === 0 ? status.numThreads : threads;
-  return { isa, numThreads, ceilings: measureUsualCeilings(isa, numThreads, weightBytes) };
+  return { isa, numThreads };
+}
+
+function createTimer(checkpoint: Checkpoint, machine: PlannedMachine, progress: Progress): StepTimer {
+  let numTimed = 0;
+  return new DummyStepTimer({
+    checkpoint,
+    createOps: () => {
+      progress.update(numTimed);
+      numTimed += 1;
+      return createOps({ backend: "native", ...machine }).ops;
+    },
+    freeBytes: freeMemoryBytes(),
+  });
 }

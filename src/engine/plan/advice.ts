@@ -59,7 +59,10 @@ function precisionAdvice({ loads, precisions }: Omit<ModelPlan, "advice">): stri
   const gains = new Map<string, string[]>();
   for (const [index, load] of ends.entries()) {
     const speedOf = (speeds: readonly number[]): number => speeds[Math.min(index, speeds.length - 1)]!;
-    const best = precisions.reduce((a, b) =>
+    // One that is too large to be tried has no speed.
+    const timed = precisions.filter((precision) => precision.outputTokensPerSecond.length > 0);
+    if (timed.length === 0) continue;
+    const best = timed.reduce((a, b) =>
       speedOf(b.outputTokensPerSecond) > speedOf(a.outputTokensPerSecond) ? b : a,
     );
     const gain = speedOf(best.outputTokensPerSecond) / load.outputTokensPerSecond;

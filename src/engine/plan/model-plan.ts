@@ -1,22 +1,23 @@
 import { isMillraceError, type MillraceError } from "../../base/errors.ts";
 import type { Checkpoint } from "../../formats/checkpoint.ts";
 import type { KvDtype, LinearWeight } from "../../kernels/ops.ts";
+import { type PlannedModel, planModel } from "../../model/plan-model.ts";
+import { takenForm } from "../../model/weight-loader.ts";
 import type { EngineOptions } from "../engine-options.ts";
 import { defaultBlockSize, type EnginePlan, kvDtypeOf, planEngine } from "../engine-plan.ts";
 import { kvBlockBytes } from "../kv-plan.ts";
 import { adviseFlags } from "./advice.ts";
 import { precisions } from "./precisions.ts";
-import { type PredictedLoad, predictLoad } from "./predict-load.ts";
-import type { MachineSpeed } from "./step-time.ts";
-import { createStepPlanner, type StepPlanner } from "./step-work.ts";
+import { type PredictedLoad, predictLoad, shapesOf, stepsOfLoad } from "./predict-load.ts";
+import type { StepTimer, TimedModel } from "./time-steps.ts";
 
 export interface ModelPlanInput {
   readonly options: EngineOptions;
   readonly checkpoint: Checkpoint;
   readonly draft: Checkpoint | null;
   readonly freeBytes: number;
-  /** Null where the machine was not measured: then nothing is said of speed. */
-  readonly speed: MachineSpeed | null;
+  /** Null where the kernels are not to be had: then nothing is said of speed. */
+  readonly timer: StepTimer | null;
   readonly inputTokens: number;
   readonly outputTokens: number;
   readonly concurrencies: readonly number[];
@@ -44,7 +45,7 @@ export interface PrecisionPlan {
   readonly name: string;
   readonly from: string;
   readonly weightBytes: number;
-  /** Output tokens per second at the fewest and the most in flight. */
+  /** Output tokens per second at the fewest and the most in flight; none where they cannot be foreseen. */
   readonly outputTokensPerSecond: readonly number[];
 }
 
@@ -82,26 +83,29 @@ export interface ModelPlan {
 export function makeModelPlan(input: ModelPlanInput): ModelPlan {
   const { options, checkpoint, freeBytes } = input;
   const { dtype, activations } = options;
-  const own = createStepPlanner(checkpoint, { dtype, activations }, "f16");
-  const kvDtype = kvDtypeOf(options, checkpoint.config, own.activations === "f32");
-  const planner = kvDtype === "f16" ? own : createStepPlanner(checkpoint, { dtype, activations }, kvDtype);
+  const planned = planModel(checkpoint, { dtype, activations });
+  const kvDtype = kvDtypeOf(options, checkpoint.config, planned.activations === "f32");
   const { memory, fault } = planOrFault(input);
   const blockSize = options.blockSize ?? defaultBlockSize;
-  const blockBytes = kvBlockBytes(planner.model.kvShape, kvDtype, blockSize);
+  const blockBytes = kvBlockBytes(planned.model.kvShape, kvDtype, blockSize);
   const plan = {
     memory,
     fault,
-    processBytes: memory === null ? null : memory.totalBytes + nodeBytes + recastBytes(input, planner),
+    processBytes: memory === null ? null : memory.totalBytes + nodeBytes + recastBytes(input, planned),
     freeBytes,
-    weightBytes: planner.ops.weightBytes,
+    weightBytes: planned.ops.weightBytes,
     kvDtype,
     kvBytesPerToken: blockBytes / blockSize,
     kvNeeds: input.concurrencies.map((concurrency) =>
       kvNeed(input, memory, { concurrency, blockBytes, blockSize }),
     ),
-    linears: classesOf(planner.linears),
-    notes: planner.notes,
-    loads: loadsOf(planner, input, input.concurrencies),
+    linears: classesOf(planned.linears),
+    notes: planned.notes,
+    loads: loadsOf(
+      { recast: (form) => takenForm(form, dtype), activations, kvDtype, leastSeconds: 4 },
+      input,
+      input.concurrencies,
+    ),
     precisions: planPrecisions(input, kvDtype),
   };
   return { ...plan, advice: adviseFlags(plan, input) };
@@ -120,9 +124,9 @@ function planOrFault({ options, checkpoint, draft, freeBytes }: ModelPlanInput):
 }
 
 /** Of the largest linear that `--dtype` recasts: what it is packed from lies in JavaScript's memory until that is collected. */
-function recastBytes({ options, checkpoint }: ModelPlanInput, { linears }: StepPlanner): number {
+function recastBytes({ options, checkpoint }: ModelPlanInput, { linears }: PlannedModel): number {
   if (options.dtype === "auto") return 0;
-  const stored = createStepPlanner(checkpoint, { dtype: "auto", activations: "auto" }, "f16");
+  const stored = planModel(checkpoint, { dtype: "auto", activations: "auto" });
   const recast = linears.filter(({ weightForm }, index) => weightForm !== stored.linears[index]!.weightForm);
   return Math.max(0, ...recast.map(({ sizeBytes }) => sizeBytes));
 }
@@ -158,27 +162,30 @@ function classesOf(linears: readonly LinearWeight[]): LinearClass[] {
 }
 
 function loadsOf(
-  planner: StepPlanner,
-  { speed, inputTokens, outputTokens, options }: ModelPlanInput,
+  model: TimedModel,
+  { timer, inputTokens, outputTokens, options }: ModelPlanInput,
   concurrencies: readonly number[],
 ): PredictedLoad[] {
-  if (speed === null) return [];
-  const { maxNumBatchedTokens, maxNumSeqs } = options;
-  const context = { planner, speed, maxNumBatchedTokens, maxNumSeqs };
-  return concurrencies.map((concurrency) => predictLoad(context, { inputTokens, outputTokens, concurrency }));
+  const loads = concurrencies.map((concurrency) => ({ inputTokens, outputTokens, concurrency }));
+  const steps = loads.map((load) => stepsOfLoad(options, load));
+  const shapes = shapesOf(steps);
+  const seconds = timer?.time(model, shapes) ?? null;
+  if (seconds === null) return [];
+  const secondsOf = new Map(shapes.map(({ label }, index) => [label, seconds[index]!]));
+  return loads.map((load, index) => predictLoad(load, steps[index]!, secondsOf));
 }
 
 function planPrecisions(input: ModelPlanInput, kvDtype: KvDtype): PrecisionPlan[] {
   const { checkpoint, concurrencies } = input;
   const ends = [...new Set([concurrencies[0]!, concurrencies.at(-1)!])];
   return precisions.map(({ name, from, recast }) => {
-    const forms = { dtype: "auto", activations: "auto", recast } as const;
-    const planner = createStepPlanner(checkpoint, forms, kvDtype);
+    const { ops } = planModel(checkpoint, { dtype: "auto", activations: "auto", recast });
+    const loads = loadsOf({ recast, activations: "auto", kvDtype, leastSeconds: 0.5 }, input, ends);
     return {
       name,
       from,
-      weightBytes: planner.ops.weightBytes,
-      outputTokensPerSecond: loadsOf(planner, input, ends).map((load) => load.outputTokensPerSecond),
+      weightBytes: ops.weightBytes,
+      outputTokensPerSecond: loads.map((load) => load.outputTokensPerSecond),
     };
   });
 }

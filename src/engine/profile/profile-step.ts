@@ -1,10 +1,9 @@
 import { type Ceilings, secondsAtCeilings } from "../../kernels/ceilings.ts";
-import type { KvCache, KvDtype, Ops, RaggedBatch } from "../../kernels/ops.ts";
+import type { KvDtype, Ops } from "../../kernels/ops.ts";
 import { type Operation, profileOps } from "../../kernels/profiled-ops.ts";
-import type { SamplingOutput } from "../../kernels/sampling.ts";
 import type { CausalModel } from "../../model/causal-model.ts";
-import { SamplingColumns } from "../sampling-columns.ts";
-import { batchOf, blockSize, rowsThatDraw, type StepShape } from "./step-batch.ts";
+import { runStep, writePages } from "./run-step.ts";
+import { batchOf, blockSize, type StepShape } from "./step-batch.ts";
 
 /** All operations of one kind in a step. Times are in seconds, of the fastest of the repeated steps. */
 export interface KindProfile {
@@ -50,58 +49,12 @@ export function profileSteps(parts: ProfileParts): StepProfile[] {
     let best: { seconds: number; operations: Operation[] } | undefined;
     for (let repeat = 0; repeat < parts.numRepeats; repeat += 1) {
       operations.length = 0;
-      const seconds = runStep(ops, model, cache, batch);
+      const { layers, head } = runStep(ops, model, cache, batch);
+      const seconds = layers + head;
       if (best === undefined || seconds < best.seconds) best = { seconds, operations: [...operations] };
     }
     return { ...shape, ...summarize(best!.seconds, best!.operations, parts.ceilings) };
   });
-}
-
-/** Writes to every block, so that attention reads memory of its own and not the system's one page of zeros. */
-function writePages(ops: Ops, model: CausalModel, cache: KvCache): void {
-  for (let block = 0; block < cache.numBlocks; block += 1) {
-    const shape = { label: "", numSequences: 1, numTokens: blockSize, contextLength: blockSize };
-    const batch = batchOf(shape, model.vocabSize);
-    batch.blockTables[0] = block;
-    for (let i = 0; i < blockSize; i += 1) batch.slots[i] = block * blockSize + i;
-    if (block === 0) {
-      ops.beginStep(batch);
-      model.forward(cache);
-      ops.endStep();
-      continue;
-    }
-    const one = Int32Array.of(0);
-    const moves = { count: 1, kinds: Uint8Array.of(0), sources: one, targets: Int32Array.of(block) };
-    ops.moveKv(cache, null, { ...moves, numTokens: Int32Array.of(blockSize) });
-  }
-}
-
-/** One whole step with a greedy draw for each sequence; returns its seconds. */
-function runStep(ops: Ops, model: CausalModel, cache: KvCache, batch: RaggedBatch): number {
-  const { numSeqs } = batch;
-  const rows = rowsThatDraw(batch);
-  const columns = new SamplingColumns(numSeqs);
-  columns.begin(numSeqs);
-  columns.batch.topP.fill(1);
-  columns.batch.maskRows.fill(-1);
-  for (let row = 0; row < numSeqs; row += 1) columns.batch.penalties[3 * row] = 1;
-  const out = emptyOutput(numSeqs);
-  const start = performance.now();
-  ops.beginStep(batch);
-  ops.sample(model.logits(model.finalNorm(model.forward(cache), rows, numSeqs)), columns.batch, out);
-  ops.endStep();
-  return (performance.now() - start) / 1000;
-}
-
-function emptyOutput(numRows: number): SamplingOutput {
-  return {
-    tokenIds: new Int32Array(numRows),
-    logprobs: new Float32Array(numRows),
-    ranks: new Int32Array(numRows),
-    maxLogprobs: 0,
-    topIds: new Int32Array(0),
-    topLogprobs: new Float32Array(0),
-  };
 }
 
 function summarize(

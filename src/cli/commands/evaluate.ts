@@ -4,7 +4,12 @@ import { z } from "zod";
 import { MillraceError } from "../../base/errors.ts";
 import { endpointUrlOf } from "../../client/endpoint.ts";
 import { type Component, field, type Values } from "../../config/component.ts";
-import { engineSettings, sourceSettings } from "../../config/engine-settings.ts";
+import {
+  engineSettings,
+  precisionSettings,
+  schedulerSettings,
+  sourceSettings,
+} from "../../config/engine-settings.ts";
 import { checkTasks } from "../../evaluate/check-tasks.ts";
 import { createSandbox } from "../../evaluate/code/sandbox.ts";
 import { evaluateTasks } from "../../evaluate/evaluate.ts";
@@ -33,7 +38,7 @@ import { taskChoiceOf, taskSettings } from "../task-choice.ts";
 import { printNote, TerminalProgress } from "../terminal.ts";
 import { trustOf, trustSettings } from "../trust-settings.ts";
 
-const own = {
+const serverFlags = {
   url: field(
     "--url <url>",
     z.string().optional(),
@@ -53,6 +58,9 @@ const own = {
     z.boolean().default(false),
     "ask --url by POST /v1/chat/completions: tasks with written answers only, no tokenizer needed",
   ),
+} satisfies Component;
+
+const promptFlags = {
   applyChatTemplate: field(
     "--apply-chat-template",
     z.boolean().default(false),
@@ -73,6 +81,9 @@ const own = {
     z.string().optional(),
     "change how answers are written: max_gen_toks=512,temperature=0.7,do_sample=true,top_p=0.9,until=TEXT, or a JSON object",
   ),
+} satisfies Component;
+
+const runFlags = {
   journal: field(
     "--journal <file>",
     z.string().optional(),
@@ -91,6 +102,8 @@ const own = {
   json: field("--json", z.boolean().default(false), "print the results as JSON"),
 } satisfies Component;
 
+const own = { ...serverFlags, ...promptFlags, ...runFlags } satisfies Component;
+
 const help: CommandHelp = {
   summary: "Measure a model's accuracy or perplexity on tasks",
   details: `
@@ -105,7 +118,13 @@ Prompts, tokenisation and metrics are lm-eval's.`,
 
 export function evaluateCommand(): Command {
   const command = addModelArgument(createCommand("evaluate", help), "[model]");
-  for (const part of [taskSettings, own, sourceSettings, engineSettings]) addSettings(command, part);
+  addSettings(command, taskSettings, "What is evaluated:");
+  addSettings(command, promptFlags, "Prompts and answers:");
+  addSettings(command, runFlags, "Run and results:");
+  addSettings(command, serverFlags, "By a server:");
+  addSettings(command, sourceSettings, "Tokenizer:");
+  addSettings(command, precisionSettings, "Precision and kernels:");
+  addSettings(command, schedulerSettings, "Batching and memory:");
   return command.action(runEvaluate);
 }
 

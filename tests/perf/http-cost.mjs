@@ -2,6 +2,7 @@
 // `npm run build`.
 //
 //   node tests/perf/http-cost.mjs [MODEL] [--streams 64] [--tokens 512] [--rounds 7] [--llama-server PROGRAM]
+//     [--vllm PROGRAM]
 //
 // Each round, all clients ask for a chat of so many tokens at once. Shows tokens per second through HTTP, and the
 // processor time of the server's process per token, as the median of the rounds with the fastest and the slowest. The
@@ -9,7 +10,8 @@
 //
 // With llama.cpp's server, and Linux for /proc, two more take part by turns: ours and llama.cpp's, both with MODEL as a
 // Q8_0 file of GGUF and one thread. Their figures include their engines, which for a tiny model are the smaller the
-// cheaper its step is; no figure here is of llama.cpp's HTTP alone.
+// cheaper its step is; no figure here is of llama.cpp's HTTP alone. vLLM serves MODEL as it is; its engine is a process of
+// its own, so that its processor time is that of HTTP, requests and texts only.
 import { execFileSync, fork } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -28,6 +30,7 @@ const { values: flags, positionals } = parseFlags({
     tokens: { type: "string", default: "512" },
     rounds: { type: "string", default: "7" },
     "llama-server": { type: "string" },
+    vllm: { type: "string" },
   },
 });
 const model = positionals[0] ?? path.join(root, "models/pebble/model");
@@ -49,20 +52,25 @@ function readStream(url, agent) {
     temperature: 0,
     stream: true,
   };
+  const headers = { "content-type": "application/json" };
   return new Promise((resolve, reject) => {
-    const request = http.request(`${url}/v1/chat/completions`, { method: "POST", agent }, (response) => {
-      let numEvents = 0;
-      let tail = "";
-      response.setEncoding("latin1").on("data", (part) => {
-        numEvents += part.split("data: ").length - 1;
-        tail = (tail + part).slice(-16);
-      });
-      response.once("end", () =>
-        tail.endsWith("data: [DONE]\n\n")
-          ? resolve(numEvents)
-          : reject(new Error(`a stream ended with ${tail}`)),
-      );
-    });
+    const request = http.request(
+      `${url}/v1/chat/completions`,
+      { method: "POST", agent, headers },
+      (response) => {
+        let numEvents = 0;
+        let tail = "";
+        response.setEncoding("latin1").on("data", (part) => {
+          numEvents += part.split("data: ").length - 1;
+          tail = (tail + part).slice(-16);
+        });
+        response.once("end", () =>
+          tail.endsWith("data: [DONE]\n\n")
+            ? resolve(numEvents)
+            : reject(new Error(`a stream ended with ${tail}`)),
+        );
+      },
+    );
     request.once("error", reject);
     request.end(JSON.stringify(body));
   });
@@ -110,6 +118,14 @@ async function startPair(scratch) {
   return [ours, theirs];
 }
 
+/** Its variables, such as VLLM_CPU_KVCACHE_SPACE, are the caller's. */
+function startVllm() {
+  return startProcess("vllm, without its engine", (port) => {
+    const own = `--port ${port} --max-model-len ${tokens + 128} --max-num-seqs ${streams} --enforce-eager`;
+    return [flags.vllm, "serve", model, ...own.split(" ")];
+  });
+}
+
 /** Processor time of the scripted engine alone, in microseconds per token. */
 async function engineMicros() {
   const { createFakeClient } = await import("../../dist/protocol/fake-engine-client.js");
@@ -149,6 +165,7 @@ const servers = [];
 try {
   servers.push(await startScripted());
   if (flags["llama-server"] !== undefined) servers.push(...(await startPair(scratch)));
+  if (flags.vllm !== undefined) servers.push(await startVllm());
   for (const server of servers)
     Object.assign(server, { rates: [], micros: [], numEvents: (await round(server))[0] });
   for (let i = 0; i < rounds; i += 1) for (const server of servers) await measure(server);

@@ -259,7 +259,18 @@ test("the recovery over tasks is the mean, its errors independent; a group speak
   const overall = recoveryOf([accuracyRow, { ...accuracyRow, metric: "acc_norm" }, member, perplexityRow])!;
   expect(overall.share).toBeCloseTo((0.95 + 0.9615) / 2, 12);
   expect(overall.half).toBeCloseTo(Math.hypot(0.055, 0.01) / 2, 12);
+  expect(overall.leftOut).toEqual([]);
   expect(recoveryOf([])).toBeNull();
+});
+
+test("a task that the base next to never solves says nothing of recovery", () => {
+  const rare = { ...accuracyRow, task: "rare", base: 0.02, baseStderr: 0.02, recovery: 7 };
+  expect(recoveryOf([accuracyRow, rare])).toEqual({
+    share: 0.95,
+    half: expect.closeTo(0.055, 9),
+    leftOut: ["rare"],
+  });
+  expect(recoveryOf([rare])).toMatchObject({ share: 7, leftOut: [] });
 });
 
 test("documents without a counterpart are counted in the sentences and named in the table", () => {

@@ -22,6 +22,8 @@ function made(
     task: "quiz",
     parent: null,
     metric: "acc",
+    base: 0.5,
+    baseStderr: 0.05,
     recovery: recovery?.[0],
     recoveryLow: recovery === undefined ? null : recovery[0] - recovery[1],
     recoveryHigh: recovery === undefined ? null : recovery[0] + recovery[1],

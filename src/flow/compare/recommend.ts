@@ -122,7 +122,8 @@ function recoveryText({ accuracy }: Pair): string {
   const overall = recoveryOf(accuracy);
   if (overall === null) return "quality not measured";
   const half = overall.half === null ? "" : ` ± ${percent(overall.half, 1)}`;
-  return `recovery ${percent(overall.share, 1)} %${half}`;
+  const without = overall.leftOut.length === 0 ? "" : ` without ${overall.leftOut.join(", ")}`;
+  return `recovery ${percent(overall.share, 1)} %${half}${without}`;
 }
 
 function adviceOf({ quality, pair, speed }: Candidate, { minRecovery }: Aim): string {

@@ -16,7 +16,9 @@ from datasets import Dataset
 from llmcompressor import oneshot
 from llmcompressor.modifiers.quantization import GPTQModifier, QuantizationModifier
 from llmcompressor.modifiers.transform.smoothquant import SmoothQuantModifier
-from transformers import AutoModelForCausalLM
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 source, out, scheme, method, calibration = sys.argv[1:]
 torch.set_num_threads(os.cpu_count())
@@ -38,5 +40,8 @@ else:
     smoothing = [SmoothQuantModifier(smoothing_strength=0.8)] if method == "smooth-gptq" else []
     recipe = [*smoothing, GPTQModifier(ignore=["lm_head"], **target)]
     longest = max(len(row) for row in ids)
-    oneshot(model=model, recipe=recipe, dataset=rows, num_calibration_samples=len(ids), max_seq_length=longest)
+    # Asked for beside a data set, of which nothing is left to be tokenised: a model of weights alone has none.
+    unused = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"?": 0}, "?")), pad_token="?")
+    limits = {"num_calibration_samples": len(ids), "max_seq_length": longest}
+    oneshot(model=model, processor=unused, recipe=recipe, dataset=rows, **limits)
 model.save_pretrained(out, save_compressed=True)

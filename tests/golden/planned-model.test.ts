@@ -1,6 +1,8 @@
 import { readdirSync } from "node:fs";
 import { afterEach, expect, test } from "vitest";
+import type { WeightForm } from "../../src/base/weights.ts";
 import { DummyWeights } from "../../src/engine/plan/dummy-weights.ts";
+import { DummyStepTimer } from "../../src/engine/plan/time-steps.ts";
 import { openCheckpoint } from "../../src/formats/open-checkpoint.ts";
 import { nativeStatus } from "../../src/kernels/create-ops.ts";
 import type { Ops } from "../../src/kernels/ops.ts";
@@ -74,4 +76,20 @@ describeWithData("a model planned from headers", () => {
       checkpoint.close();
     },
   );
+
+  test.skipIf(!nativeStatus().available).each(models)("%s runs steps with dummy weights", (path) => {
+    const checkpoint = openCheckpoint(path);
+    const createOps = (): Ops => native!.create();
+    const timer = new DummyStepTimer({ checkpoint, createOps, freeBytes: 4 * 1024 ** 3 });
+    const shapes = [
+      { label: "decode", numSequences: 3, numTokens: 1, contextLength: 9 },
+      { label: "prefill", numSequences: 2, numTokens: 7, contextLength: 7 },
+    ];
+    for (const { dtype, activations } of precisions) {
+      const recast = (form: WeightForm): WeightForm => takenForm(form, dtype);
+      const seconds = timer.time({ recast, activations, kvDtype: "f16", leastSeconds: 0 }, shapes)!;
+      for (const each of seconds) expect(each).toBeGreaterThan(0);
+    }
+    checkpoint.close();
+  });
 });

@@ -85,7 +85,7 @@ function runPlan(modelPath: string, _options: unknown, command: Command): void {
   try {
     const machine = machineOf(options);
     const progress = new TerminalProgress();
-    progress.start("Timing steps", 1 + precisions.length);
+    if (machine !== null) progress.start("Timing steps", 1 + precisions.length);
     const plan = makeModelPlan({
       options,
       checkpoint,
@@ -97,7 +97,7 @@ function runPlan(modelPath: string, _options: unknown, command: Command): void {
       concurrencies: concurrency,
       contextTokens: context ?? null,
     });
-    progress.finish();
+    if (machine !== null) progress.finish();
     if (json) printLine(JSON.stringify(planRecord(plan, checkpoint, machine), null, 2));
     else printPlan(plan, checkpoint, machine);
     if (plan.fault !== null) throw plan.fault;

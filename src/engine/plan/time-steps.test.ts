@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { openCheckpoint } from "../../formats/open-checkpoint.ts";
+import { createOps } from "../../kernels/create-ops.ts";
 import type { Ops } from "../../kernels/ops.ts";
 import { createReferenceOps } from "../../kernels/reference/reference-ops.ts";
 import { precisions } from "./precisions.ts";
@@ -45,6 +46,21 @@ test("steps of a model run in each precision, and their kernels are closed", { t
     expect(counted.numLinears()).toBeGreaterThanOrEqual(7 * 17);
     expect(counted.isClosed()).toBe(true);
   }
+  checkpoint.close();
+});
+
+test("contexts may be shorter than a block of the cache", { timeout: 60_000 }, () => {
+  const checkpoint = openCheckpoint(modelPath);
+  const create = (): Ops => createOps({ numThreads: 1, backend: "auto" }).ops;
+  const timer = new DummyStepTimer({ checkpoint, createOps: create, freeBytes: 1024 ** 3 });
+  const model = {
+    recast: precisions[3]!.recast,
+    activations: "auto",
+    kvDtype: "f16",
+    leastSeconds: 0,
+  } as const;
+  const shape = { label: "decode", numSequences: 3, numTokens: 1, contextLength: 9 };
+  expect(timer.time(model, [shape])![0]).toBeGreaterThan(0);
   checkpoint.close();
 });
 

@@ -44,9 +44,10 @@ function emptyOutput(numRows: number): SamplingOutput {
 /** Writes to every block, so that attention reads memory of its own and not the system's one page of zeros. */
 export function writePages(ops: Ops, model: CausalModel, cache: KvCache): void {
   for (let block = 0; block < cache.numBlocks; block += 1) {
-    const shape = { label: "", numSequences: 1, numTokens: blockSize, contextLength: blockSize };
+    // As many sequences as a block has tokens: a model may be made for fewer positions.
+    const shape = { label: "", numSequences: blockSize, numTokens: 1, contextLength: 1 };
     const batch = batchOf(shape, model.vocabSize);
-    batch.blockTables[0] = block;
+    batch.blockTables.fill(block);
     for (let i = 0; i < blockSize; i += 1) batch.slots[i] = block * blockSize + i;
     if (block === 0) {
       ops.beginStep(batch);

@@ -1,5 +1,7 @@
 import { countOf, formatBytes, formatCount } from "../base/units.ts";
-import type { ModelPlan } from "../engine/plan/model-plan.ts";
+import { type ModelMemory, nodeBytes } from "../engine/plan/model-memory.ts";
+import type { ModelSpeed, PrecisionSpeed } from "../engine/plan/model-speed.ts";
+import type { PredictedLoad } from "../engine/plan/predict-load.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { formatTable, printLine } from "./terminal.ts";
 
@@ -9,65 +11,38 @@ export interface PlannedMachine {
   readonly numThreads: number;
 }
 
-/** The plan for other programs: sizes in bytes, speeds in tokens per second, times in milliseconds. */
-export function planRecord(plan: ModelPlan, checkpoint: Checkpoint, machine: PlannedMachine | null): object {
-  const { memory, fault, ...rest } = plan;
-  const { path, format, weightFormat, config, sizeBytes } = checkpoint;
-  return {
-    kind: "plan",
-    version: 1,
-    model: { path, format, weightFormat, architecture: config.architecture, sizeBytes },
-    machine,
-    memory:
-      memory === null
-        ? null
-        : {
-            weights: memory.weightBytes,
-            kvCache: memory.kv.sizeBytes,
-            draft: (memory.draft?.weightBytes ?? 0) + memory.kv.draftBytes,
-            activations: memory.activationBytes,
-            total: memory.totalBytes,
-            maxModelLen: memory.kv.maxModelLen,
-            numKvBlocks: memory.kv.numBlocks,
-          },
-    refusal: fault?.message ?? null,
-    ...rest,
-  };
-}
-
-/** The plan for people. */
-export function printPlan(plan: ModelPlan, checkpoint: Checkpoint, machine: PlannedMachine | null): void {
+/** What headers tell: memory, what sequences need of it, and how the linears are held. */
+export function printMemory(memory: ModelMemory, checkpoint: Checkpoint): void {
+  const { engine, fault, processBytes, kvDtype, kvBytesPerToken } = memory;
   const { config, weightFormat, sizeBytes, path } = checkpoint;
   printLine(`${path}: ${config.architecture}, ${weightFormat}, ${formatBytes(sizeBytes)} on disk`);
-  for (const note of plan.notes) printLine(note);
+  for (const note of memory.planned.notes) printLine(note);
   printLine("");
-  for (const line of plan.memory?.lines ?? []) printLine(line);
-  if (plan.processBytes !== null) {
+  if (fault !== null) printLine(`Memory plan: it does not fit. ${fault.message}`);
+  for (const line of engine?.lines ?? []) printLine(line);
+  if (processBytes !== null) {
+    const size = formatBytes(processBytes).padStart(9);
     printLine(
-      `  process     ${formatBytes(plan.processBytes).padStart(9)}  with Node.js, once the KV cache is full`,
+      `  process     ${size}  with about ${formatBytes(nodeBytes)} for Node.js, once the KV cache is full`,
     );
   }
-  printLine(`  KV cache of a token in ${plan.kvDtype}: ${formatBytes(plan.kvBytesPerToken)}`);
+  printLine(`  KV cache of a token in ${kvDtype}: ${formatBytes(kvBytesPerToken)}`);
   printLine("");
-  printKvNeeds(plan);
-  printLinears(plan);
-  printLoads(plan, machine);
-  printPrecisions(plan);
-  for (const line of plan.advice) printLine(`- ${line}`);
+  printKvNeeds(memory);
+  printLinears(memory);
 }
 
-function printKvNeeds({ kvNeeds }: ModelPlan): void {
-  const rows = kvNeeds.map(({ concurrency, contextTokens, sizeBytes, fits }) => [
+function printKvNeeds({ kvNeeds }: ModelMemory): void {
+  const rows = kvNeeds.map(({ concurrency, contextTokens, sizeBytes, numRunning, limit }) => [
     String(concurrency),
     formatCount(contextTokens),
     formatBytes(sizeBytes),
-    fits ? "yes" : "no",
+    limit === null ? "yes" : `no, ${formatCount(numRunning)} at once: ${limit}`,
   ]);
-  printLine(formatTable(["in flight", "tokens each", "KV cache", "fits"], rows));
-  printLine("");
+  printTable(["in flight", "tokens each", "KV cache", "fits"], rows);
 }
 
-function printLinears({ linears }: ModelPlan): void {
+function printLinears({ linears }: ModelMemory): void {
   const rows = linears.map(({ name, count, weightForm, inputForm, sizeBytes }) => [
     name,
     String(count),
@@ -75,46 +50,82 @@ function printLinears({ linears }: ModelPlan): void {
     inputForm,
     formatBytes(sizeBytes),
   ]);
-  printLine(formatTable(["linear", "count", "weights", "activations", "size"], rows));
-  printLine("");
+  printTable(["linear", "count", "weights held as", "input held as", "size"], rows);
 }
 
-function printLoads({ loads }: ModelPlan, machine: PlannedMachine | null): void {
-  if (machine === null) {
-    printLine("Speed is foreseen with the native kernels, which are not in use here.");
+/** What steps told. */
+export function printSpeed(speed: ModelSpeed, { isa, numThreads }: PlannedMachine): void {
+  const { loads, doubts, refusal, precisions } = speed;
+  if (refusal !== null) {
+    printLine(`No speeds: ${refusal}.`);
     printLine("");
-    return;
   }
-  const { isa, numThreads } = machine;
-  if (loads.length === 0) {
-    printLine("Speed is not foreseen: a layer and the head would take more than half of the free memory.");
-    printLine("");
-    return;
-  }
-  printLine(`${isa}, ${countOf(numThreads, "thread")}: steps timed with weights without meaning.`);
   const [first] = loads;
+  if (first !== undefined) {
+    printSpeedHeader(first, `${isa}, ${countOf(numThreads, "thread")}`);
+    printLoads(loads);
+    if (doubts.length > 0) {
+      printLine(`The machine was busy while these were timed: they are uncertain (${doubts.join("; ")}).`);
+      printLine("");
+    }
+  }
+  printPrecisions(precisions, loads);
+}
+
+function printSpeedHeader({ inputTokens, outputTokens }: PredictedLoad, kernels: string): void {
+  printLine(`Speeds with kernels of ${kernels}; steps timed with weights without meaning.`);
   printLine(
-    `Foreseen for prompts of ${first!.inputTokens} and answers of ${first!.outputTokens} tokens; TTFT of one prompt alone: ${first!.ttftMs.toFixed(0)} ms`,
+    `Prompts of ${formatCount(inputTokens)} and answers of ${formatCount(outputTokens)} tokens, so contexts of ` +
+      `${formatCount(inputTokens)} to ${formatCount(inputTokens + outputTokens)}: --input-tokens and --output-tokens change ` +
+      "them, --context does not.",
   );
-  const rows = loads.map(({ concurrency, outputTokensPerSecond, itlMs }) => [
-    String(concurrency),
-    outputTokensPerSecond.toFixed(1),
-    itlMs.toFixed(1),
+}
+
+function printLoads(loads: readonly PredictedLoad[]): void {
+  const rows = loads.map((load) => [
+    String(load.concurrency),
+    load.numRunning === load.concurrency ? "all" : `${load.numRunning} of ${load.concurrency}`,
+    load.outputTokensPerSecond.toFixed(1),
+    load.outputTokensPerSecondEach.toFixed(1),
+    load.itlMs.toFixed(1),
+    load.ttftAloneMs.toFixed(0),
+    load.ttftLastMs.toFixed(0),
+    load.spread === null ? "–" : `${(100 * load.spread).toFixed(0)} %`,
   ]);
-  printLine(formatTable(["in flight", "output tokens/s", "ITL, ms"], rows));
+  const header = ["in flight", "at once", "tokens/s, all", "tokens/s, each", "ITL ms", "TTFT ms, alone"];
+  printTable([...header, "TTFT ms, last of n", "spread"], rows);
+  const serving = loads.filter(({ servingShare }) => servingShare > 0.5);
+  if (serving.length === 0) return;
+  const who = serving.map(({ concurrency }) => concurrency).join(", ");
+  printLine(
+    `At ${who} in flight more than half of the time is not the model's: HTTP, messages between threads and the clients, ` +
+      "by constants that were measured on one machine.",
+  );
   printLine("");
 }
 
-function printPrecisions({ precisions, loads }: ModelPlan): void {
-  const ends = [...new Set([loads[0]?.concurrency, loads.at(-1)?.concurrency])].filter(
-    (n) => n !== undefined,
-  );
-  const rows = precisions.map(({ name, weightBytes, outputTokensPerSecond, from }) => [
-    name,
-    formatBytes(weightBytes),
-    ...ends.map((_, index) => outputTokensPerSecond[index]?.toFixed(1) ?? "–"),
-    from,
+/** The sizes of each precision, and its speeds where there are some. */
+export function printPrecisions(
+  precisions: readonly PrecisionSpeed[],
+  loads: readonly PredictedLoad[],
+): void {
+  const ends = [...new Set([loads[0], loads.at(-1)])].filter((load) => load !== undefined);
+  const rows = precisions.map((precision) => [
+    precision.isNow ? `${precision.name}, now` : precision.name,
+    formatBytes(precision.weightBytes),
+    ...ends.map((end) => speedAt(precision, end)?.toFixed(1) ?? "–"),
   ]);
-  printLine(formatTable(["as", "weights", ...ends.map((n) => `tokens/s at ${n}`), "by"], rows));
+  printTable(["as", "weights", ...ends.map(({ concurrency }) => `tokens/s at ${concurrency}`)], rows);
+  const ways = precisions.filter(({ command }) => command !== null);
+  for (const { name, command } of ways) printLine(`${name.padEnd(4)} by  ${command}`);
+  if (ways.length > 0) printLine("");
+}
+
+function speedAt({ loads }: PrecisionSpeed, { concurrency }: PredictedLoad): number | undefined {
+  return loads.find((load) => load.concurrency === concurrency)?.outputTokensPerSecond;
+}
+
+function printTable(header: readonly string[], rows: readonly (readonly string[])[]): void {
+  printLine(formatTable(header, rows));
   printLine("");
 }

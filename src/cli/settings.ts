@@ -20,7 +20,9 @@ import { precisionSettings, schedulerSettings, sourceSettings } from "../config/
 export function addSettings(command: Command, component: Component, heading = "Options:"): Command {
   command.optionsGroup(heading);
   for (const setting of Object.values(component)) {
-    const standard = defaultText(setting);
+    // A flag with "no-" before its name turns off what its value says is on.
+    const isNegated = new Option(setting.flag).negate;
+    const standard = isNegated ? undefined : defaultText(setting);
     const choices = choicesOf(setting);
     const notes = [
       ...(choices === undefined ? [] : [`one of: ${choices.join(", ")}`]),
@@ -34,7 +36,7 @@ export function addSettings(command: Command, component: Component, heading = "O
     if (isRepeatable(setting)) {
       // A variadic flag would swallow the arguments after it.
       option.argParser((text, before: string[] | undefined) => [...(before ?? []), text]);
-    } else if (!option.isBoolean()) {
+    } else if (!option.isBoolean() && !isNegated) {
       option.argParser((text, before: string | undefined) => onlyValue(setting, text, before));
     }
     // A flag whose value may be left out turns on what it names.

@@ -42,14 +42,30 @@ function sizeOf(text: string): number {
 /** A token count such as 8192, 32k or 1M (1k = 1024), or `auto`. */
 export const tokenCountOrAuto = z.coerce.string().transform((text, context) => {
   if (text.trim() === "auto") return "auto";
-  const match = /^(\d+)([kKmM]?)$/.exec(text.trim());
-  const factor = { "": 1, k: 1024, m: 1024 * 1024 }[match?.[2]?.toLowerCase() ?? "?"];
-  if (match === null || factor === undefined || Number(match[1]) === 0) {
-    context.addIssue({ code: "custom", message: "it takes a number of tokens such as 4096 or 32k, or auto" });
-    return z.NEVER;
-  }
-  return Number(match[1]) * factor;
+  return tokensOf(text) ?? refuseTokens(context, "it takes a number of tokens such as 4096 or 32k, or auto");
 });
+
+/** A token count such as 8192, 32k or 1M (1k = 1024), and at least `minimum`. */
+export function tokenCount(minimum: number): z.ZodType<number> {
+  return z.coerce.string().transform((text, context) => {
+    const count = tokensOf(text) ?? 0;
+    if (count >= minimum) return count;
+    return refuseTokens(context, `it takes a number of tokens such as 4096 or 32k, at least ${minimum}`);
+  });
+}
+
+/** Undefined for what is none, and for 0. */
+function tokensOf(text: string): number | undefined {
+  const match = /^(\d+)([kKmM]?)$/.exec(text.trim());
+  if (match === null) return undefined;
+  const factor = { "": 1, k: 1024, m: 1024 * 1024 }[match[2]!.toLowerCase()]!;
+  return Number(match[1]) * factor || undefined;
+}
+
+function refuseTokens(context: z.core.$RefinementCtx, message: string): never {
+  context.addIssue({ code: "custom", message });
+  return z.NEVER;
+}
 
 /** "1,4,16" as numbers. */
 export const integerList = z.string().transform((text, context) => {

@@ -47,6 +47,7 @@ export function planEngine(
     const sizes: LoadedSizes = {
       freeBytes,
       weightBytes: weightBytesOf(planned, numPositions),
+      rotationBytes: planned.ops.rotationBytesPerPosition * numPositions,
       activationBytes: largestStepBytes(options, planned),
       shape: planned.model.kvShape,
       dtype: kvDtypeOf(options, config, planned.activations === "f32"),
@@ -64,7 +65,9 @@ export function planEngine(
 export interface LoadedSizes {
   /** What was free before anything was taken. */
   readonly freeBytes: number;
+  /** Rotation tables included. */
   readonly weightBytes: number;
+  readonly rotationBytes: number;
   /** Of the model's largest step. */
   readonly activationBytes: number;
   readonly shape: KvTokenShape;

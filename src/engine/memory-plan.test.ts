@@ -24,6 +24,7 @@ const input: MemoryPlanInput = {
   freeBytes: 8 * gib,
   utilization: null,
   weightBytes: 257 * mib,
+  rotationBytes: 0,
   draft: null,
   activationBytes: 100 * mib,
   maxNumBatchedTokens: 2048,
@@ -45,7 +46,6 @@ test("prints a table of all parts and their sum", () => {
     "  weights       257 MiB  from the file's header",
     "  KV cache      720 MiB  1,024 blocks of 32 tokens in f16: 32,768 tokens, 4.0 contexts of 8,192 at once",
     "  activations   100 MiB  a step of 2,048 tokens",
-    "  host tier         0 B  none: preempted sequences are computed again; see --swap-space",
     "  together     1.05 GiB",
   ]);
 });
@@ -66,7 +66,6 @@ test("counts a draft model's weights, and its KV cache of as many blocks", () =>
     "  draft        26.0 MiB  weights of --spec-model, from the file's header",
     "  draft KV      240 MiB  1,024 blocks, those of the KV cache",
     "  activations   100 MiB  a step of 2,048 tokens",
-    "  host tier         0 B  none: preempted sequences are computed again; see --swap-space",
     "  together     1.31 GiB",
   ]);
   const asked = planMemory({ ...input, draft, kvCacheMemoryBytes: 100 * mib }).kv;
@@ -106,6 +105,7 @@ test("never plans more than is free or allowed, whatever is asked; refusals name
       fc.record({
         freeBytes: size,
         weightBytes: size,
+        rotationBytes: fc.constant(0),
         activationBytes: fc.nat({ max: gib }),
         swapSpaceBytes: fc.oneof(fc.constant(0), size),
         utilization: fc.option(fc.double({ min: 0.01, max: 1, noNaN: true })),

@@ -15,7 +15,10 @@ export interface MemoryPlanInput extends Omit<KvPlanInput, "availableBytes" | "i
   readonly freeBytes: number;
   /** Share of `freeBytes` that everything together may take and the KV cache fills, 0 to 1; null: all, unfilled. */
   readonly utilization: number | null;
+  /** Rotation tables included. */
   readonly weightBytes: number;
+  /** Of the weights, the tables of the context's positions. */
+  readonly rotationBytes: number;
   readonly draft: DraftSizes | null;
   /** Largest step, of the model or of its draft. */
   readonly activationBytes: number;
@@ -42,9 +45,9 @@ export interface MemoryPlan {
  * Errors: `invalid_option` for two flags that size the same thing or a swap space below one block, `out_of_memory`.
  */
 export function planMemory(input: MemoryPlanInput): MemoryPlan {
-  const { utilization, freeBytes, weightBytes, activationBytes, draft } = input;
+  const { weightBytes, rotationBytes, activationBytes, draft } = input;
   checkFlags(input);
-  const budget = utilization === null ? freeBytes : Math.floor(freeBytes * utilization);
+  const budget = budgetBytes(input);
   const limit = limitText(input, budget);
   checkWeightsFit(input, budget, limit);
   const blockBytes = kvBlockBytes(input.shape, input.dtype, input.blockSize);
@@ -57,19 +60,30 @@ export function planMemory(input: MemoryPlanInput): MemoryPlan {
     ...input,
     draftShape: draft?.shape ?? null,
     availableBytes: budget - fixedBytes,
-    isFilling: utilization !== null,
+    isFilling: input.utilization !== null,
   });
   const totalBytes = fixedBytes + kv.sizeBytes + kv.draftBytes;
   const lines = [
     `Memory plan: ${limit}`,
-    row("weights", weightBytes, "from the file's header"),
+    row("weights", weightBytes - rotationBytes, "from the file's header"),
+    ...(rotationBytes === 0
+      ? []
+      : [row("rotation", rotationBytes, `tables of ${formatCount(kv.maxModelLen)} positions`)]),
     row("KV cache", kv.sizeBytes, kv.contents),
     ...draftRows(draft, kv),
     row("activations", activationBytes, `a step of ${formatCount(input.maxNumBatchedTokens)} tokens`),
-    row("host tier", hostBytes, hostText(numHostBlocks, input.blockSize)),
+    ...(numHostBlocks === 0 ? [] : [row("host tier", hostBytes, hostText(numHostBlocks, input.blockSize))]),
     row("together", totalBytes, ""),
   ];
   return { kv, numHostBlocks, totalBytes, lines };
+}
+
+/** What everything together may take. */
+export function budgetBytes({
+  freeBytes,
+  utilization,
+}: Pick<MemoryPlanInput, "freeBytes" | "utilization">): number {
+  return utilization === null ? freeBytes : Math.floor(freeBytes * utilization);
 }
 
 function row(name: string, bytes: number, text: string): string {
@@ -85,7 +99,6 @@ function draftRows(draft: DraftSizes | null, kv: KvPlan): string[] {
 }
 
 function hostText(numHostBlocks: number, blockSize: number): string {
-  if (numHostBlocks === 0) return "none: preempted sequences are computed again; see --swap-space";
   return `${formatCount(numHostBlocks)} blocks, ${formatCount(numHostBlocks * blockSize)} tokens of preempted sequences`;
 }
 

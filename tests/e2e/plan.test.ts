@@ -7,17 +7,27 @@ import { endProcesses, makeFolder, pebble, removeFolders, runCli } from "./run-c
 
 interface PlanRecord {
   readonly machine: { readonly isa: string; readonly numThreads: number } | null;
-  readonly memory: { readonly weights: number; readonly kvCache: number; readonly total: number };
+  readonly memory: {
+    readonly weightBytes: number;
+    readonly rotationBytes: number;
+    readonly kvCacheBytes: number;
+  };
   readonly kvNeeds: readonly {
     readonly concurrency: number;
     readonly sizeBytes: number;
     readonly fits: boolean;
   }[];
-  readonly loads: readonly { readonly concurrency: number; readonly outputTokensPerSecond: number }[];
+  readonly loads: readonly {
+    readonly concurrency: number;
+    readonly numRunning: number;
+    readonly outputTokensPerSecond: number;
+  }[];
   readonly precisions: readonly {
     readonly name: string;
     readonly weightBytes: number;
-    readonly outputTokensPerSecond: readonly number[];
+    readonly isNow: boolean;
+    readonly command: string | null;
+    readonly loads: readonly { readonly concurrency: number; readonly outputTokensPerSecond: number }[];
   }[];
   readonly linears: readonly { readonly name: string; readonly count: number; readonly weightForm: string }[];
   readonly advice: readonly string[];
@@ -38,7 +48,13 @@ afterAll(() => {
 
 describe.skipIf(!nativeStatus().available)("millrace plan", () => {
   test("counts the memory that the engine then takes, and what sequences need of it", async () => {
-    const { memory, kvNeeds, advice } = await plan("--context", "400", "--concurrency", "1,8");
+    const { memory, kvNeeds, advice } = await plan(
+      "--context",
+      "400",
+      "--concurrency",
+      "8,1,8",
+      "--no-speed",
+    );
     const engine = await loadEngine({
       ...defaultEngineOptions(pebble),
       maxModelLen: 512,
@@ -47,18 +63,18 @@ describe.skipIf(!nativeStatus().available)("millrace plan", () => {
     });
     const { weights, kvCache } = engine.info.memory;
     await engine.close();
-    expect(memory.weights).toBe(weights);
-    expect(Math.abs(memory.kvCache / kvCache - 1)).toBeLessThan(0.001);
+    expect(memory.weightBytes + memory.rotationBytes).toBe(weights);
+    expect(Math.abs(memory.kvCacheBytes / kvCache - 1)).toBeLessThan(0.001);
     // 13 blocks of 32 tokens in f16: 4 layers of 2 heads of 64, K and V.
     const perSequence = 13 * 32 * 2 * 4 * 2 * 64 * 2;
     expect(kvNeeds.map(({ sizeBytes, fits }) => [sizeBytes, fits])).toEqual([
       [perSequence, true],
       [8 * perSequence, true],
     ]);
-    const tight = await plan("--context", "500", "--concurrency", "8,64");
+    const tight = await plan("--context", "500", "--concurrency", "8,64", "--no-speed");
     expect(tight.kvNeeds.map(({ fits }) => fits)).toEqual([true, false]);
     expect(tight.advice[0]).toMatch(
-      /64 sequences of 500 tokens need 64\.0 MiB of KV cache: --kv-cache-memory-bytes 64MiB/,
+      /64 sequences of 500 tokens need 64\.0 MiB of KV cache: --kv-cache-memory-bytes 64MiB --max-model-len 500 --max-num-seqs 64\.$/,
     );
     expect(advice.join()).not.toMatch(/need .* of KV cache/);
   });
@@ -66,10 +82,20 @@ describe.skipIf(!nativeStatus().available)("millrace plan", () => {
   test("foresees speeds and sizes by precision from steps that it runs", async () => {
     const { machine, loads, precisions, linears } = await plan();
     expect(machine!.numThreads).toBeGreaterThan(0);
-    expect(loads.map(({ concurrency }) => concurrency)).toEqual([1, 8, 32]);
+    // --max-num-seqs is 8.
+    expect(loads.map(({ concurrency, numRunning }) => [concurrency, numRunning])).toEqual([
+      [1, 1],
+      [8, 8],
+      [32, 8],
+    ]);
     for (const { outputTokensPerSecond } of loads) expect(outputTokensPerSecond).toBeGreaterThan(0);
     expect(precisions.map(({ name }) => name)).toEqual(["f32", "bf16", "w8a8", "q8_0", "q4_0"]);
-    for (const { outputTokensPerSecond } of precisions) expect(outputTokensPerSecond).toHaveLength(2);
+    expect(precisions.map(({ loads: ends }) => ends.map(({ concurrency }) => concurrency))).toEqual(
+      precisions.map(() => [1, 32]),
+    );
+    // The model is bf16: what only makes it larger has no command.
+    expect(precisions.filter(({ isNow }) => isNow).map(({ name }) => name)).toEqual(["bf16"]);
+    expect(precisions.at(-1)!.command).toMatch(/^millrace convert \S+ --dtype q4_0 --out \S+-q4_0\.gguf$/);
     const sizes = precisions.map(({ weightBytes }) => weightBytes);
     expect(sizes).toEqual(sizes.toSorted((a, b) => b - a));
     expect(linears.map(({ name, count, weightForm }) => `${count} ${name} ${weightForm}`)).toEqual([
@@ -84,22 +110,28 @@ describe.skipIf(!nativeStatus().available)("millrace plan", () => {
   test("prints it for people, and refuses what does not fit after it has said what would", async () => {
     const run = await runCli("plan", pebble, "--concurrency", "2");
     expect(run.stdout).toMatch(/Memory plan: .*\n {2}weights +\S+ MiB/);
-    expect(run.stdout).toMatch(/in flight +output tokens\/s +ITL, ms\n.*\n +2 +\d/);
-    expect(run.stdout).toMatch(/q4_0 +\S+ MiB +\S+ +millrace convert --dtype q4_0/);
-    const far = await runCli("plan", pebble, "--kv-cache-memory-bytes", "900000GiB");
+    expect(run.stdout).toMatch(/in flight +at once +tokens\/s, all .*\n.*\n +2 +all +\d/);
+    expect(run.stdout).toMatch(/q4_0 by {2}millrace convert \S+ --dtype q4_0 --out /);
+    const far = await runCli("plan", pebble, "--no-speed", "--kv-cache-memory-bytes", "900000GiB");
     expect(far).toMatchObject({ exitCode: 4 });
     expect(far.stderr).toMatch(/--kv-cache-memory-bytes asks for 879 TiB.*\[out_of_memory\]/);
+    expect(far.stdout).toMatch(/Memory plan: it does not fit\. --kv-cache-memory-bytes asks for 879 TiB/);
     expect(far.stdout).toMatch(/w8a8 +\S+ MiB/);
-    for (const [param, ...flags] of [
-      ["--context", "--context", "5000"],
-      ["--input-tokens 4000 and --output-tokens 64", "--input-tokens", "4000"],
-      ["--input-tokens 128 and --output-tokens 64", "--max-model-len", "160"],
+    for (const [param, limit, ...flags] of [
+      ["--context", "this model was made for at most", "--context", "5k"],
+      [
+        "--input-tokens 4000 and --output-tokens 64",
+        "this model was made for at most",
+        "--input-tokens",
+        "4000",
+      ],
+      ["--input-tokens 128 and --output-tokens 64", "--max-model-len allows 160", "--max-model-len", "160"],
     ] as const) {
       await expectRefusal(makeFolder(), {
         args: ["plan", pebble, ...flags],
         code: "invalid_option",
         exitCode: 2,
-        says: [param, "takes at most", "Give fewer"],
+        says: [param, limit, "Give fewer"],
       });
     }
     const { stdout: page } = await runCli("plan", "--help");

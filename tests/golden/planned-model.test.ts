@@ -2,7 +2,7 @@ import { readdirSync } from "node:fs";
 import { afterEach, expect, test } from "vitest";
 import type { WeightForm } from "../../src/base/weights.ts";
 import { DummyWeights } from "../../src/engine/plan/dummy-weights.ts";
-import { DummyStepTimer } from "../../src/engine/plan/time-steps.ts";
+import { timeSteps } from "../../src/engine/plan/time-steps.ts";
 import { openCheckpoint } from "../../src/formats/open-checkpoint.ts";
 import { nativeStatus } from "../../src/kernels/create-ops.ts";
 import type { Ops } from "../../src/kernels/ops.ts";
@@ -80,15 +80,18 @@ describeWithData("a model planned from headers", () => {
   test.skipIf(!nativeStatus().available).each(models)("%s runs steps with dummy weights", (path) => {
     const checkpoint = openCheckpoint(path);
     const createOps = (): Ops => native!.create();
-    const timer = new DummyStepTimer({ checkpoint, createOps, freeBytes: 4 * 1024 ** 3 });
-    const shapes = [
-      { label: "decode", numSequences: 3, numTokens: 1, contextLength: 9 },
-      { label: "prefill", numSequences: 2, numTokens: 7, contextLength: 7 },
+    const parts = { checkpoint, createOps, freeBytes: 4 * 1024 ** 3 };
+    const steps = [
+      { isDecode: true, numSequences: 3, numTokens: 1, contextLength: 9 },
+      { isDecode: false, numSequences: 2, numTokens: 7, contextLength: 7 },
     ];
+    const limits = { leastSeconds: 0, deadline: Number.POSITIVE_INFINITY, isRequired: true };
     for (const { dtype, activations } of precisions) {
+      const { linears } = planModel(checkpoint, { dtype, activations });
       const recast = (form: WeightForm): WeightForm => takenForm(form, dtype);
-      const seconds = timer.time({ recast, activations, kvDtype: "f16", leastSeconds: 0 }, shapes)!;
-      for (const each of seconds) expect(each).toBeGreaterThan(0);
+      const model = { linears, recast, activations, kvDtype: "f16", blockSize: 32 } as const;
+      const timings = timeSteps(parts, model, steps, limits)!;
+      for (const { seconds } of timings) expect(seconds).toBeGreaterThan(0);
     }
     checkpoint.close();
   });

@@ -4,8 +4,7 @@ import { MillraceError } from "../../base/errors.ts";
 import { type Component, field } from "../../config/component.ts";
 import { precisionSettings } from "../../config/engine-settings.ts";
 import { integer, integerList } from "../../config/value-schemas.ts";
-import { profileSteps, type StepProfile } from "../../engine/profile/profile-step.ts";
-import type { StepShape } from "../../engine/profile/step-batch.ts";
+import { type ProfiledShape, profileSteps, type StepProfile } from "../../engine/profile/profile-step.ts";
 import { type Ceilings, measureCeilings } from "../../kernels/ceilings.ts";
 import { createOps } from "../../kernels/create-ops.ts";
 import { loadModel } from "../../model/load-model.ts";
@@ -103,7 +102,7 @@ function checkLength(flag: string, numTokens: number, limit: number): void {
   );
 }
 
-function decodeShape(numSequences: number, contextLength: number): StepShape {
+function decodeShape(numSequences: number, contextLength: number): ProfiledShape {
   return {
     label: `decode, ${numSequences} ${numSequences === 1 ? "row" : "rows"}`,
     numSequences,
@@ -112,7 +111,7 @@ function decodeShape(numSequences: number, contextLength: number): StepShape {
   };
 }
 
-function prefillShape(numTokens: number): StepShape {
+function prefillShape(numTokens: number): ProfiledShape {
   return { label: `prefill, ${numTokens} tokens`, numSequences: 1, numTokens, contextLength: numTokens };
 }
 

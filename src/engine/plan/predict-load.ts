@@ -1,4 +1,5 @@
-import type { StepShape } from "../profile/step-batch.ts";
+import type { StepShape } from "../step/step-batch.ts";
+import type { StepTiming } from "./step-samples.ts";
 
 /** Requests of one length, a number of them in flight; each is followed by the next. */
 export interface PlannedLoad {
@@ -8,12 +9,28 @@ export interface PlannedLoad {
 }
 
 export interface PredictedLoad extends PlannedLoad {
+  /** Sequences that are computed at once; the others in flight wait for a place. */
+  readonly numRunning: number;
   /** Output tokens of all requests per second, prefill included: what `millrace bench` reports. */
   readonly outputTokensPerSecond: number;
-  /** Of a request that finds the engine idle. */
-  readonly ttftMs: number;
+  /** The same of one request, from its arrival to its end. */
+  readonly outputTokensPerSecondEach: number;
   /** Time between two tokens while nothing is prefilled. */
   readonly itlMs: number;
+  /** Of a request that finds the engine idle. */
+  readonly ttftAloneMs: number;
+  /** Of the last one where all in flight arrive together. */
+  readonly ttftLastMs: number;
+  /** Of the time, the share that is spent outside of steps: HTTP, messages between threads, the clients. */
+  readonly servingShare: number;
+  /** The largest relative spread of its steps as far as it is known; null where that of decode is not. */
+  readonly spread: number | null;
+}
+
+/** A step whose time is asked for. */
+export interface PlannedStep extends StepShape {
+  /** One of many in a row. A prefill may have one token for each sequence too. */
+  readonly isDecode: boolean;
 }
 
 /** What a server and its clients, on the same machine, take beside the operations of steps. */
@@ -39,20 +56,25 @@ const servingCosts: ServingCosts = {
 /** How an engine cuts its steps. */
 export interface StepLimits {
   readonly maxNumBatchedTokens: number;
-  /** Most sequences of a step; more in flight wait for a place. */
-  readonly maxNumSeqs: number;
+  /** Most sequences that are computed at once; more in flight wait for a place. */
+  readonly mostRunning: number;
 }
 
 /** So many steps of a shape, or of shapes that take as long on average. */
 interface RepeatedStep {
-  readonly shape: StepShape;
   readonly times: number;
+  readonly numSequences: number;
+  /** What is timed in their place. */
+  readonly timed: PlannedStep;
+  /** How many times as long as `timed` they take. */
+  readonly scale: number;
 }
 
 /** What a load has to be computed by. */
 export interface LoadSteps {
+  readonly numRunning: number;
   /** In the middle of the answers. */
-  readonly decode: StepShape;
+  readonly decode: RepeatedStep;
   /** Of one prompt that finds the engine idle, and of all that are in a step together. */
   readonly firstPrefill: readonly RepeatedStep[];
   readonly prefill: readonly RepeatedStep[];
@@ -60,17 +82,23 @@ export interface LoadSteps {
 
 /**
  * The steps of a load. All requests in flight begin together, as they do in a closed loop of equal lengths: their prompts
- * are prefilled in steps of at most `maxNumBatchedTokens`, then they decode. Those beyond `maxNumSeqs` wait and take the
+ * are prefilled in steps of at most `maxNumBatchedTokens`, then they decode. Those beyond `mostRunning` wait and take the
  * place of the ones that end.
  */
 export function stepsOfLoad(limits: StepLimits, load: PlannedLoad): LoadSteps {
   const { inputTokens, outputTokens, concurrency } = load;
-  const numSequences = Math.min(concurrency, limits.maxNumSeqs);
+  const numRunning = Math.min(concurrency, limits.mostRunning);
   const contextLength = inputTokens + Math.ceil(outputTokens / 2);
   return {
-    decode: stepShape(numSequences, 1, contextLength),
+    numRunning,
+    decode: repeat(outputTokens - 1, {
+      numSequences: numRunning,
+      numTokens: 1,
+      contextLength,
+      isDecode: true,
+    }),
     firstPrefill: prefillSteps(limits, inputTokens, 1),
-    prefill: prefillSteps(limits, inputTokens, numSequences),
+    prefill: prefillSteps(limits, inputTokens, numRunning),
   };
 }
 
@@ -86,7 +114,7 @@ function prefillSteps(
   return [
     ...chunks(maxNumBatchedTokens, inputTokens, Math.min(perStep, numPrompts), numFull),
     ...chunks(maxNumBatchedTokens, inputTokens, rest, 1),
-  ].filter(({ shape, times }) => times > 0 && shape.numSequences > 0);
+  ];
 }
 
 /**
@@ -94,52 +122,91 @@ function prefillSteps(
  * context grows: the first and the last stand for all.
  */
 function chunks(most: number, inputTokens: number, numSequences: number, times: number): RepeatedStep[] {
+  if (times === 0 || numSequences === 0) return [];
   const size = Math.min(most, inputTokens);
   const numFull = Math.floor(inputTokens / size);
   const rest = inputTokens % size;
   const full = [...new Set([size, numFull * size])];
+  const chunk = (numTokens: number, contextLength: number): PlannedStep => ({
+    numSequences,
+    numTokens,
+    contextLength,
+    isDecode: false,
+  });
   return [
-    ...full.map((context) => ({
-      shape: stepShape(numSequences, size, context),
-      times: (times * numFull) / full.length,
-    })),
-    { shape: stepShape(numSequences, rest, inputTokens), times: rest === 0 ? 0 : times },
+    ...full.map((context) => repeat((times * numFull) / full.length, chunk(size, context))),
+    ...(rest === 0 ? [] : [repeat(times, chunk(rest, inputTokens))]),
   ];
 }
 
-function stepShape(numSequences: number, numTokens: number, contextLength: number): StepShape {
-  const label = `${numSequences} x ${numTokens} tokens, context ${contextLength}`;
-  return { label, numSequences, numTokens, contextLength };
+/** What is timed of a step at most: more rows take longer by as many, and would take a plan's whole time. */
+const most = { tokens: 1024, sequencesOfDecode: 256, tokensTimesContext: 4 * 1024 ** 2 } as const;
+
+function repeat(times: number, step: PlannedStep): RepeatedStep {
+  const { numSequences, numTokens, contextLength, isDecode } = step;
+  const rows = Math.min(
+    isDecode ? most.sequencesOfDecode : most.tokens,
+    most.tokensTimesContext / contextLength,
+  );
+  const fewer = Math.min(numSequences, Math.max(1, Math.floor(rows / numTokens)));
+  const shorter = Math.min(numTokens, Math.max(1, Math.floor(rows / fewer)));
+  const timed = { ...step, numSequences: fewer, numTokens: shorter };
+  return { times, numSequences, timed, scale: (numSequences * numTokens) / (fewer * shorter) };
 }
 
-/** Every shape of some loads once. */
-export function shapesOf(loads: readonly LoadSteps[]): StepShape[] {
-  const all = loads.flatMap(({ decode, firstPrefill, prefill }) => [
-    decode,
-    ...[...firstPrefill, ...prefill].map(({ shape }) => shape),
-  ]);
-  return [...new Map(all.map((shape) => [shape.label, shape])).values()];
+/** Every step that has to be timed for some loads, once. */
+export function stepsToTime(loads: readonly LoadSteps[]): PlannedStep[] {
+  const all = loads.flatMap(({ decode, firstPrefill, prefill }) => [decode, ...firstPrefill, ...prefill]);
+  const steps: PlannedStep[] = [];
+  for (const { timed } of all) if (!steps.some((step) => isSame(step, timed))) steps.push(timed);
+  return steps;
 }
 
-/** Foresees a load from what its steps take. @param secondsOf of a step of a shape, by the shape's label */
+function isSame(a: PlannedStep, b: PlannedStep): boolean {
+  return (
+    a.isDecode === b.isDecode &&
+    a.numSequences === b.numSequences &&
+    a.numTokens === b.numTokens &&
+    a.contextLength === b.contextLength
+  );
+}
+
+/** Foresees a load from what its steps take. @param timings of `steps`, which hold all of the load */
 export function predictLoad(
   load: PlannedLoad,
-  steps: LoadSteps,
-  secondsOf: ReadonlyMap<string, number>,
+  { numRunning, decode, firstPrefill, prefill }: LoadSteps,
+  steps: readonly PlannedStep[],
+  timings: readonly StepTiming[],
 ): PredictedLoad {
-  const { outputTokens } = load;
-  const { decode, firstPrefill, prefill } = steps;
+  const { outputTokens, concurrency } = load;
   const { stepSeconds, tokenSeconds, requestSeconds } = servingCosts;
-  const served = ({ label, numSequences }: StepShape): number =>
-    secondsOf.get(label)! + stepSeconds + tokenSeconds * numSequences;
-  const sum = (list: readonly RepeatedStep[]): number =>
-    list.reduce((total, { shape, times }) => total + times * served(shape), 0);
-  const decodeSeconds = served(decode);
-  const cycle = requestSeconds * decode.numSequences + sum(prefill) + (outputTokens - 1) * decodeSeconds;
+  const timingOf = (timed: PlannedStep): StepTiming =>
+    timings[steps.findIndex((step) => isSame(step, timed))]!;
+  const computed = ({ timed, scale }: RepeatedStep): number => scale * timingOf(timed).seconds;
+  const around = ({ numSequences }: RepeatedStep): number => stepSeconds + tokenSeconds * numSequences;
+  const sum = (list: readonly RepeatedStep[], seconds: (step: RepeatedStep) => number): number =>
+    list.reduce((total, step) => total + step.times * seconds(step), 0);
+  const served = (step: RepeatedStep): number => computed(step) + around(step);
+  const prefillSeconds = requestSeconds * numRunning + sum(prefill, served);
+  const cycle = prefillSeconds + sum([decode], served);
+  const rounds = Math.ceil(concurrency / numRunning);
+  const outputTokensPerSecond = (numRunning * outputTokens) / cycle;
   return {
     ...load,
-    outputTokensPerSecond: (decode.numSequences * outputTokens) / cycle,
-    ttftMs: 1000 * (requestSeconds + sum(firstPrefill)),
-    itlMs: 1000 * decodeSeconds,
+    numRunning,
+    outputTokensPerSecond,
+    outputTokensPerSecondEach: outputTokensPerSecond / concurrency,
+    itlMs: 1000 * served(decode),
+    ttftAloneMs: 1000 * (requestSeconds + sum(firstPrefill, served)),
+    ttftLastMs: 1000 * ((rounds - 1) * cycle + prefillSeconds),
+    servingShare: (requestSeconds * numRunning + sum([...prefill, decode], around)) / cycle,
+    spread: largestSpread(
+      timingOf(decode.timed),
+      prefill.map(({ timed }) => timingOf(timed)),
+    ),
   };
+}
+
+function largestSpread({ spread }: StepTiming, prefill: readonly StepTiming[]): number | null {
+  return spread === null ? null : Math.max(spread, ...prefill.map((timing) => timing.spread ?? 0));
 }

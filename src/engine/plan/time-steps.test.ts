@@ -1,16 +1,25 @@
 import { expect, test } from "vitest";
+import type { Checkpoint } from "../../formats/checkpoint.ts";
 import { openCheckpoint } from "../../formats/open-checkpoint.ts";
 import { createOps } from "../../kernels/create-ops.ts";
 import type { Ops } from "../../kernels/ops.ts";
 import { createReferenceOps } from "../../kernels/reference/reference-ops.ts";
+import { planModel } from "../../model/plan-model.ts";
 import { precisions } from "./precisions.ts";
-import { DummyStepTimer } from "./time-steps.ts";
+import { type TimedModel, timeSteps } from "./time-steps.ts";
 
 const modelPath = new URL("../../../models/pebble/model", import.meta.url).pathname;
-const shapes = [
-  { label: "decode", numSequences: 2, numTokens: 1, contextLength: 40 },
-  { label: "prefill", numSequences: 1, numTokens: 3, contextLength: 35 },
+const steps = [
+  { isDecode: true, numSequences: 2, numTokens: 1, contextLength: 40 },
+  { isDecode: false, numSequences: 1, numTokens: 3, contextLength: 35 },
 ];
+const limits = { leastSeconds: 0, deadline: Number.POSITIVE_INFINITY, isRequired: true };
+
+function modelAs(checkpoint: Checkpoint, name: string, blockSize = 32): TimedModel {
+  const { recast } = precisions.find((precision) => precision.name === name)!;
+  const { linears } = planModel(checkpoint, { dtype: "auto", activations: "auto", recast });
+  return { linears, recast, activations: "auto", kvDtype: "f16", blockSize };
+}
 
 /** Counts what its kernels were asked for. */
 function countingOps(): {
@@ -36,46 +45,38 @@ function countingOps(): {
 
 test("steps of a model run in each precision, and their kernels are closed", { timeout: 120_000 }, () => {
   const checkpoint = openCheckpoint(modelPath);
-  for (const { recast } of precisions.filter(({ name }) => name === "w8a8" || name === "q4_0")) {
+  for (const name of ["w8a8", "q4_0"]) {
     const counted = countingOps();
-    const timer = new DummyStepTimer({ checkpoint, createOps: () => counted.ops, freeBytes: 1024 ** 3 });
-    const seconds = timer.time({ recast, activations: "auto", kvDtype: "f16", leastSeconds: 1 }, shapes)!;
-    expect(seconds).toHaveLength(shapes.length);
-    for (const each of seconds) expect(each).toBeGreaterThan(0);
-    // Four layers of four linears and the head: in a first step of each shape, and in those of a round or more.
-    expect(counted.numLinears()).toBeGreaterThanOrEqual(7 * 17);
+    const parts = { checkpoint, createOps: () => counted.ops, freeBytes: 1024 ** 3 };
+    const timings = timeSteps(parts, modelAs(checkpoint, name), steps, limits)!;
+    expect(timings).toHaveLength(steps.length);
+    for (const { seconds } of timings) expect(seconds).toBeGreaterThan(0);
+    expect(timings[0]!.numSamples).toBeGreaterThanOrEqual(3);
+    // Four layers of four linears and the head: a first step of each, three rows of decode and a prefill.
+    expect(counted.numLinears()).toBeGreaterThanOrEqual(6 * 17);
     expect(counted.isClosed()).toBe(true);
   }
   checkpoint.close();
 });
 
-test("contexts may be shorter than a block of the cache", { timeout: 60_000 }, () => {
+test("contexts may be shorter than a block of the cache, of any size", { timeout: 60_000 }, () => {
   const checkpoint = openCheckpoint(modelPath);
   const create = (): Ops => createOps({ numThreads: 1, backend: "auto" }).ops;
-  const timer = new DummyStepTimer({ checkpoint, createOps: create, freeBytes: 1024 ** 3 });
-  const model = {
-    recast: precisions[3]!.recast,
-    activations: "auto",
-    kvDtype: "f16",
-    leastSeconds: 0,
-  } as const;
-  const shape = { label: "decode", numSequences: 3, numTokens: 1, contextLength: 9 };
-  expect(timer.time(model, [shape])![0]).toBeGreaterThan(0);
+  const step = { isDecode: true, numSequences: 3, numTokens: 1, contextLength: 9 };
+  for (const blockSize of [7, 32, 256]) {
+    const parts = { checkpoint, createOps: create, freeBytes: 1024 ** 3 };
+    const timings = timeSteps(parts, modelAs(checkpoint, "q8_0", blockSize), [step], limits)!;
+    expect(timings[0]!.seconds).toBeGreaterThan(0);
+  }
   checkpoint.close();
 });
 
 test("no step is timed where one layer would take more than half of the free memory", () => {
   const checkpoint = openCheckpoint(modelPath);
-  const createOps = (): Ops => {
+  const create = (): Ops => {
     throw new Error("kernels were asked for");
   };
-  const timer = new DummyStepTimer({ checkpoint, createOps, freeBytes: 1024 ** 2 });
-  const model = {
-    recast: precisions[0]!.recast,
-    activations: "auto",
-    kvDtype: "f16",
-    leastSeconds: 1,
-  } as const;
-  expect(timer.time(model, shapes)).toBeNull();
+  const parts = { checkpoint, createOps: create, freeBytes: 1024 ** 2 };
+  expect(timeSteps(parts, modelAs(checkpoint, "f32"), steps, limits)).toBeNull();
   checkpoint.close();
 });

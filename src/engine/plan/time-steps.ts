@@ -1,27 +1,30 @@
 import type { WeightForm } from "../../base/weights.ts";
 import type { Checkpoint } from "../../formats/checkpoint.ts";
 import type { KvDtype, LinearWeight, Ops, RaggedBatch } from "../../kernels/ops.ts";
-import type { PrecisionOptions } from "../../model/causal-model.ts";
+import type { CausalModel, PrecisionOptions } from "../../model/causal-model.ts";
 import { loadModel } from "../../model/load-model.ts";
-import { planModel } from "../../model/plan-model.ts";
 import { kvBlockBytes } from "../kv-plan.ts";
-import { runStep, type StepSeconds, writePages } from "../profile/run-step.ts";
-import { batchOf, blockSize, type StepShape } from "../profile/step-batch.ts";
+import { runStep, type StepSeconds, writePages } from "../step/run-step.ts";
+import { batchOf, type StepShape } from "../step/step-batch.ts";
 import { DummyWeights } from "./dummy-weights.ts";
+import type { PlannedStep } from "./predict-load.ts";
+import { type SampleLimits, type Sampler, type StepTiming, sampleInRounds } from "./step-samples.ts";
 
 /** A model in the forms that it would have. */
 export interface TimedModel {
+  /** Its linears in these forms. */
+  readonly linears: readonly LinearWeight[];
   readonly recast: (form: WeightForm, name: string) => WeightForm;
   readonly activations: PrecisionOptions["activations"];
   readonly kvDtype: KvDtype;
-  /** Steps are run for so long, each shape at least once after a first step that does not count. */
-  readonly leastSeconds: number;
+  readonly blockSize: number;
 }
 
-/** Foresees how long steps take, before a weight is read. */
-export interface StepTimer {
-  /** [shapes.length] seconds of a step, or null where they cannot be foreseen. */
-  time(model: TimedModel, shapes: readonly StepShape[]): readonly number[] | null;
+export interface TimerParts {
+  readonly checkpoint: Checkpoint;
+  /** Kernels as the engine would have them; closed after each model. */
+  readonly createOps: () => Ops;
+  readonly freeBytes: number;
 }
 
 const mebi = 1024 ** 2;
@@ -37,53 +40,65 @@ const memoryShare = 0.5;
  */
 const decodeRow = { mostSteps: 64, mostSeconds: 0.5 } as const;
 
-export interface StepTimerParts {
-  readonly checkpoint: Checkpoint;
-  /** Kernels as the engine would have them; closed after each model. */
-  readonly createOps: () => Ops;
-  readonly freeBytes: number;
-}
-
 /**
  * Times real steps over dummy weights, with as many layers as 512 MiB hold: a larger model's layers are taken to be like
- * its first ones. What comes out are medians of what the machine gives at the moment.
+ * its first ones. What comes out is what the machine gives at the moment.
+ *
+ * @returns [steps.length], or null where even one layer takes too much of the free memory or the time was too short
  */
-export class DummyStepTimer implements StepTimer {
-  readonly #parts: StepTimerParts;
-
-  constructor(parts: StepTimerParts) {
-    this.#parts = parts;
+export function timeSteps(
+  { checkpoint, createOps, freeBytes }: TimerParts,
+  timed: TimedModel,
+  steps: readonly PlannedStep[],
+  limits: SampleLimits,
+): StepTiming[] | null {
+  const { linears, recast, activations } = timed;
+  const all = checkpoint.config.numLayers;
+  const numLayers = layersWithin(linears, all, freeBytes);
+  if (numLayers === 0) return null;
+  const ops = createOps();
+  try {
+    const weights = new DummyWeights(checkpoint, { numLayers, recast });
+    const maxModelLen = Math.max(...steps.map(({ contextLength }) => contextLength));
+    const { model } = loadModel(ops, weights, { dtype: "auto", activations, maxModelLen });
+    const run = prepareSteps(ops, model, timed, steps);
+    const samplers = steps.map((step): Sampler => {
+      const seconds = (): number => {
+        const { layers, head } = run(step);
+        return (layers * all) / numLayers + head;
+      };
+      return {
+        isRow: step.isDecode,
+        once: seconds,
+        sample: step.isDecode ? () => meanOfRow(seconds) : seconds,
+      };
+    });
+    return sampleInRounds(samplers, limits);
+  } finally {
+    ops.close();
   }
+}
 
-  /** Null where even one layer takes too much of the free memory. */
-  time(timed: TimedModel, shapes: readonly StepShape[]): number[] | null {
-    const { recast, activations, kvDtype, leastSeconds } = timed;
-    const { checkpoint, createOps, freeBytes } = this.#parts;
-    const precision = { dtype: "auto", activations } as const;
-    const { linears } = planModel(checkpoint, { ...precision, recast });
-    const all = checkpoint.config.numLayers;
-    const numLayers = layersWithin(linears, all, freeBytes);
-    if (numLayers === 0) return null;
-    const ops = createOps();
-    try {
-      const weights = new DummyWeights(checkpoint, { numLayers, recast });
-      const maxModelLen = Math.max(...shapes.map(({ contextLength }) => contextLength));
-      const { model } = loadModel(ops, weights, { ...precision, maxModelLen });
-      const blockBytes = kvBlockBytes(model.kvShape, kvDtype, blockSize);
-      const wanted = Math.max(...shapes.map(blocksOf));
-      const numBlocks = Math.max(1, Math.min(wanted, Math.floor(kvBudget / blockBytes)));
-      const cache = ops.createKvCache({ ...model.kvShape, numBlocks, blockSize, dtype: kvDtype });
-      writePages(ops, model, cache);
-      const batches = new Map(
-        shapes.map((shape) => [shape, withinBlocks(batchOf(shape, model.vocabSize), numBlocks)]),
-      );
-      const run = (shape: StepShape): StepSeconds => runStep(ops, model, cache, batches.get(shape)!);
-      const steps = timeInRounds(shapes, leastSeconds, run);
-      return steps.map(({ layers, head }) => (layers * all) / numLayers + head);
-    } finally {
-      ops.close();
-    }
-  }
+/** A cache and batches for all steps. */
+function prepareSteps(
+  ops: Ops,
+  model: CausalModel,
+  { kvDtype, blockSize }: TimedModel,
+  steps: readonly StepShape[],
+): (step: StepShape) => StepSeconds {
+  const blockBytes = kvBlockBytes(model.kvShape, kvDtype, blockSize);
+  const blocksOf = (step: StepShape): number => step.numSequences * Math.ceil(step.contextLength / blockSize);
+  const wanted = Math.max(...steps.map(blocksOf));
+  const numBlocks = Math.max(1, Math.min(wanted, Math.floor(kvBudget / blockBytes)));
+  const cache = ops.createKvCache({ ...model.kvShape, numBlocks, blockSize, dtype: kvDtype });
+  writePages(ops, model, cache);
+  const batches = new Map(
+    steps.map((step) => {
+      const batch = batchOf(step, model.vocabSize, blockSize);
+      return [step, withinBlocks(batch, numBlocks, blockSize)];
+    }),
+  );
+  return (step) => runStep(ops, model, cache, batches.get(step)!);
 }
 
 /**
@@ -103,12 +118,8 @@ function layersWithin(linears: readonly LinearWeight[], numLayers: number, freeB
   return Math.max(0, Math.min(atMost, Math.max(1, fitting(weightBudget))));
 }
 
-function blocksOf({ numSequences, contextLength }: StepShape): number {
-  return numSequences * Math.ceil(contextLength / blockSize);
-}
-
 /** The same batch over fewer blocks: what a cache of that size cannot hold, sequences share. */
-function withinBlocks(batch: RaggedBatch, numBlocks: number): RaggedBatch {
+function withinBlocks(batch: RaggedBatch, numBlocks: number, blockSize: number): RaggedBatch {
   const numSlots = numBlocks * blockSize;
   return {
     ...batch,
@@ -117,36 +128,13 @@ function withinBlocks(batch: RaggedBatch, numBlocks: number): RaggedBatch {
   };
 }
 
-/** The median step of each shape. Shapes take turns: what slows the machine for a while slows no shape in every turn. */
-function timeInRounds(
-  shapes: readonly StepShape[],
-  leastSeconds: number,
-  run: (shape: StepShape) => StepSeconds,
-): readonly StepSeconds[] {
-  const samples = shapes.map((shape) => ({ shape, steps: [] as StepSeconds[] }));
-  for (const shape of shapes) run(shape);
-  const end = performance.now() + 1000 * leastSeconds;
-  for (let round = 0; round === 0 || performance.now() < end; round += 1) {
-    for (const { shape, steps } of samples) {
-      steps.push(shape.numTokens === 1 ? meanOfRow(() => run(shape)) : run(shape));
-    }
-  }
-  return samples.map(({ steps }) => {
-    const total = ({ layers, head }: StepSeconds): number => layers + head;
-    return steps.toSorted((a, b) => total(a) - total(b))[steps.length >> 1]!;
-  });
-}
-
-function meanOfRow(run: () => StepSeconds): StepSeconds {
+function meanOfRow(step: () => number): number {
   const end = performance.now() + 1000 * decodeRow.mostSeconds;
-  let layers = 0;
-  let head = 0;
+  let seconds = 0;
   let numSteps = 0;
   do {
-    const step = run();
-    layers += step.layers;
-    head += step.head;
+    seconds += step();
     numSteps += 1;
   } while (numSteps < decodeRow.mostSteps && performance.now() < end);
-  return { layers: layers / numSteps, head: head / numSteps };
+  return seconds / numSteps;
 }

@@ -2,8 +2,9 @@ import { type Ceilings, secondsAtCeilings } from "../../kernels/ceilings.ts";
 import type { KvDtype, Ops } from "../../kernels/ops.ts";
 import { type Operation, profileOps } from "../../kernels/profiled-ops.ts";
 import type { CausalModel } from "../../model/causal-model.ts";
-import { runStep, writePages } from "./run-step.ts";
-import { batchOf, blockSize, type StepShape } from "./step-batch.ts";
+import { defaultBlockSize as blockSize } from "../engine-plan.ts";
+import { runStep, writePages } from "../step/run-step.ts";
+import { batchOf, type StepShape } from "../step/step-batch.ts";
 
 /** All operations of one kind in a step. Times are in seconds, of the fastest of the repeated steps. */
 export interface KindProfile {
@@ -16,7 +17,11 @@ export interface KindProfile {
   readonly rooflineSeconds: number;
 }
 
-export interface StepProfile extends StepShape {
+export interface ProfiledShape extends StepShape {
+  readonly label: string;
+}
+
+export interface StepProfile extends ProfiledShape {
   readonly seconds: number;
   readonly rooflineSeconds: number;
   readonly numOperations: number;
@@ -29,7 +34,7 @@ export interface ProfileParts {
   readonly load: (ops: Ops) => { readonly model: CausalModel; readonly kvDtype: KvDtype };
   readonly ops: Ops;
   readonly ceilings: Ceilings;
-  readonly shapes: readonly StepShape[];
+  readonly shapes: readonly ProfiledShape[];
   /** Steps of each shape; the fastest counts, as what disturbs a step only makes it slower. */
   readonly numRepeats: number;
 }
@@ -45,7 +50,7 @@ export function profileSteps(parts: ProfileParts): StepProfile[] {
   const cache = ops.createKvCache({ ...model.kvShape, numBlocks, blockSize, dtype: kvDtype });
   writePages(ops, model, cache);
   return shapes.map((shape) => {
-    const batch = batchOf(shape, model.vocabSize);
+    const batch = batchOf(shape, model.vocabSize, blockSize);
     let best: { seconds: number; operations: Operation[] } | undefined;
     for (let repeat = 0; repeat < parts.numRepeats; repeat += 1) {
       operations.length = 0;

@@ -2,19 +2,15 @@ import type { RaggedBatch } from "../../kernels/ops.ts";
 
 /** What a step computes: for each sequence the last `numTokens` of a context. */
 export interface StepShape {
-  readonly label: string;
   readonly numSequences: number;
-  /** Query tokens of each sequence: 1 for decode. */
+  /** Query tokens of each sequence. */
   readonly numTokens: number;
   /** Tokens of each sequence once this step's are in the cache. */
   readonly contextLength: number;
 }
 
-/** Tokens of a block of the caches that steps are measured with. */
-export const blockSize = 32;
-
-/** The batch of a step, with blocks in order. */
-export function batchOf(shape: StepShape, vocabSize: number): RaggedBatch {
+/** The batch of a step, with blocks of `blockSize` tokens in order. */
+export function batchOf(shape: StepShape, vocabSize: number, blockSize: number): RaggedBatch {
   const { numSequences, numTokens, contextLength } = shape;
   const stride = Math.ceil(contextLength / blockSize);
   const total = numSequences * numTokens;

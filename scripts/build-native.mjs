@@ -29,20 +29,23 @@ const sanitizeFlags = [
 ];
 
 const avx2Flags = ["-mavx2", "-mfma", "-mf16c"];
-const avx512Flags = [
-  ...avx2Flags,
-  ..."-mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512bf16".split(" "),
-];
+const avx512Flags = [...avx2Flags, ..."-mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni".split(" ")];
 /** Lesser sets come first. `amx_twin` is AMX with its tiles in plain C++, for tests. */
 const isaFlags = {
   avx2: avx2Flags,
   amx_twin: avx2Flags,
   avx512: avx512Flags,
+  avx512_bf16: [...avx512Flags, "-mavx512bf16"],
   amx: [...avx512Flags, "-mamx-tile", "-mamx-int8", "-mamx-bf16"],
 };
 /** The sets that the sources of kernels/ and linear/ are compiled for, and those of the folders of x86/. */
 const vectorIsas = ["avx2", "avx512"];
-const folderIsas = { avx2: ["avx2"], avx512: ["avx512"], amx: ["amx_twin", "amx"] };
+const folderIsas = {
+  avx2: ["avx2"],
+  avx512: ["avx512"],
+  avx512_bf16: ["avx512_bf16"],
+  amx: ["amx_twin", "amx"],
+};
 
 function skip(reason) {
   console.log(`Native kernels not built: ${reason} Millrace runs on its slow reference backend.`);

@@ -103,24 +103,7 @@ int64_t multiplyF32(int64_t loops) {
   return 2 * loops * numVectors * 16;
 }
 
-#if defined(__AVX512F__)
-int64_t multiplyBf16(int64_t loops) {
-  __m512 sums[numSums];
-#pragma GCC unroll 12
-  for (int i = 0; i < numSums; ++i) sums[i] = _mm512_setzero_ps();
-  const __m512bh one = (__m512bh)_mm512_set1_epi16(0x3f80);
-  for (int64_t loop = 0; loop < loops; ++loop) {
-#pragma GCC unroll 12
-    for (int i = 0; i < numSums; ++i) {
-      sums[i] = _mm512_dpbf16_ps(sums[i], one, one);
-      settle(sums[i]);
-    }
-  }
-  return 2 * loops * numSums * 32;
-}
-#else
 /** bf16 is widened: its products are those of f32. */
 int64_t multiplyBf16(int64_t loops) { return multiplyF32(loops); }
-#endif
 
 }  // namespace millrace::MILLRACE_ISA

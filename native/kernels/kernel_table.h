@@ -213,6 +213,8 @@ struct KernelTable {
 
 const KernelTable& kernelsAvx2();
 const KernelTable& kernelsAvx512();
+/** As kernelsAvx512, with the instruction for pairs of bf16 products. */
+const KernelTable& kernelsAvx512Bf16();
 const KernelTable& kernelsAmx();
 /** As kernelsAmx, with the tiles in plain C++ beside the kernels of AVX2. */
 const KernelTable& kernelsAmxTwin();

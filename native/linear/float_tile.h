@@ -75,6 +75,32 @@ struct FloatKernel {
     }
   }
 
+  /** The sums of a block of dense weights, to `job.out`; `state` says where its operands lie. */
+  template <int rows, int tiles>
+  MILLRACE_INLINE static void multiplyDense(State<rows, tiles>& state, const TileJob& job) {
+    clear(state);
+    addColumns(state, 0, job.w.cols);
+    put(state, job);
+  }
+
+  template <int rows, int tiles>
+  MILLRACE_INLINE static void clear(State<rows, tiles>& state) {
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; ++r) {
+#pragma GCC unroll 4
+      for (int c = 0; c < tiles; ++c) state.total[r][c] = zero();
+    }
+  }
+
+  template <int rows, int tiles>
+  MILLRACE_INLINE static void put(const State<rows, tiles>& state, const TileJob& job) {
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; ++r) {
+#pragma GCC unroll 4
+      for (int c = 0; c < tiles; ++c) store(job.out + r * job.outStride + 16 * c, state.total[r][c]);
+    }
+  }
+
   template <int rows, int tiles>
   static void run(const TileJob& job) {
     const PackedMatrix& w = job.w;
@@ -86,27 +112,23 @@ struct FloatKernel {
       const int64_t tile = job.tile + (c < job.numTiles ? c : job.numTiles - 1);
       state.weights[c] = w.tileCodes(tile);
       scaleIndex[c] = w.scaleIndex(tile, 0);
-#pragma GCC unroll 8
-      for (int r = 0; r < rows; ++r) state.total[r][c] = zero();
     }
 #pragma GCC unroll 8
     for (int r = 0; r < rows; ++r) {
       state.x[r] = static_cast<const uint8_t*>(job.x.data) + (job.row + r) * rowBytes;
     }
+    if constexpr (!isInteger) return multiplyDense(state, job);
+    clear(state);
     for (int64_t start = 0; start < w.cols; start += w.groupSize) {
 #pragma GCC unroll 4
       for (int c = 0; c < tiles; ++c) {
-        if constexpr (isInteger) state.scale[c] = loadScales(w.scaleType, w.scales, scaleIndex[c]);
+        state.scale[c] = loadScales(w.scaleType, w.scales, scaleIndex[c]);
         if constexpr (hasMinimums) state.minimum[c] = loadScales(w.scaleType, w.minimums, scaleIndex[c]);
         scaleIndex[c] += w.scaleStride();
       }
       addColumns(state, start, start + w.groupSize);
     }
-#pragma GCC unroll 8
-    for (int r = 0; r < rows; ++r) {
-#pragma GCC unroll 4
-      for (int c = 0; c < tiles; ++c) store(job.out + r * job.outStride + 16 * c, state.total[r][c]);
-    }
+    put(state, job);
   }
 };
 

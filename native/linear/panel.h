@@ -8,7 +8,8 @@
 // int4 have a byte each, a step being four columns. Codes of int8 have 16 bits beside activations in 16 bits; a step is
 // columns 0 and 2, or 1 and 3, of four.
 //
-// Dense weights stay packed; their panels are [column][row] f32.
+// Dense weights stay packed, and their panels are [column][row] f32; or, where registers hold enough tiles, tiles are
+// widened to [column][lane] f32 and panels are the rows themselves in f32 (widened_tile.h).
 #pragma once
 
 #include "linear/bits.h"
@@ -34,6 +35,7 @@ inline const float* unpackedScales(const PackedMatrix& w, const uint8_t* unpacke
 }
 
 inline int64_t unpackedBytes(const PackedMatrix& w) {
+  if (!w.isInteger()) return w.cols * lanesPerTile * 4;
   return unpackedCodeBytes(w) + w.numGroups() * lanesPerTile * 4 * (w.hasMinimums ? 2 : 1);
 }
 

@@ -1,4 +1,4 @@
-// Drives the register tiles over a whole linear, and quantises rows. Compiled once per instruction set.
+// Drives the register tiles over a whole linear. Compiled once per instruction set.
 #pragma once
 
 #include "linear/finish.h"
@@ -158,29 +158,24 @@ struct LinearRun {
   }
 };
 
-const TileFamily& familyOf(const PackedMatrix& w) {
-  const bool takesCodes = w.inputForm == Form::Int8Token || w.inputForm == Form::Int8Block32;
-  return takesCodes ? integerFamily(w) : floatFamily(w);
-}
-
 /** Room for the tiles that one thread has unpacked. */
 size_t tileScratchBytes(const PackedMatrix& w, const Panels& panels) {
   return panels.unpack == nullptr ? 0 : static_cast<size_t>(maxTiles * roundUp(unpackedBytes(w), 64));
 }
 
-size_t scratchBytes(const PackedLinear& weight, int64_t rows, int threads) {
-  const PackedMatrix& w = static_cast<const PackedMatrix&>(weight);
-  const TileFamily& family = familyOf(w);
-  if (rows <= family.smallRows || family.panels.lay == nullptr) return 0;
-  return tileScratchBytes(w, family.panels) * static_cast<size_t>(threads) +
-         static_cast<size_t>(rows * family.panels.bytesPerRow(w));
+/** Memory that `runTiles` needs. */
+inline size_t tilesScratchBytes(const PackedMatrix& w, const TileFamily& family, int64_t rows, int threads) {
+  if (rows <= family.smallRows) return 0;
+  const Panels& panels = family.panels;
+  const int64_t ofRows = panels.lay == nullptr ? 0 : rows * panels.bytesPerRow(w);
+  return tileScratchBytes(w, panels) * static_cast<size_t>(threads) + static_cast<size_t>(ofRows);
 }
 
-void runLinear(const PackedLinear& weight, const Activations& x, const LinearOutput& output, uint8_t* scratch,
-               ThreadPool& pool) {
-  const PackedMatrix& w = static_cast<const PackedMatrix&>(weight);
+/** A whole linear by the kernels of one family. */
+inline void runTiles(const PackedMatrix& w, const TileFamily& family, const Activations& x, const LinearOutput& output,
+                     uint8_t* scratch, ThreadPool& pool) {
   if (x.rows == 0 || w.rows == 0) return;
-  const Cut cut = cutLinear(w, familyOf(w), output, pool.size());
+  const Cut cut = cutLinear(w, family, output, pool.size());
   const size_t tileBytes = tileScratchBytes(w, cut.panels);
   const LinearRun run{w, x, output, cut, isStreamed(output), scratch + tileBytes * static_cast<size_t>(pool.size())};
   if (cut.panels.lay != nullptr) pool.parallelFor(cut.numRowBlocks, [&](int64_t block, int) { run.layBlock(block); });
@@ -200,56 +195,6 @@ void runLinear(const PackedLinear& weight, const Activations& x, const LinearOut
     }
     if (run.isStreamed) fenceStreaming();
   });
-}
-
-/** Blocks of codes are made where two pairs of tiles fill each. */
-bool takesForm(const PackedLinear& weight, Form form) {
-  const PackedMatrix& w = static_cast<const PackedMatrix&>(weight);
-  return form == Form::F32 || (form == Form::Int8Block32 && w.paired && w.partRows() % 32 == 0);
-}
-
-/** A row as codes under one scale, and their running sums. */
-void quantizeWholeRow(const float* x, int64_t cols, const Activations& to, int64_t row) {
-  int8_t* codes = static_cast<int8_t*>(to.data) + row * to.rowStride;
-  int32_t* sums = to.sums + row * to.sideStride;
-  V16 largest = zero();
-  for (int64_t col = 0; col < cols; col += 16) largest = largerOf(largest, loadFirst(x + col, cols - col));
-  const float scale = scaleOfLargest(reduceMax(largest));
-  to.scales[row * to.sideStride] = scale;
-  sums[0] = 0;
-  const int64_t blocks = blocksPerRow(cols);
-  for (int64_t i = 0; i < 2 * blocks; ++i) {
-    const int64_t left = cols - 16 * i;
-    const V16 v = left > 0 ? loadFirst(x + 16 * i, left) : zero();
-    sums[i + 1] = sums[i] + storeScaled(codes + 16 * i, v, scale);
-  }
-}
-
-void quantizeCodes(const float* x, int64_t cols, const Activations& to, int64_t row) {
-  const int64_t blocks = blocksPerRow(cols);
-  if (to.form == Form::Int8Token) {
-    quantizeWholeRow(x, cols, to, row);
-  } else {
-    for (int64_t block = 0; block < blocks; ++block) {
-      const int64_t left = cols - 32 * block;
-      const V16 second = left > 16 ? loadFirst(x + 32 * block + 16, left - 16) : zero();
-      quantizeBlock(loadFirst(x + 32 * block, left), second, to, row, block);
-    }
-  }
-  int8_t* codes = static_cast<int8_t*>(to.data) + row * to.rowStride;
-  std::memset(codes + 32 * blocks, 0, static_cast<size_t>(to.rowStride - 32 * blocks));
-}
-
-void quantizeRow(const float* x, int64_t cols, Activations& to, int64_t row) {
-  if (to.form == Form::F32) {
-    std::memcpy(static_cast<float*>(to.data) + row * to.rowStride, x, static_cast<size_t>(cols) * 4);
-    return;
-  }
-  if (to.form != Form::BF16) return quantizeCodes(x, cols, to, row);
-  uint16_t* halves = static_cast<uint16_t*>(to.data) + row * to.rowStride;
-  for (int64_t col = 0; col < to.rowStride; col += 16) {
-    storeBf16(halves + col, col < cols ? loadFirst(x + col, cols - col) : zero());
-  }
 }
 
 }  // namespace

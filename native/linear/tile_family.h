@@ -125,8 +125,9 @@ MILLRACE_INLINE void prefetchScales(ScaleType type, const uint8_t* base, int64_t
   _mm_prefetch(reinterpret_cast<const char*>(base + at), _MM_HINT_T0);
 }
 
-/** The kernels for a matrix and its input form, which `packLinear` has found to go together. */
+/** The kernels for a matrix and its input form, which `packLinear` has found to go together. All families of a matrix
+    give the same bits. */
 const TileFamily& integerFamily(const PackedMatrix& w);
-const TileFamily& floatFamily(const PackedMatrix& w);
+const TileFamily& floatFamily(const PackedMatrix& w, int64_t rows);
 
 }  // namespace millrace::MILLRACE_ISA

@@ -87,14 +87,21 @@ MILLRACE_INLINE void storeBf16(uint16_t* to, V16 a) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi32_epi16(bf16Bits(a)));
 }
 
-/** Sixteen pairs of bf16. */
-struct Bf16Pairs {
-  __m512bh v;
-};
 /** Lane i of `first`, then lane i of `second`. */
 MILLRACE_INLINE void storeBf16Pairs(uint16_t* to, V16 first, V16 second) {
   _mm512_storeu_si512(to, _mm512_or_si512(bf16Bits(first), _mm512_slli_epi32(bf16Bits(second), 16)));
 }
+/** The low (high) bf16 of each lane, widened. */
+MILLRACE_INLINE V16 lowBf16(__m512i pairs) { return {_mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16))}; }
+MILLRACE_INLINE V16 highBf16(__m512i pairs) {
+  return {_mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32(static_cast<int>(0xffff0000))))};
+}
+
+#if defined(__AVX512BF16__)
+/** Sixteen pairs of bf16. */
+struct Bf16Pairs {
+  __m512bh v;
+};
 MILLRACE_INLINE Bf16Pairs loadBf16Pairs(const uint16_t* from) { return {(__m512bh)_mm512_loadu_si512(from)}; }
 /** Adds the products of each pair with the pair at `x`. */
 MILLRACE_INLINE V16 dotPairs(V16 sum, Bf16Pairs pairs, const uint16_t* x) {
@@ -102,6 +109,24 @@ MILLRACE_INLINE V16 dotPairs(V16 sum, Bf16Pairs pairs, const uint16_t* x) {
   std::memcpy(&pair, x, 4);
   return {_mm512_dpbf16_ps(sum.v, pairs.v, (__m512bh)_mm512_set1_epi32(pair))};
 }
+#else
+/** Sixteen pairs of bf16, widened. */
+struct Bf16Pairs {
+  V16 first;
+  V16 second;
+};
+MILLRACE_INLINE Bf16Pairs loadBf16Pairs(const uint16_t* from) {
+  const __m512i pairs = _mm512_loadu_si512(from);
+  return {lowBf16(pairs), highBf16(pairs)};
+}
+/** Adds the products of each pair with the pair at `x`. */
+MILLRACE_INLINE V16 dotPairs(V16 sum, Bf16Pairs pairs, const uint16_t* x) {
+  int32_t pair;
+  std::memcpy(&pair, x, 4);
+  const __m512i both = _mm512_set1_epi32(pair);
+  return fma(pairs.second, highBf16(both), fma(pairs.first, lowBf16(both), sum));
+}
+#endif
 
 MILLRACE_INLINE __m256 lowHalf(V16 a) { return _mm512_castps512_ps256(a.v); }
 MILLRACE_INLINE __m256 highHalf(V16 a) { return _mm512_extractf32x8_ps(a.v, 1); }

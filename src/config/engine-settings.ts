@@ -28,7 +28,7 @@ export const precisionSettings = {
   ),
   isa: field(
     "--isa <name>",
-    oneOf(["auto", "avx2", "avx512", "amx"]).default("auto"),
+    oneOf(["auto", "avx2", "avx512", "avx512-bf16", "amx"]).default("auto"),
     "force a lower instruction set",
     { env: "MILLRACE_ISA" },
   ),

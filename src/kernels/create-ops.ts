@@ -12,7 +12,7 @@ export interface CreateOpsOptions {
   /** As in `OpsOptions`. */
   readonly numThreads: number;
   readonly backend: Backend;
-  /** Instruction set to use instead of the best one (MILLRACE_ISA): `amx`, `avx512` or `avx2`; default `auto`. */
+  /** Instruction set to use instead of the best one (MILLRACE_ISA): `amx`, `avx512-bf16`, `avx512` or `avx2`; default `auto`. */
   readonly isa?: string;
   /** Default `auto`: `f32`, as no other has been shown to be faster at equal bits. */
   readonly attentionDtype?: AttentionDtype | "auto";

@@ -217,7 +217,7 @@ export interface MoeRouting extends WeightedRows {
  */
 export interface Ops {
   readonly backend: "native" | "reference";
-  /** "avx2", "avx512", "amx" or "scalar". */
+  /** "avx2", "avx512", "avx512-bf16", "amx" or "scalar". */
   readonly isa: string;
   readonly numThreads: number;
   readonly attentionDtype: AttentionDtype;

@@ -1,7 +1,7 @@
 // The table of linear kernels.
 #include "x86/avx2/dot.h"
 
-#include "linear/run.h"
+#include "linear/vector_linear.h"
 
 namespace millrace {
 

@@ -18,6 +18,6 @@ struct Sizes {
 
 }  // namespace
 
-const TileFamily& floatFamily(const PackedMatrix& w) { return chooseFloatFamily<Sizes>(w); }
+const TileFamily& floatFamily(const PackedMatrix& w, int64_t) { return chooseFloatFamily<Sizes>(w); }
 
 }  // namespace millrace::MILLRACE_ISA

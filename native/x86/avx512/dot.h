@@ -18,10 +18,8 @@ MILLRACE_INLINE Ints field(Ints a, int shift, int mask) {
   return {_mm512_and_si512(_mm512_srli_epi32(a.v, static_cast<unsigned>(shift)), _mm512_set1_epi32(mask))};
 }
 /** The low (high) bf16 of each lane, widened. */
-MILLRACE_INLINE V16 lowBf16(Ints a) { return {_mm512_castsi512_ps(_mm512_slli_epi32(a.v, 16))}; }
-MILLRACE_INLINE V16 highBf16(Ints a) {
-  return {_mm512_castsi512_ps(_mm512_and_si512(a.v, _mm512_set1_epi32(static_cast<int>(0xffff0000))))};
-}
+MILLRACE_INLINE V16 lowBf16(Ints a) { return lowBf16(a.v); }
+MILLRACE_INLINE V16 highBf16(Ints a) { return highBf16(a.v); }
 /** Writes whole floats as int8 and returns their sum. */
 MILLRACE_INLINE int32_t storeCodes(int8_t* to, V16 a) {
   const __m512i codes = _mm512_cvtps_epi32(a.v);

@@ -62,6 +62,7 @@ const cases: readonly Case[] = [
   { name: "int8 g128", form: "int8-token", weight: integerWeight(8, 128, 640, false) },
   { name: "int4 g32", form: "int8-block32", weight: integerWeight(4, 32, 224, false) },
   { name: "bf16", form: "bf16", weight: bf16Weight(1001) },
+  { name: "bf16, long", form: "bf16", weight: bf16Weight(4099) },
   { name: "bf16, f32", form: "f32", weight: bf16Weight(1001) },
   { name: "f32, f32", form: "f32", weight: denseWeight("f32", 513) },
   { name: "f16, f32", form: "f32", weight: denseWeight("f16", 259) },

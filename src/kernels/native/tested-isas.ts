@@ -2,7 +2,7 @@ import { loadAddon } from "../addon.ts";
 import type { AttentionDtype } from "../ops.ts";
 
 /** Every instruction set that has kernels; tests of one that the machine lacks are skipped visibly. */
-export const allIsas: readonly string[] = ["avx2", "avx512", "amx"];
+export const allIsas: readonly string[] = ["avx2", "avx512", "avx512-bf16", "amx"];
 
 /** AMX with its tiles in plain C++, over the kernels of AVX2. Only tests ask for it, by `createNativeOps`. */
 const amxTwin = "amx-twin";

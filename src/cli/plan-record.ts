@@ -36,6 +36,7 @@ export function planRecord({ checkpoint, machine, memory, speed, noSpeed, advice
     loads: speed?.loads ?? [],
     speedRefusal: noSpeed ?? speed?.refusal ?? null,
     paceDrift: speed?.paceDrift ?? null,
+    waitingShare: speed?.waitingShare ?? null,
     doubts: speed?.doubts ?? [],
     precisions: (speed?.precisions ?? withoutSpeeds(memory.precisions)).map(precisionRecord),
     advice,

@@ -65,11 +65,13 @@ export function printSpeed(speed: ModelSpeed, { isa, numThreads }: PlannedMachin
     printSpeedHeader(first, `${isa}, ${countOf(numThreads, "thread")}`);
     printLoads(loads);
     if (doubts.length > 0) {
-      printLine(`The machine was busy while these were timed: they are uncertain (${doubts.join("; ")}).`);
+      const isSlow = loads.some(({ spread }) => spread === null);
+      const cause = isSlow ? "Steps are slow or the machine was busy" : "The machine was busy";
+      printLine(`${cause} while these were timed: they are uncertain (${doubts.join("; ")}).`);
       printLine("");
     }
   }
-  printPrecisions(precisions, loads);
+  printPrecisions(precisions);
 }
 
 function printSpeedHeader({ inputTokens, outputTokens }: PredictedLoad, kernels: string): void {
@@ -85,11 +87,11 @@ function printLoads(loads: readonly PredictedLoad[]): void {
   const rows = loads.map((load) => [
     String(load.concurrency),
     load.numRunning === load.concurrency ? "all" : `${load.numRunning} of ${load.concurrency}`,
-    load.outputTokensPerSecond.toFixed(1),
-    load.outputTokensPerSecondEach.toFixed(1),
+    rate(load.outputTokensPerSecond),
+    rate(load.outputTokensPerSecondEach),
     load.itlMs.toFixed(1),
-    load.ttftAloneMs.toFixed(0),
-    load.ttftLastMs.toFixed(0),
+    formatCount(load.ttftAloneMs),
+    formatCount(load.ttftLastMs),
     load.spread === null ? "–" : `${(100 * load.spread).toFixed(0)} %`,
   ]);
   const header = ["in flight", "at once", "tokens/s, all", "tokens/s, each", "ITL ms", "TTFT ms, alone"];
@@ -104,25 +106,29 @@ function printLoads(loads: readonly PredictedLoad[]): void {
   printLine("");
 }
 
-/** The sizes of each precision, and its speeds where there are some. */
-export function printPrecisions(
-  precisions: readonly PrecisionSpeed[],
-  loads: readonly PredictedLoad[],
-): void {
-  const ends = [...new Set([loads[0], loads.at(-1)])].filter((load) => load !== undefined);
+/** The sizes of each precision, its speeds where there are some, and the commands that make it. */
+export function printPrecisions(precisions: readonly PrecisionSpeed[]): void {
+  const timed = precisions.flatMap(({ loads }) => loads.map(({ concurrency }) => concurrency));
+  const ends = [...new Set(timed)];
   const rows = precisions.map((precision) => [
     precision.isNow ? `${precision.name}, now` : precision.name,
     formatBytes(precision.weightBytes),
-    ...ends.map((end) => speedAt(precision, end)?.toFixed(1) ?? "–"),
+    ...ends.map((end) => speedText(precision, end)),
   ]);
-  printTable(["as", "weights", ...ends.map(({ concurrency }) => `tokens/s at ${concurrency}`)], rows);
+  printTable(["as", "weights", ...ends.map((end) => `tokens/s at ${end}`)], rows);
   const ways = precisions.filter(({ command }) => command !== null);
   for (const { name, command } of ways) printLine(`${name.padEnd(4)} by  ${command}`);
   if (ways.length > 0) printLine("");
 }
 
-function speedAt({ loads }: PrecisionSpeed, { concurrency }: PredictedLoad): number | undefined {
-  return loads.find((load) => load.concurrency === concurrency)?.outputTokensPerSecond;
+function speedText({ loads }: PrecisionSpeed, concurrency: number): string {
+  const load = loads.find((each) => each.concurrency === concurrency);
+  return load === undefined ? "–" : rate(load.outputTokensPerSecond);
+}
+
+/** Tokens per second; slow ones with two digits that count. */
+function rate(perSecond: number): string {
+  return perSecond < 1 ? perSecond.toPrecision(2) : perSecond.toFixed(1);
 }
 
 function printTable(header: readonly string[], rows: readonly (readonly string[])[]): void {

@@ -121,10 +121,11 @@ function printPlan(
   const noSpeed = noSpeedReason(input.options, isSpeedAsked, status);
   const machine = machineOf(input.options, status);
   const speed = noSpeed === null ? foreseeSpeed(input, memory, machine, new TerminalProgress()) : null;
+  if (memory.fault !== null && speed !== null) printLine("Speeds are foreseen as though it fitted.");
   if (speed !== null) printSpeed(speed, machine);
   else {
     printLine(`No speeds: ${noSpeed}.\n`);
-    printPrecisions(withoutSpeeds(memory.precisions), []);
+    printPrecisions(withoutSpeeds(memory.precisions));
   }
   for (const line of adviceOf(input, memory, speed)) printLine(`- ${line}`);
 }

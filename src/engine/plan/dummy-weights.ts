@@ -21,6 +21,10 @@ const floatBits = {
 /**
  * Weights without meaning in a checkpoint's shapes and forms, made from its headers (what vLLM calls
  * `--load-format dummy`): kernels take as long with them as with the real ones. No weight is read.
+ *
+ * All matrices of a kind are the same bytes here. Steps do not profit from that: packing copies each matrix to memory of
+ * its own, in the form that kernels read, so that a step reads as many bytes as with real weights; and what kernels do
+ * does not depend on the numbers, as long as these are ordinary ones.
  */
 export class DummyWeights implements ModelWeights {
   readonly path: string;

@@ -1,4 +1,6 @@
 import type { Progress } from "../../base/progress.ts";
+import { watchWaiting } from "../../kernels/waiting-share.ts";
+import { kvDtypeOf } from "../engine-plan.ts";
 import { type ModelMemory, type ModelPlanInput, runningOf } from "./model-memory.ts";
 import type { PlannedPrecision } from "./precisions.ts";
 import {
@@ -33,6 +35,8 @@ export interface ModelSpeed {
   readonly precisions: readonly PrecisionSpeed[];
   /** By how much the model's own steps took longer or shorter in the end than in the beginning; null: not timed again. */
   readonly paceDrift: number | null;
+  /** Of the time of all steps, the share in which other processes had the processor; null where that is not counted. */
+  readonly waitingShare: number | null;
   /** Signs that something else ran meanwhile. With any of them the figures tell little. */
   readonly doubts: readonly string[];
 }
@@ -42,7 +46,9 @@ const seconds = { all: 45, own: 20, paceCheck: 5 } as const;
 const leastSeconds = { own: 4, precision: 0.5 } as const;
 
 /** Of figures that may be told: beyond these somebody else used the machine. */
-const most = { spread: 0.25, drift: 0.15, disorder: 0.1 } as const;
+const most = { spread: 0.25, drift: 0.15, disorder: 0.1, waiting: 0.1 } as const;
+
+const untimed = { paceDrift: null, waitingShare: null, doubts: [] } as const;
 
 export function planSpeed(
   input: ModelPlanInput,
@@ -50,34 +56,27 @@ export function planSpeed(
   time: TimeSteps,
   progress: Progress,
 ): ModelSpeed {
-  const refused = (refusal: string): ModelSpeed => ({
-    loads: [],
-    refusal,
-    precisions: withoutSpeeds(memory.precisions),
-    paceDrift: null,
-    doubts: [],
-  });
   const { mostRunning, limit } = mostRunningOf(input, memory);
-  if (mostRunning === 0)
-    return refused(`a request of ${input.inputTokens + input.outputTokens} tokens does not fit: ${limit}`);
+  if (mostRunning === 0) {
+    const refusal = `a request of ${input.inputTokens + input.outputTokens} tokens does not fit: ${limit}`;
+    return { loads: [], refusal, precisions: withoutSpeeds(memory.precisions), ...untimed };
+  }
   const end = performance.now() + 1000 * seconds.all;
   const deadline = performance.now() + 1000 * seconds.own;
   const foresee = new Foresight(input, memory, mostRunning, time);
+  const waitingShare = watchWaiting();
   progress.start("Timing steps", memory.precisions.length + 1);
   const now = memory.precisions.find(({ isNow }) => isNow)!;
-  const own = foresee.loads(now, input.concurrencies, {
-    leastSeconds: leastSeconds.own,
-    deadline,
-    isRequired: true,
-  });
-  if (own.length === 0) {
-    progress.finish();
-    return refused("a layer and the head would take more than half of the free memory");
-  }
-  const precisions = foresee.others(own, end, progress);
-  const paceDrift = foresee.drift(now, own[0]!, end);
+  const limits = { leastSeconds: leastSeconds.own, deadline, isRequired: true };
+  const loads = foresee.loads(now, input.concurrencies, limits);
+  // Narrower ones may be small enough where the model as it is is not.
+  const precisions = foresee.others(loads, end, progress);
+  const paceDrift = loads.length === 0 ? null : foresee.drift(now, loads[0]!, end);
   progress.finish();
-  return { loads: own, refusal: null, precisions, paceDrift, doubts: doubtsOf(own, paceDrift) };
+  const refusal =
+    loads.length > 0 ? null : "a layer and the head would take more than half of the free memory";
+  const pace = { paceDrift, waitingShare: waitingShare() };
+  return { loads, refusal, precisions, ...pace, doubts: doubtsOf(loads, pace) };
 }
 
 /** By what the cache holds of the requests. A model that does not fit is foreseen as though it did. */
@@ -142,11 +141,13 @@ class Foresight {
   }
 
   #timedModel({ planned, recast }: PlannedPrecision): TimedModel {
-    const { kvDtype, blockSize } = this.#memory;
+    const { options, checkpoint } = this.#input;
+    const { blockSize } = this.#memory;
+    const kvDtype = kvDtypeOf(options, checkpoint.config, planned.activations === "f32");
     return {
       linears: planned.linears,
       recast,
-      activations: this.#input.options.activations,
+      activations: options.activations,
       kvDtype,
       blockSize,
     };
@@ -158,7 +159,10 @@ export function isSteady({ spread }: PredictedLoad): boolean {
   return spread !== null && spread <= most.spread;
 }
 
-export function doubtsOf(loads: readonly PredictedLoad[], paceDrift: number | null): string[] {
+export function doubtsOf(
+  loads: readonly PredictedLoad[],
+  { paceDrift, waitingShare }: Pick<ModelSpeed, "paceDrift" | "waitingShare">,
+): string[] {
   const doubts: string[] = [];
   const percent = (share: number): string => `${(100 * share).toFixed(0)} %`;
   if (loads.some(({ spread }) => spread === null)) doubts.push("there was no time to repeat each step");
@@ -173,6 +177,9 @@ export function doubtsOf(loads: readonly PredictedLoad[], paceDrift: number | nu
     doubts.push(
       `the same steps took ${percent(Math.abs(paceDrift))} ${paceDrift > 0 ? "longer" : "shorter"} in the end`,
     );
+  }
+  if (waitingShare !== null && waitingShare > most.waiting) {
+    doubts.push(`others had the processor for ${percent(waitingShare)} of the time`);
   }
   return doubts;
 }

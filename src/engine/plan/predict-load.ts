@@ -23,7 +23,7 @@ export interface PredictedLoad extends PlannedLoad {
   readonly ttftLastMs: number;
   /** Of the time, the share that is spent outside of steps: HTTP, messages between threads, the clients. */
   readonly servingShare: number;
-  /** The largest relative spread of its steps as far as it is known; null where that of decode is not. */
+  /** The largest relative spread of its steps; null where one could not be timed twice. */
   readonly spread: number | null;
 }
 
@@ -200,13 +200,11 @@ export function predictLoad(
     ttftAloneMs: 1000 * (requestSeconds + sum(firstPrefill, served)),
     ttftLastMs: 1000 * ((rounds - 1) * cycle + prefillSeconds),
     servingShare: (requestSeconds * numRunning + sum([...prefill, decode], around)) / cycle,
-    spread: largestSpread(
-      timingOf(decode.timed),
-      prefill.map(({ timed }) => timingOf(timed)),
-    ),
+    spread: largestSpread([decode, ...prefill].map(({ timed }) => timingOf(timed))),
   };
 }
 
-function largestSpread({ spread }: StepTiming, prefill: readonly StepTiming[]): number | null {
-  return spread === null ? null : Math.max(spread, ...prefill.map((timing) => timing.spread ?? 0));
+function largestSpread(timings: readonly StepTiming[]): number | null {
+  const spreads = timings.map(({ spread }) => spread);
+  return spreads.includes(null) ? null : Math.max(...spreads.map((spread) => spread ?? 0));
 }

@@ -18,13 +18,13 @@ export interface SampleLimits {
 export interface StepTiming {
   /** The median of the samples. */
   readonly seconds: number;
-  /** Width of the middle half of the samples, of three of all, as a share of the median; null for fewer than three. */
+  /** Width of the middle half of the samples, of two or three of all, as a share of the median; null of a single one. */
   readonly spread: number | null;
   readonly numSamples: number;
 }
 
-/** Of rows, so that one stalled sample is outvoted. */
-const leastRows = 3;
+/** Of rows so many that one stalled sample is outvoted; of single steps, which may take seconds, the faster of two counts. */
+const leastSamples = { row: 3, step: 2 } as const;
 /** A first step that takes so long counts: what it does once is little beside it. */
 const longSeconds = 0.5;
 
@@ -48,7 +48,7 @@ export function sampleInRounds(
     for (const { isRow, sample, samples } of all) {
       const now = performance.now();
       if (now > deadline) break;
-      if (now > end && samples.length >= (isRow ? leastRows : 1)) continue;
+      if (now > end && samples.length >= (isRow ? leastSamples.row : leastSamples.step)) continue;
       samples.push(sample());
       isMore = true;
     }
@@ -61,6 +61,6 @@ function timingOf(samples: readonly number[]): StepTiming {
   const numSamples = sorted.length;
   const seconds = sorted[(numSamples - 1) >> 1]!;
   const cut = Math.floor(numSamples / 4);
-  const spread = numSamples < 3 ? null : (sorted[numSamples - 1 - cut]! - sorted[cut]!) / seconds;
+  const spread = numSamples < 2 ? null : (sorted[numSamples - 1 - cut]! - sorted[cut]!) / seconds;
   return { seconds, spread, numSamples };
 }

@@ -52,6 +52,7 @@ export function timeSteps(
   steps: readonly PlannedStep[],
   limits: SampleLimits,
 ): StepTiming[] | null {
+  if (!limits.isRequired && performance.now() > limits.deadline) return null;
   const { linears, recast, activations } = timed;
   const all = checkpoint.config.numLayers;
   const numLayers = layersWithin(linears, all, freeBytes);

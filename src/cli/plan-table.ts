@@ -1,5 +1,5 @@
 import { countOf, formatBytes, formatCount } from "../base/units.ts";
-import { type ModelMemory, nodeBytes } from "../engine/plan/model-memory.ts";
+import { type KvNeed, type ModelMemory, nodeBytes } from "../engine/plan/model-memory.ts";
 import type { ModelSpeed, PrecisionSpeed } from "../engine/plan/model-speed.ts";
 import type { PredictedLoad } from "../engine/plan/predict-load.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
@@ -33,13 +33,18 @@ export function printMemory(memory: ModelMemory, checkpoint: Checkpoint): void {
 }
 
 function printKvNeeds({ kvNeeds }: ModelMemory): void {
-  const rows = kvNeeds.map(({ concurrency, contextTokens, sizeBytes, numRunning, limit }) => [
-    String(concurrency),
-    formatCount(contextTokens),
-    formatBytes(sizeBytes),
-    limit === null ? "yes" : `no, ${formatCount(numRunning)} at once: ${limit}`,
+  const rows = kvNeeds.map((need) => [
+    String(need.concurrency),
+    formatCount(need.contextTokens),
+    formatBytes(need.sizeBytes),
+    fitText(need),
   ]);
   printTable(["in flight", "tokens each", "KV cache", "fits"], rows);
+}
+
+function fitText({ numRunning, limit }: KvNeed): string {
+  if (limit === null) return "yes";
+  return numRunning === 0 ? `no: ${limit}` : `no, ${formatCount(numRunning)} at once: ${limit}`;
 }
 
 function printLinears({ linears }: ModelMemory): void {

@@ -2,6 +2,7 @@ import path from "node:path";
 import type { Command } from "commander";
 import { z } from "zod";
 import { MillraceError } from "../base/errors.ts";
+import { stoppable } from "../base/progress.ts";
 import { formatBytes } from "../base/units.ts";
 import { type Component, field, type Values } from "../config/component.ts";
 import { integer } from "../config/value-schemas.ts";
@@ -10,6 +11,7 @@ import { cutWindows } from "../evaluate/divergence/windows.ts";
 import { sha256 } from "../evaluate/sha256.ts";
 import { parseBudget } from "../flow/budget/budget.ts";
 import type { BudgetPlan, BudgetTools, LogitVariants, OpenedLogits } from "../flow/budget/budget-plan.ts";
+import type { LadderFormat } from "../flow/budget/ladder.ts";
 import { searchBudget } from "../flow/budget/search-budget.ts";
 import { createEngineLauncher } from "../flow/engines/create-launcher.ts";
 import type { WeightDtype } from "../flow/flow-plan.ts";
@@ -69,6 +71,7 @@ export interface BudgetRequest {
   readonly modelPath: string;
   readonly checkpoint: Checkpoint;
   readonly settings: Values<typeof budgetSettings> & { readonly budget: string };
+  readonly format: LadderFormat;
   readonly tokenizer: string | undefined;
   readonly dtype: WeightDtype;
   readonly ignore: readonly string[];
@@ -109,6 +112,7 @@ export async function runBudget(request: BudgetRequest): Promise<BudgetSearch> {
     ignore,
     maxMemoryBytes,
     windows,
+    format: request.format,
     isMixed: settings.mixed,
     text: { file: path.basename(settings.text), sha256: sha256(text) },
     tasks,
@@ -130,7 +134,7 @@ function budgetTools({ tokenizer, calibration, solver }: BudgetRequest, signal: 
     createLauncher: (side) => createEngineLauncher({ ...side, engine }, { readyTimeoutMs, signal }),
     calibration,
     solver,
-    progress: new TerminalProgress(),
+    progress: stoppable(new TerminalProgress(), signal),
     signal,
   };
 }

@@ -41,7 +41,7 @@ export async function writeWeights(parts: WriteParts): Promise<WrittenWeights> {
   const kept = keepWritten(writer, journal);
   const entries = new Map(kept.entries);
   const count = new ElementCount(plan, progress);
-  const steps = planSteps(parts, entries, count);
+  const steps = await planSteps(parts, entries, count);
   const { transform, inputs } = steps;
   const matrices = new MatrixWriter({
     checkpoint,
@@ -63,8 +63,12 @@ export async function writeWeights(parts: WriteParts): Promise<WrittenWeights> {
     journal.add(entry);
   };
   count.show();
-  for (const target of targets)
-    await make(target, () => matrices.writeLinear(target, output.encoderOf(target, inputs, solver)));
+  for (const target of targets) {
+    await make(target, async () => {
+      await inputs.prepare(target);
+      return matrices.writeLinear(target, output.encoderOf(target, inputs, solver));
+    });
+  }
   for (const shape of dense) await make(shape, () => matrices.writeDense(shape));
   for (const { name } of vectors) {
     const values = transform.vectors.get(name) ?? checkpoint.vector(name);
@@ -89,11 +93,11 @@ interface Steps {
 }
 
 /** What is done to the weights before they are rounded, and what is known of their inputs. */
-function planSteps(
+async function planSteps(
   { checkpoint, plan, memory, progress, calibration, solver }: WriteParts,
   written: ReadonlyMap<string, JournalEntry>,
   count: ElementCount,
-): Steps {
+): Promise<Steps> {
   const { method, roundTo, isSmoothed } = plan;
   // Another stage begins in between; then the writing is shown again.
   const between: Progress = {
@@ -106,7 +110,7 @@ function planSteps(
   const { bandElements, statisticsBytes } = memory;
   const { transform, note } =
     isSmoothed && collector !== null
-      ? smoothModel({ checkpoint, collector, targets, bandElements, progress: between })
+      ? await smoothModel({ checkpoint, collector, targets, bandElements, progress: between })
       : { transform: noTransform, note: null };
   const notes = note === null ? [] : [note];
   if (!methods[method].isCalibrated || collector === null) return { transform, inputs: noInputs, notes };

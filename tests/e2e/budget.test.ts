@@ -38,8 +38,46 @@ test("a budget of size takes the best of what fits, and keeps what was measured"
   const best = trials.toSorted((a, b) => a.figures.kl - b.figures.kl)[0]!;
   expect(chosen).toBe(best.name);
   for (const { figures } of trials) expect(figures.sizeBytes).toBeLessThanOrEqual(2.5 * 2 ** 20);
-  expect(existsSync(path.join(folder, "a", "model.safetensors"))).toBe(true);
+  const files = ["model.safetensors", "model.gguf"].map((file) => path.join(folder, "a", file));
+  expect(files.filter((file) => existsSync(file))).toHaveLength(1);
   expect((await runCli("verify", path.join(folder, "a"))).exitCode).toBe(0);
+});
+
+test("a budget tries the schemes of both formats, or of the one that is asked for", {
+  timeout: 240_000,
+}, async () => {
+  const folder = makeFolder();
+  const text = makeText(folder);
+  const args = [
+    "quantize",
+    pebble,
+    "--budget",
+    "size<=2.5MiB",
+    "--text",
+    text,
+    "--max-tokens",
+    "64",
+    "--json",
+  ];
+  const out = path.join(folder, "gguf");
+  const gguf = await runCli(...args, "--format", "gguf", "--out", out);
+  expect(gguf.exitCode, gguf.stderr).toBe(0);
+  const { trials } = JSON.parse(gguf.stdout) as Search;
+  for (const { name } of trials) expect(name).toMatch(/^q\d_/);
+  expect(existsSync(path.join(out, "model.gguf"))).toBe(true);
+  const compressed = await runCli(
+    ...args,
+    "--format",
+    "compressed-tensors",
+    "--out",
+    path.join(folder, "folder"),
+  );
+  expect(compressed.exitCode, compressed.stderr).toBe(0);
+  for (const { name } of (JSON.parse(compressed.stdout) as Search).trials) expect(name).toMatch(/^w\d/);
+  const more = ["--mixed", "--format", "compressed-tensors", "--calibration", "self"];
+  const refused = await runCli(...args, ...more, "--out", path.join(folder, "refused"));
+  expect(refused.exitCode).toBe(2);
+  expect(refused.stderr).toContain("--mixed writes GGUF files");
 });
 
 test("a mixed budget gives each group of matrices a type of its own, in a GGUF file within its size", {

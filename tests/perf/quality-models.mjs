@@ -13,7 +13,7 @@ import { cutWindows } from "../../dist/evaluate/divergence/windows.js";
 import { createOps } from "../../dist/kernels/create-ops.js";
 import { createSolver } from "../../dist/kernels/create-solver.js";
 import { encodeCalibration } from "../../dist/quantize/calibration/calibration-tokens.js";
-import { KeptStatistics } from "../../dist/quantize/calibration/collect-statistics.js";
+import { KeptInputs } from "../../dist/quantize/calibration/kept-inputs.js";
 import { quantize } from "../../dist/quantize/quantize.js";
 import { startOrigin } from "../../dist/records/origin.js";
 
@@ -31,7 +31,7 @@ export class QualityModels {
   #checkpoint;
   #tokenizer;
   #tokens = null;
-  #kept = new KeptStatistics();
+  #kept = new KeptInputs();
 
   constructor(model, tokenizer) {
     this.#checkpoint = openModel(model);

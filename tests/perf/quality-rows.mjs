@@ -25,7 +25,11 @@ export function ownRows(isCalibrated) {
     wishes: { ...wishes, smooth: smoothing !== "" },
   });
   return [
-    ...mixes.flatMap((scheme) => methods.map((method) => rowOf(scheme, { scheme, method }))),
+    ...mixes.flatMap((scheme) =>
+      methods.flatMap((method) =>
+        smoothings.map((smoothing) => rowOf(scheme, { scheme, method }, smoothing)),
+      ),
+    ),
     ...grids.flatMap(({ grid, wishes }) =>
       methods.flatMap((method) =>
         smoothings.map((smoothing) =>

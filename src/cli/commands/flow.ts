@@ -7,6 +7,7 @@ import { formatDuration } from "../../base/units.ts";
 import type { ConsoleDialect } from "../../bench/dialects/load-exports.ts";
 import { type Component, field } from "../../config/component.ts";
 import { checkTasks } from "../../evaluate/check-tasks.ts";
+import type { LadderFormat } from "../../flow/budget/ladder.ts";
 import { parseCandidates } from "../../flow/candidates.ts";
 import { checkEngine, createEngineLauncher } from "../../flow/engines/create-launcher.ts";
 import { addressOf, describeFiles } from "../../flow/fingerprint.ts";
@@ -161,14 +162,22 @@ function consoleTexts(dialect: ConsoleDialect, loads: readonly NamedServing[]): 
     .join("\n");
 }
 
+/** What all engines read. */
+function formatFor(engines: readonly string[]): LadderFormat {
+  const isAll = (name: string): boolean => engines.every((engine) => engine.split(/[ =]/)[0] === name);
+  if (isAll("millrace")) return "auto";
+  return isAll("llama.cpp") ? "gguf" : "compressed-tensors";
+}
+
 /** What a budget finds, where one is asked for; a search that was made before is not made again. */
 async function withinBudget(
   { modelPath, dtype, outPath }: FlowPlan,
-  { candidates: { budget, text }, tasks }: FlowSettings,
+  { candidates: { budget, text, engine }, tasks }: FlowSettings,
   { solver, signal }: Pick<Shared, "solver" | "signal">,
 ): Promise<MadeCandidate[]> {
   if (budget === undefined) return [];
-  const address = addressOf({ files: describeFiles(modelPath), dtype, budget, text: text ?? null });
+  const format = formatFor(engine);
+  const address = addressOf({ files: describeFiles(modelPath), dtype, budget, format, text: text ?? null });
   const madePath = path.join(outPath, "artefacts", "budget", `model-${address}`);
   const searched = `${madePath}.search/search.json`;
   const earlier = readQuantizationManifest(madePath) === null ? null : readJsonFile(searched);
@@ -181,7 +190,7 @@ async function withinBudget(
       mixed: false,
       maxTokens: budgetSettings.maxTokens.schema.parse(undefined),
     };
-    const rest = { tokenizer: undefined, ignore: [], maxMemoryBytes: null, calibration: null };
+    const rest = { format, tokenizer: undefined, ignore: [], maxMemoryBytes: null, calibration: null };
     const search =
       budgetSearchSchema.safeParse(earlier).data ??
       (await runBudget({

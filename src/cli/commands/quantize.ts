@@ -53,7 +53,7 @@ const own = {
   format: field(
     "--format <name>",
     oneOf(["auto", "compressed-tensors", "gguf"]).default("auto"),
-    "the file to write; the name of the scheme says it too, and must agree",
+    "the file to write; the name of the scheme says it too, and must agree. A budget tries both unless told",
   ),
   asymmetric: field(
     "--asymmetric",
@@ -213,8 +213,17 @@ function checkFormat(format: "auto" | "compressed-tensors" | "gguf", scheme: Sch
   );
 }
 
-/** What a search chooses cannot be given as well. */
-const searched = ["scheme", "groupSize", "asymmetric", "method", "smooth", "head"] as const;
+/** What a search chooses, or has no place for. */
+const searched = [
+  "scheme",
+  "groupSize",
+  "recipe",
+  "asymmetric",
+  "method",
+  "smooth",
+  "head",
+  "kvCache",
+] as const;
 
 async function runSearch(
   modelPath: string,
@@ -227,12 +236,19 @@ async function runSearch(
     const name = flagName({ ...schemeSettings, ...own }[fixed].flag);
     throw new MillraceError(
       "invalid_option",
-      `${name} is given beside --budget, which chooses it. Leave one of them out.`,
+      `${name} is given beside --budget, which makes plans of its own. Leave one of them out.`,
       { param: name },
     );
   }
   const { dtype } = readSettings(command, schemeSettings);
-  const { out, json, ignore, maxMemory } = readSettings(command, own);
+  const { out, json, ignore, maxMemory, format } = readSettings(command, own);
+  if (settings.mixed && format === "compressed-tensors") {
+    throw new MillraceError(
+      "invalid_option",
+      "--mixed writes GGUF files, but --format is compressed-tensors. Leave one of them out.",
+      { param: "--format" },
+    );
+  }
   const calibrationValues = readSettings(command, calibrationSettings);
   const outPath = path.resolve(out ?? `${path.basename(modelNameOf(modelPath))}-budget`);
   const checkpoint = openModel(modelPath);
@@ -246,6 +262,7 @@ async function runSearch(
       modelPath,
       checkpoint,
       settings,
+      format,
       tokenizer: calibrationValues.tokenizer,
       dtype,
       ignore,

@@ -4,6 +4,7 @@ import type { LogitSource } from "../../protocol/logit-source.ts";
 import type { CalibrationTools } from "../../quantize/calibration/collect-statistics.ts";
 import type { FlowTools, WeightDtype } from "../flow-plan.ts";
 import type { Budget } from "./budget.ts";
+import type { LadderFormat } from "./ladder.ts";
 
 export interface BudgetPlan {
   readonly modelPath: string;
@@ -18,6 +19,8 @@ export interface BudgetPlan {
   readonly windows: readonly Int32Array[];
   /** Where the tokens come from, for the record. */
   readonly text: { readonly file: string; readonly sha256: string };
+  /** Of the candidates; GGUF where `isMixed`. */
+  readonly format: LadderFormat;
   /** Whether candidates are GGUF files whose types follow the sensitivity of each matrix; needs calibration. */
   readonly isMixed: boolean;
   /** The tasks that recovery is asked on; null for none. */

@@ -1,5 +1,7 @@
 import { isMillraceError } from "../../base/errors.ts";
 import type { Checkpoint } from "../../formats/checkpoint.ts";
+import { isGgufScheme } from "../../quantize/gguf/gguf-plan.ts";
+import { ggufSchemeNames } from "../../quantize/gguf/type-rule.ts";
 import type { QuantizePlan } from "../../quantize/plan.ts";
 import { resolvePlan } from "../../quantize/resolve-plan.ts";
 
@@ -24,6 +26,9 @@ export interface LadderOptions {
   readonly isCalibrated: boolean;
 }
 
+/** What is written: files of one format, or of whichever is best. */
+export type LadderFormat = "auto" | "compressed-tensors" | "gguf";
+
 const grids: readonly Pick<Recipe, "scheme" | "groupSize" | "symmetric">[] = [
   { scheme: "w2a16", groupSize: 32 },
   { scheme: "w3a16", groupSize: 64 },
@@ -37,37 +42,58 @@ const grids: readonly Pick<Recipe, "scheme" | "groupSize" | "symmetric">[] = [
 ];
 
 /** Everything that is worth trying on a model, smallest first. */
-export function listCandidates(checkpoint: Checkpoint, options: LadderOptions): readonly Candidate[] {
-  const { dtype, ignore, isCalibrated } = options;
+export function listCandidates(
+  checkpoint: Checkpoint,
+  { dtype, ignore, isCalibrated, format }: LadderOptions & { readonly format: LadderFormat },
+): readonly Candidate[] {
   const found: Candidate[] = [];
-  for (const grid of grids) {
-    for (const head of ["int8", "bf16"] as const) {
-      const recipe: Recipe = { symmetric: true, ...grid, head, ...bestMethod(grid.scheme, isCalibrated) };
-      const sizeBytes = sizeOf(checkpoint, { ...recipe, dtype, ignore, outPath: "" });
-      if (sizeBytes !== null) found.push({ name: nameOf(recipe), recipe, sizeBytes });
-    }
+  for (const choice of choicesOf(format)) {
+    const recipe: Recipe = { ...choice, ...bestMethod(choice.scheme, isCalibrated) };
+    const sizeBytes = sizeOf(checkpoint, { ...recipe, dtype, ignore, outPath: "" }, format);
+    if (sizeBytes !== null) found.push({ name: nameOf(recipe), recipe, sizeBytes });
   }
   return found.toSorted((a, b) => a.sizeBytes - b.sizeBytes);
 }
 
-/** Passing errors on pays at 4 bits and below; 8 bits lose by what goes in, which moving size helps. */
-function bestMethod(scheme: Recipe["scheme"], isCalibrated: boolean): Pick<Recipe, "method" | "smooth"> {
-  if (!isCalibrated) return { method: "mse", smooth: false };
-  if (scheme === "w8a8") return { method: "mse", smooth: true };
-  return { method: scheme === "w8a16" ? "mse" : "gptq", smooth: false };
+function choicesOf(
+  format: LadderFormat,
+): readonly Pick<Recipe, "scheme" | "groupSize" | "symmetric" | "head">[] {
+  const heads = ["int8", "bf16"] as const;
+  // Few bits under a whole head lose to more bits under a small one, which other readers of such folders do not have.
+  const isWorthwhile = (scheme: Recipe["scheme"], head: Recipe["head"]): boolean =>
+    format !== "auto" || head === "int8" || !["w2a16", "w3a16"].includes(scheme);
+  const compressed = grids.flatMap((grid) =>
+    heads
+      .filter((head) => isWorthwhile(grid.scheme, head))
+      .map((head) => ({ symmetric: true, ...grid, head })),
+  );
+  const blocks = ggufSchemeNames.map((scheme) => ({ scheme, groupSize: null }));
+  return [...(format === "gguf" ? [] : compressed), ...(format === "compressed-tensors" ? [] : blocks)];
+}
+
+/** Where something is known of the inputs: errors passed on after size was moved, and nothing for 8 bits of weights alone. */
+export function bestMethod(
+  scheme: Recipe["scheme"],
+  isCalibrated: boolean,
+): Pick<Recipe, "method" | "smooth"> {
+  const needsNothing = scheme === "w8a16" || scheme === "q8_0";
+  return isCalibrated && !needsNothing ? { method: "gptq", smooth: true } : { method: "mse", smooth: false };
 }
 
 function nameOf({ scheme, groupSize, symmetric, head }: Recipe): string {
+  if (isGgufScheme(scheme)) return scheme;
   const group = groupSize === null ? "" : `-g${groupSize}`;
   return `${scheme}${group}${symmetric === false ? "-asym" : ""}-head-${head}`;
 }
 
-/** Null for groups that do not divide the model's widths. */
-function sizeOf(checkpoint: Checkpoint, plan: QuantizePlan): number | null {
+/** Null for groups that do not divide the model's widths, and for a model that GGUF files of its family cannot hold. */
+function sizeOf(checkpoint: Checkpoint, plan: QuantizePlan, format: LadderFormat): number | null {
   try {
     return resolvePlan(checkpoint, plan).output.sizeBytes;
   } catch (error) {
-    if (isMillraceError(error) && error.code === "invalid_scheme") return null;
+    const code = isMillraceError(error) ? error.code : null;
+    const isOther = code === "unsupported_format" && format === "auto" && isGgufScheme(plan.scheme);
+    if (code === "invalid_scheme" || isOther) return null;
     throw error;
   }
 }

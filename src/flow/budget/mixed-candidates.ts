@@ -1,7 +1,7 @@
 import type { Checkpoint } from "../../formats/checkpoint.ts";
 import { resolvePlan } from "../../quantize/resolve-plan.ts";
 import { type Allocation, allocateTypes, type TypeGroup } from "./allocate-types.ts";
-import type { Candidate, LadderOptions, Recipe } from "./ladder.ts";
+import { bestMethod, type Candidate, type LadderOptions, type Recipe } from "./ladder.ts";
 
 /** Sizes that are tried between the smallest and the largest allocation. */
 const numSizes = 12;
@@ -13,13 +13,14 @@ const numSizes = 12;
 export function mixedCandidates(
   checkpoint: Checkpoint,
   groups: readonly TypeGroup[],
-  { dtype, ignore, maxBytes }: LadderOptions & { readonly maxBytes: number },
+  { dtype, ignore, isCalibrated, maxBytes }: LadderOptions & { readonly maxBytes: number },
 ): readonly Candidate[] {
   const candidateOf = (allocation: Allocation): Candidate => {
     const types = Object.fromEntries(
       groups.flatMap(({ modules }, i) => modules.map((module) => [module, allocation.choices[i]!.type])),
     );
-    const recipe: Recipe = { scheme: "q4_k_m", groupSize: null, method: "gptq", types };
+    const scheme = "q4_k_m";
+    const recipe: Recipe = { scheme, groupSize: null, ...bestMethod(scheme, isCalibrated), types };
     const { sizeBytes } = resolvePlan(checkpoint, { ...recipe, dtype, ignore, outPath: "" }).output;
     return { name: `mixed-${(sizeBytes / 1e6).toFixed(1)}MB`, recipe, sizeBytes };
   };

@@ -4,7 +4,8 @@ import { MillraceError } from "../../base/errors.ts";
 import { writeFileAtomically } from "../../base/write-file.ts";
 import type { Checkpoint } from "../../formats/checkpoint.ts";
 import type { CalibrationTokens } from "../../quantize/calibration/calibration-tokens.ts";
-import { type CalibrationTools, KeptStatistics } from "../../quantize/calibration/collect-statistics.ts";
+import type { CalibrationTools } from "../../quantize/calibration/collect-statistics.ts";
+import { KeptInputs } from "../../quantize/calibration/kept-inputs.ts";
 import { outputExists } from "../../quantize/output-folder.ts";
 import type { BudgetFigures, BudgetSearch, BudgetTrial } from "../../records/budget-search.ts";
 import { startOrigin } from "../../records/origin.ts";
@@ -121,7 +122,7 @@ export async function searchBudget(
   try {
     const candidates = await candidatesOf(plan, tools, checkpoint);
     // Candidates are made of the same model, so that what goes into its linears is found once.
-    const calibration = tools.calibration && { ...tools.calibration, kept: new KeptStatistics() };
+    const calibration = tools.calibration && { ...tools.calibration, kept: new KeptInputs() };
     const meter = new CandidateMeter(plan, { ...tools, calibration }, checkpoint);
     const trials = new Map<Candidate, BudgetTrial>();
     let kept: Candidate | null = null;
@@ -166,10 +167,10 @@ async function candidatesOf(
   tools: BudgetTools,
   checkpoint: Checkpoint,
 ): Promise<readonly Candidate[]> {
-  const { dtype, ignore, isMixed, budget } = plan;
+  const { dtype, ignore, isMixed, budget, format } = plan;
   const { calibration } = tools;
   const options = { dtype, ignore, isCalibrated: calibration !== null };
-  if (!isMixed) return listCandidates(checkpoint, options);
+  if (!isMixed) return listCandidates(checkpoint, { ...options, format });
   if (calibration === null) {
     throw new MillraceError(
       "invalid_option",

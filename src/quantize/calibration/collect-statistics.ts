@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Progress } from "../../base/progress.ts";
 import type { FloatDtype } from "../../base/weights.ts";
 import type { Checkpoint } from "../../formats/checkpoint.ts";
@@ -8,6 +9,7 @@ import { oneSequence } from "../../model/forward-once.ts";
 import { loadModel } from "../../model/load-model.ts";
 import { type CalibrationTokens, checkCalibration } from "./calibration-tokens.ts";
 import { captureInputs } from "./capture-inputs.ts";
+import type { KeptInputs } from "./kept-inputs.ts";
 
 /** What is known of the input x of a linear, K columns wide. */
 export interface InputStatistics {
@@ -42,25 +44,7 @@ export interface CalibrationTools {
   readonly ops: Ops;
   readonly solver: Solver;
   /** Where what was collected stays for further runs on the same model; without, each run collects its own. */
-  readonly kept?: KeptStatistics;
-}
-
-/** The last that was collected, and of what. */
-export class KeptStatistics {
-  #key = "";
-  #hasGram = false;
-  #statistics: ReadonlyMap<string, InputStatistics> = new Map();
-
-  /** Where only energies are wanted, those with Gram matrices do too. */
-  find(key: string, hasGram: boolean): ReadonlyMap<string, InputStatistics> | null {
-    return this.#key === key && (this.#hasGram || !hasGram) ? this.#statistics : null;
-  }
-
-  keep(key: string, hasGram: boolean, statistics: ReadonlyMap<string, InputStatistics>): void {
-    this.#key = key;
-    this.#hasGram = hasGram;
-    this.#statistics = statistics;
-  }
+  readonly kept?: KeptInputs;
 }
 
 const dtypes = { f32: "float32", bf16: "bfloat16", f16: "float16" } as const;
@@ -89,14 +73,28 @@ export class StatisticsCollector {
    * Statistics of inputs by name (`inputNameOf`) and width. One that no row went into has `numRows` 0. Throws what
    * `loadModel` throws.
    */
-  collect(
+  async collect(
     inputs: ReadonlyMap<string, number>,
     { hasGram, progress }: { readonly hasGram: boolean; readonly progress: Progress },
-  ): ReadonlyMap<string, InputStatistics> {
-    const { tokens, solver, kept } = this.#tools;
-    const key = JSON.stringify([this.#checkpoint.path, this.#dtype, tokens.sha256, [...inputs]]);
-    const earlier = kept?.find(key, hasGram) ?? null;
-    if (earlier !== null) return earlier;
+  ): Promise<ReadonlyMap<string, InputStatistics>> {
+    const { kept } = this.#tools;
+    if (kept === undefined) return this.#collect(inputs, { hasGram, progress });
+    // Where only energies are wanted, what is kept with Gram matrices does too.
+    const withGram = hasGram || kept.statistics.isOf(this.#keyOf("gram"));
+    return kept.statistics.complete(this.#keyOf(withGram ? "gram" : "energy"), inputs, (missing) =>
+      this.#collect(missing, { hasGram: withGram, progress }),
+    );
+  }
+
+  #keyOf(kind: string): string {
+    return JSON.stringify([kind, this.#checkpoint.path, this.#dtype, this.#tools.tokens.sha256]);
+  }
+
+  async #collect(
+    inputs: ReadonlyMap<string, number>,
+    { hasGram, progress }: { readonly hasGram: boolean; readonly progress: Progress },
+  ): Promise<ReadonlyMap<string, InputStatistics>> {
+    const { tokens, solver } = this.#tools;
     const found = new Map(
       [...inputs].map(([name, cols]): [string, MutableStatistics] => [
         name,
@@ -121,7 +119,7 @@ export class StatisticsCollector {
       solver.addSquares(values, rows, statistics.energy);
       if (statistics.gram !== null) solver.addGram(values, rows, statistics.gram);
     };
-    this.#runModel(progress, (index) => {
+    await this.#runModel(progress, (index) => {
       heldOut = isHeldOut(index, tokens);
       return true;
     });
@@ -129,29 +127,41 @@ export class StatisticsCollector {
       if (gram !== null) mirror(gram, cols);
       mirror(heldOutGram, cols);
     }
-    kept?.keep(key, hasGram, found);
     return found;
   }
 
   /** Samples of inputs by name and width, of what is not held out. */
-  sample(inputs: ReadonlyMap<string, number>, progress: Progress): ReadonlyMap<string, InputSample> {
+  async sample(
+    inputs: ReadonlyMap<string, number>,
+    progress: Progress,
+  ): Promise<ReadonlyMap<string, InputSample>> {
+    const { kept } = this.#tools;
+    if (kept === undefined) return this.#sample(inputs, progress);
+    return kept.samples.complete(this.#keyOf("sample"), inputs, (missing) => this.#sample(missing, progress));
+  }
+
+  async #sample(
+    inputs: ReadonlyMap<string, number>,
+    progress: Progress,
+  ): Promise<ReadonlyMap<string, InputSample>> {
     const { tokens } = this.#tools;
     const numTokens = tokens.sequences.reduce((sum, { length }) => sum + length, 0);
     const every = Math.max(1, Math.floor(numTokens / sampleRows));
     const found = new Map([...inputs].map(([name, cols]) => [name, new SampleBuilder(cols, every)]));
     this.#onInput = (name, values, rows) => found.get(name)?.add(values, rows);
-    this.#runModel(progress, (index) => !isHeldOut(index, tokens));
+    await this.#runModel(progress, (index) => !isHeldOut(index, tokens));
     return new Map([...found].map(([name, builder]) => [name, builder.finish()]));
   }
 
-  /** Runs the sequences that `begin` says yes to. */
-  #runModel(progress: Progress, begin: (index: number) => boolean): void {
+  /** Runs the sequences that `begin` says yes to; between two of them others have their turn, such as Ctrl-C. */
+  async #runModel(progress: Progress, begin: (index: number) => boolean): Promise<void> {
     const { ops, tokens } = this.#tools;
     this.#loaded ??= this.#load();
     const { model, cache } = this.#loaded;
     progress.start("calibrate", tokens.sequences.length);
     for (const [index, sequence] of tokens.sequences.entries()) {
       if (!begin(index)) continue;
+      await nextTurn();
       const batch = oneSequence(sequence, 0, sequence.length, this.#numBlocks);
       ops.beginStep(batch);
       try {

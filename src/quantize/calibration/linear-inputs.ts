@@ -17,6 +17,8 @@ export interface LinearInput {
 
 /** Tells what goes into linears. */
 export interface InputSource {
+  /** Finds what goes into a target; comes before `inputOf`. */
+  prepare(target: QuantizationTarget): Promise<void>;
   /** Null where nothing is known. */
   inputOf(target: QuantizationTarget): LinearInput | null;
   /** What the user should know, at the end. */
@@ -24,7 +26,7 @@ export interface InputSource {
 }
 
 /** Of methods that need nothing but the weights. */
-export const noInputs: InputSource = { inputOf: () => null, notes: () => [] };
+export const noInputs: InputSource = { prepare: async () => {}, inputOf: () => null, notes: () => [] };
 
 export interface CalibratedParts {
   readonly collector: StatisticsCollector;
@@ -40,7 +42,7 @@ export interface CalibratedParts {
   readonly progress: Progress;
 }
 
-/** Runs the model on calibration tokens whenever an input is asked for that is not known yet. */
+/** Runs the model on calibration tokens whenever an input is prepared that is not known yet. */
 export class CalibratedInputs implements InputSource {
   readonly #parts: CalibratedParts;
   #statistics: ReadonlyMap<string, InputStatistics> = new Map();
@@ -53,10 +55,14 @@ export class CalibratedInputs implements InputSource {
     this.#parts = parts;
   }
 
+  async prepare(target: QuantizationTarget): Promise<void> {
+    if (isInLayer(target) && !this.#statistics.has(inputNameOf(target.module)))
+      await this.#collectFrom(target);
+  }
+
   inputOf(target: QuantizationTarget): LinearInput | null {
     if (!isInLayer(target)) return null;
     const name = inputNameOf(target.module);
-    if (!this.#statistics.has(name)) this.#collectFrom(target);
     const statistics = this.#statistics.get(name)!;
     if (!this.#inputs.has(name)) {
       const factors = this.#parts.transform.columns.get(target.module);
@@ -96,7 +102,7 @@ export class CalibratedInputs implements InputSource {
   }
 
   /** Statistics of whole layers, from that of `first` on, as many as fit. */
-  #collectFrom(first: QuantizationTarget): void {
+  async #collectFrom(first: QuantizationTarget): Promise<void> {
     const { collector, targets, statisticsBytes, progress, isPassingOn } = this.#parts;
     this.#statistics = new Map();
     const inputs = new Map<string, number>();
@@ -108,7 +114,7 @@ export class CalibratedInputs implements InputSource {
       bytes += size;
       for (const [name, cols] of layer) inputs.set(name, cols);
     }
-    this.#statistics = collector.collect(inputs, { hasGram: isPassingOn, progress });
+    this.#statistics = await collector.collect(inputs, { hasGram: isPassingOn, progress });
   }
 }
 

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Progress } from "../../base/progress.ts";
 import type { Checkpoint } from "../../formats/checkpoint.ts";
 import { dequantize } from "../../formats/dequantize.ts";
@@ -21,13 +22,13 @@ export interface SmoothingParts {
  * Chooses factors for every input that they can be folded into, by the error that rounding is expected to bring; an input
  * keeps its own where none helps. Returns the change, and a note on it.
  */
-export function smoothModel(parts: SmoothingParts): {
+export async function smoothModel(parts: SmoothingParts): Promise<{
   readonly transform: WeightTransform;
   readonly note: string;
-} {
+}> {
   const { checkpoint, collector, targets, progress } = parts;
   const sites = findFoldSites(checkpoint, targets);
-  const samples = collector.sample(new Map(sites.map(({ input, cols }) => [input, cols])), progress);
+  const samples = await collector.sample(new Map(sites.map(({ input, cols }) => [input, cols])), progress);
   const transform = {
     columns: new Map<string, Float32Array>(),
     rows: new Map<string, Float32Array>(),
@@ -36,6 +37,7 @@ export function smoothModel(parts: SmoothingParts): {
   let numChanged = 0;
   progress.start("smooth", sites.length);
   for (const [index, site] of sites.entries()) {
+    await nextTurn();
     const factors = factorsOf(parts, site, samples.get(site.input)!);
     if (factors !== null) {
       numChanged += 1;

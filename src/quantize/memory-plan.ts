@@ -18,6 +18,9 @@ const elementSizes = { plain: 7, searched: 11, calibrated: 26 };
 /** Of an entry of the vocabulary that goes into a file's header: its text, its merges, and what they are made of. */
 const vocabularyBytes = 2100;
 
+/** Of such an entry when the file is opened again to be run. */
+const readVocabularyBytes = 1060;
+
 /** Bits of a weight with its part of the scales as kernels keep it: integers of more than 4 bits are bytes there. */
 const packedBits = { narrow: 4.75, wide: 8.5, float: 16 };
 
@@ -76,10 +79,11 @@ export function planMemory(
   const matrices: readonly LinearShape[] = [...targets, ...dense];
   const widest = Math.max(...matrices.map(({ cols }) => cols));
   const largest = Math.max(...matrices.map(({ rows, cols }) => rows * cols));
+  const vocabulary = output.format === "gguf" ? checkpoint.config.vocabSize : 0;
   const fixed =
     programBytes +
     unpackedBytes(checkpoint, matrices) +
-    (output.format === "gguf" ? vocabularyBytes * checkpoint.config.vocabSize : 0) +
+    vocabularyBytes * vocabulary +
     (calibration?.fixedBytes ?? 0);
   const layers = calibration?.statisticsBytes ?? [0];
   const leastStatistics = Math.max(...layers);
@@ -101,7 +105,8 @@ export function planMemory(
   const all = layers.reduce((sum, bytes) => sum + bytes, 0);
   const statisticsBytes = Math.max(leastStatistics, Math.min(all, mostStatisticsBytes, left));
   const peakBytes = fixed + statisticsBytes + elementBytes * bandElements;
-  const runBytes = programBytes + Math.ceil(runShare * packedBytes(targets, dense));
+  const runBytes =
+    programBytes + readVocabularyBytes * vocabulary + Math.ceil(runShare * packedBytes(targets, dense));
   const canRun = runBytes <= limit;
   return {
     bandElements,

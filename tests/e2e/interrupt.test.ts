@@ -277,6 +277,24 @@ describe("Ctrl-C while a model is written", () => {
     const weights = (name: string): Buffer => readFileSync(path.join(folder, name, "model.safetensors"));
     expect(weights("stopped").equals(weights("whole"))).toBe(true);
   });
+
+  test("quantize stops while it goes over a calibration text", async () => {
+    const folder = makeFolder();
+    const model = await makeBig(folder);
+    const file = path.join(folder, "ids.json");
+    const sequences = Array.from({ length: 512 }, () => Array.from({ length: 64 }, (_, id) => id));
+    writeFileSync(
+      file,
+      JSON.stringify({ kind: "calibration-tokens", formatVersion: 1, source: "ids", sequences }),
+    );
+    const out = path.join(folder, "out");
+    const run = startCli("quantize", model, "--method", "gptq", "--calibration", file, "--out", out);
+    await run.says(/^This takes at most/m);
+    run.interrupt();
+    const end = await run.end;
+    expectInterrupted(end);
+    expect(end.stderr).not.toMatch(/^calibrate /m);
+  });
 });
 
 describe("a server that is killed under load", () => {

@@ -6,17 +6,20 @@ import { createEngineCompleter } from "../text/engine-completer.ts";
 import { engineOptionsOf } from "./engine-options.ts";
 import { kernelsText } from "./kernels-text.ts";
 import { openModel, openTokenizer } from "./model-source.ts";
+import { withScoringCache } from "./scoring-cache.ts";
 
-/** Opens a model in a worker to answer tasks. */
+/** Opens a model in a worker to answer tasks, which may be none with written answers. */
 export async function openLocalModel(
   modelPath: string,
   settings: EngineSettings,
-  given: { readonly tokenizer?: string | undefined } = {},
+  given: { readonly tokenizer?: string | undefined; readonly isScoringOnly?: boolean } = {},
 ): Promise<TaskModel> {
   const checkpoint = openModel(modelPath);
   const { tokenizer } = openTokenizer(checkpoint, given);
+  const options = engineOptionsOf(modelPath, settings);
+  const fitted = given.isScoringOnly ? withScoringCache(options, checkpoint) : options;
   checkpoint.close();
-  const client = await startEngineWorker(engineOptionsOf(modelPath, settings));
+  const client = await startEngineWorker(fitted);
   const { info } = client;
   return {
     model: new TokenModel({

@@ -157,7 +157,9 @@ async function runEvaluate(
   const interrupt = listenForInterrupt(interruptAdvice(server.journal));
   try {
     const engine = readSettings(command, engineSettings);
-    const opened = await openTaskModel(modelPath, server, { engine, source });
+    const { tasks: chosen } = choice.registry.expand(choice.tasks);
+    const isScoringOnly = chosen.every(({ kind }) => kind !== "generate_until");
+    const opened = await openTaskModel(modelPath, server, { engine, source, isScoringOnly });
     try {
       const record = await evaluateTasks({
         ...choice,
@@ -235,6 +237,8 @@ function rememberIn(
 interface LocalSettings {
   readonly engine: Values<typeof engineSettings>;
   readonly source: Values<typeof sourceSettings>;
+  /** No task has written answers. */
+  readonly isScoringOnly: boolean;
 }
 
 function promptSettingsOf(
@@ -249,10 +253,10 @@ function promptSettingsOf(
 async function openTaskModel(
   modelPath: string | undefined,
   server: Pick<Values<typeof own>, "url" | "servedModel" | "apiKey" | "chat" | "ca" | "insecure">,
-  { engine, source }: LocalSettings,
+  { engine, source, isScoringOnly }: LocalSettings,
 ): Promise<NamedTaskModel> {
   if (server.url === undefined) {
-    const opened = await openLocalModel(modelPath!, engine, source);
+    const opened = await openLocalModel(modelPath!, engine, { ...source, isScoringOnly });
     return { ...opened, name: modelNameOf(modelPath!), source: "millrace" };
   }
   const remote = {

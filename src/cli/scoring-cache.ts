@@ -5,7 +5,7 @@ import { freeMemoryBytes } from "../kernels/free-memory.ts";
 
 /**
  * Prompts that are only scored need room for those of a few steps and for what they share. Keeping more gains no hit, and
- * takes time: 1,000 documents of arc_easy and hellaswag on SmolLM2 in f32 filled 4 GiB in 71 s and 512 MiB in 61 s, with as
+ * takes time: 500 documents of arc_easy and hellaswag on SmolLM2 in f32 took 71 s with 4 GiB and 61 s with 512 MiB, with as
  * many tokens from the cache (Emerald Rapids, 2 cores).
  */
 const scoringCacheBytes = 512 * 1024 ** 2;

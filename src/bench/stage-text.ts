@@ -35,8 +35,12 @@ export function stageText(stage: BenchStage | RateStage): string {
   return `${stage.outputTokensPerSecond.toFixed(1)} output tokens/s${spreadText(stage)}, TTFT p50 ${stage.ttftMs?.p50.toFixed(0) ?? "–"} ms, TPOT p50 ${stage.tpotMs?.p50.toFixed(1) ?? "–"} ms${errors}${invalid}`;
 }
 
-/** The spread of the throughput as " ± 3 %"; nothing for a stage with fewer than two slices. */
-export function spreadText(stage: LoadFigures): string {
+/**
+ * The spread of the throughput as " ± 3 %"; nothing for a stage with fewer than two slices. Two slices that differ give
+ * an interval many times as wide as the figure, of which only this is worth saying.
+ */
+export function spreadText(stage: Pick<LoadFigures, "slices">): string {
   const spread = relativeSpread(stage.slices.map((slice) => slice.outputTokensPerSecond));
-  return spread === null ? "" : ` ± ${(100 * spread).toFixed(spread < 0.1 ? 1 : 0)} %`;
+  if (spread === null) return "";
+  return spread > 1 ? " ± > 100 %" : ` ± ${(100 * spread).toFixed(spread < 0.1 ? 1 : 0)} %`;
 }

@@ -27,8 +27,9 @@ inline bool cpuHasAvx512() {
 inline bool cpuHasAvx512Bf16() { return cpuHasAvx512() && __builtin_cpu_supports("avx512bf16"); }
 
 /**
- * Whether the instruction for pairs of bf16 products does more of them in a second than f32 instructions do. Measured:
- * twice as many on Zen 4, half as many on Emerald Rapids (`npm run perf -- --parts ceilings`).
+ * Whether the instruction for pairs of bf16 products does more of them in a second than f32 instructions do. Emerald
+ * Rapids does half as many (178 beside 357 GFLOP/s, the ceilings of `npm run perf`); AMD is expected to do twice as many, as
+ * its instruction is issued as often as one of f32, and was not measured.
  */
 inline bool cpuHasFastBf16() { return cpuHasAvx512Bf16() && __builtin_cpu_is("amd"); }
 

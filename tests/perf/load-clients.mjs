@@ -3,8 +3,9 @@
 // code 1 where another tool's middle figure is further from ours than ours is from itself.
 //
 //   node tests/perf/load-clients.mjs [--model models/pebble/model] [--concurrency 4] [--requests 48] [--input 64]
-//     [--output 32] [--rounds 4] [--vllm PATH/TO/vllm] [--guidellm PATH/TO/guidellm]
+//     [--output 32] [--rounds 4] [--server-threads 1] [--vllm PATH/TO/vllm] [--guidellm PATH/TO/guidellm]
 //
+// A client that takes a core which the server computes on slows what it measures: on a small machine leave it one.
 // Ours runs twice in each round, first and last: how far these two are apart, over all rounds, is the noise. The names are
 // ours: time per token is vLLM's TPOT and GuideLLM's ITL.
 import { execFile } from "node:child_process";
@@ -26,6 +27,7 @@ const { values } = parseFlags({
     input: { type: "string", default: "64" },
     output: { type: "string", default: "32" },
     rounds: { type: "string", default: "4" },
+    "server-threads": { type: "string" },
     vllm: { type: "string" },
     guidellm: { type: "string" },
   },
@@ -102,6 +104,7 @@ const server = await startServer((port) => [
   `${port}`,
   "--enable-prefix-caching",
   "off",
+  ...(values["server-threads"] === undefined ? [] : ["--threads", values["server-threads"]]),
 ]);
 try {
   const { data } = await fetch(`${server.url}/v1/models`).then((response) => response.json());

@@ -1,11 +1,17 @@
-// A flow with two engines: ours and llama.cpp's server, on the same GGUF files, and what becomes of an engine that cannot
-// read one. Needs `npm run build`, `npm run build:native` and a `llama-server`.
+// A flow with several engines: ours and the ones of --engine, on the same files. Needs `npm run build`,
+// `npm run build:native` and the engines.
 //
-//   node tests/peers/flow-engines.mjs LLAMA_SERVER MODEL.gguf [--scheme q8_0] [--out FOLDER]
+//   node tests/peers/flow-engines.mjs MODEL.gguf --scheme q8_0 --engine "llama.cpp=llama-server -t 2 -c 8192 -np 4"
+//   node tests/peers/flow-engines.mjs FOLDER --scheme w8a8 --engine "vllm --max-model-len 2048"
 //
-// Prints the report. The exit code is 1 where either engine could not be measured on either file.
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync } from "node:fs";
+//   --scheme NAME   what is made of the model and measured beside it (default: q8_0)
+//   --engine TEXT   as `millrace flow` takes it, once or more often
+//   --seconds N     at least so long a level of 1 and of 4 requests in flight (default: 5)
+//   --out FOLDER    where the report goes (default: a new temporary folder)
+//
+// Prints the report. The exit code is 1 where an engine could not be measured on either file.
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -14,21 +20,28 @@ import { parseFlags } from "../perf/parse-flags.mjs";
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
 const { values, positionals } = parseFlags({
   allowPositionals: true,
-  options: { scheme: { type: "string", default: "q8_0" }, out: { type: "string" } },
+  options: {
+    scheme: { type: "string", default: "q8_0" },
+    engine: { type: "string", multiple: true, default: [] },
+    seconds: { type: "string", default: "5" },
+    out: { type: "string" },
+  },
 });
-const [llamaServer, model] = positionals;
-if (llamaServer === undefined || model === undefined) {
-  console.error("LLAMA_SERVER or MODEL.gguf is missing. --help tells more.");
+const [model] = positionals;
+if (model === undefined || values.engine.length === 0) {
+  console.error("The model or --engine is missing. --help tells more.");
   process.exit(2);
 }
 const out = values.out ?? mkdtempSync(path.join(os.tmpdir(), "flow-engines-"));
-// Two threads and seats for all users, as our own server has them without flags.
-const llama = `llama.cpp=${llamaServer} -t 2 -c 8192 -np 4`;
-const what = ["--schemes", values.scheme, "--dtype", "bfloat16", "--engine", "millrace", "--engine", llama];
-const load = ["--tasks", "none", "--concurrency", "1,4", "--min-seconds", "5"];
-const command = [path.join(root, "dist/cli/main.js"), "flow", model, ...what, ...load, "--out", out];
-execFileSync(process.execPath, command, { stdio: "inherit" });
-const { variants } = JSON.parse(readFileSync(path.join(out, "comparison.json"), "utf8"));
+const engines = ["millrace", ...values.engine];
+const what = ["--schemes", values.scheme, "--dtype", "bfloat16"];
+const load = ["--tasks", "none", "--concurrency", "1,4", "--min-seconds", values.seconds];
+const flow = [path.join(root, "dist/cli/main.js"), "flow", model, ...what, ...load, "--out", out];
+for (const engine of engines) flow.push("--engine", engine);
+const { status } = spawnSync(process.execPath, flow, { stdio: "inherit" });
+const file = path.join(out, "comparison.json");
+if (!existsSync(file)) process.exit(status || 1);
+const { variants } = JSON.parse(readFileSync(file, "utf8"));
 const failed = variants.filter(({ failure }) => failure !== null);
 for (const { name, failure } of failed) console.error(`${name}: ${failure.kind}: ${failure.message}`);
-process.exit(failed.length === 0 && variants.length === 4 ? 0 : 1);
+process.exit(failed.length === 0 && variants.length === 2 * engines.length ? 0 : 1);

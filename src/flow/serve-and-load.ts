@@ -119,7 +119,7 @@ async function measure(
       seed: concurrencies.length > 0 ? loadSeed : loadSeed + 1,
       timeoutMs: load.requestTimeoutMs,
       vocabSize: launcher.takesTokenIds ? side.vocabSize : null,
-      kernels,
+      kernels: launcher.hasOurKernels ? kernels : null,
       progress: report.progress,
       signal,
       onStage: (stage, records) => {

@@ -50,6 +50,8 @@ export interface EndpointLauncher {
   readonly flags: string;
   /** Whether prompts may be token ids of the model's vocabulary. */
   readonly takesTokenIds: boolean;
+  /** Whether it computes with the kernels of this build; those of other engines are not known. */
+  readonly hasOurKernels: boolean;
   /** Starts it and resolves with its base URL (up to and without `/v1`) as soon as the process runs. */
   start(): Promise<{ readonly url: string; readonly pid: number | null }>;
   /** Resolves with the milliseconds from start until it answered ready. Throws `LaunchError`. */

@@ -66,6 +66,7 @@ test("a server is started, waited for, measured and stopped, and its command sta
   expect(record.readyMs).toBeGreaterThanOrEqual(250);
   expect(record.flags).toContain("--behaviour good --delay-ms 300");
   expect(record.server).toContain("node");
+  expect(record.bench.origin.kernels).toBeNull();
   expect(record.bench.stages[0]).toMatchObject({ concurrency: 2, numErrors: 0, outputTokens: 8 * 4 });
   if (process.platform === "linux") expect(record.peakMemoryBytes).toBeGreaterThan(1e6);
   await expect(fetch(record.bench.url)).rejects.toThrow();

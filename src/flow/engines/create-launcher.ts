@@ -29,6 +29,7 @@ const recipes: Readonly<Record<string, Recipe>> = {
       args: (port) => [main, "serve", ...own, "--host", host, "--port", String(port)],
       flags: ["--dtype", side.dtype, ...flags].join(" "),
       takesTokenIds: true,
+      hasOurKernels: program === null,
       versionArgs: [main, "--version"],
       environment: ownEnvironment(),
     };
@@ -73,6 +74,7 @@ function serverOf(
     args: (port) => [...args, "--host", host, "--port", String(port), ...flags],
     flags: flags.join(" "),
     takesTokenIds: true,
+    hasOurKernels: false,
     versionArgs,
     environment: process.env,
   };
@@ -127,6 +129,7 @@ function commandOf(side: ServedSide, engine: string): EngineCommand {
     args: filled,
     flags: args.join(" "),
     takesTokenIds: false,
+    hasOurKernels: false,
     versionArgs: null,
     environment: process.env,
   };

@@ -21,6 +21,7 @@ export interface EngineCommand {
   /** What the report shows of it: the arguments that decide figures. */
   readonly flags: string;
   readonly takesTokenIds: boolean;
+  readonly hasOurKernels: boolean;
   /** Null where it has no command for it. */
   readonly versionArgs: readonly string[] | null;
   readonly environment: NodeJS.ProcessEnv;
@@ -62,6 +63,10 @@ export class EngineProcess implements EndpointLauncher {
 
   get takesTokenIds(): boolean {
     return this.#command.takesTokenIds;
+  }
+
+  get hasOurKernels(): boolean {
+    return this.#command.hasOurKernels;
   }
 
   async version(): Promise<string> {

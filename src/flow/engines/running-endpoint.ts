@@ -7,6 +7,7 @@ import { waitUntilReady } from "./wait-until-ready.ts";
 export class RunningEndpoint implements EndpointLauncher {
   readonly flags = "started by somebody else";
   readonly takesTokenIds = false;
+  readonly hasOurKernels = false;
   readonly ended = null;
   readonly #url: string;
   readonly #options: LaunchOptions;

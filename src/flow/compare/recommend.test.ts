@@ -54,7 +54,7 @@ test("names the fastest that keeps the quality, with speed, size and recovery", 
   const w4 = made("w4a8", { size: 0.3, recovery: [0.9, 0.02], ratio: 2.5 });
   expect(advice(w8a8, w4)).toEqual({
     variant: "w8a8",
-    text: "w8a8: 1.9× (1.85 to 2.01) the throughput at 25 in flight, 51 % of the size on disk, recovery 99.8 % ± 0.4; use it. w4a8: 2.5× the throughput at 25 in flight, 30 % of the size on disk, recovery 90.0 % ± 2.0, too much lost.",
+    text: "w8a8: 1.9× (1.85 to 2.01) the throughput at 25 in flight, 51 % of the size on disk, recovery 99.8 % ± 0.4; use it. w4a8: 2.5× the throughput at 25 in flight, 30 % of the size on disk, recovery 90.0 % ± 2.0; too much lost.",
   });
 });
 
@@ -85,6 +85,21 @@ test("among those that seem to keep too little, names the one that keeps most, n
   const w8 = made("w8a8", { size: 0.6, recovery: [0.96, 0.12], ratio: 2 });
   const w4 = made("w4a8", { size: 0.4, recovery: [0.84, 0.18], ratio: 2.6 });
   expect(advice(w8, w4)).toMatchObject({ variant: "w8a8" });
+});
+
+test("says of every other why it is not the one", () => {
+  const best = made("w8a8", { size: 0.5, recovery: [1, 0.001], ratio: 2 });
+  const others = [
+    made("slow", { size: 0.4, recovery: [1, 0.001], ratio: 0.5, verdict: "slower" }),
+    made("vague", { size: 0.4, recovery: [0.97, 0.1], ratio: 3 }),
+    made("small", { size: 0.3, recovery: [1, 0.001], ratio: 1.5 }),
+    made("large", { size: 0.9, recovery: [1, 0.001], ratio: 1.5 }),
+  ];
+  const { text } = advice(best, ...others);
+  expect(text).toMatch(/ slow: [^;]*; slower\./);
+  expect(text).toMatch(/ vague: [^;]*; it seems to lose too much, which so few documents cannot prove\./);
+  expect(text).toMatch(/ small: [^;]*; the one to take where memory counts more than speed\./);
+  expect(text).toMatch(/ large: [^;]*; it gains less than w8a8\.$/);
 });
 
 test("prefers the smallest where none is faster, and the base where nothing is gained", () => {

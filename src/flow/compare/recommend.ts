@@ -47,7 +47,7 @@ export function recommend(evidence: Evidence, aim: Aim): Recommendation {
   if (best === undefined) return { variant: base!.name, text: stayText(base!, served, aim) };
   return {
     variant: best.variant.name,
-    text: `${describe(best)}; ${adviceOf(best, aim)}${othersText(served, best)}`,
+    text: `${describe(best)}; ${adviceOf(best, aim)}${othersText(served, best, aim)}`,
   };
 }
 
@@ -141,11 +141,20 @@ function adviceOf({ quality, pair, speed }: Candidate, { minRecovery }: Aim): st
   return `${gain}.`;
 }
 
-function othersText(served: readonly Candidate[], best: Candidate): string {
+function othersText(served: readonly Candidate[], best: Candidate, aim: Aim): string {
   const others = served.filter((each) => each !== best);
-  return others
-    .map((each) => ` ${describe(each)}${each.quality === "lost" ? ", too much lost" : ""}.`)
-    .join("");
+  return others.map((each) => ` ${describe(each)}; ${whyNot(each, best, aim)}.`).join("");
+}
+
+/** What speaks against a variant that was not chosen, or for which use it is the better one. */
+function whyNot({ quality, pair, speed, memory }: Candidate, best: Candidate, { minRecovery }: Aim): string {
+  if (quality === "lost") return "too much lost";
+  if (speed?.verdict === "slower") return "slower";
+  if ((recoveryOf(pair.accuracy)?.share ?? 1) < minRecovery)
+    return "it seems to lose too much, which so few documents cannot prove";
+  if (memory !== null && best.memory !== null && memory.share < best.memory.share)
+    return "the one to take where memory counts more than speed";
+  return `it gains less than ${best.variant.name}`;
 }
 
 function stayText(base: Variant, served: readonly Candidate[], { minRecovery }: Aim): string {

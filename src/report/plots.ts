@@ -1,6 +1,6 @@
 import type { ComparisonRecord, Pair, SpeedRow, Variant } from "../records/comparison.ts";
 import { type LoadLevel, levelName, loadOf } from "../records/load-level.ts";
-import { headlineRows } from "./recovery.ts";
+import { headlineRows, recoveryOf } from "./recovery.ts";
 import { renderBars, renderIntervals } from "./row-plots.ts";
 import { type PlotPoint, renderXyPlot, type Series, type XyPlot } from "./xy-plot.ts";
 
@@ -52,11 +52,13 @@ export function reportPlots(record: ComparisonRecord): ReportPlot[] {
   return plots.flatMap(([name, svg]) => (svg === null ? [] : [{ name, svg }]));
 }
 
-/** Recovery of every headline row with its interval, against 100 %. */
+/** Recovery of every headline row that counts in the whole, with its interval, against 100 %. */
 function qualityPlot({ pairs, variants }: ComparisonRecord): string | null {
+  // A share of next to nothing would press all others to one point.
+  const leftOut = new Set(pairs.flatMap(({ accuracy }) => recoveryOf(accuracy)?.leftOut ?? []));
   const rows = pairs.flatMap(({ variant, accuracy }) =>
     headlineRows(accuracy).flatMap(({ task, metric, recovery, recoveryLow: low, recoveryHigh: high }) => {
-      if (recovery === null) return [];
+      if (recovery === null || leftOut.has(task)) return [];
       const interval = low === null || high === null ? null : ([100 * low, 100 * high] as const);
       const label = pairs.length === 1 ? [task, metric] : [task, variant];
       const index = variants.findIndex(({ name }) => name === variant);
@@ -65,8 +67,9 @@ function qualityPlot({ pairs, variants }: ComparisonRecord): string | null {
   );
   if (rows.length === 0) return null;
   const title = "Quality kept (more is better)";
+  const without = leftOut.size === 0 ? "" : `; without ${[...leftOut].join(", ")}`;
   return renderIntervals(
-    { title, xLabel: "% of the base, with 95 % interval", mark: 100 },
+    { title, xLabel: `% of the base, with 95 % interval${without}`, mark: 100 },
     rows.toSorted((a, b) => a.label[0]!.localeCompare(b.label[0]!)),
   );
 }

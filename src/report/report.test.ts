@@ -14,6 +14,7 @@ import type { Origin } from "../records/origin.ts";
 import { renderCsv } from "./csv.ts";
 import { renderHtml } from "./html.ts";
 import { renderMarkdown } from "./markdown.ts";
+import { reportPlots } from "./plots.ts";
 import { recoveryOf } from "./recovery.ts";
 import { renderSvgFiles } from "./svg-files.ts";
 import { pairVerdict } from "./verdict.ts";
@@ -271,6 +272,12 @@ test("a task that the base next to never solves says nothing of recovery", () =>
     leftOut: ["rare"],
   });
   expect(recoveryOf([rare])).toMatchObject({ share: 7, leftOut: [] });
+  const [quality] = reportPlots(recordOf({ pair: { accuracy: [accuracyRow, rare] } }));
+  expect(quality).toMatchObject({
+    name: "quality",
+    svg: expect.stringContaining("with 95 % interval; without rare<") as string,
+  });
+  expect(quality!.svg.match(/class="dot /g)).toHaveLength(1);
 });
 
 test("documents without a counterpart are counted in the sentences and named in the table", () => {

@@ -2,7 +2,7 @@ import { type Axis, chooseAxis, placeOn } from "./axis.ts";
 import { legend, legendHeight, seriesClass, svgFigure, svgLine, svgText } from "./svg.ts";
 
 const width = 380;
-const area = { left: 128, right: width - 16 };
+const area = { left: 128, right: width - 22 };
 
 export interface IntervalRow {
   /** Lines of its name. */

@@ -34,11 +34,13 @@ export interface XyPlot {
 const maxOver = 1.5;
 
 const size = { width: 380, height: 270 };
+/** Half of a tick of six digits, which stands about the end of its axis. */
+const lastTickRoom = 22;
 
 /** Series as lines, with their intervals; y from 0. */
 export function renderXyPlot(plot: XyPlot): string {
   const top = 30 + legendHeight(plot.series);
-  const area = { left: 62, right: size.width - 14, top, bottom: size.height - 44 + top - 48 };
+  const area = { left: 62, right: size.width - lastTickRoom, top, bottom: size.height - 44 + top - 48 };
   const height = area.bottom + 44;
   const points = plot.series.flatMap((series) => series.points);
   const highest = Math.max(...points.map(({ y }) => y));

@@ -66,10 +66,12 @@ function qualityPlot({ pairs, variants }: ComparisonRecord): string | null {
     }),
   );
   if (rows.length === 0) return null;
-  const title = "Quality kept (more is better)";
-  const without = leftOut.size === 0 ? "" : `; without ${[...leftOut].join(", ")}`;
+  const [first] = leftOut;
+  const without =
+    leftOut.size === 0 ? "" : ` without ${leftOut.size === 1 ? first : `${leftOut.size} tasks`}`;
+  const title = `Quality kept${without} (more is better)`;
   return renderIntervals(
-    { title, xLabel: `% of the base, with 95 % interval${without}`, mark: 100 },
+    { title, xLabel: "% of the base, with 95 % interval", mark: 100 },
     rows.toSorted((a, b) => a.label[0]!.localeCompare(b.label[0]!)),
   );
 }

@@ -275,7 +275,7 @@ test("a task that the base next to never solves says nothing of recovery", () =>
   const [quality] = reportPlots(recordOf({ pair: { accuracy: [accuracyRow, rare] } }));
   expect(quality).toMatchObject({
     name: "quality",
-    svg: expect.stringContaining("with 95 % interval; without rare<") as string,
+    svg: expect.stringContaining("Quality kept without rare (more is better)") as string,
   });
   expect(quality!.svg.match(/class="dot /g)).toHaveLength(1);
 });

@@ -33,12 +33,19 @@ export function accuracyVerdict({
   return isEquivalent ? "equivalent" : "undetermined";
 }
 
+/** As many rows of a group's tasks stand open; MMLU has 57. */
+const maxOpenMembers = 12;
+
 /** Every metric of both models with recovery, difference, intervals, flips and verdict; groups stand before their tasks. */
 export function accuracyTable(
   rows: readonly AccuracyRow[],
   unpaired: readonly UnpairedDocuments[],
   title = "Accuracy",
 ): ReportTable {
+  const members = rows.filter(
+    ({ task, parent }) => parent !== null && rows.every((each) => each.parent !== task),
+  );
+  const folded = members.length > maxOpenMembers ? members : [];
   return {
     title,
     captions: [
@@ -61,20 +68,29 @@ export function accuracyTable(
       "verdict",
     ],
     textColumns: [0, 1, 10],
-    rows: rows.map((row) => [
-      row.task,
-      `${row.metric}\u00a0${row.higherIsBetter ? "↑" : "↓"}`,
-      String(row.numDocuments),
-      withError(row.base, row.baseStderr),
-      withError(row.compressed, row.compressedStderr),
-      recoveryText(row),
-      differenceText(row),
-      row.detectable === null ? "–" : row.detectable.toPrecision(2),
-      row.numFlips === null ? "–" : String(row.numFlips.lost),
-      row.numFlips === null ? "–" : String(row.numFlips.gained),
-      `${accuracyVerdict(row)}${row.pValue === null ? "" : ` (p\u00a0=\u00a0${pText(row.pValue)})`}`,
-    ]),
+    rows: rows.filter((row) => !folded.includes(row)).map(cellsOf),
+    ...(folded.length === 0
+      ? {}
+      : {
+          folded: { summary: `${folded.length} rows of single tasks of groups`, rows: folded.map(cellsOf) },
+        }),
   };
+}
+
+function cellsOf(row: AccuracyRow): string[] {
+  return [
+    row.task,
+    `${row.metric}\u00a0${row.higherIsBetter ? "↑" : "↓"}`,
+    String(row.numDocuments),
+    withError(row.base, row.baseStderr),
+    withError(row.compressed, row.compressedStderr),
+    recoveryText(row),
+    differenceText(row),
+    row.detectable === null ? "–" : row.detectable.toPrecision(2),
+    row.numFlips === null ? "–" : String(row.numFlips.lost),
+    row.numFlips === null ? "–" : String(row.numFlips.gained),
+    `${accuracyVerdict(row)}${row.pValue === null ? "" : ` (p\u00a0=\u00a0${pText(row.pValue)})`}`,
+  ];
 }
 
 /** One line for each side of a task that has documents without a counterpart. */

@@ -76,10 +76,16 @@ function renderTable(table: ReportTable): string {
     );
     return `<tr>${texts.join("")}</tr>`;
   };
+  const grid = (rows: ReportTable["rows"]): string =>
+    `<div class="scroll"><table><thead>${cells(table.header, "th")}</thead>
+<tbody>${rows.map((row) => cells(row, "td")).join("\n")}</tbody></table></div>`;
+  const { folded } = table;
   return [
     `<h2>${escapeXml(table.title)}</h2>`,
-    `<div class="scroll"><table><thead>${cells(table.header, "th")}</thead>`,
-    `<tbody>${table.rows.map((row) => cells(row, "td")).join("\n")}</tbody></table></div>`,
+    grid(table.rows),
+    ...(folded === undefined
+      ? []
+      : [`<details><summary>${escapeXml(folded.summary)}</summary>${grid(folded.rows)}</details>`]),
     ...table.captions.map((caption) => `<p class="caption">${escapeXml(caption)}</p>`),
   ].join("\n");
 }

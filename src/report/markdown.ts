@@ -31,7 +31,7 @@ function renderTable(table: ReportTable): string[] {
     "",
     line(table.header),
     line(table.header.map((_, column) => (table.textColumns.includes(column) ? "---" : "---:"))),
-    ...table.rows.map(line),
+    ...[...table.rows, ...(table.folded?.rows ?? [])].map(line),
     "",
     ...table.captions.flatMap((caption) => [caption, ""]),
   ];

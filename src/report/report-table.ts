@@ -9,6 +9,8 @@ export interface ReportTable {
   /** Columns of words; the others hold figures and stand to the right. */
   readonly textColumns: readonly number[];
   readonly rows: readonly (readonly string[])[];
+  /** Rows behind them that a page shows when it is asked to. */
+  readonly folded?: { readonly summary: string; readonly rows: readonly (readonly string[])[] };
 }
 
 export function weightsText({ weights, runAs }: Variant): string {

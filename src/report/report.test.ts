@@ -280,6 +280,21 @@ test("a task that the base next to never solves says nothing of recovery", () =>
   expect(quality!.svg.match(/class="dot /g)).toHaveLength(1);
 });
 
+test("the many tasks of a group are folded on the page and stand open in Markdown", () => {
+  const members = Array.from({ length: 57 }, (_, i) => ({
+    ...accuracyRow,
+    task: `part${i}`,
+    parent: "quiz",
+  }));
+  const record = recordOf({ pair: { accuracy: [accuracyRow, ...members] } });
+  const page = renderHtml(record);
+  expect(page).toMatch(
+    /<details><summary>57 rows of single tasks of groups<\/summary>[^]*part56[^]*<\/details>/,
+  );
+  expect(page.split("<details>")[0]).not.toContain("part0");
+  expect(renderMarkdown(record)).toContain("| part56 |");
+});
+
 test("documents without a counterpart are counted in the sentences and named in the table", () => {
   const unpaired = [
     { task: "quiz", onlyBase: [7, 9], onlyCompressed: Array.from({ length: 12 }, (_, i) => i) },

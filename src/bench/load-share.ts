@@ -72,7 +72,7 @@ interface Conversation {
   readonly first: PreparedRequest;
 }
 
-/** Begins a share that is prepared, at a time of the clock that threads have in common. Never rejects. */
+/** Begins a share that is prepared, at a time of the clock that threads have in common. Rejects only where `onRequest` throws. */
 export type StartShare = (originEpochMs: number) => Promise<ShareOutcome>;
 
 /**
@@ -171,8 +171,11 @@ class ShareRun {
       cutMs === null
         ? undefined
         : globalThis.setTimeout(() => this.#cut.abort(), Math.max(0, cutMs - this.#ageMs()));
-    await run();
-    clearTimeout(timer);
+    try {
+      await run();
+    } finally {
+      clearTimeout(timer);
+    }
     const health = this.#watch.end();
     return {
       records: this.#sink.finish(),

@@ -66,7 +66,11 @@ export async function runLoad(load: StageLoad, tools: StageTools): Promise<LoadO
       numThreads,
     ),
   );
-  const outcomes = await client.run(shares, onRequest);
+  const outcomes = await client.run(shares, onRequest).catch((error: unknown) => {
+    // Its timer would keep the process alive.
+    serverWatch.stop();
+    throw error;
+  });
   const records = outcomes.flatMap((outcome) => outcome.records).sort((a, b) => a.endMs - b.endMs);
   // Reading the answers is not part of the stage.
   const durationMs = Math.max(

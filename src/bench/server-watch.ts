@@ -59,8 +59,13 @@ export class ServerWatch {
     }, intervalMs);
   }
 
-  async end(records: readonly RequestRecord[]): Promise<ServerFindings> {
+  /** Ends the looks, where nobody will ask for what they found. */
+  stop(): void {
     clearInterval(this.#timer);
+  }
+
+  async end(records: readonly RequestRecord[]): Promise<ServerFindings> {
+    this.stop();
     await this.#look;
     const serverProcess = this.#process?.end() ?? null;
     if (this.#samples.length === 0) return { server: null, serverProcess };

@@ -42,7 +42,13 @@ export function stageOf(
     readonly targets?: readonly GoodputTarget[];
   },
 ): BenchStage {
-  const thread = { eventLoopDelayP99Ms: 0, processCpuSeconds: 0, waitSeconds: 0, seconds: 1 };
+  const thread = {
+    eventLoopDelayP99Ms: 0,
+    longestStallMs: 0,
+    processCpuSeconds: 0,
+    waitSeconds: 0,
+    seconds: 1,
+  };
   const figures = loadFigures(requests, {
     durationMs,
     client: clientHealth([thread], null, { numUnsent: 0, hasAnswers: true }),

@@ -6,12 +6,22 @@ const watchIntervalMs = 5;
 /** Shares and delays above which the client has measured itself. */
 const maxCpuShare = 0.8;
 const maxEventLoopDelayP99Ms = 50;
+/**
+ * Longest time that a stage may stand still, as a process that was stopped does: a tenth of it, by which its throughput
+ * is wrong, but no more than a second, which every answer then in flight has in its times.
+ */
+const maxStallShare = 0.1;
+const maxStallMs = 1000;
+/** A busy machine keeps any process waiting for so long now and then. */
+const usualStallMs = 250;
 /** As inference-perf advises for the median of its schedule delay. */
 const maxScheduleDelayP50Ms = 10;
 
 /** How one thread of the client fared. */
 export interface ThreadHealth {
   readonly eventLoopDelayP99Ms: number;
+  /** Its longest delay, of which a percentile shows nothing. */
+  readonly longestStallMs: number;
   /** CPU seconds that the whole process used meanwhile. */
   readonly processCpuSeconds: number;
   /** Of these, what the thread spent in looking at the clock. */
@@ -39,9 +49,11 @@ export class ClientWatch {
     this.#loop.disable();
     const cpu = process.cpuUsage(this.#cpuBefore);
     // The histogram holds the time between two looks, which are the interval apart at least.
-    const measuredMs = this.#loop.count === 0 ? 0 : this.#loop.percentile(99) / 1e6;
+    const delayMs = (nanoseconds: number): number =>
+      this.#loop.count === 0 ? 0 : Math.max(0, nanoseconds / 1e6 - watchIntervalMs);
     return {
-      eventLoopDelayP99Ms: Math.max(0, measuredMs - watchIntervalMs),
+      eventLoopDelayP99Ms: delayMs(this.#loop.percentile(99)),
+      longestStallMs: delayMs(this.#loop.max),
       processCpuSeconds: (cpu.user + cpu.system) / 1e6,
       waitSeconds: this.#waitMs / 1000,
       seconds: (performance.now() - this.#startedMs) / 1000,
@@ -63,14 +75,24 @@ export function clientHealth(
   const most = (pick: (thread: ThreadHealth) => number): number => Math.max(...threads.map(pick));
   const waited = threads.reduce((sum, { waitSeconds }) => sum + waitSeconds, 0);
   const busy = Math.max(0, most(({ processCpuSeconds }) => processCpuSeconds) - waited);
+  const seconds = most((thread) => thread.seconds);
   const figures = {
-    cpuShare: busy / most(({ seconds }) => seconds) / threads.length,
+    cpuShare: busy / seconds / threads.length,
     eventLoopDelayP99Ms: most(({ eventLoopDelayP99Ms }) => eventLoopDelayP99Ms),
     scheduleDelayMs: scheduleDelaysMs === null ? null : summarise(scheduleDelaysMs),
     numUnsent,
   };
   const unsent = numUnsent > 0 ? [`${numUnsent} requests were due and not sent`] : [];
-  return { ...figures, faults: [...(hasAnswers ? slownessOf(figures) : []), ...unsent] };
+  const stalls = stallsOf(
+    most(({ longestStallMs }) => longestStallMs),
+    seconds,
+  );
+  return { ...figures, faults: [...(hasAnswers ? [...slownessOf(figures), ...stalls] : []), ...unsent] };
+}
+
+function stallsOf(longestMs: number, seconds: number): string[] {
+  const allowedMs = Math.max(usualStallMs, Math.min(maxStallMs, maxStallShare * 1000 * seconds));
+  return longestMs > allowedMs ? [`the client stood still for ${(longestMs / 1000).toFixed(1)} s`] : [];
 }
 
 function slownessOf({

@@ -12,7 +12,9 @@ export function loadName({ kind, plan }: Load): string {
 /** What a row is called. */
 export function stageName(stage: BenchStage | RateStage): string {
   if ("concurrency" in stage) return `${stage.concurrency} in flight`;
-  return stage.requestRate === "inf" ? "All at once" : `${rateText(stage.requestRate)} requests/s`;
+  return stage.requestRate === "inf"
+    ? `All ${stage.numRequests} at once`
+    : `${rateText(stage.requestRate)} requests/s`;
 }
 
 /** A rate without the digits that say nothing. */

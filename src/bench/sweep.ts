@@ -101,9 +101,10 @@ async function refuseLostServer(stage: BenchStage | RateStage, options: SweepOpt
   }
 }
 
-/** What the files of a stage are called behind their kind. */
+/** What the files of a stage are called behind their kind. Stages that send all at once differ in their requests. */
 export function stageFileName(stage: BenchStage | RateStage): string {
-  return "concurrency" in stage ? `c${stage.concurrency}` : `r${stage.requestRate}`;
+  if ("concurrency" in stage) return `c${stage.concurrency}`;
+  return stage.requestRate === "inf" ? `n${stage.numRequests}` : `r${stage.requestRate}`;
 }
 
 /** Where the raw records of a stage are kept. */

@@ -173,6 +173,6 @@ test("the presets of vLLM's and GuideLLM's examples also print what these tools 
   expect(guidellm.stdout.match(/Request Latency Statistics/g)).toHaveLength(2);
   expect(guidellm.stdout).toMatch(/^\| constant@20\.00 \|.*\n\| constant@40\.00 \|/m);
   const names = readdirSync(out, { recursive: true, encoding: "utf8" }).map((name) => path.basename(name));
-  for (const name of ["guidellm.json", "vllm_rinf.json", "vllm_r20.json", "console-vllm.txt"])
+  for (const name of ["guidellm.json", "vllm_n4.json", "vllm_r20.json", "console-vllm.txt"])
     expect(names).toContain(name);
 });

@@ -10,6 +10,7 @@ import { runClosedStage } from "./closed-loop.ts";
 import { prepareShare } from "./load-share.ts";
 import { LoadThreads } from "./load-threads.ts";
 import type { Load } from "./loads.ts";
+import { sentence } from "./lost-server.ts";
 import { type BenchTarget, prepareRequest, readAnswer, sendRequest } from "./measure-request.ts";
 import { runRateStage } from "./open-loop.ts";
 import type { LoadClient, StageOutcome, StageTools } from "./run-stage.ts";
@@ -226,9 +227,4 @@ function warmUpFailed(target: BenchTarget, record: RequestRecord, workload: Work
     "endpoint_failed",
     `The warm-up request to ${target.endpoints[record.endpoint]!.url} failed. ${sentence(record.error!)} The server must take streaming POST ${path}${size}; look at its log.`,
   );
-}
-
-/** A message that ends as sentences do. */
-export function sentence(text: string): string {
-  return /[.!?…]$/.test(text) ? text : `${text}.`;
 }

@@ -1,12 +1,12 @@
-import { isMillraceError, MillraceError } from "../base/errors.ts";
-import { firstModelOf } from "../client/served-models.ts";
+import { MillraceError } from "../base/errors.ts";
 import type { BenchRecord, BenchStage, RateStage, RequestRecord } from "../records/bench.ts";
 import { startOrigin } from "../records/origin.ts";
 import type { BenchOptions } from "./bench-options.ts";
-import { BenchSession, sentence } from "./bench-session.ts";
+import { BenchSession } from "./bench-session.ts";
 import { type Load, type LoadList, loadsOf } from "./loads.ts";
+import { failuresOf, refuseLostServer } from "./lost-server.ts";
 import type { RateLoad } from "./open-loop.ts";
-import { errorsText, loadName, stageName, stageText } from "./stage-text.ts";
+import { loadName, stageName, stageText } from "./stage-text.ts";
 
 export interface SweepOptions extends BenchOptions, LoadList {
   /** The server's backend, instruction set and threads, where they are known. */
@@ -49,6 +49,7 @@ export async function runSweep(options: SweepOptions): Promise<BenchRecord> {
         if ("concurrency" in stage) stages.push(stage);
         else rates.push(stage);
         await refuseLostServer(stage, options);
+        refuseFailedStage(stage, options);
       }
     };
     await runAll(loadsOf(options));
@@ -76,29 +77,13 @@ async function runOne(
   return stage;
 }
 
-/** A stage with failures is kept only where the server still answers. */
-async function refuseLostServer(stage: BenchStage | RateStage, options: SweepOptions): Promise<void> {
-  if (stage.numErrors === 0) return;
-  const { url } = options.endpoint;
-  const failed = `${stage.numErrors} of ${stage.numRequests} requests to ${url} failed (${stageName(stage)}; ${errorsText(stage)}). The first: ${sentence(stage.firstError!)}`;
-  if (stage.numErrors === stage.numRequests) {
-    throw new MillraceError(
-      "endpoint_failed",
-      `${failed} The stages before are kept; look at the server's log and run again.`,
-    );
-  }
-  try {
-    await firstModelOf(options.endpoint, options.signal);
-  } catch (error) {
-    // A server without a list of models still answers.
-    if (isMillraceError(error) && error.code === "endpoint_failed") return;
-    if (!isMillraceError(error) || error.code !== "endpoint_unreachable") throw error;
-    throw new MillraceError(
-      "endpoint_failed",
-      `${failed} The server does not answer any more. The records up to then are kept; look at the server's log and run again.`,
-      { cause: error },
-    );
-  }
+/** Further stages would bring no more than one without a single good answer. */
+function refuseFailedStage(stage: BenchStage | RateStage, { endpoint }: SweepOptions): void {
+  if (stage.numErrors === 0 || stage.numErrors < stage.numRequests) return;
+  throw new MillraceError(
+    "endpoint_failed",
+    `${failuresOf(stage, endpoint.url)} The stages before are kept; look at the server's log and run again.`,
+  );
 }
 
 /** What the files of a stage are called behind their kind. Stages that send all at once differ in their requests. */

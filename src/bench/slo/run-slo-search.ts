@@ -5,6 +5,7 @@ import type { ProbeVerdict, SloResult, SloSearchRecord } from "../../records/slo
 import type { BenchOptions } from "../bench-options.ts";
 import { BenchSession } from "../bench-session.ts";
 import type { Load } from "../loads.ts";
+import { refuseLostServer } from "../lost-server.ts";
 import { type SearchLimits, searchLoad } from "./search.ts";
 import { errorTarget, judgeStage, requestsForSlo, sloVerdict } from "./slo.ts";
 
@@ -17,7 +18,11 @@ export interface SloSearchOptions extends BenchOptions, SearchLimits {
   readonly burstiness: number;
 }
 
-/** Searches the highest concurrency or rate at which a server meets every target. Errors: those of opening a session. */
+/**
+ * Searches the highest concurrency or rate at which a server meets every target.
+ *
+ * Errors: those of opening a session; `endpoint_failed` when the server is gone after a probe; the signal's reason.
+ */
 export async function runSloSearch(options: SloSearchOptions): Promise<SloSearchRecord> {
   const { slo, progress, signal, variable } = options;
   const finishOrigin = startOrigin(null);
@@ -30,6 +35,7 @@ export async function runSloSearch(options: SloSearchOptions): Promise<SloSearch
       progress.start(`probe ${probes.length + 1}, ${name}`, plan.plan.numRequests);
       const { stage } = await session.run(plan, { onRequest: (done) => progress.update(done) });
       signal?.throwIfAborted();
+      await refuseLostServer(stage, options);
       const results = judgeStage(stage, slo);
       const verdict = probeVerdict(stage, results);
       probes.push({ load, results, verdict, stage });

@@ -5,6 +5,7 @@ import type { VersusRecord, VersusRow } from "../../records/versus.ts";
 import type { BenchOptions } from "../bench-options.ts";
 import { BenchSession } from "../bench-session.ts";
 import type { Load } from "../loads.ts";
+import { refuseLostServer } from "../lost-server.ts";
 import { errorsText, loadName } from "../stage-text.ts";
 import { compareRounds, legFigures, type Round, type VerdictLimits } from "./compare-rounds.ts";
 import { minRounds } from "./paired-blocks.ts";
@@ -35,7 +36,7 @@ const orders = [
  * Loads two servers by turns, A B B A and B A A B, with the same prompts and the same arrival times, and says which is
  * better. After the first rounds it knows how noisy they are, and goes on to as many as a verdict needs.
  *
- * Errors: those of opening a session; the signal's reason.
+ * Errors: those of opening a session; `endpoint_failed` when a server is gone after a leg; the signal's reason.
  */
 export async function runVersus(options: VersusOptions): Promise<VersusRecord> {
   const { load, progress, signal, margin, effect } = options;
@@ -50,6 +51,7 @@ export async function runVersus(options: VersusOptions): Promise<VersusRecord> {
         const firstIndex = (1 + 2 * round + Math.floor(place / 2)) * promptsOfPair;
         const { stage } = await sessions[side].run(load, { firstIndex });
         signal?.throwIfAborted();
+        await refuseLostServer(stage, options[side]);
         legs.push({ round, side, stage });
         progress.update(place + 1);
       }

@@ -1,3 +1,4 @@
+import { MillraceError } from "../base/errors.ts";
 import type { BenchStage } from "../records/bench.ts";
 import type { ClosedPlan } from "./closed-loop.ts";
 import type { RateLoad } from "./open-loop.ts";
@@ -65,13 +66,20 @@ export function sweepStart({
 /**
  * Rates between the one of a lone request and the most that the server did, evenly spaced, the last being that most, as
  * GuideLLM has them. What it did is its steady rate where there was one: the rate over the whole stage leaves out what was
- * in flight at the cut.
+ * in flight at the cut. Throws `invalid_option` where nothing ended before it.
  */
 export function sweepRates(
   [alone, most]: readonly BenchStage[],
-  { size, seconds, burstiness }: SweepProfile,
+  { size, seconds, maxConcurrency, burstiness }: SweepProfile,
 ): RateLoad[] {
   const [low, high] = [alone, most].map((stage) => bestRate(stage!)) as [number, number];
+  if (high === 0) {
+    throw new MillraceError(
+      "invalid_option",
+      `With ${maxConcurrency} requests in flight none ended in ${seconds} s, so that a sweep has no rate to go up to. Give more time with --max-seconds, a lower --max-concurrency or a lower --output-tokens.`,
+      { param: "--max-seconds" },
+    );
+  }
   const numSteps = size - 2;
   return Array.from({ length: numSteps }, (_, step) => {
     const requestRate = low + ((high - low) * (step + 1)) / numSteps;

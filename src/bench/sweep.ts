@@ -17,7 +17,7 @@ export interface SweepOptions extends BenchOptions, LoadList {
   readonly furtherRates?: (stages: readonly BenchStage[]) => RateLoad[];
   /** Receives the raw records of each stage as soon as it ends, so that a later fault loses nothing. */
   readonly onStage?: (stage: BenchStage | RateStage, records: readonly RequestRecord[]) => void;
-  /** Receives the record, also where a fault ends the load early. */
+  /** Receives the record, also where a fault or the signal ends the load early: then of the stages that had ended. */
   readonly onRecord?: (record: BenchRecord) => void;
 }
 
@@ -57,7 +57,7 @@ export async function runSweep(options: SweepOptions): Promise<BenchRecord> {
     await runAll(further.map((plan) => ({ kind: "rate", plan })));
     return recordNow();
   } finally {
-    if (stages.length + rates.length > 0 && options.signal?.aborted !== true) options.onRecord?.(recordNow());
+    if (stages.length + rates.length > 0) options.onRecord?.(recordNow());
     await session.close();
   }
 }

@@ -134,6 +134,27 @@ describe("Ctrl-C", () => {
     expect(await served.stop()).toBe(0);
   });
 
+  test("ends bench in a later stage, and keeps those before", async () => {
+    const out = path.join(makeFolder(), "load");
+    const served = await startServe(pebble, "--port", "0");
+    await untilReady(served.url);
+    const rate = ["--request-rate", "0.01", "--num-requests", "8"];
+    const bench = startCli("bench", served.url, ...small, "--min-seconds", "0", ...rate, "--out", out);
+    await bench.says(/^1 in flight: /m);
+    bench.interrupt();
+    const run = await bench.end;
+    expectNoTrace(run);
+    expect(run.exitCode, run.stderr).toBe(130);
+    expect(run.stdout).toContain("Prompt tokens: 16 asked for");
+    expect(filesIn(out).toSorted()).toEqual([
+      "bench.json",
+      "guidellm.json",
+      "requests_c1.jsonl",
+      "vllm_c1.json",
+    ]);
+    expect(await served.stop()).toBe(0);
+  });
+
   test.skipIf(process.platform !== "linux")(
     "ends the flow in mid-load with its server, and keeps only whole steps",
     async () => {

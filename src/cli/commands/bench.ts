@@ -79,9 +79,9 @@ async function runBench(url: string, _options: unknown, command: Command): Promi
   const isOpenOnly = rates.length > 0 && command.opts()["concurrency"] === undefined;
   const folder = values.out === undefined ? null : path.resolve(values.out);
   if (folder !== null) checkOutputFolder(folder);
-  const interrupt = listenForInterrupt(
-    "No record was written. Run the same command again; every load is measured anew.",
-  );
+  const isSweep = search.slo === undefined && versus.versus === undefined;
+  const kept = isSweep ? "Stages that had ended are shown, and kept by --out." : "No record was written.";
+  const interrupt = listenForInterrupt(`${kept} Run the same command again; every load is measured anew.`);
   const options: SweepOptions = {
     ...benchOptionsOf(url, load, values),
     lengths,

@@ -3,7 +3,14 @@ import { setImmediate, setTimeout } from "node:timers/promises";
 import { openConnections } from "../client/completion-stream.ts";
 import type { RequestRecord } from "../records/bench.ts";
 import { ClientWatch, type ThreadHealth } from "./client-watch.ts";
-import { type BenchTarget, type PreparedRequest, prepareRequest, sendRequest } from "./measure-request.ts";
+import {
+  type BenchTarget,
+  isRefusal,
+  type PreparedRequest,
+  prepareRequest,
+  type SentRequest,
+  sendRequest,
+} from "./measure-request.ts";
 import { RecordSink } from "./record-sink.ts";
 import type { ChatMessage } from "./request-body.ts";
 import { promptOf, type Turn, type Workload } from "./workload/workload.ts";
@@ -65,6 +72,8 @@ const idleTurnMs = 0.01;
 const maxPrepared = 2048;
 /** A refusal that asks for more patience than this gets this much. */
 const maxRetryWaitMs = 10_000;
+/** After a refusal that does not say when to come again: a user who asks at once would only be refused once more. */
+const usualRetrySeconds = 1;
 
 interface Conversation {
   readonly index: number;
@@ -138,7 +147,7 @@ class ShareRun {
     const user = async (): Promise<void> => {
       while (!isFull() && !this.#isOver()) {
         const waitMs = await this.#converse(this.#next(), null);
-        if (waitMs > 0) await this.#pause(waitMs);
+        if (waitMs > 0 && !isFull()) await this.#pause(waitMs);
       }
     };
     return this.#finish(0, () => Promise.all(Array.from({ length: concurrency }, user)));
@@ -211,7 +220,7 @@ class ShareRun {
     return { index, turns, first };
   }
 
-  /** Sends the turns of a conversation, each when the one before is answered; gives the wait that a refusal asked for. */
+  /** Sends the turns of a conversation, each when the one before is answered; gives the wait that a refusal asks for. */
   async #converse({ index, turns, first }: Conversation, dueMs: number | null): Promise<number> {
     const { target } = this.#tools;
     let history: readonly ChatMessage[] = [];
@@ -224,10 +233,10 @@ class ShareRun {
       const sent = await sendRequest(target, request, this.#signal);
       if (turn === turns.length - 1) {
         this.#sink.take(sent);
-        return 1000 * (sent.outcome.retryAfterSeconds ?? 0);
+        return waitAfter(sent);
       }
       const text = this.#sink.takeText(sent);
-      if (text === null || this.#signal.aborted) break;
+      if (text === null || this.#signal.aborted) return waitAfter(sent);
       history = [...(prompt as readonly ChatMessage[]), { role: "assistant", content: text }];
     }
     return 0;
@@ -251,4 +260,8 @@ class ShareRun {
       if (turnMs < idleTurnMs) this.#watch.addWait(turnMs);
     }
   }
+}
+
+function waitAfter(sent: SentRequest): number {
+  return 1000 * (sent.outcome.retryAfterSeconds ?? (isRefusal(sent) ? usualRetrySeconds : 0));
 }

@@ -67,6 +67,11 @@ export function looksGood({ outcome }: SentRequest): boolean {
   return outcome.failure === null && outcome.status === 200 && outcome.log.endsWell;
 }
 
+/** Whether the server said that it is full: it is there, and wants to be asked later. */
+export function isRefusal({ outcome }: SentRequest): boolean {
+  return statusFailureKind(outcome.status) === "overloaded";
+}
+
 /** Reads what came. `originMs`: monotonic milliseconds that count as 0 in the record. */
 export function readAnswer(
   { plan, endpoint, outcome }: SentRequest,

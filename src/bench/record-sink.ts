@@ -1,5 +1,5 @@
 import type { RequestRecord } from "../records/bench.ts";
-import { looksGood, readAnswer, type SentRequest } from "./measure-request.ts";
+import { isRefusal, looksGood, readAnswer, type SentRequest } from "./measure-request.ts";
 
 /** Unread bytes above which answers are read while the load runs: 200,000 events or more. */
 const maxUnreadBytes = 64 * 2 ** 20;
@@ -55,8 +55,8 @@ export class RecordSink {
   }
 
   #count(sent: SentRequest): void {
-    const isRefusal = sent.outcome.status === 429 || sent.outcome.failure?.kind === "censored";
-    this.#numErrorsInRow = looksGood(sent) || isRefusal ? 0 : this.#numErrorsInRow + 1;
+    const isNoFault = looksGood(sent) || isRefusal(sent) || sent.outcome.failure?.kind === "censored";
+    this.#numErrorsInRow = isNoFault ? 0 : this.#numErrorsInRow + 1;
     this.#numTaken += 1;
     this.#onRequest?.(this.#numTaken);
   }

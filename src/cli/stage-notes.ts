@@ -32,12 +32,24 @@ function clientNotes(stage: BenchStage | RateStage): string[] {
 }
 
 function requestNotes(stage: BenchStage | RateStage): string[] {
-  const { numErrors, numRequests, numCensored, firstError, lengths, warmup, cachedTokens, promptTokens } =
-    stage;
+  const {
+    numErrors,
+    numRequests,
+    numCensored,
+    firstError,
+    errorsByKind,
+    lengths,
+    warmup,
+    cachedTokens,
+    promptTokens,
+  } = stage;
   return [
     ...(numErrors === 0
       ? []
       : [`${numErrors} of ${numRequests} failed (${errorsText(stage)}); the first: ${firstError}`]),
+    ...(errorsByKind.overloaded === undefined
+      ? []
+      : [`the server limits the rate; lower ${loadFlagOf(stage)}`]),
     ...(numCensored === 0
       ? []
       : [`${numCensored} were in flight at the end and count neither as good nor as errors`]),
@@ -55,6 +67,12 @@ function requestNotes(stage: BenchStage | RateStage): string[] {
           `the server had ${((100 * cachedTokens) / promptTokens).toFixed(1)} % of the prompt tokens in its cache`,
         ]),
   ];
+}
+
+/** What says how much a stage asks of its server. */
+function loadFlagOf(stage: BenchStage | RateStage): string {
+  if ("concurrency" in stage) return "--concurrency";
+  return stage.requestRate === "inf" ? "--max-concurrency" : "--request-rate";
 }
 
 function goodputNotes({ goodput }: BenchStage | RateStage): string[] {

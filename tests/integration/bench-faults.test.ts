@@ -41,6 +41,13 @@ test("a user that was refused waits as long as the server asks", async () => {
   expect(log[1]!.receivedMs - log[0]!.receivedMs).toBeGreaterThanOrEqual(300);
 });
 
+test.each([429, 503])("a user that was refused by %i without a word of when waits too", async (status) => {
+  const scripts = [{ status }, good];
+  const { records, log } = await loadSimulator(scripts, { concurrencies: [1], minRequests: 2 });
+  expect(records.map(({ errorKind }) => errorKind)).toEqual(["overloaded", null]);
+  expect(log[1]!.receivedMs - log[0]!.receivedMs).toBeGreaterThanOrEqual(1000);
+});
+
 test("what the end of the stage cuts off is censored: no error, in the bounds of goodput", async () => {
   const slow = { ...good, ttftMs: 60_000 };
   const { stages } = await loadSimulator([good, slow], {

@@ -113,7 +113,8 @@ export class BenchSession {
     const first = this.#hasMetrics === false ? null : await readAllMetrics(this.target.endpoints);
     // A server without them is not asked again and again.
     this.#hasMetrics = first !== null;
-    return new ServerWatch(this.target.endpoints, !this.#workload.sharesPrefixes, first);
+    const isCold = !this.#workload.sharesPrefixes && this.#options.caches !== "primed";
+    return new ServerWatch(this.target.endpoints, isCold, first);
   }
 
   /** Threads begin with the first load, when the words of prompts are calibrated. */

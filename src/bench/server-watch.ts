@@ -152,7 +152,7 @@ export function adviceFor(
   }
   if (isCold && prefixHitRate !== null && prefixHitRate > maxColdHits) {
     advice.push(
-      `the prefix cache had ${(100 * prefixHitRate).toFixed(1)} % of the prompts, which should be unlike each other: TTFT is flattered; take another --seed`,
+      `the prefix cache had ${(100 * prefixHitRate).toFixed(1)} % of the prompts, which should be unlike each other: TTFT is flattered; see whether others use the server or a chat template begins every prompt, or turn the cache off`,
     );
   }
   const isWhole = records.every(({ error, promptTokens: counted }) => error === null && counted !== null);

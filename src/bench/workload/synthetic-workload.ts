@@ -89,7 +89,8 @@ export function createSyntheticWorkload(spec: SyntheticSpec): Workload {
     inputTokens,
     outputTokens: meanOf("output"),
     numWords: isText ? Math.round(inputTokens * perToken) : null,
-    sharesPrefixes: sharedPrefix !== null,
+    // A later turn repeats the turns before it.
+    sharesPrefixes: sharedPrefix !== null || turns > 1,
     conversation,
   };
 }

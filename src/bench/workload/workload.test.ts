@@ -75,6 +75,9 @@ describe("synthetic prompts", () => {
       { role: "user" },
     ]);
     expect(workload.promptForm).toBe("chat");
+    // The second turn begins with the first, which a prefix cache knows.
+    expect(workload.sharesPrefixes).toBe(true);
+    expect(createWorkload(plain).sharesPrefixes).toBe(false);
   });
 });
 

@@ -28,6 +28,7 @@ import {
   versusSettings,
 } from "../bench-settings.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
+import { refuseIdleBenchFlags } from "../idle-bench-flags.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { loadTables } from "../load-tables.ts";
 import { checkOutputFolder } from "../output-folder.ts";
@@ -75,6 +76,7 @@ async function runBench(url: string, _options: unknown, command: Command): Promi
   const versus = readSettings(command, versusSettings);
   const search = readSettings(command, searchSettings);
   const arrivals = readSettings(command, rateSettings);
+  refuseIdleBenchFlags(command, { load, arrivals, search, versus, values });
   const { rates, lengths } = ratesOf(arrivals, load.minSeconds);
   const isOpenOnly = rates.length > 0 && command.opts()["concurrency"] === undefined;
   const folder = values.out === undefined ? null : path.resolve(values.out);

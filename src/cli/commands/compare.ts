@@ -12,6 +12,7 @@ import { type ComparisonRecord, comparisonSchema } from "../../records/compariso
 import { parseSlo } from "../../records/slo.ts";
 import { renderCsv } from "../../report/csv.ts";
 import { renderMarkdown } from "../../report/markdown.ts";
+import { refuseIdleFlags } from "../contradicting-flags.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { printLine } from "../terminal.ts";
@@ -67,6 +68,12 @@ export function compareCommand(): Command {
 function runCompare(places: readonly string[], _options: unknown, command: Command): void {
   const { names, slo, pricePerHour, out, json, csv } = readSettings(command, own);
   const isFlow = places.length === 1;
+  if (isFlow) {
+    const { names: called, slo: bounds, pricePerHour: price } = own;
+    const why = "the record of a flow has its own. Give two runs or more, or leave it out.";
+    refuseIdleFlags(command, { called, bounds, price }, why);
+  }
+  if (csv) refuseIdleFlags(command, { json: own.json }, "--csv prints CSV. Leave out one of the two.");
   const record = isFlow ? flowRecord(places[0]!) : compareRuns(places, { names, slo, pricePerHour });
   const folder = out ?? (isFlow ? places[0] : undefined);
   if (folder !== undefined) writeComparison(path.resolve(folder), record);

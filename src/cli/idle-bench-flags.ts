@@ -1,0 +1,106 @@
+import type { Command } from "commander";
+import { MillraceError } from "../base/errors.ts";
+import type { Values } from "../config/component.ts";
+import {
+  benchSettings,
+  loadSettings,
+  rateSettings,
+  searchSettings,
+  versusSettings,
+} from "./bench-settings.ts";
+import { refuseIdleFlags } from "./contradicting-flags.ts";
+
+/** What a load test was told, by the parts of its settings. */
+export interface BenchValues {
+  readonly load: Values<typeof loadSettings>;
+  readonly arrivals: Values<typeof rateSettings>;
+  readonly search: Values<typeof searchSettings>;
+  readonly versus: Values<typeof versusSettings>;
+  readonly values: Values<typeof benchSettings>;
+}
+
+/** Flags of a load test that would be passed over in silence. Throws `invalid_option`. */
+export function refuseIdleBenchFlags(command: Command, given: BenchValues): void {
+  refuseOfOtherKinds(command, given);
+  refuseOfOtherLoads(command, given);
+  const { data, json } = given.values;
+  const { inputTokens, outputTokens } = loadSettings;
+  const source = data !== undefined ? "--data" : given.arrivals.trace !== undefined ? "--trace" : null;
+  if (source !== null) {
+    const why = `${source} says how long prompts and answers are. Leave it out, or leave out ${source}.`;
+    refuseIdleFlags(command, { inputTokens, outputTokens }, why);
+  }
+  if (json) {
+    const why = "--json prints the figures as JSON. Leave out one of the two.";
+    refuseIdleFlags(command, { console: benchSettings.console }, why);
+  }
+  refuseRepeats("--concurrency", given.load.concurrency);
+  refuseRepeats("--request-rate", given.arrivals.requestRate);
+}
+
+/** A search, a comparison and a sweep have flags of their own, and each leaves the others' aside. */
+function refuseOfOtherKinds(command: Command, { search, versus }: BenchValues): void {
+  const { profile, sweepSize, slo: _slo, ...ofSearch } = searchSettings;
+  const { versus: other, ...ofVersus } = versusSettings;
+  const { console, pricePerHour } = benchSettings;
+  if (search.slo !== undefined) {
+    const why = "--slo searches the load by itself and prints a table of its own. Leave out one of the two.";
+    refuseIdleFlags(command, { profile, sweepSize, other, ...ofVersus, console, pricePerHour }, why);
+    return;
+  }
+  refuseIdleFlags(command, ofSearch, "only --slo searches a load. Give --slo too, or leave it out.");
+  if (versus.versus !== undefined) {
+    const why = "--versus compares two servers at one load, in a table of its own. Leave out one of the two.";
+    refuseIdleFlags(command, { profile, sweepSize, console, pricePerHour }, why);
+    return;
+  }
+  refuseIdleFlags(command, ofVersus, "only --versus compares servers. Give --versus URL, or leave it out.");
+  if (search.profile !== undefined) return;
+  refuseIdleFlags(command, { sweepSize }, "only --profile sweep has it. Give that too, or leave it out.");
+}
+
+/** What says how requests come counts only where they come so. */
+function refuseOfOtherLoads(command: Command, { search, arrivals }: BenchValues): void {
+  const { requestRate, burstiness, numRequests, maxConcurrency, rampUpStrategy } = rateSettings;
+  const { rampUpStartRps, rampUpEndRps, traceSpeed } = rateSettings;
+  const { concurrency, requestsPerSeat } = loadSettings;
+  const { slo, profile } = search;
+  const hasTrace = arrivals.trace !== undefined;
+  if (slo !== undefined || profile !== undefined) {
+    const own = slo === undefined ? "--profile sweep" : "--slo";
+    const why = `${own} takes loads of its own. Leave out one of the two.`;
+    const ramp = { rampUpStrategy, rampUpStartRps, rampUpEndRps };
+    refuseIdleFlags(command, { concurrency, requestRate, ...ramp, traceSpeed }, why);
+    // So many requests of a trace give their lengths to any load.
+    if (!hasTrace) refuseIdleFlags(command, { numRequests }, why);
+    if (slo !== undefined) refuseIdleFlags(command, { maxConcurrency }, why);
+    if (slo === undefined || search.search === "rate") refuseIdleFlags(command, { requestsPerSeat }, why);
+    else
+      refuseIdleFlags(
+        command,
+        { burstiness },
+        "--slo searches a closed loop. Add --search rate, or leave it out.",
+      );
+    return;
+  }
+  if (arrivals.rampUpStrategy === undefined) {
+    const why = "only a ramp has it. Give --ramp-up-strategy too, or leave it out.";
+    refuseIdleFlags(command, { rampUpStartRps, rampUpEndRps }, why);
+  }
+  if (!hasTrace) {
+    refuseIdleFlags(command, { traceSpeed }, "only --trace has it. Give --trace FILE too, or leave it out.");
+    if (arrivals.requestRate.length > 0 || arrivals.rampUpStrategy !== undefined) return;
+    const why = "the load is a closed loop. Give --request-rate too, or leave it out.";
+    refuseIdleFlags(command, { burstiness, numRequests, maxConcurrency }, why);
+  }
+}
+
+/** Stages of one name would overwrite each other's files. */
+function refuseRepeats(flag: string, values: readonly number[]): void {
+  const twice = values.find((value, index) => values.indexOf(value) !== index);
+  if (twice === undefined) return;
+  const text = twice === Number.POSITIVE_INFINITY ? "inf" : String(twice);
+  throw new MillraceError("invalid_option", `${flag} names ${text} twice. Give every load once.`, {
+    param: flag,
+  });
+}

@@ -222,10 +222,29 @@ function calibrated(
 }
 
 function warmUpFailed(target: BenchTarget, record: RequestRecord, workload: Workload): MillraceError {
-  const path = workload.promptForm === "chat" ? "/v1/chat/completions" : "/v1/completions";
-  const size = workload.inputTokens === 0 ? "" : ` with a prompt of ${workload.inputTokens} tokens`;
   return new MillraceError(
     "endpoint_failed",
-    `The warm-up request to ${target.endpoints[record.endpoint]!.url} failed. ${sentence(record.error!)} The server must take streaming POST ${path}${size}; look at its log.`,
+    `The warm-up request to ${target.endpoints[record.endpoint]!.url} failed. ${sentence(record.error!)} ${warmUpAdvice(target, record, workload)}`.trimEnd(),
   );
+}
+
+/** What to do, by what went wrong. */
+function warmUpAdvice(
+  { model }: BenchTarget,
+  { status, errorKind }: RequestRecord,
+  workload: Workload,
+): string {
+  const path = workload.promptForm === "chat" ? "/v1/chat/completions" : "/v1/completions";
+  const size = workload.inputTokens === 0 ? "" : ` with a prompt of ${workload.inputTokens} tokens`;
+  if (errorKind === "connect") return "Start the server, or correct the URL; it is the part before /v1.";
+  // What is said of a certificate says what to do.
+  if (errorKind === "tls") return "";
+  if (errorKind === "timeout") return "Give it more time with --timeout, or look at its log.";
+  if (errorKind === "overloaded") return "Try again when it has room, or wait for it with --ready-timeout.";
+  if (status === 401 || status === 403) return "Give the right --api-key.";
+  if (status === 404)
+    return `It has no POST ${path}, or no model ${JSON.stringify(model)}: correct the URL, the part before /v1, or --model.`;
+  if (errorKind === "malformed")
+    return `It must take streaming POST ${path}: correct the URL, which is the part before /v1.`;
+  return `The server must take streaming POST ${path}${size}; look at its log.`;
 }

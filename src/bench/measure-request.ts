@@ -7,6 +7,8 @@ import type { RequestRecord } from "../records/bench.ts";
 import { ChunkReader } from "./chunk-reader.ts";
 import { type BodyOptions, type Prompt, requestFor } from "./request-body.ts";
 
+const eventStream = "text/event-stream";
+
 /** What a stage sends to. */
 export interface BenchTarget extends BodyOptions {
   /** Several share the load in turn. */
@@ -116,8 +118,16 @@ export async function measureRequest(
   return readAnswer(await sendRequest(target, prepareRequest(target, plan)), originMs).record;
 }
 
-function faultOf({ failure, status, body }: StreamOutcome, reader: ChunkReader): ChunkReader["fault"] {
+function faultOf(
+  { failure, status, mediaType, body }: StreamOutcome,
+  reader: ChunkReader,
+): ChunkReader["fault"] {
   if (failure !== null) return failure;
-  if (status === 200) return reader.fault;
+  if (status === 200) {
+    const isOther = reader.fault !== null && mediaType !== "" && mediaType !== eventStream;
+    return isOther
+      ? { kind: "malformed", message: `the answer is ${mediaType}, no event stream` }
+      : reader.fault;
+  }
   return { kind: statusFailureKind(status), message: `HTTP ${status}: ${serverMessageOf(body)}` };
 }

@@ -10,6 +10,8 @@ export interface StreamOutcome {
   readonly sentMs: number;
   readonly endMs: number;
   readonly status: number;
+  /** Media type of the answer without parameters; empty where the server does not say. */
+  readonly mediaType: string;
   /** What came with status 200. */
   readonly log: StreamLog;
   /** Body of an answer that is not a stream (errors), at most 64 KiB. */
@@ -74,6 +76,7 @@ class StreamCollector {
   readonly #decoder = new TextDecoder();
   readonly #log = new StreamLog();
   #status = 0;
+  #mediaType = "";
   #body = "";
   #retryAfterSeconds: number | null = null;
   #onAbort: (() => void) | null = null;
@@ -91,6 +94,7 @@ class StreamCollector {
 
   onHead({ status, headers }: ResponseHead): void {
     this.#status = status;
+    this.#mediaType = (headers.get("content-type") ?? "").split(";")[0]!.trim().toLowerCase();
     const retryAfter = Number(headers.get("retry-after") ?? Number.NaN);
     this.#retryAfterSeconds = Number.isFinite(retryAfter) ? retryAfter : null;
   }
@@ -117,6 +121,7 @@ class StreamCollector {
       sentMs: this.#sentMs,
       endMs,
       status: this.#status,
+      mediaType: this.#mediaType,
       log: this.#log,
       body: this.#body,
       retryAfterSeconds: this.#retryAfterSeconds,

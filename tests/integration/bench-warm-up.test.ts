@@ -1,0 +1,43 @@
+// A warm-up that fails says what came and what to do about it.
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { afterEach, expect, test } from "vitest";
+import { silentProgress } from "../../src/base/progress.ts";
+import { runSweep } from "../../src/bench/sweep.ts";
+
+let server: Server | null = null;
+
+afterEach(() => {
+  server?.closeAllConnections();
+  server?.close();
+  server = null;
+});
+
+test.each([
+  [200, "text/html; charset=utf-8", /text\/html, no event stream\. .*correct the URL/],
+  [401, "application/json", /HTTP 401.*--api-key/],
+  [404, "application/json", /HTTP 404.*no model "m".*--model/],
+  [429, "application/json", /HTTP 429.*when it has room/],
+  [500, "application/json", /HTTP 500.*look at its log/],
+])("status %i and %s", async (status, type, says) => {
+  server = createServer((request, response) => {
+    request.resume();
+    response.writeHead(status, { "content-type": type }).end("<p>no</p>");
+  });
+  await new Promise<void>((resolve) => server!.listen(0, "127.0.0.1", resolve));
+  const load = runSweep({
+    endpoint: { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` },
+    model: "m",
+    concurrencies: [1],
+    requestsPerSeat: 1,
+    minRequests: 1,
+    minSeconds: 0,
+    inputTokens: 8,
+    outputTokens: 4,
+    numWarmup: 1,
+    seed: 1,
+    vocabSize: 1000,
+    progress: silentProgress,
+  });
+  await expect(load).rejects.toThrow(says);
+});

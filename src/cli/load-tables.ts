@@ -5,7 +5,15 @@ import { stageNotes } from "./stage-notes.ts";
 import { formatTable } from "./terminal.ts";
 
 const speeds = ["requests", "errors", "output tok/s", "total tok/s"];
-const times = ["TTFT p50", "TTFT p99", "TPOT p50", "TPOT p99", "ITL p99", "tok/arrival", "e2e p50 ms"];
+const times = [
+  "TTFT p50 ms",
+  "TTFT p99 ms",
+  "TPOT p50 ms",
+  "TPOT p99 ms",
+  "ITL p99 ms",
+  "tok/arrival",
+  "e2e p50 ms",
+];
 
 /** The stages of a load test for people, one table for each kind. */
 export function loadTables(record: BenchRecord): string {
@@ -16,7 +24,15 @@ export function loadTables(record: BenchRecord): string {
       ? []
       : [
           formatTable(
-            ["requests/s", "served/s", "in flight", ...speeds, ...times, "from due: TTFT p50", "TTFT p99"],
+            [
+              "requests/s",
+              "served/s",
+              "in flight",
+              ...speeds,
+              ...times,
+              "from due: TTFT p50 ms",
+              "TTFT p99 ms",
+            ],
             rates.map(rateRow),
           ),
         ]),

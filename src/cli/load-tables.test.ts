@@ -1,0 +1,19 @@
+import { expect, test } from "vitest";
+import { madeUpStage } from "../../tests/made-up-stage.ts";
+import type { BenchRecord } from "../records/bench.ts";
+import { loadTables } from "./load-tables.ts";
+
+test("every time of the table has its unit", () => {
+  const workload = { inputTokens: 8, promptForm: "token-ids" };
+  const record = { stages: [madeUpStage(1, 100)], rates: [], workload, pricePerHour: null };
+  const [header] = loadTables(record as unknown as BenchRecord).split("\n");
+  for (const title of [
+    "TTFT p50 ms",
+    "TTFT p99 ms",
+    "TPOT p50 ms",
+    "TPOT p99 ms",
+    "ITL p99 ms",
+    "e2e p50 ms",
+  ])
+    expect(header).toContain(title);
+});

@@ -4,7 +4,7 @@ import { LaunchError } from "../protocol/endpoint-launcher.ts";
 import type { ComparisonRecord, ServingRecord, Variant } from "../records/comparison.ts";
 import type { EvaluationRecord } from "../records/evaluation.ts";
 import { composeFlow, type MeasuredModel, type MeasuredVariant } from "./compose-flow.ts";
-import { engineName } from "./engines/create-launcher.ts";
+import { engineName, isUrl } from "./engines/create-launcher.ts";
 import { evaluateSide } from "./evaluate-side.ts";
 import type { FlowPlan, FlowTools, ServedSide } from "./flow-plan.ts";
 import { makeModels } from "./make-models.ts";
@@ -33,7 +33,8 @@ export async function runFlow(plan: FlowPlan, tools: FlowTools): Promise<Compari
 async function runSteps(plan: FlowPlan, tools: FlowTools): Promise<ComparisonRecord> {
   const numModels = 1 + plan.candidates.length;
   const numEvaluations = plan.tasks.length === 0 ? 0 : numModels;
-  const numServings = numModels * plan.engines.length * plan.numRounds;
+  const numAddresses = plan.engines.filter(isUrl).length;
+  const numServings = (numModels * (plan.engines.length - numAddresses) + numAddresses) * plan.numRounds;
   const steps = new StepNumbers(plan.candidates.length + numEvaluations + numServings, tools);
   const models = await makeModels(plan, tools, steps);
   const evaluations: (EvaluationRecord | null)[] = [];
@@ -61,7 +62,10 @@ async function serveAll(
   { models, steps }: { readonly models: readonly MeasuredModel[]; readonly steps: StepNumbers },
 ): Promise<MeasuredVariant[]> {
   const subjects = plan.engines.flatMap((engine) =>
-    models.map((model) => ({ model, side: servedSideOf(plan, model, engine) })),
+    (isUrl(engine) ? models.slice(0, 1) : models).map((model) => ({
+      model,
+      side: servedSideOf(plan, model, engine),
+    })),
   );
   const servings = new Map<ServedSide, ServingRecord[]>(subjects.map(({ side }) => [side, []]));
   const failures = new Map<ServedSide, unknown>();
@@ -96,6 +100,7 @@ function failureOf(error: unknown): NonNullable<Variant["failure"]> {
 }
 
 function servedSideOf(plan: FlowPlan, { side }: MeasuredModel, engine: string): ServedSide {
-  const name = plan.engines.length === 1 ? side.name : `${side.name} ${engineName(engine)}`;
+  const isAlone = plan.engines.length === 1;
+  const name = isUrl(engine) ? engine : isAlone ? side.name : `${side.name} ${engineName(engine)}`;
   return { ...side, name, engine, folder: path.join(plan.outPath, "artefacts", side.name) };
 }

@@ -14,6 +14,7 @@ import { recordsFile, runSweep } from "../bench/sweep.ts";
 import { type EndpointLauncher, LaunchError } from "../protocol/endpoint-launcher.ts";
 import type { BenchRecord, BenchStage, RateStage, RequestRecord } from "../records/bench.ts";
 import { type ServingRecord, servingRecordSchema } from "../records/comparison.ts";
+import { isUrl } from "./engines/create-launcher.ts";
 import { describeFiles, fingerprintOf } from "./fingerprint.ts";
 import type { FlowPlan, FlowTools, LoadPlan, ServedSide } from "./flow-plan.ts";
 import { readJsonFile } from "./json-files.ts";
@@ -56,14 +57,15 @@ export async function serveAndLoad(
   const folder = path.join(side.folder, `serving-${fingerprint}`);
   const file = path.join(folder, "serving.json");
   const earlier = servingRecordSchema.safeParse(readJsonFile(file)).data;
-  if (earlier?.fingerprint === fingerprint) {
+  // Nobody knows whether an address still has the server that it had.
+  if (earlier?.fingerprint === fingerprint && !isUrl(side.engine)) {
     report.keep(file);
     for (const stage of [...earlier.bench.stages, ...earlier.bench.rates]) tools.onStage?.(side, stage);
     return earlier;
   }
   const launcher = tools.createLauncher(side);
   try {
-    const measured = await measure(plan, tools, { side, report, launcher, folder });
+    const measured = await measure(plan, tools, { side, report, launcher, folder, round });
     const record: ServingRecord = { kind: "serving", fingerprint, folder, round, ...measured };
     writeFileAtomically(file, `${JSON.stringify(record, null, 2)}\n`);
     return record;
@@ -91,12 +93,13 @@ interface Measured {
   readonly report: StepReport;
   readonly launcher: EndpointLauncher;
   readonly folder: string;
+  readonly round: number;
 }
 
 async function measure(
   { kernels, load }: Pick<FlowPlan, "kernels" | "load">,
   { signal, onStage }: Pick<FlowTools, "signal" | "onStage">,
-  { side, report, launcher, folder }: Measured,
+  { side, report, launcher, folder, round }: Measured,
 ): Promise<Omit<ServingRecord, "kind" | "fingerprint" | "folder" | "round">> {
   report.progress.start("start the server", 0);
   const { url } = await launcher.start();
@@ -115,8 +118,8 @@ async function measure(
       inputTokens: load.inputTokens,
       outputTokens: load.outputTokens,
       numWarmup,
-      // Prompts that a server has seen would be in its prefix cache.
-      seed: concurrencies.length > 0 ? loadSeed : loadSeed + 1,
+      // Prompts that a server has seen would be in its prefix cache; an address keeps its server from round to round.
+      seed: loadSeed + 2 * (round - 1) + (concurrencies.length > 0 ? 0 : 1),
       timeoutMs: load.requestTimeoutMs,
       vocabSize: launcher.takesTokenIds ? side.vocabSize : null,
       kernels: launcher.hasOurKernels ? kernels : null,

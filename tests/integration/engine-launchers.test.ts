@@ -42,7 +42,11 @@ const realLauncher = (side: ServedSide): EndpointLauncher =>
   createEngineLauncher(side, { readyTimeoutMs: 20_000, signal });
 
 /** What one round of load on this engine gives. */
-function measure(engine: string, createLauncher = realLauncher): ReturnType<typeof serveAndLoad> {
+function measure(
+  engine: string,
+  createLauncher = realLauncher,
+  side = sideOf(engine),
+): ReturnType<typeof serveAndLoad> {
   const load = {
     concurrencies: [2],
     atOnce: [],
@@ -57,7 +61,7 @@ function measure(engine: string, createLauncher = realLauncher): ReturnType<type
   return serveAndLoad(
     { kernels: "none", load },
     { createLauncher, signal },
-    { side: sideOf(engine), report: stepReport("", silentProgress), round: 1 },
+    { side, report: stepReport("", silentProgress), round: 1 },
   );
 }
 
@@ -131,6 +135,19 @@ test("a program that is not there, a model that cannot be read and a key that is
   const locked = launch(scripted("wants a key"));
   await locked.start();
   await expect(locked.ready()).rejects.toMatchObject({ fault: "refusing" });
+});
+
+test("what an engine was started for is kept, and an address is measured anew", async () => {
+  const running = launch(scripted("good"));
+  const { url } = await running.start();
+  await running.ready();
+  const startsOf = async (side: ServedSide): Promise<string[]> => {
+    const first = await measure(side.engine, realLauncher, side);
+    const second = await measure(side.engine, realLauncher, side);
+    return [first.bench.origin.startedAt, second.bench.origin.startedAt];
+  };
+  expect(new Set(await startsOf(sideOf(url))).size).toBe(2);
+  expect(new Set(await startsOf(sideOf(scripted("good")))).size).toBe(1);
 });
 
 test("an address is measured as it stands: nobody there, and one that speaks no TLS", async () => {

@@ -9,7 +9,7 @@ import { type Component, field } from "../../config/component.ts";
 import { checkTasks } from "../../evaluate/check-tasks.ts";
 import type { LadderFormat } from "../../flow/budget/ladder.ts";
 import { parseCandidates } from "../../flow/candidates.ts";
-import { checkEngine, createEngineLauncher } from "../../flow/engines/create-launcher.ts";
+import { checkEngine, createEngineLauncher, isUrl } from "../../flow/engines/create-launcher.ts";
 import { addressOf, describeFiles } from "../../flow/fingerprint.ts";
 import type { FlowPlan, FlowTools, MadeCandidate, ServedSide } from "../../flow/flow-plan.ts";
 import { readJsonFile } from "../../flow/json-files.ts";
@@ -219,6 +219,7 @@ async function planOf(
   const isEmbedded = modelPath === path.resolve(embeddedModel);
   const { schemes, engine } = candidates;
   for (const each of engine) checkEngine(each);
+  checkAddresses(engine, schemes);
   const { concurrency: concurrencies, rounds, slo, requestTimeout, console: _, ...shape } = load;
   const choice = await taskChoiceOf({ ...tasks, tasks: [...tasksOfFlow(isEmbedded, tasks.tasks)] });
   return {
@@ -237,6 +238,17 @@ async function planOf(
     outPath: path.resolve(out ?? path.join("out", path.basename(modelName))),
     kernels: describeKernels(),
   };
+}
+
+/** An address serves what it serves: nothing that a flow makes can be put there. */
+function checkAddresses(engines: readonly string[], schemes: readonly string[]): void {
+  const made = schemes.filter((scheme) => scheme !== "bf16");
+  if (made.length === 0 || !engines.every(isUrl)) return;
+  throw new MillraceError(
+    "invalid_option",
+    `--engine ${engines[0]} is measured as it stands, so ${made.join(", ")} would not be served by anything. Take --schemes bf16, or add --engine millrace, or command:"…" that starts the server with {model}.`,
+    { param: "--engine" },
+  );
 }
 
 function tasksOfFlow(isEmbedded: boolean, tasks: readonly string[] | undefined): readonly string[] {

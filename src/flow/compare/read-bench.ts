@@ -40,13 +40,12 @@ export function readBench(name: string, rounds: readonly BenchRound[]): LoadRun 
   };
 }
 
-/** The stages that every round has, in the order of the first. */
+/** The stages that every round has, by their place: rates of a sweep follow from what their own round reached. */
 function levelsOf(rounds: readonly BenchRound[], kind: "stages" | "rates"): LoadLevel[] {
-  return rounds[0]!.record[kind].flatMap((first) => {
-    const file = recordsFile(first);
+  return rounds[0]!.record[kind].flatMap((_, index) => {
     const parts = rounds.flatMap(({ record, folder }): Part[] => {
-      const stage = (record[kind] as readonly Stage[]).find((each) => recordsFile(each) === file);
-      return stage === undefined ? [] : [{ stage, requests: readRequests(folder, file) }];
+      const stage = record[kind][index];
+      return stage === undefined ? [] : [{ stage, requests: readRequests(folder, recordsFile(stage)) }];
     });
     return parts.length < rounds.length ? [] : [levelOf(parts)];
   });
@@ -72,7 +71,7 @@ function levelOf(parts: readonly Part[]): LoadLevel {
   const latency = (name: "ttftMs" | "tpotMs" | "e2eMs"): Latency | null =>
     samples === null ? joined(stages.map((stage) => stage[name])) : summarise(samples[name]);
   return {
-    ...kindOf(stages[0]!),
+    ...askedOf(stages),
     inFlight: perSecond(({ meanInFlight }) => meanInFlight),
     requestsPerSecond: perSecond(({ requestsPerSecond }) => requestsPerSecond),
     outputTokensPerSecond: perSecond(({ outputTokensPerSecond }) => outputTokensPerSecond),
@@ -92,6 +91,14 @@ function levelOf(parts: readonly Part[]): LoadLevel {
     quantiles: samples === null ? null : mapValues(samples, quantilesOf),
     timeline: stages[0]!.inFlight.timeline,
   };
+}
+
+/** Of stages of several rounds; the rates of a sweep are averaged. */
+function askedOf(stages: readonly Stage[]): ReturnType<typeof kindOf> {
+  const { kind } = kindOf(stages[0]!);
+  const asked = stages.map((stage) => kindOf(stage).asked);
+  if (asked.every((each) => each === asked[0])) return { kind, asked: asked[0]! };
+  return { kind, asked: asked.reduce<number>((sum, each) => sum + (each ?? 0), 0) / asked.length };
 }
 
 /** What kind of load a stage was, and how much of it was asked for. */

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { madeUpVariant } from "../../../tests/made-up-comparison.ts";
 import type { AccuracyRow, Pair, SpeedRow, Variant } from "../../records/comparison.ts";
+import type { LoadComparison } from "../../records/load-comparison.ts";
 import { recommend } from "./recommend.ts";
 
 const aim = { minRecovery: 0.99 };
@@ -44,9 +45,11 @@ function made(
   return { variant: madeUpVariant(name, { sizeBytes: 1000 * size }), pair };
 }
 
+const noBounds = { slo: [], concurrency: [] } as unknown as LoadComparison;
+
 function advice(...others: readonly ReturnType<typeof made>[]) {
   const variants = [base, ...others.map(({ variant }) => variant)];
-  return recommend({ variants, pairs: others.map(({ pair }) => pair), load: {} as never }, aim);
+  return recommend({ variants, pairs: others.map(({ pair }) => pair), load: noBounds }, aim);
 }
 
 test("names the fastest that keeps the quality, with speed, size and recovery", () => {
@@ -100,6 +103,31 @@ test("says of every other why it is not the one", () => {
   expect(text).toMatch(/ vague: [^;]*; it seems to lose too much, which so few documents cannot prove\./);
   expect(text).toMatch(/ small: [^;]*; the one to take where memory counts more than speed\./);
   expect(text).toMatch(/ large: [^;]*; it gains less than w8a8\.$/);
+});
+
+test("of several that this run cannot tell apart takes the smallest, one that keeps the quality first", () => {
+  const w8 = made("w8a8", { size: 0.6, recovery: [1, 0.002], ratio: 1.82, interval: [1.42, 2.32] });
+  const q4 = made("q4", { size: 0.4, recovery: [1, 0.002], ratio: 1.76, interval: [1.38, 2.26] });
+  expect(advice(w8, q4)).toMatchObject({ variant: "q4" });
+  const vague = made("q4", { size: 0.4, recovery: [1, 0.2], ratio: 1.76, interval: [1.38, 2.26] });
+  expect(advice(w8, vague)).toMatchObject({ variant: "w8a8" });
+  const slow = made("q4", { size: 0.4, recovery: [1, 0.002], ratio: 1.2, interval: [1.1, 1.3] });
+  expect(advice(w8, slow)).toMatchObject({ variant: "w8a8" });
+});
+
+test("says up to what load the bounds are kept", () => {
+  const { variant, pair } = made("w8a8", { size: 0.5, recovery: [1, 0.001], ratio: 2 });
+  const judged = (withinSlo: object | null): string => {
+    const concurrency = [{ withinSlo: null }, { withinSlo }];
+    const load = { slo: [{ text: "ttft_p90<=500ms" }], concurrency } as unknown as LoadComparison;
+    return recommend({ variants: [base, variant], pairs: [pair], load }, aim).text;
+  };
+  const figures = { brokenAt: 16, highestKept: null };
+  expect(judged({ ...figures, inFlight: 4 })).toMatch(
+    /use it\. It keeps ttft_p90<=500ms up to 4 in flight\.$/,
+  );
+  expect(judged({ ...figures, inFlight: null })).toMatch(/But it breaks ttft_p90<=500ms at the least load/);
+  expect(judged(null)).toMatch(/could not be judged: too few requests\.$/);
 });
 
 test("prefers the smallest where none is faster, and the base where nothing is gained", () => {

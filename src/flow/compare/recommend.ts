@@ -22,8 +22,9 @@ interface Candidate {
 }
 
 /**
- * The variant to use, in plain words. Of those whose quality is not shown to be lost, the fastest at the greatest load;
- * where none is faster beyond the noise, the smallest that is not slower.
+ * The variant to use, in plain words. Of those whose quality is not shown to be lost, the fastest at the greatest load
+ * that tells it from the base, and of several that this run cannot tell apart the smallest; where none is faster beyond
+ * the noise, the smallest that is not slower.
  */
 export function recommend(evidence: Evidence, aim: Aim): Recommendation {
   const [base] = evidence.variants;
@@ -31,24 +32,46 @@ export function recommend(evidence: Evidence, aim: Aim): Recommendation {
     const variant = evidence.variants.find(({ name }) => name === pair.variant)!;
     return variant.failure === null ? [candidateOf(base!, variant, pair, aim)] : [];
   });
-  if (served.length === 0)
-    return {
-      variant: null,
-      text: `Nothing to choose from beside ${base!.name}: no other variant could be measured.`,
-    };
+  if (served.length === 0) {
+    const why =
+      evidence.pairs.length === 0 ? "nothing else was asked for" : "no other variant could be measured";
+    return { variant: null, text: `Nothing to choose from beside ${base!.name}: ${why}.` };
+  }
   const kept = mostLikelyKept(served, aim);
   const faster = kept.filter(({ speed }) => speed?.verdict === "faster");
   const smaller = kept.filter(
     ({ speed, memory }) => speed?.verdict !== "slower" && memory !== null && memory.share < 1,
   );
-  const best =
-    faster.toSorted((a, b) => b.speed!.ratio - a.speed!.ratio)[0] ??
-    smaller.toSorted((a, b) => a.memory!.share - b.memory!.share)[0];
-  if (best === undefined) return { variant: base!.name, text: stayText(base!, served, aim) };
+  const best = bestOfFaster(faster) ?? smaller.toSorted((a, b) => a.memory!.share - b.memory!.share)[0];
+  if (best === undefined)
+    return { variant: base!.name, text: `${stayText(base!, served, aim)}${boundsText(evidence, base!)}` };
+  const bounds = boundsText(evidence, best.variant);
   return {
     variant: best.variant.name,
-    text: `${describe(best)}; ${adviceOf(best, aim)}${othersText(served, best, aim)}`,
+    text: `${describe(best)}; ${adviceOf(best, aim)}${bounds}${othersText(served, best, aim)}`,
   };
+}
+
+/** Of the fastest and those whose intervals reach its own: one that keeps the quality before others, then the smallest. */
+function bestOfFaster(faster: readonly Candidate[]): Candidate | undefined {
+  const [fastest] = faster.toSorted((a, b) => b.speed!.ratio - a.speed!.ratio);
+  const rivals = faster.filter(
+    (each) => each === fastest || (each.speed!.ratioHigh ?? 0) >= (fastest!.speed!.ratioLow ?? Infinity),
+  );
+  const doubtOf = ({ quality }: Candidate): number => (quality === "kept" ? 0 : 1);
+  return rivals.toSorted(
+    (a, b) => doubtOf(a) - doubtOf(b) || (a.memory?.share ?? 1) - (b.memory?.share ?? 1),
+  )[0];
+}
+
+/** Up to what load a variant keeps the bounds that were asked for; empty where there are none. */
+function boundsText({ variants, load }: Evidence, variant: Variant): string {
+  if (load.slo.length === 0) return "";
+  const bounds = load.slo.map(({ text }) => text).join(", ");
+  const within = load.concurrency[variants.indexOf(variant)]!.withinSlo;
+  if (within === null) return ` Whether it keeps ${bounds} could not be judged: too few requests.`;
+  if (within.inFlight === null) return ` But it breaks ${bounds} at the least load that was tried.`;
+  return ` It keeps ${bounds} up to ${Number(within.inFlight.toPrecision(3))} in flight.`;
 }
 
 /**
@@ -133,7 +156,7 @@ function adviceOf({ quality, pair, speed }: Candidate, { minRecovery }: Aim): st
   );
   const gain =
     speed?.verdict === "faster" ? "use it" : "use it where memory counts; it is not shown to be faster";
-  if (quality === "not measured") return `${gain} once its quality is measured.`;
+  if (quality === "not measured") return `${gain.replace("use it", "use it once its quality is measured")}.`;
   if (worse.length > 0)
     return `${gain}, if you can bear the loss in ${worse.map(({ task }) => task).join(", ")}.`;
   if (quality === "undetermined")
@@ -161,7 +184,7 @@ function stayText(base: Variant, served: readonly Candidate[], { minRecovery }: 
   const isLost = served.every(({ quality }) => quality === "lost");
   const why = isLost
     ? `no other keeps ${percent(minRecovery, 0)} % of the quality`
-    : "no other that keeps the quality is shown to be faster or smaller";
+    : "no other that keeps the quality is shown to be faster, or smaller without being slower";
   return `${base.name}: stay with it, ${why}.${served.map((each) => ` ${describe(each)}.`).join("")}`;
 }
 

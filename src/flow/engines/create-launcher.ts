@@ -143,7 +143,8 @@ function parseChoice(engine: string): EngineChoice {
     : { name: head.slice(0, at), program: head.slice(at + 1), flags };
 }
 
-function isUrl(engine: string): boolean {
+/** Whether it is a server that runs already: one model, whatever a flow makes. */
+export function isUrl(engine: string): boolean {
   return /^https?:\/\//.test(engine);
 }
 

@@ -1,0 +1,51 @@
+import { expect, test } from "vitest";
+import type { BenchRecord, RateStage } from "../../records/bench.ts";
+import { readBench } from "./read-bench.ts";
+
+const latency = { count: 1, mean: 1, p50: 1, p90: 1, p95: 1, p99: 1, max: 1, weak: [] };
+
+/** A stage at a rate, of as many output tokens per second. */
+function stageAt(requestRate: number | "inf", outputTokensPerSecond: number): RateStage {
+  return {
+    requestRate,
+    burstiness: null,
+    outputTokensPerSecond,
+    durationMs: 1000,
+    ttftMs: latency,
+    tpotMs: latency,
+    e2eMs: latency,
+    itlMs: latency,
+    meanInFlight: 1,
+    requestsPerSecond: 1,
+    totalTokensPerSecond: 1,
+    numRequests: 10,
+    numErrors: 0,
+    firstError: null,
+    errorsByKind: {},
+    client: { faults: [] },
+    slices: [],
+    inFlight: { timeline: [] },
+  } as unknown as RateStage;
+}
+
+function roundOf(rates: readonly RateStage[]) {
+  const record = { origin: {}, workload: {}, stages: [], rates } as unknown as BenchRecord;
+  return { record, folder: null };
+}
+
+test("rates of a sweep are joined over rounds by their place, as each round found its own", () => {
+  const rounds = [
+    roundOf([stageAt("inf", 100), stageAt(14, 40), stageAt(20, 60)]),
+    roundOf([stageAt("inf", 120), stageAt(13, 42), stageAt(16, 50)]),
+  ];
+  const levels = readBench("a", rounds).levels.map(({ kind, asked, rounds: each }) => ({
+    kind,
+    asked,
+    each,
+  }));
+  expect(levels).toEqual([
+    { kind: "at-once", asked: null, each: [100, 120] },
+    { kind: "open", asked: 13.5, each: [40, 42] },
+    { kind: "open", asked: 18, each: [60, 50] },
+  ]);
+});

@@ -3,15 +3,17 @@ import type { Distribution } from "../records/load-figures.ts";
 /** Samples that a distribution-free one-sided 95 % bound of a percentile needs: smallest n with p^n ≤ 0.05. */
 export const samplesNeeded = { p90: 29, p95: 59, p99: 299 } as const;
 
+/** The percentiles that so few samples cannot bound. */
+export function weakPercentiles(count: number): (keyof typeof samplesNeeded)[] {
+  return (["p90", "p95", "p99"] as const).filter((name) => count < samplesNeeded[name]);
+}
+
 /** Summarises samples; null for none. Percentiles interpolate linearly between order statistics (type 7). */
 export function summarise(samples: readonly number[]): Distribution | null {
   if (samples.length === 0) return null;
   const sorted = Float64Array.from(samples).sort();
   const mean = sorted.reduce((sum, value) => sum + value, 0) / sorted.length;
   const squares = sorted.reduce((sum, value) => sum + (value - mean) ** 2, 0);
-  const weak = (Object.keys(samplesNeeded) as (keyof typeof samplesNeeded)[]).filter(
-    (name) => sorted.length < samplesNeeded[name],
-  );
   return {
     count: sorted.length,
     mean,
@@ -22,7 +24,7 @@ export function summarise(samples: readonly number[]): Distribution | null {
     p95: percentile(sorted, 0.95),
     p99: percentile(sorted, 0.99),
     max: sorted[sorted.length - 1]!,
-    weak,
+    weak: weakPercentiles(sorted.length),
     intervals: {
       p50: percentileInterval(sorted, 0.5),
       p90: percentileInterval(sorted, 0.9),

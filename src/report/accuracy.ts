@@ -13,8 +13,8 @@ const equivalence = 0.01;
 export type AccuracyVerdict = "worse" | "better" | "equivalent" | "undetermined";
 
 /**
- * What a row shows: McNemar's test where answers are right or wrong, else whether the interval of the recovery leaves out 1.
- * Without a difference, an interval inside 99 to 101 % says that there is none of importance.
+ * What a row shows: that any difference is of no importance, where the recovery's interval lies inside 99 to 101 %; else
+ * McNemar's test where answers are right or wrong, or whether the interval leaves out 1.
  */
 export function accuracyVerdict({
   pValue,
@@ -22,15 +22,14 @@ export function accuracyVerdict({
   recoveryLow: low,
   recoveryHigh: high,
 }: AccuracyRow): AccuracyVerdict {
-  const isEquivalent = low !== null && high !== null && low >= 1 - equivalence && high <= 1 + equivalence;
+  if (low !== null && high !== null && low >= 1 - equivalence && high <= 1 + equivalence) return "equivalent";
   if (numFlips !== null && pValue !== null) {
-    if (pValue < significance) return numFlips.gained > numFlips.lost ? "better" : "worse";
-    return isEquivalent ? "equivalent" : "undetermined";
+    if (pValue >= significance) return "undetermined";
+    return numFlips.gained > numFlips.lost ? "better" : "worse";
   }
   if (low === null || high === null) return "undetermined";
   if (high < 1) return "worse";
-  if (low > 1) return "better";
-  return isEquivalent ? "equivalent" : "undetermined";
+  return low > 1 ? "better" : "undetermined";
 }
 
 /** As many rows of a group's tasks stand open; MMLU has 57. */
@@ -51,7 +50,7 @@ export function accuracyTable(
     captions: [
       ...unpairedNotes(unpaired),
       "Same documents for both. Recovery = compressed / base (inverted where lower is better) and difference = compressed − base, with 95 % paired intervals: by the score test where answers are right or wrong (Tango 1998; Tang, Tang and Chan 2003), which stay wide where hardly an answer flips among few documents; else by resampling documents, and none with fewer than 10 documents whose scores differ.",
-      "Flips: answers that the base got right and the compressed model wrong (right → wrong), and the reverse; comparison.json names the documents under accuracy[].flips. p is McNemar's exact test on them; at 0.05 and above there is no difference to be seen: equivalent where the recovery's whole interval lies between 99 and 101 %, else undetermined. Perplexities have no right and wrong; there the interval decides.",
+      "Flips: answers that the base got right and the compressed model wrong (right → wrong), and the reverse; comparison.json names the documents under accuracy[].flips. A difference is of no importance (equivalent) where the recovery's whole interval lies between 99 and 101 %. Else p, McNemar's exact test on the flips, decides: at 0.05 and above this run cannot tell (undetermined). Perplexities have no right and wrong; there the interval decides.",
       "Detectable: the smallest true difference that so many documents would show in 4 runs of 5.",
     ],
     header: [

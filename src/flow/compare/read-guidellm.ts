@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { samplesNeeded } from "../../bench/distribution.ts";
+import { weakPercentiles } from "../../bench/distribution.ts";
 import type { Latency, LoadLevel } from "../../records/load-level.ts";
 import { type LoadRun, untold } from "./load-run.ts";
 
@@ -105,13 +105,9 @@ function latencyOf(figure: ByOutcome, factor: number): Latency | null {
     p90: scaled(summary.percentiles?.p90),
     p95: scaled(summary.percentiles?.p95),
     p99: scaled(summary.percentiles?.p99),
+    // The weighted count of a token figure is no count of requests.
     weak: summary.count == null ? [] : weakPercentiles(summary.count),
   };
-}
-
-/** Percentiles that so few samples cannot bound; the weighted count of a token figure is no count of requests. */
-function weakPercentiles(count: number): Latency["weak"] {
-  return (["p90", "p95", "p99"] as const).filter((name) => count < samplesNeeded[name]);
 }
 
 /** `{ profile: { rate: 3 } }` → `{ "profile.rate": "3" }`. */

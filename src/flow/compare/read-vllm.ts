@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { weakPercentiles } from "../../bench/distribution.ts";
 import type { Latency, LoadLevel } from "../../records/load-level.ts";
 import { type LoadRun, untold } from "./load-run.ts";
 
@@ -78,13 +79,14 @@ function latencyOf(result: VllmResult, metric: string): Latency | null {
   };
   const p50 = read("median");
   if (p50 === null || result.completed === 0) return null;
+  const count = metric === "itl" ? null : result.completed;
   return {
-    count: metric === "itl" ? null : result.completed,
+    count,
     mean: read("mean"),
     p50,
     p90: read("p90"),
     p95: read("p95"),
     p99: read("p99"),
-    weak: [],
+    weak: count === null ? [] : weakPercentiles(count),
   };
 }

@@ -54,7 +54,7 @@ async function ask({ url, name, isStarting, signal }: Waiting): Promise<string> 
     if (response.status === 401 || response.status === 403) {
       throw new LaunchError(
         "refusing",
-        `${name} answers HTTP ${response.status} to ${url + path}: it wants a key. Give one with --api-key.`,
+        `${name} answers HTTP ${response.status} to ${url + path}: it wants a key, which a flow does not have. Measure it with "millrace bench URL --api-key KEY", and set that beside others with "millrace compare".`,
       );
     }
     if (response.status !== 404) return `HTTP ${response.status}`;

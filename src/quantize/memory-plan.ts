@@ -1,31 +1,32 @@
 import { MillraceError } from "../base/errors.ts";
 import { formatBytes } from "../base/units.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
+import { blockFormats } from "../formats/gguf/block-formats.ts";
 import { sampleRows } from "./calibration/collect-statistics.ts";
 import { methods, type QuantizationMethod } from "./methods.ts";
 import type { ResolvedPlan } from "./plan.ts";
 import type { LinearShape } from "./scheme.ts";
 
-/** What the process takes beside the rows that it works on: Node with this program, and pieces of files. */
-const programBytes = 117 << 20;
+/**
+ * What the process takes beside the rows that it works on: Node with this program and its threads, and pieces of files.
+ * Measured with the bundled command, as packages have it.
+ */
+export const programBytes = 91 << 20;
+
+/** The same beside the packed weights when it runs what it wrote: activations and what rounding left. */
+const runningProgramBytes = 98 << 20;
 
 /**
  * Of an element that is worked on, measured over schemes and models: its f32 value, the value read back, and integers of
  * one try, or of several, of which most are given back before those are made.
  */
-const elementSizes = { plain: 7, searched: 11, calibrated: 26 };
+const elementSizes = { plain: 7, searched: 8, calibrated: 26 };
 
 /** Of an entry of the vocabulary that goes into a file's header: its text, its merges, and what they are made of. */
-const vocabularyBytes = 2100;
+const vocabularyBytes = 2600;
 
 /** Of such an entry when the file is opened again to be run. */
 const readVocabularyBytes = 1060;
-
-/** Bits of a weight with its part of the scales as kernels keep it: integers of more than 4 bits are bytes there. */
-const packedBits = { narrow: 4.75, wide: 8.5, float: 16 };
-
-/** What running takes over the packed weights. */
-const runShare = 1.05;
 
 /** Rows are worked on in bands of at most so many elements: more is no faster. */
 const mostElements = 1 << 21;
@@ -105,8 +106,7 @@ export function planMemory(
   const all = layers.reduce((sum, bytes) => sum + bytes, 0);
   const statisticsBytes = Math.max(leastStatistics, Math.min(all, mostStatisticsBytes, left));
   const peakBytes = fixed + statisticsBytes + elementBytes * bandElements;
-  const runBytes =
-    programBytes + readVocabularyBytes * vocabulary + Math.ceil(runShare * packedBytes(targets, dense));
+  const runBytes = runningProgramBytes + readVocabularyBytes * vocabulary + packedBytes(targets, dense);
   const canRun = runBytes <= limit;
   return {
     bandElements,
@@ -116,12 +116,23 @@ export function planMemory(
   };
 }
 
+/** All weights as kernels hold them, and the stored form of the last that are packed together: gate and up. */
 function packedBytes(targets: ResolvedPlan["targets"], dense: ResolvedPlan["dense"]): number {
-  const bits = (matrices: readonly LinearShape[], each: number): number =>
-    matrices.reduce((sum, { rows, cols }) => sum + rows * cols * each, 0);
-  const narrow = targets.filter(({ scheme }) => scheme.bits <= 4);
-  const wide = targets.filter(({ scheme }) => scheme.bits > 4);
-  return (bits(narrow, packedBits.narrow) + bits(wide, packedBits.wide) + bits(dense, packedBits.float)) / 8;
+  let all = dense.reduce((sum, { rows, cols }) => sum + 2 * rows * cols, 0);
+  let largest = 0;
+  for (const target of targets) {
+    const bytes = (target.rows * target.cols * packedBits(target)) / 8;
+    all += bytes;
+    if (target.module.startsWith("model.layers.")) largest = Math.max(largest, bytes);
+  }
+  return Math.ceil(all + 2 * largest);
+}
+
+/** Bits of a weight with its part of the scales and minimums: integers of more than 4 bits are bytes. */
+function packedBits({ scheme, form, cols }: ResolvedPlan["targets"][number]): number {
+  const { bits, groupSize, symmetric } = scheme;
+  const scaleBits = 8 * (blockFormats[form]?.scaleBytes ?? 2);
+  return (bits <= 4 ? 4 : 8) + ((symmetric ? 1 : 2) * scaleBits) / (groupSize ?? cols);
 }
 
 function elementBytesOf(method: QuantizationMethod): number {

@@ -16,6 +16,7 @@ import {
   decodeCalibration,
 } from "../../src/quantize/calibration/calibration-tokens.ts";
 import { captureInputs } from "../../src/quantize/calibration/capture-inputs.ts";
+import { programBytes } from "../../src/quantize/memory-plan.ts";
 import type { QuantizePlan } from "../../src/quantize/plan.ts";
 import { quantize } from "../../src/quantize/quantize.ts";
 import type { QuantizationManifest } from "../../src/records/quantization-manifest.ts";
@@ -146,7 +147,7 @@ describeWithData("calibrated quantisation", () => {
       const { config, sizeBytes } = base;
       // One layer's statistics at a time, in bands of 32 rows.
       const widest = config.intermediateSize;
-      const little = (117 << 20) + 2 * sizeBytes + 45 * widest ** 2 * 4;
+      const little = programBytes + 2 * sizeBytes + 45 * widest ** 2 * 4;
       await run({ ...plan, outPath: path.join(folder, "little"), maxMemoryBytes: little });
       expect(hashOf("little")).toBe(expected);
       for (let stop = 3; stop < 60; stop += 11) {

@@ -8,6 +8,7 @@ import { type Progress, silentProgress } from "../../src/base/progress.ts";
 import type { Checkpoint } from "../../src/formats/checkpoint.ts";
 import { openCheckpoint } from "../../src/formats/open-checkpoint.ts";
 import { readSafetensorsHeader } from "../../src/formats/safetensors.ts";
+import { programBytes } from "../../src/quantize/memory-plan.ts";
 import type { QuantizePlan } from "../../src/quantize/plan.ts";
 import { quantize } from "../../src/quantize/quantize.ts";
 import { describeWithData, testData } from "../test-data.ts";
@@ -24,7 +25,7 @@ afterEach(() => {
 });
 
 /** So little memory that rows come in bands of 32, and one linear has several. */
-const narrow = (117 << 20) + 11 * 32 * 300;
+const narrow = programBytes + 8 * 32 * 300;
 
 function planOf(change: Partial<QuantizePlan> = {}): QuantizePlan {
   return {

@@ -61,11 +61,18 @@ function measuredOn(rows) {
   return `Measured on ${[...machines].join("; ")}; ${period}.`;
 }
 
-export function compressionPage({ model, text, numTokens, calibrationSize, rows }) {
+export function compressionPage({
+  model,
+  text,
+  numTokens,
+  calibrationSize,
+  calibrationName = "another text",
+  rows,
+}) {
   const calibration =
     calibrationSize === null
       ? "No row was calibrated."
-      : `Rows with imatrix, gptq or smooth, and mixed ones, were calibrated on ${calibrationSize} tokens of another text.`;
+      : `Rows with imatrix, gptq or smooth, and mixed ones, were calibrated on ${calibrationSize} tokens of ${calibrationName}.`;
   return [
     "# Quality of compressed models",
     "",

@@ -38,10 +38,11 @@ export class QualityModels {
     this.#tokenizer = tokenizer;
   }
 
-  /** The calibration is a text and the number and length of the sequences that are taken of it. */
+  /** Of a text a number of sequences of one length. Returns the hash of their tokens. */
   async calibrate(source, size, file) {
     this.#tokens = await readCalibration(this.#checkpoint, { source, size, tokenizer: this.#tokenizer });
     writeFileSync(file, encodeCalibration(this.#tokens));
+    return this.#tokens.sha256;
   }
 
   /** A model folder; or, for a scheme that is not for this model's widths, the refusal's text. */

@@ -3,14 +3,15 @@
 //
 //   node tests/perf/quality-table.mjs MODEL TEXT [--tokenizer FILE] [--calibration FILE] [--calibration-size 128x512]
 //     [--max-tokens 20000] [--mixed 91.7MB]… [--llama-cpp FOLDER] [--llm-compressor PYTHON] [--only w4a16,gptq]…
-//     [--at-once 6] [--record docs/compression-table.json --model-name TEXT --text-name TEXT] [--out FOLDER]
+//     [--at-once 6] [--record docs/compression-table.json --model-name TEXT --text-name TEXT --calibration-name TEXT]
+//     [--out FOLDER]
 //
 // Models are made as `millrace quantize` makes them, or by the programs of FOLDER and PYTHON, compared as `millrace diff`
 // compares, by the kernels that serve, and removed; --at-once of them stand beside one run of the float model. --mixed is a
 // size for `--budget "size<=…" --mixed`. Bytes are those of the tensors: a tokenizer in the file does not count. Give a
-// calibration text that is not TEXT. A row of --only has all of its words in its name. One line of JSON for each row goes to
-// FOLDER of --out, from which a stopped run goes on. --record writes all rows of that folder for
-// `node scripts/generate-docs.mjs`.
+// calibration text that is not TEXT. A row of --only has all of its words in its name, or is named by all that follows a
+// "=". One line of JSON for each row goes to FOLDER of --out, from which a stopped run goes on. --record writes all rows of
+// that folder for `node scripts/generate-docs.mjs`.
 import { spawnSync } from "node:child_process";
 import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
@@ -40,6 +41,7 @@ const { values: options, positionals } = parseFlags({
     record: text,
     "model-name": text,
     "text-name": text,
+    "calibration-name": text,
     out: { ...text, default: "out/quality" },
   },
 });
@@ -57,7 +59,9 @@ const isCalibrated = options.calibration !== undefined;
 const [count, length] = options["calibration-size"].split("x").map(Number);
 const tokens = path.resolve(inFolder("calibration.json"));
 const models = new QualityModels(model, options.tokenizer);
-if (isCalibrated) await models.calibrate(options.calibration, { count, length }, tokens);
+const calibrationSha256 = isCalibrated
+  ? await models.calibrate(options.calibration, { count, length }, tokens)
+  : null;
 
 function demand(...args) {
   const { status, stderr } = spawnSync(process.execPath, [main, ...args], { encoding: "utf8" });
@@ -102,9 +106,12 @@ const all = [
   })),
   ...peerRows(),
 ];
+const isNamed = (name, words) =>
+  words.startsWith("=")
+    ? words.slice(1) === name
+    : words.split(",").every((word) => name.split(" ").includes(word));
 const isWanted = ({ name }) =>
-  options.only.length === 0 ||
-  options.only.some((words) => words.split(",").every((word) => name.split(" ").includes(word)));
+  options.only.length === 0 || options.only.some((words) => isNamed(name, words));
 
 const journal = inFolder("quality.jsonl");
 const known = new Map(
@@ -159,6 +166,8 @@ if (options.record !== undefined) {
     text: options["text-name"] ?? path.basename(evaluated),
     numTokens: rows.find(({ numTokens }) => numTokens !== undefined).numTokens,
     calibrationSize: isCalibrated ? options["calibration-size"] : null,
+    calibrationName: options["calibration-name"] ?? "another text",
+    calibrationSha256,
     rows,
   };
   writeFileSync(options.record, `${JSON.stringify(record, null, 2)}\n`);

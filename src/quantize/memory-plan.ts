@@ -55,16 +55,27 @@ export interface CalibrationMemory {
 
 /** What a calibrated run of sequences of `numTokens` tokens needs. */
 export function calibrationMemory(
-  { config, sizeBytes }: Checkpoint,
-  statisticsBytes: readonly number[],
-  numTokens: number,
+  checkpoint: Checkpoint,
+  plan: Pick<ResolvedPlan, "targets" | "dense" | "roundTo" | "isSmoothed">,
+  { statisticsBytes, numTokens }: Pick<CalibrationMemory, "statisticsBytes"> & { readonly numTokens: number },
 ): CalibrationMemory {
-  const { hiddenSize, intermediateSize, numLayers, numKvHeads, headDim } = config;
+  const { hiddenSize, intermediateSize, numLayers, numKvHeads, headDim } = checkpoint.config;
   const widest = Math.max(hiddenSize, intermediateSize);
   const cache = 2 * 4 * numLayers * numKvHeads * headDim * numTokens;
   const activations = 4 * numTokens * (4 * widest + 4 * hiddenSize);
   const samples = 4 * statisticsBytes.length * sampleRows * (2 * hiddenSize + 2 * widest);
-  return { statisticsBytes, fixedBytes: 2 * sizeBytes + cache + activations + samples + 5 * 4 * widest ** 2 };
+  const working = cache + activations + (plan.isSmoothed ? samples : 0) + 5 * 4 * widest ** 2;
+  return { statisticsBytes, fixedBytes: runningBytes(checkpoint, plan) + working };
+}
+
+/** The float model as it runs: as the file has it, or rounded to another type first. */
+function runningBytes(
+  { sizeBytes }: Checkpoint,
+  { targets, dense, roundTo }: Pick<ResolvedPlan, "targets" | "dense" | "roundTo">,
+): number {
+  if (roundTo === null) return sizeBytes;
+  const matrices: readonly LinearShape[] = [...targets, ...dense];
+  return matrices.reduce((sum, { rows, cols }) => sum + (roundTo === "f32" ? 4 : 2) * rows * cols, 0);
 }
 
 /**

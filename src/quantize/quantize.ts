@@ -161,15 +161,14 @@ function memoryFor(
   resolved: ResolvedPlan,
   calibration: CalibrationTools | null,
 ): MemoryPlan {
-  const longest = Math.max(0, ...(calibration?.tokens.sequences ?? []).map(({ length }) => length));
+  const numTokens = Math.max(0, ...(calibration?.tokens.sequences ?? []).map(({ length }) => length));
   const needed =
     calibration === null
       ? null
-      : calibrationMemory(
-          checkpoint,
-          layerStatisticsBytes(resolved.targets, resolved.method === "gptq"),
-          longest,
-        );
+      : calibrationMemory(checkpoint, resolved, {
+          statisticsBytes: layerStatisticsBytes(resolved.targets, resolved.method === "gptq"),
+          numTokens,
+        });
   return planMemory(checkpoint, resolved, plan.maxMemoryBytes ?? null, needed);
 }
 

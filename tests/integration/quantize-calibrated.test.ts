@@ -147,7 +147,7 @@ describeWithData("calibrated quantisation", () => {
       const { config, sizeBytes } = base;
       // One layer's statistics at a time, in bands of 32 rows.
       const widest = config.intermediateSize;
-      const little = programBytes + 2 * sizeBytes + 45 * widest ** 2 * 4;
+      const little = programBytes + sizeBytes + 45 * widest ** 2 * 4;
       await run({ ...plan, outPath: path.join(folder, "little"), maxMemoryBytes: little });
       expect(hashOf("little")).toBe(expected);
       for (let stop = 3; stop < 60; stop += 11) {

@@ -21,7 +21,10 @@ const momentSchema = z.object({ atMs: z.number(), inFlight: z.number(), outputTo
 export const loadLevelSchema = z.object({
   /** `closed`: N users who wait for their answers; `open`: requests at a rate; `at-once`: all of them together. */
   kind: z.enum(["closed", "open", "at-once"]),
-  /** Users of a closed loop, requests per second of an open one; null for all at once, and where the file does not say. */
+  /**
+   * Users of a closed loop, requests per second of an open one, requests sent at once where a run has several such levels;
+   * else null.
+   */
   asked: z.number().nullable(),
   /** Requests in flight: the median over time where the tool tells it, else the mean. */
   inFlight: z.number(),
@@ -62,7 +65,8 @@ type NamedLevel = Pick<LoadLevel, "kind" | "asked" | "requestsPerSecond" | "medi
 /** `25 in flight`, `1.3 requests/s`, `all at once`. */
 export function levelName(level: NamedLevel): string {
   if (level.kind === "closed") return `${level.asked} in flight`;
-  return level.kind === "open" ? `${Number(rateOf(level).toPrecision(3))} requests/s` : "all at once";
+  if (level.kind === "open") return `${Number(rateOf(level).toPrecision(3))} requests/s`;
+  return level.asked === null ? "all at once" : `${level.asked} at once`;
 }
 
 /** Requests in flight as a place on an axis: what was asked for in a closed loop, else what was seen. */

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import type { BenchRecord, RateStage } from "../../records/bench.ts";
+import { levelName } from "../../records/load-level.ts";
 import { readBench } from "./read-bench.ts";
 
 const latency = { count: 1, mean: 1, p50: 1, p90: 1, p95: 1, p99: 1, max: 1, weak: [] };
@@ -48,4 +49,11 @@ test("rates of a sweep are joined over rounds by their place, as each round foun
     { kind: "open", asked: 13.5, each: [40, 42] },
     { kind: "open", asked: 18, each: [60, 50] },
   ]);
+});
+
+test("several that were sent all at once differ in how many, and one alone is compared with any other", () => {
+  const stages = [10, 20].map((numRequests) => ({ ...stageAt("inf", 100), numRequests }));
+  const namesOf = (rates: readonly RateStage[]) => readBench("a", [roundOf(rates)]).levels.map(levelName);
+  expect(namesOf(stages)).toEqual(["10 at once", "20 at once"]);
+  expect(namesOf(stages.slice(0, 1))).toEqual(["all at once"]);
 });

@@ -42,12 +42,17 @@ export function readBench(name: string, rounds: readonly BenchRound[]): LoadRun 
 
 /** The stages that every round has, by their place: rates of a sweep follow from what their own round reached. */
 function levelsOf(rounds: readonly BenchRound[], kind: "stages" | "rates"): LoadLevel[] {
-  return rounds[0]!.record[kind].flatMap((_, index) => {
+  const firsts: readonly Stage[] = rounds[0]!.record[kind];
+  // One alone is what another run had at once, however many that were.
+  const areCounted = firsts.filter((stage) => kindOf(stage).kind === "at-once").length > 1;
+  return firsts.flatMap((first, index) => {
     const parts = rounds.flatMap(({ record, folder }): Part[] => {
       const stage = record[kind][index];
       return stage === undefined ? [] : [{ stage, requests: readRequests(folder, recordsFile(stage)) }];
     });
-    return parts.length < rounds.length ? [] : [levelOf(parts)];
+    if (parts.length < rounds.length) return [];
+    const level = levelOf(parts);
+    return [level.kind === "at-once" && areCounted ? { ...level, asked: first.numRequests } : level];
   });
 }
 

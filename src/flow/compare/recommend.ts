@@ -128,7 +128,7 @@ function describe({ variant, pair, speed, memory }: Candidate): string {
   const parts = [
     speed === null
       ? null
-      : `${speed.ratio.toFixed(1)}×${speedInterval(speed)} the throughput ${speed.level === "all at once" ? "" : "at "}${speed.level}`,
+      : `${speed.ratio.toFixed(1)}×${speedInterval(speed)} the throughput ${speed.level.endsWith("at once") ? "" : "at "}${speed.level}`,
     memory === null ? null : `${percent(memory.share, 0)} % of the ${memory.what}`,
     recoveryText(pair),
   ];

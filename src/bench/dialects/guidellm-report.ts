@@ -20,7 +20,11 @@ export interface GuidellmStrategy {
 }
 
 export interface GuidellmBenchmark {
-  readonly config: { readonly run_index: number; readonly strategy: GuidellmStrategy };
+  readonly config: {
+    readonly run_index: number;
+    readonly strategy: GuidellmStrategy;
+    readonly [field: string]: unknown;
+  };
   /** `request_totals` are numbers, the rest distributions. */
   readonly metrics: Readonly<Record<string, ByFate<number> | ByFate<GuidellmDistribution>>>;
   readonly [field: string]: unknown;
@@ -50,8 +54,9 @@ export function guidellmReport(record: BenchRecord, stages: readonly StageWithRe
   return {
     metadata: {
       version: formatVersion,
-      guidellm_version: null,
-      python_version: null,
+      // It asks for words here.
+      guidellm_version: `none: millrace ${record.origin.version}`,
+      python_version: "none",
       platform: record.origin.processor,
     },
     config: {
@@ -66,10 +71,17 @@ export function guidellmReport(record: BenchRecord, stages: readonly StageWithRe
           },
         ],
         seed: { kind: "static", value: record.workload.seed },
+        profile: profileOf(stages),
       },
     },
     benchmarks: stages.map((each, index) => benchmarkOf(record, each, index)),
   };
+}
+
+/** GuideLLM knows one profile a report: that of the closed loops, where there are any; each benchmark has its own strategy. */
+function profileOf(stages: readonly StageWithRequests[]): Readonly<Record<string, unknown>> {
+  const streams = stages.flatMap(({ stage }) => ("concurrency" in stage ? [stage.concurrency] : []));
+  return streams.length === 0 ? { kind: "throughput" } : { kind: "concurrent", streams };
 }
 
 function benchmarkOf(
@@ -83,7 +95,13 @@ function benchmarkOf(
   const statsOf = (request: RequestRecord): Record<string, unknown> => requestStats(request, startSeconds);
   return {
     type_: "generative_benchmark",
-    config: { run_index: index, strategy: strategyOf(stage) },
+    config: {
+      ...unknownConfig,
+      run_id: record.origin.startedAt,
+      run_index: index,
+      strategy: strategyOf(stage),
+    },
+    scheduler_state: {},
     scheduler_metrics: {
       start_time: startSeconds,
       request_start_time: startSeconds,
@@ -92,8 +110,13 @@ function benchmarkOf(
       request_end_time: endSeconds,
       end_time: endSeconds,
       requests_made: countsOf(groups),
+      ...schedulerAverages(requests),
     },
-    metrics: { request_totals: countsOf(groups), ...metricsOf(groups, stage.durationMs) },
+    metrics: {
+      request_totals: countsOf(groups),
+      ...metricsOf(groups, stage.durationMs),
+      ...unknownMetrics,
+    },
     requests: {
       successful: groups.successful.map(statsOf),
       incomplete: groups.incomplete.map(statsOf),
@@ -104,6 +127,41 @@ function benchmarkOf(
     duration: stage.durationMs / 1000,
     warmup_duration: 0,
     cooldown_duration: 0,
+  };
+}
+
+/** Parts of a configuration that GuideLLM wants to find, and that Millrace has in its own record. */
+const unknownConfig = { constraints: {}, profile: {}, requests: {}, backend: {}, environment: {} };
+
+const none = { tokens: null, words: null, characters: null };
+/** What requests were made of, which GuideLLM wants to find and Millrace does not count. */
+const unknownMetrics: object = {
+  text: none,
+  image: { tokens: null, images: null, pixels: null, bytes: null },
+  video: { tokens: null, frames: null, seconds: null, bytes: null },
+  audio: { tokens: null, samples: null, seconds: null, bytes: null },
+  tool_call: { tokens: null, mixed_tokens: null, count: null },
+};
+
+/** Means in seconds. Millrace has no queue between a request's time and its worker, so that what is of one is 0. */
+function schedulerAverages(requests: readonly RequestRecord[]): Readonly<Record<string, number>> {
+  const mean = (valueOf: (request: RequestRecord) => number): number =>
+    requests.length === 0
+      ? 0
+      : requests.reduce((sum, request) => sum + valueOf(request), 0) / requests.length / 1000;
+  const late = mean(({ sentMs, dueMs }) => sentMs - (dueMs ?? sentMs));
+  const whole = mean(({ sentMs, endMs }) => endMs - sentMs);
+  return {
+    queued_time_avg: 0,
+    resolve_start_delay_avg: 0,
+    resolve_targeted_start_delay_avg: late,
+    request_start_delay_avg: 0,
+    request_targeted_start_delay_avg: late,
+    request_time_avg: whole,
+    resolve_end_delay_avg: 0,
+    resolve_time_avg: whole,
+    finalized_delay_avg: 0,
+    processed_delay_avg: 0,
   };
 }
 
@@ -168,6 +226,12 @@ const metrics: Readonly<Record<string, Summary>> = {
   time_per_output_token_ms: (group) =>
     byTokens(group, (request) => (request.lastTokenMs! - request.sentMs) / tokensOf(request), tokensOf),
   inter_token_latency_ms: (group) => byTokens(group, tpotOf, (request) => tokensOf(request) - 1),
+  // GuideLLM writes 0 where nothing but a WebSocket could have told.
+  time_to_last_round_trip_ms: perRequest(() => 0),
+  avg_round_trip_time_ms: perRequest(() => 0),
+  output_tokens_per_iteration: (group) => evenDistribution(group.filter(hasToken).flatMap(chunkTokensOf)),
+  iter_tokens_per_iteration: (group) =>
+    evenDistribution(group.filter(hasToken).flatMap((request) => chunkTokensOf(request).slice(1))),
   prompt_tokens_per_second: (group, durationMs) =>
     tokenRates(group, durationMs, { input: true, output: false }),
   output_tokens_per_second: (group, durationMs) =>
@@ -219,7 +283,8 @@ function tokenRates(
   return rateDistribution(
     events,
     durationMs,
-    events.reduce((sum, [, tokens]) => sum + tokens, 0),
+    // Tokens of a chunk may be a share of what the server counted.
+    Math.round(events.reduce((sum, [, tokens]) => sum + tokens, 0)),
   );
 }
 

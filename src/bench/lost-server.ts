@@ -2,7 +2,7 @@ import { isMillraceError, MillraceError } from "../base/errors.ts";
 import { firstModelOf } from "../client/served-models.ts";
 import type { BenchStage, RateStage } from "../records/bench.ts";
 import type { BenchOptions } from "./bench-options.ts";
-import { errorsText, stageName } from "./stage-text.ts";
+import { errorsText, sentence, stageName } from "./stage-text.ts";
 
 type Server = Pick<BenchOptions, "endpoint" | "signal">;
 
@@ -32,9 +32,4 @@ export async function refuseLostServer(
 /** How many requests of a stage failed, and what the first one met. */
 export function failuresOf(stage: BenchStage | RateStage, url: string): string {
   return `${stage.numErrors} of ${stage.numRequests} requests to ${url} failed (${stageName(stage)}; ${errorsText(stage)}). The first: ${sentence(stage.firstError!)}`;
-}
-
-/** A message that ends as sentences do. */
-export function sentence(text: string): string {
-  return /[.!?…]$/.test(text) ? text : `${text}.`;
 }

@@ -46,3 +46,8 @@ export function spreadText(stage: Pick<LoadFigures, "slices">): string {
   if (spread === null) return "";
   return spread > 1 ? " ± > 100 %" : ` ± ${(100 * spread).toFixed(spread < 0.1 ? 1 : 0)} %`;
 }
+
+/** A message that ends as sentences do. */
+export function sentence(text: string): string {
+  return /[.!?…]$/.test(text) ? text : `${text}.`;
+}

@@ -33,8 +33,8 @@ export async function runFlow(plan: FlowPlan, tools: FlowTools): Promise<Compari
 async function runSteps(plan: FlowPlan, tools: FlowTools): Promise<ComparisonRecord> {
   const numModels = 1 + plan.candidates.length;
   const numEvaluations = plan.tasks.length === 0 ? 0 : numModels;
-  const numAddresses = plan.engines.filter(isUrl).length;
-  const numServings = (numModels * (plan.engines.length - numAddresses) + numAddresses) * plan.numRounds;
+  const numServed = plan.engines.reduce((sum, engine) => sum + numServedBy(engine, numModels), 0);
+  const numServings = numServed * plan.numRounds;
   const steps = new StepNumbers(plan.candidates.length + numEvaluations + numServings, tools);
   const models = await makeModels(plan, tools, steps);
   const evaluations: (EvaluationRecord | null)[] = [];
@@ -62,7 +62,7 @@ async function serveAll(
   { models, steps }: { readonly models: readonly MeasuredModel[]; readonly steps: StepNumbers },
 ): Promise<MeasuredVariant[]> {
   const subjects = plan.engines.flatMap((engine) =>
-    (isUrl(engine) ? models.slice(0, 1) : models).map((model) => ({
+    models.slice(0, numServedBy(engine, models.length)).map((model) => ({
       model,
       side: servedSideOf(plan, model, engine),
     })),
@@ -97,6 +97,11 @@ async function serveAll(
 function failureOf(error: unknown): NonNullable<Variant["failure"]> {
   const kind = error instanceof LaunchError ? error.fault : "failed under load";
   return { kind, message: messageOf(error) };
+}
+
+/** How many of the models, from the first, an engine serves; an address has its own one, whatever a flow makes. */
+function numServedBy(engine: string, numModels: number): number {
+  return isUrl(engine) ? 1 : numModels;
 }
 
 function servedSideOf(plan: FlowPlan, { side }: MeasuredModel, engine: string): ServedSide {

@@ -11,7 +11,7 @@
 //
 // Prints the report. The exit code is 1 where an engine could not be measured on either file.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -39,9 +39,9 @@ const load = ["--tasks", "none", "--concurrency", "1,4", "--min-seconds", values
 const flow = [path.join(root, "dist/cli/main.js"), "flow", model, ...what, ...load, "--out", out];
 for (const engine of engines) flow.push("--engine", engine);
 const { status } = spawnSync(process.execPath, flow, { stdio: "inherit" });
-const file = path.join(out, "comparison.json");
-if (!existsSync(file)) process.exit(status || 1);
-const { variants } = JSON.parse(readFileSync(file, "utf8"));
+// The folder may have the report of an earlier run.
+if (status !== 0) process.exit(status ?? 1);
+const { variants } = JSON.parse(readFileSync(path.join(out, "comparison.json"), "utf8"));
 const failed = variants.filter(({ failure }) => failure !== null);
 for (const { name, failure } of failed) console.error(`${name}: ${failure.kind}: ${failure.message}`);
 process.exit(failed.length === 0 && variants.length === 2 * engines.length ? 0 : 1);

@@ -61,14 +61,7 @@ function measuredOn(rows) {
   return `Measured on ${[...machines].join("; ")}; ${period}.`;
 }
 
-export function compressionPage({
-  model,
-  text,
-  numTokens,
-  calibrationSize,
-  calibrationName = "another text",
-  rows,
-}) {
+export function compressionPage({ model, text, numTokens, calibrationSize, calibrationName, rows }) {
   const calibration =
     calibrationSize === null
       ? "No row was calibrated."

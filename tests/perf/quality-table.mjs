@@ -166,7 +166,8 @@ if (options.record !== undefined) {
     text: options["text-name"] ?? path.basename(evaluated),
     numTokens: rows.find(({ numTokens }) => numTokens !== undefined).numTokens,
     calibrationSize: isCalibrated ? options["calibration-size"] : null,
-    calibrationName: options["calibration-name"] ?? "another text",
+    calibrationName:
+      options["calibration-name"] ?? (isCalibrated ? path.basename(options.calibration) : null),
     calibrationSha256,
     rows,
   };

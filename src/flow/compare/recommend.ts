@@ -154,9 +154,9 @@ function adviceOf({ quality, pair, speed }: Candidate, { minRecovery }: Aim): st
   const worse = headlineRows(pair.accuracy).filter(
     (row) => accuracyVerdict(row) === "worse" && (row.recovery ?? 0) < minRecovery,
   );
-  const gain =
-    speed?.verdict === "faster" ? "use it" : "use it where memory counts; it is not shown to be faster";
-  if (quality === "not measured") return `${gain.replace("use it", "use it once its quality is measured")}.`;
+  const use = quality === "not measured" ? "use it once its quality is measured" : "use it";
+  const gain = speed?.verdict === "faster" ? use : `${use} where memory counts; it is not shown to be faster`;
+  if (quality === "not measured") return `${gain}.`;
   if (worse.length > 0)
     return `${gain}, if you can bear the loss in ${worse.map(({ task }) => task).join(", ")}.`;
   if (quality === "undetermined")
@@ -177,7 +177,7 @@ function whyNot({ quality, pair, speed, memory }: Candidate, best: Candidate, { 
     return "it seems to lose too much, which so few documents cannot prove";
   if (memory !== null && best.memory !== null && memory.share < best.memory.share)
     return "the one to take where memory counts more than speed";
-  return `it gains less than ${best.variant.name}`;
+  return `it shows no gain over ${best.variant.name}`;
 }
 
 function stayText(base: Variant, served: readonly Candidate[], { minRecovery }: Aim): string {

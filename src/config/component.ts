@@ -114,10 +114,19 @@ export function isSwitch(setting: Field): boolean {
   return innerSchema(setting) instanceof z.ZodBoolean;
 }
 
+/** What a value is before it is read. */
 function innerSchema({ schema }: Field): z.ZodType {
   let inner = schema;
-  while (inner instanceof z.ZodDefault || inner instanceof z.ZodOptional) inner = inner.unwrap() as z.ZodType;
-  return inner;
+  for (;;) {
+    if (inner instanceof z.ZodPipe) inner = inner.in as z.ZodType;
+    else if (
+      inner instanceof z.ZodDefault ||
+      inner instanceof z.ZodOptional ||
+      inner instanceof z.ZodPrefault
+    )
+      inner = inner.unwrap() as z.ZodType;
+    else return inner;
+  }
 }
 
 /** What a variable says of a switch; anything else is left for its schema to refuse. */
@@ -127,7 +136,8 @@ function switchValue(text: string): unknown {
 
 /** The default of a field as text for the help page, as a user would write it; undefined where there is none. */
 export function defaultText(setting: Field): string | undefined {
-  if (setting.schema instanceof z.ZodPrefault) return String(setting.schema.def.defaultValue);
+  // Nothing, written as "", is no default that a reader can use.
+  if (setting.schema instanceof z.ZodPrefault) return String(setting.schema.def.defaultValue) || undefined;
   const parsed = setting.schema.safeParse(undefined);
   if (!parsed.success || parsed.data === undefined || parsed.data === null || parsed.data === false)
     return undefined;

@@ -23,6 +23,24 @@ export function atOnce(numRequests: number): RateLoad {
   return { arrivals, numRequests, maxConcurrency: null };
 }
 
+/** A load of short prompts for a server at this address, without warm-up. */
+export function loadOptions(url: string) {
+  return {
+    endpoint: { url },
+    model: null,
+    concurrencies: [],
+    requestsPerSeat: 1,
+    minRequests: 1,
+    minSeconds: 0,
+    inputTokens,
+    outputTokens: 4,
+    numWarmup: 0,
+    seed: 1,
+    vocabSize: 1000,
+    progress: silentProgress,
+  };
+}
+
 /** Starts the scripted server, loads it, and stops it. One request of warm-up, unless `more` says otherwise. */
 export async function loadSimulator(
   scripts: readonly Script[],
@@ -37,18 +55,8 @@ export async function loadSimulator(
   const { numWarmup = 0 } = options;
   try {
     await runSweep({
-      endpoint: { url: simulator.url },
-      model: null,
-      concurrencies: [],
-      requestsPerSeat: 1,
-      minRequests: 1,
-      minSeconds: 0,
-      inputTokens,
+      ...loadOptions(simulator.url),
       outputTokens: scripts[0]!.numTokens ?? 1,
-      numWarmup,
-      seed: 1,
-      vocabSize: 1000,
-      progress: silentProgress,
       onStage: (stage, own) => {
         stages.push(stage);
         records.push(...own);

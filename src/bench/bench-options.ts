@@ -3,6 +3,7 @@ import type { Endpoint } from "../client/endpoint.ts";
 import type { GoodputTarget } from "./figures/goodput.ts";
 import type { SyntheticData } from "./workload/data-spec.ts";
 import type { FileItem } from "./workload/file-workload.ts";
+import type { RequestLengths } from "./workload/trace-lengths.ts";
 
 /** What a load test of one server is given, whatever its loads. */
 export interface BenchOptions {
@@ -22,7 +23,7 @@ export interface BenchOptions {
     readonly outputTokens: number | null;
   };
   /** Lengths of a trace's requests in order, for synthetic prompts. */
-  readonly lengths?: readonly { readonly input: number; readonly output: number }[] | undefined;
+  readonly lengths?: readonly RequestLengths[] | undefined;
   /** Sends messages to chat completions. */
   readonly chat?: boolean;
   readonly numWarmup: number;

@@ -3,7 +3,7 @@ import { setTimeout } from "node:timers/promises";
 import { sharedNow } from "../base/clock.ts";
 import { isMillraceError, MillraceError } from "../base/errors.ts";
 import { ConnectionPool } from "../client/connection-pool.ts";
-import { firstModelOf, tokenizeRemotely } from "../client/served-models.ts";
+import { firstModelOf, type ListedModel, tokenizeRemotely } from "../client/served-models.ts";
 import type { BenchRecord, BenchStage, RateStage, RequestRecord } from "../records/bench.ts";
 import type { BenchOptions } from "./bench-options.ts";
 import { runClosedStage } from "./closed-loop.ts";
@@ -17,6 +17,7 @@ import { readAllMetrics, ServerWatch } from "./server-watch.ts";
 import { sentence } from "./stage-text.ts";
 import { fixedLength } from "./workload/length-range.ts";
 import { calibrateWords, type PromptSource, wordText } from "./workload/synthetic-workload.ts";
+import { TraceLengths } from "./workload/trace-lengths.ts";
 import { createWorkload, type Workload, type WorkloadSpec } from "./workload/workload.ts";
 
 export interface StageResult {
@@ -24,10 +25,12 @@ export interface StageResult {
   readonly records: readonly RequestRecord[];
 }
 
+type SessionOptions = BenchOptions & { readonly trace: TraceLengths | null };
+
 /** A server that is warmed up and ready to be loaded, one stage after the other. */
 export class BenchSession {
   readonly target: BenchTarget;
-  readonly #options: BenchOptions;
+  readonly #options: SessionOptions;
   readonly #workload: Workload;
   #nextIndex: number;
   /** Whether the servers have metrics; null before anybody asked. */
@@ -41,21 +44,24 @@ export class BenchSession {
    */
   static async open(options: BenchOptions): Promise<BenchSession> {
     const { endpoint, moreEndpoints = [], signal, continuousUsage = false, extraBody = {} } = options;
-    const listed = await whenReady(options);
-    const model = options.model ?? listed ?? (await firstModelOf(endpoint, signal)).id;
+    const needsList = options.model === null || options.lengths !== undefined;
+    const listed = (await whenReady(options)) ?? (needsList ? await firstModelOf(endpoint, signal) : null);
+    const model = options.model ?? listed!.id;
     if (signal !== undefined) setMaxListeners(0, signal);
-    const first = createWorkload(await workloadSpecOf(options, model));
+    const trace =
+      options.lengths === undefined ? null : new TraceLengths(options.lengths, listed!.maxModelLen);
+    const first = createWorkload(await workloadSpecOf(options, model, trace));
     const pool = new ConnectionPool(options.timeoutMs ?? 0, endpoint.tls ?? {});
     const target = { endpoints: [endpoint, ...moreEndpoints], model, continuousUsage, extraBody, pool };
     try {
-      return new BenchSession(target, options, await warmUp(target, first, options));
+      return new BenchSession(target, { ...options, trace }, await warmUp(target, first, options));
     } catch (error) {
       pool.destroy();
       throw error;
     }
   }
 
-  private constructor(target: BenchTarget, options: BenchOptions, workload: Workload) {
+  private constructor(target: BenchTarget, options: SessionOptions, workload: Workload) {
     this.target = target;
     this.#options = options;
     this.#workload = workload;
@@ -67,10 +73,12 @@ export class BenchSession {
     load: Load,
     more: { firstIndex?: number; onRequest?: (done: number) => void } = {},
   ): Promise<StageResult> {
-    const { seed, targets = [], maxSeconds = null } = this.#options;
+    const { seed, targets = [], maxSeconds = null, trace } = this.#options;
+    const firstIndex = more.firstIndex ?? this.#nextIndex;
+    const isTrace = load.kind === "rate" && load.plan.arrivals.kind === "times";
     const tools: StageTools = {
       client: this.#client(),
-      firstIndex: more.firstIndex ?? this.#nextIndex,
+      firstIndex: isTrace && trace !== null ? trace.startFrom(firstIndex) : firstIndex,
       maxSeconds,
       targets,
       watchServer: () => this.#watchServer(),
@@ -79,7 +87,7 @@ export class BenchSession {
     const { stage, records, nextIndex }: StageOutcome<BenchStage | RateStage> =
       load.kind === "closed"
         ? await runClosedStage(load.plan, tools)
-        : await runRateStage(load.plan, seed, tools);
+        : await runRateStage(trace?.loadOf(load.plan) ?? load.plan, seed, tools);
     this.#nextIndex = Math.max(this.#nextIndex, nextIndex);
     return { stage, records };
   }
@@ -90,8 +98,13 @@ export class BenchSession {
   }
 
   describeWorkload(): BenchRecord["workload"] {
-    const { numWarmup, seed } = this.#options;
-    const { promptForm, numWords, description, sharesPrefixes, inputTokens, outputTokens } = this.#workload;
+    const { numWarmup, seed, trace } = this.#options;
+    const { promptForm, numWords, sharesPrefixes, inputTokens, outputTokens } = this.#workload;
+    const leftOut =
+      trace === null || trace.numLeftOut === 0
+        ? ""
+        : `; ${trace.numLeftOut} more are left out, as the server's context does not hold them`;
+    const description = `${this.#workload.description}${leftOut}`;
     return {
       inputTokens,
       outputTokens,
@@ -144,16 +157,16 @@ export class BenchSession {
 const readyPollMs = 250;
 
 /** Waits until the server lists its models, where it may take a while; gives the first, null where nobody waits. */
-async function whenReady(options: BenchOptions): Promise<string | null> {
+async function whenReady(options: BenchOptions): Promise<ListedModel | null> {
   const { endpoint, readyTimeoutMs = 0, progress, signal } = options;
   if (readyTimeoutMs === 0) return null;
   const startMs = performance.now();
   progress.start("waiting for the server", readyTimeoutMs);
   for (;;) {
     try {
-      const { id } = await firstModelOf(endpoint, signal);
+      const listed = await firstModelOf(endpoint, signal);
       progress.finish("server ready");
-      return id;
+      return listed;
     } catch (error) {
       const waitedMs = performance.now() - startMs;
       // What it said last is why it was not ready.
@@ -164,8 +177,12 @@ async function whenReady(options: BenchOptions): Promise<string | null> {
   }
 }
 
-async function workloadSpecOf(options: BenchOptions, model: string): Promise<WorkloadSpec> {
-  const { seed, file, chat = false, synthetic, lengths = null, salt = null } = options;
+async function workloadSpecOf(
+  options: BenchOptions,
+  model: string,
+  trace: TraceLengths | null,
+): Promise<WorkloadSpec> {
+  const { seed, file, chat = false, synthetic, salt = null } = options;
   if (file !== undefined) return { kind: "file", seed, chat, ...file };
   return {
     kind: "synthetic",
@@ -173,7 +190,7 @@ async function workloadSpecOf(options: BenchOptions, model: string): Promise<Wor
     prompts: await choosePrompts(options, model),
     input: synthetic?.input ?? fixedLength(options.inputTokens),
     output: synthetic?.output ?? fixedLength(options.outputTokens),
-    lengths,
+    lengths: trace?.kept ?? null,
     turns: synthetic?.turns ?? 1,
     chat,
     sharedPrefix: synthetic?.sharedPrefix ?? null,

@@ -109,7 +109,7 @@ export const rateSettings = {
   trace: field(
     "--trace <file>",
     z.string().optional(),
-    "one stage with the arrivals and lengths of a trace: CSV of the Azure traces, or JSON lines as Mooncake's",
+    "one stage with the arrivals and lengths of a trace: CSV of the Azure traces, or JSON lines as Mooncake's; other stages have its lengths too",
   ),
   traceSpeed: field("--trace-speed <n>", real(1e-3, 1e3).default(1), "how much faster than it was recorded"),
 } satisfies Component;

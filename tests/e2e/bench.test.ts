@@ -3,6 +3,8 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import os from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { recordsFile } from "../../src/bench/sweep.ts";
+import { benchRecordSchema, type RequestRecord } from "../../src/records/bench.ts";
 import { type Simulator, startSimulator } from "../bench-simulator/start-simulator.mjs";
 import { runCli } from "./run-cli.ts";
 
@@ -41,15 +43,47 @@ test("prints vLLM's block", async () => {
   expect(stdout).toMatch(/^=+ Serving Benchmark Result =+\nSuccessful requests: +5 +\n/);
 });
 
-test("sends the arrivals and lengths of a trace", async () => {
+test("sends headers of its user, over its own", async () => {
+  const headers = ["--header", "X-Request-Id: mine", "--header", "X-Team: search"];
+  const load = ["--concurrency", "1", "--requests-per-seat", "1"];
+  const { exitCode, stderr } = await runCli("bench", simulator.url, ...prompts, ...load, ...headers);
+  expect(exitCode, stderr).toBe(0);
+  expect((await simulator.log()).at(-1)).toMatchObject({ requestId: "mine" });
+  const wrong = await runCli("bench", simulator.url, "--header", "search");
+  expect(wrong.stderr).toContain("it takes a name and a value, such as 'X-Team: search'");
+});
+
+test("sends each request of a trace when it is due and as long as it was, but what no context holds", async () => {
   const trace = path.join(folder, "trace.jsonl");
-  const lines = [0, 40, 60].map((timestamp) =>
-    JSON.stringify({ timestamp, input_length: 5, output_length: 6 }),
+  const lengths = [5, 9, 200_000, 13, 17];
+  const lines = lengths.map((input_length, index) =>
+    JSON.stringify({ timestamp: 40 * index, input_length, output_length: 6 }),
   );
   writeFileSync(trace, lines.join("\n"));
-  const replay = await runCli("bench", simulator.url, "--vocab", "1000", "--trace", trace, "--json");
-  const [stage] = (JSON.parse(replay.stdout) as { rates: { numRequests: number; arrivals: string }[] }).rates;
-  expect(stage).toMatchObject({ numRequests: 3, arrivals: "as in trace.jsonl", meanPromptTokens: 5 });
+  const out = path.join(folder, "replay");
+  const replay = await runCli("bench", simulator.url, "--vocab", "1000", "--trace", trace, "--out", out);
+  expect(replay.stdout).toContain(
+    "the lengths of 4 requests of a trace; 1 more are left out, as the server's context does not hold them",
+  );
+  const { rates } = benchRecordSchema.parse(JSON.parse(readFileSync(path.join(out, "bench.json"), "utf8")));
+  expect(rates[0]).toMatchObject({ numRequests: 4, arrivals: "as in trace.jsonl" });
+  const requests = readFileSync(path.join(out, recordsFile(rates[0]!)), "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as RequestRecord)
+    .toSorted((a, b) => a.index - b.index);
+  expect(requests.map(({ promptTokens }) => promptTokens)).toEqual([5, 9, 13, 17]);
+  expect(requests.map(({ dueMs }) => dueMs)).toEqual([0, 40, 120, 160]);
+});
+
+test("a trace of which no request fits is refused", async () => {
+  const trace = path.join(folder, "long.jsonl");
+  writeFileSync(trace, JSON.stringify({ timestamp: 0, input_length: 200_000, output_length: 6 }));
+  const refused = await runCli("bench", simulator.url, "--trace", trace);
+  expect(refused).toMatchObject({ exitCode: 2, stdout: "" });
+  expect(refused.stderr).toMatch(
+    /--trace has 1 requests, and each is longer than the 100000 tokens.*\[invalid_option\]/,
+  );
 });
 
 test("finds the highest load within a service level, and sweeps", async () => {

@@ -1,9 +1,8 @@
 // What goes wrong with a server is in the row as what it was.
 import { expect, test } from "vitest";
-import { silentProgress } from "../../src/base/progress.ts";
 import { runSweep } from "../../src/bench/sweep.ts";
 import type { RateStage } from "../../src/records/bench.ts";
-import { atOnce, loadSimulator } from "../simulated-load.ts";
+import { atOnce, loadOptions, loadSimulator } from "../simulated-load.ts";
 
 const good = { numTokens: 4, ttftMs: 2, itlMs: 1 };
 
@@ -79,8 +78,9 @@ test("one that is slow to start is waited for where that was asked, and named wh
 test("nobody listens", async () => {
   const stages: RateStage[] = [];
   const run = runSweep({
-    ...plain,
-    endpoint: { url: "http://127.0.0.1:9" },
+    ...loadOptions("http://127.0.0.1:9"),
+    model: "m",
+    rates: [atOnce(3)],
     onStage: (stage) => stages.push(stage as RateStage),
   });
   await expect(run).rejects.toMatchObject({
@@ -91,18 +91,3 @@ test("nobody listens", async () => {
   // A client with nobody to talk to is busy for milliseconds; that is no verdict on it.
   expect(stages[0]!.client.faults).toEqual([]);
 });
-
-const plain = {
-  model: "m",
-  concurrencies: [],
-  rates: [atOnce(3)],
-  requestsPerSeat: 1,
-  minRequests: 1,
-  minSeconds: 0,
-  inputTokens: 8,
-  outputTokens: 4,
-  numWarmup: 0,
-  seed: 1,
-  vocabSize: 1000,
-  progress: silentProgress,
-};

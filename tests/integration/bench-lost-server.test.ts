@@ -5,6 +5,7 @@ import { runSloSearch } from "../../src/bench/slo/run-slo-search.ts";
 import { runVersus } from "../../src/bench/versus/run-versus.ts";
 import { parseSlo } from "../../src/records/slo.ts";
 import { type Simulator, startSimulator } from "../bench-simulator/start-simulator.mjs";
+import { loadOptions } from "../simulated-load.ts";
 
 // Slow enough that the client has time to spare: a stage that it held up does not count.
 const script = { numTokens: 4, ttftMs: 40, itlMs: 20 };
@@ -26,23 +27,10 @@ afterEach(async () => {
   await Promise.all([first.stop(), second.stop()]);
 });
 
-function optionsFor({ url }: Simulator) {
-  return {
-    endpoint: { url },
-    model: null,
-    inputTokens: 8,
-    outputTokens: 4,
-    numWarmup: 0,
-    seed: 1,
-    vocabSize: 1000,
-    progress: silentProgress,
-  };
-}
-
 test("a search for a service level says that its server is gone", async () => {
   const verdicts: string[] = [];
   const search = runSloSearch({
-    ...optionsFor(first),
+    ...loadOptions(first.url),
     progress: {
       ...silentProgress,
       finish: (message = "") => {
@@ -67,8 +55,8 @@ test("a search for a service level says that its server is gone", async () => {
 test("a comparison of two says which one is gone", async () => {
   const plan = { concurrency: 1, numRequests: 4, minSeconds: 0 };
   const versus = runVersus({
-    a: optionsFor(first),
-    b: optionsFor(second),
+    a: loadOptions(first.url),
+    b: loadOptions(second.url),
     load: { kind: "closed", plan },
     firstRounds: 4,
     maxRounds: 4,

@@ -2,8 +2,8 @@
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, expect, test } from "vitest";
-import { silentProgress } from "../../src/base/progress.ts";
 import { runSweep } from "../../src/bench/sweep.ts";
+import { loadOptions } from "../simulated-load.ts";
 
 let server: Server | null = null;
 
@@ -26,18 +26,10 @@ test.each([
   });
   await new Promise<void>((resolve) => server!.listen(0, "127.0.0.1", resolve));
   const load = runSweep({
-    endpoint: { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` },
+    ...loadOptions(`http://127.0.0.1:${(server.address() as AddressInfo).port}`),
     model: "m",
     concurrencies: [1],
-    requestsPerSeat: 1,
-    minRequests: 1,
-    minSeconds: 0,
-    inputTokens: 8,
-    outputTokens: 4,
     numWarmup: 1,
-    seed: 1,
-    vocabSize: 1000,
-    progress: silentProgress,
   });
   await expect(load).rejects.toThrow(says);
 });

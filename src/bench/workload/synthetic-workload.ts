@@ -1,5 +1,6 @@
 import { generatorFor } from "../random.ts";
 import { drawLength, type LengthRange, lengthText } from "./length-range.ts";
+import type { RequestLengths } from "./trace-lengths.ts";
 import type { Turn, Workload } from "./workload.ts";
 
 /** What prompts are drawn from: all ids below a number, given ids, or words as text. */
@@ -15,7 +16,7 @@ export interface SyntheticSpec {
   readonly input: LengthRange;
   readonly output: LengthRange;
   /** Lengths of each request in order, begun again at the end, in place of the ranges; null for none. */
-  readonly lengths: readonly { readonly input: number; readonly output: number }[] | null;
+  readonly lengths: readonly RequestLengths[] | null;
   /** Requests of a conversation; more than one, or `chat`, makes messages of words. */
   readonly turns: number;
   readonly chat: boolean;
@@ -54,7 +55,7 @@ export function createSyntheticWorkload(spec: SyntheticSpec): Workload {
   const prefixes = Array.from({ length: sharedPrefix?.count ?? 0 }, (_, which) =>
     stretch(generatorFor(seed ^ prefixStream, which), sharedPrefix!.tokens),
   );
-  const lengthsOf = (index: number): { readonly input: number; readonly output: number } => {
+  const lengthsOf = (index: number): RequestLengths => {
     if (lengths !== null) return lengths[index % lengths.length]!;
     const random = generatorFor(seed ^ lengthStream, index);
     return { input: drawLength(input, random), output: drawLength(output, random) };

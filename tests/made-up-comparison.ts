@@ -35,6 +35,7 @@ export function madeUpVariant(name: string, change: Partial<Variant> = {}): Vari
     weights: null,
     runAs: null,
     sizeBytes: null,
+    evaluation: null,
     engine: null,
     serving: null,
     levels: [],

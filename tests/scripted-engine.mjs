@@ -24,7 +24,8 @@ let numCompletions = 0;
 createServer((request, response) => {
   const json = (status, body, headers = {}) =>
     response.writeHead(status, { "content-type": "application/json", ...headers }).end(JSON.stringify(body));
-  if (behaviour === "wants a key") return json(401, { error: { message: "no key" } });
+  if (behaviour === "wants a key" && request.headers.authorization !== "Bearer sesame")
+    return json(401, { error: { message: "no key" } });
   if (request.url === "/health")
     return isReady() ? json(200, {}) : json(503, { error: { message: "loading" } });
   if (request.url === "/v1/models")

@@ -16,3 +16,13 @@ export function refuseIdleFlags(command: Command, component: Component, why: str
   const flag = flagName(component[key]!.flag);
   throw new MillraceError("invalid_option", `${flag} has no effect: ${why}`, { param: flag });
 }
+
+/** Levels of one name would overwrite each other's files. Throws `invalid_option`. */
+export function refuseRepeats(flag: string, values: readonly number[]): void {
+  const twice = values.find((value, index) => values.indexOf(value) !== index);
+  if (twice === undefined) return;
+  const text = twice === Number.POSITIVE_INFINITY ? "inf" : String(twice);
+  throw new MillraceError("invalid_option", `${flag} names ${text} twice. Give every load once.`, {
+    param: flag,
+  });
+}

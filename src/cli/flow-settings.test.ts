@@ -63,7 +63,7 @@ test("what was asked for is written so that it reads as the same", () => {
   writeFlowFile(folder, "/models/m", settings);
   const file = path.join(folder, "flow.yaml");
   expect(readFileSync(file, "utf8")).toMatch(
-    /^# millrace flow --config flow\.yaml\nmodel: \/models\/m\npreset: lab\n/,
+    /^# millrace flow --config flow\.yaml .+\nmodel: \/models\/m\npreset: lab\n/,
   );
   expect(readFlowSettings(parse(), readFlowFile(file))).toEqual(settings);
 });

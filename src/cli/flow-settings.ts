@@ -216,7 +216,8 @@ export function writeFlowFile(folder: string, model: string, settings: FlowSetti
     });
   });
   const text = stringify({ model, ...Object.fromEntries(entries) });
-  writeFileAtomically(path.join(folder, flowFileName), `# millrace flow --config ${flowFileName}\n${text}`);
+  const hint = `# millrace flow --config ${flowFileName} --out FOLDER, or millrace flow rerun with the folder of this file`;
+  writeFileAtomically(path.join(folder, flowFileName), `${hint}\n${text}`);
 }
 
 function isEmptyList(value: unknown): boolean {

@@ -1,5 +1,4 @@
 import type { Command } from "commander";
-import { MillraceError } from "../base/errors.ts";
 import type { Values } from "../config/component.ts";
 import {
   benchSettings,
@@ -8,7 +7,7 @@ import {
   searchSettings,
   versusSettings,
 } from "./bench-settings.ts";
-import { refuseIdleFlags } from "./contradicting-flags.ts";
+import { refuseIdleFlags, refuseRepeats } from "./contradicting-flags.ts";
 
 /** What a load test was told, by the parts of its settings. */
 export interface BenchValues {
@@ -93,14 +92,4 @@ function refuseOfOtherLoads(command: Command, { search, arrivals }: BenchValues)
     const why = "the load is a closed loop. Give --request-rate too, or leave it out.";
     refuseIdleFlags(command, { burstiness, numRequests, maxConcurrency }, why);
   }
-}
-
-/** Stages of one name would overwrite each other's files. */
-function refuseRepeats(flag: string, values: readonly number[]): void {
-  const twice = values.find((value, index) => values.indexOf(value) !== index);
-  if (twice === undefined) return;
-  const text = twice === Number.POSITIVE_INFINITY ? "inf" : String(twice);
-  throw new MillraceError("invalid_option", `${flag} names ${text} twice. Give every load once.`, {
-    param: flag,
-  });
 }

@@ -1,3 +1,4 @@
+import path from "node:path";
 import type {
   ComparisonRecord,
   Measurement,
@@ -9,13 +10,17 @@ import type { EvaluationRecord } from "../records/evaluation.ts";
 import type { Origin } from "../records/origin.ts";
 import { composeComparison, type Subject } from "./compare/compose-comparison.ts";
 import { readBench } from "./compare/read-bench.ts";
+import type { KeptEvaluation } from "./evaluate-side.ts";
 import { addressOf } from "./fingerprint.ts";
 import type { FlowPlan } from "./flow-plan.ts";
 import type { MadeModel } from "./make-models.ts";
 
-export interface MeasuredModel extends MadeModel {
-  /** Null where no tasks were asked for. */
-  readonly evaluation: EvaluationRecord | null;
+export interface MeasuredModel extends Omit<MadeModel, "weights" | "sizeBytes"> {
+  /** Null where no tasks were asked for, and for what a server that is not ours answers with. */
+  readonly evaluation: KeptEvaluation | null;
+  /** Null where it is not known what a server has. */
+  readonly weights: string | null;
+  readonly sizeBytes: number | null;
 }
 
 /** A form of the model as one engine served it. */
@@ -43,12 +48,12 @@ export function composeFlow(plan: FlowPlan, variants: readonly MeasuredVariant[]
   );
 }
 
-function subjectOf({ load }: FlowPlan, measured: MeasuredVariant): Subject {
+function subjectOf({ load, outPath }: FlowPlan, measured: MeasuredVariant): Subject {
   const { model, name, engine, servings, failure } = measured;
   const [first] = servings;
   const rounds = servings.map(({ bench, folder }) => ({ record: bench, folder }));
   const run = rounds.length === 0 ? null : readBench(name, rounds);
-  const { weights, runAs, sizeBytes } = model;
+  const { weights, runAs, sizeBytes, evaluation } = model;
   // The name by which the server calls the model is no setting.
   const { model: _, ...settings } = run?.settings ?? {};
   return {
@@ -57,18 +62,19 @@ function subjectOf({ load }: FlowPlan, measured: MeasuredVariant): Subject {
       weights,
       runAs,
       sizeBytes,
+      evaluation: evaluation === null ? null : path.relative(outPath, evaluation.folder),
       engine: first?.server ?? engine,
       serving: servings.length === 0 ? null : factsOf(servings),
       levels: [...(run?.levels ?? [])],
       hashes: {
         weights:
           model.manifest === null ? null : addressOf({ files: model.manifest.files.filter(isWeights) }),
-        answers: model.evaluation === null ? null : addressOf({ answers: answersOf(model.evaluation) }),
+        answers: evaluation === null ? null : addressOf({ answers: answersOf(evaluation.record) }),
       },
       settings: first === undefined ? {} : { ...settings, engine: first.server, flags: first.flags },
       failure,
     },
-    evaluation: model.evaluation,
+    evaluation: evaluation?.record ?? null,
     kvCache:
       first?.kvCacheTokens == null
         ? null
@@ -110,7 +116,7 @@ function measurementsOf({ name, model, servings }: MeasuredVariant): Measurement
     origin === undefined ? [] : [{ part, variant: name, ...origin }];
   return [
     ...entry("quantisation", model.manifest?.origin),
-    ...entry("accuracy", model.evaluation?.origin),
+    ...entry("accuracy", model.evaluation?.record.origin),
     ...servings.flatMap(({ bench }) => entry("serving and load", bench.origin)),
   ];
 }

@@ -15,12 +15,18 @@ interface EvaluateStep {
   readonly report: StepReport;
 }
 
+/** An evaluation and the folder that holds it. */
+export interface KeptEvaluation {
+  readonly record: EvaluationRecord;
+  readonly folder: string;
+}
+
 /** Runs the tasks of a plan on one model; or returns the record of an earlier run with the same inputs. */
 export async function evaluateSide(
   plan: TaskChoice & Pick<FlowPlan, "kernels" | "taskFiles">,
   tools: Pick<FlowTools, "openTaskModel" | "signal">,
   { side, report }: EvaluateStep,
-): Promise<EvaluationRecord> {
+): Promise<KeptEvaluation> {
   const answers = { kernels: plan.kernels, files: describeFiles(side.path), dtype: side.dtype };
   const fingerprint = fingerprintOf({
     step: "evaluation",
@@ -35,7 +41,7 @@ export async function evaluateSide(
   const earlier = findEvaluation(folder, fingerprint);
   if (earlier !== null) {
     report.keep(earlier.file);
-    return earlier.record;
+    return { record: earlier.record, folder };
   }
   const opened = await tools.openTaskModel(side.path, side.dtype);
   // A run that is stopped in this step goes on from the answers that the model has given, also with other limits.
@@ -59,7 +65,7 @@ export async function evaluateSide(
     });
     writeEvaluation(folder, record, fingerprint);
     rmSync(journalFile, { force: true });
-    return record;
+    return { record, folder };
   } finally {
     await opened.close();
   }

@@ -23,11 +23,14 @@ export const presets = {
     tasks: "arc_easy,hellaswag,ifeval,mmlu",
     limit: "arc_easy=200,hellaswag=200,ifeval=50,mmlu=10",
   },
-  /** 100 requests of 200 tokens each way, all at once, as vLLM's own example measures and prints. */
+  /**
+   * 100 requests of 200 tokens each way, all at once, as vLLM's own example measures and prints. Such a load is one sample
+   * of the throughput, so a difference needs several rounds.
+   */
   lab: {
     concurrency: "none",
     "at-once": "100",
-    rounds: "1",
+    rounds: "4",
     "input-tokens": "200",
     "output-tokens": "200",
     console: "vllm",

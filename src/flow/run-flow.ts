@@ -2,10 +2,9 @@ import path from "node:path";
 import { isMillraceError, messageOf } from "../base/errors.ts";
 import { LaunchError } from "../protocol/endpoint-launcher.ts";
 import type { ComparisonRecord, ServingRecord, Variant } from "../records/comparison.ts";
-import type { EvaluationRecord } from "../records/evaluation.ts";
 import { composeFlow, type MeasuredModel, type MeasuredVariant } from "./compose-flow.ts";
 import { engineName, isUrl } from "./engines/create-launcher.ts";
-import { evaluateSide } from "./evaluate-side.ts";
+import { evaluateSide, type KeptEvaluation } from "./evaluate-side.ts";
 import type { FlowPlan, FlowTools, ServedSide } from "./flow-plan.ts";
 import { makeModels } from "./make-models.ts";
 import { serveAndLoad } from "./serve-and-load.ts";
@@ -37,7 +36,7 @@ async function runSteps(plan: FlowPlan, tools: FlowTools): Promise<ComparisonRec
   const numServings = numServed * plan.numRounds;
   const steps = new StepNumbers(plan.candidates.length + numEvaluations + numServings, tools);
   const models = await makeModels(plan, tools, steps);
-  const evaluations: (EvaluationRecord | null)[] = [];
+  const evaluations: (KeptEvaluation | null)[] = [];
   for (const { side } of models) {
     evaluations.push(
       plan.tasks.length > 0 ? await evaluateSide(plan, tools, { side, report: steps.next(side.name) }) : null,
@@ -86,7 +85,7 @@ async function serveAll(
   }
   if (failures.size === subjects.length) throw failures.get(subjects[0]!.side);
   return subjects.map(({ model, side }) => ({
-    model,
+    model: isUrl(side.engine) ? strangerOf(model) : model,
     name: side.name,
     engine: engineName(side.engine),
     servings: servings.get(side)!,
@@ -102,6 +101,11 @@ function failureOf(error: unknown): NonNullable<Variant["failure"]> {
 /** How many of the models, from the first, an engine serves; an address has its own one, whatever a flow makes. */
 function numServedBy(engine: string, numModels: number): number {
   return isUrl(engine) ? 1 : numModels;
+}
+
+/** Nothing that was measured of the flow's own model holds for what an address serves. */
+function strangerOf(model: MeasuredModel): MeasuredModel {
+  return { ...model, weights: null, runAs: null, sizeBytes: null, manifest: null, evaluation: null };
 }
 
 function servedSideOf(plan: FlowPlan, { side }: MeasuredModel, engine: string): ServedSide {

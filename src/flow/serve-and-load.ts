@@ -14,7 +14,6 @@ import { recordsFile, runSweep } from "../bench/sweep.ts";
 import { type EndpointLauncher, LaunchError } from "../protocol/endpoint-launcher.ts";
 import type { BenchRecord, BenchStage, RateStage, RequestRecord } from "../records/bench.ts";
 import { type ServingRecord, servingRecordSchema } from "../records/comparison.ts";
-import { isUrl } from "./engines/create-launcher.ts";
 import { describeFiles, fingerprintOf } from "./fingerprint.ts";
 import type { FlowPlan, FlowTools, LoadPlan, ServedSide } from "./flow-plan.ts";
 import { readJsonFile } from "./json-files.ts";
@@ -44,26 +43,26 @@ export async function serveAndLoad(
   tools: Pick<FlowTools, "createLauncher" | "signal" | "onStage">,
   { side, report, round }: ServeStep,
 ): Promise<ServingRecord> {
+  const launcher = tools.createLauncher(side);
+  const { programId } = launcher;
   const fingerprint = fingerprintOf({
     step: "serving",
     kernels: plan.kernels,
     fixed: [numWarmup, loadSeed, minRequests],
     files: describeFiles(side.path),
     dtype: side.dtype,
-    engine: side.engine,
+    engine: [side.engine, programId],
     round,
     load: plan.load,
   });
   const folder = path.join(side.folder, `serving-${fingerprint}`);
   const file = path.join(folder, "serving.json");
   const earlier = servingRecordSchema.safeParse(readJsonFile(file)).data;
-  // Nobody knows whether an address still has the server that it had.
-  if (earlier?.fingerprint === fingerprint && !isUrl(side.engine)) {
+  if (earlier?.fingerprint === fingerprint && programId !== null) {
     report.keep(file);
     for (const stage of [...earlier.bench.stages, ...earlier.bench.rates]) tools.onStage?.(side, stage);
     return earlier;
   }
-  const launcher = tools.createLauncher(side);
   try {
     const measured = await measure(plan, tools, { side, report, launcher, folder, round });
     const record: ServingRecord = { kind: "serving", fingerprint, folder, round, ...measured };
@@ -102,13 +101,13 @@ async function measure(
   { side, report, launcher, folder, round }: Measured,
 ): Promise<Omit<ServingRecord, "kind" | "fingerprint" | "folder" | "round">> {
   report.progress.start("start the server", 0);
-  const { url } = await launcher.start();
+  const { url, apiKey } = await launcher.start();
   const readyMs = await launcher.ready();
   const readyMemoryBytes = launcher.processMemory()?.nowBytes ?? null;
   const kept: KeptStage[] = [];
   const run = (concurrencies: readonly number[], rates: readonly RateLoad[]): Promise<BenchRecord> =>
     runSweep({
-      endpoint: { url },
+      endpoint: { url, apiKey },
       model: null,
       concurrencies,
       requestsPerSeat: load.requestsPerSeat,

@@ -42,6 +42,16 @@ export class LaunchError extends MillraceError {
   }
 }
 
+/** Where a launched server answers. */
+export interface LaunchedEndpoint {
+  /** Base URL, up to and without `/v1`. */
+  readonly url: string;
+  /** Bearer token of every request; undefined where none is needed. */
+  readonly apiKey: string | undefined;
+  /** Null where the process is not ours. */
+  readonly pid: number | null;
+}
+
 /** A server that the flow starts, measures and stops: ours, or any OpenAI-compatible one. */
 export interface EndpointLauncher {
   /** For the report: name and version of what is launched. */
@@ -52,8 +62,10 @@ export interface EndpointLauncher {
   readonly takesTokenIds: boolean;
   /** Whether it computes with the kernels of this build; those of other engines are not known. */
   readonly hasOurKernels: boolean;
-  /** Starts it and resolves with its base URL (up to and without `/v1`) as soon as the process runs. */
-  start(): Promise<{ readonly url: string; readonly pid: number | null }>;
+  /** Tells one build of its program from another; null where nobody knows what runs, so that no figure of it is kept. */
+  readonly programId: string | null;
+  /** Starts it and resolves with where it answers as soon as the process runs. */
+  start(): Promise<LaunchedEndpoint>;
   /** Resolves with the milliseconds from start until it answered ready. Throws `LaunchError`. */
   ready(): Promise<number>;
   /** Of the running processes; null where unknown. */

@@ -146,6 +146,8 @@ export const variantSchema = z.object({
   runAs: z.string().nullable(),
   /** Bytes of the weight files on disk; null where they are not at hand. */
   sizeBytes: z.number().nullable(),
+  /** Folder of its answers to the tasks, from the folder of the record; null where there are none. */
+  evaluation: z.string().nullable(),
   /** What served it, or what measured it: name and version. */
   engine: z.string().nullable(),
   serving: servingFactsSchema.nullable(),

@@ -221,7 +221,7 @@ function distributionPlots(record: ComparisonRecord): [string, string | null][] 
   });
 }
 
-/** Output tokens per second over the time of the greatest load that was followed. */
+/** Output tokens per second over the time of the greatest load that was followed, in its first round. */
 function timelinePlot(record: ComparisonRecord): string | null {
   const series = record.variants.flatMap((variant, index): Series[] => {
     const timeline = variant.levels.findLast((level) => level.timeline !== null)?.timeline ?? [];
@@ -233,6 +233,10 @@ function timelinePlot(record: ComparisonRecord): string | null {
     return points.length < 2 ? [] : [{ name: variant.name, index, points }];
   });
   if (series.length === 0) return null;
-  const texts = { title: "Throughput over the greatest load", xLabel: "seconds", yLabel: "output tokens/s" };
+  const texts = {
+    title: "Throughput over the greatest load, first round",
+    xLabel: "seconds",
+    yLabel: "output tokens/s",
+  };
   return renderXyPlot({ ...texts, series, xScale: "linear", hasDots: false });
 }

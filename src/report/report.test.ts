@@ -222,7 +222,7 @@ test("each variant has three sentences with numbers", () => {
   const { pairs } = recordOf({ pair: { speed: [throughputRow, later] } });
   expect(pairs[0]!.verdict).toEqual([
     "Quality: undetermined, any cost is inside the noise of these documents: quiz acc 0.8000 → 0.7600, 95.0 % kept (95 % interval 90.0 to 101.0), 6 answers lost and 2 gained, undetermined.",
-    "Size and memory: 1000 B instead of 1.95 KiB (0.50 ×) on disk; 750 B instead of 1000 B (0.75 ×) of weights in memory; 2.93 KiB instead of 3.91 KiB (0.75 ×) for the whole server process at its peak.",
+    "Size and memory: 1000 B instead of 1.95 KiB (0.50 ×) on disk; 750 B instead of 1000 B (0.75 ×) of weights in memory; 2.93 KiB instead of 3.91 KiB (0.75 ×) for the whole server process at its peak, of which the KV cache that this load has touched is a part.",
     "Speed: 15.0 instead of 10.0 output tokens/s with 1 in flight (1.50 ×, 95 % interval 1.20 to 1.88), faster; 240 instead of 200 output tokens/s with 16 in flight (1.20 ×, 95 % interval 0.90 to 1.88), faster.",
   ]);
 });

@@ -86,7 +86,9 @@ function sizeVerdict(base: Variant, variant: Variant): string | null {
     );
   }
   if (a?.peakMemoryBytes != null && b?.peakMemoryBytes != null) {
-    parts.push(`${change(b.peakMemoryBytes, a.peakMemoryBytes)} for the whole server process at its peak`);
+    parts.push(
+      `${change(b.peakMemoryBytes, a.peakMemoryBytes)} for the whole server process at its peak, of which the KV cache that this load has touched is a part`,
+    );
   }
   return parts.length === 0 ? null : `Size and memory: ${parts.join("; ")}.`;
 }

@@ -80,6 +80,15 @@ test("the flow on the embedded model writes its comparison; a second run keeps e
   expect(after).toEqual(before);
   expect(Date.parse(secondTime)).toBeGreaterThan(Date.parse(firstTime));
 
+  const other = path.join(makeFolder(), "other");
+  cpSync(out, other, { recursive: true });
+  const both = await runCli("compare", out, other, "--json");
+  expect(both.exitCode, both.stderr).toBe(0);
+  const { pairs } = comparisonSchema.parse(JSON.parse(both.stdout));
+  expect(pairs.map(({ variant }) => variant)).toEqual(["flow w8a8", "other base", "other w8a8"]);
+  expect(pairs[0]!.accuracy).toEqual(record.pairs[0]!.accuracy);
+  expect(pairs[1]!.accuracy[0]).toMatchObject({ difference: 0 });
+
   const third = await runCliOf(otherBuild(), "flow", pebble, ...small, ...short, "--out", out);
   expect(third.exitCode, third.stderr).toBe(0);
   expect(keptFiles(third.stderr, out)).toEqual([]);
@@ -158,7 +167,7 @@ function readComparison(folder: string): ComparisonRecord {
 test("the presets of vLLM's and GuideLLM's examples also print what these tools print", async () => {
   const out = path.join(makeFolder(), "flow");
   const common = ["--tasks", "none", "--input-tokens", "16", "--output-tokens", "4", "--out", out];
-  const lab = await runCli("flow", "--preset", "lab", "--at-once", "4", ...common);
+  const lab = await runCli("flow", "--preset", "lab", "--at-once", "4", "--rounds", "1", ...common);
   expect(lab.exitCode, lab.stderr).toBe(0);
   const blocks = lab.stdout.split("============ Serving Benchmark Result ============").slice(1);
   expect(blocks).toHaveLength(2);

@@ -1,4 +1,6 @@
+import { writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
+import path from "node:path";
 import { afterAll, expect, onTestFinished, test } from "vitest";
 import { MillraceError } from "../../src/base/errors.ts";
 import { silentProgress } from "../../src/base/progress.ts";
@@ -15,11 +17,10 @@ afterAll(removeFolders);
 const { signal } = new AbortController();
 
 function sideOf(engine: string): ServedSide {
-  const path = repositoryPath("models/pebble/model");
   return {
     name: "scripted",
     modelName: "scripted",
-    path,
+    path: repositoryPath("models/pebble/model"),
     dtype: "auto",
     folder: makeFolder(),
     vocabSize: 2048,
@@ -135,6 +136,40 @@ test("a program that is not there, a model that cannot be read and a key that is
   const locked = launch(scripted("wants a key"));
   await locked.start();
   await expect(locked.ready()).rejects.toMatchObject({ fault: "refusing" });
+});
+
+test("a key goes with all that is asked of a server: of one that is started, and of an address", async () => {
+  const withKey = (side: ServedSide): EndpointLauncher =>
+    createEngineLauncher(side, { readyTimeoutMs: 20_000, signal, apiKey: "sesame" });
+  const started = await measure(scripted("wants a key"), withKey);
+  expect(started.bench.stages[0]).toMatchObject({ numErrors: 0 });
+  const running = withKey(sideOf(scripted("wants a key")));
+  onTestFinished(() => running.stop());
+  const { url } = await running.start();
+  await running.ready();
+  const address = await measure(url, withKey);
+  expect(address.bench.stages[0]).toMatchObject({ numErrors: 0 });
+  const wrongKey = createEngineLauncher(sideOf(url), { readyTimeoutMs: 20_000, signal, apiKey: "wrong" });
+  await expect(wrongKey.ready()).rejects.toThrow(/does not take the key\. Give the right --api-key\./);
+});
+
+test("figures of a program are not kept for another of the same name", async () => {
+  const folder = makeFolder();
+  const program = path.join(folder, "engine");
+  const write = (comment: string): void => {
+    const script = repositoryPath("tests/scripted-engine.mjs");
+    writeFileSync(program, `#!/bin/sh\n# ${comment}\nexec "${process.execPath}" "${script}" "$@"\n`, {
+      mode: 0o755,
+    });
+  };
+  const side = sideOf(`command:"${program}" --port {port} --behaviour good`);
+  const startedAt = async (): Promise<string> =>
+    (await measure(side.engine, realLauncher, side)).bench.origin.startedAt;
+  write("the first build");
+  const first = await startedAt();
+  expect(await startedAt()).toBe(first);
+  write("another build");
+  expect(await startedAt()).not.toBe(first);
 });
 
 test("what an engine was started for is kept, and an address is measured anew", async () => {

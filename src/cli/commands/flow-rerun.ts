@@ -14,6 +14,9 @@ import { formatTable, printLine } from "../terminal.ts";
 
 const own = {
   out: field("--out <folder>", z.string().optional(), "folder of the second run (default: FOLDER-rerun)"),
+  apiKey: field("--api-key <key>", z.string().optional(), "bearer token for servers that want one", {
+    env: "OPENAI_API_KEY",
+  }),
 } satisfies Component;
 
 const help: CommandHelp = {
@@ -28,7 +31,7 @@ whether the same weights and the same answers came out, byte for byte, and what 
 export type RunSettings = (
   file: ReturnType<typeof readFlowFile>,
   settings: ReturnType<typeof readFlowSettings>,
-  out: string,
+  options: { readonly out: string; readonly apiKey: string | undefined },
 ) => Promise<ComparisonRecord>;
 
 export function flowRerunCommand(run: RunSettings): Command {
@@ -36,7 +39,8 @@ export function flowRerunCommand(run: RunSettings): Command {
   addSettings(command, own);
   return command.action(async (folder: string) => {
     const before = readComparison(folder);
-    const out = path.resolve(readSettings(command, own).out ?? `${path.resolve(folder)}-rerun`);
+    const { out: place, apiKey } = readSettings(command, own);
+    const out = path.resolve(place ?? `${path.resolve(folder)}-rerun`);
     if (existsSync(path.join(out, "artefacts"))) {
       throw new MillraceError(
         "output_exists",
@@ -45,7 +49,7 @@ export function flowRerunCommand(run: RunSettings): Command {
       );
     }
     const file = readFlowFile(path.join(folder, flowFileName));
-    const after = await run(file, readFlowSettings(command, file), out);
+    const after = await run(file, readFlowSettings(command, file), { out, apiKey });
     printLine(reproductionText(reproductionOf(before, after)));
   });
 }

@@ -35,6 +35,7 @@ import {
   readFlowSettings,
   writeFlowFile,
 } from "../flow-settings.ts";
+import { refuseIdleFlowFlags } from "../idle-flow-flags.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { openLocalModel } from "../local-model.ts";
 import { addModelArgument, modelHelp } from "../model-argument.ts";
@@ -53,6 +54,13 @@ const own = {
     "--config <file>",
     z.string().optional(),
     "a YAML file with the model and these flags by name",
+  ),
+  // Not among what flow.yaml holds.
+  apiKey: field(
+    "--api-key <key>",
+    z.string().optional(),
+    "bearer token for the servers of --engine that want one",
+    { env: "OPENAI_API_KEY" },
   ),
   out: field("--out <folder>", z.string().optional(), "folder of the results (default: out/MODEL)"),
 } satisfies Component;
@@ -89,27 +97,32 @@ export function flowCommand(): Command {
   addSettings(command, taskSettings, "Quality:");
   addSettings(command, flowLoadSettings, "Load:");
   command.addCommand(
-    flowRerunCommand((file, settings, out) => runSettings(file.model, settings, { out, watch: false })),
+    flowRerunCommand((file, settings, options) =>
+      runSettings(file.model, settings, { ...options, watch: false }),
+    ),
   );
   return command.action(runFlowCommand);
 }
 
 async function runFlowCommand(given: string | undefined, _options: unknown, command: Command): Promise<void> {
-  const { config, out, watch } = readSettings(command, own);
+  const { config, out, watch, apiKey } = readSettings(command, own);
   const file = config === undefined ? null : readFlowFile(config);
-  await runSettings(given ?? file?.model, readFlowSettings(command, file), { out, watch });
+  const settings = readFlowSettings(command, file);
+  refuseIdleFlowFlags(command, settings);
+  await runSettings(given ?? file?.model, settings, { out, watch, apiKey });
 }
 
 interface RunOptions {
   readonly out: string | undefined;
   /** Whether a page shows the figures as they come. */
   readonly watch: boolean;
+  readonly apiKey: string | undefined;
 }
 
 async function runSettings(
   model: string | undefined,
   settings: FlowSettings,
-  { out, watch }: RunOptions,
+  { out, watch, apiKey }: RunOptions,
 ): Promise<ComparisonRecord> {
   const asked = await planOf(model, settings, out);
   checkOutputFolder(asked.outPath);
@@ -126,6 +139,7 @@ async function runSettings(
       signal: interrupt.signal,
       solver,
       readyTimeoutMs: settings.candidates.readyTimeout * 1000,
+      apiKey,
     };
     const found = await withinBudget(asked, settings, shared);
     const plan = { ...asked, candidates: [...asked.candidates, ...found] };
@@ -291,15 +305,16 @@ interface Shared {
   readonly signal: AbortSignal;
   readonly solver: Solver;
   readonly readyTimeoutMs: number;
+  readonly apiKey: string | undefined;
   readonly live: LiveView | null;
 }
 
-function flowTools({ signal, solver, readyTimeoutMs, live }: Shared): FlowTools {
+function flowTools({ signal, solver, readyTimeoutMs, apiKey, live }: Shared): FlowTools {
   const terminal = new TerminalProgress();
   return {
     openModel,
     openTaskModel: (modelPath, dtype) => openLocalModel(modelPath, engineDefaults(dtype)),
-    createLauncher: (side) => createEngineLauncher(side, { readyTimeoutMs, signal }),
+    createLauncher: (side) => createEngineLauncher(side, { readyTimeoutMs, apiKey, signal }),
     solver,
     progress: live === null ? terminal : live.follow(terminal),
     signal,

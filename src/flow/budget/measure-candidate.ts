@@ -149,7 +149,8 @@ export class CandidateMeter {
     const records: EvaluationRecord[] = [];
     for (const side of [base, own]) {
       const report = stepReport(`${side.name}: `, this.#tools.progress);
-      records.push(await evaluateSide({ ...tasks, taskFiles, kernels }, this.#tools, { side, report }));
+      const { record } = await evaluateSide({ ...tasks, taskFiles, kernels }, this.#tools, { side, report });
+      records.push(record);
     }
     const { accuracy } = compareAccuracy(records[0]!, records[1]!);
     const rows = tasks.tasks.map((task) => [task, accuracy.find((row) => row.task === task)] as const);

@@ -2,7 +2,7 @@ import { existsSync, readdirSync, statSync } from "node:fs";
 import path from "node:path";
 import { MillraceError } from "../../base/errors.ts";
 import { type BenchRecord, benchRecordSchema } from "../../records/bench.ts";
-import { comparisonSchema, type Variant } from "../../records/comparison.ts";
+import { type ComparisonRecord, comparisonSchema, type Variant } from "../../records/comparison.ts";
 import { readEvaluation } from "../evaluation-files.ts";
 import { readJsonFile } from "../json-files.ts";
 import type { Subject } from "./compose-comparison.ts";
@@ -27,7 +27,7 @@ export function readRun(place: string): ReadRun {
   const flow = comparisonSchema.safeParse(
     readJsonFile(isFolder ? path.join(place, "comparison.json") : place),
   ).data;
-  if (flow !== undefined) return { subjects: flow.variants.map(measuredLoad), notes: flow.notes };
+  if (flow !== undefined) return readFlow(isFolder ? place : path.dirname(place), flow);
   const run = isFolder ? readFolder(place) : readFile(place);
   const hasEvaluation =
     isFolder &&
@@ -49,9 +49,28 @@ export function readRun(place: string): ReadRun {
   };
 }
 
-/** A variant of a flow without its answers, which lie with the flow. */
-function measuredLoad(variant: Variant): Subject {
-  return { variant, evaluation: null, kvCache: null, measurements: [] };
+/** The variants of a flow with their answers, each named after the flow too. */
+function readFlow(folder: string, { variants, measurements, notes }: ComparisonRecord): ReadRun {
+  const subjects = variants.map((variant): Subject => {
+    const answers = variant.evaluation === null ? null : path.join(folder, variant.evaluation);
+    const name = `${path.basename(path.resolve(folder))} ${variant.name}`;
+    return {
+      variant: { ...variant, name, evaluation: null },
+      evaluation: answers !== null && existsSync(answers) ? readEvaluation(answers) : null,
+      kvCache: null,
+      measurements: measurements
+        .filter((entry) => entry.variant === variant.name)
+        .map((entry) => ({ ...entry, variant: name })),
+    };
+  });
+  const gone = subjects.filter(
+    ({ evaluation }, index) => evaluation === null && variants[index]!.evaluation !== null,
+  );
+  const ofGone = gone.map(
+    ({ variant: { name } }) =>
+      `The answers of ${name} are not there any more, so its quality is not compared.`,
+  );
+  return { subjects, notes: [...notes, ...ofGone] };
 }
 
 function variantOf(name: string, run: LoadRun | null): Variant {
@@ -60,6 +79,7 @@ function variantOf(name: string, run: LoadRun | null): Variant {
     weights: null,
     runAs: null,
     sizeBytes: null,
+    evaluation: null,
     engine: run?.tool ?? null,
     serving: null,
     levels: [...(run?.levels ?? [])],

@@ -16,9 +16,10 @@ function made(
     ratio?: number;
     interval?: readonly [low: number, high: number];
     verdict?: SpeedRow["verdict"];
+    level?: string;
   },
 ): { readonly variant: Variant; readonly pair: Pair } {
-  const { size, recovery, ratio = 1.93, verdict = "faster" } = facts;
+  const { size, recovery, ratio = 1.93, verdict = "faster", level = "25 in flight" } = facts;
   const row = {
     task: "quiz",
     parent: null,
@@ -33,7 +34,7 @@ function made(
   } as unknown as AccuracyRow;
   const [ratioLow, ratioHigh] = facts.interval ?? [null, null];
   const figures = { ratio, ratioLow, ratioHigh, verdict };
-  const speed = { level: "25 in flight", metric: "outputTokensPerSecond", ...figures } as SpeedRow;
+  const speed = { level, metric: "outputTokensPerSecond", ...figures } as SpeedRow;
   const pair = {
     variant: name,
     accuracy: recovery === undefined ? [] : [row],
@@ -59,6 +60,21 @@ test("names the fastest that keeps the quality, with speed, size and recovery", 
     variant: "w8a8",
     text: "w8a8: 1.9× (1.85 to 2.01) the throughput at 25 in flight, 51 % of the size on disk, recovery 99.8 % ± 0.4; use it. w4a8: 2.5× the throughput at 25 in flight, 30 % of the size on disk, recovery 90.0 % ± 2.0; too much lost.",
   });
+});
+
+test("ranks all at one load: the greatest that tells any of them from the base", () => {
+  const early = made("early", { size: 0.5, recovery: [1, 0.002], ratio: 3, level: "4 in flight" });
+  const late = made("late", { size: 0.6, recovery: [1, 0.002], ratio: 1.5 });
+  const unclear = {
+    ...late.pair.speed[0]!,
+    ratio: 1.1,
+    verdict: "no difference that this run can show" as const,
+  };
+  early.pair.speed.push(unclear);
+  late.pair.speed.unshift({ ...unclear, level: "4 in flight" });
+  const { variant, text } = advice(early, late);
+  expect(variant).toBe("late");
+  expect(text).toContain("early: 1.1× the throughput at 25 in flight");
 });
 
 test("says where quality is inside the noise, not measured, or lost in a task", () => {

@@ -14,7 +14,7 @@ type Evidence = Pick<ComparisonRecord, "variants" | "pairs" | "load">;
 interface Candidate {
   readonly variant: Variant;
   readonly pair: Pair;
-  /** Its throughput against the base's at the greatest load where they are told apart, else at the greatest; null where nothing counts. */
+  /** Its throughput against the base's at the load of the choice, else at the greatest that counts; null where none does. */
   readonly speed: SpeedRow | null;
   /** Its memory, or where that is not known its size on disk, as a share of the base's. */
   readonly memory: { readonly share: number; readonly what: string } | null;
@@ -28,9 +28,10 @@ interface Candidate {
  */
 export function recommend(evidence: Evidence, aim: Aim): Recommendation {
   const [base] = evidence.variants;
+  const choiceLevel = choiceLevelOf(evidence);
   const served = evidence.pairs.flatMap((pair): Candidate[] => {
     const variant = evidence.variants.find(({ name }) => name === pair.variant)!;
-    return variant.failure === null ? [candidateOf(base!, variant, pair, aim)] : [];
+    return variant.failure === null ? [candidateOf({ base: base!, variant, pair, choiceLevel }, aim)] : [];
   });
   if (served.length === 0) {
     const why =
@@ -87,14 +88,37 @@ function mostLikelyKept(served: readonly Candidate[], { minRecovery }: Aim): Can
   return enough.length > 0 ? enough : possible.slice(0, 1);
 }
 
-function candidateOf(base: Variant, variant: Variant, pair: Pair, { minRecovery }: Aim): Candidate {
-  const rows = pair.speed.filter(({ metric }) => metric === "outputTokensPerSecond");
-  const counted = rows.filter(({ verdict }) => !verdict.startsWith("does not count"));
+function throughputOf({ speed }: Pair): SpeedRow[] {
+  return speed.filter(({ metric }) => metric === "outputTokensPerSecond");
+}
+
+/** One load for all, so that variants are not ranked at different ones: the greatest that tells any from the base. */
+function choiceLevelOf({ pairs }: Evidence): string | null {
+  const levels = pairs.flatMap((pair) =>
+    throughputOf(pair).map(({ level, verdict }, index) => ({
+      level,
+      index,
+      isTold: verdict === "faster" || verdict === "slower",
+    })),
+  );
+  const told = levels.filter(({ isTold }) => isTold).toSorted((a, b) => a.index - b.index);
+  return told.at(-1)?.level ?? null;
+}
+
+function candidateOf(
+  {
+    base,
+    variant,
+    pair,
+    choiceLevel,
+  }: Pick<Candidate, "variant" | "pair"> & { readonly base: Variant; readonly choiceLevel: string | null },
+  { minRecovery }: Aim,
+): Candidate {
+  const counted = throughputOf(pair).filter(({ verdict }) => !verdict.startsWith("does not count"));
   return {
     variant,
     pair,
-    speed:
-      rows.findLast(({ verdict }) => verdict === "faster" || verdict === "slower") ?? counted.at(-1) ?? null,
+    speed: counted.find(({ level }) => level === choiceLevel) ?? counted.at(-1) ?? null,
     memory: memoryOf(base, variant),
     quality: qualityOf(pair, minRecovery),
   };

@@ -26,6 +26,7 @@ const recipes: Readonly<Record<string, Recipe>> = {
     return {
       name: "millrace",
       program: process.execPath,
+      code: main,
       args: (port) => [main, "serve", ...own, "--host", host, "--port", String(port)],
       flags: ["--dtype", side.dtype, ...flags].join(" "),
       takesTokenIds: true,
@@ -71,6 +72,7 @@ function serverOf(
   return {
     name,
     program: program ?? usualProgram,
+    code: program ?? usualProgram,
     args: (port) => [...args, "--host", host, "--port", String(port), ...flags],
     flags: flags.join(" "),
     takesTokenIds: true,
@@ -126,6 +128,7 @@ function commandOf(side: ServedSide, engine: string): EngineCommand {
   return {
     name: path.basename(program),
     program,
+    code: program,
     args: filled,
     flags: args.join(" "),
     takesTokenIds: false,

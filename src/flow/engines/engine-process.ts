@@ -1,9 +1,13 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { statSync } from "node:fs";
 import { createServer } from "node:net";
+import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
+import type { Endpoint } from "../../client/endpoint.ts";
 import {
   type EndpointLauncher,
   LaunchError,
+  type LaunchedEndpoint,
   type MemoryPlan,
   type ProcessMemory,
 } from "../../protocol/endpoint-launcher.ts";
@@ -16,6 +20,8 @@ export interface EngineCommand {
   /** For reports and messages: `llama.cpp`. */
   readonly name: string;
   readonly program: string;
+  /** The file whose change makes it another engine: the program, or what an interpreter runs. */
+  readonly code: string;
   /** Arguments for a port on loopback. */
   readonly args: (port: number) => readonly string[];
   /** What the report shows of it: the arguments that decide figures. */
@@ -29,6 +35,8 @@ export interface EngineCommand {
 
 export interface LaunchOptions {
   readonly readyTimeoutMs: number;
+  /** Bearer token of what a flow asks of a server. */
+  readonly apiKey?: string | undefined;
   /** Ends the waiting. */
   readonly signal: AbortSignal;
 }
@@ -47,7 +55,7 @@ export class EngineProcess implements EndpointLauncher {
   readonly #log: string[] = [];
   #child: ChildProcess | null = null;
   #ended: Promise<LaunchError> | null = null;
-  #url = "";
+  #endpoint: Endpoint = { url: "" };
   #startedMs = 0;
   /** A second Ctrl-C ends this process at once; the server must not outlive it. */
   readonly #endWithParent = (): void => this.#kill("SIGKILL");
@@ -69,6 +77,11 @@ export class EngineProcess implements EndpointLauncher {
     return this.#command.hasOurKernels;
   }
 
+  get programId(): string {
+    const { code, environment } = this.#command;
+    return programIdOf(code, environment["PATH"] ?? "");
+  }
+
   async version(): Promise<string> {
     const { name, program, versionArgs, environment } = this.#command;
     if (versionArgs === null) return `${name} (${program})`;
@@ -78,10 +91,12 @@ export class EngineProcess implements EndpointLauncher {
     return told.toLowerCase().startsWith(name) ? told : `${name} ${told}`;
   }
 
-  async start(): Promise<{ readonly url: string; readonly pid: number | null }> {
+  async start(): Promise<LaunchedEndpoint> {
     const { program, args, environment } = this.#command;
     const port = await freePort();
-    this.#url = `http://127.0.0.1:${port}`;
+    const url = `http://127.0.0.1:${port}`;
+    const { apiKey } = this.#options;
+    this.#endpoint = { url, apiKey };
     this.#startedMs = performance.now();
     // A group of its own, so that what the server started is stopped with it.
     const child = spawn(program, args(port), {
@@ -96,13 +111,14 @@ export class EngineProcess implements EndpointLauncher {
     });
     process.once("exit", this.#endWithParent);
     for (const stream of [child.stdout, child.stderr]) this.#keepLog(stream);
-    return { url: this.#url, pid: child.pid ?? null };
+    return { url, apiKey, pid: child.pid ?? null };
   }
 
   async ready(): Promise<number> {
     const { readyTimeoutMs: timeoutMs, signal } = this.#options;
     const { name } = this.#command;
-    await waitUntilReady({ url: this.#url, name, timeoutMs, signal, ended: this.#ended, isStarting: true });
+    const [endpoint, ended] = [this.#endpoint, this.#ended];
+    await waitUntilReady({ endpoint, name, timeoutMs, signal, ended, isStarting: true });
     return performance.now() - this.#startedMs;
   }
 
@@ -112,11 +128,11 @@ export class EngineProcess implements EndpointLauncher {
   }
 
   async memoryPlan(): Promise<MemoryPlan | null> {
-    return (await readServerFacts(this.#url)).memoryPlan;
+    return (await readServerFacts(this.#endpoint)).memoryPlan;
   }
 
   async kvCacheTokens(): Promise<number | null> {
-    return (await readServerFacts(this.#url)).kvCacheTokens;
+    return (await readServerFacts(this.#endpoint)).kvCacheTokens;
   }
 
   get ended(): Promise<LaunchError> | null {
@@ -175,6 +191,18 @@ export class EngineProcess implements EndpointLauncher {
       this.#log.splice(0, Math.max(0, this.#log.length - maxLogLines));
     });
   }
+}
+
+/** Place, size and change time of a program, looked for as a shell does; its name alone where it is not there. */
+function programIdOf(program: string, searchPath: string): string {
+  const places = program.includes(path.sep)
+    ? [path.resolve(program)]
+    : searchPath.split(path.delimiter).map((folder) => path.join(folder, program));
+  for (const place of places) {
+    const stat = statSync(place, { throwIfNoEntry: false });
+    if (stat?.isFile()) return `${place} ${stat.size} ${stat.mtimeMs}`;
+  }
+  return program;
 }
 
 /** A port that nobody listens on now. */

@@ -1,4 +1,5 @@
-import type { EndpointLauncher, MemoryPlan } from "../../protocol/endpoint-launcher.ts";
+import { type Endpoint, headersOf } from "../../client/endpoint.ts";
+import type { EndpointLauncher, LaunchedEndpoint, MemoryPlan } from "../../protocol/endpoint-launcher.ts";
 import type { LaunchOptions } from "./engine-process.ts";
 import { readServerFacts } from "./server-facts.ts";
 import { waitUntilReady } from "./wait-until-ready.ts";
@@ -8,31 +9,34 @@ export class RunningEndpoint implements EndpointLauncher {
   readonly flags = "started by somebody else";
   readonly takesTokenIds = false;
   readonly hasOurKernels = false;
+  /** It may be another server than it was. */
+  readonly programId = null;
   readonly ended = null;
-  readonly #url: string;
+  readonly #endpoint: Endpoint;
   readonly #options: LaunchOptions;
 
   constructor(url: string, options: LaunchOptions) {
-    this.#url = url;
+    this.#endpoint = { url, apiKey: options.apiKey };
     this.#options = options;
   }
 
   async version(): Promise<string> {
-    const answer = await fetch(`${this.#url}/version`).catch(() => null);
+    const { url } = this.#endpoint;
+    const answer = await fetch(`${url}/version`, { headers: headersOf(this.#endpoint) }).catch(() => null);
     const body: unknown = answer?.ok === true ? await answer.json().catch(() => null) : null;
     const version = (body as { version?: unknown } | null)?.version;
-    return typeof version === "string" ? `${this.#url} (version ${version})` : this.#url;
+    return typeof version === "string" ? `${url} (version ${version})` : url;
   }
 
-  start(): Promise<{ readonly url: string; readonly pid: null }> {
-    return Promise.resolve({ url: this.#url, pid: null });
+  start(): Promise<LaunchedEndpoint> {
+    return Promise.resolve({ url: this.#endpoint.url, apiKey: this.#options.apiKey, pid: null });
   }
 
   async ready(): Promise<number> {
     const { readyTimeoutMs: timeoutMs, signal } = this.#options;
     const started = performance.now();
-    const url = this.#url;
-    await waitUntilReady({ url, name: url, timeoutMs, signal, ended: null, isStarting: false });
+    const endpoint = this.#endpoint;
+    await waitUntilReady({ endpoint, name: endpoint.url, timeoutMs, signal, ended: null, isStarting: false });
     return performance.now() - started;
   }
 
@@ -41,11 +45,11 @@ export class RunningEndpoint implements EndpointLauncher {
   }
 
   async memoryPlan(): Promise<MemoryPlan | null> {
-    return (await readServerFacts(this.#url)).memoryPlan;
+    return (await readServerFacts(this.#endpoint)).memoryPlan;
   }
 
   async kvCacheTokens(): Promise<number | null> {
-    return (await readServerFacts(this.#url)).kvCacheTokens;
+    return (await readServerFacts(this.#endpoint)).kvCacheTokens;
   }
 
   async stop(): Promise<void> {}

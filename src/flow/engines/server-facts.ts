@@ -1,3 +1,4 @@
+import { type Endpoint, headersOf } from "../../client/endpoint.ts";
 import type { MemoryPlan } from "../../protocol/endpoint-launcher.ts";
 
 /** What the text of `GET /metrics` says of memory and the KV cache; null for what it does not say. */
@@ -7,8 +8,8 @@ export interface ServerFacts {
 }
 
 /** Reads a server's metrics: the gauge `millrace:memory_bytes`, and `vllm:cache_config_info` of vLLM and Millrace. */
-export async function readServerFacts(url: string): Promise<ServerFacts> {
-  const response = await fetch(`${url}/metrics`).catch(() => null);
+export async function readServerFacts(endpoint: Endpoint): Promise<ServerFacts> {
+  const response = await fetch(`${endpoint.url}/metrics`, { headers: headersOf(endpoint) }).catch(() => null);
   if (response?.ok !== true) return { memoryPlan: null, kvCacheTokens: null };
   const text = await response.text();
   return { memoryPlan: memoryPlanIn(text), kvCacheTokens: kvCacheTokensIn(text) };

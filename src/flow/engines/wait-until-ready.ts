@@ -1,3 +1,4 @@
+import { type Endpoint, headersOf } from "../../client/endpoint.ts";
 import { transportFailureKind } from "../../client/failure-kind.ts";
 import { LaunchError } from "../../protocol/endpoint-launcher.ts";
 
@@ -6,7 +7,7 @@ const pollMs = 25;
 const answerTimeoutMs = 5_000;
 
 export interface Waiting {
-  readonly url: string;
+  readonly endpoint: Endpoint;
   /** For messages: `llama.cpp`, or the address. */
   readonly name: string;
   readonly timeoutMs: number;
@@ -39,12 +40,14 @@ export async function waitUntilReady(waiting: Waiting): Promise<void> {
 }
 
 /** `ready`, or what it said instead. */
-async function ask({ url, name, isStarting, signal }: Waiting): Promise<string> {
+async function ask({ endpoint, name, isStarting, signal }: Waiting): Promise<string> {
+  const { url } = endpoint;
   for (const path of ["/health", "/v1/models"]) {
     const timeout = AbortSignal.timeout(answerTimeoutMs);
-    const response = await fetch(url + path, { signal: AbortSignal.any([signal, timeout]) }).catch(
-      (error: unknown) => error as Error,
-    );
+    const response = await fetch(url + path, {
+      headers: headersOf(endpoint),
+      signal: AbortSignal.any([signal, timeout]),
+    }).catch((error: unknown) => error as Error);
     if (response instanceof Error) {
       signal.throwIfAborted();
       return refusal(response, { url, name, isStarting });
@@ -54,7 +57,7 @@ async function ask({ url, name, isStarting, signal }: Waiting): Promise<string> 
     if (response.status === 401 || response.status === 403) {
       throw new LaunchError(
         "refusing",
-        `${name} answers HTTP ${response.status} to ${url + path}: it wants a key, which a flow does not have. Measure it with "millrace bench URL --api-key KEY", and set that beside others with "millrace compare".`,
+        `${name} answers HTTP ${response.status} to ${url + path}: it ${endpoint.apiKey === undefined ? "wants a key" : "does not take the key"}. Give the right --api-key.`,
       );
     }
     if (response.status !== 404) return `HTTP ${response.status}`;
@@ -65,7 +68,7 @@ async function ask({ url, name, isStarting, signal }: Waiting): Promise<string> 
 /** What a connection failed by; throws where waiting cannot help. */
 function refusal(
   error: Error,
-  { url, name, isStarting }: Pick<Waiting, "url" | "name" | "isStarting">,
+  { url, name, isStarting }: Pick<Waiting, "name" | "isStarting"> & { readonly url: string },
 ): string {
   const cause = (error.cause ?? error) as NodeJS.ErrnoException;
   const code = cause.code ?? cause.name;

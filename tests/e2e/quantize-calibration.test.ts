@@ -3,6 +3,7 @@ import path from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { openCheckpoint } from "../../src/formats/open-checkpoint.ts";
 import { createTokenizer } from "../../src/tokenizer/create-tokenizer.ts";
+import { repositoryPath } from "../test-data.ts";
 import { expectRefusal } from "./expect-refusal.ts";
 import { makeFolder, pebble, removeFolders, runCli } from "./run-cli.ts";
 
@@ -55,6 +56,41 @@ test("the model writes its own text, the same in every run, and its ids are a ca
   const ids = path.join(folder, "out-self", "millrace-calibration.json");
   expect(await calibrate(folder, ids, "1000x7")).toEqual(first);
 });
+
+test.each([["w4a16", "--group-size", "32"], ["q4_0"]])(
+  "gptq keeps the embedded model's predictions nearer than rounding alone: %s",
+  async (...scheme) => {
+    const folder = makeFolder();
+    const heldOut = readFileSync(repositoryPath("models", "pebble", "task", "heldout.jsonl"), "utf8");
+    const documents = heldOut
+      .split("\n")
+      .flatMap((line) => (line === "" ? [] : [(JSON.parse(line) as { text: string }).text]));
+    const half = documents.length >> 1;
+    const [seen, unseen] = ["seen.txt", "unseen.txt"].map((name) => path.join(folder, name));
+    writeFileSync(seen!, documents.slice(0, half).join("\n\n"));
+    writeFileSync(unseen!, documents.slice(half).join("\n\n"));
+    const klOf = async (...method: string[]): Promise<number> => {
+      const out = path.join(folder, method[0]!);
+      const made = await runCli(
+        "quantize",
+        pebble,
+        "--scheme",
+        ...scheme,
+        "--method",
+        ...method,
+        "--out",
+        out,
+      );
+      expect(made.exitCode, made.stderr).toBe(0);
+      const run = await runCli("diff", pebble, out, "--text", unseen!, "--max-tokens", "2048", "--json");
+      expect(run.exitCode, run.stderr).toBe(0);
+      return (JSON.parse(run.stdout) as { kl: { mean: number } }).kl.mean;
+    };
+    const rounded = await klOf("rtn");
+    const passedOn = await klOf("gptq", "--calibration", seen!, "--calibration-size", "32x256");
+    expect(passedOn).toBeLessThan(rounded / 2);
+  },
+);
 
 test.each([
   [

@@ -10,7 +10,7 @@
 // compares, by the kernels that serve, and removed; --at-once of them stand beside one run of the float model. --mixed is a
 // size for `--budget "size<=…" --mixed`. Bytes are those of the tensors: a tokenizer in the file does not count. Give a
 // calibration text that is not TEXT. A row of --only has all of its words in its name, or is named by all that follows a
-// "=". One line of JSON for each row goes to FOLDER of --out, from which a stopped run goes on. --record writes all rows of
+// "="; rows come in the order of these. One line of JSON for each row goes to FOLDER of --out, from which a stopped run goes on. --record writes all rows of
 // that folder for `node scripts/generate-docs.mjs`.
 import { spawnSync } from "node:child_process";
 import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -76,7 +76,16 @@ function floatGguf() {
 }
 
 function makeMixed(size, outPath) {
-  const search = ["--budget", `size<=${size}`, "--mixed", "--text", evaluated, "--max-tokens", "2048"];
+  // Candidates are compared on the calibration text, so that none is chosen by what the table is measured on.
+  const search = [
+    "--budget",
+    `size<=${size}`,
+    "--mixed",
+    "--text",
+    options.calibration,
+    "--max-tokens",
+    "2048",
+  ];
   demand("quantize", model, ...search, "--calibration", tokens, ...tokenizer, "--out", outPath);
 }
 
@@ -110,8 +119,10 @@ const isNamed = (name, words) =>
   words.startsWith("=")
     ? words.slice(1) === name
     : words.split(",").every((word) => name.split(" ").includes(word));
-const isWanted = ({ name }) =>
-  options.only.length === 0 || options.only.some((words) => isNamed(name, words));
+const wanted =
+  options.only.length === 0
+    ? all
+    : new Set(options.only.flatMap((words) => all.filter(({ name }) => isNamed(name, words))));
 
 const journal = inFolder("quality.jsonl");
 const known = new Map(
@@ -151,7 +162,8 @@ async function measure(rows) {
 }
 
 let ready = [];
-for (const row of all.filter((own) => isWanted(own) && !known.has(own.name))) {
+for (const row of wanted) {
+  if (known.has(row.name)) continue;
   if (await make(row)) ready.push(row);
   if (ready.length < Number(options["at-once"])) continue;
   await measure(ready);

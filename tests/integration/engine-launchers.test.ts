@@ -82,7 +82,9 @@ test("one that ends before it is ready is told with its exit code and last words
   await launcher.start();
   await expect(launcher.ready()).rejects.toMatchObject({
     fault: "ended by itself",
-    message: expect.stringMatching(/exit code 3\)[\s\S]*wrong magic/) as string,
+    message: expect.stringMatching(
+      /exit code 3\)\. Its last lines, of \S+\.log:\n {2}.*wrong magic$/,
+    ) as string,
   });
 });
 

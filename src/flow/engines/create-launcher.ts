@@ -111,9 +111,10 @@ export function checkEngine(engine: string): void {
 export function createEngineLauncher(side: ServedSide, options: LaunchOptions): EndpointLauncher {
   const { engine } = side;
   if (isUrl(engine)) return new RunningEndpoint(engine.replace(/\/+$/, ""), options);
-  if (engine.startsWith(commandPrefix)) return new EngineProcess(commandOf(side, engine), options);
+  const logFile = path.join(side.folder, `server-${engineName(engine)}.log`);
+  if (engine.startsWith(commandPrefix)) return new EngineProcess(commandOf(side, engine), logFile, options);
   const choice = parseChoice(engine);
-  return new EngineProcess(recipes[choice.name]!(side, choice), options);
+  return new EngineProcess(recipes[choice.name]!(side, choice), logFile, options);
 }
 
 function commandOf(side: ServedSide, engine: string): EngineCommand {

@@ -1,8 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { statSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, readSync, statSync } from "node:fs";
 import { createServer } from "node:net";
 import path from "node:path";
-import { setTimeout as pause } from "node:timers/promises";
 import type { Endpoint } from "../../client/endpoint.ts";
 import {
   type EndpointLauncher,
@@ -43,16 +42,15 @@ export interface LaunchOptions {
 
 /** The load is over or given up by then, so there is nothing to drain. */
 const stopTimeoutMs = 10_000;
-/** Longest wait for the rest of what a process wrote that is gone. */
-const lastWordsMs = 500;
-const maxLogLines = 40;
 const shownLogLines = 8;
+/** More than so many lines take. */
+const maxTailBytes = 4096;
 
 /** Starts a server as a process of its own, so that its memory is its own and is gone when it stops. */
 export class EngineProcess implements EndpointLauncher {
   readonly #command: EngineCommand;
   readonly #options: LaunchOptions;
-  readonly #log: string[] = [];
+  readonly #logFile: string;
   #child: ChildProcess | null = null;
   #ended: Promise<LaunchError> | null = null;
   #endpoint: Endpoint = { url: "" };
@@ -60,8 +58,10 @@ export class EngineProcess implements EndpointLauncher {
   /** A second Ctrl-C ends this process at once; the server must not outlive it. */
   readonly #endWithParent = (): void => this.#kill("SIGKILL");
 
-  constructor(command: EngineCommand, options: LaunchOptions) {
+  /** @param logFile takes what the server writes, from each start on; its folder is made where it is not there */
+  constructor(command: EngineCommand, logFile: string, options: LaunchOptions) {
     this.#command = command;
+    this.#logFile = logFile;
     this.#options = options;
   }
 
@@ -98,27 +98,29 @@ export class EngineProcess implements EndpointLauncher {
     const { apiKey } = this.#options;
     this.#endpoint = { url, apiKey };
     this.#startedMs = performance.now();
+    mkdirSync(path.dirname(this.#logFile), { recursive: true });
+    const log = openSync(this.#logFile, "w");
     // A group of its own, so that what the server started is stopped with it.
     const child = spawn(program, args(port), {
-      stdio: ["ignore", "pipe", "pipe"],
+      stdio: ["ignore", log, log],
       env: environment,
       detached: true,
     });
+    closeSync(log);
     this.#child = child;
     this.#ended = new Promise((resolve) => {
       child.once("error", (error) => resolve(this.#noStart(error)));
-      child.once("exit", () => void this.#lastWords(child).then(resolve));
+      child.once("exit", () => resolve(this.#endOf(child)));
     });
     process.once("exit", this.#endWithParent);
-    for (const stream of [child.stdout, child.stderr]) this.#keepLog(stream);
     return { url, apiKey, pid: child.pid ?? null };
   }
 
   async ready(): Promise<number> {
     const { readyTimeoutMs: timeoutMs, signal } = this.#options;
     const { name } = this.#command;
-    const [endpoint, ended] = [this.#endpoint, this.#ended];
-    await waitUntilReady({ endpoint, name, timeoutMs, signal, ended, isStarting: true });
+    const server = { ended: this.#ended, logFile: this.#logFile, isStarting: true };
+    await waitUntilReady({ endpoint: this.#endpoint, name, timeoutMs, signal, ...server });
     return performance.now() - this.#startedMs;
   }
 
@@ -160,15 +162,12 @@ export class EngineProcess implements EndpointLauncher {
       : new LaunchError("ended by itself", `${name} could not be started: ${error.message}.`);
   }
 
-  /** What it wrote last may be read after the news of its end; a child of its own may hold its streams open. */
-  async #lastWords(child: ChildProcess): Promise<LaunchError> {
-    const closed = new Promise((resolve) => child.once("close", resolve));
-    await Promise.race([closed, pause(lastWordsMs, null, { ref: false })]);
+  #endOf(child: ChildProcess): LaunchError {
     const how = child.signalCode ?? `exit code ${child.exitCode}`;
-    const tail = this.#log.slice(-shownLogLines).join("\n  ");
+    const tail = lastLinesOf(this.#logFile).join("\n  ");
     return new LaunchError(
       "ended by itself",
-      `${this.#command.name} ended by itself (${how}). Its last lines:\n  ${tail}`,
+      `${this.#command.name} ended by itself (${how}). Its last lines, of ${this.#logFile}:\n  ${tail}`,
     );
   }
 
@@ -181,16 +180,18 @@ export class EngineProcess implements EndpointLauncher {
       if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
     }
   }
+}
 
-  #keepLog(stream: NodeJS.ReadableStream): void {
-    let rest = "";
-    stream.setEncoding("utf8").on("data", (text: string) => {
-      const lines = (rest + text).split("\n");
-      rest = lines.pop()!;
-      this.#log.push(...lines);
-      this.#log.splice(0, Math.max(0, this.#log.length - maxLogLines));
-    });
+function lastLinesOf(file: string): string[] {
+  const { size } = statSync(file);
+  const tail = Buffer.alloc(Math.min(size, maxTailBytes));
+  const descriptor = openSync(file, "r");
+  try {
+    readSync(descriptor, tail, 0, tail.length, size - tail.length);
+  } finally {
+    closeSync(descriptor);
   }
+  return tail.toString("utf8").trimEnd().split("\n").slice(-shownLogLines);
 }
 
 /** Place, size and change time of a program, looked for as a shell does; its name alone where it is not there. */

@@ -36,7 +36,8 @@ export class RunningEndpoint implements EndpointLauncher {
     const { readyTimeoutMs: timeoutMs, signal } = this.#options;
     const started = performance.now();
     const endpoint = this.#endpoint;
-    await waitUntilReady({ endpoint, name: endpoint.url, timeoutMs, signal, ended: null, isStarting: false });
+    const server = { ended: null, logFile: null, isStarting: false };
+    await waitUntilReady({ endpoint, name: endpoint.url, timeoutMs, signal, ...server });
     return performance.now() - started;
   }
 

@@ -14,6 +14,8 @@ export interface Waiting {
   readonly signal: AbortSignal;
   /** Resolves with why its process ended; null where it has none. */
   readonly ended: Promise<Error> | null;
+  /** Where it writes to; null where that is not known. */
+  readonly logFile: string | null;
   /** Whether a connection that is refused may still come: true for a process that was just started. */
   readonly isStarting: boolean;
 }
@@ -35,7 +37,7 @@ export async function waitUntilReady(waiting: Waiting): Promise<void> {
   }
   throw new LaunchError(
     "slow to start",
-    `${waiting.name} runs but was not ready after ${timeoutMs / 1000} s; it last answered: ${last}. Look at its log, or wait longer with --ready-timeout.`,
+    `${waiting.name} runs but was not ready after ${timeoutMs / 1000} s; it last answered: ${last}. Look at its log${waiting.logFile === null ? "" : ` ${waiting.logFile}`}, or wait longer with --ready-timeout.`,
   );
 }
 

@@ -59,7 +59,7 @@ function requestNotes(stage: BenchStage | RateStage): string[] {
     ...(warmup.numRequests === 0
       ? []
       : [
-          `the first ${warmup.numRequests} requests (${formatDuration(warmup.endMs)}) differ from the rest: warm up with as many`,
+          `the first ${warmup.numRequests} requests (${formatDuration(warmup.endMs)}) are slower than the rest: warm up with as many`,
         ]),
     ...(cachedTokens === null || cachedTokens <= 0.01 * promptTokens
       ? []

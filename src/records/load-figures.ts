@@ -115,7 +115,7 @@ export type Goodput = z.infer<typeof goodputSchema>;
 
 /** Requests of a stage that started before it was steady. */
 export const warmupSchema = z.object({
-  /** Requests, in order of their start, that differ from the rest; 0 where none do. */
+  /** Requests, in order of their start, that are slower than the rest; 0 where none are. */
   numRequests: z.number().int(),
   endMs: z.number(),
 });

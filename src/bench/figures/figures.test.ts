@@ -161,4 +161,43 @@ describe("warm-up", () => {
     expect(warmupOf(stageWith(() => 10)).numRequests).toBe(0);
     expect(warmupOf(stageWith((index) => (index > 60 ? 30 : 10))).numRequests).toBe(0);
   });
+
+  /** Requests that differ by log-normal noise alone, the first `numSlow` of them slower by a factor. */
+  const noisyStage = (count: number, spread: number, seed: number, [numSlow, factor] = [0, 1]) => {
+    const random = generatorFor(seed, count);
+    return Array.from({ length: count }, (_, index) => {
+      const each = (index < numSlow ? factor : 1) * Math.exp(spread * normal(random));
+      return madeUpRequest({
+        index,
+        sentMs: index,
+        chunkMs: [index + each],
+        promptTokens: 1,
+        outputTokens: 1,
+      });
+    });
+  };
+  const lengths = [10, 12, 16, 24, 30, 40, 60, 80, 100];
+  const numSets = 2000;
+
+  test.each([0.1, 0.2, 0.4])("noise of %f alone seems one in at most 5 of 100 stages", (spread) => {
+    for (const count of lengths) {
+      const numFalse = Array.from(
+        { length: numSets },
+        (_, seed) => warmupOf(noisyStage(count, spread, seed)).numRequests > 0,
+      ).filter(Boolean).length;
+      expect(numFalse / numSets, `${count} requests`).toBeLessThanOrEqual(0.05);
+    }
+  });
+
+  test("a first quarter that is twice as slow is found in noise of 20 %, with enough requests", () => {
+    const numFound = Array.from({ length: 200 }, (_, seed) =>
+      warmupOf(noisyStage(40, 0.2, seed, [10, 2])),
+    ).filter(({ numRequests }) => numRequests >= 10).length;
+    expect(numFound).toBeGreaterThanOrEqual(190);
+  });
+
+  test("a queue that grows is none", () => {
+    expect(warmupOf(stageWith((index) => 10 + index)).numRequests).toBe(0);
+    expect(warmupOf(stageWith((index) => (index < 15 ? 3 : 10))).numRequests).toBe(0);
+  });
 });

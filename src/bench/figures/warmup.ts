@@ -1,33 +1,44 @@
 import type { RequestRecord } from "../../records/bench.ts";
 import type { LoadFigures } from "../../records/load-figures.ts";
+import { studentQuantile } from "../ratio-interval.ts";
 import { e2eOf, tokensOf } from "../slices.ts";
 
 /** Requests of a batch: single ones are too noisy to find a point between them (MSER-5). */
 const batchSize = 5;
-/** The start differs where its mean is so many standard deviations of later batches off, … */
-const minDeviations = 3;
-/** … and by so much of the later mean: a difference that small is no warm-up that anybody has to wait for. */
+/** Batches behind the cut. Of fewer, the spread is known so badly that noise alone looks like a warm-up. */
+const minRest = 5;
+/**
+ * The start is slower where it is so many half-widths of a 95 % interval off the rest: more than one, because the cut is
+ * the best of several and the spread behind it therefore too small. Chosen so that noise of 10 to 40 % gives a false
+ * alarm in less than 5 % of stages.
+ */
+const minHalfWidths = 1.6;
+/** … and slower by so much of the later mean: less is no warm-up that anybody has to wait for. */
 const minShare = 0.1;
 
 /**
  * Finds the requests that came before the stage was steady: the cut in its first half that makes the standard error of
  * the rest least (MSER-5: White 1997, "An effective truncation heuristic for bias reduction in simulation output"), where
- * what lies before it does differ. The figure looked at is end-to-end time per output token, in order of start.
+ * what lies before it is slower. The figure looked at is end-to-end time per output token, in order of start. A start that
+ * is faster than the rest is no warm-up: a queue that grows looks so.
  */
 export function warmupOf(good: readonly RequestRecord[]): LoadFigures["warmup"] {
   const byStart = good.toSorted((a, b) => a.sentMs - b.sentMs);
   const batches = batchMeans(byStart.map((record) => e2eOf(record) / Math.max(1, tokensOf(record))));
   let [cut, least] = [0, Number.POSITIVE_INFINITY];
-  for (let start = 0; start <= batches.length / 2; start += 1) {
+  for (let start = 0; start <= Math.min(batches.length / 2, batches.length - minRest); start += 1) {
     const rest = momentsOf(batches.slice(start));
     const error = rest.variance / (batches.length - start);
     if (error < least) [cut, least] = [start, error];
   }
+  if (cut === 0) return { numRequests: 0, endMs: 0 };
   const before = momentsOf(batches.slice(0, cut));
   const rest = momentsOf(batches.slice(cut));
-  const off = Math.abs(before.mean - rest.mean);
-  const differs = off > minDeviations * Math.sqrt(rest.variance) && off > minShare * rest.mean;
-  if (cut === 0 || !differs) return { numRequests: 0, endMs: 0 };
+  const numRest = batches.length - cut;
+  const halfWidth = studentQuantile(numRest - 1) * Math.sqrt(rest.variance * (1 / cut + 1 / numRest));
+  const slower = before.mean - rest.mean;
+  if (slower <= minHalfWidths * halfWidth || slower <= minShare * rest.mean)
+    return { numRequests: 0, endMs: 0 };
   const numRequests = cut * batchSize;
   return { numRequests, endMs: Math.max(...byStart.slice(0, numRequests).map(({ endMs }) => endMs)) };
 }
@@ -39,7 +50,11 @@ function batchMeans(values: readonly number[]): number[] {
   );
 }
 
+/** Mean and sample variance (n − 1). */
 function momentsOf(values: readonly number[]): { readonly mean: number; readonly variance: number } {
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
-  return { mean, variance: values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / values.length };
+  return {
+    mean,
+    variance: values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (values.length - 1),
+  };
 }

@@ -26,6 +26,11 @@ test("a load is given once", async () => {
   await expect(refusal("--request-rate", "inf,inf")).rejects.toThrow("--request-rate names inf twice");
 });
 
+test("a search whose ends are no load is refused before anything is asked", async () => {
+  const search = ["--slo", "ttft_p50<=1s", "--search-from", "0.4"];
+  await expect(refusal(...search)).rejects.toMatchObject({ code: "invalid_option", param: "--search-from" });
+});
+
 test("flags that have an effect go through to the server, which is not there", async () => {
   for (const flags of [
     ["--slo", "ttft_p50<=1s", "--search", "rate", "--burstiness", "3"],

@@ -6,7 +6,7 @@ import type { BenchOptions } from "../bench-options.ts";
 import { BenchSession } from "../bench-session.ts";
 import type { Load } from "../loads.ts";
 import { refuseLostServer } from "../lost-server.ts";
-import { type SearchLimits, searchLoad } from "./search.ts";
+import { checkSearchLimits, type SearchLimits, searchLoad } from "./search.ts";
 import { errorTarget, judgeStage, requestsForSlo, sloVerdict } from "./slo.ts";
 
 export interface SloSearchOptions extends BenchOptions, SearchLimits {
@@ -21,10 +21,11 @@ export interface SloSearchOptions extends BenchOptions, SearchLimits {
 /**
  * Searches the highest concurrency or rate at which a server meets every target.
  *
- * Errors: those of opening a session; `endpoint_failed` when the server is gone after a probe; the signal's reason.
+ * Errors: `invalid_option` for ends of the search; those of opening a session; `endpoint_failed` when the server is gone after a probe; the signal's reason.
  */
 export async function runSloSearch(options: SloSearchOptions): Promise<SloSearchRecord> {
   const { slo, progress, signal, variable } = options;
+  checkSearchLimits(options);
   const finishOrigin = startOrigin(null);
   const session = await BenchSession.open(options);
   const probes: SloSearchRecord["probes"] = [];

@@ -1,3 +1,4 @@
+import { MillraceError } from "../../base/errors.ts";
 import type { ProbeVerdict, SloSearchRecord } from "../../records/slo-search.ts";
 
 /** What a probe of the search found. */
@@ -13,6 +14,31 @@ export interface SearchLimits {
   /** The search ends when the best and the lowest missed load are so close, as a share of the best. */
   readonly tolerance: number;
   readonly maxProbes: number;
+}
+
+/** Refuses ends between which there is nothing to search. Throws `invalid_option`. */
+export function checkSearchLimits({
+  variable,
+  from,
+  to,
+}: Pick<SearchLimits, "variable" | "from" | "to">): void {
+  for (const [param, load] of [
+    ["--search-from", from],
+    ["--search-to", to],
+  ] as const) {
+    if (variable === "rate" || (Number.isInteger(load) && load >= 1)) continue;
+    throw new MillraceError(
+      "invalid_option",
+      `${param} is ${load}; requests in flight are a whole number of at least 1. Give one, or search rates with --search rate.`,
+      { param },
+    );
+  }
+  if (from <= to) return;
+  throw new MillraceError(
+    "invalid_option",
+    `--search-from ${from} is above --search-to ${to}; the search goes from a lower load to a higher one. Lower the first or raise the second.`,
+    { param: "--search-from" },
+  );
 }
 
 export type SearchResult = Pick<

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { madeUpStage } from "../../../tests/made-up-stage.ts";
 import { parseSlo } from "../../records/slo.ts";
-import { type SearchLimits, searchLoad } from "./search.ts";
+import { checkSearchLimits, type SearchLimits, searchLoad } from "./search.ts";
 import { judgeStage, requestsForSlo, sloVerdict } from "./slo.ts";
 
 const limits: SearchLimits = { variable: "concurrency", from: 1, to: 256, tolerance: 0.05, maxProbes: 30 };
@@ -53,6 +53,23 @@ describe("search", () => {
       { ...limits, tolerance: 0 },
     );
     expect(found).toMatchObject({ best: 10, isConfirmed: true });
+  });
+});
+
+describe("the ends of a search", () => {
+  test.each([
+    [{ from: 0.4 }, /--search-from is 0.4; requests in flight are a whole number of at least 1/],
+    [{ from: 1.5 }, /--search-from is 1.5/],
+    [{ to: 2.5 }, /--search-to is 2.5/],
+    [{ from: 2, to: 1 }, /--search-from 2 is above --search-to 1/],
+    [{ variable: "rate" as const, from: 0.4, to: 0.3 }, /--search-from 0.4 is above --search-to 0.3/],
+  ])("%o is refused", (more, message) => {
+    expect(() => checkSearchLimits({ ...limits, ...more })).toThrow(message);
+  });
+
+  test("of a rate may be fractions; one load alone may be both", () => {
+    checkSearchLimits({ ...limits, variable: "rate", from: 0.4, to: 2.5 });
+    checkSearchLimits({ ...limits, from: 4, to: 4 });
   });
 });
 

@@ -24,6 +24,7 @@ export async function runClosedStage(
         numRequests: partOf(numRequests, thread, numThreads),
         minMs: minSeconds * 1000,
       }),
+      maxShares: concurrency,
       usersAtOnce: concurrency,
       offeredMs: null,
     },

@@ -36,11 +36,12 @@ export class LoadThreads implements LoadClient {
   }
 
   async run(shares: readonly LoadShare[], onRequest?: (done: number) => void): Promise<ShareOutcome[]> {
-    await Promise.all(shares.map((share, thread) => exchange(this.#workers[thread]!, share, "ready")));
+    const workers = this.#workers.slice(0, shares.length);
+    await Promise.all(shares.map((share, thread) => exchange(workers[thread]!, share, "ready")));
     const origin = { originEpochMs: sharedNow() };
     const done = shares.map(() => 0);
     return Promise.all(
-      this.#workers.map(async (worker, thread) => {
+      workers.map(async (worker, thread) => {
         const onProgress = (count: number): void => {
           done[thread] = count;
           onRequest?.(done.reduce((sum, each) => sum + each, 0));

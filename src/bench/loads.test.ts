@@ -19,3 +19,8 @@ test("a sweep in whose time nothing ended says so", () => {
     /64 requests in flight none ended in 2 s.*--max-seconds/,
   );
 });
+
+test("a sweep goes nowhere where many in flight did no more than one", () => {
+  const most = { ...madeUpStage(64, 100), requestsPerSecond: 7 };
+  expect(sweepRates([madeUpStage(1, 100), most], profile)).toEqual([]);
+});

@@ -65,8 +65,9 @@ export function sweepStart({
 
 /**
  * Rates between the one of a lone request and the most that the server did, evenly spaced, the last being that most, as
- * GuideLLM has them. What it did is its steady rate where there was one: the rate over the whole stage leaves out what was
- * in flight at the cut. Throws `invalid_option` where nothing ended before it.
+ * GuideLLM has them; none where that most is not above the rate of a lone request, so that there is nothing to go up to.
+ * What it did is its steady rate where there was one: the rate over the whole stage leaves out what was in flight at the
+ * cut. Throws `invalid_option` where nothing ended before it.
  */
 export function sweepRates(
   [alone, most]: readonly BenchStage[],
@@ -80,6 +81,7 @@ export function sweepRates(
       { param: "--max-seconds" },
     );
   }
+  if (high <= low) return [];
   const numSteps = size - 2;
   return Array.from({ length: numSteps }, (_, step) => {
     const requestRate = low + ((high - low) * (step + 1)) / numSteps;

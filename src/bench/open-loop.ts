@@ -31,9 +31,9 @@ export async function runRateStage(
         kind: "open",
         ...base,
         dueMs: due.filter((_, index) => index % numThreads === thread),
-        maxConcurrency:
-          maxConcurrency === null ? null : Math.max(1, partOf(maxConcurrency, thread, numThreads)),
+        maxConcurrency: maxConcurrency === null ? null : partOf(maxConcurrency, thread, numThreads),
       }),
+      maxShares: maxConcurrency,
       usersAtOnce: null,
       offeredMs: rate === Number.POSITIVE_INFINITY ? 0 : (1000 * due.length) / rate,
     },

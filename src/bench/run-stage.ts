@@ -8,7 +8,7 @@ import type { ServerWatch } from "./server-watch.ts";
 
 /** Where shares of a load are sent from: this thread, or several. */
 export interface LoadClient {
-  /** Shares that it takes at once. */
+  /** Shares that it takes at most. */
   readonly numThreads: number;
   run(shares: readonly LoadShare[], onRequest?: (done: number) => void): Promise<ShareOutcome[]>;
 }
@@ -43,6 +43,8 @@ export interface LoadOutcome {
 interface StageLoad {
   /** Makes the share of thread `thread` of `numThreads`. */
   readonly shareOf: (base: ShareBase, thread: number, numThreads: number) => LoadShare;
+  /** Shares that it can be parted into: as many as may be in flight, so that each has room for one; null for any. */
+  readonly maxShares: number | null;
   readonly usersAtOnce: number | null;
   /** Over which requests are due; null where answers decide. */
   readonly offeredMs: number | null;
@@ -53,7 +55,7 @@ export type ShareBase = Pick<LoadShare, "firstIndex" | "stride" | "cutMs">;
 /** Runs a load from all threads of the client and makes one stage's figures of it. */
 export async function runLoad(load: StageLoad, tools: StageTools): Promise<LoadOutcome> {
   const { client, firstIndex, maxSeconds, targets, onRequest } = tools;
-  const { numThreads } = client;
+  const numThreads = Math.min(client.numThreads, load.maxShares ?? client.numThreads);
   const serverWatch = await tools.watchServer();
   const shares = Array.from({ length: numThreads }, (_, thread) =>
     load.shareOf(

@@ -132,7 +132,11 @@ export const searchSettings = {
     oneOf(["concurrency", "rate"]).default("concurrency"),
     "what --slo searches",
   ),
-  searchFrom: field("--search-from <n>", real(1e-3, 1e5).default(1), "first load that the search tries; whole requests in flight, or a rate"),
+  searchFrom: field(
+    "--search-from <n>",
+    real(1e-3, 1e5).default(1),
+    "first load that the search tries; whole requests in flight, or a rate",
+  ),
   searchTo: field("--search-to <n>", real(1e-3, 1e5).default(256), "highest load that the search tries"),
   searchTolerance: field("--search-tolerance <share>", real(0, 1).default(0.1), "how exact the search is"),
   maxProbes: field("--max-probes <n>", integer(2, 1000).default(15), "loads that the search tries at most"),

@@ -31,6 +31,14 @@ test("a search whose ends are no load is refused before anything is asked", asyn
   await expect(refusal(...search)).rejects.toMatchObject({ code: "invalid_option", param: "--search-from" });
 });
 
+test("a sweep up to one request in flight is refused", async () => {
+  const sweep = ["--profile", "sweep", "--max-concurrency", "1"];
+  await expect(refusal(...sweep)).rejects.toMatchObject({
+    code: "invalid_option",
+    param: "--max-concurrency",
+  });
+});
+
 test("flags that have an effect go through to the server, which is not there", async () => {
   for (const flags of [
     ["--slo", "ttft_p50<=1s", "--search", "rate", "--burstiness", "3"],

@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { MillraceError } from "../base/errors.ts";
 import type { Values } from "../config/component.ts";
 import {
   benchSettings,
@@ -32,6 +33,13 @@ export function refuseIdleBenchFlags(command: Command, given: BenchValues): void
   if (json) {
     const why = "--json prints the figures as JSON. Leave out one of the two.";
     refuseIdleFlags(command, { console: benchSettings.console }, why);
+  }
+  if (given.search.profile !== undefined && given.arrivals.maxConcurrency === 1) {
+    throw new MillraceError(
+      "invalid_option",
+      "--max-concurrency is 1; a sweep goes from one request at a time to as many as this, so it takes 2 or more. Raise it, or leave it out for 512.",
+      { param: "--max-concurrency" },
+    );
   }
   refuseRepeats("--concurrency", given.load.concurrency);
   refuseRepeats("--request-rate", given.arrivals.requestRate);

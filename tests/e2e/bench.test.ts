@@ -1,5 +1,5 @@
 // `millrace bench` as a user runs it, against a server that plays a script.
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -35,6 +35,21 @@ test("prints stages, and keeps them in three dialects", async () => {
     expect(existsSync(path.join(out, file)), file).toBe(true);
   const vllm = JSON.parse(readFileSync(path.join(out, "vllm_c2.json"), "utf8")) as object;
   expect(vllm).toMatchObject({ max_concurrency: 2, completed: 8, total_output_tokens: 48 });
+});
+
+test("leaves nothing of an earlier run beside its own files, and others' files alone", async () => {
+  const out = path.join(folder, "again");
+  const seat = ["--requests-per-seat", "1", "--out", out];
+  await runCli("bench", simulator.url, ...prompts, "--concurrency", "1,2", ...seat);
+  writeFileSync(path.join(out, "requests_mine.jsonl"), "");
+  await runCli("bench", simulator.url, ...prompts, "--concurrency", "1", ...seat);
+  expect(readdirSync(out).sort()).toEqual([
+    "bench.json",
+    "guidellm.json",
+    "requests_c1.jsonl",
+    "requests_mine.jsonl",
+    "vllm_c1.json",
+  ]);
 });
 
 test("prints vLLM's block", async () => {

@@ -144,6 +144,18 @@ test("three threads share one schedule and one set of prompts", async () => {
   expect(new Set(log.map(({ requestId }) => requestId)).size).toBe(log.length);
 });
 
+test("a limit below the number of threads holds, and no thread without a user keeps requests", async () => {
+  const script = { numTokens: 4, ttftMs: 5, itlMs: 1 };
+  const { stages } = await loadSimulator([script], {
+    concurrencies: [1],
+    minRequests: 8,
+    rates: [{ ...atOnce(12), maxConcurrency: 2 }],
+    numThreads: 4,
+  });
+  expect(stages[0]).toMatchObject({ numRequests: 8, inFlight: { max: 1 } });
+  expect(stages[1]).toMatchObject({ numRequests: 12, numErrors: 0, inFlight: { max: 2 } });
+});
+
 test("a stall of 1.4 s moves the p99 from due and is reported, while the time from the send knows nothing of it", async () => {
   const stallMs = 1400;
   const script = { numTokens: 2, ttftMs: 2, itlMs: 1, stallAll: { requests: 40, ms: stallMs } };

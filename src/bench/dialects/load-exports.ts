@@ -1,3 +1,4 @@
+import { existsSync, readdirSync, rmSync } from "node:fs";
 import path from "node:path";
 import { writeFileAtomically } from "../../base/write-file.ts";
 import type { BenchRecord, BenchStage, RateStage, RequestRecord } from "../../records/bench.ts";
@@ -16,6 +17,17 @@ export interface KeptStage {
 /** Tools whose way of printing a load test we have. */
 export const consoleDialects = ["vllm", "guidellm"] as const;
 export type ConsoleDialect = (typeof consoleDialects)[number];
+
+/** Files of a load test: its record, and of each stage those that `stageFileName` names. */
+const loadFile =
+  /^(bench\.json|guidellm\.json|(requests_[cnr]\d[\d.e+-]*\.jsonl)|(vllm_[cnr]\d[\d.e+-]*\.json))$/;
+
+/** Removes what an earlier load test left in a folder, so that it does not stand beside this one's; no other file. */
+export function removeEarlierLoad(folder: string): void {
+  if (!existsSync(folder)) return;
+  for (const name of readdirSync(folder))
+    if (loadFile.test(name)) rmSync(path.join(folder, name), { force: true });
+}
 
 /** Writes a load test in the words of other tools: a vLLM result for each stage, a GuideLLM report of all. */
 export function writeDialects(record: BenchRecord, kept: readonly KeptStage[], folder: string): void {

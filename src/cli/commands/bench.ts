@@ -1,4 +1,3 @@
-import { rmSync } from "node:fs";
 import path from "node:path";
 import type { Command } from "commander";
 import { MillraceError } from "../../base/errors.ts";
@@ -7,6 +6,7 @@ import {
   type ConsoleDialect,
   consoleText,
   type KeptStage,
+  removeEarlierLoad,
   writeDialects,
 } from "../../bench/dialects/load-exports.ts";
 import { loadsOf, sweepRates, sweepStart } from "../../bench/loads.ts";
@@ -34,7 +34,7 @@ import { loadTables } from "../load-tables.ts";
 import { checkOutputFolder } from "../output-folder.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { sloTable } from "../slo-table.ts";
-import { printLine, TerminalProgress } from "../terminal.ts";
+import { printLine, printNote, TerminalProgress } from "../terminal.ts";
 import { versusTable } from "../versus-table.ts";
 
 /** Of a sweep that is not told otherwise, as GuideLLM has them. */
@@ -118,7 +118,14 @@ function profiled(
     ...options,
     ...sweepStart(profile),
     rates: [],
-    furtherRates: (stages) => sweepRates(stages, profile),
+    furtherRates: (stages) => {
+      const found = sweepRates(stages, profile);
+      if (found.length === 0)
+        printNote(
+          `With ${maxConcurrency} in flight the server did no more requests/s than with one: the sweep ends, as there is no rate to go up to. A longer --max-seconds tells more.`,
+        );
+      return found;
+    },
   };
 }
 
@@ -150,8 +157,7 @@ async function sweep(options: SweepOptions, pricePerHour: number | undefined, ou
     onStage: (stage, records) => {
       kept.push({ stage, requests: records });
       if (folder === null) return;
-      // An earlier run's record must not stand beside this run's requests.
-      rmSync(path.join(folder, "bench.json"), { force: true });
+      if (kept.length === 1) removeEarlierLoad(folder);
       const lines = records.map((entry) => `${JSON.stringify(entry)}\n`).join("");
       writeFileAtomically(path.join(folder, recordsFile(stage)), lines);
     },

@@ -53,18 +53,26 @@ const goodputList = z.string().transform((text, context) =>
   }),
 );
 
-/** "Name: value" pairs. */
-const headers = z.array(z.string()).transform((lines, context) =>
-  Object.fromEntries(
-    lines.map((line) => {
-      const divider = line.search(/[:=]/);
-      const pair = [line.slice(0, Math.max(0, divider)).trim(), line.slice(divider + 1).trim()] as const;
-      if (divider > 0 && isHeader(...pair)) return pair;
-      context.addIssue({ code: "custom", message: "it takes a name and a value, such as 'X-Team: search'" });
-      return z.NEVER;
-    }),
-  ),
-);
+/** "Name: value" pairs, each name once in any case; by lower-case names. */
+const headers = z.array(z.string()).transform((lines, context) => {
+  const pairs = new Map<string, string>();
+  for (const line of lines) {
+    const divider = line.search(/[:=]/);
+    const name = line.slice(0, Math.max(0, divider)).trim().toLowerCase();
+    const value = line.slice(divider + 1).trim();
+    const isPair = divider > 0 && isHeader(name, value);
+    if (isPair && !pairs.has(name)) {
+      pairs.set(name, value);
+      continue;
+    }
+    const message = isPair
+      ? `it takes every header once, in whatever case; ${name} is there twice`
+      : "it takes a name and a value, such as 'X-Team: search'";
+    context.addIssue({ code: "custom", message });
+    return z.NEVER;
+  }
+  return Object.fromEntries(pairs);
+});
 
 function isHeader(name: string, value: string): boolean {
   try {

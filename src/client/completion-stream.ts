@@ -58,9 +58,9 @@ export function streamRequest(pool: ConnectionPool, call: StreamCall): Promise<S
     const { endpoint, path, body, requestId, signal } = call;
     const url = new URL(`${endpoint.url.replace(/\/$/, "")}${path}`);
     const headers = {
-      ...headersOf(endpoint),
       accept: "text/event-stream",
       ...(requestId === undefined ? {} : { "x-request-id": requestId }),
+      ...headersOf(endpoint),
     };
     const bytes = requestBytes(url, headers, body);
     const collector = new StreamCollector(signal, resolve);

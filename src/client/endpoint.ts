@@ -24,11 +24,12 @@ export function endpointUrlOf(given: string, param: string): string {
   );
 }
 
-/** Headers of a JSON request. */
+/** Headers of a JSON request, by lower-case names, so that a user's takes the place of ours however it is written. */
 export function headersOf(endpoint: Endpoint): Record<string, string> {
+  const given = Object.entries(endpoint.headers ?? {}).map(([name, value]) => [name.toLowerCase(), value]);
   return {
     "content-type": "application/json",
     ...(endpoint.apiKey === undefined ? {} : { authorization: `Bearer ${endpoint.apiKey.trim()}` }),
-    ...endpoint.headers,
+    ...Object.fromEntries(given),
   };
 }

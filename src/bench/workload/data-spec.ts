@@ -30,13 +30,18 @@ export function parseDataSpec(text: string): SyntheticData {
   const values = valuesOf(text);
   for (const key of values.keys())
     if (!keys.has(key)) throw wrong(`has the key "${key}"`, `it takes ${[...keys].join(", ")}`);
-  const prefixTokens = values.get("prefix_tokens") ?? 0;
+  const [turns = 1, prefixTokens = 0, prefixCount] = ["turns", "prefix_tokens", "prefix_count"].map((key) =>
+    values.get(key),
+  );
+  if (turns === 0) throw wrong("says turns is 0", "a conversation has at least 1");
+  if (prefixCount === 0) throw wrong("says prefix_count is 0", "it takes at least 1 beginning");
+  if (prefixCount !== undefined && prefixTokens === 0)
+    throw wrong(`has prefix_count ${prefixCount} and no prefix_tokens`, "the two go together");
   return {
     input: rangeOf("prompt_tokens", values),
     output: rangeOf("output_tokens", values),
-    turns: Math.max(1, values.get("turns") ?? 1),
-    sharedPrefix:
-      prefixTokens === 0 ? null : { tokens: prefixTokens, count: values.get("prefix_count") ?? 1 },
+    turns,
+    sharedPrefix: prefixTokens === 0 ? null : { tokens: prefixTokens, count: prefixCount ?? 1 },
   };
 }
 

@@ -105,6 +105,9 @@ describe("--data", () => {
     ["prompt_tokens=5,output_tokens=1,colour=3", /has the key "colour"/],
     ["prompt_tokens=5,prompt_tokens_min=9,output_tokens=1", /_min 9 above .*_max 5/],
     ["{prompt_tokens", /no JSON object/],
+    ["prompt_tokens=5,output_tokens=1,turns=0", /turns is 0; a conversation has at least 1/],
+    ["prompt_tokens=5,output_tokens=1,prefix_tokens=2,prefix_count=0", /prefix_count is 0/],
+    ["prompt_tokens=5,output_tokens=1,prefix_count=3", /prefix_count 3 and no prefix_tokens/],
   ])("refuses %s", (text, message) => {
     expect(() => parseDataSpec(text)).toThrow(message);
   });

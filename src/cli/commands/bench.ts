@@ -196,6 +196,7 @@ async function runAgainst(
     b: { ...options, endpoint, model: versusModel ?? null, salt },
     load: loads[0]!,
     firstRounds: rounds,
+    // More first rounds than the usual most raise it; a most that was asked for is never below them.
     maxRounds: Math.max(rounds, maxRounds),
     margin,
     effect: detect,

@@ -150,6 +150,9 @@ export const searchSettings = {
   maxProbes: field("--max-probes <n>", integer(2, 1000).default(15), "loads that the search tries at most"),
 } satisfies Component;
 
+/** More rounds take days. */
+export const mostRounds = 1000;
+
 /** Two servers by turns. */
 export const versusSettings = {
   versus: field(
@@ -164,10 +167,10 @@ export const versusSettings = {
   ),
   rounds: field(
     "--rounds <n>",
-    integer(4, 1000).default(6),
+    integer(4, mostRounds).default(6),
     "rounds before it knows how many a verdict needs",
   ),
-  maxRounds: field("--max-rounds <n>", integer(4, 1000).default(20), "rounds at most"),
+  maxRounds: field("--max-rounds <n>", integer(4, mostRounds).default(20), "rounds at most"),
   margin: field("--margin <share>", real(0, 1).default(0.02), "a difference this small counts as none"),
   detect: field(
     "--detect <share>",

@@ -1,4 +1,5 @@
 import type { VersusRecord, VersusRow } from "../records/versus.ts";
+import { mostRounds } from "./bench-settings.ts";
 import { formatTable } from "./terminal.ts";
 
 const labels: Readonly<Record<VersusRow["metric"], string>> = {
@@ -37,7 +38,7 @@ function rowOf(row: VersusRow): string[] {
     `±${percent(row.noiseFloor)}`,
     row.verdict,
     String(row.numRounds),
-    String(row.roundsNeeded),
+    row.roundsNeeded > mostRounds ? `> ${mostRounds}` : String(row.roundsNeeded),
   ];
 }
 
@@ -48,7 +49,9 @@ function undecided(rows: readonly VersusRow[], effect: number): string[] {
   if (short.length === 0) return [];
   const most = Math.max(...short.map(({ roundsNeeded }) => roundsNeeded));
   return [
-    `To find a difference of ${percent(effect)} where it is undetermined, run with --max-rounds ${most} or more.`,
+    most > mostRounds
+      ? `A difference of ${percent(effect)} is not to be found here where it is undetermined: it would take more than ${mostRounds} rounds. Use a quieter machine, longer rounds (--min-seconds, --requests-per-seat or --num-requests), or a larger --detect.`
+      : `To find a difference of ${percent(effect)} where it is undetermined, run with --max-rounds ${most} or more.`,
   ];
 }
 

@@ -25,13 +25,14 @@ const calm = {
   kvCacheUsage: { mean: 0.3, max: 0.5 },
   preemptions: 0,
   prefixHitRate: 0,
-  promptTokens: 8,
+  promptTokens: 80,
   generationTokens: 2,
   meanTtftMs: 20,
 };
-const records = [madeUpRequest({ index: 0, sentMs: 0, chunkMs: [1, 2], promptTokens: 8, outputTokens: 2 })];
-const advice = (more: Partial<typeof calm>, isCold = true): string =>
-  adviceFor({ ...calm, ...more }, { isCold, records }).join("; ");
+const requestOf = (promptTokens: number, cachedTokens: number | null = null) =>
+  madeUpRequest({ index: 0, sentMs: 0, chunkMs: [1, 2], promptTokens, outputTokens: 2, cachedTokens });
+const advice = (more: Partial<typeof calm>, isCold = true, request = requestOf(80)): string =>
+  adviceFor({ ...calm, ...more }, { isCold, records: [request] }).join("; ");
 
 test("says what to do where the server had more than it takes in, and nothing where it had not", () => {
   expect(advice({})).toBe("");
@@ -41,11 +42,18 @@ test("says what to do where the server had more than it takes in, and nothing wh
 });
 
 test("names a prefix cache that was not cold, unless prompts share beginnings", () => {
-  expect(advice({ prefixHitRate: 0.4 })).toMatch(/prefix cache had 40\.0 %/);
+  expect(advice({ prefixHitRate: 0.4 })).toMatch(/prefix cache had parts of prompts.*TTFT is flattered/);
   expect(advice({ prefixHitRate: 0.4 }, false)).toBe("");
+  expect(advice({}, true, requestOf(80, 32))).toMatch(/TTFT is flattered/);
+});
+
+test("tokens that a prompt has in common with another by chance flatter nothing", () => {
+  expect(advice({ prefixHitRate: 0.4 }, true, requestOf(80, 4))).toBe("");
+  expect(advice({ prefixHitRate: 0.5, promptTokens: 2 }, true, requestOf(2, 1))).toBe("");
+  expect(advice({ prefixHitRate: 0.5, promptTokens: 2 }, true, requestOf(2))).toBe("");
 });
 
 test("sets the server's count of tokens against the client's", () => {
   expect(advice({ generationTokens: 50 })).toMatch(/counted 50 output tokens in this time, this client 2/);
-  expect(advice({ promptTokens: 20 })).toMatch(/counted 20 prompt tokens in this time, this client 8/);
+  expect(advice({ promptTokens: 20 })).toMatch(/counted 20 prompt tokens in this time, this client 80/);
 });

@@ -9,9 +9,12 @@ const intervalMs = 1000;
 /** A mean of waiting requests from which on the load is more than the server takes in. */
 const muchWaiting = 0.5;
 const fullKvCache = 0.95;
-/** Shares above which counts of client and server do not agree, or a cold prefix cache was not cold. */
+/** Share above which counts of client and server do not agree. */
 const maxCountError = 0.01;
+/** Share of prompt tokens above which a cold prefix cache was not cold. */
 const maxColdHits = 0.01;
+/** Tokens of a prompt that may be in a cache by chance: fewer than a KV block has in most servers. */
+const maxChanceHits = 15;
 
 /** Where each figure stands: vLLM's name, then that of llama.cpp's server. */
 const names = {
@@ -129,6 +132,22 @@ function gaugeOf(samples: readonly MetricSample[], figure: Figure): ServerFigure
   return { mean, max: Math.max(...values) };
 }
 
+/**
+ * Whether prompts were in the prefix cache by more than chance: short ones share their first tokens with some other. By
+ * what the answers say of each prompt; where they do not, by the server's metrics, for prompts that are longer than chance.
+ */
+function wasInCache(prefixHitRate: number | null, records: readonly RequestRecord[]): boolean {
+  const counted = records.filter(({ error, promptTokens }) => error === null && promptTokens !== null);
+  const numTokens = counted.reduce((sum, { promptTokens }) => sum + promptTokens!, 0);
+  const told = counted.flatMap(({ cachedTokens }) => cachedTokens ?? []);
+  if (told.length > 0) {
+    const numHits = told.filter((hits) => hits > maxChanceHits).reduce((sum, hits) => sum + hits, 0);
+    return numHits > maxColdHits * numTokens;
+  }
+  const isLong = counted.length === 0 || numTokens / counted.length > maxChanceHits + 1;
+  return isLong && prefixHitRate !== null && prefixHitRate > maxColdHits;
+}
+
 /** What to do about what the server said. */
 export function adviceFor(
   figures: Omit<ServerFigures, "advice">,
@@ -150,9 +169,9 @@ export function adviceFor(
       `the KV cache was ${(100 * kvCacheUsage.max).toFixed(0)} % full: longer or more requests will wait`,
     );
   }
-  if (isCold && prefixHitRate !== null && prefixHitRate > maxColdHits) {
+  if (isCold && wasInCache(prefixHitRate, records)) {
     advice.push(
-      `the prefix cache had ${(100 * prefixHitRate).toFixed(1)} % of the prompts, which should be unlike each other: TTFT is flattered; see whether others use the server or a chat template begins every prompt, or turn the cache off`,
+      "the prefix cache had parts of prompts that should be unlike each other: TTFT is flattered; see whether others use the server or a chat template begins every prompt, or turn the cache off",
     );
   }
   const isWhole = records.every(({ error, promptTokens: counted }) => error === null && counted !== null);

@@ -91,36 +91,62 @@ function itemOf(entry: unknown, place: string): FileItem {
   const fields = (typeof entry === "object" && entry !== null ? entry : {}) as Readonly<
     Record<string, unknown>
   >;
-  const length = lengthColumns.map((column) => fields[column]).find((value) => Number.isInteger(value));
-  const said = conversationOf(fields);
-  if (said !== null && said.turns.length > 0)
-    return { ...said, outputTokens: (length as number | undefined) ?? null };
+  const outputTokens = outputTokensOf(fields, place);
+  const said = conversationOf(fields, place);
+  if (said !== null && said.turns.length > 0) return { ...said, outputTokens };
   throw new MillraceError(
     "invalid_data_file",
     `${place} has no prompt: ${JSON.stringify(entry)?.slice(0, 100)}. It takes messages, conversations, turns or one of ${promptColumns.join(", ")}.`,
   );
 }
 
+/** Null where the entry does not say. */
+function outputTokensOf(fields: Readonly<Record<string, unknown>>, place: string): number | null {
+  const column = lengthColumns.find((name) => fields[name] !== undefined && fields[name] !== null);
+  if (column === undefined) return null;
+  const length = fields[column];
+  if (typeof length === "number" && Number.isInteger(length) && length >= 1) return length;
+  throw new MillraceError(
+    "invalid_data_file",
+    `${place} says ${column} is ${JSON.stringify(length)}; it takes a whole number of at least 1. Correct it, or leave it out.`,
+  );
+}
+
 function conversationOf(
   fields: Readonly<Record<string, unknown>>,
+  place: string,
 ): Pick<FileItem, "system" | "turns"> | null {
   const { messages, conversations, turns } = fields;
   if (Array.isArray(turns)) return { system: null, turns: turns.filter((turn) => typeof turn === "string") };
-  if (Array.isArray(messages)) return fromMessages(messages, "role", "content");
-  if (Array.isArray(conversations)) return fromMessages(conversations, "from", "value");
+  if (Array.isArray(messages)) return fromMessages(messages, { who: "role", what: "content" }, place);
+  if (Array.isArray(conversations)) return fromMessages(conversations, { who: "from", what: "value" }, place);
   const prompt = promptColumns.map((column) => fields[column]).find((value) => typeof value === "string");
   return typeof prompt === "string" ? { system: null, turns: [prompt] } : null;
 }
 
 function fromMessages(
   messages: readonly unknown[],
-  who: string,
-  what: string,
+  { who, what }: { readonly who: string; readonly what: string },
+  place: string,
 ): Pick<FileItem, "system" | "turns"> {
   const said = messages as readonly Readonly<Record<string, unknown>>[];
   const textsOf = (roles: readonly string[]): string[] =>
     said
-      .filter((message) => roles.includes(String(message[who])) && typeof message[what] === "string")
-      .map((message) => message[what] as string);
+      .filter((message) => roles.includes(String(message[who])))
+      .flatMap((message) => textOf(message[what], place) ?? []);
   return { system: textsOf(["system"])[0] ?? null, turns: textsOf(["user", "human"]) };
+}
+
+/** The text of a message, also of one in parts; null where it has none. Errors: parts that are no text. */
+function textOf(content: unknown, place: string): string | null {
+  if (typeof content === "string") return content;
+  if (!Array.isArray(content)) return null;
+  const parts = content as readonly Readonly<Record<string, unknown>>[];
+  const others = parts.filter(({ type, text }) => type !== "text" || typeof text !== "string");
+  if (others.length === 0) return parts.map(({ text }) => text as string).join("");
+  const kinds = [...new Set(others.map(({ type }) => String(type)))].join(", ");
+  throw new MillraceError(
+    "invalid_data_file",
+    `${place} has a message with parts of type ${kinds}; a load test sends parts of type text only. Leave them or the entry out.`,
+  );
 }

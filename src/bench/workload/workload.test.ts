@@ -131,6 +131,7 @@ describe("files of prompts", () => {
         ],
       },
       { turns: ["four", "more"] },
+      { messages: [{ role: "user", content: [{ type: "text", text: "in parts" }] }] },
       { instruction: "five" },
     ];
     const expected = [
@@ -138,10 +139,23 @@ describe("files of prompts", () => {
       { system: "be brief", turns: ["two"], outputTokens: null },
       { system: null, turns: ["three", "and?"], outputTokens: null },
       { system: null, turns: ["four", "more"], outputTokens: null },
+      { system: null, turns: ["in parts"], outputTokens: null },
       { system: null, turns: ["five"], outputTokens: null },
     ];
     expect(parsePromptFile(lines.map((line) => JSON.stringify(line)).join("\n"), "f")).toEqual(expected);
     expect(parsePromptFile(JSON.stringify(lines), "f")).toEqual(expected);
+  });
+
+  test("names parts that are no text, and lengths that are none", () => {
+    const image = { type: "image_url", image_url: { url: "data:," } };
+    const content = [{ type: "text", text: "what is this?" }, image];
+    const entry = JSON.stringify({ messages: [{ role: "user", content }] });
+    expect(() => parsePromptFile(entry, "f")).toThrow(
+      /f, entry 1 has a message with parts of type image_url;/,
+    );
+    expect(() => parsePromptFile('{"prompt": "a", "output_tokens": 0}', "f")).toThrow(
+      /f, entry 1 says output_tokens is 0; it takes a whole number of at least 1/,
+    );
   });
 
   test("refuses what has no prompt, with its place", () => {

@@ -103,7 +103,7 @@ export class BenchSession {
     const leftOut =
       trace === null || trace.numLeftOut === 0
         ? ""
-        : `; ${trace.numLeftOut} more are left out, as the server's context does not hold them`;
+        : `; ${trace.numLeftOut} more ${trace.numLeftOut === 1 ? "is" : "are"} left out, as the server's context does not hold ${trace.numLeftOut === 1 ? "it" : "them"}`;
     const description = `${this.#workload.description}${leftOut}`;
     return {
       inputTokens,

@@ -12,9 +12,16 @@ export function loadName({ kind, plan }: Load): string {
 /** What a row is called. */
 export function stageName(stage: BenchStage | RateStage): string {
   if ("concurrency" in stage) return `${stage.concurrency} in flight`;
-  return stage.requestRate === "inf"
-    ? `All ${stage.numRequests} at once`
-    : `${rateText(stage.requestRate)} requests/s`;
+  if (stage.requestRate !== "inf") return `${rateText(stage.requestRate)} requests/s`;
+  const requests = countText(stage.numRequests, "request");
+  // A trace of one request, or of equal times, has no rate.
+  if (stage.burstiness === null) return `${requests} ${stage.arrivals}`;
+  return stage.numRequests === 1 ? `${requests} at once` : `All ${stage.numRequests} at once`;
+}
+
+/** "1 request", "2 requests". */
+export function countText(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }
 
 /** A rate without the digits that say nothing. */

@@ -6,7 +6,7 @@ import { BenchSession } from "./bench-session.ts";
 import { type Load, type LoadList, loadsOf } from "./loads.ts";
 import { failuresOf, refuseLostServer } from "./lost-server.ts";
 import type { RateLoad } from "./open-loop.ts";
-import { loadName, stageName, stageText } from "./stage-text.ts";
+import { countText, loadName, stageName, stageText } from "./stage-text.ts";
 
 export interface SweepOptions extends BenchOptions, LoadList {
   /** The server's backend, instruction set and threads, where they are known. */
@@ -49,7 +49,7 @@ export async function runSweep(options: SweepOptions): Promise<BenchRecord> {
         if ("concurrency" in stage) stages.push(stage);
         else rates.push(stage);
         await refuseLostServer(stage, options);
-        refuseFailedStage(stage, options);
+        refuseFailedStage(stage, options, stages.length + rates.length - 1);
       }
     };
     await runAll(loadsOf(options));
@@ -78,18 +78,23 @@ async function runOne(
 }
 
 /** Further stages would bring no more than one without a single good answer. */
-function refuseFailedStage(stage: BenchStage | RateStage, { endpoint }: SweepOptions): void {
+function refuseFailedStage(
+  stage: BenchStage | RateStage,
+  { endpoint }: SweepOptions,
+  numBefore: number,
+): void {
   if (stage.numErrors === 0 || stage.numErrors < stage.numRequests) return;
   throw new MillraceError(
     "endpoint_failed",
-    `${failuresOf(stage, endpoint.url)} The stages before are kept; look at the server's log and run again.`,
+    `${failuresOf(stage, endpoint.url)} ${numBefore === 0 ? "" : `${countText(numBefore, "stage")} before it ended well. `}Look at the server's log and run again.`,
   );
 }
 
-/** What the files of a stage are called behind their kind. Stages that send all at once differ in their requests. */
+/** What the files of a stage are called behind their kind. Stages without a rate differ in their requests. */
 export function stageFileName(stage: BenchStage | RateStage): string {
   if ("concurrency" in stage) return `c${stage.concurrency}`;
-  return stage.requestRate === "inf" ? `n${stage.numRequests}` : `r${stage.requestRate}`;
+  if (stage.requestRate !== "inf") return `r${stage.requestRate}`;
+  return `${stage.burstiness === null ? "t" : "n"}${stage.numRequests}`;
 }
 
 /** Where the raw records of a stage are kept. */

@@ -17,3 +17,13 @@ test("every time of the table has its unit", () => {
   ])
     expect(header).toContain(title);
 });
+
+test("a stage of which nothing ended says so, and nothing of the server's usage", () => {
+  const workload = { inputTokens: 8, promptForm: "token-ids" };
+  const linesOf = (more: Partial<BenchRecord["stages"][number]>): string => {
+    const stages = [{ ...madeUpStage(1, 100), meanPromptTokens: null, ...more }];
+    return loadTables({ stages, rates: [], workload, pricePerHour: null } as unknown as BenchRecord);
+  };
+  expect(linesOf({})).toContain("the server sends no usage");
+  expect(linesOf({ numCensored: 8 })).toContain("no answer ended, so that the server counted none");
+});

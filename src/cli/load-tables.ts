@@ -46,7 +46,8 @@ function closedRow(stage: BenchStage): string[] {
 }
 
 function rateRow(stage: RateStage): string[] {
-  const asked = stage.requestRate === "inf" ? "at once" : rateText(stage.requestRate);
+  const isTrace = stage.burstiness === null;
+  const asked = stage.requestRate === "inf" ? (isTrace ? "trace" : "at once") : rateText(stage.requestRate);
   const { requestsPerSecond, meanInFlight, ttftFromDueMs } = stage;
   return [
     asked,
@@ -86,9 +87,14 @@ function p99(distribution: Distribution | null): string {
 /** Prompt tokens: asked for, and as the server counted them. */
 function promptLine({ workload, stages, rates }: BenchRecord): string {
   const counts = [...stages, ...rates].flatMap((stage) => stage.meanPromptTokens ?? []);
+  const hasAnswers = [...stages, ...rates].some(
+    ({ numRequests, numErrors, numCensored }) => numRequests > numErrors + numCensored,
+  );
   const counted =
     counts.length === 0
-      ? "the server sends no usage"
+      ? hasAnswers
+        ? "the server sends no usage"
+        : "no answer ended, so that the server counted none"
       : `${(counts.reduce((sum, count) => sum + count, 0) / counts.length).toFixed(1)} counted by the server`;
   const form = { "token-ids": "token ids", text: `text of ${workload.numWords} words`, chat: "messages" };
   // A trace's own stage has times in place of a rate; its lengths, and what is left out of it, stand in the words.

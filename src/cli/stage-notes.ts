@@ -1,5 +1,5 @@
 import { formatBytes, formatDuration } from "../base/units.ts";
-import { errorsText, stageName } from "../bench/stage-text.ts";
+import { errorsText, sentence, stageName } from "../bench/stage-text.ts";
 import type { BenchStage, RateStage } from "../records/bench.ts";
 
 /** Differences of throughput below this are the ramp and the drain of any stage. */
@@ -15,7 +15,7 @@ export function stageNotes(stage: BenchStage | RateStage, pricePerHour: number |
     ...serverNotes(stage),
     ...(pricePerHour === null ? [] : costNotes(stage, pricePerHour)),
   ];
-  return notes.map((note) => `${stageName(stage)}: ${note}.`);
+  return notes.map((note) => sentence(`${stageName(stage)}: ${note}`));
 }
 
 function clientNotes(stage: BenchStage | RateStage): string[] {
@@ -86,12 +86,14 @@ function goodputNotes({ goodput }: BenchStage | RateStage): string[] {
   ];
 }
 
-function throughputNotes({ throughput }: BenchStage | RateStage): string[] {
-  const { offered, completed, steady } = throughput;
+function throughputNotes(stage: BenchStage | RateStage): string[] {
+  const { offered, completed, steady } = stage.throughput;
   const differs =
     steady !== null &&
     Math.abs(steady.outputTokensPerSecond / completed.outputTokensPerSecond - 1) > notableSteady;
-  const short = completed.requestsPerSecond < (1 - notableSteady) * offered.requestsPerSecond;
+  // In a closed loop nothing is offered that is not asked for: what is short there are errors.
+  const short =
+    "requestRate" in stage && completed.requestsPerSecond < (1 - notableSteady) * offered.requestsPerSecond;
   return [
     ...(differs
       ? [

@@ -10,7 +10,8 @@ import { runCli } from "./run-cli.ts";
 
 let simulator: Simulator;
 let folder: string;
-const prompts = ["--vocab", "1000", "--input-tokens", "8", "--output-tokens", "6", "--min-seconds", "0"];
+const sizes = ["--vocab", "1000", "--input-tokens", "8", "--output-tokens", "6"];
+const prompts = [...sizes, "--min-seconds", "0"];
 
 beforeAll(async () => {
   // Slow enough that the client has time to spare on a busy machine: a stage that it held up does not count.
@@ -54,7 +55,7 @@ test("leaves nothing of an earlier run beside its own files, and others' files a
 
 test("prints vLLM's block", async () => {
   const load = ["--request-rate", "inf", "--num-requests", "5", "--console", "vllm"];
-  const { stdout } = await runCli("bench", simulator.url, ...prompts, ...load);
+  const { stdout } = await runCli("bench", simulator.url, ...sizes, ...load);
   expect(stdout).toMatch(/^=+ Serving Benchmark Result =+\nSuccessful requests: +5 +\n/);
 });
 
@@ -78,7 +79,7 @@ test("sends each request of a trace when it is due and as long as it was, but wh
   const out = path.join(folder, "replay");
   const replay = await runCli("bench", simulator.url, "--vocab", "1000", "--trace", trace, "--out", out);
   expect(replay.stdout).toContain(
-    "the lengths of 4 requests of a trace; 1 more are left out, as the server's context does not hold them",
+    "the lengths of 4 requests of a trace; 1 more is left out, as the server's context does not hold it",
   );
   const { rates } = benchRecordSchema.parse(JSON.parse(readFileSync(path.join(out, "bench.json"), "utf8")));
   expect(rates[0]).toMatchObject({ numRequests: 4, arrivals: "as in trace.jsonl" });
@@ -97,7 +98,7 @@ test("a trace of which no request fits is refused", async () => {
   const refused = await runCli("bench", simulator.url, "--trace", trace);
   expect(refused).toMatchObject({ exitCode: 2, stdout: "" });
   expect(refused.stderr).toMatch(
-    /--trace has 1 requests, and each is longer than the 100000 tokens.*\[invalid_option\]/,
+    /--trace has 1 request, which is longer than the 100000 tokens.*\[invalid_option\]/,
   );
 });
 
@@ -106,7 +107,7 @@ test("finds the highest load within a service level, and sweeps", async () => {
   const found = await runCli("bench", simulator.url, ...prompts, ...search);
   expect(JSON.parse(found.stdout)).toMatchObject({ best: 4, stopped: "highest load", isConfirmed: true });
   const sweep = ["--profile", "sweep", "--sweep-size", "4", "--max-seconds", "1", "--max-concurrency", "8"];
-  const swept = await runCli("bench", simulator.url, ...prompts, ...sweep, "--json");
+  const swept = await runCli("bench", simulator.url, ...sizes, ...sweep, "--json");
   const { stages, rates } = JSON.parse(swept.stdout) as {
     stages: object[];
     rates: { requestRate: number }[];

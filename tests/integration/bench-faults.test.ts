@@ -25,6 +25,17 @@ test.each([
   expect(log).toHaveLength(6);
 });
 
+test("where every request failed, the message speaks only of stages that were before it", async () => {
+  const bad = { status: 500 };
+  const alone = await loadSimulator([bad], { rates: [atOnce(2)] });
+  expect(alone.error).toMatchObject({
+    message: expect.stringMatching(/\. Look at the server's log/) as string,
+  });
+  expect(String(alone.error)).not.toMatch(/before|\.\./);
+  const second = await loadSimulator([good, good, bad, bad], { rates: [atOnce(2), atOnce(2)] });
+  expect(String(second.error)).toContain("1 stage before it ended well. Look at the server's log");
+});
+
 test("one that hangs is given up after the time that was asked for", async () => {
   const options = { rates: [atOnce(4)], timeoutMs: 300 };
   const { stages, records } = await loadSimulator([good, { hang: true }], options);

@@ -20,7 +20,7 @@ export type ConsoleDialect = (typeof consoleDialects)[number];
 
 /** Files of a load test: its record, and of each stage those that `stageFileName` names. */
 const loadFile =
-  /^(bench\.json|guidellm\.json|(requests_[cnr]\d[\d.e+-]*\.jsonl)|(vllm_[cnr]\d[\d.e+-]*\.json))$/;
+  /^(bench\.json|guidellm\.json|(requests_[cnrt]\d[\d.e+-]*\.jsonl)|(vllm_[cnrt]\d[\d.e+-]*\.json))$/;
 
 /** Removes what an earlier load test left in a folder, so that it does not stand beside this one's; no other file. */
 export function removeEarlierLoad(folder: string): void {

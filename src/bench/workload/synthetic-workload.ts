@@ -1,4 +1,5 @@
 import { generatorFor } from "../random.ts";
+import { countText } from "../stage-text.ts";
 import { drawLength, type LengthRange, lengthText } from "./length-range.ts";
 import type { RequestLengths } from "./trace-lengths.ts";
 import type { Turn, Workload } from "./workload.ts";
@@ -100,7 +101,7 @@ function describe({ input, output, lengths, turns, sharedPrefix }: SyntheticSpec
   const sizes =
     lengths === null
       ? `prompts of ${lengthText(input)} tokens, answers of ${lengthText(output)}`
-      : `the lengths of ${lengths.length} requests of a trace`;
+      : `the lengths of ${countText(lengths.length, "request")} of a trace`;
   const prefix =
     sharedPrefix === null
       ? ""

@@ -1,5 +1,6 @@
 import { MillraceError } from "../../base/errors.ts";
 import type { RateLoad } from "../open-loop.ts";
+import { countText } from "../stage-text.ts";
 
 /** Tokens of one request. */
 export interface RequestLengths {
@@ -26,7 +27,7 @@ export class TraceLengths {
     if (this.kept.length > 0) return;
     throw new MillraceError(
       "invalid_option",
-      `--trace has ${lengths.length} requests, and each is longer than the ${maxModelLen} tokens of the server's context. Start it with a longer one, or take more of the trace with --num-requests.`,
+      `--trace has ${countText(lengths.length, "request")}, ${lengths.length === 1 ? "which" : "and each"} is longer than the ${maxModelLen} tokens of the server's context. Start it with a longer one, or take more of the trace with --num-requests.`,
       { param: "--trace" },
     );
   }

@@ -1,6 +1,11 @@
 import type { Variant } from "../src/records/comparison.ts";
 import type { LoadLevel } from "../src/records/load-level.ts";
 
+/** A round of which nothing but the throughput is known. */
+export function roundAt(outputTokensPerSecond: number): LoadLevel["rounds"][number] {
+  return { outputTokensPerSecond, ttftMs: null, tpotMs: null, e2eMs: null };
+}
+
 /** A level of a closed loop with a few round figures, changed as asked. */
 export function madeUpLevel(change: Partial<LoadLevel> = {}): LoadLevel {
   return {
@@ -21,7 +26,7 @@ export function madeUpLevel(change: Partial<LoadLevel> = {}): LoadLevel {
     errorsByKind: {},
     faults: [],
     slices: [],
-    rounds: [100],
+    rounds: [roundAt(100)],
     quantiles: null,
     timeline: null,
     ...change,

@@ -1,10 +1,11 @@
-// A server that behaves as it is told: node scripted-engine.mjs --port N --behaviour NAME [--delay-ms N].
+// A server that behaves as it is told: node scripted-engine.mjs --port N [--model PATH] --behaviour NAME [--delay-ms N].
 import { createServer } from "node:http";
 import { parseArgs } from "node:util";
 
 const { values } = parseArgs({
   options: {
     port: { type: "string" },
+    model: { type: "string" },
     behaviour: { type: "string", default: "good" },
     "delay-ms": { type: "string", default: "0" },
   },

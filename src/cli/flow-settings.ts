@@ -25,7 +25,7 @@ export const choiceSettings = {
   preset: field(
     "--preset <name>",
     oneOf(presetNames).default("quick"),
-    "how long and how hard it is measured; every flag goes before",
+    "how long and how hard it is measured; every other flag overrides what it says",
   ),
   useCase: field("--use-case <name>", oneOf(useCaseNames).optional(), "lengths and bounds of a use"),
 } satisfies Component;

@@ -20,6 +20,19 @@ test("every level is given once", async () => {
   await expect(refusal("--rates", "2,3,2")).rejects.toThrow("--rates names 2 twice");
 });
 
+test.each([
+  ["command:node server.js --port {port}", "has no {model}, so it would serve something else"],
+  ["command:node server.js {model}", "has no {port}, so nobody would know where it listens"],
+  ["http://", '"http://" is not a URL'],
+])("%s is no engine", async (engine, says) => {
+  await expect(refusal("--tasks", "none", "--engine", engine)).rejects.toThrow(says);
+});
+
+test("an engine is given once", async () => {
+  const twice = ["--engine", "millrace", "--engine", "millrace"];
+  await expect(refusal("--tasks", "none", ...twice)).rejects.toThrow("--engine names millrace twice");
+});
+
 test("tasks are not measured through an address", async () => {
   const address = ["--schemes", "bf16", "--engine", "http://127.0.0.1:9"];
   await expect(refusal(...address)).rejects.toMatchObject({ code: "invalid_option", param: "--tasks" });

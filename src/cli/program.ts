@@ -48,6 +48,8 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
  */
 export async function createProgram(name?: string): Promise<Command> {
   const program = new Command("millrace").description(summary).version(version).exitOverride();
+  // Else flags are read by the first command that has one of their name, not by the one behind which they stand.
+  program.enablePositionalOptions();
   program.configureOutput({ outputError: writeUsageError("millrace") });
   const isOne = name !== undefined && Object.hasOwn(commands, name);
   for (const create of isOne ? [commands[name]!] : Object.values(commands)) {

@@ -1,4 +1,5 @@
 import path from "node:path";
+import { formatDuration } from "../base/units.ts";
 import type {
   ComparisonRecord,
   Measurement,
@@ -42,7 +43,10 @@ export function composeFlow(plan: FlowPlan, variants: readonly MeasuredVariant[]
       title: `${plan.modelName}: ${names === "" ? "as it is" : `${names} against the model as it is`}`,
       slo: plan.slo,
       pricePerHour: plan.pricePerHour,
-      notes: [...new Set(variants.flatMap(({ model }) => model.manifest?.notes ?? []))],
+      notes: [
+        ...new Set(variants.flatMap(({ model }) => model.manifest?.notes ?? [])),
+        ...brokenRounds(variants.flatMap(({ servings }) => servings)),
+      ],
       aim: { minRecovery: plan.minRecovery },
     },
   );
@@ -54,8 +58,8 @@ function subjectOf({ load, outPath }: FlowPlan, measured: MeasuredVariant): Subj
   const rounds = servings.map(({ bench, folder }) => ({ record: bench, folder }));
   const run = rounds.length === 0 ? null : readBench(name, rounds);
   const { weights, runAs, sizeBytes, evaluation } = model;
-  // The name by which the server calls the model is no setting.
-  const { model: _, ...settings } = run?.settings ?? {};
+  // The name by which the server calls the model is no setting, nor is the port that it got.
+  const { model: _, url: _port, ...settings } = run?.settings ?? {};
   return {
     variant: {
       name,
@@ -108,6 +112,30 @@ function factsOf(servings: readonly ServingRecord[]): ServingFacts {
     memoryPlan: servings[0]!.memoryPlan,
     numRounds: servings.length,
   };
+}
+
+/** Longest pause between two parts of one round, without the start of a server, that belongs to one run. */
+const maxPauseMs = 60_000;
+
+/** Rounds that were finished by a later run: what changed between the parts does not fall on all alike. */
+function brokenRounds(servings: readonly ServingRecord[]): string[] {
+  const rounds = [...new Set(servings.map(({ round }) => round))].sort((a, b) => a - b);
+  return rounds.flatMap((round) => {
+    const parts = servings
+      .filter((serving) => serving.round === round)
+      .map(({ bench: { origin }, readyMs }) => ({
+        startMs: Date.parse(origin.startedAt) - (readyMs ?? 0),
+        endMs: Date.parse(origin.startedAt) + origin.durationMs,
+      }))
+      .sort((a, b) => a.startMs - b.startMs);
+    const pauses = parts.slice(1).map(({ startMs }, index) => startMs - parts[index]!.endMs);
+    const longest = Math.max(0, ...pauses);
+    return longest <= maxPauseMs
+      ? []
+      : [
+          `The parts of round ${round} were measured ${formatDuration(longest)} apart, as the flow was stopped between them: what changed on the machine meanwhile is part of their differences.`,
+        ];
+  });
 }
 
 /** Every part with its own time, machine and build: kept parts are older than the report. */

@@ -3,7 +3,7 @@ import { isMillraceError, messageOf } from "../base/errors.ts";
 import { LaunchError } from "../protocol/endpoint-launcher.ts";
 import type { ComparisonRecord, ServingRecord, Variant } from "../records/comparison.ts";
 import { composeFlow, type MeasuredModel, type MeasuredVariant } from "./compose-flow.ts";
-import { engineName, isUrl } from "./engines/create-launcher.ts";
+import { engineNames, isUrl } from "./engines/create-launcher.ts";
 import { evaluateSide, type KeptEvaluation } from "./evaluate-side.ts";
 import type { FlowPlan, FlowTools, ServedSide } from "./flow-plan.ts";
 import { makeModels } from "./make-models.ts";
@@ -60,10 +60,12 @@ async function serveAll(
   tools: FlowTools,
   { models, steps }: { readonly models: readonly MeasuredModel[]; readonly steps: StepNumbers },
 ): Promise<MeasuredVariant[]> {
-  const subjects = plan.engines.flatMap((engine) =>
+  const names = engineNames(plan.engines);
+  const subjects = plan.engines.flatMap((engine, index) =>
     models.slice(0, numServedBy(engine, models.length)).map((model) => ({
       model,
-      side: servedSideOf(plan, model, engine),
+      side: servedSideOf(plan, model, { engine, engineName: names[index]! }),
+      engineName: names[index]!,
     })),
   );
   const servings = new Map<ServedSide, ServingRecord[]>(subjects.map(({ side }) => [side, []]));
@@ -84,10 +86,10 @@ async function serveAll(
     }
   }
   if (failures.size === subjects.length) throw failures.get(subjects[0]!.side);
-  return subjects.map(({ model, side }) => ({
+  return subjects.map(({ model, side, engineName }) => ({
     model: isUrl(side.engine) ? strangerOf(model) : model,
     name: side.name,
-    engine: engineName(side.engine),
+    engine: engineName,
     servings: servings.get(side)!,
     failure: failures.has(side) ? failureOf(failures.get(side)) : null,
   }));
@@ -108,8 +110,12 @@ function strangerOf(model: MeasuredModel): MeasuredModel {
   return { ...model, weights: null, runAs: null, sizeBytes: null, manifest: null, evaluation: null };
 }
 
-function servedSideOf(plan: FlowPlan, { side }: MeasuredModel, engine: string): ServedSide {
+function servedSideOf(
+  plan: FlowPlan,
+  { side }: MeasuredModel,
+  { engine, engineName }: { readonly engine: string; readonly engineName: string },
+): ServedSide {
   const isAlone = plan.engines.length === 1;
-  const name = isUrl(engine) ? engine : isAlone ? side.name : `${side.name} ${engineName(engine)}`;
+  const name = isUrl(engine) ? engine : isAlone ? side.name : `${side.name} ${engineName}`;
   return { ...side, name, engine, folder: path.join(plan.outPath, "artefacts", side.name) };
 }

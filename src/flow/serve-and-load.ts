@@ -117,8 +117,10 @@ async function measure(
       inputTokens: load.inputTokens,
       outputTokens: load.outputTokens,
       numWarmup,
-      // Prompts that a server has seen would be in its prefix cache; an address keeps its server from round to round.
+      // Prompts that a server has seen would be in its prefix cache; an address keeps its server from round to round,
+      // and from flow to flow.
       seed: loadSeed + 2 * (round - 1) + (concurrencies.length > 0 ? 0 : 1),
+      salt: launcher.programId === null ? Date.now() % 2 ** 31 : null,
       timeoutMs: load.requestTimeoutMs,
       vocabSize: launcher.takesTokenIds ? side.vocabSize : null,
       kernels: launcher.hasOurKernels ? kernels : null,

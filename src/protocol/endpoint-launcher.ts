@@ -66,8 +66,8 @@ export interface EndpointLauncher {
   readonly programId: string | null;
   /** Starts it and resolves with where it answers as soon as the process runs. */
   start(): Promise<LaunchedEndpoint>;
-  /** Resolves with the milliseconds from start until it answered ready. Throws `LaunchError`. */
-  ready(): Promise<number>;
+  /** Resolves with the milliseconds from start until it answered ready; null of what runs already. Throws `LaunchError`. */
+  ready(): Promise<number | null>;
   /** Of the running processes; null where unknown. */
   processMemory(): ProcessMemory | null;
   /** What its engine allocated at start; null where it does not tell. */

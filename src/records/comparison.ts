@@ -33,7 +33,7 @@ export const servingRecordSchema = z.object({
   /** What it was started with. */
   flags: z.string(),
   /** From start of the process to the first ready answer. */
-  readyMs: z.number(),
+  readyMs: z.number().nullable(),
   /** Resident size of the server's process, ready and before the first request; null where the system does not tell. */
   readyMemoryBytes: z.number().nullable(),
   /** Highest resident size of the process from its start to the end of the load. */

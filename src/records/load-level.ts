@@ -48,8 +48,15 @@ export const loadLevelSchema = z.object({
   faults: z.array(z.string()),
   /** Consecutive completions as samples of the speed; the spread between them says how sure the figures are. */
   slices: z.array(sliceSchema),
-  /** Output tokens per second of each round. */
-  rounds: z.array(z.number()),
+  /** Throughput and mean latencies of each round. */
+  rounds: z.array(
+    z.object({
+      outputTokensPerSecond: z.number(),
+      ttftMs: z.number().nullable(),
+      tpotMs: z.number().nullable(),
+      e2eMs: z.number().nullable(),
+    }),
+  ),
   /** Quantiles in steps of 2 %, from the smallest sample to the largest; null without the single requests. */
   quantiles: z
     .object({ ttftMs: z.array(z.number()), tpotMs: z.array(z.number()), e2eMs: z.array(z.number()) })

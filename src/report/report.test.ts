@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { madeUpLevel, madeUpVariant } from "../../tests/made-up-comparison.ts";
+import { madeUpLevel, madeUpVariant, roundAt } from "../../tests/made-up-comparison.ts";
 import {
   type AccuracyRow,
   type ComparisonRecord,
@@ -28,7 +28,7 @@ function level(concurrency: number, rate: number): LoadLevel {
     ttftMs: latency,
     tpotMs: latency,
     itlMs: latency,
-    rounds: [rate - 1, rate + 1],
+    rounds: [rate - 1, rate + 1].map(roundAt),
     quantiles: { ttftMs: [1, 2, 3], tpotMs: [1, 2, 4], e2eMs: [] },
   });
 }

@@ -50,7 +50,9 @@ export function throughputTable({ variants, pairs }: ComparisonRecord): ReportTa
           level.outputTokensPerSecond.toFixed(1),
           variant === variants[0] ? baseSpreadOf(level) : row?.compressedSpread,
         ),
-        level.rounds.length < 2 ? "–" : level.rounds.map((rate) => rate.toFixed(1)).join(", "),
+        level.rounds.length < 2
+          ? "–"
+          : level.rounds.map((round) => round.outputTokensPerSecond.toFixed(1)).join(", "),
         ...(row === undefined
           ? ["–", "–", "–"]
           : [ratioText(row.compressed, row.base), intervalText(row), row.verdict]),
@@ -78,14 +80,14 @@ function levelNotes(variants: readonly Variant[], noteOf: (level: LoadLevel) => 
 }
 
 const intervalNote =
-  "± is half the 95 % interval of a figure, from the spread inside its level. The interval of the ratio is 95 % (Welch's t on the logarithms of the level's slices, each of whole rounds of its users, of all rounds of the test); the verdict claims a difference only where it leaves out 1. It knows the spread inside these runs, not between machines, and each row stands alone: of 20 rows without any difference, one is called different by chance.";
+  "± is half the 95 % interval of a figure, from the spread inside its level. The interval of the ratio is 95 % (Welch's t on the logarithms of the level's slices, each of whole rounds of its users, of all rounds of the test) and holds the ratio of every single round; the verdict claims a difference only where it leaves out 1. It knows the spread inside these runs, not between machines, and each row stands alone: of 20 rows without any difference, one is called different by chance.";
 
 /** Where paired rounds gave the intervals. */
 function roundsNotes(pairs: readonly Pair[]): string[] {
   const counts = pairs.flatMap(({ speed }) => speed.flatMap(({ numPairedRounds }) => numPairedRounds ?? []));
   return [...new Set(counts)].map(
     (count) =>
-      `Intervals of the throughput's ratios are those of ${count} paired rounds (studentised block bootstrap, never narrower than Student's t), so that they hold what changes from one start of a server to the next.`,
+      `Intervals of the ratios are those of ${count} paired rounds (studentised block bootstrap, never narrower than Student's t), so that they hold what changes from one start of a server to the next.`,
   );
 }
 

@@ -108,6 +108,10 @@ test("a rerun keeps nothing and finds the same weights and answers", async () =>
   const table = again.stdout.slice(again.stdout.indexOf("Against the first run:"));
   expect(table).toMatch(/^base +– +the same +1 in flight +[\d.]+ ×/m);
   expect(table).toMatch(/^w8a8 +the same +the same +1 in flight +[\d.]+ ×/m);
+  const elsewhere = path.join(makeFolder(), "again");
+  const other = await runCli("flow", "rerun", out, "--out", elsewhere);
+  expect(other.exitCode, other.stderr).toBe(0);
+  expect(readComparison(elsewhere).variants).toHaveLength(2);
   const refused = await runCli("flow", "rerun", out);
   expect(refused.stderr).toMatch(/holds a flow already.*\[output_exists\]/);
 });
@@ -115,18 +119,20 @@ test("a rerun keeps nothing and finds the same weights and answers", async () =>
 test("several schemes and engines stand in one report; what cannot be served is told and holds up nothing", async () => {
   const out = path.join(makeFolder(), "flow");
   const script = repositoryPath("tests/scripted-engine.mjs");
-  const broken = `command:"${process.execPath}" "${script}" --port {port} --behaviour "crash at start"`;
-  const engines = ["--engine", "millrace", "--engine", broken, "--rounds", "1"];
+  const broken = `command:"${process.execPath}" "${script}" --port {port} --model {model} --behaviour "crash at start"`;
+  const twoOfOurs = ["--engine", "millrace --threads 1", "--engine", "millrace --threads 2"];
+  const engines = [...twoOfOurs, "--engine", broken, "--rounds", "1"];
   const load = ["--concurrency", "1", "--requests-per-seat", "1", ...short];
-  const schemes = ["--tasks", "none", "--schemes", "w8a8,w4a8-g32"];
+  const schemes = ["--tasks", "none", "--schemes", "w8a8"];
   const run = await runCli("flow", ...schemes, ...engines, ...load, "--out", out);
   expect(run.exitCode, run.stderr).toBe(0);
   const { variants } = readComparison(out);
   expect(variants.map(({ name, failure }) => [name, failure?.kind ?? null])).toEqual([
-    ["base millrace", null],
-    ["w8a8 millrace", null],
-    ["w4a8-g32 millrace", null],
-    ...["base", "w8a8", "w4a8-g32"].map((name) => [expect.stringMatching(`^${name} `), "ended by itself"]),
+    ["base millrace --threads 1", null],
+    ["w8a8 millrace --threads 1", null],
+    ["base millrace --threads 2", null],
+    ["w8a8 millrace --threads 2", null],
+    ...["base", "w8a8"].map((name) => [expect.stringMatching(`^${name} `), "ended by itself"]),
   ]);
   const markdown = readFileSync(path.join(out, "comparison.md"), "utf8");
   expect(markdown).toContain("## What could not be measured");

@@ -30,7 +30,7 @@ function sideOf(engine: string): ServedSide {
 
 function scripted(behaviour: string, more = ""): string {
   const script = repositoryPath("tests/scripted-engine.mjs");
-  return `command:"${process.execPath}" "${script}" --port {port} --behaviour "${behaviour}" ${more}`;
+  return `command:"${process.execPath}" "${script}" --model {model} --port {port} --behaviour "${behaviour}" ${more}`;
 }
 
 function launch(engine: string, readyTimeoutMs = 20_000): EndpointLauncher {
@@ -155,6 +155,55 @@ test("a key goes with all that is asked of a server: of one that is started, and
   await expect(wrongKey.ready()).rejects.toThrow(/does not take the key\. Give the right --api-key\./);
 });
 
+test("an address that serves no models is told at once, and a key counts where health needs none", async () => {
+  let status = 404;
+  const server: Server = createServer((request, response) => {
+    const isOpen = request.url === "/health" && status === 401;
+    response.writeHead(isOpen ? 200 : status).end("{}");
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => void server.close());
+  const { port } = server.address() as { port: number };
+  const ready = (): Promise<unknown> => launch(`http://127.0.0.1:${port}`).ready();
+  await expect(ready()).rejects.toMatchObject({ fault: "unreachable" });
+  status = 401;
+  await expect(ready()).rejects.toMatchObject({ fault: "refusing" });
+});
+
+test("a whole command in quotes is the same command", async () => {
+  const script = repositoryPath("tests/scripted-engine.mjs");
+  const quoted = launch(`command:"${process.execPath} ${script} --model {model} --port {port}"`);
+  await quoted.start();
+  expect(await quoted.ready()).toBeGreaterThan(0);
+});
+
+test("no two requests of two measurements of one address begin alike", async () => {
+  const prompts: string[] = [];
+  const running = launch(scripted("good"));
+  const { url } = await running.start();
+  await running.ready();
+  const proxy = createServer((request, response) => {
+    const parts: Buffer[] = [];
+    request.on("data", (part: Buffer) => parts.push(part));
+    request.on("end", () => {
+      const body = Buffer.concat(parts);
+      if (request.url === "/v1/completions")
+        prompts.push((JSON.parse(body.toString()) as { prompt: string }).prompt);
+      const { method = "GET" } = request;
+      void fetch(url + request.url!, method === "POST" ? { method, body } : {}).then(async (answer) => {
+        response.writeHead(answer.status, { "content-type": answer.headers.get("content-type") ?? "" });
+        response.end(Buffer.from(await answer.arrayBuffer()));
+      });
+    });
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => void proxy.close());
+  const address = `http://127.0.0.1:${(proxy.address() as { port: number }).port}`;
+  for (const _ of [1, 2]) await measure(address);
+  expect(prompts.length).toBeGreaterThanOrEqual(20);
+  expect(new Set(prompts).size).toBe(prompts.length);
+});
+
 test("figures of a program are not kept for another of the same name", async () => {
   const folder = makeFolder();
   const program = path.join(folder, "engine");
@@ -164,7 +213,7 @@ test("figures of a program are not kept for another of the same name", async () 
       mode: 0o755,
     });
   };
-  const side = sideOf(`command:"${program}" --port {port} --behaviour good`);
+  const side = sideOf(`command:"${program}" --model {model} --port {port} --behaviour good`);
   const startedAt = async (): Promise<string> =>
     (await measure(side.engine, realLauncher, side)).bench.origin.startedAt;
   write("the first build");
@@ -193,8 +242,10 @@ test("an address is measured as it stands: nobody there, and one that speaks no 
   const { port } = server.address() as { port: number };
   const plain = launch(`http://127.0.0.1:${port}`);
   await plain.start();
-  expect(await plain.ready()).toBeGreaterThanOrEqual(0);
+  expect(await plain.ready()).toBeNull();
   await expect(launch(`https://127.0.0.1:${port}`).ready()).rejects.toMatchObject({ fault: "TLS" });
   await new Promise((resolve) => server.close(resolve));
-  await expect(launch(`http://127.0.0.1:${port}`).ready()).rejects.toMatchObject({ fault: "unreachable" });
+  await expect(launch(`http://127.0.0.1:${port}/v1/`).ready()).rejects.toMatchObject({
+    fault: "unreachable",
+  });
 });

@@ -9,7 +9,7 @@ import { type Component, field } from "../../config/component.ts";
 import { checkTasks } from "../../evaluate/check-tasks.ts";
 import type { LadderFormat } from "../../flow/budget/ladder.ts";
 import { parseCandidates } from "../../flow/candidates.ts";
-import { checkEngine, createEngineLauncher, isUrl } from "../../flow/engines/create-launcher.ts";
+import { checkEngines, createEngineLauncher, isUrl } from "../../flow/engines/create-launcher.ts";
 import { addressOf, describeFiles } from "../../flow/fingerprint.ts";
 import type { FlowPlan, FlowTools, MadeCandidate, ServedSide } from "../../flow/flow-plan.ts";
 import { readJsonFile } from "../../flow/json-files.ts";
@@ -96,11 +96,14 @@ export function flowCommand(): Command {
   addSettings(command, candidateSettings, "What is compared:");
   addSettings(command, taskSettings, "Quality:");
   addSettings(command, flowLoadSettings, "Load:");
-  command.addCommand(
-    flowRerunCommand((file, settings, options) =>
-      runSettings(file.model, settings, { ...options, watch: false }),
-    ),
-  );
+  // So that what stands behind "rerun" is the rerun's, where both have a flag of that name.
+  command
+    .enablePositionalOptions()
+    .addCommand(
+      flowRerunCommand((file, settings, options) =>
+        runSettings(file.model, settings, { ...options, watch: false }),
+      ),
+    );
   return command.action(runFlowCommand);
 }
 
@@ -229,10 +232,12 @@ async function planOf(
   out: string | undefined,
 ): Promise<FlowPlan> {
   const modelPath = path.resolve(model ?? embeddedModel);
+  // What is missing first of all is told first.
+  openModel(modelPath).close();
   const modelName = modelNameOf(modelPath);
   const isEmbedded = modelPath === path.resolve(embeddedModel);
   const { schemes, engine } = candidates;
-  for (const each of engine) checkEngine(each);
+  checkEngines(engine);
   checkAddresses(engine, schemes);
   const { concurrency: concurrencies, rounds, slo, requestTimeout, console: _, ...shape } = load;
   const choice = await taskChoiceOf({ ...tasks, tasks: [...tasksOfFlow(isEmbedded, tasks.tasks)] });

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { madeUpLevel } from "../../../tests/made-up-comparison.ts";
+import { madeUpLevel, roundAt } from "../../../tests/made-up-comparison.ts";
 import type { LoadLevel } from "../../records/load-level.ts";
 import { compareLevels } from "./compare-levels.ts";
 
@@ -17,6 +17,7 @@ function level(gaps: readonly number[], change: Partial<LoadLevel> = {}): LoadLe
   });
   return madeUpLevel({
     asked: 1,
+    rounds: [roundAt(1000 / mean)],
     outputTokensPerSecond: 1000 / mean,
     ttftMs: latency(1),
     tpotMs: latency(1),
@@ -36,8 +37,8 @@ const quotients = [1.52, 1.49, 1.51, 1.48];
 const drift = [100, 130, 90, 120];
 
 test("four rounds by turns give the throughput's interval, from their pairs and not from their drift", () => {
-  const before = level(steady, { rounds: drift });
-  const after = level(quick, { rounds: drift.map((rate, round) => rate * quotients[round]!) });
+  const before = level(steady, { rounds: drift.map(roundAt) });
+  const after = level(quick, { rounds: drift.map((rate, round) => roundAt(rate * quotients[round]!)) });
   const [throughput, ttft] = compareLevels([before], [after]);
   expect(throughput).toMatchObject({ numPairedRounds: 4, verdict: "faster" });
   // Student's t of four logarithms: mean ln 1.4999, standard error 0.00609, 3.182 of them.
@@ -45,10 +46,25 @@ test("four rounds by turns give the throughput's interval, from their pairs and 
   expect(throughput!.ratioHigh!).toBeGreaterThanOrEqual(1.5292);
   expect(throughput!.ratioHigh!).toBeLessThan(1.7);
   expect(ttft).toMatchObject({ metric: "ttftMs", numPairedRounds: null });
-  const mixed = level(quick, { rounds: [150, 100, 140, 80] });
+  const mixed = level(quick, { rounds: [150, 100, 140, 80].map(roundAt) });
   expect(compareLevels([before], [mixed])[0]!.verdict).toBe("no difference that this run can show");
-  const two = level(quick, { rounds: [150, 195] });
-  expect(compareLevels([level(steady, { rounds: [100, 130] })], [two])[0]!.numPairedRounds).toBeNull();
+  const two = level(quick, { rounds: [150, 195].map(roundAt) });
+  const pair = level(steady, { rounds: [100, 130].map(roundAt) });
+  expect(compareLevels([pair], [two])[0]!).toMatchObject({ numPairedRounds: null, verdict: "faster" });
+});
+
+test("two rounds that contradict each other show no difference, however steady each is", () => {
+  const rounds = (...ttftMs: readonly number[]) =>
+    ttftMs.map((ms) => ({ ...roundAt(1000 / ms), ttftMs: ms }));
+  const [throughput, ttft, tpot] = compareLevels(
+    [level(steady, { rounds: rounds(4, 12) })],
+    [level(quick, { rounds: rounds(5, 3) })],
+  );
+  expect(throughput).toMatchObject({ ratioLow: 4 / 5, ratioHigh: 4 });
+  expect(throughput!.verdict).toBe("no difference that this run can show");
+  expect(ttft!.verdict).toBe("no difference that this run can show");
+  // Of the rounds nothing is known here.
+  expect(tpot!.verdict).toBe("faster");
 });
 
 const verdicts = (base: LoadLevel, compressed: LoadLevel): Record<string, string> =>

@@ -26,8 +26,9 @@ const metrics: readonly SpeedMetric[] = [
 /**
  * Throughput and mean latencies of two load tests at every load that both were asked for, each ratio with its 95 %
  * interval and a verdict: a difference is claimed only where the interval leaves out 1 and both clients kept up. Where both
- * were measured by turns in four rounds or more, the throughput's interval is that of the paired rounds, which also knows
- * what changes from one start of a server to the next; else it is that of the slices.
+ * were measured by turns in four rounds or more, the interval is that of the paired rounds, which also knows what changes
+ * from one start of a server to the next. Else it is that of the slices, and no narrower than what the rounds say one by
+ * one: rounds that contradict each other show no difference.
  */
 export function compareLevels(base: readonly LoadLevel[], compressed: readonly LoadLevel[]): SpeedRow[] {
   return base.flatMap((level) => {
@@ -42,9 +43,9 @@ function compareMetric(metric: SpeedMetric, base: LoadLevel, compressed: LoadLev
   if (a === null || b === null || a <= 0 || b <= 0) return null;
   const [before, after] = [base, compressed].map(({ slices }) => valuesOf(slices, metric.name));
   const ratio = b / a;
-  const paired =
-    metric.name === "outputTokensPerSecond" ? pairedInterval(base.rounds, compressed.rounds) : null;
-  const interval = paired ?? ratioInterval(ratio, after!, before!);
+  const ofRounds = roundRatios(base.rounds, compressed.rounds, metric.name);
+  const paired = pairedInterval(ofRounds);
+  const interval = paired ?? widened(ratioInterval(ratio, after!, before!), ofRounds);
   const isValid = base.faults.length + compressed.faults.length === 0;
   return {
     level: levelName(base),
@@ -65,12 +66,30 @@ function compareMetric(metric: SpeedMetric, base: LoadLevel, compressed: LoadLev
 /** Where resamples are drawn, so that one comparison always gives one interval. */
 const bootstrapSeed = 0xf104;
 
+/** compressed / base of each round; none where they have not the same rounds, or one has no such figure. */
+function roundRatios(
+  base: LoadLevel["rounds"],
+  compressed: LoadLevel["rounds"],
+  name: SpeedRow["metric"],
+): readonly number[] {
+  const figuresOf = (rounds: LoadLevel["rounds"]): number[] =>
+    rounds.map((round) => round[name]).filter((figure) => figure !== null && figure > 0) as number[];
+  const [before, after] = [figuresOf(base), figuresOf(compressed)];
+  const isPaired = base.length === compressed.length && before.length === base.length;
+  return isPaired && after.length === base.length
+    ? before.map((figure, round) => after[round]! / figure)
+    : [];
+}
+
 /** Interval of the ratio of two figures that were measured in the same rounds; null for too few of them. */
-function pairedInterval(base: readonly number[], compressed: readonly number[]): RatioInterval | null {
-  if (base.length !== compressed.length || [...base, ...compressed].some((rate) => rate <= 0)) return null;
-  const differences = base.map((rate, round) => Math.log(compressed[round]! / rate));
-  const interval = bootstrapInterval(differences, generatorFor(bootstrapSeed, base.length));
+function pairedInterval(ofRounds: readonly number[]): RatioInterval | null {
+  const interval = bootstrapInterval(ofRounds.map(Math.log), generatorFor(bootstrapSeed, ofRounds.length));
   return interval === null ? null : { low: Math.exp(interval.low), high: Math.exp(interval.high) };
+}
+
+function widened(interval: RatioInterval | null, ofRounds: readonly number[]): RatioInterval | null {
+  if (interval === null) return null;
+  return { low: Math.min(interval.low, ...ofRounds), high: Math.max(interval.high, ...ofRounds) };
 }
 
 function valuesOf(slices: readonly StageSlice[], name: SpeedRow["metric"]): number[] {

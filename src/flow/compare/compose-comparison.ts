@@ -1,3 +1,4 @@
+import { invariant } from "../../base/invariant.ts";
 import { version } from "../../base/version.ts";
 import type {
   ComparisonRecord,
@@ -34,6 +35,8 @@ interface Request {
 /** Sets everything measured of several subjects beside each other; the first is what the others are compared with. */
 export function composeComparison(subjects: readonly Subject[], request: Request): ComparisonRecord {
   const variants = subjects.map(({ variant }) => variant);
+  const names = variants.map(({ name }) => name);
+  invariant(new Set(names).size === names.length, `two variants of one name: ${names.join(", ")}`);
   const pairs = subjects.slice(1).map((subject) => pairOf(subjects[0]!, subject));
   const load = compareLoads(
     subjects.map(({ variant, kvCache }) => ({ levels: variant.levels, kvCache })),

@@ -1,4 +1,5 @@
 import type { LoadLevel } from "../../records/load-level.ts";
+import type { Origin } from "../../records/origin.ts";
 
 /** A load test as any tool wrote it: what was measured, and what it was measured with. */
 export interface LoadRun {
@@ -9,6 +10,8 @@ export interface LoadRun {
   readonly levels: readonly LoadLevel[];
   /** What decides the figures, by name; runs that differ here are not measured alike. */
   readonly settings: Readonly<Record<string, string>>;
+  /** When and where it was measured; null of a tool that does not tell. */
+  readonly origin: Origin | null;
   /** What a reader of the figures must know. */
   readonly notes: readonly string[];
 }

@@ -42,7 +42,7 @@ test("rates of a sweep are joined over rounds by their place, as each round foun
   const levels = readBench("a", rounds).levels.map(({ kind, asked, rounds: each }) => ({
     kind,
     asked,
-    each,
+    each: each.map(({ outputTokensPerSecond }) => outputTokensPerSecond),
   }));
   expect(levels).toEqual([
     { kind: "at-once", asked: null, each: [100, 120] },

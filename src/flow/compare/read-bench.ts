@@ -27,6 +27,7 @@ export function readBench(name: string, rounds: readonly BenchRound[]): LoadRun 
   const { origin, workload } = record;
   const settings = Object.entries({
     ...workload,
+    url: record.url,
     model: record.model,
     kernels: origin.kernels,
     processor: origin.processor,
@@ -36,6 +37,7 @@ export function readBench(name: string, rounds: readonly BenchRound[]): LoadRun 
     tool: `Millrace ${origin.version}, build ${origin.build}`,
     levels: [...levelsOf(rounds, "stages"), ...levelsOf(rounds, "rates")],
     settings: Object.fromEntries(settings.map(([key, value]) => [key, String(value)])),
+    origin,
     notes: [],
   };
 }
@@ -92,7 +94,12 @@ function levelOf(parts: readonly Part[]): LoadLevel {
     errorsByKind: sumByKind(stages),
     faults: [...new Set(stages.flatMap(({ client }) => client.faults))],
     slices: stages.flatMap(({ slices }) => slices),
-    rounds: stages.map(({ outputTokensPerSecond }) => outputTokensPerSecond),
+    rounds: stages.map(({ outputTokensPerSecond, ttftMs, tpotMs, e2eMs }) => ({
+      outputTokensPerSecond,
+      ttftMs: ttftMs?.mean ?? null,
+      tpotMs: tpotMs?.mean ?? null,
+      e2eMs: e2eMs?.mean ?? null,
+    })),
     quantiles: samples === null ? null : mapValues(samples, quantilesOf),
     timeline: stages[0]!.inFlight.timeline,
   };

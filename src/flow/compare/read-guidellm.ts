@@ -54,6 +54,7 @@ export function readGuidellm(name: string, report: z.infer<typeof guidellmSchema
     tool: `GuideLLM ${version}`,
     levels: report.benchmarks.map(levelOf),
     settings: flatten(report.args ?? report.config ?? {}),
+    origin: null,
     notes: [
       `${name} was measured by GuideLLM ${version}: its ITL stands under TPOT here, its TPOT (which contains TTFT) is left out, and its gaps between arrivals are not in the file. Its mean rates count only what ended in the window.`,
     ],

@@ -2,7 +2,13 @@ import { existsSync, readdirSync, statSync } from "node:fs";
 import path from "node:path";
 import { MillraceError } from "../../base/errors.ts";
 import { type BenchRecord, benchRecordSchema } from "../../records/bench.ts";
-import { type ComparisonRecord, comparisonSchema, type Variant } from "../../records/comparison.ts";
+import {
+  type ComparisonRecord,
+  comparisonSchema,
+  type Measurement,
+  type Variant,
+} from "../../records/comparison.ts";
+import type { Origin } from "../../records/origin.ts";
 import { readEvaluation } from "../evaluation-files.ts";
 import { readJsonFile } from "../json-files.ts";
 import type { Subject } from "./compose-comparison.ts";
@@ -34,7 +40,6 @@ export function readRun(place: string): ReadRun {
     readdirSync(place, { recursive: true }).some((name) => /results_.+\.json$/.test(String(name)));
   if (run === null && !hasEvaluation) throw notFound(place, "holds no run");
   const evaluation = hasEvaluation ? readEvaluation(place) : null;
-  const { origin } = evaluation ?? {};
   const name = evaluation?.model_name ?? run?.name ?? place;
   return {
     subjects: [
@@ -42,7 +47,10 @@ export function readRun(place: string): ReadRun {
         variant: variantOf(name, run),
         evaluation,
         kvCache: null,
-        measurements: origin === undefined ? [] : [{ part: "accuracy", variant: name, ...origin }],
+        measurements: [
+          ...measuredIn("accuracy", name, evaluation?.origin),
+          ...measuredIn("serving and load", name, run?.origin),
+        ],
       },
     ],
     notes: run?.notes ?? [],
@@ -71,6 +79,14 @@ function readFlow(folder: string, { variants, measurements, notes }: ComparisonR
       `The answers of ${name} are not there any more, so its quality is not compared.`,
   );
   return { subjects, notes: [...notes, ...ofGone] };
+}
+
+function measuredIn(
+  part: Measurement["part"],
+  variant: string,
+  origin: Origin | null | undefined,
+): Measurement[] {
+  return origin == null ? [] : [{ part, variant, ...origin }];
 }
 
 function variantOf(name: string, run: LoadRun | null): Variant {

@@ -35,6 +35,7 @@ export function readVllm(name: string, result: VllmResult): LoadRun {
     tool: "vllm bench serve",
     levels: [levelOf(result)],
     settings: Object.fromEntries(settings) as Record<string, string>,
+    origin: null,
     notes: [
       `${name} was measured by vllm bench serve: rates are over the whole run, ramp and drain included; requests with one token count 0 in its TPOT.`,
     ],

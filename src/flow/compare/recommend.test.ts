@@ -43,7 +43,7 @@ function made(
     speed: [speed],
     verdict: [],
   };
-  return { variant: madeUpVariant(name, { sizeBytes: 1000 * size }), pair };
+  return { variant: madeUpVariant(name, { weights: name, sizeBytes: 1000 * size }), pair };
 }
 
 const noBounds = { slo: [], concurrency: [] } as unknown as LoadComparison;

@@ -31,7 +31,11 @@ export function recommend(evidence: Evidence, aim: Aim): Recommendation {
   const choiceLevel = choiceLevelOf(evidence);
   const served = evidence.pairs.flatMap((pair): Candidate[] => {
     const variant = evidence.variants.find(({ name }) => name === pair.variant)!;
-    return variant.failure === null ? [candidateOf({ base: base!, variant, pair, choiceLevel }, aim)] : [];
+    // A server that somebody else started has a model of its own: no form of this one that could be used.
+    const isOurs = variant.weights !== null;
+    return isOurs && variant.failure === null
+      ? [candidateOf({ base: base!, variant, pair, choiceLevel }, aim)]
+      : [];
   });
   if (served.length === 0) {
     const why =

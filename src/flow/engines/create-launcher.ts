@@ -2,6 +2,7 @@ import { readdirSync, statSync } from "node:fs";
 import path from "node:path";
 import { MillraceError } from "../../base/errors.ts";
 import { packagePath } from "../../base/package-folder.ts";
+import { endpointUrlOf } from "../../client/endpoint.ts";
 import { type EndpointLauncher, LaunchError } from "../../protocol/endpoint-launcher.ts";
 import type { ServedSide } from "../flow-plan.ts";
 import { type EngineCommand, EngineProcess, type LaunchOptions } from "./engine-process.ts";
@@ -32,6 +33,7 @@ const recipes: Readonly<Record<string, Recipe>> = {
       takesTokenIds: true,
       hasOurKernels: program === null,
       versionArgs: [main, "--version"],
+      whereItIs: "Correct the path",
       environment: ownEnvironment(),
     };
   },
@@ -78,6 +80,7 @@ function serverOf(
     takesTokenIds: true,
     hasOurKernels: false,
     versionArgs,
+    whereItIs: `Install it, or say where it is: --engine "${name}=PATH"`,
     environment: process.env,
   };
 }
@@ -85,19 +88,40 @@ function serverOf(
 const commandPrefix = "command:";
 
 /** A name for reports of what follows --engine: without program and flags. */
-export function engineName(engine: string): string {
-  if (engine.startsWith(commandPrefix))
-    return path.basename(splitWords(engine.slice(commandPrefix.length))[0] ?? "");
+function engineName(engine: string): string {
+  if (engine.startsWith(commandPrefix)) return path.basename(wordsOfCommand(engine)[0] ?? "");
   return isUrl(engine) ? engine : parseChoice(engine).name;
 }
 
-/** Refuses what is no engine. Throws `invalid_option`. */
-export function checkEngine(engine: string): void {
-  if (isUrl(engine)) return;
+/** A name for each of several engines, with their flags where the name alone is another's too. */
+export function engineNames(engines: readonly string[]): string[] {
+  const names = engines.map(engineName);
+  const areUnique = (each: readonly string[]): boolean => new Set(each).size === each.length;
+  return areUnique(names) ? names : engines.map((engine) => engine.replace(commandPrefix, ""));
+}
+
+/** Refuses what is no engine, and one that is given twice. Throws `invalid_option`. */
+export function checkEngines(engines: readonly string[]): void {
+  for (const engine of engines) checkEngine(engine);
+  const twice = engines.find((engine, index) => engines.indexOf(engine) !== index);
+  if (twice !== undefined) throw wrong(`--engine names ${twice} twice. Give every engine once.`);
+}
+
+function checkEngine(engine: string): void {
+  if (isUrl(engine)) {
+    endpointUrlOf(engine, "--engine");
+    return;
+  }
   if (engine.startsWith(commandPrefix)) {
-    if (engine.includes("{port}")) return;
+    const missing = ["{model}", "{port}"].find((place) => !engine.includes(place));
+    if (missing === undefined) return;
+    const why = {
+      "{port}": "nobody would know where it listens",
+      "{model}":
+        "it would serve something else than what is measured; a server that runs already goes in by its address",
+    }[missing];
     throw wrong(
-      `The command ${JSON.stringify(engine.slice(commandPrefix.length))} has no {port}, so nobody would know where it listens. Put {port} and {model} where they belong.`,
+      `The command ${JSON.stringify(engine.slice(commandPrefix.length))} has no ${missing}, so ${why}. Put {port} and {model} where they belong.`,
     );
   }
   const { name } = parseChoice(engine);
@@ -110,7 +134,7 @@ export function checkEngine(engine: string): void {
 /** What starts, watches and stops an engine with a model. Throws `LaunchError` where the engine cannot read the model. */
 export function createEngineLauncher(side: ServedSide, options: LaunchOptions): EndpointLauncher {
   const { engine } = side;
-  if (isUrl(engine)) return new RunningEndpoint(engine.replace(/\/+$/, ""), options);
+  if (isUrl(engine)) return new RunningEndpoint(endpointUrlOf(engine, "--engine"), options);
   const logFile = path.join(side.folder, `server-${engineName(engine)}.log`);
   if (engine.startsWith(commandPrefix)) return new EngineProcess(commandOf(side, engine), logFile, options);
   const choice = parseChoice(engine);
@@ -118,7 +142,7 @@ export function createEngineLauncher(side: ServedSide, options: LaunchOptions): 
 }
 
 function commandOf(side: ServedSide, engine: string): EngineCommand {
-  const [program = "", ...args] = splitWords(engine.slice(commandPrefix.length));
+  const [program = "", ...args] = wordsOfCommand(engine);
   const filled = (port: number): string[] =>
     args.map((word) =>
       word
@@ -135,8 +159,15 @@ function commandOf(side: ServedSide, engine: string): EngineCommand {
     takesTokenIds: false,
     hasOurKernels: false,
     versionArgs: null,
+    whereItIs: "Correct the command",
     environment: process.env,
   };
+}
+
+/** In a file, and in quotes of a shell, the quotes around a whole command are still there. */
+function wordsOfCommand(engine: string): string[] {
+  const words = splitWords(engine.slice(commandPrefix.length));
+  return words.length === 1 && words[0]!.includes("{port}") ? splitWords(words[0]!) : words;
 }
 
 function parseChoice(engine: string): EngineChoice {

@@ -29,6 +29,8 @@ export interface EngineCommand {
   readonly hasOurKernels: boolean;
   /** Null where it has no command for it. */
   readonly versionArgs: readonly string[] | null;
+  /** What to do where the program is not there; a sentence without its full stop. */
+  readonly whereItIs: string;
   readonly environment: NodeJS.ProcessEnv;
 }
 
@@ -153,11 +155,11 @@ export class EngineProcess implements EndpointLauncher {
   }
 
   #noStart(error: NodeJS.ErrnoException): LaunchError {
-    const { name, program } = this.#command;
+    const { name, program, whereItIs } = this.#command;
     return error.code === "ENOENT"
       ? new LaunchError(
           "not installed",
-          `${name} needs the program ${program}, which is not there. Install it, or say where it is: --engine "${name}=PATH".`,
+          `${name} needs the program ${program}, which is not there. ${whereItIs}.`,
         )
       : new LaunchError("ended by itself", `${name} could not be started: ${error.message}.`);
   }

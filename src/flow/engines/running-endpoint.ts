@@ -32,13 +32,12 @@ export class RunningEndpoint implements EndpointLauncher {
     return Promise.resolve({ url: this.#endpoint.url, apiKey: this.#options.apiKey, pid: null });
   }
 
-  async ready(): Promise<number> {
+  async ready(): Promise<null> {
     const { readyTimeoutMs: timeoutMs, signal } = this.#options;
-    const started = performance.now();
     const endpoint = this.#endpoint;
     const server = { ended: null, logFile: null, isStarting: false };
     await waitUntilReady({ endpoint, name: endpoint.url, timeoutMs, signal, ...server });
-    return performance.now() - started;
+    return null;
   }
 
   processMemory(): null {

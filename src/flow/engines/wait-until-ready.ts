@@ -3,6 +3,7 @@ import { transportFailureKind } from "../../client/failure-kind.ts";
 import { LaunchError } from "../../protocol/endpoint-launcher.ts";
 
 const pollMs = 25;
+const lastPath = "/v1/models";
 /** A server that is busy loading may take its time for one answer. */
 const answerTimeoutMs = 5_000;
 
@@ -20,7 +21,10 @@ export interface Waiting {
   readonly isStarting: boolean;
 }
 
-/** Asks `GET /health`, and `GET /v1/models` where there is none, until one says 200. Throws `LaunchError`. */
+/**
+ * Asks `GET /health`, and `GET /v1/models` where there is none, until one says 200; a key is known to be right by the
+ * second alone. Throws `LaunchError`.
+ */
 export async function waitUntilReady(waiting: Waiting): Promise<void> {
   const { timeoutMs, signal, ended } = waiting;
   let end: Error | null = null;
@@ -44,7 +48,8 @@ export async function waitUntilReady(waiting: Waiting): Promise<void> {
 /** `ready`, or what it said instead. */
 async function ask({ endpoint, name, isStarting, signal }: Waiting): Promise<string> {
   const { url } = endpoint;
-  for (const path of ["/health", "/v1/models"]) {
+  let isHealthy = false;
+  for (const path of ["/health", lastPath]) {
     const timeout = AbortSignal.timeout(answerTimeoutMs);
     const response = await fetch(url + path, {
       headers: headersOf(endpoint),
@@ -55,16 +60,22 @@ async function ask({ endpoint, name, isStarting, signal }: Waiting): Promise<str
       return refusal(response, { url, name, isStarting });
     }
     await response.arrayBuffer();
-    if (response.ok) return "ready";
+    if (response.ok && path === lastPath) return "ready";
     if (response.status === 401 || response.status === 403) {
       throw new LaunchError(
         "refusing",
         `${name} answers HTTP ${response.status} to ${url + path}: it ${endpoint.apiKey === undefined ? "wants a key" : "does not take the key"}. Give the right --api-key.`,
       );
     }
-    if (response.status !== 404) return `HTTP ${response.status}`;
+    if (!response.ok && response.status !== 404) return `HTTP ${response.status}`;
+    isHealthy ||= response.ok;
   }
-  return "HTTP 404";
+  if (isHealthy) return "ready";
+  if (isStarting) return "HTTP 404";
+  throw new LaunchError(
+    "unreachable",
+    `${url} answers HTTP 404 to /health and /v1/models: what is there serves no models. Correct the address; it is the part before /v1.`,
+  );
 }
 
 /** What a connection failed by; throws where waiting cannot help. */

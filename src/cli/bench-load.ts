@@ -5,7 +5,7 @@ import { isSyntheticData, parseDataSpec } from "../bench/workload/data-spec.ts";
 import { parsePromptFile } from "../bench/workload/file-workload.ts";
 import { endpointUrlOf } from "../client/endpoint.ts";
 import type { Values } from "../config/component.ts";
-import { parseTrace, type TraceRequest } from "../engine/simulator/trace.ts";
+import { parseTrace, type TraceRequest } from "../protocol/request-trace.ts";
 import type { benchSettings, loadSettings, rateSettings } from "./bench-settings.ts";
 import { readText } from "./read-text.ts";
 import { trustOf } from "./trust-settings.ts";

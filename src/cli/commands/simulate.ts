@@ -11,7 +11,7 @@ import type { EngineOptions } from "../../engine/engine-options.ts";
 import { type Selection, selectRequests } from "../../engine/simulator/select-requests.ts";
 import { simulate } from "../../engine/simulator/simulate.ts";
 import type { GoodputTargets } from "../../engine/simulator/simulation-record.ts";
-import { parseTrace } from "../../engine/simulator/trace.ts";
+import { parseTrace } from "../../protocol/request-trace.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
 import { engineOptionsOf } from "../engine-options.ts";
 import { readText } from "../read-text.ts";

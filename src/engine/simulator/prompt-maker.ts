@@ -1,5 +1,5 @@
 import { MillraceError } from "../../base/errors.ts";
-import { hashPieceTokens, type TraceRequest } from "./trace.ts";
+import { hashPieceTokens, type TraceRequest } from "../../protocol/request-trace.ts";
 
 /** Pieces that can be told apart with token ids of 31 bits. */
 const maxPieces = Math.floor(0x7fffffff / hashPieceTokens);

@@ -1,5 +1,5 @@
+import type { TraceRequest } from "../../protocol/request-trace.ts";
 import type { SimulatedRequest } from "./simulate.ts";
-import type { TraceRequest } from "./trace.ts";
 
 export interface SelectionOptions {
   /** Longest prompt and output together that every configuration can hold. */

@@ -1,5 +1,6 @@
 import { isMillraceError } from "../../base/errors.ts";
 import { invariant } from "../../base/invariant.ts";
+import type { TraceRequest } from "../../protocol/request-trace.ts";
 import { AdmissionControl, type AdmissionSettings, type Arrival } from "../admission-control.ts";
 import type { StepPlan } from "../scheduler.ts";
 import { SequenceTable, sequenceKinds } from "../sequence-table.ts";
@@ -9,7 +10,6 @@ import { ownToken, PromptMaker } from "./prompt-maker.ts";
 import type { ServingPolicy } from "./serving-policy.ts";
 import { type GoodputTargets, SimulationRecord, type SimulationResult } from "./simulation-record.ts";
 import { emptyShape, measureShape, type StepCostModel, type StepShape, stepMs } from "./step-cost-model.ts";
-import type { TraceRequest } from "./trace.ts";
 
 /** One configuration of a simulated engine. */
 export interface SimulationSettings extends ServingSettings {

@@ -1,5 +1,5 @@
-import { MillraceError } from "../../base/errors.ts";
-import type { RequestScheduling } from "../../protocol/engine-client.ts";
+import { MillraceError } from "../base/errors.ts";
+import type { RequestScheduling } from "./engine-client.ts";
 
 /** One request of a trace: when it came and how long it was. Texts are not in traces. */
 export interface TraceRequest {

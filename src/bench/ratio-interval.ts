@@ -6,8 +6,8 @@ export interface RatioInterval {
 
 /** Upper 2.5 % points of Student's t for 1 to 5 degrees of freedom. */
 const smallQuantiles = [12.7062, 4.3027, 3.1824, 2.7764, 2.5706] as const;
-/** Upper 2.5 % point of the normal distribution. */
-const normalQuantile = 1.959964;
+/** Upper 2.5 % point of the normal distribution: the two-sided 95 % one. */
+export const normalQuantile = 1.959964;
 
 /**
  * Upper 2.5 % point of Student's t with whole degrees of freedom ≥ 1: a table up to 5, then the expansion of

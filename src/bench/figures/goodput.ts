@@ -1,14 +1,12 @@
 import type { RequestRecord } from "../../records/bench.ts";
 import type { Goodput } from "../../records/load-figures.ts";
+import { normalQuantile as z } from "../ratio-interval.ts";
 import { tpotOf } from "../slices.ts";
 
 export type GoodputTarget = Goodput["targets"][number];
 
 /** Metrics that a request can be held to, by vLLM's names. */
 export const goodputMetrics = { ttft: "ttft", tpot: "tpot", e2el: "e2e" } as const;
-
-/** Two-sided 95 % point of the normal distribution. */
-const z = 1.959964;
 
 /**
  * Requests that met every target. Where a request was due, its times run from then. An error is not good; a request that

@@ -1,8 +1,9 @@
 import type { BenchStage, RateStage } from "../../records/bench.ts";
 import type { VersusRow } from "../../records/versus.ts";
+import { bootstrapInterval, type Interval, momentsOf } from "../bootstrap-interval.ts";
 import { generatorFor } from "../random.ts";
 import { studentQuantile } from "../ratio-interval.ts";
-import { bootstrapInterval, type Interval, momentsOf, roundsNeeded } from "./paired-blocks.ts";
+import { roundsNeeded } from "./rounds-needed.ts";
 
 /** The figures of one leg: one server under one load, once. */
 export type LegFigures = Readonly<Record<VersusRow["metric"], number | null>>;

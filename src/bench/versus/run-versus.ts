@@ -4,11 +4,11 @@ import { startOrigin } from "../../records/origin.ts";
 import type { VersusRecord, VersusRow } from "../../records/versus.ts";
 import type { BenchOptions } from "../bench-options.ts";
 import { BenchSession } from "../bench-session.ts";
+import { minRounds } from "../bootstrap-interval.ts";
 import type { Load } from "../loads.ts";
 import { refuseLostServer } from "../lost-server.ts";
 import { errorsText, loadName } from "../stage-text.ts";
 import { compareRounds, legFigures, type Round, type VerdictLimits } from "./compare-rounds.ts";
-import { minRounds } from "./paired-blocks.ts";
 
 export interface VersusOptions extends VerdictLimits {
   readonly a: BenchOptions;
@@ -41,7 +41,7 @@ const orders = [
 export async function runVersus(options: VersusOptions): Promise<VersusRecord> {
   const { load, progress, signal, margin, effect } = options;
   const finishOrigin = startOrigin(null);
-  const sessions = { a: await BenchSession.open(options.a), b: await BenchSession.open(options.b) };
+  const sessions = await openBoth(options);
   const legs: Leg[] = [];
   try {
     let numRounds = Math.max(minRounds, options.firstRounds);
@@ -81,6 +81,17 @@ export async function runVersus(options: VersusOptions): Promise<VersusRecord> {
     rows: compareRounds(soundRounds(legs), { margin, effect }),
     faults: legs.flatMap(faultsOf),
   };
+}
+
+/** Sessions of both sides, or of none. */
+async function openBoth({ a, b }: VersusOptions): Promise<Readonly<Record<"a" | "b", BenchSession>>> {
+  const first = await BenchSession.open(a);
+  try {
+    return { a: first, b: await BenchSession.open(b) };
+  } catch (error) {
+    await first.close();
+    throw error;
+  }
 }
 
 /** What the metric that decides a stream's pace asks for; the throughput's where answers have one token. */

@@ -1,6 +1,6 @@
+import { bootstrapInterval } from "../../bench/bootstrap-interval.ts";
 import { generatorFor } from "../../bench/random.ts";
 import { type RatioInterval, ratioInterval, relativeSpread } from "../../bench/ratio-interval.ts";
-import { bootstrapInterval } from "../../bench/versus/paired-blocks.ts";
 import type { SpeedRow } from "../../records/comparison.ts";
 import type { StageSlice } from "../../records/load-figures.ts";
 import { type LoadLevel, levelName } from "../../records/load-level.ts";

@@ -32,11 +32,13 @@ export class TraceLengths {
     );
   }
 
-  /** The trace's own load without what does not fit; any other as it is. */
+  /** The trace's own load without what does not fit, from the first that does on; any other as it is. */
   loadOf(plan: RateLoad): RateLoad {
     const { arrivals } = plan;
     if (arrivals.kind !== "times") return plan;
-    const dueMs = arrivals.dueMs.filter((_, index) => this.#fits[index]);
+    const kept = arrivals.dueMs.filter((_, index) => this.#fits[index]);
+    // A stage that began with requests that are left out would begin idle, and offer less than it does.
+    const dueMs = kept.map((ms) => ms - kept[0]!);
     return { ...plan, arrivals: { ...arrivals, dueMs }, numRequests: dueMs.length };
   }
 

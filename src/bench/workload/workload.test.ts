@@ -3,6 +3,7 @@ import { isSyntheticData, parseDataSpec } from "./data-spec.ts";
 import { parsePromptFile } from "./file-workload.ts";
 import { fixedLength } from "./length-range.ts";
 import type { SyntheticSpec } from "./synthetic-workload.ts";
+import { TraceLengths } from "./trace-lengths.ts";
 import { createWorkload, promptOf } from "./workload.ts";
 
 const plain: SyntheticSpec = {
@@ -78,6 +79,16 @@ describe("synthetic prompts", () => {
     // The second turn begins with the first, which a prefix cache knows.
     expect(workload.sharesPrefixes).toBe(true);
     expect(createWorkload(plain).sharesPrefixes).toBe(false);
+  });
+});
+
+test("a trace begins with the first request that the server's context holds", () => {
+  const lengths = [900, 10, 900, 20].map((input) => ({ input, output: 5 }));
+  const arrivals = { kind: "times" as const, dueMs: [0, 400, 500, 700], name: "t" };
+  const trace = new TraceLengths(lengths, 100);
+  expect(trace.loadOf({ arrivals, numRequests: 4, maxConcurrency: null })).toMatchObject({
+    arrivals: { dueMs: [0, 300] },
+    numRequests: 2,
   });
 });
 

@@ -127,6 +127,21 @@ describe("targets", () => {
     expect(requestsForSlo(parseSlo("ttft_mean<=500ms"))).toBe(8);
   });
 
+  test("gaps between tokens count no more than the requests that they are of", () => {
+    // 400 gaps of 16 requests: the interval 8 to 11 of the gaps is five times as wide, 4 to 19; the mean's is 10 ± 0.98.
+    const stage = madeUpStage(4, 100);
+    const itlMs = { ...stage.itlMs!, count: 400, weak: [] };
+    const verdict = (slo: string) =>
+      sloVerdict(judgeStage({ ...stage, numRequests: 16, itlMs }, parseSlo(slo)));
+    expect(verdict("itl_p50<=18ms")).toBe("undetermined");
+    expect(verdict("itl_p50<=20ms")).toBe("met");
+    expect(verdict("itl_p50<=3ms")).toBe("missed");
+    expect(verdict("itl_mean<=10.9ms")).toBe("undetermined");
+    expect(verdict("itl_mean<=11ms")).toBe("met");
+    // 400 gaps would do for a p99; 16 requests do not.
+    expect(verdict("itl_p99<=1s")).toBe("undetermined");
+  });
+
   test("a percentile with too few samples decides nothing; an interval that holds the limit neither", () => {
     // p50 9 within 8 to 11; p90, p95 and p99 are weak.
     const stage = madeUpStage(4, 100);

@@ -2,7 +2,8 @@ import type { BenchStage, RateStage } from "../../records/bench.ts";
 import type { Distribution } from "../../records/load-figures.ts";
 import type { SloTerm } from "../../records/slo.ts";
 import type { SloResult, SloVerdict } from "../../records/slo-search.ts";
-import { samplesNeeded } from "../distribution.ts";
+import { samplesNeeded, weakPercentiles } from "../distribution.ts";
+import { normalQuantile } from "../ratio-interval.ts";
 
 /** Requests behind a mean or a median that say enough. */
 const fewSamples = 8;
@@ -10,8 +11,6 @@ const fewSamples = 8;
 const maxErrorShare = 0.01;
 /** What that bound is called among the targets. */
 export const errorTarget: string = `errors<=${100 * maxErrorShare}%`;
-/** Two-sided 95 % point of the normal distribution. */
-const normalQuantile = 1.96;
 
 /** Requests without which no verdict on these bounds is possible. */
 export function requestsForSlo(terms: readonly SloTerm[]): number {
@@ -44,8 +43,9 @@ function judgeTerm(stage: BenchStage | RateStage, { text, metric, statistic, max
   const shared = { target: text, limit: maxMs };
   if (distribution === null) return { ...shared, value: null, verdict: "missed" };
   const value = distribution[statistic];
-  const [low, high] = intervalOf(distribution, statistic) ?? [value, value];
-  const isWeak = distribution.weak.some((name) => name === statistic);
+  const numSamples = metric === "itl" ? Math.min(distribution.count, numGoodOf(stage)) : distribution.count;
+  const [low, high] = intervalOf(distribution, statistic, numSamples) ?? [value, value];
+  const isWeak = weakPercentiles(numSamples).some((name) => name === statistic);
   const verdict = high <= maxMs ? "met" : low > maxMs ? "missed" : "undetermined";
   return { ...shared, value, verdict: isWeak ? "undetermined" : verdict };
 }
@@ -57,12 +57,28 @@ function distributionOf(stage: BenchStage | RateStage, metric: SloTerm["metric"]
   return metric === "itl" ? stage.itlMs : stage.tpotMs;
 }
 
-/** Null where there are enough samples for one bound of a percentile, not for two: its value alone decides then. */
+function numGoodOf({ numRequests, numErrors, numCensored }: BenchStage | RateStage): number {
+  return numRequests - numErrors - numCensored;
+}
+
+/**
+ * 95 % interval of a statistic as of `numSamples` independent samples: that of all samples, wider by the root of how many
+ * more these are. Gaps between tokens are not independent: those of one request follow each other, and one step of the
+ * server makes a gap for every request of its batch, so that a thousand gaps of ten requests tell about as much as ten.
+ * Null where there are enough samples for one bound of a percentile, not for two: its value alone decides then.
+ */
 function intervalOf(
-  { mean, std, count, intervals }: Distribution,
+  distribution: Distribution,
   statistic: SloTerm["statistic"],
+  numSamples: number,
 ): readonly [number, number] | null {
-  if (statistic !== "mean") return intervals[statistic];
-  const half = (normalQuantile * std) / Math.sqrt(count);
-  return [mean - half, mean + half];
+  const { mean, std, count, intervals } = distribution;
+  if (statistic === "mean") {
+    const half = (normalQuantile * std) / Math.sqrt(numSamples);
+    return [mean - half, mean + half];
+  }
+  const whole = intervals[statistic];
+  if (whole === null) return null;
+  const [value, wider] = [distribution[statistic], Math.sqrt(count / numSamples)];
+  return [value - wider * (value - whole[0]), value + wider * (whole[1] - value)];
 }

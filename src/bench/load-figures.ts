@@ -32,6 +32,7 @@ export function loadFigures(records: readonly RequestRecord[], context: StageCon
   const throughput = throughputOf(records, { durationMs, offeredMs, numUnsent: client.numUnsent });
   const inFlight = concurrencyOf(records, durationMs);
   const { completed } = throughput;
+  const together = usersAtOnce ?? Math.max(1, Math.round(inFlight.mean));
   return {
     numRequests: records.length,
     numErrors: failed.length,
@@ -56,13 +57,13 @@ export function loadFigures(records: readonly RequestRecord[], context: StageCon
     meanInFlight: inFlight.mean,
     inFlight,
     goodput: targets.length === 0 ? null : goodputOf(records, targets, durationMs),
-    warmup: warmupOf(good),
+    warmup: warmupOf(good, together),
     lengths: lengthsOf(good),
     cachedTokens: cachedTokensOf(good),
     server,
     serverProcess,
     client,
-    slices: sliceStage(usersAtOnce ?? Math.max(1, Math.round(inFlight.mean)), good),
+    slices: sliceStage(together, good),
   };
 }
 

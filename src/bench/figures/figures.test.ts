@@ -154,12 +154,27 @@ describe("warm-up", () => {
   };
 
   test("is found where the first requests are slower", () => {
-    expect(warmupOf(stageWith((index) => (index < 15 ? 30 : 10)))).toMatchObject({ numRequests: 15 });
+    expect(
+      warmupOf(
+        stageWith((index) => (index < 15 ? 30 : 10)),
+        1,
+      ),
+    ).toMatchObject({ numRequests: 15 });
   });
 
   test("is none where all are alike, and none where the end is slower", () => {
-    expect(warmupOf(stageWith(() => 10)).numRequests).toBe(0);
-    expect(warmupOf(stageWith((index) => (index > 60 ? 30 : 10))).numRequests).toBe(0);
+    expect(
+      warmupOf(
+        stageWith(() => 10),
+        1,
+      ).numRequests,
+    ).toBe(0);
+    expect(
+      warmupOf(
+        stageWith((index) => (index > 60 ? 30 : 10)),
+        1,
+      ).numRequests,
+    ).toBe(0);
   });
 
   /** Requests that differ by log-normal noise alone, the first `numSlow` of them slower by a factor. */
@@ -183,7 +198,7 @@ describe("warm-up", () => {
     for (const count of lengths) {
       const numFalse = Array.from(
         { length: numSets },
-        (_, seed) => warmupOf(noisyStage(count, spread, seed)).numRequests > 0,
+        (_, seed) => warmupOf(noisyStage(count, spread, seed), 1).numRequests > 0,
       ).filter(Boolean).length;
       expect(numFalse / numSets, `${count} requests`).toBeLessThanOrEqual(0.05);
     }
@@ -191,13 +206,33 @@ describe("warm-up", () => {
 
   test("a first quarter that is twice as slow is found in noise of 20 %, with enough requests", () => {
     const numFound = Array.from({ length: 200 }, (_, seed) =>
-      warmupOf(noisyStage(40, 0.2, seed, [10, 2])),
+      warmupOf(noisyStage(40, 0.2, seed, [10, 2]), 1),
     ).filter(({ numRequests }) => numRequests >= 10).length;
     expect(numFound).toBeGreaterThanOrEqual(190);
   });
 
+  test("rounds of users who wait together are no more than single values", () => {
+    const numFalse = Array.from({ length: 200 }, (_, seed) => {
+      const rounds = noisyStage(8, 0.2, seed);
+      // Sixteen users at once, all as slow as each other.
+      const records = rounds.flatMap((record) => Array.from({ length: 16 }, () => record));
+      return warmupOf(records, 16).numRequests > 0;
+    }).filter(Boolean).length;
+    expect(numFalse).toBeLessThanOrEqual(10);
+  });
+
   test("a queue that grows is none", () => {
-    expect(warmupOf(stageWith((index) => 10 + index)).numRequests).toBe(0);
-    expect(warmupOf(stageWith((index) => (index < 15 ? 3 : 10))).numRequests).toBe(0);
+    expect(
+      warmupOf(
+        stageWith((index) => 10 + index),
+        1,
+      ).numRequests,
+    ).toBe(0);
+    expect(
+      warmupOf(
+        stageWith((index) => (index < 15 ? 3 : 10)),
+        1,
+      ).numRequests,
+    ).toBe(0);
   });
 });

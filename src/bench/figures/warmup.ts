@@ -3,8 +3,8 @@ import type { LoadFigures } from "../../records/load-figures.ts";
 import { studentQuantile } from "../ratio-interval.ts";
 import { e2eOf, tokensOf } from "../slices.ts";
 
-/** Requests of a batch: single ones are too noisy to find a point between them (MSER-5). */
-const batchSize = 5;
+/** Requests of a batch at least: single ones are too noisy to find a point between them (MSER-5). */
+const minBatch = 5;
 /** Batches behind the cut. Of fewer, the spread is known so badly that noise alone looks like a warm-up. */
 const minRest = 5;
 /**
@@ -21,10 +21,14 @@ const minShare = 0.1;
  * the rest least (MSER-5: White 1997, "An effective truncation heuristic for bias reduction in simulation output"), where
  * what lies before it is slower. The figure looked at is end-to-end time per output token, in order of start. A start that
  * is faster than the rest is no warm-up: a queue that grows looks so.
+ *
+ * @param usersAtOnce requests that rise and fall together: a batch holds as many, so that batches are independent
  */
-export function warmupOf(good: readonly RequestRecord[]): LoadFigures["warmup"] {
+export function warmupOf(good: readonly RequestRecord[], usersAtOnce: number): LoadFigures["warmup"] {
+  const batchSize = Math.max(minBatch, usersAtOnce);
   const byStart = good.toSorted((a, b) => a.sentMs - b.sentMs);
-  const batches = batchMeans(byStart.map((record) => e2eOf(record) / Math.max(1, tokensOf(record))));
+  const perToken = byStart.map((record) => e2eOf(record) / Math.max(1, tokensOf(record)));
+  const batches = batchMeans(perToken, batchSize);
   let [cut, least] = [0, Number.POSITIVE_INFINITY];
   for (let start = 0; start <= Math.min(batches.length / 2, batches.length - minRest); start += 1) {
     const rest = momentsOf(batches.slice(start));
@@ -44,7 +48,7 @@ export function warmupOf(good: readonly RequestRecord[]): LoadFigures["warmup"] 
 }
 
 /** Means of whole batches; what is left over at the end is left out. */
-function batchMeans(values: readonly number[]): number[] {
+function batchMeans(values: readonly number[], batchSize: number): number[] {
   return Array.from({ length: Math.floor(values.length / batchSize) }, (_, batch) =>
     values.slice(batch * batchSize, (batch + 1) * batchSize).reduce((sum, each) => sum + each / batchSize, 0),
   );

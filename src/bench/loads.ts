@@ -3,6 +3,11 @@ import type { BenchStage } from "../records/bench.ts";
 import type { ClosedPlan } from "./closed-loop.ts";
 import type { RateLoad } from "./open-loop.ts";
 
+/** Requests of a stage at least: enough that its figures are more than single requests. */
+export const minRequests = 8;
+/** Requests before the first stage, which warm code and caches; their figures are thrown away. */
+export const usualWarmup = 2;
+
 /** A load: of the closed loop, or of requests that come when they are due. */
 export type Load =
   | { readonly kind: "closed"; readonly plan: ClosedPlan }
@@ -81,13 +86,16 @@ export function sweepRates(
       { param: "--max-seconds" },
     );
   }
-  if (high <= low) return [];
-  const numSteps = size - 2;
-  return Array.from({ length: numSteps }, (_, step) => {
-    const requestRate = low + ((high - low) * (step + 1)) / numSteps;
+  return ratesBetween(low, high, size - 2).map((requestRate) => {
     const numRequests = Math.max(1, Math.ceil(requestRate * seconds));
     return { arrivals: { kind: "rate", requestRate, burstiness }, numRequests, maxConcurrency: null };
   });
+}
+
+/** `count` rates evenly from `low` (not among them) to `high`; none where `high` is not above it. */
+export function ratesBetween(low: number, high: number, count: number): number[] {
+  if (high <= low) return [];
+  return Array.from({ length: count }, (_, step) => low + ((high - low) * (step + 1)) / count);
 }
 
 function bestRate({ throughput, requestsPerSecond }: BenchStage): number {

@@ -1,5 +1,6 @@
 import path from "node:path";
 import type { BenchOptions } from "../bench/bench-options.ts";
+import { minRequests, usualWarmup } from "../bench/loads.ts";
 import type { RateLoad } from "../bench/open-loop.ts";
 import { isSyntheticData, parseDataSpec } from "../bench/workload/data-spec.ts";
 import { parsePromptFile } from "../bench/workload/file-workload.ts";
@@ -14,9 +15,6 @@ type LoadValues = Values<typeof loadSettings>;
 type RateValues = Values<typeof rateSettings>;
 type BenchValues = Values<typeof benchSettings>;
 
-/** Of a stage of either kind. */
-export const minRequests = 8;
-const usualWarmup = 2;
 /** As common advice for serving benchmarks has it. */
 const primingWarmup = 20;
 /** Requests of a stage that sends all at once. */

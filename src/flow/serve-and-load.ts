@@ -9,6 +9,7 @@ import {
   type KeptStage,
   writeDialects,
 } from "../bench/dialects/load-exports.ts";
+import { minRequests, ratesBetween, usualWarmup } from "../bench/loads.ts";
 import type { RateLoad } from "../bench/open-loop.ts";
 import { recordsFile, runSweep } from "../bench/sweep.ts";
 import { type EndpointLauncher, LaunchError } from "../protocol/endpoint-launcher.ts";
@@ -19,15 +20,11 @@ import type { FlowPlan, FlowTools, LoadPlan, ServedSide } from "./flow-plan.ts";
 import { readJsonFile } from "./json-files.ts";
 import type { StepReport } from "./step-progress.ts";
 
-/** Two requests warm code and caches; their figures are thrown away. */
-const numWarmup = 2;
 const loadSeed = 1;
 /** Most that the news of a process's end comes after the refusal of its connections. */
 const deathNoticeMs = 2000;
 /** Codes of what a server that died may have caused. */
 const serverFaults: ReadonlySet<string> = new Set(["endpoint_failed", "endpoint_unreachable"]);
-/** Enough for the tail figures of one stage to be more than single requests. */
-const minRequests = 8;
 
 /** Whose turn it is. */
 interface ServeStep {
@@ -48,7 +45,7 @@ export async function serveAndLoad(
   const fingerprint = fingerprintOf({
     step: "serving",
     kernels: plan.kernels,
-    fixed: [numWarmup, loadSeed, minRequests],
+    fixed: [usualWarmup, loadSeed, minRequests],
     files: describeFiles(side.path),
     dtype: side.dtype,
     engine: [side.engine, programId],
@@ -116,7 +113,7 @@ async function measure(
       rates,
       inputTokens: load.inputTokens,
       outputTokens: load.outputTokens,
-      numWarmup,
+      numWarmup: usualWarmup,
       // Prompts that a server has seen would be in its prefix cache; an address keeps its server from round to round,
       // and from flow to flow.
       seed: loadSeed + 2 * (round - 1) + (concurrencies.length > 0 ? 0 : 1),
@@ -133,7 +130,7 @@ async function measure(
       },
     });
   const first = await run(load.concurrencies, ratesOf(load));
-  const between = sweepRates(first, load.sweep);
+  const between = ratesOfSweep(first, load.sweep);
   const swept =
     between.length === 0
       ? null
@@ -182,13 +179,10 @@ function rateLoad(requestRate: number, { minSeconds }: LoadPlan): RateLoad {
 }
 
 /** Rates evenly from what one user reaches (not among them) to what all at once reach, as GuideLLM's sweep has them. */
-function sweepRates({ stages, rates }: BenchRecord, count: number): number[] {
+function ratesOfSweep({ stages, rates }: BenchRecord, count: number): number[] {
   const slowest = stages.find(({ concurrency }) => concurrency === 1)?.requestsPerSecond ?? 0;
   const fastest = Math.max(0, ...rates.map(({ requestsPerSecond }) => requestsPerSecond));
-  return Array.from(
-    { length: count },
-    (_, index) => slowest + ((fastest - slowest) * (index + 1)) / count,
-  ).filter((rate) => rate > 0);
+  return ratesBetween(slowest, fastest, count);
 }
 
 function writeRequests(

@@ -9,7 +9,7 @@ import {
   removeEarlierLoad,
   writeDialects,
 } from "../../bench/dialects/load-exports.ts";
-import { loadsOf, sweepRates, sweepStart } from "../../bench/loads.ts";
+import { loadsOf, minRequests, sweepRates, sweepStart } from "../../bench/loads.ts";
 import { runSloSearch } from "../../bench/slo/run-slo-search.ts";
 import { recordsFile, runSweep, type SweepOptions } from "../../bench/sweep.ts";
 import { runVersus } from "../../bench/versus/run-versus.ts";
@@ -19,7 +19,7 @@ import type { BenchRecord } from "../../records/bench.ts";
 import { parseSlo } from "../../records/slo.ts";
 import type { SloSearchRecord } from "../../records/slo-search.ts";
 import type { VersusRecord } from "../../records/versus.ts";
-import { benchOptionsOf, minRequests, ratesOf } from "../bench-load.ts";
+import { benchOptionsOf, ratesOf } from "../bench-load.ts";
 import {
   benchSettings,
   loadSettings,

@@ -5,15 +5,19 @@ const bySize = (rows) =>
     .filter((row) => row.refused === undefined)
     .toSorted((a, b) => a.sizeBytes - b.sizeBytes || a.kl.mean - b.kl.mean);
 
+/** Marks rows of another calibration. */
+const otherCalibration = "†";
+
 /** Rows of a table, smallest first; those that were refused are left out. */
-export function qualityTable(rows) {
+export function qualityTable(rows, calibrationSha256) {
   return [
     "| Scheme and method | MB | Mean KL | Same top token, % | Perplexity ratio |",
     "| --- | ---: | ---: | ---: | ---: |",
-    ...bySize(rows).map(({ name, sizeBytes, kl, topAgreement, perplexity }) => {
+    ...bySize(rows).map((row) => {
+      const { name, sizeBytes, kl, topAgreement, perplexity } = row;
       const error = kl.standardError === null ? "" : ` ± ${kl.standardError.toFixed(4)}`;
       const cells = [
-        name,
+        isOther(row, calibrationSha256) ? `${name} ${otherCalibration}` : name,
         (sizeBytes / 1e6).toFixed(1),
         `${kl.mean.toFixed(4)}${error}`,
         (100 * topAgreement.mean).toFixed(1),
@@ -22,6 +26,10 @@ export function qualityTable(rows) {
       return `| ${cells.join(" | ")} |`;
     }),
   ];
+}
+
+function isOther(row, calibrationSha256) {
+  return row.isCalibrated && row.calibrationSha256 !== calibrationSha256;
 }
 
 /** At the bytes of each file of another tool: the least KL that theirs and ours have within them. */
@@ -61,11 +69,22 @@ function measuredOn(rows) {
   return `Measured on ${[...machines].join("; ")}; ${period}.`;
 }
 
-export function compressionPage({ model, text, numTokens, calibrationSize, calibrationName, rows }) {
+export function compressionPage({
+  model,
+  text,
+  numTokens,
+  calibrationSize,
+  calibrationName,
+  calibrationSha256,
+  rows,
+}) {
+  const others = rows.some((row) => isOther(row, calibrationSha256))
+    ? ` ${otherCalibration}: on others of it, whose hash is another or was not recorded.`
+    : "";
   const calibration =
     calibrationSize === null
       ? "No row was calibrated."
-      : `Rows with imatrix, gptq or smooth, and mixed ones, were calibrated on ${calibrationSize} tokens of ${calibrationName}.`;
+      : `Rows with imatrix, gptq or smooth, and mixed ones, were calibrated on ${calibrationSize} tokens of ${calibrationName}, ids of SHA-256 ${calibrationSha256}.${others}`;
   return [
     "# Quality of compressed models",
     "",
@@ -78,7 +97,7 @@ export function compressionPage({ model, text, numTokens, calibrationSize, calib
     "",
     measuredOn(rows),
     "",
-    ...qualityTable(rows),
+    ...qualityTable(rows, calibrationSha256),
     "",
     "## Beside other tools at equal bytes",
     "",

@@ -10,8 +10,9 @@
 // compares, by the kernels that serve, and removed; --at-once of them stand beside one run of the float model. --mixed is a
 // size for `--budget "size<=…" --mixed`. Bytes are those of the tensors: a tokenizer in the file does not count. Give a
 // calibration text that is not TEXT. A row of --only has all of its words in its name, or is named by all that follows a
-// "="; rows come in the order of these. One line of JSON for each row goes to FOLDER of --out, from which a stopped run goes on. --record writes all rows of
-// that folder for `node scripts/generate-docs.mjs`.
+// "="; rows come in the order of these. One line of JSON for each row goes to FOLDER of --out, from which a stopped run goes
+// on. --record writes all rows of that folder for `node scripts/generate-docs.mjs`, in place of those of the same name in
+// the file; the others stay, and the page marks those of another calibration.
 import { spawnSync } from "node:child_process";
 import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
@@ -132,7 +133,8 @@ const known = new Map(
   }),
 );
 
-function keep(row) {
+function keep(found) {
+  const row = { ...found, calibrationSha256: found.isCalibrated ? calibrationSha256 : null };
   known.set(row.name, row);
   appendFileSync(journal, `${JSON.stringify(row)}\n`);
   process.stderr.write(`${row.name}: ${row.refused ?? row.kl.mean.toFixed(5)}\n`);
@@ -171,7 +173,14 @@ for (const row of wanted) {
 }
 if (ready.length > 0) await measure(ready);
 const rows = [...known.values()];
-process.stdout.write(`${qualityTable(rows).join("\n")}\n`);
+process.stdout.write(`${qualityTable(rows, calibrationSha256).join("\n")}\n`);
+
+/** Rows of an earlier record that this folder has not. */
+function earlierRows(file) {
+  if (!existsSync(file)) return [];
+  return JSON.parse(readFileSync(file, "utf8")).rows.filter(({ name }) => !known.has(name));
+}
+
 if (options.record !== undefined) {
   const record = {
     model: options["model-name"] ?? path.basename(model),
@@ -181,7 +190,7 @@ if (options.record !== undefined) {
     calibrationName:
       options["calibration-name"] ?? (isCalibrated ? path.basename(options.calibration) : null),
     calibrationSha256,
-    rows,
+    rows: [...rows, ...earlierRows(options.record)],
   };
   writeFileSync(options.record, `${JSON.stringify(record, null, 2)}\n`);
 }

@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { describeWithData, testData } from "../../tests/test-data.ts";
-import { parseTrace, type TraceRequest } from "./request-trace.ts";
+import { traceRequest } from "../../tests/trace-request.ts";
+import { parseTrace } from "./request-trace.ts";
 
 const azure = [
   "TIMESTAMP,ContextTokens,GeneratedTokens",
@@ -10,21 +11,9 @@ const azure = [
   "",
 ].join("\r\n");
 
-function request(fields: Partial<TraceRequest>): TraceRequest {
-  return {
-    arrivalMs: 0,
-    numPromptTokens: 10,
-    numOutputTokens: 5,
-    maxTokens: null,
-    hashIds: [],
-    scheduling: undefined,
-    ...fields,
-  };
-}
-
 test("reads Azure's form, sorted, from the first arrival on", () => {
   const [first, second] = parseTrace(azure, "trace.csv");
-  expect(first).toEqual(request({ numPromptTokens: 374, numOutputTokens: 44 }));
+  expect(first).toEqual(traceRequest({ numPromptTokens: 374, numOutputTokens: 44 }));
   expect(second!.arrivalMs).toBeCloseTo(4314.579, 3);
 });
 
@@ -33,8 +22,8 @@ test("reads Mooncake's form, and scheduling fields beside it", () => {
     '{"timestamp": 5, "input_length": 655, "output_length": 52, "hash_ids": [46, 47]}\n' +
     '{"timestamp": 7.5, "input_length": 6, "output_length": 2, "max_tokens": 9, "priority": -1, "tenant": "a", "deadline_ms": 50}\n';
   expect(parseTrace(text, "trace.jsonl")).toEqual([
-    request({ numPromptTokens: 655, numOutputTokens: 52, hashIds: [46, 47] }),
-    request({
+    traceRequest({ numPromptTokens: 655, numOutputTokens: 52, hashIds: [46, 47] }),
+    traceRequest({
       arrivalMs: 2.5,
       numPromptTokens: 6,
       numOutputTokens: 2,

@@ -175,10 +175,13 @@ if (ready.length > 0) await measure(ready);
 const rows = [...known.values()];
 process.stdout.write(`${qualityTable(rows, calibrationSha256).join("\n")}\n`);
 
-/** Rows of an earlier record that this folder has not. */
-function earlierRows(file) {
+/** Rows of an earlier record that this folder has not. Throws where they are of another model or text. */
+function earlierRows(file, { model: name, text: prose, numTokens }) {
   if (!existsSync(file)) return [];
-  return JSON.parse(readFileSync(file, "utf8")).rows.filter(({ name }) => !known.has(name));
+  const earlier = JSON.parse(readFileSync(file, "utf8"));
+  if (earlier.model !== name || earlier.text !== prose || earlier.numTokens !== numTokens)
+    throw new Error(`${file} is of ${earlier.numTokens} tokens of ${earlier.text} and ${earlier.model}.`);
+  return earlier.rows.filter((row) => !known.has(row.name));
 }
 
 if (options.record !== undefined) {
@@ -190,7 +193,7 @@ if (options.record !== undefined) {
     calibrationName:
       options["calibration-name"] ?? (isCalibrated ? path.basename(options.calibration) : null),
     calibrationSha256,
-    rows: [...rows, ...earlierRows(options.record)],
   };
+  record.rows = [...rows, ...earlierRows(options.record, record)];
   writeFileSync(options.record, `${JSON.stringify(record, null, 2)}\n`);
 }

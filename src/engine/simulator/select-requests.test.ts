@@ -1,25 +1,13 @@
 import { expect, test } from "vitest";
-import type { TraceRequest } from "../../protocol/request-trace.ts";
+import { traceRequest } from "../../../tests/trace-request.ts";
 import { PromptMaker } from "./prompt-maker.ts";
 import { selectRequests } from "./select-requests.ts";
 
-function request(fields: Partial<TraceRequest>): TraceRequest {
-  return {
-    arrivalMs: 0,
-    numPromptTokens: 10,
-    numOutputTokens: 5,
-    maxTokens: null,
-    hashIds: [],
-    scheduling: undefined,
-    ...fields,
-  };
-}
-
 test("equal hash ids give equal tokens, and nothing else is equal between two requests", () => {
   const maker = new PromptMaker();
-  const a = maker.make(0, request({ numPromptTokens: 1100, hashIds: [7, 9] }));
-  const b = maker.make(1, request({ numPromptTokens: 1000, hashIds: [7, 8] }));
-  const c = maker.make(2, request({ numPromptTokens: 600, hashIds: [9] }));
+  const a = maker.make(0, traceRequest({ numPromptTokens: 1100, hashIds: [7, 9] }));
+  const b = maker.make(1, traceRequest({ numPromptTokens: 1000, hashIds: [7, 8] }));
+  const c = maker.make(2, traceRequest({ numPromptTokens: 600, hashIds: [9] }));
   expect(a.slice(0, 512)).toEqual(b.slice(0, 512));
   expect(a.slice(512, 1024)).not.toEqual(b.slice(512, 1024));
   expect(c.slice(0, 512)).toEqual(a.slice(512, 1024));
@@ -30,12 +18,12 @@ test("equal hash ids give equal tokens, and nothing else is equal between two re
 
 test("leaves out what does not fit or has nothing to do, and counts it", () => {
   const trace = [
-    request({ numPromptTokens: 90, numOutputTokens: 10 }),
-    request({ numPromptTokens: 91, numOutputTokens: 10 }),
-    request({ numPromptTokens: 0 }),
-    request({ numOutputTokens: 0 }),
-    request({ arrivalMs: 500, maxTokens: 6 }),
-    request({ arrivalMs: 501 }),
+    traceRequest({ numPromptTokens: 90, numOutputTokens: 10 }),
+    traceRequest({ numPromptTokens: 91, numOutputTokens: 10 }),
+    traceRequest({ numPromptTokens: 0 }),
+    traceRequest({ numOutputTokens: 0 }),
+    traceRequest({ arrivalMs: 500, maxTokens: 6 }),
+    traceRequest({ arrivalMs: 501 }),
   ];
   const options = { maxTokens: 100, durationMs: 500, speed: 2, askedTokens: null };
   const { requests, numTooLong, numEmpty } = selectRequests(trace, options);

@@ -117,7 +117,7 @@ function factsOf(servings: readonly ServingRecord[]): ServingFacts {
 /** Longest pause between two parts of one round, without the start of a server, that belongs to one run. */
 const maxPauseMs = 60_000;
 
-/** Rounds that were finished by a later run: what changed between the parts does not fall on all alike. */
+/** Rounds whose parts lie far apart, such as those that a later run finished: what changed between the parts does not fall on all alike. */
 function brokenRounds(servings: readonly ServingRecord[]): string[] {
   const rounds = [...new Set(servings.map(({ round }) => round))].sort((a, b) => a - b);
   return rounds.flatMap((round) => {
@@ -133,7 +133,7 @@ function brokenRounds(servings: readonly ServingRecord[]): string[] {
     return longest <= maxPauseMs
       ? []
       : [
-          `The parts of round ${round} were measured ${formatDuration(longest)} apart, as the flow was stopped between them: what changed on the machine meanwhile is part of their differences.`,
+          `The parts of round ${round} were measured ${formatDuration(longest)} apart, as the flow was stopped or something that could not be measured came between: what changed on the machine meanwhile is part of their differences.`,
         ];
   });
 }

@@ -1,18 +1,15 @@
 import { setMaxListeners } from "node:events";
 import { setTimeout } from "node:timers/promises";
-import { sharedNow } from "../base/clock.ts";
 import { isMillraceError, MillraceError } from "../base/errors.ts";
-import { ConnectionPool } from "../client/connection-pool.ts";
+import type { Endpoint } from "../client/endpoint.ts";
 import { firstModelOf, type ListedModel, tokenizeRemotely } from "../client/served-models.ts";
 import type { BenchRecord, BenchStage, RateStage, RequestRecord } from "../records/bench.ts";
 import type { BenchOptions } from "./bench-options.ts";
 import { runClosedStage } from "./closed-loop.ts";
-import { prepareShare } from "./load-share.ts";
-import { LoadThreads } from "./load-threads.ts";
+import { LoadThreads, type ThreadTarget } from "./load-threads.ts";
 import type { Load } from "./loads.ts";
-import { type BenchTarget, prepareRequest, readAnswer, sendRequest } from "./measure-request.ts";
 import { runRateStage } from "./open-loop.ts";
-import type { LoadClient, StageOutcome, StageTools } from "./run-stage.ts";
+import type { StageOutcome, StageTools } from "./run-stage.ts";
 import { readAllMetrics, ServerWatch } from "./server-watch.ts";
 import { sentence } from "./stage-text.ts";
 import { fixedLength } from "./workload/length-range.ts";
@@ -25,17 +22,18 @@ export interface StageResult {
   readonly records: readonly RequestRecord[];
 }
 
+type SessionTarget = Omit<ThreadTarget, "workload">;
 type SessionOptions = BenchOptions & { readonly trace: TraceLengths | null };
 
 /** A server that is warmed up and ready to be loaded, one stage after the other. */
 export class BenchSession {
-  readonly target: BenchTarget;
+  readonly target: SessionTarget;
+  readonly #client: LoadThreads;
   readonly #options: SessionOptions;
   readonly #workload: Workload;
   #nextIndex: number;
   /** Whether the servers have metrics; null before anybody asked. */
   #hasMetrics: boolean | null = null;
-  #threads: LoadThreads | null = null;
 
   /**
    * Finds the model, makes the prompts and sends the warm-up.
@@ -51,20 +49,27 @@ export class BenchSession {
     const trace =
       options.lengths === undefined ? null : new TraceLengths(options.lengths, listed!.maxModelLen);
     const first = createWorkload(await workloadSpecOf(options, model, trace));
-    const pool = new ConnectionPool(options.timeoutMs ?? 0, endpoint.tls ?? {});
-    const target = { endpoints: [endpoint, ...moreEndpoints], model, continuousUsage, extraBody, pool };
+    const endpoints: readonly Endpoint[] = [endpoint, ...moreEndpoints];
+    const target = { endpoints, model, continuousUsage, extraBody, timeoutMs: options.timeoutMs };
+    const client = new LoadThreads(options.numThreads ?? 1, { ...target, workload: first.spec }, signal);
     try {
-      return new BenchSession(target, { ...options, trace }, await warmUp(target, first, options));
+      const workload = await warmUp(client, first, { ...options, target });
+      if (workload !== first) client.setWorkload(workload.spec);
+      return new BenchSession({ target, client, workload }, { ...options, trace });
     } catch (error) {
-      pool.destroy();
+      await client.close();
       throw error;
     }
   }
 
-  private constructor(target: BenchTarget, options: SessionOptions, workload: Workload) {
-    this.target = target;
+  private constructor(
+    parts: { readonly target: SessionTarget; readonly client: LoadThreads; readonly workload: Workload },
+    options: SessionOptions,
+  ) {
+    this.target = parts.target;
+    this.#client = parts.client;
+    this.#workload = parts.workload;
     this.#options = options;
-    this.#workload = workload;
     this.#nextIndex = options.numWarmup;
   }
 
@@ -77,7 +82,7 @@ export class BenchSession {
     const firstIndex = more.firstIndex ?? this.#nextIndex;
     const isTrace = load.kind === "rate" && load.plan.arrivals.kind === "times";
     const tools: StageTools = {
-      client: this.#client(),
+      client: this.#client,
       firstIndex: isTrace && trace !== null ? trace.startFrom(firstIndex) : firstIndex,
       maxSeconds,
       targets,
@@ -118,8 +123,7 @@ export class BenchSession {
   }
 
   async close(): Promise<void> {
-    await this.#threads?.close();
-    this.target.pool.destroy();
+    await this.#client.close();
   }
 
   async #watchServer(): Promise<ServerWatch> {
@@ -128,28 +132,6 @@ export class BenchSession {
     this.#hasMetrics = first !== null;
     const isCold = !this.#workload.sharesPrefixes && this.#options.caches !== "primed";
     return new ServerWatch(this.target.endpoints, isCold, first);
-  }
-
-  /** Threads begin with the first load, when the words of prompts are calibrated. */
-  #client(): LoadClient {
-    const { signal, numThreads = 1, timeoutMs } = this.#options;
-    if (numThreads === 1) {
-      const tools = { target: this.target, workload: this.#workload, signal };
-      return {
-        numThreads,
-        run: async (shares, onRequest) => {
-          const start = await prepareShare(shares[0]!, { ...tools, onRequest });
-          return [await start(sharedNow())];
-        },
-      };
-    }
-    const { pool: _own, ...target } = this.target;
-    this.#threads ??= new LoadThreads(
-      numThreads,
-      { ...target, timeoutMs, workload: this.#workload.spec },
-      signal,
-    );
-    return this.#threads;
   }
 }
 
@@ -206,17 +188,20 @@ async function choosePrompts(options: BenchOptions, model: string): Promise<Prom
   return tokenIds === null ? { wordsPerToken: 1 } : { tokenIds };
 }
 
+type WarmUpOptions = BenchOptions & { readonly target: SessionTarget };
+
 /** Sends the warm-up; the workload that it gives back has text prompts of the asked length. */
-async function warmUp(target: BenchTarget, first: Workload, options: BenchOptions): Promise<Workload> {
-  const { progress, numWarmup, signal } = options;
+async function warmUp(
+  client: LoadThreads,
+  first: Workload,
+  { target, progress, numWarmup, signal }: WarmUpOptions,
+): Promise<Workload> {
   let workload = first;
   if (numWarmup > 0) progress.start("warm-up", numWarmup);
   for (let index = 0; index < numWarmup; index += 1) {
     const turn = workload.conversation(index)[0]!;
-    const request = prepareRequest(target, { index, turn: 0, ...turn, dueMs: null });
-    const sent = await sendRequest(target, request, signal);
+    const record = await client.warmUp({ index, turn: 0, ...turn, dueMs: null });
     signal?.throwIfAborted();
-    const { record } = readAnswer(sent, sent.outcome.sentMs);
     if (record.error !== null) throw warmUpFailed(target, record, workload);
     workload = calibrated(workload, turn.prompt, record.promptTokens);
     progress.update(index + 1);
@@ -238,7 +223,7 @@ function calibrated(
   return createWorkload({ ...spec, prompts: { wordsPerToken } });
 }
 
-function warmUpFailed(target: BenchTarget, record: RequestRecord, workload: Workload): MillraceError {
+function warmUpFailed(target: SessionTarget, record: RequestRecord, workload: Workload): MillraceError {
   return new MillraceError(
     "endpoint_failed",
     `The warm-up request to ${target.endpoints[record.endpoint]!.url} failed. ${sentence(record.error!)} ${warmUpAdvice(target, record, workload)}`.trimEnd(),
@@ -247,7 +232,7 @@ function warmUpFailed(target: BenchTarget, record: RequestRecord, workload: Work
 
 /** What to do, by what went wrong. */
 function warmUpAdvice(
-  { model }: BenchTarget,
+  { model }: SessionTarget,
   { status, errorKind }: RequestRecord,
   workload: Workload,
 ): string {

@@ -3,6 +3,7 @@ import { invariant } from "../base/invariant.ts";
 import { ConnectionPool } from "../client/connection-pool.ts";
 import { type LoadShare, prepareShare, type StartShare } from "./load-share.ts";
 import type { ThreadCommand, ThreadReport, ThreadTarget } from "./load-threads.ts";
+import { measureRequest, type RequestPlan } from "./measure-request.ts";
 import { createWorkload } from "./workload/workload.ts";
 
 // A thread that sends its share of a load, with connections and an event loop of its own.
@@ -11,7 +12,7 @@ invariant(parentPort !== null, "load-thread runs in a worker thread only");
 const port = parentPort;
 const { timeoutMs, workload, ...rest } = workerData as ThreadTarget;
 const target = { ...rest, pool: new ConnectionPool(timeoutMs ?? 0, rest.endpoints[0]!.tls ?? {}) };
-const prompts = createWorkload(workload);
+let prompts = createWorkload(workload);
 let stop = new AbortController();
 let start: StartShare | null = null;
 
@@ -21,6 +22,8 @@ port.on("message", (command: ThreadCommand) => {
     target.pool.destroy();
     port.close();
   } else if ("originEpochMs" in command) void send(command.originEpochMs);
+  else if ("warmUp" in command) void warmUp(command.warmUp);
+  else if ("workload" in command) prompts = createWorkload(command.workload);
   else void prepare(command);
 });
 
@@ -34,6 +37,13 @@ async function prepare(share: LoadShare): Promise<void> {
 async function send(originEpochMs: number): Promise<void> {
   const outcome = await start!(originEpochMs);
   report({ kind: "outcome", outcome });
+}
+
+async function warmUp(plan: RequestPlan): Promise<void> {
+  report({
+    kind: "answer",
+    record: await measureRequest(target, plan, { originMs: 0, signal: stop.signal }),
+  });
 }
 
 function report(message: ThreadReport): void {

@@ -1,8 +1,10 @@
 import { once } from "node:events";
+import v8 from "node:v8";
 import { Worker } from "node:worker_threads";
 import { sharedNow } from "../base/clock.ts";
+import type { RequestRecord } from "../records/bench.ts";
 import type { LoadShare, ShareOutcome } from "./load-share.ts";
-import type { BenchTarget } from "./measure-request.ts";
+import type { BenchTarget, RequestPlan } from "./measure-request.ts";
 import type { LoadClient } from "./run-stage.ts";
 import type { WorkloadSpec } from "./workload/workload.ts";
 
@@ -12,18 +14,38 @@ export interface ThreadTarget extends Omit<BenchTarget, "pool"> {
   readonly workload: WorkloadSpec;
 }
 
-export type ThreadCommand = LoadShare | { readonly originEpochMs: number } | "stop" | "close";
+export type ThreadCommand =
+  | LoadShare
+  | { readonly originEpochMs: number }
+  | { readonly warmUp: RequestPlan }
+  | { readonly workload: WorkloadSpec }
+  | "stop"
+  | "close";
 export type ThreadReport =
   | { readonly kind: "ready" }
   | { readonly kind: "progress"; readonly done: number }
-  | { readonly kind: "outcome"; readonly outcome: ShareOutcome };
+  | { readonly kind: "outcome"; readonly outcome: ShareOutcome }
+  | { readonly kind: "answer"; readonly record: RequestRecord };
 
-/** Sends loads from several threads, for those that one cannot keep up with. */
+/**
+ * Settings of V8 that keep it from working in the midst of a load; each such pause is in the times of all answers that
+ * come meanwhile. A young generation (each half, MiB) that is large from the start: collecting one of the usual first size,
+ * 1 MiB, takes 1 to 4 ms every second or two. Seven times the usual work (bytes of bytecode) before a function is
+ * compiled anew by the optimising compiler: that takes 1 to 3 ms, again and again in the first thousands of events, and
+ * pays only where events come by the ten thousand a second.
+ */
+const v8Flags = ["--min-semi-space-size=32", "--interrupt-budget=500000"];
+
+/**
+ * Sends loads from threads that do nothing else: one, or several where one cannot keep up. What this thread does meanwhile
+ * (progress, looks at the server, the live page) is not in their times.
+ */
 export class LoadThreads implements LoadClient {
   readonly #workers: readonly Worker[];
 
   /** `signal` ends what is in flight. */
   constructor(numThreads: number, target: ThreadTarget, signal: AbortSignal | undefined) {
+    for (const flag of v8Flags) v8.setFlagsFromString(flag);
     this.#workers = Array.from(
       { length: numThreads },
       () => new Worker(threadFile(), { workerData: target }),
@@ -51,6 +73,17 @@ export class LoadThreads implements LoadClient {
     );
   }
 
+  /** Sends one request that belongs to no load, from the threads in turn. */
+  async warmUp(plan: RequestPlan): Promise<RequestRecord> {
+    const worker = this.#workers[plan.index % this.#workers.length]!;
+    return (await exchange(worker, { warmUp: plan }, "answer")).record;
+  }
+
+  /** Gives all threads other prompts. */
+  setWorkload(workload: WorkloadSpec): void {
+    this.#tell({ workload });
+  }
+
   async close(): Promise<void> {
     const ends = this.#workers.map((worker) => once(worker, "exit"));
     this.#tell("close");
@@ -65,7 +98,7 @@ export class LoadThreads implements LoadClient {
 type Answer<K> = Extract<ThreadReport, { readonly kind: K }>;
 
 /** Tells a thread something and waits for its answer of one kind. */
-function exchange<K extends "ready" | "outcome">(
+function exchange<K extends "ready" | "outcome" | "answer">(
   worker: Worker,
   command: ThreadCommand,
   kind: K,

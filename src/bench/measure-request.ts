@@ -113,9 +113,9 @@ export function readAnswer(
 export async function measureRequest(
   target: BenchTarget,
   plan: RequestPlan,
-  originMs: number,
+  { originMs, signal }: { readonly originMs: number; readonly signal?: AbortSignal },
 ): Promise<RequestRecord> {
-  return readAnswer(await sendRequest(target, prepareRequest(target, plan)), originMs).record;
+  return readAnswer(await sendRequest(target, prepareRequest(target, plan), signal), originMs).record;
 }
 
 function faultOf(

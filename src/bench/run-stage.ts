@@ -6,7 +6,7 @@ import { loadFigures } from "./load-figures.ts";
 import type { LoadShare, ShareOutcome } from "./load-share.ts";
 import type { ServerWatch } from "./server-watch.ts";
 
-/** Where shares of a load are sent from: this thread, or several. */
+/** Where shares of a load are sent from. */
 export interface LoadClient {
   /** Shares that it takes at most. */
   readonly numThreads: number;

@@ -17,27 +17,34 @@ export function findServerProcess(url: string): number | null {
   return pidsOf().find((pid) => socketsOf(pid).some((inode) => inodes.has(inode))) ?? null;
 }
 
-/** CPU and memory of a process and of all that descend from it, from now to `end`. Linux only. */
+/**
+ * CPU and memory of a process and of all that descend from it, from now to `end`. Linux only. What it starts meanwhile is
+ * seen at the end: looking through all processes takes a millisecond or two, which answers that come in between would have
+ * in their times.
+ */
 export class ProcessWatch {
   readonly #pid: number;
+  #tree: readonly number[];
   readonly #startedMs = performance.now();
   readonly #ticksBefore: number;
   #peakBytes = 0;
 
   constructor(pid: number) {
     this.#pid = pid;
+    this.#tree = treeOf(pid);
     this.#ticksBefore = this.#ticks();
     this.sample();
   }
 
   /** Looks at the memory; between two looks a peak is not seen. */
   sample(): void {
-    const bytes = treeOf(this.#pid).reduce((sum, pid) => sum + residentBytesOf(pid), 0);
+    const bytes = this.#tree.reduce((sum, pid) => sum + residentBytesOf(pid), 0);
     this.#peakBytes = Math.max(this.#peakBytes, bytes);
   }
 
   /** Null where the process is gone. */
   end(): ServerProcess | null {
+    this.#tree = treeOf(this.#pid);
     this.sample();
     const seconds = (performance.now() - this.#startedMs) / 1000;
     const cores = (this.#ticks() - this.#ticksBefore) / ticksPerSecond / seconds;
@@ -47,7 +54,7 @@ export class ProcessWatch {
 
   /** User and system time, its own and that of children that ended. */
   #ticks(): number {
-    return treeOf(this.#pid)
+    return this.#tree
       .flatMap((pid) => statOf(pid)?.slice(11, 15) ?? [])
       .reduce((sum, ticks) => sum + Number(ticks), 0);
   }

@@ -1,5 +1,4 @@
 import path from "node:path";
-import { formatDuration } from "../base/units.ts";
 import type {
   ComparisonRecord,
   Measurement,
@@ -9,6 +8,7 @@ import type {
 } from "../records/comparison.ts";
 import type { EvaluationRecord } from "../records/evaluation.ts";
 import type { Origin } from "../records/origin.ts";
+import { brokenRounds } from "./broken-rounds.ts";
 import { composeComparison, type Subject } from "./compare/compose-comparison.ts";
 import { readBench } from "./compare/read-bench.ts";
 import type { KeptEvaluation } from "./evaluate-side.ts";
@@ -112,30 +112,6 @@ function factsOf(servings: readonly ServingRecord[]): ServingFacts {
     memoryPlan: servings[0]!.memoryPlan,
     numRounds: servings.length,
   };
-}
-
-/** Longest pause between two parts of one round, without the start of a server, that belongs to one run. */
-const maxPauseMs = 60_000;
-
-/** Rounds whose parts lie far apart, such as those that a later run finished: what changed between the parts does not fall on all alike. */
-function brokenRounds(servings: readonly ServingRecord[]): string[] {
-  const rounds = [...new Set(servings.map(({ round }) => round))].sort((a, b) => a - b);
-  return rounds.flatMap((round) => {
-    const parts = servings
-      .filter((serving) => serving.round === round)
-      .map(({ bench: { origin }, readyMs }) => ({
-        startMs: Date.parse(origin.startedAt) - (readyMs ?? 0),
-        endMs: Date.parse(origin.startedAt) + origin.durationMs,
-      }))
-      .sort((a, b) => a.startMs - b.startMs);
-    const pauses = parts.slice(1).map(({ startMs }, index) => startMs - parts[index]!.endMs);
-    const longest = Math.max(0, ...pauses);
-    return longest <= maxPauseMs
-      ? []
-      : [
-          `The parts of round ${round} were measured ${formatDuration(longest)} apart, as the flow was stopped or something that could not be measured came between: what changed on the machine meanwhile is part of their differences.`,
-        ];
-  });
 }
 
 /** Every part with its own time, machine and build: kept parts are older than the report. */

@@ -1,4 +1,3 @@
-import { once } from "node:events";
 import v8 from "node:v8";
 import { Worker } from "node:worker_threads";
 import { sharedNow } from "../base/clock.ts";
@@ -41,42 +40,43 @@ const v8Flags = ["--min-semi-space-size=32", "--interrupt-budget=500000"];
  * (progress, looks at the server, the live page) is not in their times.
  */
 export class LoadThreads implements LoadClient {
-  readonly #workers: readonly Worker[];
+  readonly #threads: readonly LoadThread[];
+  readonly #signal: AbortSignal | undefined;
 
   /** `signal` ends what is in flight. */
   constructor(numThreads: number, target: ThreadTarget, signal: AbortSignal | undefined) {
     for (const flag of v8Flags) v8.setFlagsFromString(flag);
-    this.#workers = Array.from(
-      { length: numThreads },
-      () => new Worker(threadFile(), { workerData: target }),
-    );
+    this.#threads = Array.from({ length: numThreads }, () => new LoadThread(target));
+    this.#signal = signal;
     signal?.addEventListener("abort", () => this.#tell("stop"), { once: true });
   }
 
   get numThreads(): number {
-    return this.#workers.length;
+    return this.#threads.length;
   }
 
   async run(shares: readonly LoadShare[], onRequest?: (done: number) => void): Promise<ShareOutcome[]> {
-    const workers = this.#workers.slice(0, shares.length);
-    await Promise.all(shares.map((share, thread) => exchange(workers[thread]!, share, "ready")));
+    const threads = this.#threads.slice(0, shares.length);
+    await Promise.all(shares.map((share, index) => threads[index]!.exchange(share, "ready")));
+    // A thread that was told to stop before it had anything to send would begin now.
+    this.#signal?.throwIfAborted();
     const origin = { originEpochMs: sharedNow() };
     const done = shares.map(() => 0);
     return Promise.all(
-      workers.map(async (worker, thread) => {
+      threads.map(async (thread, index) => {
         const onProgress = (count: number): void => {
-          done[thread] = count;
+          done[index] = count;
           onRequest?.(done.reduce((sum, each) => sum + each, 0));
         };
-        return (await exchange(worker, origin, "outcome", onProgress)).outcome;
+        return (await thread.exchange(origin, "outcome", onProgress)).outcome;
       }),
     );
   }
 
   /** Sends one request that belongs to no load, from the threads in turn. */
   async warmUp(plan: RequestPlan): Promise<RequestRecord> {
-    const worker = this.#workers[plan.index % this.#workers.length]!;
-    return (await exchange(worker, { warmUp: plan }, "answer")).record;
+    const thread = this.#threads[plan.index % this.numThreads]!;
+    return (await thread.exchange({ warmUp: plan }, "answer")).record;
   }
 
   /** Gives all threads other prompts. */
@@ -85,42 +85,64 @@ export class LoadThreads implements LoadClient {
   }
 
   async close(): Promise<void> {
-    const ends = this.#workers.map((worker) => once(worker, "exit"));
     this.#tell("close");
-    await Promise.all(ends);
+    await Promise.all(this.#threads.map(({ ended }) => ended));
   }
 
   #tell(command: ThreadCommand): void {
-    for (const worker of this.#workers) worker.postMessage(command);
+    for (const thread of this.#threads) thread.tell(command);
   }
 }
 
 type Answer<K> = Extract<ThreadReport, { readonly kind: K }>;
 
-/** Tells a thread something and waits for its answer of one kind. */
-function exchange<K extends "ready" | "outcome" | "answer">(
-  worker: Worker,
-  command: ThreadCommand,
-  kind: K,
-  onProgress?: (done: number) => void,
-): Promise<Answer<K>> {
-  return new Promise((resolve, reject) => {
-    const end = (): void => {
-      worker.off("message", onMessage).off("error", onError);
-    };
-    const onMessage = (report: ThreadReport): void => {
-      if (report.kind === "progress") onProgress?.(report.done);
-      if (report.kind !== kind) return;
-      end();
-      resolve(report as Answer<K>);
-    };
-    const onError = (error: unknown): void => {
-      end();
-      reject(error as Error);
-    };
-    worker.on("message", onMessage).on("error", onError);
-    worker.postMessage(command);
-  });
+/** One thread. What ends it unasked fails the exchange that runs, and every later one. */
+class LoadThread {
+  readonly #worker: Worker;
+  /** Settles when the thread is gone, for whatever reason. */
+  readonly ended: Promise<void>;
+  #failure: Error | null = null;
+  #reject: (error: Error) => void = () => {};
+
+  constructor(target: ThreadTarget) {
+    this.#worker = new Worker(threadFile(), { workerData: target });
+    this.#worker.on("error", (error) => this.#fail(error as Error));
+    this.ended = new Promise((resolve) => {
+      this.#worker.once("exit", () => {
+        this.#fail(new Error("A thread of the load test ended before it was asked to."));
+        resolve();
+      });
+    });
+  }
+
+  tell(command: ThreadCommand): void {
+    this.#worker.postMessage(command);
+  }
+
+  /** Tells the thread something and waits for its answer of one kind; one exchange at a time. */
+  exchange<K extends "ready" | "outcome" | "answer">(
+    command: ThreadCommand,
+    kind: K,
+    onProgress?: (done: number) => void,
+  ): Promise<Answer<K>> {
+    if (this.#failure !== null) return Promise.reject(this.#failure);
+    return new Promise((resolve, reject) => {
+      this.#reject = reject;
+      const onMessage = (report: ThreadReport): void => {
+        if (report.kind === kind) {
+          this.#worker.off("message", onMessage);
+          resolve(report as Answer<K>);
+        } else if (report.kind === "progress") onProgress?.(report.done);
+      };
+      this.#worker.on("message", onMessage);
+      this.tell(command);
+    });
+  }
+
+  #fail(error: Error): void {
+    this.#failure ??= error;
+    this.#reject(this.#failure);
+  }
 }
 
 /** Tests run the sources; a thread runs what was built of them. */

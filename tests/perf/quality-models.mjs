@@ -56,8 +56,12 @@ export class QualityModels {
       await quantize(this.#checkpoint, plan, { openModel, calibration, solver });
       return null;
     } catch (error) {
-      if (error.code !== "invalid_scheme") throw error;
-      return error.message;
+      if (error.code === "invalid_scheme") return error.message;
+      // What another build of this program left unfinished.
+      const partial = `${outPath}.partial`;
+      if (error.code !== "output_exists" || !existsSync(partial)) throw error;
+      rmSync(partial, { recursive: true });
+      return await this.make(wishes, { isCalibrated, outPath });
     } finally {
       solver.close();
       ops.close();

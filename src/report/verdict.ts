@@ -52,7 +52,9 @@ function qualityLead(rows: readonly AccuracyRow[]): string {
     return `the compression costs quality in ${worse} ${of}${better > 0 ? ` and gains it in ${better}` : ""}`;
   if (better > 0) return `the compressed model is better in ${better} ${of}`;
   if (count("equivalent") === rows.length) return `no difference above 1 % ${of.replace("of", "in")}`;
-  return "undetermined, any cost is inside the noise of these documents";
+  const noise = "any cost is inside the noise of these documents";
+  if (count("equivalent") === 0) return `undetermined, ${noise}`;
+  return `no difference above 1 % in ${count("equivalent")} ${of}; undetermined in ${count("undetermined")}, where ${noise}`;
 }
 
 /** `wikitext word_perplexity 25.13 → 25.60, 98.2 % kept (95 % interval 97.5 to 98.9), worse`. */
@@ -97,8 +99,10 @@ function speedVerdict(speed: readonly SpeedRow[], { failure }: Variant): string 
   if (failure !== null) return `Speed: not measured. ${failure.message}`;
   const rows = speed.filter((row) => row.metric === "outputTokensPerSecond");
   if (rows.length === 0) return "Speed: no load that both were given.";
-  const ends = rows.length === 1 ? rows : [rows[0]!, rows.at(-1)!];
-  const parts = ends.map((row) => {
+  // The recommendation ranks by the greatest load that tells the two apart, which may be neither end.
+  const telling = rows.findLast(({ verdict }) => verdict === "faster" || verdict === "slower");
+  const shown = rows.filter((row, index) => index === 0 || row === telling || index === rows.length - 1);
+  const parts = shown.map((row) => {
     const interval =
       row.ratioLow === null || row.ratioHigh === null
         ? ""

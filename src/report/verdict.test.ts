@@ -1,0 +1,43 @@
+import { expect, test } from "vitest";
+import { madeUpVariant } from "../../tests/made-up-comparison.ts";
+import type { AccuracyRow, SpeedRow } from "../records/comparison.ts";
+import { pairVerdict, qualityVerdict } from "./verdict.ts";
+
+function taskOf(task: string, recoveryLow: number, recoveryHigh: number): AccuracyRow {
+  const figures = { base: 0.8, compressed: 0.79, recovery: 0.99, recoveryLow, recoveryHigh };
+  return {
+    task,
+    parent: null,
+    metric: "acc",
+    numFlips: null,
+    pValue: null,
+    ...figures,
+  } as unknown as AccuracyRow;
+}
+
+test("of a mixture, says in how many tasks a difference is small and in how many it is not known", () => {
+  const rows = [taskOf("near", 0.992, 0.999), taskOf("wide", 0.9, 1.1), taskOf("wider", 0.8, 1.2)];
+  expect(qualityVerdict(rows, [])).toMatch(
+    /^Quality: no difference above 1 % in 1 of 3 tasks; undetermined in 2, where any cost is inside the noise of these documents: near .*, equivalent; wide .*, undetermined; wider .*, undetermined\.$/,
+  );
+});
+
+test("the sentence of speed has the greatest load that tells the two apart", () => {
+  const speed = [1, 2, 4, 8, 16].map((count) => ({
+    level: `${count} in flight`,
+    metric: "outputTokensPerSecond",
+    base: 10,
+    compressed: 15,
+    ratioLow: null,
+    ratioHigh: null,
+    verdict: count === 2 || count === 4 ? "faster" : "no difference that this run can show",
+  })) as SpeedRow[];
+  const [, sentence] = pairVerdict(madeUpVariant("base"), madeUpVariant("w8a8"), {
+    accuracy: [],
+    unpaired: [],
+    speed,
+  });
+  expect(sentence!.match(/with \d+ in flight/g)).toEqual(
+    [1, 4, 16].map((count) => `with ${count} in flight`),
+  );
+});

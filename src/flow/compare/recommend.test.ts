@@ -5,7 +5,7 @@ import type { LoadComparison } from "../../records/load-comparison.ts";
 import { recommend } from "./recommend.ts";
 
 const aim = { minRecovery: 0.99 };
-const base = madeUpVariant("base", { sizeBytes: 1000 });
+const base = madeUpVariant("base", { weights: "bfloat16", sizeBytes: 1000 });
 
 /** A variant of this share of the base's size, with its recovery and half its interval, and its speed. */
 function made(
@@ -75,6 +75,25 @@ test("ranks all at one load: the greatest that tells any of them from the base",
   const { variant, text } = advice(early, late);
   expect(variant).toBe("late");
   expect(text).toContain("early: 1.1× the throughput at 25 in flight");
+});
+
+test("says that greater loads than the one that tells showed no difference", () => {
+  const told = made("w8a8", { size: 0.5, recovery: [1, 0.001], ratio: 1.4, level: "4 in flight" });
+  const unclear = made("", { size: 1, ratio: 0.98, interval: [0.67, 1.45] }).pair.speed[0]!;
+  told.pair.speed.push({ ...unclear, verdict: "no difference that this run can show" });
+  expect(advice(told).text).toMatch(
+    /1\.4× the throughput at 4 in flight.*; use it\. At the greatest load that counts, 25 in flight, it is 0\.98× \(0\.67 to 1\.45\): no difference that this run can show\.$/,
+  );
+});
+
+test("recommends nothing where the base is somebody else's server", () => {
+  const { variant, pair } = made("w8a8", { size: 0.5, recovery: [1, 0.001] });
+  const address = madeUpVariant("http://other:80", { weights: null });
+  const evidence = { variants: [address, variant], pairs: [pair], load: noBounds };
+  expect(recommend(evidence, aim)).toEqual({
+    variant: null,
+    text: expect.stringMatching(/^Nothing is recommended: http:\/\/other:80, .* --engine first/) as string,
+  });
 });
 
 test("says where quality is inside the noise, not measured, or lost in a task", () => {

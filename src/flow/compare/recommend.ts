@@ -31,9 +31,7 @@ export function recommend(evidence: Evidence, aim: Aim): Recommendation {
   const choiceLevel = choiceLevelOf(evidence);
   const served = evidence.pairs.flatMap((pair): Candidate[] => {
     const variant = evidence.variants.find(({ name }) => name === pair.variant)!;
-    // A server that somebody else started has a model of its own: no form of this one that could be used.
-    const isOurs = variant.weights !== null;
-    return isOurs && variant.failure === null
+    return isOurs(variant) && variant.failure === null
       ? [candidateOf({ base: base!, variant, pair, choiceLevel }, aim)]
       : [];
   });
@@ -41,6 +39,10 @@ export function recommend(evidence: Evidence, aim: Aim): Recommendation {
     const why =
       evidence.pairs.length === 0 ? "nothing else was asked for" : "no other variant could be measured";
     return { variant: null, text: `Nothing to choose from beside ${base!.name}: ${why}.` };
+  }
+  if (!isOurs(base!)) {
+    const text = `Nothing is recommended: ${base!.name}, which the others are compared with, is a server that somebody else started, with a model of its own. Put another --engine first for a recommendation.`;
+    return { variant: null, text };
   }
   const kept = mostLikelyKept(served, aim);
   const faster = kept.filter(({ speed }) => speed?.verdict === "faster");
@@ -53,8 +55,13 @@ export function recommend(evidence: Evidence, aim: Aim): Recommendation {
   const bounds = boundsText(evidence, best.variant);
   return {
     variant: best.variant.name,
-    text: `${describe(best)}; ${adviceOf(best, aim)}${bounds}${othersText(served, best, aim)}`,
+    text: `${describe(best)}; ${adviceOf(best, aim)}${bounds}${greatestLoadText(best)}${othersText(served, best, aim)}`,
   };
+}
+
+/** Not so a server that somebody else started: it has a model of its own, no form of this one that could be used. */
+function isOurs({ weights }: Variant): boolean {
+  return weights !== null;
 }
 
 /** Of the fastest and those whose intervals reach its own: one that keeps the quality before others, then the smallest. */
@@ -96,6 +103,10 @@ function throughputOf({ speed }: Pair): SpeedRow[] {
   return speed.filter(({ metric }) => metric === "outputTokensPerSecond");
 }
 
+function countedOf(pair: Pair): SpeedRow[] {
+  return throughputOf(pair).filter(({ verdict }) => !verdict.startsWith("does not count"));
+}
+
 /** One load for all, so that variants are not ranked at different ones: the greatest that tells any from the base. */
 function choiceLevelOf({ pairs }: Evidence): string | null {
   const levels = pairs.flatMap((pair) =>
@@ -118,7 +129,7 @@ function candidateOf(
   }: Pick<Candidate, "variant" | "pair"> & { readonly base: Variant; readonly choiceLevel: string | null },
   { minRecovery }: Aim,
 ): Candidate {
-  const counted = throughputOf(pair).filter(({ verdict }) => !verdict.startsWith("does not count"));
+  const counted = countedOf(pair);
   return {
     variant,
     pair,
@@ -175,6 +186,13 @@ function recoveryText({ accuracy }: Pair): string {
   const half = overall.half === null ? "" : ` ± ${percent(overall.half, 1)}`;
   const without = overall.leftOut.length === 0 ? "" : ` without ${overall.leftOut.join(", ")}`;
   return `recovery ${percent(overall.share, 1)} %${half}${without}`;
+}
+
+/** What the greatest load shows, where the speed is that of a lesser one; else empty. */
+function greatestLoadText({ pair, speed }: Candidate): string {
+  const greatest = countedOf(pair).at(-1);
+  if (speed === null || greatest === undefined || greatest.level === speed.level) return "";
+  return ` At the greatest load that counts, ${greatest.level}, it is ${greatest.ratio.toFixed(2)}×${speedInterval(greatest)}: ${greatest.verdict}.`;
 }
 
 function adviceOf({ quality, pair, speed }: Candidate, { minRecovery }: Aim): string {

@@ -27,3 +27,11 @@ test("a stage of which nothing ended says so, and nothing of the server's usage"
   expect(linesOf({})).toContain("the server sends no usage");
   expect(linesOf({ numCensored: 8 })).toContain("no answer ended, so that the server counted none");
 });
+
+test("prompts of a file are text of no known number of words", () => {
+  const workload = { inputTokens: 0, numWords: null, promptForm: "text", description: "1 conversation of f" };
+  const record = { stages: [madeUpStage(1, 100)], rates: [], workload, pricePerHour: null };
+  expect(loadTables(record as unknown as BenchRecord)).toMatch(
+    /Prompt tokens: 1 conversation of f, .* \(text\)\./,
+  );
+});

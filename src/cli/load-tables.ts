@@ -96,7 +96,8 @@ function promptLine({ workload, stages, rates }: BenchRecord): string {
         ? "the server sends no usage"
         : "no answer ended, so that the server counted none"
       : `${(counts.reduce((sum, count) => sum + count, 0) / counts.length).toFixed(1)} counted by the server`;
-  const form = { "token-ids": "token ids", text: `text of ${workload.numWords} words`, chat: "messages" };
+  const words = workload.numWords === null ? "" : ` of ${workload.numWords} words`;
+  const form = { "token-ids": "token ids", text: `text${words}`, chat: "messages" };
   // A trace's own stage has times in place of a rate; its lengths, and what is left out of it, stand in the words.
   const isPlain = workload.inputTokens > 0 && rates.every(({ burstiness }) => burstiness !== null);
   const asked = isPlain ? `${workload.inputTokens} asked for` : workload.description;

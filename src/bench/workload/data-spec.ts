@@ -28,13 +28,9 @@ export function isSyntheticData(text: string): boolean {
  */
 export function parseDataSpec(text: string): SyntheticData {
   const values = valuesOf(text);
-  for (const key of values.keys())
-    if (!keys.has(key)) throw wrong(`has the key "${key}"`, `it takes ${[...keys].join(", ")}`);
   const [turns = 1, prefixTokens = 0, prefixCount] = ["turns", "prefix_tokens", "prefix_count"].map((key) =>
     values.get(key),
   );
-  if (turns === 0) throw wrong("says turns is 0", "a conversation has at least 1");
-  if (prefixCount === 0) throw wrong("says prefix_count is 0", "it takes at least 1 beginning");
   if (prefixCount !== undefined && prefixTokens === 0)
     throw wrong(`has prefix_count ${prefixCount} and no prefix_tokens`, "the two go together");
   return {
@@ -55,11 +51,17 @@ function valuesOf(text: string): Map<string, number> {
       });
   return new Map(
     pairs.map(([key, value]) => {
+      if (!keys.has(key)) throw wrong(`has the key "${key}"`, `it takes ${[...keys].join(", ")}`);
       const count = typeof value === "string" && value !== "" ? Number(value) : value;
-      if (typeof count === "number" && Number.isInteger(count) && count >= 0) return [key, count];
-      throw wrong(`says ${key} is ${JSON.stringify(value)}`, "it takes whole numbers");
+      const least = leastOf(key);
+      if (typeof count === "number" && Number.isInteger(count) && count >= least) return [key, count];
+      throw wrong(`says ${key} is ${JSON.stringify(value)}`, `it takes a whole number of at least ${least}`);
     }),
   );
+}
+
+function leastOf(key: string): number {
+  return ["prompt_tokens", "output_tokens", "turns", "prefix_count"].includes(key) ? 1 : 0;
 }
 
 function parseJson(text: string): Record<string, unknown> {
@@ -77,7 +79,7 @@ function parseJson(text: string): Record<string, unknown> {
 /** Ends that are not given lie five standard deviations off, as GuideLLM has it. */
 function rangeOf(name: string, values: ReadonlyMap<string, number>): LengthRange {
   const mean = values.get(name);
-  if (mean === undefined || mean === 0) {
+  if (mean === undefined) {
     throw wrong(
       `does not say ${name}`,
       "it takes prompt_tokens and output_tokens, such as prompt_tokens=512,output_tokens=128",

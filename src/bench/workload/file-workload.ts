@@ -1,11 +1,14 @@
 import { MillraceError } from "../../base/errors.ts";
 import type { ChatMessage } from "../request-body.ts";
+import { countText } from "../stage-text.ts";
 import type { Turn, Workload } from "./workload.ts";
 
 /** A conversation of a file: what its user says, turn by turn. The answers are the server's own. */
 export interface FileItem {
   readonly system: string | null;
   readonly turns: readonly string[];
+  /** Whether the file has it as messages with roles. */
+  readonly isMessages: boolean;
   readonly outputTokens: number | null;
 }
 
@@ -38,10 +41,14 @@ export function createFileWorkload(spec: FileSpec): Workload {
       return { prompt: [...system, { role: "user", content }], outputTokens: length };
     });
   };
+  const bare =
+    !isChat && items.some(({ isMessages }) => isMessages)
+      ? "; what users say is sent as bare text, without roles and answers: add --chat to send messages"
+      : "";
   const asked = items.map((item) => item.outputTokens ?? outputTokens ?? 0);
   return {
     spec,
-    description: `${items.length} conversations of ${name}`,
+    description: `${countText(items.length, "conversation")} of ${name}${bare}`,
     promptForm: isChat ? "chat" : "text",
     inputTokens: 0,
     outputTokens: Math.round(asked.reduce((sum, each) => sum + each, 0) / asked.length),
@@ -115,26 +122,27 @@ function outputTokensOf(fields: Readonly<Record<string, unknown>>, place: string
 function conversationOf(
   fields: Readonly<Record<string, unknown>>,
   place: string,
-): Pick<FileItem, "system" | "turns"> | null {
+): Omit<FileItem, "outputTokens"> | null {
   const { messages, conversations, turns } = fields;
-  if (Array.isArray(turns)) return { system: null, turns: turns.filter((turn) => typeof turn === "string") };
+  const plain = { system: null, isMessages: false };
+  if (Array.isArray(turns)) return { ...plain, turns: turns.filter((turn) => typeof turn === "string") };
   if (Array.isArray(messages)) return fromMessages(messages, { who: "role", what: "content" }, place);
   if (Array.isArray(conversations)) return fromMessages(conversations, { who: "from", what: "value" }, place);
   const prompt = promptColumns.map((column) => fields[column]).find((value) => typeof value === "string");
-  return typeof prompt === "string" ? { system: null, turns: [prompt] } : null;
+  return typeof prompt === "string" ? { ...plain, turns: [prompt] } : null;
 }
 
 function fromMessages(
   messages: readonly unknown[],
   { who, what }: { readonly who: string; readonly what: string },
   place: string,
-): Pick<FileItem, "system" | "turns"> {
+): Omit<FileItem, "outputTokens"> {
   const said = messages as readonly Readonly<Record<string, unknown>>[];
   const textsOf = (roles: readonly string[]): string[] =>
     said
       .filter((message) => roles.includes(String(message[who])))
       .flatMap((message) => textOf(message[what], place) ?? []);
-  return { system: textsOf(["system"])[0] ?? null, turns: textsOf(["user", "human"]) };
+  return { system: textsOf(["system"])[0] ?? null, turns: textsOf(["user", "human"]), isMessages: true };
 }
 
 /** The text of a message, also of one in parts; null where it has none. Errors: parts that are no text. */

@@ -115,9 +115,12 @@ describe("--data", () => {
     ["prompt_tokens=many,output_tokens=1", /prompt_tokens is "many"/],
     ["prompt_tokens=5,output_tokens=1,colour=3", /has the key "colour"/],
     ["prompt_tokens=5,prompt_tokens_min=9,output_tokens=1", /_min 9 above .*_max 5/],
+    ["kind=synthetic_text,prompt_tokens=64", /has the key "kind"; it takes prompt_tokens, /],
+    ["prompt_tokens=-5,output_tokens=1", /prompt_tokens is "-5"; it takes a whole number of at least 1/],
+    ["prompt_tokens=5,prompt_tokens_stdev=-1,output_tokens=1", /_stdev is "-1"; .* of at least 0/],
     ["{prompt_tokens", /no JSON object/],
-    ["prompt_tokens=5,output_tokens=1,turns=0", /turns is 0; a conversation has at least 1/],
-    ["prompt_tokens=5,output_tokens=1,prefix_tokens=2,prefix_count=0", /prefix_count is 0/],
+    ["prompt_tokens=5,output_tokens=1,turns=0", /turns is "0"; it takes a whole number of at least 1/],
+    ["prompt_tokens=5,output_tokens=1,prefix_tokens=2,prefix_count=0", /prefix_count is "0"; .* of at least 1/],
     ["prompt_tokens=5,output_tokens=1,prefix_count=3", /prefix_count 3 and no prefix_tokens/],
   ])("refuses %s", (text, message) => {
     expect(() => parseDataSpec(text)).toThrow(message);
@@ -146,15 +149,31 @@ describe("files of prompts", () => {
       { instruction: "five" },
     ];
     const expected = [
-      { system: null, turns: ["one"], outputTokens: 9 },
-      { system: "be brief", turns: ["two"], outputTokens: null },
-      { system: null, turns: ["three", "and?"], outputTokens: null },
-      { system: null, turns: ["four", "more"], outputTokens: null },
-      { system: null, turns: ["in parts"], outputTokens: null },
-      { system: null, turns: ["five"], outputTokens: null },
+      { system: null, turns: ["one"], isMessages: false, outputTokens: 9 },
+      { system: "be brief", turns: ["two"], isMessages: true, outputTokens: null },
+      { system: null, turns: ["three", "and?"], isMessages: true, outputTokens: null },
+      { system: null, turns: ["four", "more"], isMessages: false, outputTokens: null },
+      { system: null, turns: ["in parts"], isMessages: true, outputTokens: null },
+      { system: null, turns: ["five"], isMessages: false, outputTokens: null },
     ];
     expect(parsePromptFile(lines.map((line) => JSON.stringify(line)).join("\n"), "f")).toEqual(expected);
     expect(parsePromptFile(JSON.stringify(lines), "f")).toEqual(expected);
+  });
+
+  test("say that messages are sent as bare text, and what sends them as they are", () => {
+    const messages = [
+      { role: "user", content: "one" },
+      { role: "assistant", content: "two" },
+    ];
+    const describe = (entry: object, chat: boolean): string => {
+      const items = parsePromptFile(JSON.stringify(entry), "f");
+      return createWorkload({ kind: "file", name: "f", seed: 1, items, chat, outputTokens: 4 }).description;
+    };
+    expect(describe({ messages }, false)).toBe(
+      "1 conversation of f; what users say is sent as bare text, without roles and answers: add --chat to send messages",
+    );
+    expect(describe({ messages }, true)).toBe("1 conversation of f");
+    expect(describe({ prompt: "one" }, false)).toBe("1 conversation of f");
   });
 
   test("names parts that are no text, and lengths that are none", () => {

@@ -1,3 +1,4 @@
+import { messageOf } from "../../base/errors.ts";
 import { type Endpoint, headersOf } from "../../client/endpoint.ts";
 import { transportFailureKind } from "../../client/failure-kind.ts";
 import { LaunchError } from "../../protocol/endpoint-launcher.ts";
@@ -83,12 +84,11 @@ function refusal(
   error: Error,
   { url, name, isStarting }: Pick<Waiting, "name" | "isStarting"> & { readonly url: string },
 ): string {
-  const cause = (error.cause ?? error) as NodeJS.ErrnoException;
-  const code = cause.code ?? cause.name;
+  const code = reasonOf(error);
   if (transportFailureKind(error) === "tls") {
     throw new LaunchError(
       "TLS",
-      `${name} at ${url} cannot be trusted or does not speak TLS (${code}: ${cause.message}). Check http or https, and its certificate.`,
+      `${name} at ${url} cannot be trusted or does not speak TLS (${code}: ${messageOf(error.cause ?? error)}). Check http or https, and its certificate.`,
       { cause: error },
     );
   }
@@ -99,4 +99,13 @@ function refusal(
     `Nobody answers at ${url} (${code}). Start the server, or correct the address.`,
     { cause: error },
   );
+}
+
+/** The code of the outermost cause that has one, such as ECONNREFUSED; else what the innermost cause says, such as "bad port". */
+function reasonOf(error: Error): string {
+  const { code } = error as { readonly code?: unknown };
+  if (typeof code === "string") return code;
+  // A name with several addresses fails as one error for each.
+  const inner: unknown = error instanceof AggregateError ? error.errors[0] : error.cause;
+  return inner instanceof Error ? reasonOf(inner) : error.message;
 }

@@ -73,6 +73,23 @@ test("a file with a setting that is none, or a model that is no place, is refuse
     '"shemes", which is no flag here. The nearest is schemes',
   );
   expect(() => readFlowFile(fileOf("model: [1]"))).toThrow(/model is \[1\]; it takes/);
-  expect(() => readFlowFile(fileOf("a: [b"))).toThrow(/is not YAML/);
-  expect(() => readFlowFile("/nowhere/flow.yaml")).toThrow(/cannot be read/);
+  expect(() => readFlowFile(fileOf("- preset: quick"))).toThrow("Write lines such as preset: quick.");
+});
+
+test("a file that cannot be read is told with its cause", () => {
+  expect(() => readFlowFile(fileOf("a: [b"))).toThrow(/cannot be read as YAML: .*, column 6\. Correct it/);
+  const bomb = [
+    "a: &a [x]",
+    ..."bcdefg".split("").map((name, i) => `${name}: &${name} [${`*${"abcdef"[i]},`.repeat(9)}]`),
+  ];
+  expect(() => readFlowFile(fileOf(bomb.join("\n")))).toThrow(/Excessive alias count/);
+  expect(() => readFlowFile("/nowhere/flow.yaml")).toThrow(/cannot be read: ENOENT: no such file/);
+  expect(() => readFlowFile(os.tmpdir())).toThrow(/cannot be read: EISDIR: .* directory/);
+});
+
+test("a list that is none says what it takes", () => {
+  expect(() => readFlowSettings(parse(), readFlowFile(fileOf("concurrency: [0, -1]")))).toThrow(
+    '--concurrency is "0,-1" (from flow.yaml): it takes whole numbers of at least 1, separated by commas; or none.',
+  );
+  expect(readFlowSettings(parse("--rates", ""), null).load.rates).toEqual([]);
 });

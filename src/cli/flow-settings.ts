@@ -1,24 +1,27 @@
-import { readFileSync } from "node:fs";
 import path from "node:path";
 import type { Command } from "commander";
-import { parse as parseYaml, stringify, YAMLParseError } from "yaml";
+import { parse as parseYaml, stringify } from "yaml";
 import { z } from "zod";
-import { MillraceError } from "../base/errors.ts";
+import { MillraceError, messageOf } from "../base/errors.ts";
 import { writeFileAtomically } from "../base/write-file.ts";
 import { consoleDialects } from "../bench/dialects/load-exports.ts";
 import { type Component, field, flagName, resolveSources, type Values } from "../config/component.ts";
 import { type FileValues, readConfig } from "../config/config-file.ts";
 import { integer, integerList, oneOf, rateList, real, textList } from "../config/value-schemas.ts";
 import { presetNames, presets, useCaseNames, useCases } from "../flow/presets.ts";
+import { readText } from "./read-text.ts";
 import { readGiven } from "./settings.ts";
 import { taskSettings } from "./task-choice.ts";
 
 /** Nothing in place of a list. */
 function orNone<T>(list: z.ZodType<T[], string>): z.ZodType<T[], unknown> {
-  return z
-    .string()
-    .transform((text) => (text === "none" ? "" : text))
-    .pipe(z.union([z.literal("").transform((): T[] => []), list]));
+  return z.string().transform((text, context) => {
+    if (text === "none" || text === "") return [];
+    const { data, error } = list.safeParse(text);
+    if (data !== undefined) return data;
+    context.addIssue({ code: "custom", message: `${error!.issues[0]!.message}; or none` });
+    return z.NEVER;
+  });
 }
 
 export const choiceSettings = {
@@ -185,19 +188,12 @@ export function readFlowFile(file: string): FlowFile {
 }
 
 function parseFile(file: string): unknown {
+  const text = readText(file);
   try {
-    return parseYaml(readFileSync(file, "utf8"));
+    return parseYaml(text);
   } catch (error) {
-    if (error instanceof YAMLParseError) {
-      throw new MillraceError(
-        "invalid_option",
-        `${file} is not YAML: ${error.message.split(/:?\n/)[0]}. Correct it.`,
-        {
-          cause: error,
-        },
-      );
-    }
-    throw new MillraceError("file_not_found", `${file} cannot be read. Give a flow's YAML file.`, {
+    const [reason] = messageOf(error).split(/:?\n/);
+    throw new MillraceError("invalid_option", `${file} cannot be read as YAML: ${reason}. Correct it.`, {
       cause: error,
     });
   }

@@ -67,7 +67,7 @@ test("what a file must not say is refused, with the nearest name or what is allo
       { "max-cuont": 1 },
       'The file a.yaml sets "max-cuont", which is no flag here. The nearest is max-count.',
     ],
-    [[1], "The file a.yaml holds no settings by name."],
+    [[1], "The file a.yaml holds no settings by name. Write lines such as max-count: 3."],
     [{ quiet: "yes" }, 'In a.yaml, quiet is "yes"; it takes true or false.'],
     [{ mode: [{ a: 1 }] }, 'In a.yaml, mode is [{"a":1}]; it takes what --mode <on|off> takes.'],
     [{ extra: [1] }, '--extra is "1" (from a.yaml): it takes a JSON object'],

@@ -1,6 +1,6 @@
 import { MillraceError } from "../base/errors.ts";
 import { nearestName } from "../base/nearest-name.ts";
-import { type Component, type Field, flagName, isRepeatable, isSwitch } from "./component.ts";
+import { type Component, defaultText, type Field, flagName, isRepeatable, isSwitch } from "./component.ts";
 
 /** What a configuration file sets, by the names of flags without dashes, in the form that flags have. */
 export type FileValues = Readonly<Record<string, unknown>>;
@@ -11,12 +11,14 @@ export type FileValues = Readonly<Record<string, unknown>>;
  */
 export function readConfig(name: string, document: unknown, components: readonly Component[]): FileValues {
   if (document === null || document === undefined) return {};
-  if (typeof document !== "object" || Array.isArray(document)) {
-    throw wrong(`The file ${name} holds no settings by name. Write lines such as max-num-seqs: 64.`);
-  }
   const fields = new Map<string, Field>();
   for (const setting of components.flatMap((component) => Object.values(component))) {
     fields.set(flagName(setting.flag).slice(2), setting);
+  }
+  if (typeof document !== "object" || Array.isArray(document)) {
+    const examples = [...fields].map(([key, setting]) => [key, defaultText(setting)] as const);
+    const [key, value] = examples.find(([, text]) => text !== undefined) ?? ["name", "value"];
+    throw wrong(`The file ${name} holds no settings by name. Write lines such as ${key}: ${value}.`);
   }
   const values: Record<string, unknown> = {};
   for (const [given, value] of Object.entries(document)) {

@@ -12,6 +12,7 @@ import type { Origin } from "../../records/origin.ts";
 import { readEvaluation } from "../evaluation-files.ts";
 import { readJsonFile } from "../json-files.ts";
 import type { Subject } from "./compose-comparison.ts";
+import { faultInRun } from "./fault-in-run.ts";
 import type { LoadRun } from "./load-run.ts";
 import { readBench } from "./read-bench.ts";
 import { guidellmSchema, readGuidellm } from "./read-guidellm.ts";
@@ -25,7 +26,8 @@ export interface ReadRun {
 
 /**
  * Reads a run of any tool: the folder of a flow, of `millrace bench --out`, of an evaluation of Millrace or lm-eval, or
- * of both of these; GuideLLM's report; a result of `vllm bench serve`, or a folder of them. Throws `file_not_found`.
+ * of both of these; GuideLLM's report; a result of `vllm bench serve`, or a folder of them. Throws `file_not_found`,
+ * and `invalid_data_file` for a file of one of these with a fault.
  */
 export function readRun(place: string): ReadRun {
   if (!existsSync(place)) throw notFound(place, "is not there");
@@ -38,6 +40,8 @@ export function readRun(place: string): ReadRun {
   const hasEvaluation =
     isFolder &&
     readdirSync(place, { recursive: true }).some((name) => /results_.+\.json$/.test(String(name)));
+  const fault = run === null ? faultInRun(place) : null;
+  if (fault !== null) throw fault;
   if (run === null && !hasEvaluation) throw notFound(place, "holds no run");
   const evaluation = hasEvaluation ? readEvaluation(place) : null;
   const name = evaluation?.model_name ?? run?.name ?? place;

@@ -53,7 +53,7 @@ export function stageOf(
     durationMs,
     client: clientHealth([thread], null, { numUnsent: 0, hasAnswers: true }),
     usersAtOnce: concurrency,
-    offeredMs: null,
+    offered: null,
     targets,
     server: null,
     serverProcess: null,

@@ -43,7 +43,11 @@ export class BenchSession {
   static async open(options: BenchOptions): Promise<BenchSession> {
     const { endpoint, moreEndpoints = [], signal, continuousUsage = false, extraBody = {} } = options;
     const needsList = options.model === null || options.lengths !== undefined;
-    const listed = (await whenReady(options)) ?? (needsList ? await firstModelOf(endpoint, signal) : null);
+    const listed =
+      (await whenReady(options)) ??
+      (needsList
+        ? await firstModelOf(endpoint, { signal, timeoutMs: options.timeoutMs || undefined })
+        : null);
     const model = options.model ?? listed!.id;
     if (signal !== undefined) setMaxListeners(0, signal);
     const trace =
@@ -146,7 +150,11 @@ async function whenReady(options: BenchOptions): Promise<ListedModel | null> {
   progress.start("waiting for the server", readyTimeoutMs);
   for (;;) {
     try {
-      const listed = await firstModelOf(endpoint, signal);
+      const leftMs = readyTimeoutMs - (performance.now() - startMs);
+      const listed = await firstModelOf(endpoint, {
+        signal,
+        timeoutMs: Math.max(1, Math.ceil(leftMs / 1000)) * 1000,
+      });
       progress.finish("server ready");
       return listed;
     } catch (error) {

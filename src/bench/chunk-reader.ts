@@ -66,6 +66,11 @@ export class ChunkReader {
     }
     if (chunk.error !== undefined)
       this.#fail("in-stream", messageIn(chunk.error) ?? "error without a message");
+    const oddity = oddityOf(chunk);
+    if (oddity !== null) {
+      this.#fail("malformed", `the stream has an event whose ${oddity}`);
+      return;
+    }
     if (chunk.usage != null) this.#readUsage(chunk.usage);
     const choice = chunk.choices?.[0];
     if (choice === undefined) return;
@@ -74,7 +79,7 @@ export class ChunkReader {
       this.chunkMs.push(event.atMs);
       this.coalesced.push(event.coalesced);
       const count = chunk.usage?.completion_tokens;
-      if (count !== undefined) this.#countAfter.push(count);
+      if (count != null) this.#countAfter.push(count);
     }
     this.text += text;
     this.finishReason = choice.finish_reason ?? this.finishReason;
@@ -93,6 +98,35 @@ export class ChunkReader {
 
 function textOf({ text, delta }: Choice): string {
   return text ?? `${delta?.reasoning ?? delta?.reasoning_content ?? ""}${delta?.content ?? ""}`;
+}
+
+/** What is not as the API has it, of that which is read; null where all is. */
+function oddityOf({ choices, usage }: CompletionChunk): string | null {
+  const shown = (value: unknown): string => JSON.stringify(value)?.slice(0, 80) ?? "undefined";
+  if (choices != null && !Array.isArray(choices)) return `choices are ${shown(choices)}`;
+  const choice: unknown = choices?.[0];
+  if (choice !== undefined) {
+    if (!isObject(choice)) return `choice is ${shown(choice)}`;
+    const { text, delta } = choice;
+    if (text != null && typeof text !== "string") return `text is ${shown(text)}`;
+    if (delta != null && !isObject(delta)) return `delta is ${shown(delta)}`;
+    for (const part of ["content", "reasoning", "reasoning_content"]) {
+      const value = delta?.[part];
+      if (value != null && typeof value !== "string") return `${part} is ${shown(value)}`;
+    }
+  }
+  if (usage == null) return null;
+  if (!isObject(usage)) return `usage is ${shown(usage)}`;
+  const { prompt_tokens, completion_tokens, prompt_tokens_details: details } = usage;
+  const cached = isObject(details) ? details["cached_tokens"] : null;
+  for (const [name, count] of Object.entries({ prompt_tokens, completion_tokens, cached_tokens: cached }))
+    if (count != null && !(Number.isSafeInteger(count) && (count as number) >= 0))
+      return `${name} is ${shown(count)}`;
+  return null;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /**

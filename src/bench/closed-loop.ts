@@ -26,7 +26,7 @@ export async function runClosedStage(
       }),
       maxShares: concurrency,
       usersAtOnce: concurrency,
-      offeredMs: null,
+      schedule: null,
     },
     tools,
   );

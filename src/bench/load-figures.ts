@@ -13,8 +13,8 @@ export interface StageContext {
   readonly client: ClientHealth;
   /** Requests that rise and fall together; null: as many as were in flight on average. */
   readonly usersAtOnce: number | null;
-  /** Over which requests were due; null where answers decided. */
-  readonly offeredMs: number | null;
+  /** Over how long requests were due, and how many of them were not sent; null where answers decided. */
+  readonly offered: { readonly ms: number; readonly numUnsent: number } | null;
   /** What a request has to meet to count as goodput; none for no goodput. */
   readonly targets: readonly GoodputTarget[];
   readonly server: ServerFigures | null;
@@ -23,13 +23,17 @@ export interface StageContext {
 
 /** Figures of a stage from its records. The window is the whole stage, ramp and drain included. */
 export function loadFigures(records: readonly RequestRecord[], context: StageContext): LoadFigures {
-  const { durationMs, client, usersAtOnce, offeredMs, targets, server, serverProcess } = context;
+  const { durationMs, client, usersAtOnce, offered, targets, server, serverProcess } = context;
   const good = records.filter((record) => record.error === null);
   const failed = records.filter(({ errorKind }) => errorKind !== null && errorKind !== "censored");
   const counted = good.flatMap((record) => record.promptTokens ?? []);
   const promptTokens = sum(counted);
   const outputTokens = sum(good.map(tokensOf));
-  const throughput = throughputOf(records, { durationMs, offeredMs, numUnsent: client.numUnsent });
+  const throughput = throughputOf(records, {
+    durationMs,
+    offeredMs: offered?.ms ?? null,
+    numUnsent: offered?.numUnsent ?? 0,
+  });
   const inFlight = concurrencyOf(records, durationMs);
   const { completed } = throughput;
   const together = usersAtOnce ?? Math.max(1, Math.round(inFlight.mean));

@@ -68,6 +68,8 @@ export interface ShareTools {
 const timerSlackMs = 2;
 /** A turn of the event loop that reads nothing takes a few microseconds. */
 const idleTurnMs = 0.01;
+/** Longest wait of one timer, 2^31 - 1 ms: a longer one would come at once. */
+const maxTimerMs = 2 ** 31 - 1;
 /** Requests that are made ahead at most. */
 const maxPrepared = 2048;
 /** A refusal that asks for more patience than this gets this much. */
@@ -94,7 +96,11 @@ export async function prepareShare(share: LoadShare, tools: ShareTools): Promise
   const numAtOnce = connectionsAtStart(share);
   run.prepare(numAtOnce);
   const each = Math.ceil(numAtOnce / target.endpoints.length);
-  await Promise.all(target.endpoints.map((endpoint) => openConnections(target.pool, endpoint, each)));
+  await Promise.all(
+    target.endpoints.map((endpoint) =>
+      openConnections(target.pool, endpoint, { count: each, signal: tools.signal }),
+    ),
+  );
   return (originEpochMs) => run.start(originEpochMs);
 }
 
@@ -150,12 +156,12 @@ class ShareRun {
         if (waitMs > 0 && !isFull()) await this.#pause(waitMs);
       }
     };
-    return this.#finish(0, () => Promise.all(Array.from({ length: concurrency }, user)));
+    return this.#finish([], () => Promise.all(Array.from({ length: concurrency }, user)));
   }
 
   async #open({ dueMs, maxConcurrency }: OpenShare): Promise<ShareOutcome> {
     const open = new Set<Promise<unknown>>();
-    return this.#finish(dueMs.length, async () => {
+    return this.#finish(dueMs, async () => {
       for (const due of dueMs) {
         const atMs = this.#originMs + due;
         await this.#waitUntil(atMs);
@@ -174,7 +180,7 @@ class ShareRun {
     });
   }
 
-  async #finish(numDue: number, run: () => Promise<unknown>): Promise<ShareOutcome> {
+  async #finish(dueMs: ArrayLike<number>, run: () => Promise<unknown>): Promise<ShareOutcome> {
     const { cutMs } = this.#share;
     const timer =
       cutMs === null
@@ -186,6 +192,7 @@ class ShareRun {
       clearTimeout(timer);
     }
     const health = this.#watch.end();
+    const numDue = numDueBy(dueMs, this.#ageMs());
     return {
       records: this.#sink.finish(),
       numBegun: this.#numBegun,
@@ -249,9 +256,10 @@ class ShareRun {
   }
 
   async #waitUntil(atMs: number): Promise<void> {
-    const restMs = atMs - performance.now();
-    if (restMs > timerSlackMs) {
-      await setTimeout(restMs - timerSlackMs, undefined, { signal: this.#signal }).catch(() => {});
+    const restMs = (): number => atMs - performance.now() - timerSlackMs;
+    while (restMs() > 0 && !this.#signal.aborted) {
+      const options = { signal: this.#signal };
+      await setTimeout(Math.min(restMs(), maxTimerMs), undefined, options).catch(() => {});
     }
     for (let now = performance.now(); now < atMs && !this.#signal.aborted; ) {
       await setImmediate();
@@ -260,6 +268,13 @@ class ShareRun {
       if (turnMs < idleTurnMs) this.#watch.addWait(turnMs);
     }
   }
+}
+
+/** How many of ascending times have come. */
+export function numDueBy(dueMs: ArrayLike<number>, ageMs: number): number {
+  let count = 0;
+  while (count < dueMs.length && dueMs[count]! <= ageMs) count += 1;
+  return count;
 }
 
 function waitAfter(sent: SentRequest): number {

@@ -19,6 +19,7 @@ let start: StartShare | null = null;
 port.on("message", (command: ThreadCommand) => {
   if (command === "stop") stop.abort();
   else if (command === "close") {
+    stop.abort();
     target.pool.destroy();
     port.close();
   } else if ("originEpochMs" in command) void send(command.originEpochMs);

@@ -1,3 +1,4 @@
+import { type AddressInfo, createServer } from "node:net";
 import { expect, test } from "vitest";
 import { LoadThreads, type ThreadTarget } from "./load-threads.ts";
 import { fixedLength } from "./workload/length-range.ts";
@@ -59,5 +60,27 @@ test("a load that is stopped before it begins sends nothing", async () => {
     await expect(run).rejects.toBe(reason);
   } finally {
     await threads.close();
+  }
+});
+
+test("what a listener throws ends the load, and closing it breaks off what is in flight", async () => {
+  const server = createServer((socket) => {
+    socket.on("data", () =>
+      socket.write("HTTP/1.1 429 Full\r\ncontent-length: 0\r\nretry-after: 600\r\n\r\n"),
+    );
+    socket.on("error", () => {});
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const threads = new LoadThreads(2, { ...target, endpoints: [{ url }] }, undefined);
+  const reason = new Error("enough");
+  try {
+    const run = threads.run([share, { ...share, minMs: 600_000 }], () => {
+      throw reason;
+    });
+    await expect(run).rejects.toBe(reason);
+  } finally {
+    await threads.close();
+    server.close();
   }
 });

@@ -31,7 +31,8 @@ export type ThreadReport =
  * come meanwhile. A young generation (each half, MiB) that is large from the start: collecting one of the usual first size,
  * 1 MiB, takes 1 to 4 ms every second or two. Seven times the usual work (bytes of bytecode) before a function is
  * compiled anew by the optimising compiler: that takes 1 to 3 ms, again and again in the first thousands of events, and
- * pays only where events come by the ten thousand a second.
+ * pays only where events come by the ten thousand a second. They hold for the whole process: code of this thread is
+ * compiled later too.
  */
 const v8Flags = ["--min-semi-space-size=32", "--interrupt-budget=500000"];
 
@@ -42,20 +43,23 @@ const v8Flags = ["--min-semi-space-size=32", "--interrupt-budget=500000"];
 export class LoadThreads implements LoadClient {
   readonly #threads: readonly LoadThread[];
   readonly #signal: AbortSignal | undefined;
+  readonly #onAbort = (): void => this.#tell("stop");
 
   /** `signal` ends what is in flight. */
   constructor(numThreads: number, target: ThreadTarget, signal: AbortSignal | undefined) {
     for (const flag of v8Flags) v8.setFlagsFromString(flag);
     this.#threads = Array.from({ length: numThreads }, () => new LoadThread(target));
     this.#signal = signal;
-    signal?.addEventListener("abort", () => this.#tell("stop"), { once: true });
+    signal?.addEventListener("abort", this.#onAbort, { once: true });
   }
 
   get numThreads(): number {
     return this.#threads.length;
   }
 
+  /** Rejects where a thread dies or `onRequest` throws, and with the signal's reason where it comes before the start. */
   async run(shares: readonly LoadShare[], onRequest?: (done: number) => void): Promise<ShareOutcome[]> {
+    this.#signal?.throwIfAborted();
     const threads = this.#threads.slice(0, shares.length);
     await Promise.all(shares.map((share, index) => threads[index]!.exchange(share, "ready")));
     // A thread that was told to stop before it had anything to send would begin now.
@@ -84,7 +88,9 @@ export class LoadThreads implements LoadClient {
     this.#tell({ workload });
   }
 
+  /** Breaks off what is in flight. */
   async close(): Promise<void> {
+    this.#signal?.removeEventListener("abort", this.#onAbort);
     this.#tell("close");
     await Promise.all(this.#threads.map(({ ended }) => ended));
   }
@@ -129,10 +135,14 @@ class LoadThread {
     return new Promise((resolve, reject) => {
       this.#reject = reject;
       const onMessage = (report: ThreadReport): void => {
-        if (report.kind === kind) {
-          this.#worker.off("message", onMessage);
+        try {
+          if (report.kind === "progress") onProgress?.(report.done);
+          if (report.kind !== kind) return;
           resolve(report as Answer<K>);
-        } else if (report.kind === "progress") onProgress?.(report.done);
+        } catch (error) {
+          reject(error as Error);
+        }
+        this.#worker.off("message", onMessage);
       };
       this.#worker.on("message", onMessage);
       this.tell(command);

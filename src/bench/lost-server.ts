@@ -4,7 +4,7 @@ import type { BenchStage, RateStage } from "../records/bench.ts";
 import type { BenchOptions } from "./bench-options.ts";
 import { errorsText, sentence, stageName } from "./stage-text.ts";
 
-type Server = Pick<BenchOptions, "endpoint" | "signal">;
+type Server = Pick<BenchOptions, "endpoint" | "signal" | "timeoutMs">;
 
 /**
  * Ends a load test whose server is gone after a stage with failures: these say nothing of what it can do. Throws
@@ -12,11 +12,11 @@ type Server = Pick<BenchOptions, "endpoint" | "signal">;
  */
 export async function refuseLostServer(
   stage: BenchStage | RateStage,
-  { endpoint, signal }: Server,
+  { endpoint, signal, timeoutMs }: Server,
 ): Promise<void> {
   if (stage.numErrors === 0) return;
   try {
-    await firstModelOf(endpoint, signal);
+    await firstModelOf(endpoint, { signal, timeoutMs: timeoutMs || undefined });
   } catch (error) {
     // A server without a list of models still answers.
     if (isMillraceError(error) && error.code === "endpoint_failed") return;

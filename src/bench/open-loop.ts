@@ -35,7 +35,10 @@ export async function runRateStage(
       }),
       maxShares: maxConcurrency,
       usersAtOnce: null,
-      offeredMs: rate === Number.POSITIVE_INFINITY ? 0 : (1000 * due.length) / rate,
+      schedule: {
+        dueMs: due,
+        wholeMs: rate === Number.POSITIVE_INFINITY ? 0 : (1000 * due.length) / rate,
+      },
     },
     tools,
   );

@@ -3,7 +3,7 @@ import type { LoadFigures } from "../records/load-figures.ts";
 import { clientHealth } from "./client-watch.ts";
 import type { GoodputTarget } from "./figures/goodput.ts";
 import { loadFigures } from "./load-figures.ts";
-import type { LoadShare, ShareOutcome } from "./load-share.ts";
+import { type LoadShare, numDueBy, type ShareOutcome } from "./load-share.ts";
 import type { ServerWatch } from "./server-watch.ts";
 
 /** Where shares of a load are sent from. */
@@ -46,8 +46,8 @@ interface StageLoad {
   /** Shares that it can be parted into: as many as may be in flight, so that each has room for one; null for any. */
   readonly maxShares: number | null;
   readonly usersAtOnce: number | null;
-  /** Over which requests are due; null where answers decide. */
-  readonly offeredMs: number | null;
+  /** When its requests are due, ascending, and over how long; null where answers decide. */
+  readonly schedule: { readonly dueMs: Float64Array; readonly wholeMs: number } | null;
 }
 
 export type ShareBase = Pick<LoadShare, "firstIndex" | "stride" | "cutMs">;
@@ -75,13 +75,13 @@ export async function runLoad(load: StageLoad, tools: StageTools): Promise<LoadO
   });
   const records = outcomes.flatMap((outcome) => outcome.records).sort((a, b) => a.endMs - b.endMs);
   // Reading the answers is not part of the stage.
-  const durationMs = Math.max(
-    records.at(-1)?.endMs ?? 0,
-    load.offeredMs === null ? 0 : lastSentMs(records),
-    1e-3,
-  );
+  const lastMs = Math.max(records.at(-1)?.endMs ?? 0, load.schedule === null ? 0 : lastSentMs(records), 1e-3);
+  const numBegun = outcomes.reduce((sum, outcome) => sum + outcome.numBegun, 0);
+  const isWhole = load.schedule === null || numBegun === load.schedule.dueMs.length;
+  // A schedule that was cut lasted until then, whether anything was in flight or not.
+  const durationMs = isWhole || maxSeconds === null ? lastMs : Math.max(lastMs, 1000 * maxSeconds);
   const { server, serverProcess } = await serverWatch.end(records);
-  const isOpen = load.offeredMs !== null;
+  const isOpen = load.schedule !== null;
   const health = clientHealth(
     outcomes.map((outcome) => outcome.health),
     isOpen ? outcomes.flatMap(({ delaysMs }) => delaysMs) : null,
@@ -90,8 +90,9 @@ export async function runLoad(load: StageLoad, tools: StageTools): Promise<LoadO
       hasAnswers: records.some(({ error }) => error === null),
     },
   );
-  const { usersAtOnce, offeredMs } = load;
-  const context = { durationMs, client: health, usersAtOnce, offeredMs, targets, server, serverProcess };
+  const { usersAtOnce, schedule } = load;
+  const offered = schedule === null ? null : offeredOf(schedule, { numBegun, durationMs });
+  const context = { durationMs, client: health, usersAtOnce, offered, targets, server, serverProcess };
   return {
     figures: loadFigures(records, context),
     records,
@@ -99,6 +100,15 @@ export async function runLoad(load: StageLoad, tools: StageTools): Promise<LoadO
     nextIndex:
       firstIndex + numThreads * Math.max(...outcomes.map(({ numBegun, numUnsent }) => numBegun + numUnsent)),
   };
+}
+
+/** What was due and not sent by the end, and over how long requests were due: the end where not all were. */
+function offeredOf(
+  { dueMs, wholeMs }: NonNullable<StageLoad["schedule"]>,
+  { numBegun, durationMs }: { readonly numBegun: number; readonly durationMs: number },
+): { readonly ms: number; readonly numUnsent: number } {
+  if (numBegun === dueMs.length) return { ms: wholeMs, numUnsent: 0 };
+  return { ms: durationMs, numUnsent: Math.max(0, numDueBy(dueMs, durationMs) - numBegun) };
 }
 
 function lastSentMs(records: readonly RequestRecord[]): number {

@@ -44,7 +44,7 @@ export class ServerWatch {
   readonly #samples: MetricSample[];
   readonly #process: ProcessWatch | null;
   readonly #timer: NodeJS.Timeout;
-  #look: Promise<void> = Promise.resolve();
+  #isLooking = false;
 
   /**
    * @param isCold prompts are unlike each other, so that the prefix cache should know nothing of them
@@ -58,7 +58,8 @@ export class ServerWatch {
     this.#process = pid === null || pid === process.pid ? null : new ProcessWatch(pid);
     this.#timer = setInterval(() => {
       this.#process?.sample();
-      if (this.#samples.length > 0) this.#look = this.#look.then(() => this.#sample());
+      // One look at a time: a server that is slow to tell is asked less often.
+      if (this.#samples.length > 0 && !this.#isLooking) void this.#lookOnce();
     }, intervalMs);
   }
 
@@ -69,42 +70,53 @@ export class ServerWatch {
 
   async end(records: readonly RequestRecord[]): Promise<ServerFindings> {
     this.stop();
-    await this.#look;
     const serverProcess = this.#process?.end() ?? null;
-    if (this.#samples.length === 0) return { server: null, serverProcess };
-    // The gauges of a load are those while it lasts: the look before it and the one after it are not.
-    const during = this.#samples.slice(1);
-    await this.#sample();
-    return { server: this.#figures(during, records), serverProcess };
+    // The gauges of a load are those while it lasts: the look before it, one that is open still and the last are not.
+    const [first, ...during] = this.#samples;
+    if (first === undefined) return { server: null, serverProcess };
+    const last = (await readAllMetrics(this.#endpoints)) ?? during.at(-1) ?? first;
+    return { server: figuresOf({ first, during, last }, { isCold: this.#isCold, records }), serverProcess };
   }
 
-  async #sample(): Promise<void> {
+  async #lookOnce(): Promise<void> {
+    this.#isLooking = true;
     const sample = await readAllMetrics(this.#endpoints);
     if (sample !== null) this.#samples.push(sample);
+    this.#isLooking = false;
   }
+}
 
-  #figures(during: readonly MetricSample[], records: readonly RequestRecord[]): ServerFigures {
-    const [first, last] = [this.#samples[0]!, this.#samples.at(-1)!];
-    const grown = (figure: Figure): number | null => {
-      const [before, after] = [valueOf(first, figure), valueOf(last, figure)];
-      return before === null || after === null ? null : after - before;
-    };
-    const ratio = (over: number | null, under: number | null): number | null =>
-      over === null || under === null || under === 0 ? null : over / under;
-    const mean = ratio(grown("ttftSum"), grown("ttftCount"));
-    const figures = {
-      numSamples: during.length,
-      running: gaugeOf(during, "running"),
-      waiting: gaugeOf(during, "waiting"),
-      kvCacheUsage: gaugeOf(during, "kvCacheUsage"),
-      preemptions: grown("preemptions"),
-      prefixHitRate: ratio(grown("prefixHits"), grown("prefixQueries")),
-      promptTokens: grown("promptTokens"),
-      generationTokens: grown("generationTokens"),
-      meanTtftMs: mean === null ? null : 1000 * mean,
-    };
-    return { ...figures, advice: adviceFor(figures, { isCold: this.#isCold, records }) };
-  }
+interface LoadContext {
+  readonly isCold: boolean;
+  readonly records: readonly RequestRecord[];
+}
+
+interface Looks {
+  readonly first: MetricSample;
+  readonly during: readonly MetricSample[];
+  readonly last: MetricSample;
+}
+
+function figuresOf({ first, during, last }: Looks, load: LoadContext): ServerFigures {
+  const grown = (figure: Figure): number | null => {
+    const [before, after] = [valueOf(first, figure), valueOf(last, figure)];
+    return before === null || after === null ? null : after - before;
+  };
+  const ratio = (over: number | null, under: number | null): number | null =>
+    over === null || under === null || under === 0 ? null : over / under;
+  const mean = ratio(grown("ttftSum"), grown("ttftCount"));
+  const figures = {
+    numSamples: during.length,
+    running: gaugeOf(during, "running"),
+    waiting: gaugeOf(during, "waiting"),
+    kvCacheUsage: gaugeOf(during, "kvCacheUsage"),
+    preemptions: grown("preemptions"),
+    prefixHitRate: ratio(grown("prefixHits"), grown("prefixQueries")),
+    promptTokens: grown("promptTokens"),
+    generationTokens: grown("generationTokens"),
+    meanTtftMs: mean === null ? null : 1000 * mean,
+  };
+  return { ...figures, advice: adviceFor(figures, load) };
 }
 
 /** What all servers say together; null where one says nothing. */
@@ -151,7 +163,7 @@ function wasInCache(prefixHitRate: number | null, records: readonly RequestRecor
 /** What to do about what the server said. */
 export function adviceFor(
   figures: Omit<ServerFigures, "advice">,
-  { isCold, records }: { readonly isCold: boolean; readonly records: readonly RequestRecord[] },
+  { isCold, records }: LoadContext,
 ): string[] {
   const { waiting, kvCacheUsage, preemptions, prefixHitRate, promptTokens, generationTokens } = figures;
   const advice: string[] = [];

@@ -13,6 +13,7 @@ import {
   real,
   textList,
 } from "../config/value-schemas.ts";
+import { apiKeyField } from "./api-key.ts";
 import { trustSettings } from "./trust-settings.ts";
 
 /** Settings of the load; the flow takes them too. */
@@ -207,7 +208,7 @@ export const benchSettings = {
     z.string().optional(),
     "model name to ask for (default: the first that the server lists)",
   ),
-  apiKey: field("--api-key <key>", z.string().optional(), "bearer token", { env: "OPENAI_API_KEY" }),
+  apiKey: apiKeyField("bearer token"),
   header: field(
     "--header <text...>",
     headers.prefault([]),

@@ -1,4 +1,6 @@
+import { setMaxListeners } from "node:events";
 import type { FailureKind } from "../base/failure-kinds.ts";
+import { connectTimeoutMs } from "./connection.ts";
 import type { ConnectionPool } from "./connection-pool.ts";
 import { type Endpoint, headersOf } from "./endpoint.ts";
 import { transportFailureKind, transportMessage } from "./failure-kind.ts";
@@ -26,19 +28,32 @@ const maxErrorBody = 65536;
 
 /**
  * Opens connections before a load, so that it measures the server and not how fast a client connects. They are kept open
- * by requests for the list of models; a server that has none, or fails, is found out by the load itself.
+ * by requests for the list of models; a server that has none, fails, or is silent for as long as a connection may take to
+ * open, is found out by the load itself.
  */
 export async function openConnections(
   pool: ConnectionPool,
   endpoint: Endpoint,
-  count: number,
+  { count, signal }: { readonly count: number; readonly signal?: AbortSignal | undefined },
 ): Promise<void> {
   const url = new URL(`${endpoint.url.replace(/\/$/, "")}/v1/models`);
   const bytes = requestBytes(url, headersOf(endpoint), null);
+  const tooLong = AbortSignal.timeout(connectTimeoutMs);
+  const end = signal === undefined ? tooLong : AbortSignal.any([signal, tooLong]);
+  setMaxListeners(0, end);
   const open = (): Promise<void> =>
     new Promise((resolve) => {
       const nothing = (): void => {};
-      pool.send(url, bytes, { onHead: nothing, onBody: nothing, onEnd: resolve, onError: () => resolve() });
+      let giveUp = nothing;
+      const settle = (): void => {
+        end.removeEventListener("abort", giveUp);
+        resolve();
+      };
+      const handler = { onHead: nothing, onBody: nothing, onEnd: settle, onError: settle };
+      const connection = pool.send(url, bytes, handler);
+      giveUp = () => connection.destroy(new Error("not open in time"));
+      if (end.aborted) giveUp();
+      else end.addEventListener("abort", giveUp, { once: true });
     });
   await Promise.all(Array.from({ length: count }, open));
 }

@@ -7,6 +7,8 @@ export interface TextCall {
   /** Posted as JSON; a GET without. */
   readonly body?: unknown;
   readonly signal?: AbortSignal | undefined;
+  /** How long the server may be silent. */
+  readonly timeoutMs: number;
 }
 
 export interface TextAnswer {
@@ -16,10 +18,12 @@ export interface TextAnswer {
 }
 
 /** One request over a connection of its own. Throws what the transport failed by, or the signal's reason. */
-export function exchangeText(endpoint: Endpoint, { path, body, signal }: TextCall): Promise<TextAnswer> {
+export function exchangeText(endpoint: Endpoint, call: TextCall): Promise<TextAnswer> {
+  const { path, body, signal, timeoutMs } = call;
   const url = new URL(`${endpoint.url.replace(/\/$/, "")}${path}`);
   const sent = body === undefined ? null : JSON.stringify(body);
-  const pool = new ConnectionPool(0, endpoint.tls ?? {});
+  const pool = new ConnectionPool(timeoutMs, endpoint.tls ?? {});
+  let onAbort = (): void => {};
   const answer = new Promise<TextAnswer>((resolve, reject) => {
     const parts: Uint8Array[] = [];
     let status = 0;
@@ -30,7 +34,11 @@ export function exchangeText(endpoint: Endpoint, { path, body, signal }: TextCal
       onEnd: () => resolve({ url: url.href, status, text: Buffer.concat(parts).toString() }),
       onError: (error) => reject(signal?.aborted === true ? (signal.reason as Error) : error),
     });
-    signal?.addEventListener("abort", () => connection.destroy(signal.reason as Error), { once: true });
+    onAbort = () => connection.destroy(signal?.reason as Error);
+    signal?.addEventListener("abort", onAbort, { once: true });
   });
-  return answer.finally(() => pool.destroy());
+  return answer.finally(() => {
+    signal?.removeEventListener("abort", onAbort);
+    pool.destroy();
+  });
 }

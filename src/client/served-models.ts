@@ -4,6 +4,9 @@ import { exchangeText, type TextAnswer, type TextCall } from "./exchange-text.ts
 import { transportMessage } from "./failure-kind.ts";
 import { serverMessageOf } from "./server-message.ts";
 
+/** How long a server may be silent that is asked for no more than a list or the tokens of a short text. */
+const usualTimeoutMs = 30_000;
+
 /** A model as `GET /v1/models` lists it. */
 export interface ListedModel {
   readonly id: string;
@@ -26,9 +29,15 @@ async function exchange(endpoint: Endpoint, call: TextCall): Promise<TextAnswer>
   }
 }
 
-/** The first model that a server lists. Throws `endpoint_unreachable`, `endpoint_failed`. */
-export async function firstModelOf(endpoint: Endpoint, signal?: AbortSignal): Promise<ListedModel> {
-  const { url, status, text } = await exchange(endpoint, { path: "/v1/models", signal });
+/** The first model that a server lists. Throws `endpoint_unreachable`, `endpoint_failed`, or the signal's reason. */
+export async function firstModelOf(
+  endpoint: Endpoint,
+  {
+    signal,
+    timeoutMs = usualTimeoutMs,
+  }: { readonly signal?: AbortSignal | undefined; readonly timeoutMs?: number | undefined } = {},
+): Promise<ListedModel> {
+  const { url, status, text } = await exchange(endpoint, { path: "/v1/models", signal, timeoutMs });
   if (status !== 200) {
     throw new MillraceError(
       "endpoint_failed",
@@ -53,7 +62,12 @@ export async function tokenizeRemotely(
 ): Promise<number[] | null> {
   const { model, prompt, signal } = request;
   const body = { model, prompt, add_special_tokens: false };
-  const { status, text } = await exchange(endpoint, { path: "/tokenize", body, signal });
+  const { status, text } = await exchange(endpoint, {
+    path: "/tokenize",
+    body,
+    signal,
+    timeoutMs: usualTimeoutMs,
+  });
   const tokens: unknown = status === 200 ? (parseJson(text) as { tokens?: unknown } | null)?.tokens : null;
   const isIds = Array.isArray(tokens) && tokens.length > 0 && tokens.every((id) => Number.isInteger(id));
   return isIds ? (tokens as number[]) : null;

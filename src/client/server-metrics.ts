@@ -11,7 +11,7 @@ const timeoutMs = 2000;
 export async function readServerMetrics(endpoint: Endpoint): Promise<MetricSample | null> {
   try {
     const signal = AbortSignal.timeout(timeoutMs);
-    const { status, text } = await exchangeText(endpoint, { path: "/metrics", signal });
+    const { status, text } = await exchangeText(endpoint, { path: "/metrics", signal, timeoutMs });
     const sample = status === 200 ? parseMetrics(text) : null;
     return sample === null || sample.size === 0 ? null : sample;
   } catch {

@@ -24,6 +24,7 @@ import { modelNameOf } from "../../formats/model-name.ts";
 import { loadTokenizerSource } from "../../formats/tokenizer-source.ts";
 import { createTokenizer } from "../../tokenizer/create-tokenizer.ts";
 import type { Tokenizer } from "../../tokenizer/tokenizer.ts";
+import { apiKeyField } from "../api-key.ts";
 import { refuseIdleFlags } from "../contradicting-flags.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
 import { printResults, printRunNotes, printTasks } from "../evaluation-text.ts";
@@ -49,9 +50,7 @@ const serverFlags = {
     z.string().optional(),
     "name of the model at --url (default: the first that it lists)",
   ),
-  apiKey: field("--api-key <key>", z.string().optional(), "bearer token for --url", {
-    env: "OPENAI_API_KEY",
-  }),
+  apiKey: apiKeyField("bearer token for --url"),
   ...trustSettings,
   chat: field(
     "--chat",

@@ -7,6 +7,7 @@ import { type Component, field } from "../../config/component.ts";
 import { type Reproduction, reproductionOf } from "../../flow/compare/reproduce.ts";
 import { readJsonFile } from "../../flow/json-files.ts";
 import { type ComparisonRecord, comparisonSchema } from "../../records/comparison.ts";
+import { apiKeyField } from "../api-key.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
 import { flowFileName, readFlowFile, readFlowSettings } from "../flow-settings.ts";
 import { addSettings, readSettings } from "../settings.ts";
@@ -14,9 +15,7 @@ import { formatTable, printLine } from "../terminal.ts";
 
 const own = {
   out: field("--out <folder>", z.string().optional(), "folder of the second run (default: FOLDER-rerun)"),
-  apiKey: field("--api-key <key>", z.string().optional(), "bearer token for servers that want one", {
-    env: "OPENAI_API_KEY",
-  }),
+  apiKey: apiKeyField("bearer token for servers that want one"),
 } satisfies Component;
 
 const help: CommandHelp = {

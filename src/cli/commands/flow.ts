@@ -23,6 +23,7 @@ import { budgetSearchSchema } from "../../records/budget-search.ts";
 import type { ComparisonRecord, ServingRecord } from "../../records/comparison.ts";
 import { parseSlo } from "../../records/slo.ts";
 import { renderMarkdown } from "../../report/markdown.ts";
+import { apiKeyField } from "../api-key.ts";
 import { budgetSettings, runBudget } from "../budget.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
 import { describeKernels, engineDefaults } from "../engine-defaults.ts";
@@ -56,12 +57,7 @@ const own = {
     "a YAML file with the model and these flags by name",
   ),
   // Not among what flow.yaml holds.
-  apiKey: field(
-    "--api-key <key>",
-    z.string().optional(),
-    "bearer token for the servers of --engine that want one",
-    { env: "OPENAI_API_KEY" },
-  ),
+  apiKey: apiKeyField("bearer token for the servers of --engine that want one"),
   out: field("--out <folder>", z.string().optional(), "folder of the results (default: out/MODEL)"),
 } satisfies Component;
 

@@ -27,6 +27,7 @@ import {
 import { PromptTokenCount } from "../../evaluate/requests/prompt-token-count.ts";
 import { parseJsonRows, type Row } from "../../evaluate/row-reader.ts";
 import type { FirstTokenReader } from "../../protocol/completer.ts";
+import { apiKeyField } from "../api-key.ts";
 import { refuseIdleFlags } from "../contradicting-flags.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
 import { printPromptTokens } from "../evaluation-text.ts";
@@ -50,9 +51,7 @@ const own = {
     z.string().optional(),
     "name of the judge at --url (default: the first that it lists)",
   ),
-  apiKey: field("--api-key <key>", z.string().optional(), "bearer token for --url", {
-    env: "OPENAI_API_KEY",
-  }),
+  apiKey: apiKeyField("bearer token for --url"),
   ...trustSettings,
   metrics: field(
     "--metrics <names>",

@@ -89,11 +89,11 @@ function historyPlot({ history, current }: LiveState): string | null {
 }
 
 function throughputPlot({ levels }: LiveState): string | null {
-  const series = [...levels].map(
-    ([name, own], index): Series => ({
+  const series = roundsOf(levels).map(
+    ({ name, index, round }): Series => ({
       name,
       index,
-      points: own
+      points: round
         .map((level) => ({
           x: loadOf(level),
           y: level.outputTokensPerSecond,
@@ -109,8 +109,8 @@ function throughputPlot({ levels }: LiveState): string | null {
 }
 
 function latencyPlot({ levels }: LiveState): string | null {
-  const series = [...levels].flatMap(([name, own], index): Series[] => {
-    const points = own.flatMap((level) =>
+  const series = roundsOf(levels).flatMap(({ name, index, round }): Series[] => {
+    const points = round.flatMap((level) =>
       level.tpotMs === null
         ? []
         : [{ x: level.tpotMs.p50, y: level.outputTokensPerSecond, interval: null, label: levelName(level) }],
@@ -124,4 +124,24 @@ function latencyPlot({ levels }: LiveState): string | null {
     yLabel: "output tokens/s",
   };
   return renderXyPlot({ ...texts, series, xScale: "linear", hasDots: true });
+}
+
+interface Round {
+  readonly name: string;
+  readonly index: number;
+  readonly round: LiveLevel[];
+}
+
+/** The rounds of all variants, each a line of its own: a level that comes again begins the next round. */
+function roundsOf(levels: LiveState["levels"]): Round[] {
+  return [...levels].flatMap(([name, own], index) => {
+    const rounds: Round[] = [];
+    for (const level of own) {
+      const last = rounds.at(-1)?.round;
+      const isNew = last?.every((each) => levelName(each) !== levelName(level)) ?? false;
+      if (isNew) last!.push(level);
+      else rounds.push({ name, index, round: [level] });
+    }
+    return rounds;
+  });
 }

@@ -11,6 +11,7 @@ export interface PlotPoint {
 }
 
 export interface Series {
+  /** Series of one name share their place in the legend. */
   readonly name: string;
   /** Its colour, by its place among the variants. */
   readonly index: number;
@@ -39,7 +40,10 @@ const lastTickRoom = 22;
 
 /** Series as lines, with their intervals; y from 0. */
 export function renderXyPlot(plot: XyPlot): string {
-  const top = 30 + legendHeight(plot.series);
+  const named = plot.series.filter(
+    ({ name }, place) => plot.series.findIndex((each) => each.name === name) === place,
+  );
+  const top = 30 + legendHeight(named);
   const area = { left: 62, right: size.width - lastTickRoom, top, bottom: size.height - 44 + top - 48 };
   const height = area.bottom + 44;
   const points = plot.series.flatMap((series) => series.points);
@@ -52,7 +56,7 @@ export function renderXyPlot(plot: XyPlot): string {
   const across = plot.xScale === "rank" ? rankAxis(points, area) : linearAxis(points, area);
   const middle = (area.left + area.right) / 2;
   return svgFigure({ width: size.width, height, title: plot.title }, [
-    ...legend(plot.series, { x: area.left, y: 34, width: area.right - area.left }),
+    ...legend(named, { x: area.left, y: 34, width: area.right - area.left }),
     ...axis.ticks.flatMap(({ value, text }) => [
       svgLine("grid", [area.left, yAt(value)], [area.right, yAt(value)]),
       svgText(text, { x: area.left - 6, y: yAt(value) + 4, className: "tick end" }),

@@ -62,6 +62,9 @@ export async function serveAndLoad(
   }
   try {
     const measured = await measure(plan, tools, { side, report, launcher, folder, round });
+    // What it takes is asked at the end: of a server that is gone by then it would only be unknown.
+    const end = await Promise.race([launcher.ended, Promise.resolve(null)]);
+    if (end !== null) throw end;
     const record: ServingRecord = { kind: "serving", fingerprint, folder, round, ...measured };
     writeFileAtomically(file, `${JSON.stringify(record, null, 2)}\n`);
     return record;

@@ -104,6 +104,29 @@ test("one that is killed under load is told as that, not as failed requests", as
   });
 });
 
+test("one that is killed just after its load is told as that, not as one of which nothing is known", async () => {
+  const killed = (side: ServedSide): EndpointLauncher => {
+    const launcher = realLauncher(side);
+    const started = launcher.start.bind(launcher);
+    let pid: number | null = null;
+    const start = async () => {
+      const endpoint = await started();
+      pid = endpoint.pid;
+      return endpoint;
+    };
+    const version = async () => {
+      process.kill(pid!, "SIGKILL");
+      await launcher.ended;
+      return "gone";
+    };
+    return Object.assign(launcher, { start, version });
+  };
+  await expect(measure(scripted("good"), killed)).rejects.toMatchObject({
+    fault: "ended by itself",
+    message: expect.stringContaining("SIGKILL") as string,
+  });
+});
+
 test("of a fault that is no server's, nobody asks whether a server died", async () => {
   const endless = new Promise<Error>(() => {});
   let numAsked = 0;

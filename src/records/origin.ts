@@ -6,7 +6,7 @@ import { version } from "../base/version.ts";
 /** When a figure was measured, on which machine and with which program. */
 export const originSchema = z.object({
   /** UTC, ISO 8601. */
-  startedAt: z.string(),
+  startedAt: z.iso.datetime(),
   durationMs: z.number().nonnegative(),
   /** Model and number of cores of the machine that wrote the record. */
   processor: z.string(),

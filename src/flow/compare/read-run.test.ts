@@ -14,6 +14,11 @@ test.each([
     '{"kind": "bench", "url": 5}',
     /read as a record of millrace bench, and its field origin is wrong/,
   ],
+  [
+    "bench.json",
+    '{"kind": "bench", "origin": {"startedAt": "?"}}',
+    /field origin\.startedAt is wrong: .* ISO datetime/,
+  ],
   ["comparison.json", "{}", /read as the record of a flow, and its field kind is wrong/],
   [
     "a.json",

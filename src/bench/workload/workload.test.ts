@@ -120,7 +120,10 @@ describe("--data", () => {
     ["prompt_tokens=5,prompt_tokens_stdev=-1,output_tokens=1", /_stdev is "-1"; .* of at least 0/],
     ["{prompt_tokens", /no JSON object/],
     ["prompt_tokens=5,output_tokens=1,turns=0", /turns is "0"; it takes a whole number of at least 1/],
-    ["prompt_tokens=5,output_tokens=1,prefix_tokens=2,prefix_count=0", /prefix_count is "0"; .* of at least 1/],
+    [
+      "prompt_tokens=5,output_tokens=1,prefix_tokens=2,prefix_count=0",
+      /prefix_count is "0"; .* of at least 1/,
+    ],
     ["prompt_tokens=5,output_tokens=1,prefix_count=3", /prefix_count 3 and no prefix_tokens/],
   ])("refuses %s", (text, message) => {
     expect(() => parseDataSpec(text)).toThrow(message);

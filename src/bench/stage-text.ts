@@ -45,10 +45,14 @@ export function stageText(stage: BenchStage | RateStage): string {
 }
 
 /**
- * The spread of the throughput as " ± 3 %"; nothing for a stage with fewer than two slices. Two slices that differ give
- * an interval many times as wide as the figure, of which only this is worth saying.
+ * The spread of the throughput as " ± 3 %"; nothing for a stage with fewer than two slices, nor for one with a rate, where
+ * it would be that of the arrivals. Two slices that differ give an interval many times as wide as the figure, of which only
+ * this is worth saying.
  */
-export function spreadText(stage: Pick<LoadFigures, "slices">): string {
+export function spreadText(
+  stage: Pick<LoadFigures, "slices"> & Partial<Pick<RateStage, "requestRate">>,
+): string {
+  if (typeof stage.requestRate === "number") return "";
   const spread = relativeSpread(stage.slices.map((slice) => slice.outputTokensPerSecond));
   if (spread === null) return "";
   return spread > 1 ? " ± > 100 %" : ` ± ${(100 * spread).toFixed(spread < 0.1 ? 1 : 0)} %`;

@@ -14,6 +14,8 @@ const lengthKeys = ["prompt_tokens", "output_tokens"].flatMap((name) =>
   ["", "_stdev", "_min", "_max"].map((end) => name + end),
 );
 const keys = new Set([...lengthKeys, "turns", "prefix_tokens", "prefix_count"]);
+/** GuideLLM 0.8 wants it said. */
+const kind = "synthetic_text";
 
 /** Whether a value of `--data` describes synthetic prompts; else it names a file. */
 export function isSyntheticData(text: string): boolean {
@@ -22,7 +24,7 @@ export function isSyntheticData(text: string): boolean {
 
 /**
  * Reads `prompt_tokens=512,output_tokens=128`, or the same as a JSON object, with GuideLLM's names: beside the two
- * `_stdev`, `_min` and `_max`, and `turns`, `prefix_tokens`, `prefix_count`.
+ * `_stdev`, `_min` and `_max`, and `turns`, `prefix_tokens`, `prefix_count`; `kind=synthetic_text` may stand there too.
  *
  * Errors: `invalid_option`.
  */
@@ -49,12 +51,16 @@ function valuesOf(text: string): Map<string, number> {
         const [key, ...value] = part.split("=");
         return [key!.trim(), value.join("=").trim()];
       });
+  const other = pairs.find(([key, value]) => key === "kind" && value !== kind);
+  if (other !== undefined)
+    throw wrong(`says kind is ${JSON.stringify(other[1])}`, `it takes ${kind}, or a file`);
   return new Map(
-    pairs.map(([key, value]) => {
+    pairs.flatMap(([key, value]): [string, number][] => {
+      if (key === "kind") return [];
       if (!keys.has(key)) throw wrong(`has the key "${key}"`, `it takes ${[...keys].join(", ")}`);
       const count = typeof value === "string" && value !== "" ? Number(value) : value;
       const least = leastOf(key);
-      if (typeof count === "number" && Number.isInteger(count) && count >= least) return [key, count];
+      if (typeof count === "number" && Number.isInteger(count) && count >= least) return [[key, count]];
       throw wrong(`says ${key} is ${JSON.stringify(value)}`, `it takes a whole number of at least ${least}`);
     }),
   );

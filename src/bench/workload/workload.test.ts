@@ -103,7 +103,8 @@ describe("--data", () => {
     const pairs =
       "prompt_tokens=512,prompt_tokens_stdev=64,output_tokens=128,prefix_tokens=100,prefix_count=4";
     const json = `{"prompt_tokens": 512, "prompt_tokens_stdev": 64, "output_tokens": 128, "prefix_tokens": 100, "prefix_count": 4}`;
-    for (const text of [pairs, json]) {
+    const told = [`kind=synthetic_text,${pairs}`, json.replace("{", `{"kind": "synthetic_text", `)];
+    for (const text of [pairs, json, ...told]) {
       expect(isSyntheticData(text)).toBe(true);
       expect(parseDataSpec(text)).toEqual(expected);
     }
@@ -115,7 +116,7 @@ describe("--data", () => {
     ["prompt_tokens=many,output_tokens=1", /prompt_tokens is "many"/],
     ["prompt_tokens=5,output_tokens=1,colour=3", /has the key "colour"/],
     ["prompt_tokens=5,prompt_tokens_min=9,output_tokens=1", /_min 9 above .*_max 5/],
-    ["kind=synthetic_text,prompt_tokens=64", /has the key "kind"; it takes prompt_tokens, /],
+    ["kind=huggingface,prompt_tokens=64", /kind is "huggingface"; it takes synthetic_text, or a file/],
     ["prompt_tokens=-5,output_tokens=1", /prompt_tokens is "-5"; it takes a whole number of at least 1/],
     ["prompt_tokens=5,prompt_tokens_stdev=-1,output_tokens=1", /_stdev is "-1"; .* of at least 0/],
     ["{prompt_tokens", /no JSON object/],

@@ -29,7 +29,7 @@ async function exchange(endpoint: Endpoint, call: TextCall): Promise<TextAnswer>
   }
 }
 
-/** The first model that a server lists. Throws `endpoint_unreachable`, `endpoint_failed`, or the signal's reason. */
+/** The first model that a server lists, asked for half a minute at most. Throws `endpoint_unreachable`, `endpoint_failed`, or the signal's reason. */
 export async function firstModelOf(
   endpoint: Endpoint,
   {
@@ -37,7 +37,11 @@ export async function firstModelOf(
     timeoutMs = usualTimeoutMs,
   }: { readonly signal?: AbortSignal | undefined; readonly timeoutMs?: number | undefined } = {},
 ): Promise<ListedModel> {
-  const { url, status, text } = await exchange(endpoint, { path: "/v1/models", signal, timeoutMs });
+  const { url, status, text } = await exchange(endpoint, {
+    path: "/v1/models",
+    signal,
+    timeoutMs: Math.min(timeoutMs, usualTimeoutMs),
+  });
   if (status !== 200) {
     throw new MillraceError(
       "endpoint_failed",

@@ -27,37 +27,58 @@ export function studentQuantile(freedom: number): number {
 }
 
 /**
- * 95 % interval around `ratio`, the ratio of two stages' figures, from the slices of both: Welch's unequal-variance
- * t interval (Welch 1947, degrees of freedom after Satterthwaite, rounded down) on the logarithms of the slices'
- * figures, so that it is as wide for a/b as for b/a and few slices make it wide. Null with fewer than two slices on a
- * side. It knows the spread inside the two stages only, not what changes from one run to the next.
+ * Figures of slices in strata: those of one stratum stood at the same place of the same load, one of each round. A load
+ * begins with a burst and ends with few in flight, so slices at different places differ without any noise.
  */
-export function ratioInterval(
-  ratio: number,
-  numerator: readonly number[],
-  denominator: readonly number[],
-): RatioInterval | null {
-  if (numerator.length < 2 || denominator.length < 2) return null;
-  const sides = [numerator, denominator].map((values) => ({
-    squaredError: logVariance(values) / values.length,
-    freedom: values.length - 1,
-  }));
-  const total = sides.reduce((sum, side) => sum + side.squaredError, 0);
+export type Strata = readonly (readonly number[])[];
+
+/** Squared standard error of a mean of logarithms, and the degrees of freedom that it is known with. */
+export interface LogError {
+  readonly squared: number;
+  readonly freedom: number;
+}
+
+/**
+ * 95 % interval around `ratio`, from the errors that it is made of, mostly those of the two stages: Welch's
+ * unequal-variance t interval (Welch 1947, degrees of freedom after Satterthwaite, rounded down) on the logarithms, so that
+ * it is as wide for a/b as for b/a and few samples make it wide.
+ */
+export function ratioInterval(ratio: number, ...errors: readonly LogError[]): RatioInterval {
+  const total = errors.reduce((sum, { squared }) => sum + squared, 0);
   if (total === 0) return { low: ratio, high: ratio };
-  const freedom = total ** 2 / sides.reduce((sum, side) => sum + side.squaredError ** 2 / side.freedom, 0);
+  const freedom = total ** 2 / errors.reduce((sum, { squared, freedom }) => sum + squared ** 2 / freedom, 0);
   const half = studentQuantile(Math.max(1, Math.floor(freedom + 1e-9))) * Math.sqrt(total);
   return { low: ratio * Math.exp(-half), high: ratio * Math.exp(half) };
 }
 
-/** Half the width of the 95 % t interval of a mean, as a share of it; null for fewer than two slices. */
-export function relativeSpread(values: readonly number[]): number | null {
-  if (values.length < 2) return null;
-  return Math.expm1(studentQuantile(values.length - 1) * Math.sqrt(logVariance(values) / values.length));
+/** Half the width of the 95 % t interval of a mean, as a share of it. */
+export function relativeSpread({ squared, freedom }: LogError): number {
+  return Math.expm1(studentQuantile(freedom) * Math.sqrt(squared));
 }
 
-/** Sample variance (n − 1) of the logarithms. */
-function logVariance(values: readonly number[]): number {
-  const logs = values.map(Math.log);
-  const mean = logs.reduce((sum, value) => sum + value, 0) / logs.length;
-  return logs.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (logs.length - 1);
+/**
+ * The error of slices: of the variance inside the strata, pooled (Cochran, Sampling Techniques, 5.6), or of that among all
+ * where no stratum holds two. Null for fewer than two figures. Of single rounds it knows the spread inside a stage only,
+ * not what changes from one run to the next.
+ */
+export function sliceError(strata: Strata): LogError | null {
+  const count = strata.flat().length;
+  if (count < 2) return null;
+  const { squares, freedom } = insideStrata(
+    strata.some(({ length }) => length > 1) ? strata : [strata.flat()],
+  );
+  return { squared: squares / freedom / count, freedom };
+}
+
+/** Squares of the logarithms around the means of their strata, summed. */
+export function insideStrata(strata: Strata): { readonly squares: number; readonly freedom: number } {
+  return {
+    squares: strata.reduce((sum, stratum) => sum + squaresAroundMean(stratum.map(Math.log)), 0),
+    freedom: strata.reduce((sum, { length }) => sum + Math.max(0, length - 1), 0),
+  };
+}
+
+function squaresAroundMean(values: readonly number[]): number {
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  return values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
 }

@@ -2,7 +2,7 @@ import type { BenchStage, RateStage } from "../records/bench.ts";
 import type { LoadFigures } from "../records/load-figures.ts";
 import { arrivalsText } from "./arrivals.ts";
 import type { Load } from "./loads.ts";
-import { relativeSpread } from "./ratio-interval.ts";
+import { relativeSpread, sliceError } from "./ratio-interval.ts";
 
 /** What a load is called before it ran. */
 export function loadName({ kind, plan }: Load): string {
@@ -53,8 +53,9 @@ export function spreadText(
   stage: Pick<LoadFigures, "slices"> & Partial<Pick<RateStage, "requestRate">>,
 ): string {
   if (typeof stage.requestRate === "number") return "";
-  const spread = relativeSpread(stage.slices.map((slice) => slice.outputTokensPerSecond));
-  if (spread === null) return "";
+  const error = sliceError([stage.slices.map((slice) => slice.outputTokensPerSecond)]);
+  if (error === null) return "";
+  const spread = relativeSpread(error);
   return spread > 1 ? " ± > 100 %" : ` ± ${(100 * spread).toFixed(spread < 0.1 ? 1 : 0)} %`;
 }
 

@@ -12,10 +12,13 @@ export const presets = {
     "input-tokens": "128",
     "output-tokens": "64",
   },
-  /** What a decision needs: a minute for each level and round, and the tasks of the field with limits. */
+  /**
+   * What a decision needs: a minute for each level and round, two turns of its users on a slow machine, and the tasks of the
+   * field with limits.
+   */
   standard: {
     concurrency: "1,5,10,25",
-    "requests-per-seat": "1",
+    "requests-per-seat": "2",
     "min-seconds": "60",
     rounds: "2",
     "input-tokens": "512",

@@ -46,8 +46,8 @@ export const loadLevelSchema = z.object({
   errorsByKind: z.record(z.string(), z.number().int()),
   /** Why the figures do not count: the client was late or busy. */
   faults: z.array(z.string()),
-  /** Consecutive completions as samples of the speed; the spread between them says how sure the figures are. */
-  slices: z.array(sliceSchema),
+  /** Of each round, consecutive completions as samples of the speed; the spread between them says how sure the figures are. */
+  slices: z.array(z.array(sliceSchema)),
   /** Throughput and mean latencies of each round. */
   rounds: z.array(
     z.object({

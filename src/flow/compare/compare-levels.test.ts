@@ -1,7 +1,17 @@
 import { expect, test } from "vitest";
 import { madeUpLevel, roundAt } from "../../../tests/made-up-comparison.ts";
+import { generatorFor, normal } from "../../bench/random.ts";
 import type { LoadLevel } from "../../records/load-level.ts";
 import { compareLevels } from "./compare-levels.ts";
+
+const slicesAt = (gaps: readonly number[]) =>
+  gaps.map((gap) => ({
+    numRequests: 1,
+    outputTokensPerSecond: 1000 / gap,
+    ttftMs: gap,
+    tpotMs: gap,
+    e2eMs: 8 * gap,
+  }));
 
 /** A level of one user whose slices each take these milliseconds per token, 8 tokens a request. */
 function level(gaps: readonly number[], change: Partial<LoadLevel> = {}): LoadLevel {
@@ -22,13 +32,7 @@ function level(gaps: readonly number[], change: Partial<LoadLevel> = {}): LoadLe
     ttftMs: latency(1),
     tpotMs: latency(1),
     e2eMs: latency(8),
-    slices: gaps.map((gap) => ({
-      numRequests: 1,
-      outputTokensPerSecond: 1000 / gap,
-      ttftMs: gap,
-      tpotMs: gap,
-      e2eMs: 8 * gap,
-    })),
+    slices: [slicesAt(gaps)],
     ...change,
   });
 }
@@ -66,6 +70,97 @@ test("two rounds that contradict each other show no difference, however steady e
   // Of the rounds nothing is known here.
   expect(tpot!.verdict).toBe("faster");
 });
+
+test("sets the slices at the same place of each round beside each other: a burst at the start is no noise", () => {
+  const [before, after] = [
+    [
+      [30, 10, 12],
+      [30.3, 10.1],
+    ],
+    [
+      [20, 6.7, 8],
+      [19.8, 6.6, 8.1],
+    ],
+  ].map((rounds) => level(rounds.flat(), { slices: rounds.map(slicesAt) }));
+  const [throughput] = compareLevels([before!], [after!]);
+  expect(throughput).toMatchObject({ numSlices: [5, 6], verdict: "faster" });
+  expect(throughput!.baseSpread!).toBeLessThan(0.05);
+  // The slices of one round say nothing of what is noise and what is the burst.
+  const ofOne = [before!, after!].map((each) => ({ ...each, slices: each.slices.slice(0, 1) }));
+  expect(compareLevels([ofOne[0]!], [ofOne[1]!])[0]!.verdict).toBe("no difference that this run can show");
+});
+
+test("pools over the levels what two rounds say of the starts of a server", () => {
+  const levelsOf = (gaps: readonly number[], pairs: readonly (readonly number[])[]) =>
+    pairs.map((rates, index) => level(gaps, { asked: index + 1, rounds: rates.map(roundAt) }));
+  const base = levelsOf(steady, [
+    [100, 100],
+    [100, 130],
+    [100, 100],
+  ]);
+  const rows = (pairs: readonly (readonly number[])[]) =>
+    compareLevels(base, levelsOf(quick, pairs)).filter(({ metric }) => metric === "outputTokensPerSecond");
+  const [first, , third] = rows([
+    [150, 150 * 1.06],
+    [150, 195],
+    [150, 150],
+  ]);
+  // One of three pairs differs, by 6 %: variance ln² 1.06 / 2 / 3, 3 degrees of freedom, means of two rounds.
+  const half = 3.1824 * Math.sqrt(Math.log(1.06) ** 2 / 12);
+  expect(Math.log(third!.ratioHigh! / third!.ratio)).toBeCloseTo(half, 4);
+  // The second round alone says 1.59.
+  expect(first!.ratioHigh!).toBeCloseTo(1.59, 9);
+  // The level of one pair that differs by much makes all unsure.
+  const unsure = rows([
+    [150, 150],
+    [150, 195],
+    [150, 400],
+  ]);
+  expect(unsure.map(({ verdict }) => verdict)).toEqual(
+    Array.from({ length: 3 }, () => "no difference that this run can show"),
+  );
+});
+
+/** Two rounds of a level without any difference to others, of a burst and what follows it. */
+function noisyLevel(asked: number, numSlices: number, ofStarts: number, random: () => number): LoadLevel {
+  const slices = [0, 1].map(() => {
+    const start = ofStarts * normal(random);
+    const gaps = Array.from({ length: numSlices }, (_, place) =>
+      Math.exp((place === 0 ? 1 : 0) + start + 0.03 * normal(random)),
+    );
+    return slicesAt(gaps);
+  });
+  const rates = slices.map((round) => 1000 / mean(round.map(({ tpotMs }) => tpotMs)));
+  return level([1], {
+    asked,
+    slices,
+    rounds: rates.map(roundAt),
+    outputTokensPerSecond: Math.exp(mean(rates.map(Math.log))),
+  });
+}
+
+const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
+
+test.each([0, 0.01, 0.04])(
+  "two rounds hold the true ratio in 95 of 100 comparisons where starts differ by %d",
+  (ofStarts) => {
+    const random = generatorFor(3, 100 * ofStarts);
+    const numSlices = [16, 12, 6, 2];
+    const numHits = numSlices.map(() => 0);
+    const numRuns = 1000;
+    for (let run = 0; run < numRuns; run += 1) {
+      const [base, other] = [0, 1].map(() =>
+        numSlices.map((count, index) => noisyLevel(index + 1, count, ofStarts, random)),
+      );
+      const rows = compareLevels(base!, other!).filter(({ metric }) => metric === "outputTokensPerSecond");
+      for (const [index, row] of rows.entries())
+        if (row.ratioLow! <= 1 && row.ratioHigh! >= 1) numHits[index]! += 1;
+    }
+    // Two standard errors of a share of 95 % of 1,000 are 1.4 %.
+    expect(Math.min(...numHits) / numRuns).toBeGreaterThan(0.936);
+    expect(Math.max(...numHits) / numRuns).toBeLessThan(1);
+  },
+);
 
 const verdicts = (base: LoadLevel, compressed: LoadLevel): Record<string, string> =>
   Object.fromEntries(compareLevels([base], [compressed]).map((row) => [row.metric, row.verdict]));

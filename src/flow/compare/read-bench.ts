@@ -93,7 +93,7 @@ function levelOf(parts: readonly Part[]): LoadLevel {
     firstError: stages.find(({ firstError }) => firstError !== null)?.firstError ?? null,
     errorsByKind: sumByKind(stages),
     faults: [...new Set(stages.flatMap(({ client }) => client.faults))],
-    slices: stages.flatMap(({ slices }) => slices),
+    slices: stages.map(({ slices }) => slices),
     rounds: stages.map(({ outputTokensPerSecond, ttftMs, tpotMs, e2eMs }) => ({
       outputTokensPerSecond,
       ttftMs: ttftMs?.mean ?? null,

@@ -1,4 +1,4 @@
-import { studentQuantile } from "./ratio-interval.ts";
+import { studentQuantile } from "../base/quantiles.ts";
 
 /** Two-sided 95 % interval of a mean. */
 export interface Interval {

@@ -70,7 +70,10 @@ const timerSlackMs = 2;
 const idleTurnMs = 0.01;
 /** Longest wait of one timer, 2^31 - 1 ms: a longer one would come at once. */
 const maxTimerMs = 2 ** 31 - 1;
-/** Requests that are made ahead at most. */
+/**
+ * Requests that are made ahead at most: some 10 MB of synthetic prompts of 1,000 tokens. From then on the next is made when
+ * one was sent.
+ */
 const maxPrepared = 2048;
 /** A refusal that asks for more patience than this gets this much. */
 const maxRetryWaitMs = 10_000;

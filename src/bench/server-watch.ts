@@ -6,7 +6,10 @@ import { findServerProcess, ProcessWatch } from "./server-process.ts";
 import { chunkTokensOf } from "./slices.ts";
 
 const intervalMs = 1000;
-/** A mean of waiting requests from which on the load is more than the server takes in. */
+/**
+ * A mean of waiting requests from which on the load is more than the server takes in: above it one waits at least every
+ * other time that somebody looks, below it there are moments after bursts.
+ */
 const muchWaiting = 0.5;
 const fullKvCache = 0.95;
 /** Share above which counts of client and server do not agree. */

@@ -25,7 +25,8 @@ export function transportFailureKind(error: Error): FailureKind {
 
 /** What a fault of the transport says, with what to do where a certificate or TLS itself is at fault. */
 export function transportMessage(error: Error): string {
-  const message = messageOf(error instanceof AggregateError ? error.errors[0] : error);
+  // OpenSSL's own text ends with the end of a line.
+  const message = messageOf(error instanceof AggregateError ? error.errors[0] : error).trimEnd();
   if (transportFailureKind(error) !== "tls") return message;
   return speaksNoTls(error)
     ? `the server does not speak TLS; take http:// (${message})`

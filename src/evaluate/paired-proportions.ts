@@ -1,4 +1,5 @@
 import { invariant } from "../base/invariant.ts";
+import { normalQuantile as z } from "../base/quantiles.ts";
 import { type Interval, sum } from "./statistics.ts";
 
 /** What two models made of the same right-or-wrong documents, in numbers of documents, and what the task counts for. */
@@ -11,9 +12,6 @@ export interface PairedCounts {
   readonly bothWrong: number;
   readonly weight: number;
 }
-
-/** 97.5 % point of the normal distribution. */
-const z = 1.959963984540054;
 
 /** Halvings of an interval of width 1: below the last digit of a double. */
 const numHalvings = 60;

@@ -1,4 +1,4 @@
-import { studentQuantile } from "../bench/ratio-interval.ts";
+import { normalQuantile, studentQuantile } from "../base/quantiles.ts";
 import type { MetricDefinition, Score } from "../evaluate/metrics/metric.ts";
 import { differenceInterval, type PairedCounts, ratioInterval } from "../evaluate/paired-proportions.ts";
 import {
@@ -20,8 +20,7 @@ const minDiffering = 10;
 /** Behind the standard error of perplexities. */
 const numResamples = 1000;
 
-/** 97.5 % and 80 % points of the normal distribution: a difference of their sum in standard errors is found in 4 of 5 runs. */
-const normalQuantile = 1.959963984540054;
+/** With the 80 % point of the normal distribution: a difference of so many standard errors is found in 4 of 5 runs. */
 const detectableErrors = normalQuantile + 0.8416212335729143;
 
 /** One metric of the documents of a task that both models have; the same index is the same document. */

@@ -1,3 +1,4 @@
+import { normalQuantile } from "../base/quantiles.ts";
 import type { AccuracyRow } from "../records/comparison.ts";
 
 /** The first metric of each task or group that no group speaks for. */
@@ -23,7 +24,7 @@ export interface OverallRecovery {
 export function recoveryOf(accuracy: readonly AccuracyRow[]): OverallRecovery | null {
   const all = headlineRows(accuracy).filter(({ recovery }) => recovery !== null);
   if (all.length === 0) return null;
-  const shown = all.filter(({ base, baseStderr }) => base > 1.96 * (baseStderr ?? 0));
+  const shown = all.filter(({ base, baseStderr }) => base > normalQuantile * (baseStderr ?? 0));
   const rows = shown.length === 0 ? all : shown;
   const leftOut = all.filter((row) => !rows.includes(row)).map(({ task }) => task);
   const share = rows.reduce((sum, { recovery }) => sum + recovery!, 0) / rows.length;

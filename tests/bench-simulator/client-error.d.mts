@@ -15,6 +15,7 @@ export interface ClientError {
   readonly ttftMin: number;
   readonly ttftP50: number;
   readonly ttftP99: number;
+  readonly itlP50: number;
   readonly itlP99: number;
   readonly itlSigma: number;
 }

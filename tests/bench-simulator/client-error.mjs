@@ -43,6 +43,7 @@ export function clientError(seen, log) {
     ttftMin: sortedTtft[0],
     ttftP50: quantile(sortedTtft, 0.5),
     ttftP99: quantile(sortedTtft, 0.99),
+    itlP50: quantile(sortedGaps, 0.5),
     itlP99: quantile(sortedGaps, 0.99),
     itlSigma: deviation(gaps),
   };

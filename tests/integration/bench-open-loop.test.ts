@@ -118,7 +118,7 @@ test("a stall of the server counts for everyone who came meanwhile, also where a
   expect(stage.ttftFromDueMs!.max).toBeGreaterThanOrEqual(stallMs);
 });
 
-test("a client that is asked for more than it can send calls its row invalid", async () => {
+test("a client that is asked for more than it can send calls its row invalid", async ({ annotate }) => {
   const url = await listen({});
   // 20 ms for 2,000 requests are 10 µs for each.
   const load = {
@@ -127,6 +127,7 @@ test("a client that is asked for more than it can send calls its row invalid", a
     maxConcurrency: null,
   };
   const { stage } = await run(url, load);
+  await annotate(stage.client.faults.join());
   expect(stage.client.faults.join()).toMatch(/requests left \d+ ms late/);
 });
 

@@ -75,6 +75,24 @@ describe("times", () => {
     }
   });
 
+  test.for([1, 10])(
+    "%i in flight: half of the errors are below a tenth of the time",
+    async (users, { annotate }) => {
+      const script = { numTokens: 40, ttftMs: 50, itlMs: 10 };
+      const { records, log } = await loadSimulator([script], {
+        concurrencies: [users],
+        minRequests: 4 * users + 5,
+      });
+      const error = clientError(seenByUs(records), log);
+      await annotate(
+        `TTFT p50 ${error.ttftP50.toFixed(2)}, p99 ${error.ttftP99.toFixed(2)} ms; ITL p50 ${error.itlP50.toFixed(2)}, p99 ${error.itlP99.toFixed(2)}, σ ${error.itlSigma.toFixed(2)} ms`,
+      );
+      // Medians: what a busy machine delays are the tails.
+      expect(error.ttftP50).toBeLessThan(script.ttftMs / 10);
+      expect(error.itlP50).toBeLessThan(script.itlMs / 10);
+    },
+  );
+
   test("events of one read have one time, and only the first of them counts as an arrival", async () => {
     const script = { numTokens: 20, ttftMs: 5, itlMs: 20, eventsPerWrite: 5 };
     const { records, stages, log } = await loadSimulator([script], { rates: [atOnce(4)] });
@@ -156,7 +174,9 @@ test("a limit below the number of threads holds, and no thread without a user ke
   expect(stages[1]).toMatchObject({ numRequests: 12, numErrors: 0, inFlight: { max: 2 } });
 });
 
-test("a stall of 1.4 s moves the p99 from due and is reported, while the time from the send knows nothing of it", async () => {
+test("a stall of 1.4 s moves the p99 from due and is reported, while the time from the send knows nothing of it", async ({
+  annotate,
+}) => {
   const stallMs = 1400;
   const script = { numTokens: 2, ttftMs: 2, itlMs: 1, stallAll: { requests: 40, ms: stallMs } };
   const even = Number.POSITIVE_INFINITY;
@@ -164,6 +184,10 @@ test("a stall of 1.4 s moves the p99 from due and is reported, while the time fr
   const rates = [{ arrivals, numRequests: 160, maxConcurrency: 1 }];
   const { stages } = await loadSimulator([script], { rates });
   const stalled = stages[0]! as Extract<(typeof stages)[0], { becameClosed: boolean }>;
+  const { ttftFromDueMs: fromDue, ttftMs: fromSent } = stalled;
+  await annotate(
+    `TTFT p90, p99: ${fromDue!.p90.toFixed(0)}, ${fromDue!.p99.toFixed(0)} ms from due, ${fromSent!.p90.toFixed(1)}, ${fromSent!.p99.toFixed(1)} ms from the send`,
+  );
   expect(stalled.ttftFromDueMs!.p99).toBeGreaterThan(stallMs / 2);
   expect(stalled.ttftFromDueMs!.max).toBeGreaterThanOrEqual(stallMs);
   // One request of 160 was slow from its send; 56 were due while the server stood still.

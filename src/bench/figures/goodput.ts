@@ -1,6 +1,6 @@
+import { normalQuantile as z } from "../../base/quantiles.ts";
 import type { RequestRecord } from "../../records/bench.ts";
 import type { Goodput } from "../../records/load-figures.ts";
-import { normalQuantile as z } from "../ratio-interval.ts";
 import { tpotOf } from "../slices.ts";
 
 export type GoodputTarget = Goodput["targets"][number];

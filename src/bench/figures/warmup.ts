@@ -1,6 +1,6 @@
+import { studentQuantile } from "../../base/quantiles.ts";
 import type { RequestRecord } from "../../records/bench.ts";
 import type { LoadFigures } from "../../records/load-figures.ts";
-import { studentQuantile } from "../ratio-interval.ts";
 import { e2eOf, tokensOf } from "../slices.ts";
 
 /** Requests of a batch at least: single ones are too noisy to find a point between them (MSER-5). */

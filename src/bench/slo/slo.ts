@@ -1,9 +1,9 @@
+import { normalQuantile } from "../../base/quantiles.ts";
 import type { BenchStage, RateStage } from "../../records/bench.ts";
 import type { Distribution } from "../../records/load-figures.ts";
 import type { SloTerm } from "../../records/slo.ts";
 import type { SloResult, SloVerdict } from "../../records/slo-search.ts";
 import { samplesNeeded, weakPercentiles } from "../distribution.ts";
-import { normalQuantile } from "../ratio-interval.ts";
 
 /** Requests behind a mean or a median that say enough. */
 const fewSamples = 8;

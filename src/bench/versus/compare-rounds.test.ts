@@ -53,22 +53,28 @@ const worlds = [
 ];
 
 // 5 % of 200 is 10; a fair tool stays at or below 16 in 98 of 100 such series.
-test.each(worlds)("A against A: at most 16 false verdicts in 200 trials on $name", (world) => {
-  const verdicts = Array.from({ length: numTrials }, (_, seed) => verdictIn({ ...world, ratio: 1 }, seed));
-  const numFalse = verdicts.filter(({ verdict }) => verdict === "better" || verdict === "worse").length;
-  expect(numFalse).toBeLessThanOrEqual(16);
-});
+test.for(worlds)(
+  "A against A: at most 16 false verdicts in 200 trials on $name",
+  async (world, { annotate }) => {
+    const verdicts = Array.from({ length: numTrials }, (_, seed) => verdictIn({ ...world, ratio: 1 }, seed));
+    const numFalse = verdicts.filter(({ verdict }) => verdict === "better" || verdict === "worse").length;
+    await annotate(`${numFalse} false verdicts in ${numTrials} trials`);
+    expect(numFalse).toBeLessThanOrEqual(16);
+  },
+);
 
-test.each(worlds)(
+test.for(worlds)(
   "5 % more ITL is found in 85 % of trials with the rounds that were asked for on $name",
-  (world) => {
+  async (world, { annotate }) => {
     const verdicts = Array.from({ length: numTrials }, (_, seed) =>
       verdictIn({ ...world, ratio: 1.05 }, 1000 + seed),
     );
     const numFound = verdicts.filter(({ verdict }) => verdict === "worse").length;
+    const most = Math.max(...verdicts.map(({ numRounds }) => numRounds));
+    await annotate(`found in ${numFound} of ${numTrials} trials, with ${most} rounds at most`);
     expect(numFound).toBeGreaterThanOrEqual(0.85 * numTrials);
     // Not by asking for more than anybody would run.
-    expect(Math.max(...verdicts.map(({ numRounds }) => numRounds))).toBeLessThan(60);
+    expect(most).toBeLessThan(60);
   },
 );
 

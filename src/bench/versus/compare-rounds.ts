@@ -1,8 +1,8 @@
+import { studentQuantile } from "../../base/quantiles.ts";
 import type { BenchStage, RateStage } from "../../records/bench.ts";
 import type { VersusRow } from "../../records/versus.ts";
 import { bootstrapInterval, type Interval, momentsOf } from "../bootstrap-interval.ts";
 import { generatorFor } from "../random.ts";
-import { studentQuantile } from "../ratio-interval.ts";
 import { roundsNeeded } from "./rounds-needed.ts";
 
 /** The figures of one leg: one server under one load, once. */

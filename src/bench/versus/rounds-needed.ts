@@ -1,5 +1,5 @@
+import { studentQuantile } from "../../base/quantiles.ts";
 import { minRounds, momentsOf } from "../bootstrap-interval.ts";
-import { studentQuantile } from "../ratio-interval.ts";
 
 /** Normal quantile of the power that is planned for: 90 %. */
 const powerQuantile = 1.2816;

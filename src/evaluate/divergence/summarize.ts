@@ -1,12 +1,10 @@
+import { normalQuantile as z } from "../../base/quantiles.ts";
 import type { DivergenceFigures } from "../../records/divergence.ts";
 import { quantile } from "../statistics.ts";
 import type { TokenDivergences } from "./token-divergence.ts";
 
 /** With fewer windows than this their spread says little, and tokens are taken as independent. */
 const minWindows = 10;
-
-/** Two-sided 95 % of the normal distribution. */
-const z95 = 1.959963984540054;
 
 /**
  * What two models' difference comes to. Standard errors are of means over tokens; tokens of one window depend on each other,
@@ -20,7 +18,7 @@ export function summarizeDivergences(found: TokenDivergences): DivergenceFigures
   const meanDifference = meanOf(differences);
   const errorOfDifference = errorOf(differences, sizes);
   const bound = (side: number): number | null =>
-    errorOfDifference === null ? null : Math.exp(meanDifference + side * z95 * errorOfDifference);
+    errorOfDifference === null ? null : Math.exp(meanDifference + side * z * errorOfDifference);
   return {
     numTokens: kl.length,
     errorsOver: windowSizes.length >= minWindows ? "windows" : "tokens",

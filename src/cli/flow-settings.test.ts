@@ -89,7 +89,7 @@ test("a file that cannot be read is told with its cause", () => {
 
 test("a list that is none says what it takes", () => {
   expect(() => readFlowSettings(parse(), readFlowFile(fileOf("concurrency: [0, -1]")))).toThrow(
-    '--concurrency is "0,-1" (from flow.yaml): it takes whole numbers of at least 1, separated by commas; or none.',
+    '--concurrency is "0,-1" (from flow.yaml): it takes whole numbers from 1 to 100000, separated by commas; or none.',
   );
   expect(readFlowSettings(parse("--rates", ""), null).load.rates).toEqual([]);
 });

@@ -3,6 +3,9 @@ import type { Distribution } from "../records/load-figures.ts";
 /** Samples that a distribution-free one-sided 95 % bound of a percentile needs: smallest n with p^n ≤ 0.05. */
 export const samplesNeeded = { p90: 29, p95: 59, p99: 299 } as const;
 
+/** Samples that its two-sided 95 % interval needs, as `percentileInterval` makes it. */
+export const samplesOfInterval = { p50: 6, p90: 36, p95: 72, p99: 368 } as const;
+
 /** The percentiles that so few samples cannot bound. */
 export function weakPercentiles(count: number): (keyof typeof samplesNeeded)[] {
   return (["p90", "p95", "p99"] as const).filter((name) => count < samplesNeeded[name]);
@@ -48,7 +51,7 @@ const tail = 0.025;
 /**
  * Distribution-free 95 % interval of a quantile: the order statistics between which it lies, by the binomial number of
  * samples below it (Conover, Practical Nonparametric Statistics, section 3.2). Null where even the least and the
- * greatest sample hold it with less certainty: p50 needs 6 samples, p90 36, p95 72, p99 368. Samples count as independent.
+ * greatest sample hold it with less certainty (`samplesOfInterval`). Samples count as independent.
  */
 function percentileInterval(sorted: ArrayLike<number>, share: number): [number, number] | null {
   const count = sorted.length;

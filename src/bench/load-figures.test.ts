@@ -26,6 +26,21 @@ test("slices hold whole rounds of the users, and the rest joins the last", () =>
   expect(slices[0]!.outputTokensPerSecond).toBeCloseTo((4 * 8) / 0.08, 9);
 });
 
+test("a stage may have more requests than a call has arguments", () => {
+  const records = Array.from({ length: 200_000 }, (_, index) =>
+    madeUpRequest({
+      index,
+      sentMs: index,
+      chunkMs: [index + 1, index + 2],
+      promptTokens: 1,
+      outputTokens: 2,
+    }),
+  );
+  const { slices, numRequests } = stageOf(records, { durationMs: 200_001, concurrency: 4 });
+  expect(numRequests).toBe(200_000);
+  expect(slices).toHaveLength(20);
+});
+
 test("tokens that arrive together are counted, and ITL is what they stretch", () => {
   const alone = stageOf([request(0, 0, { gapMs: 10 })], { durationMs: 100, concurrency: 1 });
   const paired = stageOf([request(0, 0, { gapMs: 10, perRead: 2 })], { durationMs: 100, concurrency: 1 });

@@ -44,18 +44,10 @@ export function relativeSpread({ squared, freedom }: LogError): number {
 export function sliceError(strata: Strata): LogError | null {
   const count = strata.flat().length;
   if (count < 2) return null;
-  const { squares, freedom } = insideStrata(
-    strata.some(({ length }) => length > 1) ? strata : [strata.flat()],
-  );
+  const groups = strata.some(({ length }) => length > 1) ? strata : [strata.flat()];
+  const squares = groups.reduce((sum, stratum) => sum + squaresAroundMean(stratum.map(Math.log)), 0);
+  const freedom = groups.reduce((sum, { length }) => sum + Math.max(0, length - 1), 0);
   return { squared: squares / freedom / count, freedom };
-}
-
-/** Squares of the logarithms around the means of their strata, summed. */
-export function insideStrata(strata: Strata): { readonly squares: number; readonly freedom: number } {
-  return {
-    squares: strata.reduce((sum, stratum) => sum + squaresAroundMean(stratum.map(Math.log)), 0),
-    freedom: strata.reduce((sum, { length }) => sum + Math.max(0, length - 1), 0),
-  };
 }
 
 function squaresAroundMean(values: readonly number[]): number {

@@ -44,7 +44,7 @@ export function sliceStage(concurrency: number, good: readonly RequestRecord[]):
   if (rounds === 0) return [];
   const size = Math.ceil(rounds / maxSlices) * concurrency;
   const count = Math.floor(byEnd.length / size);
-  let startMs = Math.min(...byEnd.map((record) => record.sentMs));
+  let startMs = byEnd.reduce((first, { sentMs }) => Math.min(first, sentMs), Number.POSITIVE_INFINITY);
   return Array.from({ length: count }, (_, index) => {
     const isLast = index === count - 1;
     const records = byEnd.slice(index * size, isLast ? undefined : (index + 1) * size);

@@ -107,19 +107,20 @@ export const speedRowSchema = z.object({
   compressedSpread: z.number().nullable(),
   /** compressed / base. */
   ratio: z.number(),
-  /** 95 % interval of the ratio, from paired rounds or from slices; null when a stage has fewer than two slices. */
+  /** 95 % interval of the ratio, from rounds and slices; null where a stage has fewer than two of both. */
   ratioLow: z.number().nullable(),
   ratioHigh: z.number().nullable(),
   /** Slices of the base's stage and of the compressed model's. */
   numSlices: z.tuple([z.number().int(), z.number().int()]),
-  /** Rounds in which both were loaded, where these gave the interval; null where the slices did. */
+  /** Rounds in which both were loaded, where their pairs alone gave the interval; else null. */
   numPairedRounds: z.number().int().nullable(),
   verdict: z.enum([
     "faster",
     "slower",
     "no difference that this run can show",
-    "too few requests to tell",
+    "nothing to tell the noise by",
     "does not count: the client was late",
+    "does not count: requests failed",
   ]),
 });
 export type SpeedRow = z.infer<typeof speedRowSchema>;

@@ -39,7 +39,10 @@ const violationSchema = z.object({
   level: z.string(),
   inFlight: z.number(),
   bound: z.string(),
-  valueMs: z.number(),
+  /** Null of the bound on failed requests. */
+  valueMs: z.number().nullable(),
+  /** Failed requests as a share of all, where these broke the bound. */
+  errorShare: z.number().nullable(),
   /** Whether the percentile had too few samples to count. */
   isWeak: z.boolean(),
   /** Whether a level with more load keeps the bound: then it was no question of the load alone. */

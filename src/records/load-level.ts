@@ -87,6 +87,14 @@ export function rateOf({ kind, asked, requestsPerSecond, medians }: NamedLevel):
   return requestsPerSecond;
 }
 
+/** Failed requests as a share of all; 0 where the tool does not count them. */
+export function errorShareOf({
+  numRequests,
+  numErrors,
+}: Pick<LoadLevel, "numRequests" | "numErrors">): number {
+  return numRequests === null || numRequests === 0 ? 0 : (numErrors ?? 0) / numRequests;
+}
+
 const kindOrder = ["closed", "open", "at-once"] as const;
 
 /** The order of tables: users, then rates, then all at once, each from little load to much. */

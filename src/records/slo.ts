@@ -35,6 +35,11 @@ export function parseSlo(text: string): SloTerm[] {
   });
 }
 
+/** No bound holds where more requests fail than this share, and no figure counts. */
+export const maxErrorShare = 0.01;
+/** What that bound is called among the others. */
+export const errorBound: string = `errors<=${100 * maxErrorShare}%`;
+
 /** How a load stands to one bound: with the figure it was judged by, null where it was not measured. */
 export interface SloFinding {
   readonly term: SloTerm;

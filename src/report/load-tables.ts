@@ -115,12 +115,12 @@ function written(inFlight: number): string {
 
 function violationTable({ load }: ComparisonRecord, names: readonly string[]): ReportTable | null {
   const rows = load.violations.flatMap((own, index) =>
-    own.map(({ level, inFlight, bound, valueMs, isWeak, isPassing }) => [
+    own.map(({ level, inFlight, bound, valueMs, errorShare, isWeak, isPassing }) => [
       names[index]!,
       level,
       written(inFlight),
       bound,
-      milliseconds(valueMs),
+      valueMs === null ? `${(100 * (errorShare ?? 0)).toFixed(1)} %` : milliseconds(valueMs),
       isWeak
         ? "too few requests to count"
         : isPassing
@@ -132,7 +132,7 @@ function violationTable({ load }: ComparisonRecord, names: readonly string[]): R
   return {
     title: "Bounds that were broken",
     captions: [],
-    header: ["", "load", "in flight", "bound", "ms", "note"],
+    header: ["", "load", "in flight", "bound", "ms or share", "note"],
     textColumns: [0, 1, 3, 5],
     rows,
   };

@@ -80,7 +80,7 @@ function levelNotes(variants: readonly Variant[], noteOf: (level: LoadLevel) => 
 }
 
 const intervalNote =
-  "± is half the 95 % interval of a figure, from the spread of its level's slices, each of whole turns of its users; those at the same place of each round of the test are set beside each other. The interval of a ratio is 95 % and the widest of three: Welch's t on the logarithms of the slices, Student's t on those of the rounds' ratios with their variance pooled over the levels (from two levels on), and the ratio of every single round; the verdict claims a difference only where it leaves out 1. It knows the spread of these runs, not between machines, and each row stands alone: of 20 rows without any difference, one is called different by chance.";
+  "± is half the 95 % interval of a figure, from the spread of its level's slices, each of whole turns of its users; those at the same place of each round of the test are set beside each other. The interval of a ratio is 95 % and the widest of three: Welch's t on the logarithms of the slices, Student's t on those of the rounds with their variance pooled over levels and variants, and the ratio of every single round; the verdict claims a difference only where it leaves out 1. It knows the spread of these runs, not between machines, and each row stands alone: of 20 rows without any difference, one is called different by chance.";
 
 /** Where paired rounds gave the intervals. */
 function roundsNotes(pairs: readonly Pair[]): string[] {

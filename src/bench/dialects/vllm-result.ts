@@ -131,7 +131,7 @@ function summaryOf(metric: VllmMetric, values: readonly number[]): Record<string
 
 /** The most chunks that came, and requests that were open, in a whole second after the first send. */
 function peaksOf(good: readonly RequestRecord[]): Record<string, number> {
-  const startMs = Math.min(...good.map(({ sentMs }) => sentMs));
+  const startMs = good.reduce((first, { sentMs }) => Math.min(first, sentMs), Number.POSITIVE_INFINITY);
   const [chunks, open] = [new Map<number, number>(), new Map<number, number>()];
   const count = (seconds: Map<number, number>, second: number): void => {
     seconds.set(second, (seconds.get(second) ?? 0) + 1);

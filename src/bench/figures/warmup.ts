@@ -29,12 +29,7 @@ export function warmupOf(good: readonly RequestRecord[], usersAtOnce: number): L
   const byStart = good.toSorted((a, b) => a.sentMs - b.sentMs);
   const perToken = byStart.map((record) => e2eOf(record) / Math.max(1, tokensOf(record)));
   const batches = batchMeans(perToken, batchSize);
-  let [cut, least] = [0, Number.POSITIVE_INFINITY];
-  for (let start = 0; start <= Math.min(batches.length / 2, batches.length - minRest); start += 1) {
-    const rest = momentsOf(batches.slice(start));
-    const error = rest.variance / (batches.length - start);
-    if (error < least) [cut, least] = [start, error];
-  }
+  const cut = cutOf(batches);
   if (cut === 0) return { numRequests: 0, endMs: 0 };
   const before = momentsOf(batches.slice(0, cut));
   const rest = momentsOf(batches.slice(cut));
@@ -44,7 +39,25 @@ export function warmupOf(good: readonly RequestRecord[], usersAtOnce: number): L
   if (slower <= minHalfWidths * halfWidth || slower <= minShare * rest.mean)
     return { numRequests: 0, endMs: 0 };
   const numRequests = cut * batchSize;
-  return { numRequests, endMs: Math.max(...byStart.slice(0, numRequests).map(({ endMs }) => endMs)) };
+  const endMs = byStart.slice(0, numRequests).reduce((latest, { endMs }) => Math.max(latest, endMs), 0);
+  return { numRequests, endMs };
+}
+
+/** Batches before the rest with the least standard error; the earliest of equal ones. */
+function cutOf(batches: readonly number[]): number {
+  const last = Math.min(Math.floor(batches.length / 2), batches.length - minRest);
+  let [cut, least] = [0, Number.POSITIVE_INFINITY];
+  // One way through from the end (Welford 1962): a stage may have tens of thousands of batches.
+  let [mean, squares] = [0, 0];
+  for (let start = batches.length - 1; start >= 0; start -= 1) {
+    const count = batches.length - start;
+    const off = batches[start]! - mean;
+    mean += off / count;
+    squares += off * (batches[start]! - mean);
+    const error = squares / (count - 1) / count;
+    if (start <= last && error <= least) [cut, least] = [start, error];
+  }
+  return cut;
 }
 
 /** Means of whole batches; what is left over at the end is left out. */

@@ -1,13 +1,13 @@
 import type { BenchStage, RateStage } from "../../records/bench.ts";
 import { startOrigin } from "../../records/origin.ts";
-import type { SloTerm } from "../../records/slo.ts";
+import { errorBound, type SloTerm } from "../../records/slo.ts";
 import type { ProbeVerdict, SloResult, SloSearchRecord } from "../../records/slo-search.ts";
 import type { BenchOptions } from "../bench-options.ts";
 import { BenchSession } from "../bench-session.ts";
 import type { Load } from "../loads.ts";
 import { refuseLostServer } from "../lost-server.ts";
 import { checkSearchLimits, type SearchLimits, searchLoad } from "./search.ts";
-import { errorTarget, judgeStage, requestsForSlo, sloVerdict } from "./slo.ts";
+import { judgeStage, requestsForSlo, sloVerdict } from "./slo.ts";
 
 export interface SloSearchOptions extends BenchOptions, SearchLimits {
   readonly slo: readonly SloTerm[];
@@ -60,7 +60,7 @@ export async function runSloSearch(options: SloSearchOptions): Promise<SloSearch
 
 /** A client that did not keep up has shown nothing of the server, unless that it fails. */
 function probeVerdict({ client }: BenchStage | RateStage, results: readonly SloResult[]): ProbeVerdict {
-  const hasFailed = results.some(({ target, verdict }) => target === errorTarget && verdict === "missed");
+  const hasFailed = results.some(({ target, verdict }) => target === errorBound && verdict === "missed");
   return client.faults.length > 0 && !hasFailed ? "client limit" : sloVerdict(results);
 }
 

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { madeUpStage } from "../../../tests/made-up-stage.ts";
 import { parseSlo } from "../../records/slo.ts";
+import { summarise } from "../distribution.ts";
 import { checkSearchLimits, type SearchLimits, searchLoad } from "./search.ts";
 import { judgeStage, requestsForSlo, sloVerdict } from "./slo.ts";
 
@@ -123,7 +124,8 @@ describe("a client that does not keep up", () => {
 
 describe("targets", () => {
   test("need the requests of their strictest percentile", () => {
-    expect(requestsForSlo(parseSlo("ttft_p90<=500ms,e2e_p99<=10s"))).toBe(299);
+    expect(requestsForSlo(parseSlo("ttft_p90<=500ms,e2e_p99<=10s"))).toBe(368);
+    expect(requestsForSlo(parseSlo("ttft_p90<=500ms"))).toBe(36);
     expect(requestsForSlo(parseSlo("ttft_mean<=500ms"))).toBe(8);
   });
 
@@ -140,6 +142,18 @@ describe("targets", () => {
     expect(verdict("itl_mean<=11ms")).toBe("met");
     // 400 gaps would do for a p99; 16 requests do not.
     expect(verdict("itl_p99<=1s")).toBe("undetermined");
+  });
+
+  test("a percentile of enough samples for one bound is met by the greatest, not by its own value", () => {
+    const ttftMs = summarise(Array.from({ length: 29 }, (_, index) => index + 1))!;
+    expect(ttftMs.intervals.p90).toBeNull();
+    const verdict = (slo: string) =>
+      sloVerdict(judgeStage({ ...madeUpStage(4, 100), ttftMs }, parseSlo(slo)));
+    expect(ttftMs.p90).toBeLessThan(28);
+    expect(verdict("ttft_p90<=28ms")).toBe("undetermined");
+    expect(verdict("ttft_p90<=29ms")).toBe("met");
+    expect(verdict("ttft_p90<=12ms")).toBe("undetermined");
+    expect(verdict("ttft_p90<=8ms")).toBe("missed");
   });
 
   test("a percentile with too few samples decides nothing; an interval that holds the limit neither", () => {

@@ -1,21 +1,17 @@
 import { normalQuantile } from "../../base/quantiles.ts";
 import type { BenchStage, RateStage } from "../../records/bench.ts";
 import type { Distribution } from "../../records/load-figures.ts";
-import type { SloTerm } from "../../records/slo.ts";
+import { errorBound, maxErrorShare, type SloTerm } from "../../records/slo.ts";
 import type { SloResult, SloVerdict } from "../../records/slo-search.ts";
-import { samplesNeeded, weakPercentiles } from "../distribution.ts";
+import { samplesOfInterval, weakPercentiles } from "../distribution.ts";
 
 /** Requests behind a mean or a median that say enough. */
 const fewSamples = 8;
-/** No service level holds where more requests fail. */
-const maxErrorShare = 0.01;
-/** What that bound is called among the targets. */
-export const errorTarget: string = `errors<=${100 * maxErrorShare}%`;
 
 /** Requests without which no verdict on these bounds is possible. */
 export function requestsForSlo(terms: readonly SloTerm[]): number {
-  const needed: Readonly<Record<string, number>> = { mean: fewSamples, p50: fewSamples, ...samplesNeeded };
-  return Math.max(...terms.map(({ statistic }) => needed[statistic]!));
+  const needed: Readonly<Record<string, number>> = { mean: fewSamples, ...samplesOfInterval };
+  return Math.max(fewSamples, ...terms.map(({ statistic }) => needed[statistic]!));
 }
 
 /** Judges a stage by every bound, and by its errors. Times run from when requests were due, where they were. */
@@ -24,7 +20,7 @@ export function judgeStage(stage: BenchStage | RateStage, terms: readonly SloTer
   return [
     ...terms.map((term) => judgeTerm(stage, term)),
     {
-      target: errorTarget,
+      target: errorBound,
       value: errorShare,
       limit: maxErrorShare,
       verdict: errorShare <= maxErrorShare ? "met" : "missed",
@@ -44,7 +40,7 @@ function judgeTerm(stage: BenchStage | RateStage, { text, metric, statistic, max
   if (distribution === null) return { ...shared, value: null, verdict: "missed" };
   const value = distribution[statistic];
   const numSamples = metric === "itl" ? Math.min(distribution.count, numGoodOf(stage)) : distribution.count;
-  const [low, high] = intervalOf(distribution, statistic, numSamples) ?? [value, value];
+  const [low, high] = intervalOf(distribution, statistic, numSamples) ?? outermost(distribution);
   const isWeak = weakPercentiles(numSamples).some((name) => name === statistic);
   const verdict = high <= maxMs ? "met" : low > maxMs ? "missed" : "undetermined";
   return { ...shared, value, verdict: isWeak ? "undetermined" : verdict };
@@ -65,7 +61,7 @@ function numGoodOf({ numRequests, numErrors, numCensored }: BenchStage | RateSta
  * 95 % interval of a statistic as of `numSamples` independent samples: that of all samples, wider by the root of how many
  * more these are. Gaps between tokens are not independent: those of one request follow each other, and one step of the
  * server makes a gap for every request of its batch, so that a thousand gaps of ten requests tell about as much as ten.
- * Null where there are enough samples for one bound of a percentile, not for two: its value alone decides then.
+ * Null for a percentile of too few samples.
  */
 function intervalOf(
   distribution: Distribution,
@@ -81,4 +77,12 @@ function intervalOf(
   if (whole === null) return null;
   const [value, wider] = [distribution[statistic], Math.sqrt(count / numSamples)];
   return [value - wider * (value - whole[0]), value + wider * (whole[1] - value)];
+}
+
+/**
+ * Bounds of a percentile of enough samples for one bound and too few for two: above it the greatest sample, which is what
+ * `samplesNeeded` stands for; below it where the median's interval begins.
+ */
+function outermost({ min, max, intervals }: Distribution): readonly [number, number] {
+  return [intervals.p50?.[0] ?? min, max];
 }

@@ -1,7 +1,6 @@
 import { bootstrapInterval } from "../../bench/bootstrap-interval.ts";
 import { generatorFor } from "../../bench/random.ts";
 import {
-  insideStrata,
   type LogError,
   type RatioInterval,
   ratioInterval,
@@ -10,7 +9,9 @@ import {
   sliceError,
 } from "../../bench/ratio-interval.ts";
 import type { SpeedRow } from "../../records/comparison.ts";
-import { type LoadLevel, levelName } from "../../records/load-level.ts";
+import { errorShareOf, type LoadLevel, levelName } from "../../records/load-level.ts";
+import { maxErrorShare } from "../../records/slo.ts";
+import { roundVariance } from "./round-variance.ts";
 
 interface SpeedMetric {
   readonly name: SpeedRow["metric"];
@@ -32,23 +33,29 @@ const metrics: readonly SpeedMetric[] = [
 
 /**
  * Throughput and mean latencies of two load tests at every load that both were asked for, each ratio with its 95 %
- * interval and a verdict: a difference is claimed only where the interval leaves out 1 and both clients kept up. Where both
- * were measured by turns in four rounds or more, the interval is that of the paired rounds. Else it is the widest of three:
- * that of the slices, that of the paired rounds with their variance pooled over the levels, and what each round says by
- * itself. So two rounds also know what changes from one start of a server to the next.
+ * interval and a verdict: a difference is claimed only where the interval leaves out 1, both clients kept up and both
+ * servers answered. Where both were measured by turns in four rounds or more, the interval is that of the paired rounds.
+ * Else it is the widest of three: that of the slices, that of the rounds by their pooled variance, and what each round says
+ * by itself. So two rounds also know what changes from one start of a server to the next.
+ *
+ * @param all the levels of every variant of the comparison, from which the variance between rounds is taken
  */
-export function compareLevels(base: readonly LoadLevel[], compressed: readonly LoadLevel[]): SpeedRow[] {
+export function compareLevels(
+  base: readonly LoadLevel[],
+  compressed: readonly LoadLevel[],
+  all: readonly (readonly LoadLevel[])[] = [base, compressed],
+): SpeedRow[] {
   const pairs = base.flatMap((level) => {
     const other = compressed.find((each) => each.kind === level.kind && each.asked === level.asked);
     return other === undefined || (level.kind === "open" && level.asked === null)
       ? []
       : [[level, other] as const];
   });
-  const compareAll = metrics.map((metric) => {
-    const variance = roundVariance(pairs.map((pair) => roundRatios(...pair, metric.name)));
-    return (pair: LevelPair) => compareMetric(metric, pair, variance);
-  });
-  return pairs.flatMap((pair) => compareAll.flatMap((compare) => compare(pair) ?? []));
+  return pairs.flatMap((pair) =>
+    metrics.flatMap(
+      (metric) => compareMetric(metric, pair, roundVariance(all, pair[0].kind, metric.name)) ?? [],
+    ),
+  );
 }
 
 /** The same load on both. */
@@ -62,53 +69,68 @@ function compareMetric(
   const { name, ofLevel } = metric;
   const [a, b] = [ofLevel(base), ofLevel(compressed)];
   if (a === null || b === null || a <= 0 || b <= 0) return null;
-  const [before, after] = [strataOf(base.slices, name), strataOf(compressed.slices, name)];
-  const errors = [sliceError(before), sliceError(after)] as const;
+  const [before, after] = [strataOf(base, name), strataOf(compressed, name)];
+  const errors = [sliceError(before), sliceError(after)].filter((error) => error !== null);
   const ofRounds = roundRatios(base, compressed, name);
   const paired = pairedInterval(ofRounds);
-  const interval = paired ?? widestInterval(b / a, errors, ofRounds, variance);
-  const isValid = base.faults.length + compressed.faults.length === 0;
+  const interval =
+    paired ??
+    widestInterval(b / a, [
+      errors.length === 2 ? ratioInterval(b / a, ...errors) : null,
+      roundsInterval(b / a, [base.rounds.length, compressed.rounds.length], variance),
+      ...ofRounds.map((ratio) => ({ low: ratio, high: ratio })),
+    ]);
   return {
     level: levelName(base),
     metric: name,
     base: a,
     compressed: b,
-    baseSpread: errors[0] && relativeSpread(errors[0]),
-    compressedSpread: errors[1] && relativeSpread(errors[1]),
+    baseSpread: spreadOf(before),
+    compressedSpread: spreadOf(after),
     ratio: b / a,
     ratioLow: interval?.low ?? null,
     ratioHigh: interval?.high ?? null,
     numSlices: [before.flat().length, after.flat().length],
     numPairedRounds: paired === null ? null : base.rounds.length,
-    verdict: isValid ? verdictOf(interval, metric.higherIsFaster) : "does not count: the client was late",
+    verdict: faultOf([base, compressed]) ?? verdictOf(interval, metric.higherIsFaster),
   };
 }
 
+/** Why a row does not count. */
+function faultOf(levels: LevelPair): SpeedRow["verdict"] | null {
+  if (levels.some(({ faults }) => faults.length > 0)) return "does not count: the client was late";
+  return levels.some((level) => errorShareOf(level) > maxErrorShare)
+    ? "does not count: requests failed"
+    : null;
+}
+
+function spreadOf(strata: Strata): number | null {
+  const error = sliceError(strata);
+  return error && relativeSpread(error);
+}
+
+/** Null where neither slices nor rounds tell anything: single rounds bound what others say, and say nothing alone. */
 function widestInterval(
   ratio: number,
-  [before, after]: readonly [LogError | null, LogError | null],
-  ofRounds: readonly number[],
-  variance: LogError | null,
+  [ofSlices, ofRounds, ...singles]: readonly (RatioInterval | null)[],
 ): RatioInterval | null {
-  if (before === null || after === null) return null;
-  const intervals = [ratioInterval(ratio, before, after)];
-  if (variance !== null && ofRounds.length > 1)
-    intervals.push(ratioInterval(ratio, { ...variance, squared: variance.squared / ofRounds.length }));
+  const known = [ofSlices, ofRounds].filter((interval) => interval !== null && interval !== undefined);
+  if (known.length === 0) return null;
+  const whole = [...known, ...singles.filter((interval) => interval !== null)];
   return {
-    low: Math.min(...intervals.map(({ low }) => low), ...ofRounds),
-    high: Math.max(...intervals.map(({ high }) => high), ...ofRounds),
+    low: Math.min(ratio, ...whole.map(({ low }) => low)),
+    high: Math.max(ratio, ...whole.map(({ high }) => high)),
   };
 }
 
-/**
- * Variance of the logarithm of a round's ratio, pooled over the levels: two rounds of one level say next to nothing of what
- * differs between starts of a server, those of all levels do. Each level is taken to vary by the same share, as the
- * repeatability variance of ISO 5725-2. Null with fewer than two degrees of freedom, from which Student's t makes
- * intervals that nothing could leave.
- */
-function roundVariance(levels: Strata): LogError | null {
-  const { squares, freedom } = insideStrata(levels);
-  return freedom < 2 ? null : { squared: squares / freedom, freedom };
+function roundsInterval(
+  ratio: number,
+  numRounds: readonly [number, number],
+  variance: LogError | null,
+): RatioInterval | null {
+  if (variance === null || Math.min(...numRounds) < 2) return null;
+  const [before, after] = numRounds;
+  return ratioInterval(ratio, { ...variance, squared: variance.squared * (1 / before + 1 / after) });
 }
 
 /** Where resamples are drawn, so that one comparison always gives one interval. */
@@ -128,8 +150,12 @@ function pairedInterval(ofRounds: readonly number[]): RatioInterval | null {
   return interval === null ? null : { low: Math.exp(interval.low), high: Math.exp(interval.high) };
 }
 
-/** The slices' figures by their place in their rounds. */
-function strataOf(rounds: LoadLevel["slices"], name: SpeedRow["metric"]): Strata {
+/**
+ * The slices' figures by their place in their rounds. The throughput at a rate is that of the arrivals, and so is its spread
+ * from slice to slice.
+ */
+function strataOf({ kind, slices: rounds }: LoadLevel, name: SpeedRow["metric"]): Strata {
+  if (kind === "open" && name === "outputTokensPerSecond") return [];
   const numPlaces = Math.max(0, ...rounds.map(({ length }) => length));
   return Array.from({ length: numPlaces }, (_, place) =>
     rounds.flatMap((slices) => slices[place]?.[name] ?? []).filter((value) => value > 0),
@@ -137,7 +163,7 @@ function strataOf(rounds: LoadLevel["slices"], name: SpeedRow["metric"]): Strata
 }
 
 function verdictOf(interval: RatioInterval | null, higherIsFaster: boolean): SpeedRow["verdict"] {
-  if (interval === null) return "too few requests to tell";
+  if (interval === null) return "nothing to tell the noise by";
   const { low, high } = interval;
   if (low <= 1 && high >= 1) return "no difference that this run can show";
   return low > 1 === higherIsFaster ? "faster" : "slower";

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { madeUpLevel } from "../../../tests/made-up-comparison.ts";
 import type { LoadLevel } from "../../records/load-level.ts";
+import { parseSlo } from "../../records/slo.ts";
 import { compareLoads } from "./compare-loads.ts";
 
 /** A level of so many in flight, whose requests take so long per token after the first. */
@@ -26,4 +27,20 @@ test("answers that came whole in one read are nothing to take multiples of", () 
     ratio: 3,
   });
   expect(degradationOf(level(1, 0), level(5, 10))).toBeNull();
+});
+
+test("a load whose requests fail keeps no bound, however quick the others are", () => {
+  const levels = [level(1, 10), { ...level(5, 12), numRequests: 100, numErrors: 40 }, level(9, 14)];
+  const slo = parseSlo("tpot_p90<=1s");
+  const { concurrency, violations } = compareLoads([{ levels, kvCache: null }], slo);
+  expect(concurrency[0]!.withinSlo).toEqual({ inFlight: 1, brokenAt: 5, highestKept: 9 });
+  const broken = {
+    level: "5 in flight",
+    bound: "errors<=1%",
+    valueMs: null,
+    errorShare: 0.4,
+    isPassing: true,
+  };
+  expect(violations).toMatchObject([[broken]]);
+  expect(compareLoads([{ levels, kvCache: null }], []).violations).toEqual([[]]);
 });

@@ -1,6 +1,6 @@
 import type { ConcurrencyFigures, Degradation, LoadComparison } from "../../records/load-comparison.ts";
-import { type LoadLevel, levelName, loadOf } from "../../records/load-level.ts";
-import { judgeLevel, type SloTerm } from "../../records/slo.ts";
+import { errorShareOf, type LoadLevel, levelName, loadOf } from "../../records/load-level.ts";
+import { errorBound, judgeLevel, maxErrorShare, type SloTerm } from "../../records/slo.ts";
 import { cellAt, equalConcurrency, equalRate, steadyLevels } from "./load-grid.ts";
 
 /** A run of load and what is known of the KV cache behind it. */
@@ -87,6 +87,7 @@ function withinSlo(levels: readonly LoadLevel[], slo: readonly SloTerm[]): Concu
 
 /** Null where a bound cannot be judged: its figure was not measured, or has too few samples. */
 function keeps(level: LoadLevel, slo: readonly SloTerm[]): boolean | null {
+  if (slo.length > 0 && isFailing(level)) return false;
   const findings = judgeLevel(level, slo).map(({ isMet, isWeak }) => (isWeak ? null : isMet));
   if (findings.includes(false)) return false;
   return findings.length === 0 || findings.includes(null) ? null : true;
@@ -96,16 +97,33 @@ function violationsOf(
   levels: readonly LoadLevel[],
   slo: readonly SloTerm[],
 ): LoadComparison["violations"][number] {
-  return levels.flatMap((level, index) =>
-    judgeLevel(level, slo)
-      .filter(({ isMet }) => isMet === false)
-      .map(({ term, valueMs, isWeak }) => ({
-        level: levelName(level),
-        isWeak,
-        inFlight: loadOf(level),
+  if (slo.length === 0) return [];
+  return levels.flatMap((level, index) => {
+    const later = levels.slice(index + 1);
+    const place = { level: levelName(level), inFlight: loadOf(level) };
+    const failing = {
+      ...place,
+      bound: errorBound,
+      valueMs: null,
+      errorShare: errorShareOf(level),
+      isWeak: false,
+      isPassing: later.some((each) => !isFailing(each)),
+    };
+    const broken = judgeLevel(level, slo).filter(({ isMet }) => isMet === false);
+    return [
+      ...(isFailing(level) ? [failing] : []),
+      ...broken.map(({ term, valueMs, isWeak }) => ({
+        ...place,
         bound: term.text,
-        valueMs: valueMs!,
-        isPassing: levels.slice(index + 1).some((later) => judgeLevel(later, [term])[0]!.isMet === true),
+        valueMs,
+        errorShare: null,
+        isWeak,
+        isPassing: later.some((each) => judgeLevel(each, [term])[0]!.isMet === true),
       })),
-  );
+    ];
+  });
+}
+
+function isFailing(level: LoadLevel): boolean {
+  return errorShareOf(level) > maxErrorShare;
 }

@@ -37,7 +37,7 @@ export function composeComparison(subjects: readonly Subject[], request: Request
   const variants = subjects.map(({ variant }) => variant);
   const names = variants.map(({ name }) => name);
   invariant(new Set(names).size === names.length, `two variants of one name: ${names.join(", ")}`);
-  const pairs = subjects.slice(1).map((subject) => pairOf(subjects[0]!, subject));
+  const pairs = subjects.slice(1).map((subject) => pairOf(subjects[0]!, subject, subjects));
   const load = compareLoads(
     subjects.map(({ variant, kvCache }) => ({ levels: variant.levels, kvCache })),
     request.slo,
@@ -58,7 +58,7 @@ export function composeComparison(subjects: readonly Subject[], request: Request
   };
 }
 
-function pairOf(base: Subject, subject: Subject): Pair {
+function pairOf(base: Subject, subject: Subject, all: readonly Subject[]): Pair {
   const accuracy =
     base.evaluation === null || subject.evaluation === null
       ? { accuracy: [], changed: [], unpaired: [] }
@@ -66,7 +66,11 @@ function pairOf(base: Subject, subject: Subject): Pair {
   const pair = {
     variant: subject.variant.name,
     ...accuracy,
-    speed: compareLevels(base.variant.levels, subject.variant.levels),
+    speed: compareLevels(
+      base.variant.levels,
+      subject.variant.levels,
+      all.map(({ variant }) => variant.levels),
+    ),
   };
   return { ...pair, verdict: pairVerdict(base.variant, subject.variant, pair) };
 }

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { madeUpVariant } from "../../../tests/made-up-comparison.ts";
+import { madeUpLevel, madeUpVariant } from "../../../tests/made-up-comparison.ts";
 import type { AccuracyRow, Pair, SpeedRow, Variant } from "../../records/comparison.ts";
 import type { LoadComparison } from "../../records/load-comparison.ts";
 import { recommend } from "./recommend.ts";
@@ -52,6 +52,23 @@ function advice(...others: readonly ReturnType<typeof made>[]) {
   const variants = [base, ...others.map(({ variant }) => variant)];
   return recommend({ variants, pairs: others.map(({ pair }) => pair), load: noBounds }, aim);
 }
+
+test("recommends nothing that fails requests, and says what failed", () => {
+  const good = made("w8a8", { size: 0.51, recovery: [0.998, 0.004] });
+  const { variant, pair } = made("w4a8", { size: 0.3, recovery: [0.998, 0.004], ratio: 3 });
+  const levels = [madeUpLevel({ asked: 25, numRequests: 1038, numErrors: 524 })];
+  const failing = { variant: { ...variant, levels }, pair };
+  expect(advice(good, failing)).toMatchObject({
+    variant: "w8a8",
+    text: expect.stringMatching(
+      / w4a8 failed 524 of 1038 requests at 25 in flight: look at its log/,
+    ) as string,
+  });
+  expect(advice(failing)).toMatchObject({
+    variant: null,
+    text: expect.stringContaining("no other answered its requests. w4a8 failed") as string,
+  });
+});
 
 test("names the fastest that keeps the quality, with speed, size and recovery", () => {
   const w8a8 = made("w8a8", { size: 0.51, recovery: [0.998, 0.004], interval: [1.85, 2.01] });

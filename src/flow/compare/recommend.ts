@@ -1,4 +1,6 @@
 import type { ComparisonRecord, Pair, Recommendation, SpeedRow, Variant } from "../../records/comparison.ts";
+import { errorShareOf, levelName } from "../../records/load-level.ts";
+import { maxErrorShare } from "../../records/slo.ts";
 import { accuracyVerdict } from "../../report/accuracy.ts";
 import { headlineRows, recoveryOf } from "../../report/recovery.ts";
 
@@ -27,17 +29,26 @@ interface Candidate {
  * the noise, the smallest that is not slower.
  */
 export function recommend(evidence: Evidence, aim: Aim): Recommendation {
+  const { variant, text } = choose(evidence, aim);
+  return { variant, text: `${text}${evidence.variants.map(failingText).join("")}` };
+}
+
+function choose(evidence: Evidence, aim: Aim): Recommendation {
   const [base] = evidence.variants;
   const choiceLevel = choiceLevelOf(evidence);
   const served = evidence.pairs.flatMap((pair): Candidate[] => {
     const variant = evidence.variants.find(({ name }) => name === pair.variant)!;
-    return isOurs(variant) && variant.failure === null
+    return isOurs(variant) && variant.failure === null && !isFailing(variant)
       ? [candidateOf({ base: base!, variant, pair, choiceLevel }, aim)]
       : [];
   });
   if (served.length === 0) {
     const why =
-      evidence.pairs.length === 0 ? "nothing else was asked for" : "no other variant could be measured";
+      evidence.pairs.length === 0
+        ? "nothing else was asked for"
+        : evidence.variants.slice(1).some(isFailing)
+          ? "no other answered its requests"
+          : "no other variant could be measured";
     return { variant: null, text: `Nothing to choose from beside ${base!.name}: ${why}.` };
   }
   if (!isOurs(base!)) {
@@ -57,6 +68,17 @@ export function recommend(evidence: Evidence, aim: Aim): Recommendation {
     variant: best.variant.name,
     text: `${describe(best)}; ${adviceOf(best, aim)}${bounds}${greatestLoadText(best)}${othersText(served, best, aim)}`,
   };
+}
+
+/** Whether it answered too few of the requests of any load to be of use. */
+function isFailing({ levels }: Variant): boolean {
+  return levels.some((level) => errorShareOf(level) > maxErrorShare);
+}
+
+function failingText({ name, levels }: Variant): string {
+  const [worst] = levels.toSorted((a, b) => errorShareOf(b) - errorShareOf(a));
+  if (worst === undefined || errorShareOf(worst) <= maxErrorShare) return "";
+  return ` ${name} failed ${worst.numErrors} of ${worst.numRequests} requests at ${levelName(worst)}: look at its log before anything else.`;
 }
 
 /** Not so a server that somebody else started: it has a model of its own, no form of this one that could be used. */

@@ -37,8 +37,24 @@ test("the stage that breaks the bound is named, with the one above that keeps it
   const bound = "ttft_p95<=200ms";
   expect(load.violations[1]).toEqual([
     // One cold request among fifteen: the 95th percentile of so few is the maximum.
-    { level: "1 in flight", inFlight: 1, bound, valueMs: 445.7, isWeak: true, isPassing: true },
-    { level: "2.3 requests/s", inFlight: 36, bound, valueMs: 959.9, isWeak: false, isPassing: true },
+    {
+      level: "1 in flight",
+      inFlight: 1,
+      bound,
+      valueMs: 445.7,
+      errorShare: null,
+      isWeak: true,
+      isPassing: true,
+    },
+    {
+      level: "2.3 requests/s",
+      inFlight: 36,
+      bound,
+      valueMs: 959.9,
+      errorShare: null,
+      isWeak: false,
+      isPassing: true,
+    },
   ]);
 });
 

@@ -87,7 +87,7 @@ function roundsNotes(pairs: readonly Pair[]): string[] {
   const counts = pairs.flatMap(({ speed }) => speed.flatMap(({ numPairedRounds }) => numPairedRounds ?? []));
   return [...new Set(counts)].map(
     (count) =>
-      `Intervals of the ratios are those of ${count} paired rounds (studentised block bootstrap, never narrower than Student's t), so that they hold what changes from one start of a server to the next.`,
+      `Intervals of the ratios are those of ${count} paired rounds (Student's t; from eight rounds on the studentised block bootstrap, which is never narrower), so that they hold what changes from one start of a server to the next.`,
   );
 }
 

@@ -18,6 +18,8 @@ if (behaviour === "crash at start") {
   process.exit(3);
 }
 
+if (behaviour === "crash in silence") process.exit(4);
+
 const startedMs = performance.now();
 const isReady = () => behaviour !== "never ready" && performance.now() - startedMs >= delayMs;
 let numCompletions = 0;

@@ -33,7 +33,7 @@ function failureTable(variants: readonly Variant[]): ReportTable | null {
   );
   if (rows.length === 0) return null;
   return {
-    title: "What could not be measured",
+    title: "What failed",
     captions: [],
     header: ["", "engine", "what happened", "in its words"],
     textColumns: [0, 1, 2, 3],

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { madeUpVariant } from "../../tests/made-up-comparison.ts";
-import type { AccuracyRow, SpeedRow } from "../records/comparison.ts";
+import type { AccuracyRow, SpeedRow, Variant } from "../records/comparison.ts";
 import { pairVerdict, qualityVerdict } from "./verdict.ts";
 
 function taskOf(task: string, recoveryLow: number, recoveryHigh: number): AccuracyRow {
@@ -40,4 +40,30 @@ test("the sentence of speed has the greatest load that tells the two apart", () 
   expect(sentence!.match(/with \d+ in flight/g)).toEqual(
     [1, 4, 16].map((count) => `with ${count} in flight`),
   );
+});
+
+test("a variant that failed in a later round keeps what the rounds before it said, and tells the failure", () => {
+  const speed = [
+    {
+      level: "4 in flight",
+      metric: "outputTokensPerSecond",
+      base: 10,
+      compressed: 15,
+      ratioLow: null,
+      ratioHigh: null,
+      verdict: "faster",
+    },
+  ] as SpeedRow[];
+  const failure = { kind: "ended by itself", message: "w8a8 ended by itself." };
+  const serving = { numRounds: 1 } as Variant["serving"];
+  const told = (rows: SpeedRow[]): string | undefined =>
+    pairVerdict(madeUpVariant("base"), madeUpVariant("w8a8", { failure, serving }), {
+      accuracy: [],
+      unpaired: [],
+      speed: rows,
+    }).at(-1);
+  expect(told(speed)).toMatch(
+    /^Speed: 15\.0 instead of 10\.0 .*, faster\. This is from the round before it failed\. w8a8 ended by itself\.$/,
+  );
+  expect(told([])).toBe("Speed: not measured. w8a8 ended by itself.");
 });

@@ -95,10 +95,13 @@ function sizeVerdict(base: Variant, variant: Variant): string | null {
   return parts.length === 0 ? null : `Size and memory: ${parts.join("; ")}.`;
 }
 
-function speedVerdict(speed: readonly SpeedRow[], { failure }: Variant): string {
-  if (failure !== null) return `Speed: not measured. ${failure.message}`;
+function speedVerdict(speed: readonly SpeedRow[], variant: Variant): string {
+  const { failure } = variant;
   const rows = speed.filter((row) => row.metric === "outputTokensPerSecond");
-  if (rows.length === 0) return "Speed: no load that both were given.";
+  if (rows.length === 0)
+    return failure === null
+      ? "Speed: no load that both were given."
+      : `Speed: not measured. ${failure.message}`;
   // The recommendation ranks by the greatest load that tells the two apart, which may be neither end.
   const telling = rows.findLast(({ verdict }) => verdict === "faster" || verdict === "slower");
   const shown = rows.filter((row, index) => index === 0 || row === telling || index === rows.length - 1);
@@ -109,7 +112,13 @@ function speedVerdict(speed: readonly SpeedRow[], { failure }: Variant): string 
         : `, 95 % interval ${row.ratioLow.toFixed(2)} to ${row.ratioHigh.toFixed(2)}`;
     return `${rate(row.compressed)} instead of ${rate(row.base)} output tokens/s ${atLevel(row.level)} (${ratioText(row.compressed, row.base)}${interval}), ${row.verdict}`;
   });
-  return `Speed: ${parts.join("; ")}.`;
+  return `Speed: ${parts.join("; ")}.${failure === null ? "" : ` This is from ${roundsBefore(variant)}. ${failure.message}`}`;
+}
+
+/** `the round before it failed`, `the 2 rounds before it failed`. */
+function roundsBefore({ serving }: Variant): string {
+  const count = serving?.numRounds ?? 1;
+  return `the ${count === 1 ? "round" : `${count} rounds`} before it failed`;
 }
 
 /** `with 25 in flight`, `at 1.3 requests/s`, `all at once`. */

@@ -133,7 +133,7 @@ test("several schemes and engines stand in one report; what cannot be served is 
     ...["base", "w8a8"].map((name) => [expect.stringMatching(`^${name} `), "ended by itself"]),
   ]);
   const markdown = readFileSync(path.join(out, "comparison.md"), "utf8");
-  expect(markdown).toContain("## What could not be measured");
+  expect(markdown).toContain("## What failed");
   expect(markdown).toContain("cannot open the model: wrong magic");
 });
 

@@ -83,8 +83,16 @@ test("one that ends before it is ready is told with its exit code and last words
   await expect(launcher.ready()).rejects.toMatchObject({
     fault: "ended by itself",
     message: expect.stringMatching(
-      /exit code 3\)\. Its last lines, of \S+\.log:\n {2}.*wrong magic$/,
+      /exit code 3\); its log is \S+\.log\.\nThe last lines of it:\n {2}.*wrong magic$/,
     ) as string,
+  });
+});
+
+test("of one that ends without a word, the log that has none is named", async () => {
+  const launcher = launch(scripted("crash in silence"));
+  await launcher.start();
+  await expect(launcher.ready()).rejects.toMatchObject({
+    message: expect.stringMatching(/\(exit code 4\) and wrote nothing to its log, \S+\.log\.$/) as string,
   });
 });
 

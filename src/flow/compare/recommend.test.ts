@@ -66,7 +66,7 @@ test("recommends nothing that fails requests, and says what failed", () => {
   });
   expect(advice(failing)).toMatchObject({
     variant: null,
-    text: expect.stringContaining("no other answered its requests. w4a8 failed") as string,
+    text: expect.stringContaining("w4a8 did not answer its requests. w4a8 failed") as string,
   });
 });
 
@@ -202,5 +202,28 @@ test("prefers the smallest where none is faster, and the base where nothing is g
 test("chooses nothing where nothing could be measured", () => {
   const { variant, pair } = made("a", { size: 1 });
   const failed = { variant: { ...variant, failure: { kind: "slow to start", message: "x" } }, pair };
-  expect(advice(failed)).toMatchObject({ variant: null });
+  expect(advice(failed)).toEqual({
+    variant: null,
+    text: "Nothing to choose from beside base: a could not be measured.",
+  });
+});
+
+test("does not say of what has figures that it could not be measured", () => {
+  const { variant, pair } = made("a", { size: 1 });
+  const serving = { numRounds: 1 } as Variant["serving"];
+  const died = { ...variant, serving, failure: { kind: "ended by itself", message: "x" } };
+  expect(advice({ variant: died, pair }).text).toBe(
+    "Nothing to choose from beside base: a failed before its last round.",
+  );
+  const address = madeUpVariant("http://other:80", { weights: null });
+  expect(advice({ variant: address, pair: { ...pair, variant: address.name } }).text).toBe(
+    "Nothing to choose from beside base: http://other:80 is a server that somebody else started, with a model of its own.",
+  );
+});
+
+test("of one that is only smaller and has no quality yet, says what is to be done first", () => {
+  const verdict = "no difference that this run can show";
+  expect(advice(made("small", { size: 0.5, ratio: 1, verdict })).text).toMatch(
+    /; it is not shown to be faster; where memory counts, measure its quality, then use it\.$/,
+  );
 });

@@ -42,15 +42,8 @@ function choose(evidence: Evidence, aim: Aim): Recommendation {
       ? [candidateOf({ base: base!, variant, pair, choiceLevel }, aim)]
       : [];
   });
-  if (served.length === 0) {
-    const why =
-      evidence.pairs.length === 0
-        ? "nothing else was asked for"
-        : evidence.variants.slice(1).some(isFailing)
-          ? "no other answered its requests"
-          : "no other variant could be measured";
-    return { variant: null, text: `Nothing to choose from beside ${base!.name}: ${why}.` };
-  }
+  if (served.length === 0)
+    return { variant: null, text: `Nothing to choose from beside ${base!.name}: ${whyNone(evidence)}.` };
   if (!isOurs(base!)) {
     const text = `Nothing is recommended: ${base!.name}, which the others are compared with, is a server that somebody else started, with a model of its own. Put another --engine first for a recommendation.`;
     return { variant: null, text };
@@ -79,6 +72,22 @@ function failingText({ name, levels }: Variant): string {
   const [worst] = levels.toSorted((a, b) => errorShareOf(b) - errorShareOf(a));
   if (worst === undefined || errorShareOf(worst) <= maxErrorShare) return "";
   return ` ${name} failed ${worst.numErrors} of ${worst.numRequests} requests at ${levelName(worst)}: look at its log before anything else.`;
+}
+
+/** Why there is no variant to choose. One that failed or is not ours may have figures all the same. */
+function whyNone({ variants }: Evidence): string {
+  const [, ...others] = variants;
+  if (others.length === 0) return "nothing else was asked for";
+  return others
+    .map((variant) => {
+      if (variant.failure !== null)
+        return variant.serving === null
+          ? `${variant.name} could not be measured`
+          : `${variant.name} failed before its last round`;
+      if (isFailing(variant)) return `${variant.name} did not answer its requests`;
+      return `${variant.name} is a server that somebody else started, with a model of its own`;
+    })
+    .join("; ");
 }
 
 /** Not so a server that somebody else started: it has a model of its own, no form of this one that could be used. */
@@ -222,9 +231,12 @@ function adviceOf({ quality, pair, speed }: Candidate, { minRecovery }: Aim): st
   const worse = headlineRows(pair.accuracy).filter(
     (row) => accuracyVerdict(row) === "worse" && (row.recovery ?? 0) < minRecovery,
   );
-  const use = quality === "not measured" ? "use it once its quality is measured" : "use it";
-  const gain = speed?.verdict === "faster" ? use : `${use} where memory counts; it is not shown to be faster`;
-  if (quality === "not measured") return `${gain}.`;
+  const isFaster = speed?.verdict === "faster";
+  if (quality === "not measured")
+    return isFaster
+      ? "use it once its quality is measured."
+      : "it is not shown to be faster; where memory counts, measure its quality, then use it.";
+  const gain = isFaster ? "use it" : "use it where memory counts; it is not shown to be faster";
   if (worse.length > 0)
     return `${gain}, if you can bear the loss in ${worse.map(({ task }) => task).join(", ")}.`;
   if (quality === "undetermined")

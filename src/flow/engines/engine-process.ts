@@ -166,11 +166,13 @@ export class EngineProcess implements EndpointLauncher {
 
   #endOf(child: ChildProcess): LaunchError {
     const how = child.signalCode ?? `exit code ${child.exitCode}`;
-    const tail = lastLinesOf(this.#logFile).join("\n  ");
-    return new LaunchError(
-      "ended by itself",
-      `${this.#command.name} ended by itself (${how}). Its last lines, of ${this.#logFile}:\n  ${tail}`,
-    );
+    const tail = lastLinesOf(this.#logFile);
+    // The first line stands alone in the progress, so it has to be whole.
+    const text =
+      tail.length === 0
+        ? ` and wrote nothing to its log, ${this.#logFile}.`
+        : `; its log is ${this.#logFile}.\nThe last lines of it:\n  ${tail.join("\n  ")}`;
+    return new LaunchError("ended by itself", `${this.#command.name} ended by itself (${how})${text}`);
   }
 
   #kill(signal: NodeJS.Signals): void {
@@ -184,6 +186,7 @@ export class EngineProcess implements EndpointLauncher {
   }
 }
 
+/** None where the file has nothing but white space. */
 function lastLinesOf(file: string): string[] {
   const { size } = statSync(file);
   const tail = Buffer.alloc(Math.min(size, maxTailBytes));
@@ -193,7 +196,8 @@ function lastLinesOf(file: string): string[] {
   } finally {
     closeSync(descriptor);
   }
-  return tail.toString("utf8").trimEnd().split("\n").slice(-shownLogLines);
+  const text = tail.toString("utf8").trimEnd();
+  return text === "" ? [] : text.split("\n").slice(-shownLogLines);
 }
 
 /** Place, size and change time of a program, looked for as a shell does; its name alone where it is not there. */

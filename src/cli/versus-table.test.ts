@@ -16,7 +16,7 @@ const row: VersusRow = {
   verdict: "undetermined",
 };
 
-function textOf(more: Partial<VersusRow>): string {
+function textOf(more: Partial<VersusRow>, endedEarly: VersusRecord["endedEarly"] = null): string {
   const side = { url: "http://127.0.0.1:8000", model: "m" };
   const record: VersusRecord = {
     kind: "versus",
@@ -29,6 +29,7 @@ function textOf(more: Partial<VersusRow>): string {
     legs: [],
     rows: [{ ...row, ...more }],
     faults: [],
+    endedEarly,
   };
   return versusTable(record);
 }
@@ -41,4 +42,9 @@ test("says how many rounds a verdict needs, and never more than can be asked for
   );
   expect(noisy).toContain("> 1000");
   expect(noisy).not.toContain("1193");
+});
+
+test("says where only a part of the rounds was run", () => {
+  expect(textOf({}, "interrupted")).toContain("Interrupted before its last round: only whole rounds count.");
+  expect(textOf({})).not.toContain("before its last round");
 });

@@ -5,13 +5,13 @@ import { formatTable } from "./terminal.ts";
 const labels: Readonly<Record<VersusRow["metric"], string>> = {
   outputTokensPerSecond: "output tokens/s",
   ttftMs: "mean TTFT ms",
-  tpotMs: "mean ITL (TPOT) ms",
+  tpotMs: "mean TPOT ms",
   e2eMs: "mean e2e ms",
 };
 
 /** Two servers side by side for people. */
 export function versusTable(record: VersusRecord): string {
-  const { a, b, load, margin, effect, rows, faults } = record;
+  const { a, b, load, margin, effect, rows, faults, endedEarly } = record;
   const header = ["", "A", "B", "B / A", "95 % interval", "noise floor", "verdict on B", "rounds", "needed"];
   const table = formatTable(header, rows.map(rowOf));
   const notes = [
@@ -19,6 +19,11 @@ export function versusTable(record: VersusRecord): string {
     rows.length === 0
       ? "No verdict: fewer than two rounds count."
       : `Equivalent: the whole interval is within ±${percent(margin)}. Needed: rounds that find a difference of ${percent(effect)} in nine runs of ten.`,
+    ...(endedEarly === null
+      ? []
+      : [
+          `${endedEarly === "interrupted" ? "Interrupted" : "Ended by a fault"} before its last round: only whole rounds count.`,
+        ]),
     ...faults.map((fault) => `Left out: ${fault}.`),
     ...undecided(rows, effect),
   ];

@@ -38,3 +38,7 @@ export function startOrigin(kernels: string | null): () => Origin {
     ...describeProgram(),
   });
 }
+
+/** What ended a measurement before its time: Ctrl-C, or a fault such as a server that is gone. */
+export const earlyEndSchema = z.enum(["interrupted", "failed"]);
+export type EarlyEnd = z.infer<typeof earlyEndSchema>;

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { rateStageSchema, stageSchema } from "./bench.ts";
-import { originSchema } from "./origin.ts";
+import { earlyEndSchema, originSchema } from "./origin.ts";
 
 /** Whether a stage meets a target; `undetermined` where its interval holds the limit or the samples are too few. */
 const verdictSchema = z.enum(["met", "missed", "undetermined"]);
@@ -35,7 +35,14 @@ export const sloSearchRecordSchema = z.object({
   missedAt: z.number().nullable(),
   /** The lowest load above the best that the client did not keep up with; null where it always did. */
   clientLimitAt: z.number().nullable(),
-  stopped: z.enum(["converged", "most probes", "highest load", "nothing meets it", "client limit"]),
+  stopped: z.enum([
+    "converged",
+    "most probes",
+    "highest load",
+    "nothing meets it",
+    "client limit",
+    ...earlyEndSchema.options,
+  ]),
   /** Whether the best was met again at the end. */
   isConfirmed: z.boolean(),
   /** Whether no load above a missed one met the targets. */

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { rateStageSchema, stageSchema } from "./bench.ts";
-import { originSchema } from "./origin.ts";
+import { earlyEndSchema, originSchema } from "./origin.ts";
 
 /** One figure of two servers, B against A. */
 export const versusRowSchema = z.object({
@@ -45,5 +45,7 @@ export const versusRecordSchema = z.object({
   rows: z.array(versusRowSchema),
   /** Legs that do not count, because the client did not keep up or requests failed; with why. */
   faults: z.array(z.string()),
+  /** What ended it before its last round; then `rows` are of the whole rounds before. Null where nothing did. */
+  endedEarly: earlyEndSchema.nullable(),
 });
 export type VersusRecord = z.infer<typeof versusRecordSchema>;

@@ -4,9 +4,16 @@ import { errorBound, type SloTerm } from "../../records/slo.ts";
 import type { ProbeVerdict, SloResult, SloSearchRecord } from "../../records/slo-search.ts";
 import type { BenchOptions } from "../bench-options.ts";
 import { BenchSession } from "../bench-session.ts";
+import { earlyEndOf } from "../early-end.ts";
 import type { Load } from "../loads.ts";
 import { refuseLostServer } from "../lost-server.ts";
-import { checkSearchLimits, type SearchLimits, searchLoad } from "./search.ts";
+import {
+  checkSearchLimits,
+  type SearchLimits,
+  type SearchResult,
+  searchLoad,
+  searchResultOf,
+} from "./search.ts";
 import { judgeStage, requestsForSlo, sloVerdict } from "./slo.ts";
 
 export interface SloSearchOptions extends BenchOptions, SearchLimits {
@@ -16,6 +23,8 @@ export interface SloSearchOptions extends BenchOptions, SearchLimits {
   readonly minSeconds: number;
   /** Shape of the gaps of a rate: 1 for Poisson arrivals. */
   readonly burstiness: number;
+  /** Receives the record of the probes that ended where a fault or the signal ends it early; not where none did. */
+  readonly onEarlyEnd?: ((record: SloSearchRecord) => void) | undefined;
 }
 
 /**
@@ -29,6 +38,16 @@ export async function runSloSearch(options: SloSearchOptions): Promise<SloSearch
   const finishOrigin = startOrigin(null);
   const session = await BenchSession.open(options);
   const probes: SloSearchRecord["probes"] = [];
+  const recordNow = (found: SearchResult): SloSearchRecord => ({
+    kind: "slo-search",
+    origin: finishOrigin(),
+    url: options.endpoint.url,
+    model: session.target.model,
+    slo: slo.map(({ text }) => text).join(","),
+    variable,
+    ...found,
+    probes,
+  });
   try {
     const found = await searchLoad(async (load) => {
       const name = variable === "concurrency" ? `${load} in flight` : `${load.toPrecision(4)} requests/s`;
@@ -43,16 +62,10 @@ export async function runSloSearch(options: SloSearchOptions): Promise<SloSearch
       progress.finish(`${name}: ${verdict}`);
       return { verdict };
     }, options);
-    return {
-      kind: "slo-search",
-      origin: finishOrigin(),
-      url: options.endpoint.url,
-      model: session.target.model,
-      slo: slo.map(({ text }) => text).join(","),
-      variable,
-      ...found,
-      probes,
-    };
+    return recordNow(found);
+  } catch (error) {
+    if (probes.length > 0) options.onEarlyEnd?.(recordNow(searchResultOf(probes, earlyEndOf(signal), false)));
+    throw error;
   } finally {
     await session.close();
   }

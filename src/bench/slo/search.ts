@@ -46,7 +46,7 @@ export type SearchResult = Pick<
   "best" | "missedAt" | "clientLimitAt" | "stopped" | "isConfirmed" | "isMonotone"
 >;
 
-interface Probe extends ProbeOutcome {
+export interface Probe extends ProbeOutcome {
   readonly load: number;
 }
 
@@ -67,14 +67,8 @@ export async function searchLoad(
     tried.push({ load, verdict });
     return verdict;
   };
-  const result = (stopped: SearchResult["stopped"], isConfirmed: boolean): SearchResult => {
-    const { best, missed, clientLimit } = edgesOf(tried);
-    const isMonotone = tried.every(
-      ({ load, verdict }) =>
-        verdict !== "met" || tried.every((other) => !isMiss(other) || other.load >= load),
-    );
-    return { best, missedAt: missed, clientLimitAt: clientLimit, stopped, isConfirmed, isMonotone };
-  };
+  const result = (stopped: SearchResult["stopped"], isConfirmed: boolean): SearchResult =>
+    searchResultOf(tried, stopped, isConfirmed);
   while (tried.length < maxProbes) {
     const { best, missed, clientLimit } = edgesOf(tried);
     const isClients = clientLimit !== null && clientLimit < (missed ?? Number.POSITIVE_INFINITY);
@@ -92,6 +86,19 @@ export async function searchLoad(
       return result(isClients ? "client limit" : missed === null ? "highest load" : "converged", true);
   }
   return result("most probes", false);
+}
+
+/** What probes say, however far the search came. */
+export function searchResultOf(
+  tried: readonly Probe[],
+  stopped: SearchResult["stopped"],
+  isConfirmed: boolean,
+): SearchResult {
+  const { best, missed, clientLimit } = edgesOf(tried);
+  const isMonotone = tried.every(
+    ({ load, verdict }) => verdict !== "met" || tried.every((other) => !isMiss(other) || other.load >= load),
+  );
+  return { best, missedAt: missed, clientLimitAt: clientLimit, stopped, isConfirmed, isMonotone };
 }
 
 function isMiss({ verdict }: ProbeOutcome): boolean {

@@ -1,5 +1,8 @@
 import { afterEach, expect, test, vi } from "vitest";
+import { madeUpStage } from "../../../tests/made-up-stage.ts";
+import { MillraceError } from "../../base/errors.ts";
 import { silentProgress } from "../../base/progress.ts";
+import type { VersusRecord } from "../../records/versus.ts";
 import { BenchSession } from "../bench-session.ts";
 import { runVersus } from "./run-versus.ts";
 
@@ -26,4 +29,43 @@ test("a side that cannot be opened leaves no session of the other", async () => 
   });
   await expect(versus).rejects.toBe(unreachable);
   expect(close).toHaveBeenCalledOnce();
+});
+
+/** Two equal servers, of which the one of leg `numLegs` is interrupted; gives the record of what was whole. */
+async function interruptedAfter(numLegs: number): Promise<VersusRecord | null> {
+  const controller = new AbortController();
+  let numRun = 0;
+  const run = (): Promise<object> => {
+    numRun += 1;
+    if (numRun > numLegs) controller.abort(new MillraceError("interrupted", "Stopped."));
+    return Promise.resolve({ stage: madeUpStage(1, 100 + numRun), records: [] });
+  };
+  const session = { run, close: () => Promise.resolve(), target: { model: "m" } };
+  vi.spyOn(BenchSession, "open").mockResolvedValue(session as unknown as BenchSession);
+  const side = { endpoint: { url: "http://127.0.0.1:9" } } as Parameters<typeof runVersus>[0]["a"];
+  let kept: VersusRecord | null = null;
+  const versus = runVersus({
+    a: side,
+    b: side,
+    load: { kind: "closed", plan: { concurrency: 1, numRequests: 1, minSeconds: 0 } },
+    margin: 0.02,
+    effect: 0.05,
+    firstRounds: 4,
+    maxRounds: 4,
+    progress: silentProgress,
+    signal: controller.signal,
+    onEarlyEnd: (record) => {
+      kept = record;
+    },
+  });
+  await expect(versus).rejects.toMatchObject({ code: "interrupted" });
+  return kept;
+}
+
+test("an interruption keeps what the whole rounds said, marked as that", async () => {
+  const record = await interruptedAfter(9);
+  expect(record).toMatchObject({ endedEarly: "interrupted", a: { model: "m" }, margin: 0.02 });
+  expect(record!.legs).toHaveLength(9);
+  expect(record!.rows[0]).toMatchObject({ metric: "outputTokensPerSecond", numRounds: 2 });
+  expect(await interruptedAfter(3)).toBeNull();
 });

@@ -1,10 +1,11 @@
 import type { Progress } from "../../base/progress.ts";
 import type { BenchStage, RateStage } from "../../records/bench.ts";
-import { startOrigin } from "../../records/origin.ts";
+import { type EarlyEnd, startOrigin } from "../../records/origin.ts";
 import type { VersusRecord, VersusRow } from "../../records/versus.ts";
 import type { BenchOptions } from "../bench-options.ts";
 import { BenchSession } from "../bench-session.ts";
 import { minRounds } from "../bootstrap-interval.ts";
+import { earlyEndOf } from "../early-end.ts";
 import type { Load } from "../loads.ts";
 import { refuseLostServer } from "../lost-server.ts";
 import { errorsText, loadName } from "../stage-text.ts";
@@ -20,6 +21,8 @@ export interface VersusOptions extends VerdictLimits {
   readonly maxRounds: number;
   readonly progress: Progress;
   readonly signal?: AbortSignal | undefined;
+  /** Receives the record of the rounds that were whole where a fault or the signal ends it early; not where none was. */
+  readonly onEarlyEnd?: ((record: VersusRecord) => void) | undefined;
 }
 
 type Leg = VersusRecord["legs"][number];
@@ -39,52 +42,73 @@ const orders = [
  * Errors: those of opening a session; `endpoint_failed` when a server is gone after a leg; the signal's reason.
  */
 export async function runVersus(options: VersusOptions): Promise<VersusRecord> {
-  const { load, progress, signal, margin, effect } = options;
   const finishOrigin = startOrigin(null);
   const sessions = await openBoth(options);
   const legs: Leg[] = [];
+  const recordNow = (endedEarly: EarlyEnd | null): VersusRecord => ({
+    kind: "versus",
+    origin: finishOrigin(),
+    ...describeVersus(options, sessions),
+    ...compareLegs(legs, options),
+    endedEarly,
+  });
   try {
-    let numRounds = Math.max(minRounds, options.firstRounds);
-    for (let round = 0; round < numRounds; round += 1) {
-      progress.start(`round ${round + 1} of ${numRounds}, ${loadName(load)}`, 4);
-      for (const [place, side] of orders[round % 2]!.entries()) {
-        const firstIndex = (1 + 2 * round + Math.floor(place / 2)) * promptsOfPair;
-        const { stage } = await sessions[side].run(load, { firstIndex });
-        signal?.throwIfAborted();
-        await refuseLostServer(stage, options[side]);
-        legs.push({ round, side, stage });
-        progress.update(place + 1);
-      }
-      if (round + 1 === numRounds) {
-        const rows = compareRounds(soundRounds(legs), { margin, effect });
-        numRounds = Math.min(options.maxRounds, Math.max(numRounds, roundsFor(rows)));
-      }
-      progress.finish(`round ${round + 1} done`);
-    }
+    await runRounds(options, sessions, legs);
+    return recordNow(null);
+  } catch (error) {
+    if (legs.length >= orders[0].length) options.onEarlyEnd?.(recordNow(earlyEndOf(options.signal)));
+    throw error;
   } finally {
     await sessions.a.close();
     await sessions.b.close();
   }
+}
+
+type Sessions = Readonly<Record<"a" | "b", BenchSession>>;
+
+/** Adds to `legs` whatever ends, so that a fault loses nothing. */
+async function runRounds(options: VersusOptions, sessions: Sessions, legs: Leg[]): Promise<void> {
+  const { load, progress, signal } = options;
+  let numRounds = Math.max(minRounds, options.firstRounds);
+  for (let round = 0; round < numRounds; round += 1) {
+    progress.start(`round ${round + 1} of ${numRounds}, ${loadName(load)}`, 4);
+    for (const [place, side] of orders[round % 2]!.entries()) {
+      const firstIndex = (1 + 2 * round + Math.floor(place / 2)) * promptsOfPair;
+      const { stage } = await sessions[side].run(load, { firstIndex });
+      signal?.throwIfAborted();
+      await refuseLostServer(stage, options[side]);
+      legs.push({ round, side, stage });
+      progress.update(place + 1);
+    }
+    if (round + 1 === numRounds) {
+      const { rows } = compareLegs(legs, options);
+      numRounds = Math.min(options.maxRounds, Math.max(numRounds, roundsFor(rows)));
+    }
+    progress.finish(`round ${round + 1} done`);
+  }
+}
+
+function describeVersus(
+  options: VersusOptions,
+  sessions: Sessions,
+): Pick<VersusRecord, "a" | "b" | "load" | "margin" | "effect"> {
   const side = (which: "a" | "b"): VersusRecord["a"] => ({
     url: options[which].endpoint.url,
     model: sessions[which].target.model,
   });
-  return {
-    kind: "versus",
-    origin: finishOrigin(),
-    a: side("a"),
-    b: side("b"),
-    load: loadName(load),
-    margin,
-    effect,
-    legs,
-    rows: compareRounds(soundRounds(legs), { margin, effect }),
-    faults: legs.flatMap(faultsOf),
-  };
+  const { load, margin, effect } = options;
+  return { a: side("a"), b: side("b"), load: loadName(load), margin, effect };
+}
+
+function compareLegs(
+  legs: readonly Leg[],
+  limits: VerdictLimits,
+): Pick<VersusRecord, "legs" | "rows" | "faults"> {
+  return { legs: [...legs], rows: compareRounds(soundRounds(legs), limits), faults: legs.flatMap(faultsOf) };
 }
 
 /** Sessions of both sides, or of none. */
-async function openBoth({ a, b }: VersusOptions): Promise<Readonly<Record<"a" | "b", BenchSession>>> {
+async function openBoth({ a, b }: VersusOptions): Promise<Sessions> {
   const first = await BenchSession.open(a);
   try {
     return { a: first, b: await BenchSession.open(b) };

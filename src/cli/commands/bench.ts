@@ -81,9 +81,10 @@ async function runBench(url: string, _options: unknown, command: Command): Promi
   const isOpenOnly = rates.length > 0 && command.opts()["concurrency"] === undefined;
   const folder = values.out === undefined ? null : path.resolve(values.out);
   if (folder !== null) checkOutputFolder(folder);
-  const isSweep = search.slo === undefined && versus.versus === undefined;
-  const kept = isSweep ? "Stages that had ended are shown, and kept by --out." : "No record was written.";
-  const interrupt = listenForInterrupt(`${kept} Run the same command again; every load is measured anew.`);
+  const parts = search.slo !== undefined ? "Probes" : versus.versus !== undefined ? "Whole rounds" : "Stages";
+  const interrupt = listenForInterrupt(
+    `${parts} that had ended are shown, and kept by --out. Run the same command again; every load is measured anew.`,
+  );
   const options: SweepOptions = {
     ...benchOptionsOf(url, load, values),
     lengths,
@@ -135,8 +136,11 @@ async function searchSlo(
   burstiness: number,
   output: Output,
 ): Promise<void> {
+  const show = (record: SloSearchRecord): void =>
+    publish("slo-search.json", record, sloTable(record), output);
   const record = await runSloSearch({
     ...options,
+    onEarlyEnd: show,
     slo: parseSlo(slo!),
     variable: search,
     from: searchFrom,
@@ -145,7 +149,7 @@ async function searchSlo(
     maxProbes,
     burstiness,
   });
-  publish("slo-search.json", record, sloTable(record), output);
+  show(record);
 }
 
 async function sweep(options: SweepOptions, pricePerHour: number | undefined, output: Output): Promise<void> {
@@ -191,6 +195,7 @@ async function runAgainst(
   const endpoint = { ...options.endpoint, url: endpointUrlOf(versus!, "--versus") };
   // Two sides on one server must not find each other's prompts in its cache.
   const salt = options.salt == null ? 1 : options.salt + 1;
+  const show = (record: VersusRecord): void => publish("versus.json", record, versusTable(record), output);
   const record = await runVersus({
     a: options,
     b: { ...options, endpoint, model: versusModel ?? null, salt },
@@ -202,8 +207,9 @@ async function runAgainst(
     effect: detect,
     progress: options.progress,
     signal: options.signal,
+    onEarlyEnd: show,
   });
-  publish("versus.json", record, versusTable(record), output);
+  show(record);
 }
 
 function publish(

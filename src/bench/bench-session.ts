@@ -1,19 +1,19 @@
 import { setMaxListeners } from "node:events";
 import { setTimeout } from "node:timers/promises";
-import { isMillraceError, MillraceError } from "../base/errors.ts";
+import { isMillraceError } from "../base/errors.ts";
 import type { Endpoint } from "../client/endpoint.ts";
 import { firstModelOf, type ListedModel, tokenizeRemotely } from "../client/served-models.ts";
 import type { BenchRecord, BenchStage, RateStage, RequestRecord } from "../records/bench.ts";
 import type { BenchOptions } from "./bench-options.ts";
 import { runClosedStage } from "./closed-loop.ts";
-import { LoadThreads, type ThreadTarget } from "./load-threads.ts";
+import { LoadThreads } from "./load-threads.ts";
 import type { Load } from "./loads.ts";
 import { runRateStage } from "./open-loop.ts";
 import type { StageOutcome, StageTools } from "./run-stage.ts";
 import { readAllMetrics, ServerWatch } from "./server-watch.ts";
-import { sentence } from "./stage-text.ts";
+import { type SessionTarget, warmUp, warmupsOf } from "./warm-up.ts";
 import { fixedLength } from "./workload/length-range.ts";
-import { calibrateWords, type PromptSource, wordText } from "./workload/synthetic-workload.ts";
+import { type PromptSource, wordText } from "./workload/synthetic-workload.ts";
 import { TraceLengths } from "./workload/trace-lengths.ts";
 import { createWorkload, type Workload, type WorkloadSpec } from "./workload/workload.ts";
 
@@ -22,7 +22,6 @@ export interface StageResult {
   readonly records: readonly RequestRecord[];
 }
 
-type SessionTarget = Omit<ThreadTarget, "workload">;
 type SessionOptions = BenchOptions & { readonly trace: TraceLengths | null };
 
 /** A server that is warmed up and ready to be loaded, one stage after the other. */
@@ -40,8 +39,10 @@ export class BenchSession {
    *
    * Errors: `endpoint_unreachable`; `endpoint_failed` when the warm-up fails; the signal's reason.
    */
-  static async open(options: BenchOptions): Promise<BenchSession> {
-    const { endpoint, moreEndpoints = [], signal, continuousUsage = false, extraBody = {} } = options;
+  static async open(given: BenchOptions): Promise<BenchSession> {
+    const options = { ...given, numWarmup: warmupsOf(given) };
+    const { endpoint, moreEndpoints = [], signal, continuousUsage = false, extraBody = {} } = given;
+    const readyByMs = performance.now() + (options.readyTimeoutMs ?? 0);
     const needsList = options.model === null || options.lengths !== undefined;
     const listed =
       (await whenReady(options)) ??
@@ -57,7 +58,7 @@ export class BenchSession {
     const target = { endpoints, model, continuousUsage, extraBody, timeoutMs: options.timeoutMs };
     const client = new LoadThreads(options.numThreads ?? 1, { ...target, workload: first.spec }, signal);
     try {
-      const workload = await warmUp(client, first, { ...options, target });
+      const workload = await warmUp(client, first, { ...options, target, readyByMs });
       if (workload !== first) client.setWorkload(workload.spec);
       return new BenchSession({ target, client, workload }, { ...options, trace });
     } catch (error) {
@@ -194,67 +195,4 @@ async function choosePrompts(options: BenchOptions, model: string): Promise<Prom
   if (vocabSize !== null) return { vocabSize };
   const tokenIds = await tokenizeRemotely(endpoint, { model, prompt: wordText, signal });
   return tokenIds === null ? { wordsPerToken: 1 } : { tokenIds };
-}
-
-type WarmUpOptions = BenchOptions & { readonly target: SessionTarget };
-
-/** Sends the warm-up; the workload that it gives back has text prompts of the asked length. */
-async function warmUp(
-  client: LoadThreads,
-  first: Workload,
-  { target, progress, numWarmup, signal }: WarmUpOptions,
-): Promise<Workload> {
-  let workload = first;
-  if (numWarmup > 0) progress.start("warm-up", numWarmup);
-  for (let index = 0; index < numWarmup; index += 1) {
-    const turn = workload.conversation(index)[0]!;
-    const record = await client.warmUp({ index, turn: 0, ...turn, dueMs: null });
-    signal?.throwIfAborted();
-    if (record.error !== null) throw warmUpFailed(target, record, workload);
-    workload = calibrated(workload, turn.prompt, record.promptTokens);
-    progress.update(index + 1);
-  }
-  if (numWarmup > 0) progress.finish("warm-up done");
-  return workload;
-}
-
-/** The workload whose words give the tokens that the server counted in one of its prompts. */
-function calibrated(
-  workload: Workload,
-  prompt: ReturnType<Workload["conversation"]>[number]["prompt"],
-  counted: number | null,
-): Workload {
-  const { spec } = workload;
-  if (spec.kind === "file" || !("wordsPerToken" in spec.prompts) || !counted) return workload;
-  const text = typeof prompt === "string" ? prompt : (prompt as readonly { content: string }[])[0]!.content;
-  const wordsPerToken = calibrateWords(text.split(" ").length, counted);
-  return createWorkload({ ...spec, prompts: { wordsPerToken } });
-}
-
-function warmUpFailed(target: SessionTarget, record: RequestRecord, workload: Workload): MillraceError {
-  return new MillraceError(
-    "endpoint_failed",
-    `The warm-up request to ${target.endpoints[record.endpoint]!.url} failed. ${sentence(record.error!)} ${warmUpAdvice(target, record, workload)}`.trimEnd(),
-  );
-}
-
-/** What to do, by what went wrong. */
-function warmUpAdvice(
-  { model }: SessionTarget,
-  { status, errorKind }: RequestRecord,
-  workload: Workload,
-): string {
-  const path = workload.promptForm === "chat" ? "/v1/chat/completions" : "/v1/completions";
-  const size = workload.inputTokens === 0 ? "" : ` with a prompt of ${workload.inputTokens} tokens`;
-  if (errorKind === "connect") return "Start the server, or correct the URL; it is the part before /v1.";
-  // What is said of a certificate says what to do.
-  if (errorKind === "tls") return "";
-  if (errorKind === "timeout") return "Give it more time with --timeout, or look at its log.";
-  if (errorKind === "overloaded") return "Try again when it has room, or wait for it with --ready-timeout.";
-  if (status === 401 || status === 403) return "Give the right --api-key.";
-  if (status === 404)
-    return `It has no POST ${path}, or no model ${JSON.stringify(model)}: correct the URL, the part before /v1, or --model.`;
-  if (errorKind === "malformed")
-    return `It must take streaming POST ${path}: correct the URL, which is the part before /v1.`;
-  return `The server must take streaming POST ${path}${size}; look at its log.`;
 }

@@ -13,6 +13,7 @@ import {
 } from "./measure-request.ts";
 import { RecordSink } from "./record-sink.ts";
 import type { ChatMessage } from "./request-body.ts";
+import { retryWaitMs } from "./retry-wait.ts";
 import { promptOf, type Turn, type Workload } from "./workload/workload.ts";
 
 /** What every share of a load has. Shares take conversations `firstIndex`, `firstIndex + stride` and so on. */
@@ -75,10 +76,8 @@ const maxTimerMs = 2 ** 31 - 1;
  * one was sent.
  */
 const maxPrepared = 2048;
-/** A refusal that asks for more patience than this gets this much. */
-const maxRetryWaitMs = 10_000;
-/** After a refusal that does not say when to come again: a user who asks at once would only be refused once more. */
-const usualRetrySeconds = 1;
+/** How often a user who waits after a refusal looks whether the stage still has something for it. */
+const retryPollMs = 250;
 
 interface Conversation {
   readonly index: number;
@@ -156,7 +155,9 @@ class ShareRun {
     const user = async (): Promise<void> => {
       while (!isFull() && !this.#isOver()) {
         const waitMs = await this.#converse(this.#next(), null);
-        if (waitMs > 0 && !isFull()) await this.#pause(waitMs);
+        const untilMs = performance.now() + waitMs;
+        while (performance.now() < untilMs && !isFull() && !this.#isOver())
+          await this.#pause(Math.min(retryPollMs, untilMs - performance.now()));
       }
     };
     return this.#finish([], () => Promise.all(Array.from({ length: concurrency }, user)));
@@ -243,10 +244,10 @@ class ShareRun {
       const sent = await sendRequest(target, request, this.#signal);
       if (turn === turns.length - 1) {
         this.#sink.take(sent);
-        return waitAfter(sent);
+        return waitMsAfter(sent);
       }
       const text = this.#sink.takeText(sent);
-      if (text === null || this.#signal.aborted) return waitAfter(sent);
+      if (text === null || this.#signal.aborted) return waitMsAfter(sent);
       history = [...(prompt as readonly ChatMessage[]), { role: "assistant", content: text }];
     }
     return 0;
@@ -255,7 +256,7 @@ class ShareRun {
   async #pause(milliseconds: number): Promise<void> {
     const options = { signal: this.#signal };
     // An abort ends the wait; the loop around it looks at the signal.
-    await setTimeout(Math.min(milliseconds, maxRetryWaitMs), undefined, options).catch(() => {});
+    await setTimeout(Math.max(0, milliseconds), undefined, options).catch(() => {});
   }
 
   async #waitUntil(atMs: number): Promise<void> {
@@ -280,6 +281,7 @@ export function numDueBy(dueMs: ArrayLike<number>, ageMs: number): number {
   return count;
 }
 
-function waitAfter(sent: SentRequest): number {
-  return 1000 * (sent.outcome.retryAfterSeconds ?? (isRefusal(sent) ? usualRetrySeconds : 0));
+function waitMsAfter(sent: SentRequest): number {
+  const { retryAfterSeconds } = sent.outcome;
+  return isRefusal(sent) || retryAfterSeconds !== null ? retryWaitMs(retryAfterSeconds) : 0;
 }

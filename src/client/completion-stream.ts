@@ -6,6 +6,7 @@ import { type Endpoint, headersOf } from "./endpoint.ts";
 import { transportFailureKind, transportMessage } from "./failure-kind.ts";
 import { requestBytes } from "./request-bytes.ts";
 import type { ResponseHead } from "./response-reader.ts";
+import { retryAfterSecondsOf } from "./retry-after.ts";
 import { StreamLog } from "./stream-log.ts";
 
 export interface StreamOutcome {
@@ -110,8 +111,7 @@ class StreamCollector {
   onHead({ status, headers }: ResponseHead): void {
     this.#status = status;
     this.#mediaType = (headers.get("content-type") ?? "").split(";")[0]!.trim().toLowerCase();
-    const retryAfter = Number(headers.get("retry-after") ?? Number.NaN);
-    this.#retryAfterSeconds = Number.isFinite(retryAfter) ? retryAfter : null;
+    this.#retryAfterSeconds = retryAfterSecondsOf(headers);
   }
 
   onBody(bytes: Uint8Array, atMs: number): void {

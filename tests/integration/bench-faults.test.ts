@@ -52,6 +52,13 @@ test("a user that was refused waits as long as the server asks", async () => {
   expect(log[1]!.receivedMs - log[0]!.receivedMs).toBeGreaterThanOrEqual(300);
 });
 
+test("a user that waits long holds up no stage that the others have filled", async () => {
+  const scripts = [{ status: 429, retryAfter: 30 }, ...Array.from({ length: 20 }, () => good)];
+  const { stages } = await loadSimulator(scripts, { concurrencies: [2], minRequests: 8 });
+  expect(stages[0]).toMatchObject({ numErrors: 1 });
+  expect(stages[0]!.durationMs).toBeLessThan(5000);
+});
+
 test.each([429, 503])("a user that was refused by %i without a word of when waits too", async (status) => {
   const scripts = [{ status }, good];
   const { records, log } = await loadSimulator(scripts, { concurrencies: [1], minRequests: 2 });

@@ -3,7 +3,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, expect, test } from "vitest";
 import { runSweep } from "../../src/bench/sweep.ts";
-import { loadOptions } from "../simulated-load.ts";
+import { loadOptions, loadSimulator } from "../simulated-load.ts";
 
 let server: Server | null = null;
 
@@ -32,4 +32,18 @@ test.each([
     numWarmup: 1,
   });
   await expect(load).rejects.toThrow(says);
+});
+
+const good = { numTokens: 4, ttftMs: 2, itlMs: 1 };
+const full = { status: 429, retryAfter: 0.3 };
+
+test("a server without room is asked again as it wishes, while --ready-timeout lasts", async () => {
+  const options = { concurrencies: [1], numWarmup: 1 };
+  const waited = await loadSimulator([full, full, good, good], { ...options, readyTimeoutMs: 30_000 });
+  expect(waited.error).toBeNull();
+  expect(waited.stages[0]).toMatchObject({ numErrors: 0 });
+  const refused = await loadSimulator([full, good], { ...options, readyTimeoutMs: 200 });
+  expect(String(refused.error)).toMatch(
+    /HTTP 429.* or wait for that with --ready-timeout, which is 0\.2 s now \(it asks for 0\.3 s\)\.$/,
+  );
 });

@@ -57,7 +57,8 @@ export class ServerWatch {
     this.#endpoints = endpoints;
     this.#isCold = isCold;
     this.#samples = first === null ? [] : [first];
-    const pid = findServerProcess(endpoints[0]!.url);
+    // What one of several takes is not what the load costs.
+    const pid = endpoints.length > 1 ? null : findServerProcess(endpoints[0]!.url);
     this.#process = pid === null || pid === process.pid ? null : new ProcessWatch(pid);
     this.#timer = setInterval(() => {
       this.#process?.sample();

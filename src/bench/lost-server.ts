@@ -1,8 +1,9 @@
 import { isMillraceError, MillraceError } from "../base/errors.ts";
+import { sentence } from "../base/sentence.ts";
 import { firstModelOf } from "../client/served-models.ts";
 import type { BenchStage, RateStage } from "../records/bench.ts";
 import type { BenchOptions } from "./bench-options.ts";
-import { errorsText, sentence, stageName } from "./stage-text.ts";
+import { errorsText, stageName } from "./stage-text.ts";
 
 type Server = Pick<BenchOptions, "endpoint" | "signal" | "timeoutMs">;
 

@@ -58,8 +58,3 @@ export function spreadText(
   const spread = relativeSpread(error);
   return spread > 1 ? " ± > 100 %" : ` ± ${(100 * spread).toFixed(spread < 0.1 ? 1 : 0)} %`;
 }
-
-/** A message that ends as sentences do. */
-export function sentence(text: string): string {
-  return /[.!?…]$/.test(text) ? text : `${text}.`;
-}

@@ -1,11 +1,11 @@
 import { setTimeout } from "node:timers/promises";
 import { MillraceError } from "../base/errors.ts";
+import { sentence } from "../base/sentence.ts";
 import type { RequestRecord } from "../records/bench.ts";
 import type { BenchOptions } from "./bench-options.ts";
 import type { LoadThreads, ThreadTarget } from "./load-threads.ts";
 import type { RequestPlan } from "./measure-request.ts";
 import { retryWaitMs } from "./retry-wait.ts";
-import { sentence } from "./stage-text.ts";
 import { calibrateWords } from "./workload/synthetic-workload.ts";
 import { createWorkload, type Workload } from "./workload/workload.ts";
 

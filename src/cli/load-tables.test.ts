@@ -35,3 +35,17 @@ test("prompts of a file are text of no known number of words", () => {
     /Prompt tokens: 1 conversation of f, .* \(text\)\./,
   );
 });
+
+test("of conversations it says that what the server counts holds the turns before", () => {
+  const workload = {
+    inputTokens: 64,
+    numWords: null,
+    promptForm: "chat",
+    caches: "shared",
+    description: "prompts of 64 tokens, 3 turns each, which the server counts with all turns before them",
+  };
+  const record = { stages: [madeUpStage(1, 100)], rates: [], workload, pricePerHour: null };
+  const text = loadTables(record as unknown as BenchRecord);
+  expect(text).toMatch(/3 turns each, which the server counts with all turns before them, 12\.5 counted/);
+  expect(text).not.toContain("64 asked for");
+});

@@ -98,8 +98,12 @@ function promptLine({ workload, stages, rates }: BenchRecord): string {
       : `${(counts.reduce((sum, count) => sum + count, 0) / counts.length).toFixed(1)} counted by the server`;
   const words = workload.numWords === null ? "" : ` of ${workload.numWords} words`;
   const form = { "token-ids": "token ids", text: `text${words}`, chat: "messages" };
+  // Turns and shared beginnings are counted with what is before them, which the words say.
   // A trace's own stage has times in place of a rate; its lengths, and what is left out of it, stand in the words.
-  const isPlain = workload.inputTokens > 0 && rates.every(({ burstiness }) => burstiness !== null);
+  const isPlain =
+    workload.inputTokens > 0 &&
+    workload.caches !== "shared" &&
+    rates.every(({ burstiness }) => burstiness !== null);
   const asked = isPlain ? `${workload.inputTokens} asked for` : workload.description;
   return `Prompt tokens: ${asked}, ${counted} (${form[workload.promptForm]}).`;
 }

@@ -1,5 +1,6 @@
+import { sentence } from "../base/sentence.ts";
 import { formatBytes, formatDuration } from "../base/units.ts";
-import { errorsText, sentence, stageName } from "../bench/stage-text.ts";
+import { errorsText, stageName } from "../bench/stage-text.ts";
 import type { BenchStage, RateStage } from "../records/bench.ts";
 
 /** Differences of throughput below this are the ramp and the drain of any stage. */

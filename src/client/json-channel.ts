@@ -1,6 +1,7 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { Agent, request } from "undici";
 import { MillraceError } from "../base/errors.ts";
+import { sentence } from "../base/sentence.ts";
 import { type Endpoint, headersOf } from "./endpoint.ts";
 import { transportMessage } from "./failure-kind.ts";
 import { serverMessageOf } from "./server-message.ts";
@@ -70,7 +71,7 @@ export class JsonChannel {
       };
     }
     if (status !== 200) {
-      const message = `${url} answered ${status}: ${serverMessageOf(text)} ${needs} Look at the server's log.`;
+      const message = `${url} answered ${status}: ${sentence(serverMessageOf(text))} ${needs} Look at the server's log.`;
       const isRetryable = status === 429 || status >= 500;
       return { error: new MillraceError("endpoint_failed", message), isRetryable };
     }

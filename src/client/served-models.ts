@@ -1,4 +1,5 @@
 import { MillraceError } from "../base/errors.ts";
+import { sentence } from "../base/sentence.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { exchangeText, type TextAnswer, type TextCall } from "./exchange-text.ts";
 import { transportMessage } from "./failure-kind.ts";
@@ -45,7 +46,7 @@ export async function firstModelOf(
   if (status !== 200) {
     throw new MillraceError(
       "endpoint_failed",
-      `${url} answered ${status}: ${serverMessageOf(text)} Check the URL, the API key and the server's log.`,
+      `${url} answered ${status}: ${sentence(serverMessageOf(text))} Check the URL, the API key and the server's log.`,
     );
   }
   const answer = parseJson(text) as { data?: { id?: unknown; max_model_len?: unknown }[] } | null;

@@ -34,6 +34,18 @@ test.each([
   await expect(load).rejects.toThrow(says);
 });
 
+test("what a server says ends as a sentence before what to do", async () => {
+  server = createServer((_request, response) => {
+    response.writeHead(401).end('{"error":{"message":"Invalid API key: sk-****abcd"}}');
+  });
+  await new Promise<void>((resolve) => server!.listen(0, "127.0.0.1", resolve));
+  const load = runSweep({
+    ...loadOptions(`http://127.0.0.1:${(server.address() as AddressInfo).port}`),
+    concurrencies: [1],
+  });
+  await expect(load).rejects.toThrow(/answered 401: Invalid API key: sk-\*{4}abcd\. Check the URL/);
+});
+
 const good = { numTokens: 4, ttftMs: 2, itlMs: 1 };
 const full = { status: 429, retryAfter: 0.3 };
 

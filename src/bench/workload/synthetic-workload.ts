@@ -106,7 +106,7 @@ function describe({ input, output, lengths, turns, sharedPrefix }: SyntheticSpec
     sharedPrefix === null
       ? ""
       : `, behind one of ${sharedPrefix.count} beginnings of ${sharedPrefix.tokens} tokens`;
-  return `${sizes}${prefix}${turns > 1 ? `, ${turns} turns each` : ""}`;
+  return `${sizes}${prefix}${turns > 1 ? `, ${turns} turns each, which the server counts with all turns before them` : ""}`;
 }
 
 /** Words of a text prompt for each token, from how many tokens the server counted in `numWords` words. */

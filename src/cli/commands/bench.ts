@@ -34,6 +34,7 @@ import { loadTables } from "../load-tables.ts";
 import { checkOutputFolder } from "../output-folder.ts";
 import { addSettings, readSettings } from "../settings.ts";
 import { sloTable } from "../slo-table.ts";
+import { sweepNote } from "../sweep-note.ts";
 import { printLine, printNote, TerminalProgress } from "../terminal.ts";
 import { versusTable } from "../versus-table.ts";
 
@@ -121,10 +122,8 @@ function profiled(
     rates: [],
     furtherRates: (stages) => {
       const found = sweepRates(stages, profile);
-      if (found.length === 0)
-        printNote(
-          `With ${maxConcurrency} in flight the server did no more requests/s than with one: the sweep ends, as there is no rate to go up to. A longer --max-seconds tells more.`,
-        );
+      const note = sweepNote(stages, { numRates: found.length, maxConcurrency });
+      if (note !== null) printNote(note);
       return found;
     },
   };

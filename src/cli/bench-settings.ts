@@ -234,7 +234,7 @@ export const benchSettings = {
   readyTimeout: field(
     "--ready-timeout <seconds>",
     integer(0, 86400).default(0),
-    "how long to wait for a server that is not ready yet",
+    "how long to wait for a server that is not ready yet, or has no room for the warm-up",
   ),
   clientThreads: field(
     "--client-threads <n>",

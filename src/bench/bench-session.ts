@@ -1,5 +1,4 @@
 import { setMaxListeners } from "node:events";
-import { setTimeout } from "node:timers/promises";
 import { isMillraceError } from "../base/errors.ts";
 import type { Endpoint } from "../client/endpoint.ts";
 import { firstModelOf, type ListedModel, tokenizeRemotely } from "../client/served-models.ts";
@@ -9,6 +8,7 @@ import { runClosedStage } from "./closed-loop.ts";
 import { LoadThreads } from "./load-threads.ts";
 import type { Load } from "./loads.ts";
 import { runRateStage } from "./open-loop.ts";
+import { pause } from "./pause.ts";
 import type { StageOutcome, StageTools } from "./run-stage.ts";
 import { readAllMetrics, ServerWatch } from "./server-watch.ts";
 import { type SessionTarget, warmUp, warmupsOf } from "./warm-up.ts";
@@ -163,7 +163,7 @@ async function whenReady(options: BenchOptions): Promise<ListedModel | null> {
       // What it said last is why it was not ready.
       if (!isMillraceError(error) || waitedMs >= readyTimeoutMs) throw error;
       progress.update(waitedMs);
-      await setTimeout(readyPollMs, undefined, { signal });
+      await pause(readyPollMs, signal);
     }
   }
 }

@@ -1,10 +1,10 @@
-import { setTimeout } from "node:timers/promises";
 import { MillraceError } from "../base/errors.ts";
 import { sentence } from "../base/sentence.ts";
 import type { RequestRecord } from "../records/bench.ts";
 import type { BenchOptions } from "./bench-options.ts";
 import type { LoadThreads, ThreadTarget } from "./load-threads.ts";
 import type { RequestPlan } from "./measure-request.ts";
+import { pause } from "./pause.ts";
 import { retryWaitMs } from "./retry-wait.ts";
 import { calibrateWords } from "./workload/synthetic-workload.ts";
 import { createWorkload, type Workload } from "./workload/workload.ts";
@@ -54,7 +54,7 @@ async function askUntilRoom(
     const waitMs = retryWaitMs(record.retryAfterSeconds);
     if (record.errorKind !== "overloaded" || performance.now() + waitMs > readyByMs) return record;
     progress.update(plan.index, "waiting for room");
-    await setTimeout(waitMs, undefined, { signal });
+    await pause(waitMs, signal);
   }
 }
 

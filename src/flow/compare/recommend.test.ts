@@ -213,7 +213,7 @@ test("does not say of what has figures that it could not be measured", () => {
   const serving = { numRounds: 1 } as Variant["serving"];
   const died = { ...variant, serving, failure: { kind: "ended by itself", message: "x" } };
   expect(advice({ variant: died, pair }).text).toBe(
-    "Nothing to choose from beside base: a failed before its last round.",
+    "Nothing to choose from beside base: a failed in a later round.",
   );
   const address = madeUpVariant("http://other:80", { weights: null });
   expect(advice({ variant: address, pair: { ...pair, variant: address.name } }).text).toBe(

@@ -83,7 +83,7 @@ function whyNone({ variants }: Evidence): string {
       if (variant.failure !== null)
         return variant.serving === null
           ? `${variant.name} could not be measured`
-          : `${variant.name} failed before its last round`;
+          : `${variant.name} failed in a later round`;
       if (isFailing(variant)) return `${variant.name} did not answer its requests`;
       return `${variant.name} is a server that somebody else started, with a model of its own`;
     })

@@ -50,3 +50,8 @@ test("tokens that arrive together are counted, and ITL is what they stretch", ()
   expect(paired.itlMs!.mean).toBeCloseTo(20, 9);
   expect(alone.tpotMs!.mean).toBeCloseTo(10, 9);
 });
+
+test("answers that come whole have tokens and no arrivals to share them", () => {
+  const whole = madeUpRequest({ index: 0, sentMs: 0, chunkMs: [], promptTokens: 1, outputTokens: 8 });
+  expect(stageOf([whole], { durationMs: 10, concurrency: 1 }).tokensPerArrival).toBeNull();
+});

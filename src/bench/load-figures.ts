@@ -29,6 +29,7 @@ export function loadFigures(records: readonly RequestRecord[], context: StageCon
   const counted = good.flatMap((record) => record.promptTokens ?? []);
   const promptTokens = sum(counted);
   const outputTokens = sum(good.map(tokensOf));
+  const arrivals = sum(good.map(numArrivals));
   const throughput = throughputOf(records, {
     durationMs,
     offeredMs: offered?.ms ?? null,
@@ -54,7 +55,7 @@ export function loadFigures(records: readonly RequestRecord[], context: StageCon
     ttftMs: summarise(good.map(ttftOf)),
     tpotMs: summarise(good.map(tpotOf).filter((value) => value !== null)),
     itlMs: summarise(good.flatMap(gapsOf)),
-    tokensPerArrival: outputTokens === 0 ? null : outputTokens / sum(good.map(numArrivals)),
+    tokensPerArrival: arrivals === 0 || outputTokens === 0 ? null : outputTokens / arrivals,
     tokensPerChunk: summarise(good.flatMap(({ chunkTokens }) => chunkTokens ?? [])),
     e2eMs: summarise(good.map(e2eOf)),
     e2ePerTokenMs: summarise(good.map((record) => e2eOf(record) / Math.max(1, tokensOf(record)))),

@@ -68,6 +68,7 @@ function levelOf({ config: { strategy }, metrics }: Benchmark): LoadLevel {
   const rates = outcomeOf(metrics.requests_per_second);
   const output = outcomeOf(metrics.output_tokens_per_second);
   const { request_totals: totals } = metrics;
+  const numSuccessful = totals?.successful ?? outcomeOf(metrics.request_latency)?.count ?? null;
   return {
     kind: kind as LoadLevel["kind"],
     asked: kind === "closed" ? users : kind === "open" ? (strategy.rate ?? null) : null,
@@ -76,10 +77,10 @@ function levelOf({ config: { strategy }, metrics }: Benchmark): LoadLevel {
     outputTokensPerSecond: output?.mean ?? typicalOf(output),
     totalTokensPerSecond: outcomeOf(metrics.tokens_per_second)?.mean ?? null,
     medians: { requestsPerSecond: typicalOf(rates), outputTokensPerSecond: typicalOf(output) },
-    ttftMs: latencyOf(metrics.time_to_first_token_ms, 1),
-    tpotMs: latencyOf(metrics.inter_token_latency_ms, 1),
+    ttftMs: latencyOf(metrics.time_to_first_token_ms, 1, numSuccessful),
+    tpotMs: latencyOf(metrics.inter_token_latency_ms, 1, numSuccessful),
     itlMs: null,
-    e2eMs: latencyOf(metrics.request_latency, 1000),
+    e2eMs: latencyOf(metrics.request_latency, 1000, numSuccessful),
     numRequests: totals?.total ?? totals?.successful ?? null,
     numErrors: totals?.errored ?? null,
     ...untold,
@@ -95,20 +96,27 @@ function typicalOf(summary: z.infer<typeof summarySchema> | null): number {
   return summary?.median ?? summary?.mean ?? 0;
 }
 
-function latencyOf(figure: ByOutcome, factor: number): Latency | null {
+/** @param numRequests the requests behind it; null where the file does not tell */
+function latencyOf(figure: ByOutcome, factor: number, numRequests: number | null): Latency | null {
   const summary = outcomeOf(figure);
   if (summary === null || summary.median == null || summary.count === 0) return null;
   const scaled = (value: number | null | undefined): number | null => (value == null ? null : value * factor);
+  const count = sampleCount(summary.count ?? null, numRequests);
   return {
-    count: summary.count ?? null,
+    count,
     mean: scaled(summary.mean),
     p50: summary.median * factor,
     p90: scaled(summary.percentiles?.p90),
     p95: scaled(summary.percentiles?.p95),
     p99: scaled(summary.percentiles?.p99),
-    // The weighted count of a token figure is no count of requests.
-    weak: summary.count == null ? [] : weakPercentiles(summary.count),
+    weak: count === null ? [] : weakPercentiles(count),
   };
+}
+
+/** GuideLLM's count of a figure of tokens is that of the tokens; one request gives one sample, however long it was. */
+function sampleCount(count: number | null, numRequests: number | null): number | null {
+  if (count === null || numRequests === null) return count ?? numRequests;
+  return Math.min(count, numRequests);
 }
 
 /** `{ profile: { rate: 3 } }` → `{ "profile.rate": "3" }`. */

@@ -40,7 +40,7 @@ function gridTable(names: readonly string[], rows: readonly GridRow[], text: Gri
     return cells.map((cell, index) => {
       const value = cell === null ? null : read(cell);
       if (value === null) return "–";
-      const change = index === 0 || base === null ? "" : ` (${signedPercent(value / base - 1)})`;
+      const change = index === 0 || base === null ? "" : ` (${changeText(value, base)})`;
       return `${cell!.isInterpolated ? "~" : ""}${milliseconds(value)}${change}`;
     });
   };
@@ -61,7 +61,10 @@ function gridTable(names: readonly string[], rows: readonly GridRow[], text: Gri
   };
 }
 
-function signedPercent(share: number): string {
+/** Nothing is a multiple of 0: answers that came whole in one read have no time between tokens. */
+function changeText(value: number, base: number): string {
+  if (base === 0) return "–";
+  const share = value / base - 1;
   return `${share < 0 ? "−" : "+"}${Math.abs(100 * share).toFixed(0)} %`;
 }
 

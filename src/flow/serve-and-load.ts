@@ -15,6 +15,7 @@ import { recordsFile, runSweep } from "../bench/sweep.ts";
 import { type EndpointLauncher, LaunchError } from "../protocol/endpoint-launcher.ts";
 import type { BenchRecord, BenchStage, RateStage, RequestRecord } from "../records/bench.ts";
 import { type ServingRecord, servingRecordSchema } from "../records/comparison.ts";
+import { areRequestsWhole } from "./compare/read-requests.ts";
 import { describeFiles, fingerprintOf } from "./fingerprint.ts";
 import type { FlowPlan, FlowTools, LoadPlan, ServedSide } from "./flow-plan.ts";
 import { readJsonFile } from "./json-files.ts";
@@ -55,10 +56,10 @@ export async function serveAndLoad(
   const folder = path.join(side.folder, `serving-${fingerprint}`);
   const file = path.join(folder, "serving.json");
   const earlier = servingRecordSchema.safeParse(readJsonFile(file)).data;
-  if (earlier?.fingerprint === fingerprint && programId !== null) {
+  if (earlier?.fingerprint === fingerprint && programId !== null && areRequestsWhole(folder, earlier.bench)) {
     report.keep(file);
     for (const stage of [...earlier.bench.stages, ...earlier.bench.rates]) tools.onStage?.(side, stage);
-    return earlier;
+    return { ...earlier, folder };
   }
   try {
     const measured = await measure(plan, tools, { side, report, launcher, folder, round });

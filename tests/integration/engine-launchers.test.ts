@@ -1,4 +1,4 @@
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import path from "node:path";
 import { afterAll, expect, onTestFinished, test } from "vitest";
@@ -265,6 +265,26 @@ test("what an engine was started for is kept, and an address is measured anew", 
   };
   expect(new Set(await startsOf(sideOf(url))).size).toBe(2);
   expect(new Set(await startsOf(sideOf(scripted("good")))).size).toBe(1);
+});
+
+test("a step whose requests were cut off, at a line's end or inside a line, is measured again", async () => {
+  const side = sideOf(scripted("good"));
+  const measureOnce = () => measure(side.engine, realLauncher, side);
+  const first = await measureOnce();
+  const file = path.join(first.folder, "requests_c2.jsonl");
+  const text = readFileSync(file, "utf8");
+  let earlier = first.bench.origin.startedAt;
+  for (const rest of [
+    text.slice(0, text.length / 2),
+    text.slice(0, text.lastIndexOf("\n", text.length - 2)),
+  ]) {
+    writeFileSync(file, rest);
+    const again = await measureOnce();
+    expect(again.bench.origin.startedAt).not.toBe(earlier);
+    expect(readFileSync(file, "utf8").split("\n")).toHaveLength(text.split("\n").length);
+    earlier = again.bench.origin.startedAt;
+  }
+  expect((await measureOnce()).bench.origin.startedAt).toBe(earlier);
 });
 
 test("an address is measured as it stands: nobody there, and one that speaks no TLS", async () => {

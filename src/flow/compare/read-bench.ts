@@ -1,11 +1,9 @@
-import { existsSync, readFileSync } from "node:fs";
-import path from "node:path";
 import { percentile, summarise } from "../../bench/distribution.ts";
 import { e2eOf, tpotOf, ttftOf } from "../../bench/slices.ts";
-import { recordsFile } from "../../bench/sweep.ts";
 import type { BenchRecord, BenchStage, RateStage, RequestRecord } from "../../records/bench.ts";
 import type { Latency, LoadLevel } from "../../records/load-level.ts";
 import type { LoadRun } from "./load-run.ts";
+import { readRequests } from "./read-requests.ts";
 
 /** One load test of ours, and the folder with the records of its requests; null where they are not kept. */
 export interface BenchRound {
@@ -15,7 +13,7 @@ export interface BenchRound {
 
 type Stage = BenchStage | RateStage;
 
-/** One stage in one round, with its requests where they are kept. */
+/** One stage in one round, with its good requests where they are kept. */
 interface Part {
   readonly stage: Stage;
   readonly requests: readonly RequestRecord[] | null;
@@ -50,22 +48,14 @@ function levelsOf(rounds: readonly BenchRound[], kind: "stages" | "rates"): Load
   return firsts.flatMap((first, index) => {
     const parts = rounds.flatMap(({ record, folder }): Part[] => {
       const stage = record[kind][index];
-      return stage === undefined ? [] : [{ stage, requests: readRequests(folder, recordsFile(stage)) }];
+      if (stage === undefined) return [];
+      const requests = folder === null ? null : readRequests(folder, record, stage);
+      return [{ stage, requests: requests?.filter(({ error }) => error === null) ?? null }];
     });
     if (parts.length < rounds.length) return [];
     const level = levelOf(parts);
     return [level.kind === "at-once" && areCounted ? { ...level, asked: first.numRequests } : level];
   });
-}
-
-/** The good requests of a stage as its file holds them; null where there is none. */
-function readRequests(folder: string | null, file: string): RequestRecord[] | null {
-  if (folder === null || !existsSync(path.join(folder, file))) return null;
-  return readFileSync(path.join(folder, file), "utf8")
-    .split("\n")
-    .filter((line) => line !== "")
-    .map((line) => JSON.parse(line) as RequestRecord)
-    .filter(({ error }) => error === null);
 }
 
 function levelOf(parts: readonly Part[]): LoadLevel {

@@ -66,6 +66,8 @@ export function vllmResult({ record, stage, requests }: ExportedStage): VllmResu
     ...arraysOf(known, record.origin.startedAt),
     ...peaksOf(good),
     rtfx: 0,
+    // Ours; vLLM's tools pass over what they do not know.
+    written_by: `millrace ${record.origin.version}`,
     ...Object.assign({}, ...metrics.map((metric) => summaryOf(metric, valuesOf(metric, good)))),
   } as VllmResult;
 }

@@ -41,11 +41,12 @@ const stage = stageOf(requests, {
     { metric: "tpot", maxMs: 9 },
   ],
 });
-const origin = { startedAt: "2026-11-28T18:25:54.000Z" } as Origin;
+const origin = { startedAt: "2026-11-28T18:25:54.000Z", version: "0.0.0" } as Origin;
 const result = vllmResult({ record: { model: "scripted", origin }, stage, requests });
 
-test("the JSON has vLLM's fields and no others", () => {
-  expect(Object.keys(result).sort()).toEqual(Object.keys(recorded).sort());
+test("the JSON has vLLM's fields, one that says who wrote it, and no others", () => {
+  expect(Object.keys(result).sort()).toEqual([...Object.keys(recorded), "written_by"].sort());
+  expect(result["written_by"]).toBe("millrace 0.0.0");
 });
 
 test("every figure is vLLM's own", () => {

@@ -1,9 +1,10 @@
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import type { z } from "zod";
 import { MillraceError, messageOf } from "../../base/errors.ts";
+import { shown } from "../../base/shown.ts";
 import { benchRecordSchema } from "../../records/bench.ts";
-import { comparisonSchema } from "../../records/comparison.ts";
+import { comparisonSchema, servingRecordSchema } from "../../records/comparison.ts";
 import { guidellmSchema } from "./read-guidellm.ts";
 import { vllmSchema } from "./read-vllm.ts";
 
@@ -17,6 +18,7 @@ interface Kind {
 /** By their usual names, which are also what they say that they are. */
 const ownKinds: ReadonlyMap<string, Kind> = new Map([
   ["comparison.json", { what: "the record of a flow", schema: comparisonSchema, marks: [] }],
+  ["serving.json", { what: "what a flow measured of one server", schema: servingRecordSchema, marks: [] }],
   ["bench.json", { what: "a record of millrace bench", schema: benchRecordSchema, marks: ["stages"] }],
 ]);
 const otherKinds: readonly Kind[] = [
@@ -28,11 +30,32 @@ const otherKinds: readonly Kind[] = [
   },
 ];
 
+/** The name that GuideLLM gives its report where nobody chooses another. */
+export const guidellmFile = "benchmarks.json";
+const usualNames: ReadonlySet<string> = new Set([...ownKinds.keys(), guidellmFile]);
+
 /** What is wrong with the first file of a place that was meant for a run; null where none looks like one. */
 export function faultInRun(place: string): MillraceError | null {
   if (!statSync(place).isDirectory()) return faultIn(place, true);
-  const files = readdirSync(place).filter((name) => name.endsWith(".json"));
-  const faults = files.sort().map((name) => faultIn(path.join(place, name), ownKinds.has(name)));
+  return faultInFolder(place, (name) => usualNames.has(name));
+}
+
+/** What is wrong with the first JSON file among results of another tool: each of them is meant to be one. */
+export function faultAmongResults(folder: string): MillraceError | null {
+  return faultInFolder(folder, () => true);
+}
+
+/** What is wrong with our own record of a folder: where there is one, nothing beside it is read in its place. */
+export function faultInOwnRecord(folder: string): MillraceError | null {
+  const files = [...ownKinds.keys()]
+    .map((name) => path.join(folder, name))
+    .filter((file) => existsSync(file));
+  return files.map((file) => faultIn(file, true)).find((fault) => fault !== null) ?? null;
+}
+
+function faultInFolder(folder: string, isRun: (name: string) => boolean): MillraceError | null {
+  const files = readdirSync(folder).filter((name) => name.endsWith(".json"));
+  const faults = files.sort().map((name) => faultIn(path.join(folder, name), isRun(name)));
   return faults.find((fault) => fault !== null) ?? null;
 }
 
@@ -53,7 +76,20 @@ function faultIn(file: string, isRun: boolean): MillraceError | null {
   const issue = kind?.schema.safeParse(json).error?.issues[0];
   if (issue === undefined) return null;
   const field = issue.path.length === 0 ? "content" : `field ${issue.path.join(".")}`;
-  return wrong(`${file} is read as ${kind!.what}, and its ${field} is wrong: ${issue.message}`);
+  const seen = seenAt(json, issue.path);
+  return wrong(`${file} is read as ${kind!.what}, and its ${field} is wrong: ${issue.message}${seen}`);
+}
+
+/** The value that is wrong, where it is short enough to be told. */
+function seenAt(json: unknown, where: readonly PropertyKey[]): string {
+  const value = where.reduce<unknown>(
+    (each, key) =>
+      typeof each === "object" && each !== null ? (each as Record<PropertyKey, unknown>)[key] : undefined,
+    json,
+  );
+  return value === undefined || (typeof value === "object" && value !== null)
+    ? ""
+    : `; it is ${shown(value)}`;
 }
 
 function wrong(what: string): MillraceError {

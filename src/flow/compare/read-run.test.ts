@@ -1,7 +1,12 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { afterAll, expect, test } from "vitest";
+import { madeUpRequest, stageOf } from "../../../tests/load-stage.ts";
+import { repositoryPath } from "../../../tests/test-data.ts";
+import { writeDialects } from "../../bench/dialects/load-exports.ts";
+import type { BenchRecord } from "../../records/bench.ts";
+import type { ServingRecord } from "../../records/comparison.ts";
 import { readRun } from "./read-run.ts";
 
 const folder = mkdtempSync(path.join(os.tmpdir(), "read-run-"));
@@ -43,4 +48,177 @@ test("a place without anything like a run is said to hold none", () => {
   writeFileSync(file, '{"benchm');
   expect(() => readRun(folder)).toThrow(/holds no run/);
   expect(() => readRun(file)).toThrow(/any\.json is no JSON: /);
+});
+
+const requests = [0, 1, 2].map((index) =>
+  madeUpRequest({
+    index,
+    sentMs: 4 * index,
+    chunkMs: [4 * index + 2, 4 * index + 3],
+    promptTokens: 4,
+    outputTokens: 2,
+  }),
+);
+const stage = stageOf(requests, { durationMs: 20, concurrency: 1 });
+const bench: BenchRecord = {
+  kind: "bench",
+  origin: {
+    startedAt: "2026-01-01T00:00:30.000Z",
+    durationMs: 4000,
+    processor: "p",
+    kernels: null,
+    node: "v22.0.0",
+    version: "0.1.0",
+    build: "b",
+  },
+  url: "http://127.0.0.1:1",
+  model: "m",
+  workload: {
+    inputTokens: 4,
+    outputTokens: 2,
+    promptForm: "token-ids",
+    numWords: null,
+    seed: 1,
+    numWarmup: 0,
+    description: "random token ids",
+    caches: "cold",
+  },
+  pricePerHour: null,
+  stages: [stage],
+  rates: [],
+};
+
+/** A folder with what a load test of ours writes in the words of other tools, and with these files beside it. */
+function ownFolder(name: string, files: Readonly<Record<string, unknown>> = {}): string {
+  const own = path.join(folder, name);
+  mkdirSync(own);
+  writeDialects(bench, [{ stage, requests }], own);
+  for (const [file, content] of Object.entries(files))
+    writeFileSync(path.join(own, file), typeof content === "string" ? content : JSON.stringify(content));
+  return own;
+}
+
+function toolOf(place: string): string | null {
+  return readRun(place).subjects[0]!.variant.engine;
+}
+
+test.each([
+  ["bench.json", JSON.stringify(bench).slice(0, -40)],
+  ["serving.json", '{"kind": "serving", "fing'],
+])(
+  "a damaged %s is told, and what lies beside it in the words of vLLM is not read in its place",
+  (name, text) => {
+    const own = ownFolder(`damaged ${name}`, { [name]: text });
+    expect(() => readRun(own)).toThrow(
+      expect.objectContaining({
+        code: "invalid_data_file",
+        message: expect.stringContaining(`${name} is no JSON`),
+      }),
+    );
+  },
+);
+
+test("the folder of one server of a flow is read by its own record", () => {
+  const serving: ServingRecord = {
+    kind: "serving",
+    fingerprint: "f",
+    folder: "/gone",
+    round: 1,
+    server: "millrace 0.1.0",
+    flags: "--dtype auto",
+    readyMs: 1,
+    readyMemoryBytes: null,
+    peakMemoryBytes: null,
+    memoryPlan: null,
+    kvCacheTokens: null,
+    bench,
+  };
+  const { subjects } = readRun(ownFolder("serving", { "serving.json": serving }));
+  expect(subjects[0]!.variant).toMatchObject({
+    name: "serving",
+    engine: "Millrace 0.1.0, build b",
+    settings: { engine: "millrace 0.1.0", flags: "--dtype auto" },
+  });
+});
+
+test("what we wrote in the words of another tool is not called that tool's measurement", () => {
+  const own = ownFolder("exports");
+  const forms = ["vllm bench serve", "GuideLLM"];
+  for (const [index, place] of [own, path.join(own, "guidellm.json")].entries()) {
+    expect(toolOf(place)).toBe(`millrace 0.1.0, in the form of ${forms[index]}`);
+    expect(readRun(place).notes.join()).toMatch(/was measured by millrace 0\.1\.0 and is read from/);
+  }
+});
+
+const recorded = (name: string): string => repositoryPath("tests/golden/recorded/load-dialects", name);
+
+test("GuideLLM's folder is read by the name that it gives its report, and one with two tools' runs is refused", () => {
+  const own = path.join(folder, "guidellm");
+  mkdirSync(own);
+  copyFileSync(recorded("guidellm.json"), path.join(own, "benchmarks.json"));
+  expect(toolOf(own)).toBe("GuideLLM 0.8.1");
+  copyFileSync(recorded("vllm-serve.json"), path.join(own, "vllm.json"));
+  expect(() => readRun(own)).toThrow(/benchmarks\.json and 1 result of vllm bench serve, which are two runs/);
+  writeFileSync(path.join(own, "benchmarks.json"), "{");
+  expect(() => readRun(own)).toThrow(/benchmarks\.json is no JSON/);
+});
+
+test.each([
+  [
+    "vllm-serve.json",
+    /"output_throughput": [\d.]+/,
+    '"output_throughput": -5',
+    /expected number to be >=0; it is -5/,
+  ],
+  ["vllm-serve.json", /"completed": \d+/, '"completed": -3', /field completed is wrong: .*>=0; it is -3/],
+  [
+    "vllm-serve.json",
+    /"num_prompts": \d+/,
+    '"num_prompts": 12.5',
+    /num_prompts is wrong: .*int.*; it is 12.5/,
+  ],
+  [
+    "vllm-serve.json",
+    /"request_rate": "inf"/,
+    '"request_rate": "fast"',
+    /a number above 0, or inf; it is 'fast'/,
+  ],
+  [
+    "guidellm.json",
+    /"type_": "concurrent"/,
+    '"type_": "warp"',
+    /"synchronous"\|"concurrent"\|.*; it is 'warp'/,
+  ],
+  [
+    "guidellm.json",
+    /"request_totals": \{\s*"successful": 12,/,
+    '"request_totals": {"successful": 12.5,',
+    /request_totals\.successful is wrong: .*int/,
+  ],
+])("%s with another value for %s is refused with what is right", (name, field, value, message) => {
+  const file = path.join(folder, "changed.json");
+  const text = readFileSync(recorded(name), "utf8");
+  expect(text).toMatch(field);
+  writeFileSync(file, text.replace(field, value));
+  expect(() => readRun(file)).toThrow(message);
+});
+
+test("what vLLM's speculation brought is a result, not a setting", () => {
+  const file = path.join(folder, "speculation.json");
+  const result = JSON.parse(readFileSync(recorded("vllm-serve.json"), "utf8")) as object;
+  writeFileSync(
+    file,
+    JSON.stringify({ ...result, spec_decode_acceptance_rate: 61.5, spec_decode_num_drafts: 9 }),
+  );
+  const { settings } = readRun(file).subjects[0]!.variant;
+  expect(Object.keys(settings).filter((name) => name.startsWith("spec"))).toEqual([]);
+});
+
+test("a damaged file among results of vLLM is told, not left out", () => {
+  const own = path.join(folder, "vllm");
+  mkdirSync(own);
+  copyFileSync(recorded("vllm-serve.json"), path.join(own, "c3.json"));
+  expect(toolOf(own)).toBe("vllm bench serve");
+  writeFileSync(path.join(own, "c4.json"), '{"date": "2026');
+  expect(() => readRun(own)).toThrow(/c4\.json is no JSON/);
 });

@@ -1,18 +1,20 @@
 import { existsSync, readdirSync, statSync } from "node:fs";
 import path from "node:path";
 import { MillraceError } from "../../base/errors.ts";
-import { type BenchRecord, benchRecordSchema } from "../../records/bench.ts";
+import { countText } from "../../bench/stage-text.ts";
+import { benchRecordSchema } from "../../records/bench.ts";
 import {
   type ComparisonRecord,
   comparisonSchema,
   type Measurement,
+  servingRecordSchema,
   type Variant,
 } from "../../records/comparison.ts";
 import type { Origin } from "../../records/origin.ts";
 import { readEvaluation } from "../evaluation-files.ts";
 import { readJsonFile } from "../json-files.ts";
 import type { Subject } from "./compose-comparison.ts";
-import { faultInRun } from "./fault-in-run.ts";
+import { faultAmongResults, faultInOwnRecord, faultInRun, guidellmFile } from "./fault-in-run.ts";
 import type { LoadRun } from "./load-run.ts";
 import { readBench } from "./read-bench.ts";
 import { guidellmSchema, readGuidellm } from "./read-guidellm.ts";
@@ -26,12 +28,14 @@ export interface ReadRun {
 
 /**
  * Reads a run of any tool: the folder of a flow, of `millrace bench --out`, of an evaluation of Millrace or lm-eval, or
- * of both of these; GuideLLM's report; a result of `vllm bench serve`, or a folder of them. Throws `file_not_found`,
- * and `invalid_data_file` for a file of one of these with a fault.
+ * of both of these; one server's folder of a flow; GuideLLM's report or the folder of it; a result of `vllm bench serve`,
+ * or a folder of them. Throws `file_not_found`, and `invalid_data_file` for a file of one of these with a fault.
  */
 export function readRun(place: string): ReadRun {
   if (!existsSync(place)) throw notFound(place, "is not there");
   const isFolder = statSync(place).isDirectory();
+  const broken = isFolder ? faultInOwnRecord(place) : null;
+  if (broken !== null) throw broken;
   const flow = comparisonSchema.safeParse(
     readJsonFile(isFolder ? path.join(place, "comparison.json") : place),
   ).data;
@@ -110,19 +114,30 @@ function variantOf(name: string, run: LoadRun | null): Variant {
 }
 
 function readFolder(folder: string): LoadRun | null {
-  const record = readBenchRecord(path.join(folder, "bench.json"));
-  if (record !== null) return readBench(path.basename(folder), [{ record, folder }]);
+  const own = readOwn(path.join(folder, "bench.json")) ?? readOwn(path.join(folder, "serving.json"));
+  if (own !== null) return { ...own, name: path.basename(path.resolve(folder)) };
+  const report = existsSync(path.join(folder, guidellmFile))
+    ? guidellmSchema.safeParse(readJsonFile(path.join(folder, guidellmFile))).data
+    : undefined;
   const results = readdirSync(folder)
     .filter((name) => name.endsWith(".json"))
     .sort()
     .flatMap((name) => vllmSchema.safeParse(readJsonFile(path.join(folder, name))).data ?? []);
-  return results.length === 0 ? null : joinVllm(path.basename(folder), results);
+  const fault = report === undefined && results.length === 0 ? null : faultAmongResults(folder);
+  if (fault !== null) throw fault;
+  const name = path.basename(path.resolve(folder));
+  if (report === undefined) return results.length === 0 ? null : joinVllm(name, results);
+  if (results.length === 0) return readGuidellm(name, report);
+  throw new MillraceError(
+    "invalid_data_file",
+    `${folder} holds GuideLLM's ${guidellmFile} and ${countText(results.length, "result")} of vllm bench serve, which are two runs. Give ${path.join(folder, guidellmFile)} itself, or a folder with the others alone.`,
+  );
 }
 
 function readFile(file: string): LoadRun | null {
   const name = path.basename(file).replace(/\.json$/, "");
-  const record = readBenchRecord(file);
-  if (record !== null) return readBench(name, [{ record, folder: path.dirname(file) }]);
+  const own = readOwn(file);
+  if (own !== null) return { ...own, name };
   const json = readJsonFile(file);
   const guidellm = guidellmSchema.safeParse(json).data;
   if (guidellm !== undefined) return readGuidellm(name, guidellm);
@@ -130,13 +145,21 @@ function readFile(file: string): LoadRun | null {
   return vllm === undefined ? null : joinVllm(name, [vllm]);
 }
 
-function readBenchRecord(file: string): BenchRecord | null {
-  return benchRecordSchema.safeParse(readJsonFile(file)).data ?? null;
+/** A load test that we measured, by itself or in a flow; null for any other file. */
+function readOwn(file: string): LoadRun | null {
+  const json = readJsonFile(file);
+  const folder = path.dirname(file);
+  const record = benchRecordSchema.safeParse(json).data;
+  if (record !== undefined) return readBench("", [{ record, folder }]);
+  const serving = servingRecordSchema.safeParse(json).data;
+  if (serving === undefined) return null;
+  const run = readBench("", [{ record: serving.bench, folder }]);
+  return { ...run, settings: { ...run.settings, engine: serving.server, flags: serving.flags } };
 }
 
 function notFound(place: string, what: string): MillraceError {
   return new MillraceError(
     "file_not_found",
-    `${place} ${what}. Give the folder of a flow, of millrace bench --out, of an evaluation of millrace or lm-eval, GuideLLM's JSON report, or JSON of vllm bench serve, each of this version.`,
+    `${place} ${what}. Give the folder of a flow, of millrace bench --out, of an evaluation of millrace or lm-eval, GuideLLM's JSON report or its folder, or JSON of vllm bench serve, each of this version.`,
   );
 }

@@ -3,41 +3,49 @@ import { weakPercentiles } from "../../bench/distribution.ts";
 import type { Latency, LoadLevel } from "../../records/load-level.ts";
 import { type LoadRun, untold } from "./load-run.ts";
 
-const figure = z.number().nullish();
+const rate = z.number().nonnegative();
+const count = z.number().int().nonnegative();
 
 /** What of the result file of `vllm bench serve` is read. Percentiles are there as they were asked for. */
 export const vllmSchema = z.looseObject({
   model_id: z.string(),
-  num_prompts: z.number(),
+  num_prompts: count,
   /** Requests per second; `inf` for all at once, or for as fast as `max_concurrency` lets them. */
-  request_rate: z.union([z.number(), z.literal("inf")]),
-  max_concurrency: figure,
-  duration: z.number(),
-  completed: z.number(),
-  failed: figure,
-  request_throughput: z.number(),
-  output_throughput: z.number(),
-  total_token_throughput: figure,
+  request_rate: z.union([z.number().positive(), z.literal("inf")], {
+    error: "it takes a number above 0, or inf",
+  }),
+  max_concurrency: z.number().int().positive().nullish(),
+  duration: z.number().positive(),
+  completed: count,
+  failed: count.nullish(),
+  request_throughput: rate,
+  output_throughput: rate,
+  total_token_throughput: rate.nullish(),
+  /** Who wrote vLLM's form, where it was not vLLM. */
+  written_by: z.string().nullish(),
 });
 type VllmResult = z.infer<typeof vllmSchema>;
 
 /** Keys that say what was measured, not how. */
 const resultKeys =
-  /^(date|duration|completed|failed|total_.*|.*_throughput|request_goodput|input_lens|output_lens|ttfts|itls|start_times|generated_texts|errors|latencies|queue_times|max_output_tokens_per_s|max_concurrent_requests|rtfx|(mean|median|std|p\d+)_.*)$/;
+  /^(written_by|date|duration|completed|failed|total_.*|.*_throughput|request_goodput|input_lens|output_lens|ttfts|itls|start_times|generated_texts|errors|latencies|queue_times|max_output_tokens_per_s|max_concurrent_requests|rtfx|spec_decode_.*|(mean|median|std|p\d+)_.*)$/;
 
 /** A result of `vllm bench serve` as a run with one level. Its TPOT is ours, its ITL our gaps between arrivals. */
 export function readVllm(name: string, result: VllmResult): LoadRun {
+  const writer = result.written_by;
   const settings = Object.entries(result)
     .filter(([key]) => !resultKeys.test(key))
     .map(([key, value]) => [key, typeof value === "string" ? value : JSON.stringify(value)]);
   return {
     name,
-    tool: "vllm bench serve",
+    tool: writer == null ? "vllm bench serve" : `${writer}, in the form of vllm bench serve`,
     levels: [levelOf(result)],
     settings: Object.fromEntries(settings) as Record<string, string>,
     origin: null,
     notes: [
-      `${name} was measured by vllm bench serve: rates are over the whole run, ramp and drain included; requests with one token count 0 in its TPOT.`,
+      writer == null
+        ? `${name} was measured by vllm bench serve: rates are over the whole run, ramp and drain included; requests with one token count 0 in its TPOT.`
+        : `${name} was measured by ${writer} and is read from what it wrote in the form of vllm bench serve: rates are over the whole run, ramp and drain included. bench.json of the same load says more.`,
     ],
   };
 }
@@ -49,15 +57,15 @@ export function joinVllm(name: string, results: readonly VllmResult[]): LoadRun 
 }
 
 function levelOf(result: VllmResult): LoadLevel {
-  const { max_concurrency: users, request_rate: rate, completed } = result;
+  const { max_concurrency: users, request_rate: requestRate, completed } = result;
   const e2eMs = latencyOf(result, "e2el");
-  const kind = rate !== "inf" ? "open" : users == null ? "at-once" : "closed";
+  const kind = requestRate !== "inf" ? "open" : users == null ? "at-once" : "closed";
   // Little's law, where the file tells how long requests took; else the seats, which a closed loop fills.
   const inFlight =
     e2eMs?.mean == null ? (users ?? completed) : (result.request_throughput * e2eMs.mean) / 1000;
   return {
     kind,
-    asked: rate !== "inf" ? rate : (users ?? null),
+    asked: requestRate !== "inf" ? requestRate : (users ?? null),
     inFlight,
     requestsPerSecond: result.request_throughput,
     outputTokensPerSecond: result.output_throughput,
@@ -80,14 +88,14 @@ function latencyOf(result: VllmResult, metric: string): Latency | null {
   };
   const p50 = read("median");
   if (p50 === null || result.completed === 0) return null;
-  const count = metric === "itl" ? null : result.completed;
+  const numSamples = metric === "itl" ? null : result.completed;
   return {
-    count,
+    count: numSamples,
     mean: read("mean"),
     p50,
     p90: read("p90"),
     p95: read("p95"),
     p99: read("p99"),
-    weak: count === null ? [] : weakPercentiles(count),
+    weak: numSamples === null ? [] : weakPercentiles(numSamples),
   };
 }

@@ -16,6 +16,15 @@ export interface LoadRun {
   readonly notes: readonly string[];
 }
 
+/** The setting that tells levels of one name, all at once, apart. */
+export const requestsAtOnce = "requestsAtOnce";
+
+/** Of several levels all at once each is named after how many that were; one alone is what another run had at once. */
+export function atOnceByCount(levels: readonly LoadLevel[]): LoadLevel[] {
+  if (levels.filter(({ kind }) => kind === "at-once").length < 2) return [...levels];
+  return levels.map((level) => (level.kind === "at-once" ? { ...level, asked: level.numRequests } : level));
+}
+
 /** What files of other tools say nothing of. */
 export const untold = {
   firstError: null,

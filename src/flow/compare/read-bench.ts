@@ -2,7 +2,7 @@ import { percentile, summarise } from "../../bench/distribution.ts";
 import { e2eOf, tpotOf, ttftOf } from "../../bench/slices.ts";
 import type { BenchRecord, BenchStage, RateStage, RequestRecord } from "../../records/bench.ts";
 import type { Latency, LoadLevel } from "../../records/load-level.ts";
-import type { LoadRun } from "./load-run.ts";
+import { type LoadRun, requestsAtOnce } from "./load-run.ts";
 import { readRequests } from "./read-requests.ts";
 
 /** One load test of ours, and the folder with the records of its requests; null where they are not kept. */
@@ -25,6 +25,7 @@ export function readBench(name: string, rounds: readonly BenchRound[]): LoadRun 
   const { origin, workload } = record;
   const settings = Object.entries({
     ...workload,
+    ...loadSettings(record.rates),
     url: record.url,
     model: record.model,
     kernels: origin.kernels,
@@ -38,6 +39,19 @@ export function readBench(name: string, rounds: readonly BenchRound[]): LoadRun 
     origin,
     notes: [],
   };
+}
+
+/** How requests came, where they did not wait for each other: levels of one rate may differ in it. */
+function loadSettings(rates: readonly RateStage[]): Record<string, string> {
+  const atOnce = rates.filter((stage) => kindOf(stage).kind === "at-once");
+  const due = rates.filter((stage) => !atOnce.includes(stage));
+  const entries = [
+    ["arrivals", due.map(({ arrivals }) => arrivals)],
+    ["maxConcurrency", rates.map(({ maxConcurrency }) => maxConcurrency ?? "no limit")],
+    [requestsAtOnce, atOnce.map(({ numRequests }) => numRequests)],
+  ] as const;
+  const told = entries.filter(([, values]) => values.length > 0);
+  return Object.fromEntries(told.map(([name, values]) => [name, [...new Set<unknown>(values)].join(", ")]));
 }
 
 /** The stages that every round has, by their place: rates of a sweep follow from what their own round reached. */

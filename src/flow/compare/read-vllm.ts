@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { weakPercentiles } from "../../bench/distribution.ts";
 import type { Latency, LoadLevel } from "../../records/load-level.ts";
-import { type LoadRun, untold } from "./load-run.ts";
+import { atOnceByCount, type LoadRun, requestsAtOnce, untold } from "./load-run.ts";
 
 const rate = z.number().nonnegative();
 const count = z.number().int().nonnegative();
@@ -33,13 +33,15 @@ const resultKeys =
 /** A result of `vllm bench serve` as a run with one level. Its TPOT is ours, its ITL our gaps between arrivals. */
 export function readVllm(name: string, result: VllmResult): LoadRun {
   const writer = result.written_by;
+  const level = levelOf(result);
   const settings = Object.entries(result)
     .filter(([key]) => !resultKeys.test(key))
     .map(([key, value]) => [key, typeof value === "string" ? value : JSON.stringify(value)]);
+  if (level.kind === "at-once") settings.push([requestsAtOnce, String(result.num_prompts)]);
   return {
     name,
     tool: writer == null ? "vllm bench serve" : `${writer}, in the form of vllm bench serve`,
-    levels: [levelOf(result)],
+    levels: [level],
     settings: Object.fromEntries(settings) as Record<string, string>,
     origin: null,
     notes: [
@@ -52,8 +54,17 @@ export function readVllm(name: string, result: VllmResult): LoadRun {
 
 /** The levels of several results of one model, as a sweep writes them, are one run. */
 export function joinVllm(name: string, results: readonly VllmResult[]): LoadRun {
-  const [first, ...others] = results.map((result) => readVllm(name, result));
-  return { ...first!, levels: [first!, ...others].flatMap(({ levels }) => levels) };
+  const runs = results.map((result) => readVllm(name, result));
+  const keys = [...new Set(runs.flatMap(({ settings }) => Object.keys(settings)))];
+  const settings = keys.map((key) => {
+    const values = runs.flatMap((run) => run.settings[key] ?? []);
+    return [key, [...new Set(values)].join(", ")];
+  });
+  return {
+    ...runs[0]!,
+    levels: atOnceByCount(runs.flatMap(({ levels }) => levels)),
+    settings: Object.fromEntries(settings) as Record<string, string>,
+  };
 }
 
 function levelOf(result: VllmResult): LoadLevel {

@@ -1,4 +1,4 @@
-import { readdirSync } from "node:fs";
+import { readdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { writeEvaluation } from "../../src/flow/evaluation-files.ts";
@@ -43,6 +43,23 @@ test("refuses two evaluations without a common document", async () => {
   expect(run).toMatchObject({ exitCode: 2, stdout: "" });
   expect(run.stderr).toContain("[nothing_to_compare]");
   expect(run.stderr).toContain("pebble with 1");
+});
+
+test("a flow's record with a fault is told as that, by its folder, by itself and to a rerun", async () => {
+  const folder = makeFolder();
+  const file = path.join(folder, "comparison.json");
+  writeFileSync(file, '{"kind": "compar');
+  for (const command of [
+    ["compare", folder],
+    ["compare", file],
+    ["flow", "rerun", folder],
+  ]) {
+    const run = await runCli(...command);
+    expect(run).toMatchObject({ exitCode: 3, stdout: "" });
+    expect(run.stderr).toMatch(/comparison\.json is no JSON: .*\[invalid_data_file\]/);
+  }
+  const none = await runCli("compare", makeFolder());
+  expect(none.stderr).toMatch(/has no comparison\.json\. Give the folder.*\[file_not_found\]/);
 });
 
 const stages = (name: string): string =>

@@ -5,10 +5,10 @@ import { MillraceError } from "../../base/errors.ts";
 import { type Component, field } from "../../config/component.ts";
 import { real, textList } from "../../config/value-schemas.ts";
 import { composeComparison, type Subject } from "../../flow/compare/compose-comparison.ts";
+import { comparisonFile, readComparison } from "../../flow/compare/read-comparison.ts";
 import { readRun } from "../../flow/compare/read-run.ts";
-import { readJsonFile } from "../../flow/json-files.ts";
 import { writeComparison } from "../../flow/write-comparison.ts";
-import { type ComparisonRecord, comparisonSchema } from "../../records/comparison.ts";
+import type { ComparisonRecord } from "../../records/comparison.ts";
 import { parseSlo } from "../../records/slo.ts";
 import { renderCsv } from "../../report/csv.ts";
 import { renderMarkdown } from "../../report/markdown.ts";
@@ -74,20 +74,20 @@ function runCompare(places: readonly string[], _options: unknown, command: Comma
     refuseIdleFlags(command, { called, bounds, price }, why);
   }
   if (csv) refuseIdleFlags(command, { json: own.json }, "--csv prints CSV. Leave out one of the two.");
-  const record = isFlow ? flowRecord(places[0]!) : compareRuns(places, { names, slo, pricePerHour });
-  const folder = out ?? (isFlow ? places[0] : undefined);
+  const flow = isFlow ? flowFolder(places[0]!) : undefined;
+  const record =
+    flow === undefined
+      ? compareRuns(places, { names, slo, pricePerHour })
+      : readComparison(flow, "Give the folder of a finished flow, or two runs or more.");
+  const folder = out ?? flow;
   if (folder !== undefined) writeComparison(path.resolve(folder), record);
   if (csv) process.stdout.write(renderCsv(record));
   else printLine(json ? JSON.stringify(record, null, 2) : renderMarkdown(record));
 }
 
-function flowRecord(folder: string): ComparisonRecord {
-  const record = comparisonSchema.safeParse(readJsonFile(path.join(folder, "comparison.json"))).data;
-  if (record !== undefined) return record;
-  throw new MillraceError(
-    "file_not_found",
-    `${folder} has no comparison.json of this version. Give the folder of a finished flow, or two runs or more.`,
-  );
+/** A flow's record by itself stands for its folder. */
+function flowFolder(place: string): string {
+  return path.basename(place) === comparisonFile ? path.dirname(place) : place;
 }
 
 interface CompareOptions {

@@ -4,9 +4,9 @@ import type { Command } from "commander";
 import { z } from "zod";
 import { MillraceError } from "../../base/errors.ts";
 import { type Component, field } from "../../config/component.ts";
+import { readComparison } from "../../flow/compare/read-comparison.ts";
 import { type Reproduction, reproductionOf } from "../../flow/compare/reproduce.ts";
-import { readJsonFile } from "../../flow/json-files.ts";
-import { type ComparisonRecord, comparisonSchema } from "../../records/comparison.ts";
+import type { ComparisonRecord } from "../../records/comparison.ts";
 import { apiKeyField } from "../api-key.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
 import { flowFileName, readFlowFile, readFlowSettings } from "../flow-settings.ts";
@@ -37,7 +37,7 @@ export function flowRerunCommand(run: RunSettings): Command {
   const command = createCommand("rerun", help).argument("<folder>", "folder of a finished flow");
   addSettings(command, own);
   return command.action(async (folder: string) => {
-    const before = readComparison(folder);
+    const before = readComparison(folder, "Give the folder of a finished flow.");
     const { out: place, apiKey } = readSettings(command, own);
     const out = path.resolve(place ?? `${path.resolve(folder)}-rerun`);
     if (existsSync(path.join(out, "artefacts"))) {
@@ -51,15 +51,6 @@ export function flowRerunCommand(run: RunSettings): Command {
     const after = await run(file, readFlowSettings(command, file), { out, apiKey });
     printLine(reproductionText(reproductionOf(before, after)));
   });
-}
-
-function readComparison(folder: string): ComparisonRecord {
-  const record = comparisonSchema.safeParse(readJsonFile(path.join(folder, "comparison.json"))).data;
-  if (record !== undefined) return record;
-  throw new MillraceError(
-    "file_not_found",
-    `${folder} has no comparison.json of this version. Give the folder of a finished flow.`,
-  );
 }
 
 function reproductionText(variants: readonly Reproduction[]): string {

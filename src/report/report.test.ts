@@ -310,7 +310,7 @@ test("documents without a counterpart are counted in the sentences and named in 
 test("each part bears its own time, machine and build, and the report's date is only that of the writing", () => {
   const text = renderMarkdown(recordOf());
   expect(text).toContain(
-    "Measured between 2026-01-01 00:00 and 2026-02-02 10:20 UTC on a <processor>, 2 cores and another (native avx2, 2 threads) with Millrace 0.1.0, build 0123456789ab and Millrace 0.1.0, build ba9876543210. Written by Millrace 0.1.0 on 2026-03-01 00:00 UTC.",
+    "Measured between 2026-01-01 00:00 and 2026-02-02 10:20 UTC on a &lt;processor>, 2 cores and another (native avx2, 2 threads) with Millrace 0.1.0, build 0123456789ab and Millrace 0.1.0, build ba9876543210. Written by Millrace 0.1.0 on 2026-03-01 00:00 UTC.",
   );
   expect(text).toContain(
     "| serving and load | w8a8 | 2026-02-02 10:20:30 | 4.0 s | another | native avx2, 2 threads | 0.1.0 | ba9876543210 | v22.0.0 |",

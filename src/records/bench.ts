@@ -43,13 +43,15 @@ export const requestRecordSchema = z.object({
 export type RequestRecord = z.infer<typeof requestRecordSchema>;
 
 /** Closed loop: so many patient users, each sending the next request when its answer is complete. */
-export const stageSchema = loadFiguresSchema.extend({ concurrency: z.number().int() });
+export const stageSchema = loadFiguresSchema.extend({ concurrency: z.number().int().positive() });
 export type BenchStage = z.infer<typeof stageSchema>;
 
 /** Open loop: requests come when they are due, whether or not earlier ones were answered. */
 export const rateStageSchema = loadFiguresSchema.extend({
   /** Requests per second that were asked for, on average where the rate changes; `inf`: all at once. */
-  requestRate: z.union([z.number(), z.literal("inf")]),
+  requestRate: z.union([z.number().nonnegative(), z.literal("inf")], {
+    error: "it takes a number of at least 0, or inf",
+  }),
   /** Shape of the gamma distribution of gaps, 1 for Poisson arrivals; `inf`: even gaps. Null for a trace. */
   burstiness: z.union([z.number(), z.literal("inf")]).nullable(),
   /** How they come, in words. */

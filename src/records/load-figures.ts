@@ -1,6 +1,9 @@
 import { z } from "zod";
 import { failureKinds } from "../base/failure-kinds.ts";
 
+const count = z.number().int().nonnegative();
+const rate = z.number().nonnegative();
+
 /** A percentile's distribution-free 95 % interval, between two order statistics; null where the samples are too few. */
 const intervalSchema = z.tuple([z.number(), z.number()]).nullable();
 
@@ -161,21 +164,21 @@ export type ServerProcess = z.infer<typeof serverProcessSchema>;
 
 /** Figures of a load that stayed the same for a while. The window is all of it, ramp and drain included. */
 export const loadFiguresSchema = z.object({
-  numRequests: z.number().int(),
-  numErrors: z.number().int(),
+  numRequests: count,
+  numErrors: count,
   firstError: z.string().nullable(),
   /** Errors by what they were; kinds without any are left out. */
   errorsByKind: z.partialRecord(z.enum(failureKinds), z.number().int()),
   /** In flight when the window ended: neither good nor errors. */
-  numCensored: z.number().int(),
-  durationMs: z.number(),
-  promptTokens: z.number().int(),
+  numCensored: count,
+  durationMs: z.number().positive(),
+  promptTokens: count,
   /** Mean prompt length of the good requests as the server counts; null when it sends no `usage`. */
   meanPromptTokens: z.number().nullable(),
-  outputTokens: z.number().int(),
-  outputTokensPerSecond: z.number(),
-  totalTokensPerSecond: z.number(),
-  requestsPerSecond: z.number(),
+  outputTokens: count,
+  outputTokensPerSecond: rate,
+  totalTokensPerSecond: rate,
+  requestsPerSecond: rate,
   throughput: throughputSchema,
   /** First token − sent. */
   ttftMs: distributionSchema.nullable(),
@@ -192,7 +195,7 @@ export const loadFiguresSchema = z.object({
   /** (stream end − sent) / output tokens: TTFT is in it. */
   e2ePerTokenMs: distributionSchema.nullable(),
   /** Requests in flight, averaged over time. */
-  meanInFlight: z.number(),
+  meanInFlight: rate,
   inFlight: inFlightSchema,
   goodput: goodputSchema.nullable(),
   warmup: warmupSchema,

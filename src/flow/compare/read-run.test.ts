@@ -203,6 +203,16 @@ test.each([
   expect(() => readRun(file)).toThrow(message);
 });
 
+test.each([
+  [{ outputTokensPerSecond: -5 }, /stages\.0\.outputTokensPerSecond is wrong: .*>=0; it is -5/],
+  [{ numRequests: -3 }, /stages\.0\.numRequests is wrong: .*>=0; it is -3/],
+  [{ durationMs: 0 }, /stages\.0\.durationMs is wrong: .*>0; it is 0/],
+])("our own record with %o is refused with what is right", (change, message) => {
+  const file = path.join(folder, "own.json");
+  writeFileSync(file, JSON.stringify({ ...bench, stages: [{ ...stage, ...change }] }));
+  expect(() => readRun(file)).toThrow(message);
+});
+
 test("what vLLM's speculation brought is a result, not a setting", () => {
   const file = path.join(folder, "speculation.json");
   const result = JSON.parse(readFileSync(recorded("vllm-serve.json"), "utf8")) as object;

@@ -184,6 +184,12 @@ test.each([
     /a number above 0, or inf; it is 'fast'/,
   ],
   [
+    "vllm-serve.json",
+    /"mean_ttft_ms": [\d.]+/,
+    '"mean_ttft_ms": -1',
+    /mean_ttft_ms is wrong: .*at least 0; it is -1/,
+  ],
+  [
     "guidellm.json",
     /"type_": "concurrent"/,
     '"type_": "warp"',

@@ -7,23 +7,29 @@ const rate = z.number().nonnegative();
 const count = z.number().int().nonnegative();
 
 /** What of the result file of `vllm bench serve` is read. Percentiles are there as they were asked for. */
-export const vllmSchema = z.looseObject({
-  model_id: z.string(),
-  num_prompts: count,
-  /** Requests per second; `inf` for all at once, or for as fast as `max_concurrency` lets them. */
-  request_rate: z.union([z.number().positive(), z.literal("inf")], {
-    error: "it takes a number above 0, or inf",
-  }),
-  max_concurrency: z.number().int().positive().nullish(),
-  duration: z.number().positive(),
-  completed: count,
-  failed: count.nullish(),
-  request_throughput: rate,
-  output_throughput: rate,
-  total_token_throughput: rate.nullish(),
-  /** Who wrote vLLM's form, where it was not vLLM. */
-  written_by: z.string().nullish(),
-});
+export const vllmSchema = z
+  .looseObject({
+    model_id: z.string(),
+    num_prompts: count,
+    /** Requests per second; `inf` for all at once, or for as fast as `max_concurrency` lets them. */
+    request_rate: z.union([z.number().positive(), z.literal("inf")], {
+      error: "it takes a number above 0, or inf",
+    }),
+    max_concurrency: z.number().int().positive().nullish(),
+    duration: z.number().positive(),
+    completed: count,
+    failed: count.nullish(),
+    request_throughput: rate,
+    output_throughput: rate,
+    total_token_throughput: rate.nullish(),
+    /** Who wrote vLLM's form, where it was not vLLM. */
+    written_by: z.string().nullish(),
+  })
+  .superRefine((result, context) => {
+    for (const [key, value] of Object.entries(result))
+      if (key.endsWith("_ms") && typeof value === "number" && value < 0)
+        context.addIssue({ code: "custom", path: [key], message: "it takes a number of at least 0" });
+  });
 type VllmResult = z.infer<typeof vllmSchema>;
 
 /** Keys that say what was measured, not how. */

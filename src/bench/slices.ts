@@ -45,10 +45,12 @@ export function sliceStage(concurrency: number, good: readonly RequestRecord[]):
   const size = Math.ceil(rounds / maxSlices) * concurrency;
   const count = Math.floor(byEnd.length / size);
   let startMs = byEnd.reduce((first, { sentMs }) => Math.min(first, sentMs), Number.POSITIVE_INFINITY);
-  return Array.from({ length: count }, (_, index) => {
+  return Array.from({ length: count }, (_, index) => index).flatMap((index) => {
     const isLast = index === count - 1;
     const records = byEnd.slice(index * size, isLast ? undefined : (index + 1) * size);
     const endMs = records.at(-1)!.endMs;
+    // Batches that ended in the same instant have no time between them, and no speed.
+    if (endMs <= startMs) return [];
     const tokens = records.reduce((sum, record) => sum + tokensOf(record), 0);
     const slice: StageSlice = {
       numRequests: records.length,
@@ -58,7 +60,7 @@ export function sliceStage(concurrency: number, good: readonly RequestRecord[]):
       e2eMs: meanOf(records.map(e2eOf)),
     };
     startMs = endMs;
-    return slice;
+    return [slice];
   });
 }
 

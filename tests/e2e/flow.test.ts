@@ -10,7 +10,18 @@ afterAll(() => {
   removeFolders();
 });
 
-const small = ["--tasks", "pebble", "--limit", "10", "--concurrency", "1,2", "--requests-per-seat", "1"];
+const small = [
+  "--tasks",
+  "pebble",
+  "--limit",
+  "10",
+  "--concurrency",
+  "1,2",
+  "--requests-per-seat",
+  "1",
+  "--rounds",
+  "2",
+];
 const short = ["--input-tokens", "16", "--output-tokens", "4", "--min-seconds", "0"];
 
 test("the flow on the embedded model writes its comparison; a second run keeps every step, another build none", async () => {

@@ -2,6 +2,7 @@ import { percentile, summarise } from "../../bench/distribution.ts";
 import { e2eOf, tpotOf, ttftOf } from "../../bench/slices.ts";
 import type { BenchRecord, BenchStage, RateStage, RequestRecord } from "../../records/bench.ts";
 import type { Latency, LoadLevel } from "../../records/load-level.ts";
+import { joinLatencies } from "./join-levels.ts";
 import { type LoadRun, requestsAtOnce } from "./load-run.ts";
 import { readRequests } from "./read-requests.ts";
 
@@ -80,7 +81,7 @@ function levelOf(parts: readonly Part[]): LoadLevel {
     sum((stage) => (of(stage) * stage.durationMs) / 1000) / seconds;
   const samples = samplesOf(parts);
   const latency = (name: "ttftMs" | "tpotMs" | "e2eMs"): Latency | null =>
-    samples === null ? joined(stages.map((stage) => stage[name])) : summarise(samples[name]);
+    samples === null ? joinLatencies(stages.map((stage) => stage[name])) : summarise(samples[name]);
   return {
     ...askedOf(stages),
     inFlight: perSecond(({ meanInFlight }) => meanInFlight),
@@ -90,7 +91,7 @@ function levelOf(parts: readonly Part[]): LoadLevel {
     medians: null,
     ttftMs: latency("ttftMs"),
     tpotMs: latency("tpotMs"),
-    itlMs: joined(stages.map(({ itlMs }) => itlMs)),
+    itlMs: joinLatencies(stages.map(({ itlMs }) => itlMs)),
     e2eMs: latency("e2eMs"),
     numRequests: sum(({ numRequests }) => numRequests),
     numErrors: sum(({ numErrors }) => numErrors),
@@ -142,24 +143,6 @@ function samplesOf(parts: readonly Part[]): Samples | null {
     ttftMs: requests.map(ttftOf),
     tpotMs: requests.map(tpotOf).filter((value) => value !== null),
     e2eMs: requests.map(e2eOf),
-  };
-}
-
-/** Distributions of several rounds without their samples: the mean of each statistic, by the number of samples. */
-function joined(rounds: readonly (Latency | null)[]): Latency | null {
-  const known = rounds.filter((round) => round !== null);
-  const count = known.reduce((sum, round) => sum + (round.count ?? 1), 0);
-  if (known.length === 0) return null;
-  const mean = (name: "mean" | "p50" | "p90" | "p95" | "p99"): number =>
-    known.reduce((sum, round) => sum + (round[name] ?? 0) * (round.count ?? 1), 0) / count;
-  return {
-    count,
-    mean: mean("mean"),
-    p50: mean("p50"),
-    p90: mean("p90"),
-    p95: mean("p95"),
-    p99: mean("p99"),
-    weak: [...new Set(known.flatMap(({ weak }) => weak))],
   };
 }
 

@@ -15,3 +15,18 @@ test("results of several loads are one run with the settings of all", () => {
   expect(levels.map(levelName)).toEqual(["16 at once", "200 at once"]);
   expect(settings).toMatchObject({ requestsAtOnce: "16, 200", burstiness: "1, 0.5", model_id: "scripted" });
 });
+
+test("results of one load are the rounds of one level", () => {
+  const rates = [1024, 922, 1127];
+  const results = rates.map((output_throughput) =>
+    vllmSchema.parse({ ...recorded, max_concurrency: 2, output_throughput, p90_ttft_ms: undefined }),
+  );
+  const [once] = joinVllm("v", results.slice(0, 1)).levels;
+  const [level, ...others] = joinVllm("v", results).levels;
+  expect(others).toEqual([]);
+  expect(level!.rounds.map(({ outputTokensPerSecond }) => outputTokensPerSecond)).toEqual(rates);
+  expect(level!.outputTokensPerSecond).toBeCloseTo((1024 + 922 + 1127) / 3, 9);
+  expect(level!.numRequests).toBe(3 * once!.numRequests!);
+  expect(level!.ttftMs).toMatchObject({ p90: null, count: 3 * once!.ttftMs!.count! });
+  expect(level!.ttftMs!.p50).toBeCloseTo(once!.ttftMs!.p50, 9);
+});

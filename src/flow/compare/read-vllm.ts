@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { weakPercentiles } from "../../bench/distribution.ts";
 import type { Latency, LoadLevel } from "../../records/load-level.ts";
+import { joinRepeats } from "./join-levels.ts";
 import { atOnceByCount, type LoadRun, requestsAtOnce, untold } from "./load-run.ts";
 
 const rate = z.number().nonnegative();
@@ -58,7 +59,7 @@ export function readVllm(name: string, result: VllmResult): LoadRun {
   };
 }
 
-/** The levels of several results of one model, as a sweep writes them, are one run. */
+/** The levels of several results of one model, as a sweep writes them, are one run; those of one load are its rounds. */
 export function joinVllm(name: string, results: readonly VllmResult[]): LoadRun {
   const runs = results.map((result) => readVllm(name, result));
   const keys = [...new Set(runs.flatMap(({ settings }) => Object.keys(settings)))];
@@ -68,7 +69,7 @@ export function joinVllm(name: string, results: readonly VllmResult[]): LoadRun 
   });
   return {
     ...runs[0]!,
-    levels: atOnceByCount(runs.flatMap(({ levels }) => levels)),
+    levels: atOnceByCount(joinRepeats(runs.flatMap(({ levels }) => levels))),
     settings: Object.fromEntries(settings) as Record<string, string>,
   };
 }

@@ -10,23 +10,12 @@ afterAll(() => {
   removeFolders();
 });
 
-const small = [
-  "--tasks",
-  "pebble",
-  "--limit",
-  "10",
-  "--concurrency",
-  "1,2",
-  "--requests-per-seat",
-  "1",
-  "--rounds",
-  "2",
-];
+const small = ["--tasks", "pebble", "--limit", "10", "--concurrency", "1,2", "--requests-per-seat", "1"];
 const short = ["--input-tokens", "16", "--output-tokens", "4", "--min-seconds", "0"];
 
 test("the flow on the embedded model writes its comparison; a second run keeps every step, another build none", async () => {
   const out = path.join(makeFolder(), "flow");
-  const first = await runCli("flow", ...small, ...short, "--out", out);
+  const first = await runCli("flow", ...small, ...short, "--rounds", "2", "--out", out);
   expect(first.exitCode, first.stderr).toBe(0);
   expect(first.stderr).not.toContain("kept from an earlier run");
   const markdown = readFileSync(path.join(out, "comparison.md"), "utf8");
@@ -100,7 +89,17 @@ test("the flow on the embedded model writes its comparison; a second run keeps e
   expect(pairs[0]!.accuracy).toEqual(record.pairs[0]!.accuracy);
   expect(pairs[1]!.accuracy[0]).toMatchObject({ difference: 0 });
 
-  const third = await runCliOf(otherBuild(), "flow", pebble, ...small, ...short, "--out", out);
+  const third = await runCliOf(
+    otherBuild(),
+    "flow",
+    pebble,
+    ...small,
+    ...short,
+    "--rounds",
+    "2",
+    "--out",
+    out,
+  );
   expect(third.exitCode, third.stderr).toBe(0);
   expect(keptFiles(third.stderr, out)).toEqual([]);
   for (const [index, { startedAt, build }] of readComparison(out).measurements.entries()) {

@@ -74,7 +74,7 @@ function calibrated(
 function warmUpFailed(options: WarmUpOptions, record: RequestRecord, workload: Workload): MillraceError {
   return new MillraceError(
     "endpoint_failed",
-    `The warm-up request to ${options.target.endpoints[record.endpoint]!.url} failed. ${sentence(record.error!)} ${warmUpAdvice(options, record, workload)}`.trimEnd(),
+    `The warm-up request to ${options.target.endpoints[record.endpoint]!.url} failed: ${sentence(record.error!)} ${warmUpAdvice(options, record, workload)}`.trimEnd(),
   );
 }
 
@@ -89,7 +89,8 @@ function warmUpAdvice(
   if (errorKind === "connect") return "Start the server, or correct the URL; it is the part before /v1.";
   // What is said of a certificate says what to do.
   if (errorKind === "tls") return "";
-  if (errorKind === "timeout") return "Give it more time with --timeout, or look at its log.";
+  if (errorKind === "timeout")
+    return "Give it more time (--timeout of bench, --request-timeout of flow), or look at its log.";
   if (errorKind === "overloaded") return roomAdvice(readyTimeoutMs, retryAfterSeconds);
   if (status === 401 || status === 403) return "Give the right --api-key.";
   if (status === 404)

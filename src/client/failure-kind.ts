@@ -33,6 +33,14 @@ export function transportMessage(error: Error): string {
     : `its certificate is not trusted: ${message}; --ca FILE says which certificates vouch for it, --insecure takes any`;
 }
 
+/** That nothing comes from an address, why, and what to do, which a fault of TLS says itself. */
+export function unreachableMessage(url: string, error: Error, advice: string): string {
+  const reason = transportMessage(error);
+  return transportFailureKind(error) === "tls"
+    ? `No answer of ${url} can be read: ${reason}.`
+    : `No server answers at ${url} (${reason}). ${advice}`;
+}
+
 function speaksNoTls(error: Error): boolean {
   return /^EPROTO$|WRONG_VERSION|PACKET_LENGTH/.test(codeOf(error));
 }

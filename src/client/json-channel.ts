@@ -3,7 +3,7 @@ import { Agent, request } from "undici";
 import { MillraceError } from "../base/errors.ts";
 import { sentence } from "../base/sentence.ts";
 import { type Endpoint, headersOf } from "./endpoint.ts";
-import { transportMessage } from "./failure-kind.ts";
+import { unreachableMessage } from "./failure-kind.ts";
 import { serverMessageOf } from "./server-message.ts";
 import { tlsOptionsOf } from "./tls-trust.ts";
 
@@ -64,7 +64,8 @@ export class JsonChannel {
       status = response.statusCode;
       text = await response.body.text();
     } catch (error) {
-      const message = `${url} does not answer: ${transportMessage(error as Error)}. A running OpenAI-compatible server is needed. Start it or correct the URL.`;
+      const advice = "A running OpenAI-compatible server is needed. Start it or correct the URL.";
+      const message = unreachableMessage(url, error as Error, advice);
       return {
         error: new MillraceError("endpoint_unreachable", message, { cause: error }),
         isRetryable: true,

@@ -2,7 +2,7 @@ import { MillraceError } from "../base/errors.ts";
 import { sentence } from "../base/sentence.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { exchangeText, type TextAnswer, type TextCall } from "./exchange-text.ts";
-import { transportMessage } from "./failure-kind.ts";
+import { unreachableMessage } from "./failure-kind.ts";
 import { serverMessageOf } from "./server-message.ts";
 
 /** How long a server may be silent that is asked for no more than a list or the tokens of a short text. */
@@ -21,12 +21,9 @@ async function exchange(endpoint: Endpoint, call: TextCall): Promise<TextAnswer>
     return await exchangeText(endpoint, call);
   } catch (error) {
     call.signal?.throwIfAborted();
-    const reason = transportMessage(error as Error);
-    throw new MillraceError(
-      "endpoint_unreachable",
-      `No server answers at ${endpoint.url}${call.path} (${reason}). Start it, or correct the URL; it is the part before /v1.`,
-      { cause: error },
-    );
+    const advice = "Start it, or correct the URL; it is the part before /v1.";
+    const message = unreachableMessage(`${endpoint.url}${call.path}`, error as Error, advice);
+    throw new MillraceError("endpoint_unreachable", message, { cause: error });
   }
 }
 

@@ -12,10 +12,7 @@ const numResamples = 2000;
 const tail = 0.025;
 /** Of fewer rounds even Student's t leaves nothing but its own width. */
 export const minRounds = 4;
-/**
- * Fewer rounds have too few different resamples: the ends of their distribution are chance, and the interval of four rounds
- * was 1.7 times as wide as Student's at the median, 8 times in one case of ten, for a certainty of 96 in place of 95 %.
- */
+/** Fewer rounds have so few different resamples that the ends of their distribution are chance. */
 const minResampled = 8;
 
 /**

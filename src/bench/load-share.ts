@@ -72,7 +72,7 @@ const idleTurnMs = 0.01;
 /** Longest wait of one timer, 2^31 - 1 ms: a longer one would come at once. */
 const maxTimerMs = 2 ** 31 - 1;
 /**
- * Requests that are made ahead at most: some 10 MB of synthetic prompts of 1,000 tokens. From then on the next is made when
+ * Requests that are made ahead at most: 16 MB where each has 1,000 token ids of 8 bytes. From then on the next is made when
  * one was sent.
  */
 const maxPrepared = 2048;

@@ -7,8 +7,8 @@ import { chunkTokensOf } from "./slices.ts";
 
 const intervalMs = 1000;
 /**
- * A mean of waiting requests from which on the load is more than the server takes in: above it one waits at least every
- * other time that somebody looks, below it there are moments after bursts.
+ * A mean of waiting requests from which on the load is more than the server takes in: one request half of the time, or
+ * as many more as they wait less often. A burst that is taken in soon stays below it.
  */
 const muchWaiting = 0.5;
 const fullKvCache = 0.95;

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { MillraceError } from "../base/errors.ts";
-import type { Latency, LoadLevel } from "./load-level.ts";
+import { errorShareOf, type Latency, type LoadLevel } from "./load-level.ts";
 
 /** A bound on one figure of a load. */
 export const sloTermSchema = z.object({
@@ -39,6 +39,11 @@ export function parseSlo(text: string): SloTerm[] {
 export const maxErrorShare = 0.01;
 /** What that bound is called among the others. */
 export const errorBound: string = `errors<=${100 * maxErrorShare}%`;
+
+/** Whether too many requests of a load failed for any of its figures to count. */
+export function isFailing(level: LoadLevel): boolean {
+  return errorShareOf(level) > maxErrorShare;
+}
 
 /** How a load stands to one bound: with the figure it was judged by, null where it was not measured. */
 export interface SloFinding {

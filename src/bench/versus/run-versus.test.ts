@@ -4,11 +4,23 @@ import { MillraceError } from "../../base/errors.ts";
 import { silentProgress } from "../../base/progress.ts";
 import type { VersusRecord } from "../../records/versus.ts";
 import { BenchSession } from "../bench-session.ts";
-import { runVersus } from "./run-versus.ts";
+import { runVersus, type VersusOptions } from "./run-versus.ts";
 
 afterEach(() => {
   vi.restoreAllMocks();
 });
+
+const side = { endpoint: { url: "http://127.0.0.1:9" } } as VersusOptions["a"];
+const fourRounds: VersusOptions = {
+  a: side,
+  b: side,
+  load: { kind: "closed", plan: { concurrency: 1, numRequests: 1, minSeconds: 0 } },
+  margin: 0.02,
+  effect: 0.05,
+  firstRounds: 4,
+  maxRounds: 4,
+  progress: silentProgress,
+};
 
 test("a side that cannot be opened leaves no session of the other", async () => {
   const close = vi.fn(() => Promise.resolve());
@@ -16,17 +28,7 @@ test("a side that cannot be opened leaves no session of the other", async () => 
   vi.spyOn(BenchSession, "open")
     .mockResolvedValueOnce({ close } as unknown as BenchSession)
     .mockRejectedValueOnce(unreachable);
-  const side = { endpoint: { url: "http://127.0.0.1:9" } } as Parameters<typeof runVersus>[0]["a"];
-  const versus = runVersus({
-    a: side,
-    b: side,
-    load: { kind: "closed", plan: { concurrency: 1, numRequests: 1, minSeconds: 0 } },
-    margin: 0.02,
-    effect: 0.05,
-    firstRounds: 4,
-    maxRounds: 4,
-    progress: silentProgress,
-  });
+  const versus = runVersus(fourRounds);
   await expect(versus).rejects.toBe(unreachable);
   expect(close).toHaveBeenCalledOnce();
 });
@@ -42,17 +44,9 @@ async function interruptedAfter(numLegs: number): Promise<VersusRecord | null> {
   };
   const session = { run, close: () => Promise.resolve(), target: { model: "m" } };
   vi.spyOn(BenchSession, "open").mockResolvedValue(session as unknown as BenchSession);
-  const side = { endpoint: { url: "http://127.0.0.1:9" } } as Parameters<typeof runVersus>[0]["a"];
   let kept: VersusRecord | null = null;
   const versus = runVersus({
-    a: side,
-    b: side,
-    load: { kind: "closed", plan: { concurrency: 1, numRequests: 1, minSeconds: 0 } },
-    margin: 0.02,
-    effect: 0.05,
-    firstRounds: 4,
-    maxRounds: 4,
-    progress: silentProgress,
+    ...fourRounds,
     signal: controller.signal,
     onEarlyEnd: (record) => {
       kept = record;

@@ -9,8 +9,8 @@ import {
   sliceError,
 } from "../../bench/ratio-interval.ts";
 import type { SpeedRow } from "../../records/comparison.ts";
-import { errorShareOf, type LoadLevel, levelName } from "../../records/load-level.ts";
-import { maxErrorShare } from "../../records/slo.ts";
+import { type LoadLevel, levelName } from "../../records/load-level.ts";
+import { isFailing } from "../../records/slo.ts";
 import { roundVariance } from "./round-variance.ts";
 
 interface SpeedMetric {
@@ -75,11 +75,13 @@ function compareMetric(
   const paired = pairedInterval(ofRounds);
   const interval =
     paired ??
-    widestInterval(b / a, [
-      errors.length === 2 ? ratioInterval(b / a, ...errors) : null,
-      roundsInterval(b / a, [base.rounds.length, compressed.rounds.length], variance),
-      ...ofRounds.map((ratio) => ({ low: ratio, high: ratio })),
-    ]);
+    widestInterval(
+      [
+        errors.length === 2 ? ratioInterval(b / a, ...errors) : null,
+        roundsInterval(b / a, [base.rounds.length, compressed.rounds.length], variance),
+      ],
+      ofRounds,
+    );
   return {
     level: levelName(base),
     metric: name,
@@ -99,9 +101,7 @@ function compareMetric(
 /** Why a row does not count. */
 function faultOf(levels: LevelPair): SpeedRow["verdict"] | null {
   if (levels.some(({ faults }) => faults.length > 0)) return "does not count: the client was late";
-  return levels.some((level) => errorShareOf(level) > maxErrorShare)
-    ? "does not count: requests failed"
-    : null;
+  return levels.some(isFailing) ? "does not count: requests failed" : null;
 }
 
 function spreadOf(strata: Strata): number | null {
@@ -109,17 +109,16 @@ function spreadOf(strata: Strata): number | null {
   return error && relativeSpread(error);
 }
 
-/** Null where neither slices nor rounds tell anything: single rounds bound what others say, and say nothing alone. */
+/** Null where no interval is known: the ratios of single rounds widen what others say, and say nothing alone. */
 function widestInterval(
-  ratio: number,
-  [ofSlices, ofRounds, ...singles]: readonly (RatioInterval | null)[],
+  intervals: readonly (RatioInterval | null)[],
+  ofRounds: readonly number[],
 ): RatioInterval | null {
-  const known = [ofSlices, ofRounds].filter((interval) => interval !== null && interval !== undefined);
+  const known = intervals.filter((interval) => interval !== null);
   if (known.length === 0) return null;
-  const whole = [...known, ...singles.filter((interval) => interval !== null)];
   return {
-    low: Math.min(ratio, ...whole.map(({ low }) => low)),
-    high: Math.max(ratio, ...whole.map(({ high }) => high)),
+    low: Math.min(...known.map(({ low }) => low), ...ofRounds),
+    high: Math.max(...known.map(({ high }) => high), ...ofRounds),
   };
 }
 

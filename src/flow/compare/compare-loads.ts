@@ -1,6 +1,6 @@
 import type { ConcurrencyFigures, Degradation, LoadComparison } from "../../records/load-comparison.ts";
 import { errorShareOf, type LoadLevel, levelName, loadOf } from "../../records/load-level.ts";
-import { errorBound, judgeLevel, maxErrorShare, type SloTerm } from "../../records/slo.ts";
+import { errorBound, isFailing, judgeLevel, type SloTerm } from "../../records/slo.ts";
 import { cellAt, equalConcurrency, equalRate, steadyLevels } from "./load-grid.ts";
 
 /** A run of load and what is known of the KV cache behind it. */
@@ -122,8 +122,4 @@ function violationsOf(
       })),
     ];
   });
-}
-
-function isFailing(level: LoadLevel): boolean {
-  return errorShareOf(level) > maxErrorShare;
 }

@@ -1,12 +1,11 @@
 import type { Latency, LoadLevel } from "../../records/load-level.ts";
 
 /** Levels of one load, which a tool measured several times, become the rounds of one level; others stay as they are. */
-export function joinRepeats(levels: readonly LoadLevel[]): LoadLevel[] {
+export function joinRepeats(
+  measured: readonly { readonly load: string; readonly level: LoadLevel }[],
+): LoadLevel[] {
   const byLoad = new Map<string, LoadLevel[]>();
-  for (const level of levels) {
-    const load = `${level.kind} ${level.asked ?? level.numRequests}`;
-    byLoad.set(load, [...(byLoad.get(load) ?? []), level]);
-  }
+  for (const { load, level } of measured) byLoad.set(load, [...(byLoad.get(load) ?? []), level]);
   return [...byLoad.values()].map((repeats) => (repeats.length === 1 ? repeats[0]! : joinOf(repeats)));
 }
 

@@ -30,3 +30,10 @@ test("results of one load are the rounds of one level", () => {
   expect(level!.ttftMs).toMatchObject({ p90: null, count: 3 * once!.ttftMs!.count! });
   expect(level!.ttftMs!.p50).toBeCloseTo(once!.ttftMs!.p50, 9);
 });
+
+test("results of as many users with prompts of another length are no rounds of each other", () => {
+  const results = [2048, 8192].map((total_input_tokens) =>
+    vllmSchema.parse({ ...recorded, max_concurrency: 2, total_input_tokens }),
+  );
+  expect(joinVllm("v", results).levels.map(({ rounds }) => rounds)).toEqual([[], []]);
+});

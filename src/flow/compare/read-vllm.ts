@@ -69,9 +69,23 @@ export function joinVllm(name: string, results: readonly VllmResult[]): LoadRun 
   });
   return {
     ...runs[0]!,
-    levels: atOnceByCount(joinRepeats(runs.flatMap(({ levels }) => levels))),
+    levels: atOnceByCount(
+      joinRepeats(results.map((result) => ({ load: loadOf(result), level: levelOf(result) }))),
+    ),
     settings: Object.fromEntries(settings) as Record<string, string>,
   };
+}
+
+/** What results of one load have in common: who asked, how often, and for prompts of how many tokens. */
+function loadOf(result: VllmResult): string {
+  const { max_concurrency, request_rate, num_prompts } = result;
+  return JSON.stringify([
+    max_concurrency ?? null,
+    request_rate,
+    num_prompts,
+    result["burstiness"],
+    result["total_input_tokens"],
+  ]);
 }
 
 function levelOf(result: VllmResult): LoadLevel {

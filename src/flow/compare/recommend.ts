@@ -1,6 +1,6 @@
 import type { ComparisonRecord, Pair, Recommendation, SpeedRow, Variant } from "../../records/comparison.ts";
 import { errorShareOf, levelName } from "../../records/load-level.ts";
-import { maxErrorShare } from "../../records/slo.ts";
+import { isFailing } from "../../records/slo.ts";
 import { accuracyVerdict } from "../../report/accuracy.ts";
 import { headlineRows, recoveryOf } from "../../report/recovery.ts";
 
@@ -38,7 +38,7 @@ function choose(evidence: Evidence, aim: Aim): Recommendation {
   const choiceLevel = choiceLevelOf(evidence);
   const served = evidence.pairs.flatMap((pair): Candidate[] => {
     const variant = evidence.variants.find(({ name }) => name === pair.variant)!;
-    return isOurs(variant) && variant.failure === null && !isFailing(variant)
+    return isOurs(variant) && variant.failure === null && !failsRequests(variant)
       ? [candidateOf({ base: base!, variant, pair, choiceLevel }, aim)]
       : [];
   });
@@ -64,13 +64,13 @@ function choose(evidence: Evidence, aim: Aim): Recommendation {
 }
 
 /** Whether it answered too few of the requests of any load to be of use. */
-function isFailing({ levels }: Variant): boolean {
-  return levels.some((level) => errorShareOf(level) > maxErrorShare);
+function failsRequests({ levels }: Variant): boolean {
+  return levels.some(isFailing);
 }
 
 function failingText({ name, levels }: Variant): string {
   const [worst] = levels.toSorted((a, b) => errorShareOf(b) - errorShareOf(a));
-  if (worst === undefined || errorShareOf(worst) <= maxErrorShare) return "";
+  if (worst === undefined || !isFailing(worst)) return "";
   return ` ${name} failed ${worst.numErrors} of ${worst.numRequests} requests at ${levelName(worst)}: look at its log before anything else.`;
 }
 
@@ -84,7 +84,7 @@ function whyNone({ variants }: Evidence): string {
         return variant.serving === null
           ? `${variant.name} could not be measured`
           : `${variant.name} failed in a later round`;
-      if (isFailing(variant)) return `${variant.name} did not answer its requests`;
+      if (failsRequests(variant)) return `${variant.name} did not answer its requests`;
       return `${variant.name} is a server that somebody else started, with a model of its own`;
     })
     .join("; ");

@@ -30,18 +30,12 @@ test("what each level has of its own has one for each level beside the first", (
   const { squared, freedom } = varianceOf(crossed, crossed)!;
   expect(squared).toBeCloseTo(0.02, 9);
   expect(freedom).toBeCloseTo(2, 6);
-  const three = varianceOf(
-    [
-      [0, 0.2],
-      [1, 1],
-      [2, 1.8],
-    ],
-    [
-      [0, 0.2],
-      [1, 1],
-      [2, 1.8],
-    ],
-  )!;
+  const ofThree = [
+    [0, 0.2],
+    [1, 1],
+    [2, 1.8],
+  ];
+  const three = varianceOf(ofThree, ofThree)!;
   expect(three.squared).toBeCloseTo(0.04 / 3, 9);
   expect(three.freedom).toBeCloseTo(4, 6);
 });

@@ -158,7 +158,9 @@ test("one that turns every request away is told in its own words", async () => {
 });
 
 test("one that takes requests and never answers is told as that", async () => {
-  await expect(measure(scripted("hanging"))).rejects.toThrow(/warm-up request .* failed: nothing of an answer came for .* s\./);
+  await expect(measure(scripted("hanging"))).rejects.toThrow(
+    /warm-up request .* failed: nothing of an answer came for .* s\./,
+  );
 });
 
 test("a program that is not there, a model that cannot be read and a key that is missing are told apart", async () => {

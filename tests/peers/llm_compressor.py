@@ -22,6 +22,21 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 source, out, scheme, method, calibration = sys.argv[1:]
 torch.set_num_threads(os.cpu_count())
+
+# Without bf16 instructions torch multiplies bf16 matrices at about a quarter of the speed of f32 ones: their products are
+# taken in f32, which are the same but for the order of sums.
+with open("/proc/cpuinfo") as file:
+    has_bf16 = "_bf16" in file.read()
+multiply = torch.nn.functional.linear
+
+
+def multiply_in_floats(inputs, weight, bias=None):
+    return multiply(inputs.float(), weight.float(), None if bias is None else bias.float()).to(inputs.dtype)
+
+
+if not has_bf16:
+    torch.nn.functional.linear = multiply_in_floats
+
 model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16)
 
 if scheme == "w8a8":

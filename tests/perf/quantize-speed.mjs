@@ -1,12 +1,15 @@
-// How long `millrace quantize` takes, and its memory beside what it states. Needs `npm run build`, `npm run build:native`
-// and Linux for /proc.
+// How long `millrace quantize` takes beside other tools, and its memory beside what it states. Needs `npm run build`,
+// `npm run build:native` and Linux for /proc.
 //
 //   node tests/perf/quantize-speed.mjs MODEL [--schemes w4a16,w8a8,q4_0,q4_k_m] [--methods rtn,mse] [--rounds 3]
-//     [--group-size 32] [--max-memory 1GiB] [--peer FILE.gguf --llama-quantize PROGRAM] [--out FOLDER]
+//     [--group-size 32] [--max-memory 1GiB] [--calibration FILE [--tokenizer FILE]] [--out FOLDER]
+//     [--peer FILE.gguf --llama-quantize PROGRAM] [--llm-compressor PYTHON]
 //
 // Prints medians with their spread, from the start of the process to its end, and fails where the peak of a run is more than
 // a tenth off what was stated, on either side. MODEL of float weights is a folder or a GGUF file. With --llama-quantize the
-// schemes of GGUF are made by that program too, on two threads, from FILE.gguf, which holds the same weights.
+// schemes of GGUF are made by that program too, on two threads, from FILE.gguf, which holds the same weights; with
+// --llm-compressor w8a8 and w4a16 are made by it too, by rtn, or by gptq with the token ids of --calibration. Each scheme's
+// runs go by turns; the ratio is that of the medians, others over ours.
 import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -15,6 +18,7 @@ import { fileURLToPath } from "node:url";
 import { parseFlags } from "./parse-flags.mjs";
 
 const main = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
+const compressor = fileURLToPath(new URL("../peers/llm_compressor.py", import.meta.url));
 const text = { type: "string" };
 const { values: flags, positionals } = parseFlags({
   allowPositionals: true,
@@ -24,14 +28,22 @@ const { values: flags, positionals } = parseFlags({
     rounds: { ...text, default: "3" },
     "group-size": text,
     "max-memory": text,
+    calibration: text,
+    tokenizer: text,
     peer: text,
     "llama-quantize": text,
+    "llm-compressor": text,
     out: text,
   },
 });
 const [model] = positionals;
 if (model === undefined || (flags.peer === undefined) !== (flags["llama-quantize"] === undefined)) {
   console.error("usage: quantize-speed.mjs MODEL (--help tells more)");
+  process.exit(2);
+}
+const needsText = (method) => ["gptq", "awq", "imatrix"].includes(method);
+if (flags.calibration === undefined && flags.methods.split(",").some(needsText)) {
+  console.error("gptq, awq and imatrix need a text or token ids: --calibration FILE");
   process.exit(2);
 }
 const memoryMargin = 0.1;
@@ -70,45 +82,84 @@ function statedBytes(said) {
   return Number(amount) * units[unit];
 }
 
-function describe(values) {
-  const sorted = values.toSorted((a, b) => a - b);
-  const [least, middle, most] = [0, sorted.length >> 1, sorted.length - 1].map((at) => sorted[at].toFixed(2));
-  return `${middle} s (${least}…${most})`;
+function middleOf(values) {
+  return values.toSorted((a, b) => a - b)[values.length >> 1];
 }
 
-async function measure(program, args, made) {
-  const runs = [];
-  for (let round = 0; round < Number(flags.rounds); round += 1) {
-    rmSync(made, { recursive: true, force: true });
-    runs.push(await time(program, args));
-  }
-  rmSync(made, { recursive: true, force: true });
-  return runs;
+function describe(values) {
+  const [least, middle, most] = [Math.min(...values), middleOf(values), Math.max(...values)];
+  return `${middle.toFixed(2)} s (${least.toFixed(2)}…${most.toFixed(2)})`;
 }
 
 const folder = flags.out ?? mkdtempSync(path.join(tmpdir(), "quantize-speed-"));
 const made = path.join(folder, "made");
+
+function ourRun(scheme, method) {
+  const args = ["quantize", model, "--scheme", scheme, "--method", method, "--out", made];
+  if (scheme.startsWith("w4") && flags["group-size"]) args.push("--group-size", flags["group-size"]);
+  if (flags["max-memory"]) args.push("--max-memory", flags["max-memory"]);
+  if (flags.tokenizer) args.push("--tokenizer", flags.tokenizer);
+  if (needsText(method)) args.push("--calibration", flags.calibration);
+  return { name: `${scheme} ${method}`, program: process.execPath, args: [main, ...args] };
+}
+
+/** What other tools make in the same form, by the same method where they have it. */
+function otherRuns(scheme, methods) {
+  if (/^q\d/.test(scheme)) {
+    if (flags.peer === undefined) return [];
+    const args = ["--allow-requantize", flags.peer, made, scheme.toUpperCase(), "2"];
+    return [{ name: `${scheme} llama-quantize`, program: flags["llama-quantize"], args }];
+  }
+  if (flags["llm-compressor"] === undefined) return [];
+  const form = scheme.startsWith("w4") ? `${scheme}-g${flags["group-size"] ?? 32}` : scheme;
+  return methods
+    .filter((method) => ["rtn", "gptq"].includes(method))
+    .map((method) => ({
+      name: `${scheme} llm-compressor ${method}`,
+      program: flags["llm-compressor"],
+      args: [compressor, model, made, form, method, needsText(method) ? flags.calibration : "-"],
+    }));
+}
+
+async function byTurns(runs) {
+  const results = runs.map(() => []);
+  for (let round = 0; round < Number(flags.rounds); round += 1) {
+    for (const [at, { program, args }] of runs.entries()) {
+      rmSync(made, { recursive: true, force: true });
+      results[at].push(await time(program, args));
+    }
+  }
+  rmSync(made, { recursive: true, force: true });
+  return results;
+}
+
+/** Whether every run held as much memory as was stated. */
+function printOurs(name, runs) {
+  const stated = statedBytes(runs[0].said);
+  const peaks = runs.map(({ peakBytes }) => peakBytes);
+  const isOff = peaks.some((peak) => Math.abs(peak / stated - 1) > memoryMargin);
+  const [least, most, told] = [Math.min(...peaks), Math.max(...peaks), stated].map((bytes) =>
+    (bytes / 1e6).toFixed(0),
+  );
+  const memory = `peak ${least}…${most} MB of ${told} MB stated${isOff ? ", which is off" : ""}`;
+  console.log(`${name}: ${describe(runs.map((run) => run.seconds))}, ${memory}`);
+  return !isOff;
+}
+
 let isWithin = true;
 for (const scheme of flags.schemes.split(",")) {
-  const isBlocks = /^q\d/.test(scheme);
-  const seconds = (runs) => runs.map((run) => run.seconds);
-  if (isBlocks && flags.peer !== undefined) {
-    const args = ["--allow-requantize", flags.peer, made, scheme.toUpperCase(), "2"];
-    const runs = await measure(flags["llama-quantize"], args, made);
-    console.log(`${scheme} llama-quantize: ${describe(seconds(runs))}`);
-  }
-  for (const method of flags.methods.split(",")) {
-    const group = scheme.startsWith("w4") && flags["group-size"] ? ["--group-size", flags["group-size"]] : [];
-    const limit = flags["max-memory"] === undefined ? [] : ["--max-memory", flags["max-memory"]];
-    const args = ["quantize", model, "--scheme", scheme, "--method", method, ...group, ...limit];
-    const runs = await measure(process.execPath, [main, ...args, "--out", made], made);
-    const stated = statedBytes(runs[0].said);
-    const peaks = runs.map(({ peakBytes }) => peakBytes).sort((a, b) => a - b);
-    const isOff = peaks.some((peak) => Math.abs(peak / stated - 1) > memoryMargin);
-    isWithin &&= !isOff;
-    const [least, most, told] = [peaks[0], peaks.at(-1), stated].map((bytes) => (bytes / 1e6).toFixed(0));
-    const memory = `peak ${least}…${most} MB of ${told} MB stated`;
-    console.log(`${scheme} ${method}: ${describe(seconds(runs))}, ${memory}${isOff ? ", which is off" : ""}`);
+  const methods = flags.methods.split(",");
+  const ours = methods.map((method) => ourRun(scheme, method));
+  const others = otherRuns(scheme, methods);
+  const results = await byTurns([...ours, ...others]);
+  for (const [at, { name }] of ours.entries()) isWithin = printOurs(name, results[at]) && isWithin;
+  for (const [at, { name }] of others.entries()) {
+    const seconds = results[ours.length + at].map((run) => run.seconds);
+    const ratios = ours.map((own, i) => {
+      const ratio = middleOf(seconds) / middleOf(results[i].map((run) => run.seconds));
+      return `${ratio.toFixed(1)}× that of ${own.name}`;
+    });
+    console.log(`${name}: ${describe(seconds)}, ${ratios.join(", ")}`);
   }
 }
 if (flags.out === undefined) rmSync(folder, { recursive: true });

@@ -9,7 +9,7 @@ let collect: Collect | undefined;
  * Gives back typed arrays that were made a short while ago and are held by nothing. V8 counts their bytes but lets tens of
  * megabytes of them stand; after a call only those in use take memory. Some 1 ms.
  */
-function collectGarbage(): void {
+export function collectGarbage(): void {
   collect ??= exposeCollect();
   collect({ type: "minor" });
 }

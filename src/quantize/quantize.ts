@@ -1,4 +1,5 @@
 import path from "node:path";
+import { collectGarbage } from "../base/collect-garbage.ts";
 import { isMillraceError, MillraceError } from "../base/errors.ts";
 import { type Progress, silentProgress } from "../base/progress.ts";
 import { toWriteFault, writeFileAtomically } from "../base/write-file.ts";
@@ -138,6 +139,8 @@ async function tryResult(
   await checkWritten(made, tensors, { bandElements: memory.bandElements, solver });
   if (openOps === undefined) return null;
   if (!memory.canRun) return "The written model was not run: --max-memory leaves no room for it.";
+  // The bands of rounding and of reading back would stand beside the model that runs.
+  collectGarbage();
   return checkAnswers({ written: made, base: checkpoint, prompts, openOps });
 }
 

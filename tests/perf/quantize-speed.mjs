@@ -26,7 +26,7 @@ const { values: flags, positionals } = parseFlags({
     schemes: { ...text, default: "w4a16,w8a8,q4_0,q4_k_m" },
     methods: { ...text, default: "rtn,mse" },
     rounds: { ...text, default: "3" },
-    "group-size": text,
+    "group-size": { ...text, default: "32" },
     "max-memory": text,
     calibration: text,
     tokenizer: text,
@@ -96,11 +96,11 @@ const made = path.join(folder, "made");
 
 function ourRun(scheme, method) {
   const args = ["quantize", model, "--scheme", scheme, "--method", method, "--out", made];
-  if (scheme.startsWith("w4") && flags["group-size"]) args.push("--group-size", flags["group-size"]);
+  if (scheme.startsWith("w4")) args.push("--group-size", flags["group-size"]);
   if (flags["max-memory"]) args.push("--max-memory", flags["max-memory"]);
   if (flags.tokenizer) args.push("--tokenizer", flags.tokenizer);
   if (needsText(method)) args.push("--calibration", flags.calibration);
-  return { name: `${scheme} ${method}`, program: process.execPath, args: [main, ...args] };
+  return { name: `${scheme} ${method}`, method, program: process.execPath, args: [main, ...args] };
 }
 
 /** What other tools make in the same form, by the same method where they have it. */
@@ -110,12 +110,13 @@ function otherRuns(scheme, methods) {
     const args = ["--allow-requantize", flags.peer, made, scheme.toUpperCase(), "2"];
     return [{ name: `${scheme} llama-quantize`, program: flags["llama-quantize"], args }];
   }
-  if (flags["llm-compressor"] === undefined) return [];
-  const form = scheme.startsWith("w4") ? `${scheme}-g${flags["group-size"] ?? 32}` : scheme;
+  const form = { w8a8: "w8a8", w4a16: `w4a16-g${flags["group-size"]}` }[scheme];
+  if (flags["llm-compressor"] === undefined || form === undefined) return [];
   return methods
     .filter((method) => ["rtn", "gptq"].includes(method))
     .map((method) => ({
       name: `${scheme} llm-compressor ${method}`,
+      method,
       program: flags["llm-compressor"],
       args: [compressor, model, made, form, method, needsText(method) ? flags.calibration : "-"],
     }));
@@ -153,11 +154,12 @@ for (const scheme of flags.schemes.split(",")) {
   const others = otherRuns(scheme, methods);
   const results = await byTurns([...ours, ...others]);
   for (const [at, { name }] of ours.entries()) isWithin = printOurs(name, results[at]) && isWithin;
-  for (const [at, { name }] of others.entries()) {
+  for (const [at, { name, method }] of others.entries()) {
     const seconds = results[ours.length + at].map((run) => run.seconds);
-    const ratios = ours.map((own, i) => {
+    const ratios = ours.flatMap((own, i) => {
+      if (method !== undefined && method !== own.method) return [];
       const ratio = middleOf(seconds) / middleOf(results[i].map((run) => run.seconds));
-      return `${ratio.toFixed(1)}× that of ${own.name}`;
+      return [`${ratio.toFixed(1)}× that of ${own.name}`];
     });
     console.log(`${name}: ${describe(seconds)}, ${ratios.join(", ")}`);
   }

@@ -23,7 +23,7 @@ test("a wish for an int8 KV cache stands in the file, and the engine follows it 
     strategy: "token",
   });
   const kvCacheOf = async (...flags: string[]): Promise<string | undefined> => {
-    const run = await runCli("plan", out, ...flags);
+    const run = await runCli("plan", out, "--no-speed", ...flags);
     expect(run.exitCode, run.stderr).toBe(0);
     return /KV cache of a token in (\w+):/.exec(run.stdout)?.[1];
   };

@@ -16,7 +16,7 @@ WeightPart readPart(const Args& args, napi_value object) {
   check(part.rows > 0 && part.cols > 0, "a weight is empty");
   const int64_t elements = part.rows * part.cols;
   const int64_t type = args.integerOf(object, "blockType");
-  check(type >= 0 && type <= 4, "a block type is not known");
+  check(type >= 0 && type <= 6, "a block type is not known");
   part.blockType = static_cast<BlockType>(type);
   const bool isBlocks = part.blockType != BlockType::None;
   check(!isBlocks || part.cols % valuesPerBlock(part.blockType) == 0, "blocks do not divide a weight's columns");

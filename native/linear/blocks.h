@@ -1,4 +1,4 @@
-// Blocks of GGUF files (ggml's block_q4_0, block_q4_1, block_q8_0, block_q6_K), read where they lie.
+// Blocks of GGUF files (ggml's block_q4_0, block_q4_1, block_q5_0, block_q5_1, block_q8_0, block_q6_K), read where they lie.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +15,8 @@ constexpr int64_t bytesPerBlock(BlockType type) {
   switch (type) {
     case BlockType::Q4_0: return 18;
     case BlockType::Q4_1: return 20;
+    case BlockType::Q5_0: return 22;
+    case BlockType::Q5_1: return 24;
     case BlockType::Q8_0: return 34;
     case BlockType::Q6K: return 210;
     case BlockType::None: break;
@@ -24,7 +26,7 @@ constexpr int64_t bytesPerBlock(BlockType type) {
 
 /** Where the codes begin, behind f16 scale and f16 minimum. */
 constexpr int64_t blockCodesAt(BlockType type) {
-  return type == BlockType::Q4_1 ? 4 : type == BlockType::Q6K ? 0 : 2;
+  return hasBlockMinimums(type) ? 4 : type == BlockType::Q6K ? 0 : 2;
 }
 
 constexpr int64_t blockRowBytes(BlockType type, int64_t cols) {
@@ -55,9 +57,9 @@ inline uint16_t blockScaleBits(BlockType type, const uint8_t* row, int64_t block
   return halfAt(row + block * bytesPerBlock(type));
 }
 
-/** The f16 bits of a Q4_1 block's minimum. */
-inline uint16_t blockMinimumBits(const uint8_t* row, int64_t block) {
-  return halfAt(row + block * bytesPerBlock(BlockType::Q4_1) + 2);
+/** The f16 bits of a block's minimum, in types that have one. */
+inline uint16_t blockMinimumBits(BlockType type, const uint8_t* row, int64_t block) {
+  return halfAt(row + block * bytesPerBlock(type) + 2);
 }
 
 /** Scale of group `group` of a row: 32 columns, of Q6_K 16. Exact. */
@@ -77,6 +79,21 @@ inline void readQ4Codes(const uint8_t* row, BlockType type, int64_t cols, uint8_
   }
 }
 
+/** A word of fifth bits, bit i of value i, then nibbles as in Q4_0; without a minimum a code counts from −16. */
+inline void readQ5Codes(const uint8_t* row, BlockType type, int64_t cols, uint8_t* to) {
+  const uint32_t zero = hasBlockMinimums(type) ? 0 : 16;
+  for (int64_t block = 0; block < cols / 32; ++block, to += 32) {
+    const uint8_t* from = row + block * bytesPerBlock(type) + blockCodesAt(type);
+    uint32_t fifth;
+    std::memcpy(&fifth, from, 4);
+    for (int64_t i = 0; i < 16; ++i) {
+      const uint32_t nibbles = from[4 + i];
+      to[i] = static_cast<uint8_t>(((nibbles & 15) | (fifth >> i & 1) << 4) - zero);
+      to[i + 16] = static_cast<uint8_t>((nibbles >> 4 | (fifth >> (i + 16) & 1) << 4) - zero);
+    }
+  }
+}
+
 inline void readQ6Codes(const uint8_t* row, int64_t cols, uint8_t* to) {
   for (int64_t half = 0; half < cols / 128; ++half, to += 128) {
     const uint8_t* block = row + half / 2 * bytesPerBlock(BlockType::Q6K);
@@ -91,12 +108,22 @@ inline void readQ6Codes(const uint8_t* row, int64_t cols, uint8_t* to) {
   }
 }
 
+inline void readQ8Codes(const uint8_t* row, int64_t cols, uint8_t* to) {
+  for (int64_t block = 0; block < cols / 32; ++block) {
+    std::memcpy(to + block * 32, row + block * bytesPerBlock(BlockType::Q8_0) + blockCodesAt(BlockType::Q8_0), 32);
+  }
+}
+
 /** Codes of a row as WeightPart::data has them where there are no blocks. */
 inline void readBlockCodes(BlockType type, const uint8_t* row, int64_t cols, uint8_t* to) {
-  if (type == BlockType::Q6K) return readQ6Codes(row, cols, to);
-  if (type != BlockType::Q8_0) return readQ4Codes(row, type, cols, to);
-  for (int64_t block = 0; block < cols / 32; ++block) {
-    std::memcpy(to + block * 32, row + block * bytesPerBlock(type) + blockCodesAt(type), 32);
+  switch (type) {
+    case BlockType::Q4_0:
+    case BlockType::Q4_1: return readQ4Codes(row, type, cols, to);
+    case BlockType::Q5_0:
+    case BlockType::Q5_1: return readQ5Codes(row, type, cols, to);
+    case BlockType::Q6K: return readQ6Codes(row, cols, to);
+    case BlockType::Q8_0: return readQ8Codes(row, cols, to);
+    case BlockType::None: break;
   }
 }
 

@@ -18,7 +18,10 @@ enum class Form : int { F32 = 0, BF16 = 1, Int8Token = 2, Int8Block32 = 3 };
 enum class Gate : int { None = 0, Silu = 1, Gelu = 2 };
 
 /** Formats of GGUF files that are packed from their own blocks; the numbers are those of the TypeScript side. */
-enum class BlockType : int { None = 0, Q4_0 = 1, Q4_1 = 2, Q8_0 = 3, Q6K = 4 };
+enum class BlockType : int { None = 0, Q4_0 = 1, Q4_1 = 2, Q8_0 = 3, Q6K = 4, Q5_0 = 5, Q5_1 = 6 };
+
+/** Whether blocks have an f16 minimum behind their f16 scale. */
+constexpr bool hasBlockMinimums(BlockType type) { return type == BlockType::Q4_1 || type == BlockType::Q5_1; }
 
 /** One matrix as it comes from a file, to be packed; pointers are only read during `pack`. */
 struct WeightPart {
@@ -45,7 +48,7 @@ struct WeightPart {
       a * d / 2 + b of the matrix. */
   int64_t pairedHeadDim;
 
-  bool hasMinimums() const { return minimums != nullptr || blockType == BlockType::Q4_1; }
+  bool hasMinimums() const { return minimums != nullptr || hasBlockMinimums(blockType); }
 };
 
 /** A matrix of activations over memory of somebody else. The int8 forms carry numbers beside the codes, a run of words

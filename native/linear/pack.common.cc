@@ -134,13 +134,23 @@ void interleaveRows(const PackedMatrix& matrix, const uint8_t* const* rows, uint
   for (int64_t lane = 0; lane < lanesPerTile; ++lane) interleaveUnits(matrix, rows[lane], bytes, to + lane, whole);
 }
 
+/** Whether `interleaveBlocks` knows the type, or there are no blocks. */
+bool liesAsCodes(BlockType type) {
+  switch (type) {
+    case BlockType::Q5_0:
+    case BlockType::Q5_1:
+    case BlockType::Q6K: return false;
+    default: return true;
+  }
+}
+
 /** Codes of a tile whose sixteen rows lie in the file as the matrix has them; false where they do not. */
 bool packAlike(const PackedMatrix& matrix, const SourceRow* sources, uint32_t* to) {
   const uint8_t* rows[lanesPerTile];
   for (int64_t lane = 0; lane < lanesPerTile; ++lane) {
     const WeightPart* part = sources[lane].part;
     if (part == nullptr || partCodes(*part) != matrix.codes) return false;
-    if (part->blockType != sources[0].part->blockType || part->blockType == BlockType::Q6K) return false;
+    if (part->blockType != sources[0].part->blockType || !liesAsCodes(part->blockType)) return false;
     const bool isBlocks = part->blockType != BlockType::None;
     rows[lane] = isBlocks ? blockRow(*part, sources[lane].row)
                           : part->data + sources[lane].row * sourceRowBytes(matrix.codes, matrix.cols);
@@ -204,7 +214,7 @@ void packLaneScales(const PackedMatrix& matrix, SourceRow source, int64_t index)
     storeScale(matrix, scales, index, isBlocks ? blockScale(part.blockType, row, at) : part.scales[first + at]);
     if (minimums == nullptr) continue;
     float minimum = 0;
-    if (isBlocks && part.hasMinimums()) minimum = widenF16(blockMinimumBits(row, at));
+    if (isBlocks && part.hasMinimums()) minimum = widenF16(blockMinimumBits(part.blockType, row, at));
     else if (part.minimums != nullptr) minimum = part.minimums[first + at];
     storeScale(matrix, minimums, index, minimum);
   }
@@ -219,7 +229,8 @@ void moveLaneScales(const PackedMatrix& matrix, SourceRow source, int64_t index)
   for (int64_t group = 0; group < matrix.numGroups(); ++group, index += matrix.scaleStride()) {
     const int64_t block = group * matrix.groupSize / part.groupSize;
     scales[index] = blockScaleBits(part.blockType, row, block);
-    if (minimums != nullptr) minimums[index] = part.hasMinimums() ? blockMinimumBits(row, block) : uint16_t{0};
+    if (minimums == nullptr) continue;
+    minimums[index] = part.hasMinimums() ? blockMinimumBits(part.blockType, row, block) : uint16_t{0};
   }
 }
 

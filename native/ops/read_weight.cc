@@ -53,7 +53,7 @@ void readIntegerRow(const WeightPart& part, int64_t row, float* to) {
         block == nullptr ? part.scales[row * numGroups + group] : blockScale(part.blockType, block, group);
     float minimum = 0.0f;
     if (part.minimums != nullptr) minimum = part.minimums[row * numGroups + group];
-    else if (part.blockType == BlockType::Q4_1) minimum = widenF16(blockMinimumBits(block, group));
+    else if (part.hasMinimums()) minimum = widenF16(blockMinimumBits(part.blockType, block, group));
     // Adding 0 makes one of both zeros.
     for (int64_t i = group * part.groupSize; i < (group + 1) * part.groupSize; ++i) {
       to[i] = scale * static_cast<float>(codes[static_cast<size_t>(i)]) + minimum + 0.0f;

@@ -44,7 +44,7 @@ export interface IntegerWeight {
 
 /** A matrix in blocks of a GGUF file, row by row (ggml's formats of the same names). May be a view of a mapped file: read only. */
 export interface WeightBlocks {
-  readonly type: "Q4_0" | "Q4_1" | "Q8_0" | "Q6_K";
+  readonly type: "Q4_0" | "Q4_1" | "Q5_0" | "Q5_1" | "Q8_0" | "Q6_K";
   readonly data: Uint8Array;
   /**
    * 0, or the height d of the heads whose rows the file has in adjacent pairs: its row 2b + a of a head is row

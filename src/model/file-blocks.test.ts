@@ -11,6 +11,8 @@ import { unifyWeights } from "./weight-forms.ts";
 const types = {
   Q4_0: { bytes: 18, values: 32, halves: [0], cols: 96 },
   Q4_1: { bytes: 20, values: 32, halves: [0, 2], cols: 96 },
+  Q5_0: { bytes: 22, values: 32, halves: [0], cols: 96 },
+  Q5_1: { bytes: 24, values: 32, halves: [0, 2], cols: 96 },
   Q8_0: { bytes: 34, values: 32, halves: [0], cols: 96 },
   Q6_K: { bytes: 210, values: 256, halves: [208], cols: 512 },
 } as const;
@@ -49,7 +51,14 @@ function pack(isa: string, parts: readonly OrderedWeight[], layout: "rows" | "pa
   }
 }
 
-const names = ["Q4_0", "Q4_1", "Q8_0", "Q6_K"] as const satisfies readonly WeightBlocks["type"][];
+const names = [
+  "Q4_0",
+  "Q4_1",
+  "Q5_0",
+  "Q5_1",
+  "Q8_0",
+  "Q6_K",
+] as const satisfies readonly WeightBlocks["type"][];
 
 describe.each(nativeStatus().isas)("blocks of a GGUF file on %s", (isa) => {
   test.each(names)("%s is packed as its codes, scales and minimums are, rows in pairs too", (type) => {

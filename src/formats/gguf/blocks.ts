@@ -19,7 +19,14 @@ const floats: Readonly<Partial<Record<string, "f32" | "f16" | "bf16">>> = {
 };
 
 /** Types whose blocks kernels read where they lie. */
-const kernelTypes: ReadonlySet<string> = new Set<WeightBlocks["type"]>(["Q4_0", "Q4_1", "Q8_0", "Q6_K"]);
+const kernelTypes: ReadonlySet<string> = new Set<WeightBlocks["type"]>([
+  "Q4_0",
+  "Q4_1",
+  "Q5_0",
+  "Q5_1",
+  "Q8_0",
+  "Q6_K",
+]);
 
 /** The tensor types that become weights. */
 export const readableTypes: readonly string[] = [...Object.keys(floats), ...Object.keys(blockFormats)];

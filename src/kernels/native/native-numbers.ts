@@ -25,6 +25,8 @@ const blockTypeNumbers: Readonly<Record<WeightBlocks["type"], number>> = {
   Q4_1: 2,
   Q8_0: 3,
   Q6_K: 4,
+  Q5_0: 5,
+  Q5_1: 6,
 };
 
 /** A weight as the addon reads it; nothing is copied. */

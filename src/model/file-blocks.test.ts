@@ -15,7 +15,7 @@ const types = {
   Q5_1: { bytes: 24, values: 32, halves: [0, 2], cols: 96 },
   Q8_0: { bytes: 34, values: 32, halves: [0], cols: 96 },
   Q6_K: { bytes: 210, values: 256, halves: [208], cols: 512 },
-} as const;
+} as const satisfies Record<WeightBlocks["type"], unknown>;
 
 /** A matrix as a GGUF file may hold it: any bytes, but numbers for scales and minimums. */
 function fileWeight(type: WeightBlocks["type"], rows: number, cols: number, headDim: number, seed: number) {
@@ -51,14 +51,7 @@ function pack(isa: string, parts: readonly OrderedWeight[], layout: "rows" | "pa
   }
 }
 
-const names = [
-  "Q4_0",
-  "Q4_1",
-  "Q5_0",
-  "Q5_1",
-  "Q8_0",
-  "Q6_K",
-] as const satisfies readonly WeightBlocks["type"][];
+const names = Object.keys(types) as (keyof typeof types)[];
 
 describe.each(nativeStatus().isas)("blocks of a GGUF file on %s", (isa) => {
   test.each(names)("%s is packed as its codes, scales and minimums are, rows in pairs too", (type) => {

@@ -6,8 +6,9 @@
 //     [--output 32] [--rounds 4] [--server-threads 1] [--vllm PATH/TO/vllm] [--guidellm PATH/TO/guidellm]
 //
 // A client that takes a core which the server computes on slows what it measures: on a small machine leave it one.
-// Ours runs twice in each round, first and last: how far these two are apart, over all rounds, is the noise. The names are
-// ours: time per token is vLLM's TPOT and GuideLLM's ITL.
+// Ours runs before and after each run of another tool, and a run is compared with the mean of its two neighbours, because
+// a shared machine gets faster and slower within minutes. The noise is how far a run of ours is from its neighbours at
+// most. The names are ours: time per token is vLLM's TPOT and GuideLLM's ITL.
 import { execFile } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import os from "node:os";
@@ -92,9 +93,8 @@ async function guidellm({ url, id }) {
 
 const others = Object.entries({ vllm, guidellm }).filter(([name]) => values[name] !== undefined);
 const figures = ["ttft", "tpot", "e2e", "throughput"];
-const results = Object.fromEntries(
-  ["first", ...others.map(([name]) => name), "last"].map((name) => [name, []]),
-);
+const own = [];
+const theirs = Object.fromEntries(others.map(([name]) => [name, []]));
 const server = await startServer((port) => [
   process.execPath,
   main,
@@ -109,10 +109,13 @@ const server = await startServer((port) => [
 try {
   const { data } = await fetch(`${server.url}/v1/models`).then((response) => response.json());
   const target = { url: server.url, id: data[0].id };
+  own.push(await ours(target));
   for (let round = 0; round < Number(values.rounds); round += 1) {
-    results.first.push(await ours(target));
-    for (const [name, measure] of others) results[name].push(await measure(target));
-    results.last.push(await ours(target));
+    for (const [name, measure] of others) {
+      const result = await measure(target);
+      own.push(await ours(target));
+      theirs[name].push({ result, before: own.at(-2), after: own.at(-1) });
+    }
   }
 } finally {
   await server.stop();
@@ -123,19 +126,24 @@ const middle = (numbers) => {
   const sorted = numbers.toSorted((a, b) => a - b);
   return (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2;
 };
-const column = (name, figure) => results[name].map((result) => result[figure]);
+const besideNeighbours = (figure, { result, before, after }) =>
+  (2 * result[figure]) / (before[figure] + after[figure]) - 1;
+const percent = (part) => (100 * part).toFixed(1);
+const ownTriples = own.slice(1, -1).map((result, i) => ({ result, before: own[i], after: own[i + 2] }));
+
 let isFar = false;
 console.log(["", "millrace", "noise", ...others.map(([name]) => name)].join(" | "));
 for (const figure of figures) {
-  const own = [...column("first", figure), ...column("last", figure)];
-  const centre = middle(own);
-  const noise = Math.max(...own.map((value) => Math.abs(value / centre - 1)));
+  const noise = Math.max(...ownTriples.map((triple) => Math.abs(besideNeighbours(figure, triple))));
   const cells = others.map(([name]) => {
-    const ratio = middle(column(name, figure)) / centre;
-    const isWithin = Math.abs(ratio - 1) <= noise;
+    const parts = theirs[name].map((triple) => besideNeighbours(figure, triple));
+    const isWithin = Math.abs(middle(parts)) <= noise;
     isFar ||= !isWithin;
-    return `${middle(column(name, figure)).toFixed(2)} (${(100 * (ratio - 1)).toFixed(1)} %${isWithin ? "" : ", beyond the noise"})`;
+    const value = middle(theirs[name].map(({ result }) => result[figure])).toFixed(2);
+    const spread = `${percent(Math.min(...parts))} to ${percent(Math.max(...parts))}`;
+    return `${value} (${percent(middle(parts))} %, ${spread}${isWithin ? "" : ", beyond the noise"})`;
   });
-  console.log([figure, centre.toFixed(2), `±${(100 * noise).toFixed(1)} %`, ...cells].join(" | "));
+  const centre = middle(own.map((result) => result[figure])).toFixed(2);
+  console.log([figure, centre, `±${percent(noise)} %`, ...cells].join(" | "));
 }
 process.exitCode = isFar ? 1 : 0;

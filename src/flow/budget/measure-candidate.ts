@@ -74,6 +74,8 @@ export class CandidateMeter {
       report.keep(file);
       return known;
     }
+    // Figures of another plan would be taken for those of this model, should the run end before they are replaced.
+    rmSync(file, { force: true });
     await this.make(candidate, this.modelPath(candidate));
     const figures = await this.#measureModel(candidate, report);
     writeFileAtomically(file, `${JSON.stringify({ fingerprint, figures }, null, 2)}\n`);

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, renameSync, rmdirSync } from "node:fs";
 import path from "node:path";
 import { MillraceError } from "../../base/errors.ts";
 import { writeFileAtomically } from "../../base/write-file.ts";
@@ -115,8 +115,7 @@ export async function searchBudget(
   onTrial: (trial: BudgetTrial) => void = () => {},
 ): Promise<BudgetSearch> {
   const { budget, outPath, searchPath, kernels } = plan;
-  if (existsSync(outPath) && readdirSync(outPath).length > 0)
-    throw outputExists(outPath, "already holds files");
+  refuseFiles(outPath);
   const finishOrigin = startOrigin(kernels);
   const checkpoint = tools.openModel(plan.modelPath);
   try {
@@ -228,8 +227,15 @@ async function place(chosen: Candidate, meter: CandidateMeter, outPath: string):
     await meter.make(chosen, outPath);
     return;
   }
-  rmSync(outPath, { recursive: true, force: true });
+  // Hours have passed since it was looked at first.
+  refuseFiles(outPath);
+  if (existsSync(outPath)) rmdirSync(outPath);
   renameSync(made, outPath);
+}
+
+function refuseFiles(outPath: string): void {
+  if (existsSync(outPath) && readdirSync(outPath).length > 0)
+    throw outputExists(outPath, "already holds files");
 }
 
 function unmet(

@@ -62,6 +62,22 @@ QuantizationModifier:
   });
 
   test.each([
+    ["AWQModifier: {scheme: W4A16, duo_scaling: true}", ["duo_scaling is not used"]],
+    ["GPTQModifier: {scheme: W4A16, block_size: 128}", ["block_size is not used"]],
+    [
+      "GPTQModifier: {config_groups: {a: {targets: Linear, weights: {num_bits: 4, group_size: 32, observer: mse}}}}",
+      ["observer is not used: GPTQModifier"],
+    ],
+    ["SmoothQuantModifier: {ignore: []}\nGPTQModifier: {scheme: W4A16}", []],
+  ])("%s says what it does not use", (text, says) => {
+    expect(read(text).notes).toEqual(says.map((note) => expect.stringContaining(note) as string));
+  });
+
+  test.each([
+    [
+      "SmoothQuantModifier: {ignore: [re:.*down_proj]}\nGPTQModifier: {scheme: W4A16}",
+      /SmoothQuantModifier\.ignore/,
+    ],
     ["SparseGPTModifier: {sparsity: 0.5}", /SparseGPTModifier at its top, which is not followed/],
     ["GPTQModifier: {scheme: W4A16, actorder: group}", /GPTQModifier\.actorder/],
     ["GPTQModifier: {scheme: W4A16, sequential_update: true}", /sequential_update/],

@@ -55,7 +55,7 @@ const modifierSchemas = {
   AWQModifier: z.strictObject({ ...quantizationFields, duo_scaling: z.boolean().optional() }),
   SmoothQuantModifier: z.strictObject({
     smoothing_strength: z.number().optional(),
-    ignore: names.default([]),
+    ignore: z.tuple([], "names of linears that stay as they are are not followed").optional(),
   }),
 };
 
@@ -84,12 +84,9 @@ export function readRecipe(text: string, file: string): Recipe {
       const [issue] = parsed.error.issues;
       return refuse(`has ${name}.${issue?.path.join(".") ?? ""}: ${issue?.message ?? "a wrong value"}`);
     }
+    notes.push(...notesOn(name, parsed.data));
     if (name === "SmoothQuantModifier") {
       smooth = true;
-      if ("smoothing_strength" in parsed.data)
-        notes.push(
-          "smoothing_strength is not used: factors are chosen by the error that is expected of each.",
-        );
       continue;
     }
     smooth ||= name === "AWQModifier";
@@ -97,6 +94,26 @@ export function readRecipe(text: string, file: string): Recipe {
   }
   if (found === null) return refuse("has no modifier that quantises");
   return { plan: { ...planOf(found.fields, refuse), method: found.method, smooth }, notes };
+}
+
+/** Fields of a modifier that are read and change nothing, each with the reason. */
+const unused: Readonly<Partial<Record<ModifierName, Readonly<Record<string, string>>>>> = {
+  SmoothQuantModifier: {
+    smoothing_strength: "factors are chosen by the error that is expected of each",
+  },
+  AWQModifier: { duo_scaling: "factors are chosen by the error that is expected of each" },
+  GPTQModifier: { block_size: "it changes the time and not the result" },
+};
+
+function notesOn(name: ModifierName, fields: object): string[] {
+  const notes = Object.entries(unused[name] ?? {})
+    .filter(([field]) => field in fields)
+    .map(([field, why]) => `${field} is not used: ${why}.`);
+  const { config_groups: groups = {} } = fields as Partial<Quantization>;
+  const hasObserver = Object.values(groups).some(({ weights }) => (weights.observer ?? null) !== null);
+  if (hasObserver && name !== "QuantizationModifier")
+    notes.push(`observer is not used: ${name} searches for the least error of each group.`);
+  return notes;
 }
 
 type Refuse = (what: string) => never;

@@ -81,5 +81,11 @@ export interface IntegerForm
   readonly isReordered?: boolean;
 }
 
+/** What the headers of a file tell of a float matrix. */
+export interface DenseForm extends Omit<DenseWeight, "data"> {
+  /** Whether reading it makes f32 of a type that kernels do not have, such as FP8: whole, in memory of its own. */
+  readonly isWidened?: boolean;
+}
+
 /** A weight without its numbers. */
-export type WeightForm = Omit<DenseWeight, "data"> | IntegerForm;
+export type WeightForm = DenseForm | IntegerForm;

@@ -1,5 +1,6 @@
 import { MillraceError } from "../base/errors.ts";
 import { formatBytes } from "../base/units.ts";
+import type { WeightForm } from "../base/weights.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { blockFormats } from "../formats/gguf/block-formats.ts";
 import { sampleRows } from "./calibration/collect-statistics.ts";
@@ -70,12 +71,15 @@ export function calibrationMemory(
 
 /** The float model as it runs: as the file has it, or rounded to another type first. */
 function runningBytes(
-  { sizeBytes }: Checkpoint,
+  checkpoint: Checkpoint,
   { targets, dense, roundTo }: Pick<ResolvedPlan, "targets" | "dense" | "roundTo">,
 ): number {
-  if (roundTo === null) return sizeBytes;
   const matrices: readonly LinearShape[] = [...targets, ...dense];
-  return matrices.reduce((sum, { rows, cols }) => sum + (roundTo === "f32" ? 4 : 2) * rows * cols, 0);
+  const bytesOf = (shapes: readonly LinearShape[], bytes: number): number =>
+    shapes.reduce((sum, { rows, cols }) => sum + bytes * rows * cols, 0);
+  if (roundTo !== null) return bytesOf(matrices, roundTo === "f32" ? 4 : 2);
+  const widened = matrices.filter(({ module }) => isWidened(checkpoint.form(module)));
+  return checkpoint.sizeBytes + bytesOf(widened, 4);
 }
 
 /**
@@ -117,7 +121,12 @@ export function planMemory(
   const all = layers.reduce((sum, bytes) => sum + bytes, 0);
   const statisticsBytes = Math.max(leastStatistics, Math.min(all, mostStatisticsBytes, left));
   const peakBytes = fixed + statisticsBytes + elementBytes * bandElements;
-  const runBytes = runningProgramBytes + readVocabularyBytes * vocabulary + packedBytes(targets, dense);
+  // The model of the calibration stands beside the written one until the run ends.
+  const runBytes =
+    runningProgramBytes +
+    readVocabularyBytes * vocabulary +
+    packedBytes(targets, dense) +
+    (calibration?.fixedBytes ?? 0);
   const canRun = runBytes <= limit;
   return {
     bandElements,
@@ -151,10 +160,16 @@ function elementBytesOf(method: QuantizationMethod): number {
   return method === "rtn" ? elementSizes.plain : elementSizes.searched;
 }
 
-/** A matrix of integers is unpacked whole: a byte of code and its part of the scales. */
+/** Of the largest matrix that reading unpacks whole: integers to a byte of code with their part of the scales, FP8 to f32. */
 function unpackedBytes(checkpoint: Checkpoint, matrices: readonly LinearShape[]): number {
-  const sizes = matrices
-    .filter(({ module }) => checkpoint.form(module).kind === "integer")
-    .map(({ rows, cols }) => 2 * rows * cols);
+  const sizes = matrices.map(({ module, rows, cols }) => {
+    const form = checkpoint.form(module);
+    if (form.kind === "integer") return 2 * rows * cols;
+    return isWidened(form) ? 4 * rows * cols : 0;
+  });
   return Math.max(0, ...sizes);
+}
+
+function isWidened(form: WeightForm): boolean {
+  return form.kind === "dense" && form.isWidened === true;
 }

@@ -25,7 +25,7 @@ export function bitsAndBytesLinears(config: JsonObject): QuantizedLinears {
       }
       if (!tensors.has(`${module}.weight.absmax`)) return null;
       const { rows, cols } = tableLayout(module, tensors);
-      return { kind: "dense", rows, cols, dtype: "f32" };
+      return { kind: "dense", rows, cols, dtype: "f32", isWidened: true };
     },
     read: (module, tensors) => {
       if (tensors.has(`${module}.SCB`)) return readInt8(module, tensors);

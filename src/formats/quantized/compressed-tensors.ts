@@ -49,7 +49,8 @@ export function compressedTensorsLinears(config: JsonObject): QuantizedLinears {
 
 function formOf(parts: Parts): WeightForm {
   const { module, read, scheme } = parts;
-  if (scheme.format === "float-quantized") return { kind: "dense", ...float8Layout(parts), dtype: "f32" };
+  if (scheme.format === "float-quantized")
+    return { kind: "dense", ...float8Layout(parts), dtype: "f32", isWidened: true };
   const isPacked = scheme.format === "pack-quantized";
   const layout = isPacked ? packedLayout(parts) : byteLayout(parts);
   const { rows, cols, groupsPerRow: numGroups } = layout;

@@ -29,7 +29,7 @@ export function fp8Linears(config: JsonObject): QuantizedLinears {
         tensors.header(scale),
         isInBlocks(scale) ? block : null,
       );
-      return { kind: "dense", ...shape, dtype: "f32" };
+      return { kind: "dense", ...shape, dtype: "f32", isWidened: true };
     },
     read: (module, tensors) => {
       if (!isFloat8(module, tensors)) return null;

@@ -2,13 +2,11 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Progress } from "../../base/progress.ts";
 import type { FloatDtype } from "../../base/weights.ts";
 import type { Checkpoint } from "../../formats/checkpoint.ts";
-import type { KvCache, Ops } from "../../kernels/ops.ts";
+import type { Ops } from "../../kernels/ops.ts";
 import type { Solver } from "../../kernels/solver.ts";
-import type { CausalModel } from "../../model/causal-model.ts";
-import { oneSequence } from "../../model/forward-once.ts";
-import { loadModel } from "../../model/load-model.ts";
-import { type CalibrationTokens, checkCalibration } from "./calibration-tokens.ts";
-import { captureInputs } from "./capture-inputs.ts";
+import type { CalibrationTokens } from "./calibration-tokens.ts";
+import type { InputListener } from "./capture-inputs.ts";
+import { FloatModel } from "./float-model.ts";
 import type { KeptInputs } from "./kept-inputs.ts";
 
 /** What is known of the input x of a linear, K columns wide. */
@@ -47,26 +45,18 @@ export interface CalibrationTools {
   readonly kept?: KeptInputs;
 }
 
-const dtypes = { f32: "float32", bf16: "bfloat16", f16: "float16" } as const;
-const blockSize = 32;
-
 /** Runs the float model over the calibration tokens, as often as memory for statistics asks for it. */
 export class StatisticsCollector {
   readonly #tools: CalibrationTools;
   readonly #checkpoint: Checkpoint;
-  readonly #dtype: "auto" | (typeof dtypes)[FloatDtype];
-  readonly #numBlocks: number;
-  #loaded: LoadedFloats | null = null;
-  #onInput: (name: string, values: Float32Array, rows: number) => void = () => {};
+  readonly #roundTo: FloatDtype | null;
+  #model: FloatModel | null = null;
 
-  /** Throws `invalid_data_file` for tokens that are not the model's. */
+  /** @param tools of tokens that are the model's (`checkCalibration`) */
   constructor(checkpoint: Checkpoint, tools: CalibrationTools, roundTo: FloatDtype | null) {
-    const { tokens } = tools;
-    checkCalibration(tokens, checkpoint.config);
     this.#tools = tools;
     this.#checkpoint = checkpoint;
-    this.#dtype = roundTo === null ? "auto" : dtypes[roundTo];
-    this.#numBlocks = Math.ceil(Math.max(...tokens.sequences.map(({ length }) => length)) / blockSize);
+    this.#roundTo = roundTo;
   }
 
   /**
@@ -87,7 +77,7 @@ export class StatisticsCollector {
   }
 
   #keyOf(kind: string): string {
-    return JSON.stringify([kind, this.#checkpoint.path, this.#dtype, this.#tools.tokens.sha256]);
+    return JSON.stringify([kind, this.#checkpoint.path, this.#roundTo, this.#tools.tokens.sha256]);
   }
 
   async #collect(
@@ -108,7 +98,7 @@ export class StatisticsCollector {
       ]),
     );
     let heldOut = false;
-    this.#onInput = (name, values, rows) => {
+    const hear: InputListener = (name, values, rows) => {
       const statistics = found.get(name);
       if (statistics === undefined) return;
       if (heldOut) {
@@ -119,7 +109,7 @@ export class StatisticsCollector {
       solver.addSquares(values, rows, statistics.energy);
       if (statistics.gram !== null) solver.addGram(values, rows, statistics.gram);
     };
-    await this.#runModel(progress, (index) => {
+    await this.#runModel(hear, progress, (index) => {
       heldOut = isHeldOut(index, tokens);
       return true;
     });
@@ -148,56 +138,36 @@ export class StatisticsCollector {
     const numTokens = tokens.sequences.reduce((sum, { length }) => sum + length, 0);
     const every = Math.max(1, Math.floor(numTokens / sampleRows));
     const found = new Map([...inputs].map(([name, cols]) => [name, new SampleBuilder(cols, every)]));
-    this.#onInput = (name, values, rows) => found.get(name)?.add(values, rows);
-    await this.#runModel(progress, (index) => !isHeldOut(index, tokens));
+    const hear: InputListener = (name, values, rows) => found.get(name)?.add(values, rows);
+    await this.#runModel(hear, progress, (index) => !isHeldOut(index, tokens));
     return new Map([...found].map(([name, builder]) => [name, builder.finish()]));
   }
 
   /** Runs the sequences that `begin` says yes to; between two of them others have their turn, such as Ctrl-C. */
-  async #runModel(progress: Progress, begin: (index: number) => boolean): Promise<void> {
-    const { ops, tokens } = this.#tools;
-    this.#loaded ??= this.#load();
-    const { model, cache } = this.#loaded;
-    progress.start("calibrate", tokens.sequences.length);
-    for (const [index, sequence] of tokens.sequences.entries()) {
+  async #runModel(hear: InputListener, progress: Progress, begin: (index: number) => boolean): Promise<void> {
+    const { sequences } = this.#tools.tokens;
+    const model = this.#openModel();
+    model.onInput = hear;
+    progress.start("calibrate", sequences.length);
+    for (const [index, sequence] of sequences.entries()) {
       if (!begin(index)) continue;
       await nextTurn();
-      const batch = oneSequence(sequence, 0, sequence.length, this.#numBlocks);
-      ops.beginStep(batch);
-      try {
-        model.forward(cache);
-      } finally {
-        ops.endStep();
-      }
+      model.run(sequence);
       progress.update(index + 1);
     }
-    this.#onInput = () => {};
+    model.onInput = () => {};
     progress.finish();
   }
 
-  #load(): LoadedFloats {
-    const { ops } = this.#tools;
-    const observed = captureInputs(ops, (name, values, rows) => this.#onInput(name, values, rows));
-    const options = {
-      dtype: this.#dtype,
-      activations: "f32",
-      maxModelLen: Math.max(...this.#tools.tokens.sequences.map(({ length }) => length)),
-    } as const;
-    const { model } = loadModel(observed, this.#checkpoint, options);
-    const cache = ops.createKvCache({
-      ...model.kvShape,
-      numBlocks: this.#numBlocks,
-      blockSize,
-      dtype: "f32",
-    });
-    return { model, cache };
+  /** Its weights stay with the kernels, so that further runs on the same model share it. */
+  #openModel(): FloatModel {
+    const { ops, tokens, kept } = this.#tools;
+    const maxTokens = Math.max(...tokens.sequences.map(({ length }) => length));
+    const open = (): FloatModel =>
+      new FloatModel({ ops, checkpoint: this.#checkpoint, roundTo: this.#roundTo, maxTokens });
+    this.#model ??= kept === undefined ? open() : kept.floatModel(this.#keyOf("model"), open);
+    return this.#model;
   }
-}
-
-/** The float model, and a cache for one sequence. */
-interface LoadedFloats {
-  readonly model: CausalModel;
-  readonly cache: KvCache;
 }
 
 /** Takes every so many-th row. */

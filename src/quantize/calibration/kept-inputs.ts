@@ -1,9 +1,17 @@
 import type { InputSample, InputStatistics } from "./collect-statistics.ts";
+import type { FloatModel } from "./float-model.ts";
 
-/** What the last run on a model found of its inputs, for further runs. */
+/** The float model as the last run opened it and what that found of its inputs, for further runs. */
 export class KeptInputs {
   readonly statistics = new Kept<InputStatistics>();
   readonly samples = new Kept<InputSample>();
+  #model: { readonly key: string; readonly model: FloatModel } | null = null;
+
+  /** The model of a key, opened once. */
+  floatModel(key: string, open: () => FloatModel): FloatModel {
+    if (this.#model?.key !== key) this.#model = { key, model: open() };
+    return this.#model.model;
+  }
 }
 
 /** Findings by the name of the input, of one key: another one takes their place. */

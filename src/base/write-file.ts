@@ -90,6 +90,18 @@ export function makeFolder(folder: string, target: string = folder): void {
   for (const each of missing.toReversed()) asWriteFaults(target, () => mkdirSync(each));
 }
 
+/** Puts the names in a folder on the disk, where the file system does that for folders. */
+export function syncFolder(folder: string): void {
+  const descriptor = openSync(folder, "r");
+  try {
+    fsyncSync(descriptor);
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && error.code === "EINVAL")) throw error;
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
 /** Runs file-system work; a failure of the system becomes `disk_full` or `output_unwritable`, with the cause kept. */
 export function asWriteFaults<T>(target: string, work: () => T): T {
   try {

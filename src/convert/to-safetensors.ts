@@ -7,7 +7,7 @@ import { toWriteFault } from "../base/write-file.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { narrowFloats, toDense, withColumnsInOrder } from "../formats/dequantize.ts";
 import { createSafetensors, type TensorSpec, totalBytes } from "../formats/safetensors-writer.ts";
-import { sortKeys, writeCompanions, writeJson } from "../quantize/companion-files.ts";
+import { readCompanions, sortKeys, writeJson } from "../quantize/companion-files.ts";
 import type { LinearScheme } from "../quantize/linear-scheme.ts";
 import { listModelParts, type ModelParts } from "../quantize/model-parts.ts";
 import { checkFreeSpace, openOutputFolder } from "../quantize/output-folder.ts";
@@ -51,6 +51,7 @@ export async function convertToSafetensors(
   const parts = listModelParts(checkpoint);
   const items = planItems(checkpoint, parts, plan.dtype, notes);
   const specs = items.flatMap((item) => item.specs);
+  const writeCompanions = readCompanions(checkpoint, plan.tokenizer);
   const folder = openOutputFolder(plan.outPath);
   try {
     checkFreeSpace(folder.partialPath, totalBytes(specs));
@@ -63,7 +64,7 @@ export async function convertToSafetensors(
       quantizationConfig(schemes, { dense: dense.map(({ name }) => name), observer: null }),
     );
     writeJson(path.join(folder.partialPath, "config.json"), config);
-    const note = writeCompanions(checkpoint, folder.partialPath, plan.tokenizer);
+    const note = writeCompanions(folder.partialPath);
     if (note !== null) notes.push(note);
     folder.commit();
   } catch (error) {

@@ -78,7 +78,8 @@ function asBytes(buffer: ArrayBuffer): Uint8Array<ArrayBuffer> {
   return new Uint8Array(buffer, 0, Math.min(buffer.byteLength, 2 ** 32 - 1));
 }
 
-function unreadable(path: string, error: unknown): MillraceError {
+/** The error `file_not_found` for a file that the system does not give. */
+export function unreadable(path: string, error: unknown): MillraceError {
   return new MillraceError(
     "file_not_found",
     `${path} cannot be read: ${systemReasonOf(error)}. Check the path and its permissions.`,

@@ -1,6 +1,8 @@
-import { copyFileSync, existsSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
+import { writeFileAtomically } from "../base/write-file.ts";
 import type { Checkpoint, TokenizerSource } from "../formats/checkpoint.ts";
+import { unreadable } from "../formats/file-access.ts";
 import type { LinearScheme } from "./linear-scheme.ts";
 import { type ConfigOptions, quantizationConfig } from "./quantization-config.ts";
 
@@ -30,28 +32,41 @@ export function quantizedConfig(
   }) as Record<string, unknown>;
 }
 
+/** Puts files beside weights, into a folder; returns a note on what is missing, or null. */
+export type WriteCompanions = (folder: string) => string | null;
+
 /**
- * Puts tokenizer, chat template and generation settings beside the weights: copied byte for byte from a model
- * folder, rebuilt from the metadata of a GGUF file, or `tokenizer` in its place. Returns a note when there is no tokenizer.
+ * Tokenizer, chat template and generation settings, to stand beside weights: those of a model folder byte for byte, those
+ * of a GGUF file rebuilt from its metadata, or `tokenizer` in their place. Throws what `Checkpoint.tokenizer` throws.
  */
-export function writeCompanions(
-  checkpoint: Checkpoint,
-  folder: string,
-  tokenizer: TokenizerSource | null = null,
-): string | null {
-  if (tokenizer === null && checkpoint.format === "safetensors" && statSync(checkpoint.path).isDirectory()) {
-    for (const name of copied) {
-      const source = path.join(checkpoint.path, name);
-      if (existsSync(source)) copyFileSync(source, path.join(folder, name));
-    }
-    return existsSync(path.join(folder, "tokenizer.json")) ? null : withoutTokenizer;
-  }
+export function readCompanions(checkpoint: Checkpoint, tokenizer: TokenizerSource | null): WriteCompanions {
+  if (tokenizer === null && checkpoint.format === "safetensors" && statSync(checkpoint.path).isDirectory())
+    return (folder) => copyCompanions(checkpoint.path, folder);
   const source = tokenizer ?? checkpoint.tokenizer();
-  if (source === null) return withoutTokenizer;
+  return source === null ? () => withoutTokenizer : (folder) => writeTokenizer(source, folder);
+}
+
+function copyCompanions(from: string, folder: string): string | null {
+  for (const name of copied) {
+    const source = path.join(from, name);
+    if (existsSync(source)) writeFileAtomically(path.join(folder, name), readBytes(source));
+  }
+  return existsSync(path.join(folder, "tokenizer.json")) ? null : withoutTokenizer;
+}
+
+function readBytes(file: string): Uint8Array {
+  try {
+    return readFileSync(file);
+  } catch (error) {
+    throw unreadable(file, error);
+  }
+}
+
+function writeTokenizer(source: TokenizerSource, folder: string): null {
   writeJson(path.join(folder, "tokenizer.json"), source.tokenizerJson);
   writeJson(path.join(folder, "tokenizer_config.json"), source.tokenizerConfig);
   if (source.chatTemplate !== null)
-    writeFileSync(path.join(folder, "chat_template.jinja"), source.chatTemplate);
+    writeFileAtomically(path.join(folder, "chat_template.jinja"), source.chatTemplate);
   if (source.generationConfig !== null)
     writeJson(path.join(folder, "generation_config.json"), source.generationConfig);
   return null;
@@ -59,8 +74,9 @@ export function writeCompanions(
 
 const withoutTokenizer = "The model has no tokenizer, so none was written.";
 
+/** Whole and on the disk when it returns. */
 export function writeJson(file: string, value: unknown): void {
-  writeFileSync(file, `${JSON.stringify(value, null, 2)}\n`);
+  writeFileAtomically(file, `${JSON.stringify(value, null, 2)}\n`);
 }
 
 /** The same value with the keys of every object sorted, so that its text does not depend on where it came from. */

@@ -1,12 +1,12 @@
 import path from "node:path";
-import type { Checkpoint, MatrixShape } from "../formats/checkpoint.ts";
+import type { Checkpoint, MatrixShape, TokenizerSource } from "../formats/checkpoint.ts";
 import { narrowFloats } from "../formats/dequantize.ts";
 import { transposeWords } from "../formats/quantized/packed-integers.ts";
 import { createSafetensors, type TensorSpec, totalBytes } from "../formats/safetensors-writer.ts";
 import type { Quantized } from "../kernels/grid.ts";
 import { packCodes, packedWords } from "../kernels/packed-codes.ts";
 import type { Solver } from "../kernels/solver.ts";
-import { quantizedConfig, writeCompanions, writeJson } from "./companion-files.ts";
+import { quantizedConfig, readCompanions, writeJson } from "./companion-files.ts";
 import { GroupFormat } from "./group-format.ts";
 import type { LinearScheme } from "./linear-scheme.ts";
 import { methods, type QuantizationMethod } from "./methods.ts";
@@ -22,11 +22,13 @@ export interface CompressedParts {
   readonly vectors: readonly VectorShape[];
   readonly method: QuantizationMethod;
   readonly hasInt8KvCache: boolean;
+  /** In place of the model's own, or null. */
+  readonly tokenizer: TokenizerSource | null;
 }
 
 /** A folder of compressed-tensors: integers where there are targets, bf16 for all else. */
 export function compressedOutput(checkpoint: Checkpoint, parts: CompressedParts): OutputFormat {
-  const { targets, dense, method, hasInt8KvCache } = parts;
+  const { targets, dense, method, hasInt8KvCache, tokenizer } = parts;
   const tensors = tensorSpecs(parts);
   const schemes = new Map(targets.map(({ module, scheme }) => [module, scheme]));
   return {
@@ -56,15 +58,18 @@ export function compressedOutput(checkpoint: Checkpoint, parts: CompressedParts)
     }),
     vectorPiece: (name, values) => ({ name, data: narrowFloats(values, "bf16"), at: 0 }),
     constants: [],
-    writeCompanions: (folder) => {
+    readCompanions: () => {
       const config = quantizedConfig(checkpoint, {
         schemes,
         dense: dense.map(({ module }) => module),
         observer: methods[method].observer,
         hasInt8KvCache,
       });
-      writeJson(path.join(folder, "config.json"), config);
-      return writeCompanions(checkpoint, folder);
+      const writeTokenizer = readCompanions(checkpoint, tokenizer);
+      return (folder) => {
+        writeJson(path.join(folder, "config.json"), config);
+        return writeTokenizer(folder);
+      };
     },
   };
 }

@@ -58,6 +58,7 @@ export function resolveCompressedPlan(
       vectors,
       method,
       hasInt8KvCache: plan.kvCache === "int8",
+      tokenizer: plan.tokenizer ?? null,
     }),
     head: headSizes(head, isHeadInteger ? "int8" : "bf16", null),
     notes: notesOf(checkpoint, plan, scheme, groupSize),

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
-import { open } from "node:fs/promises";
+import { type FileHandle, open } from "node:fs/promises";
 import path from "node:path";
+import { unreadable } from "../formats/file-access.ts";
 
 /** Bytes read at a time: far above what a system call costs, far below what memory is asked about. */
 const pieceBytes = 1 << 20;
@@ -11,26 +12,33 @@ export interface FileHash {
   readonly sha256: string;
 }
 
-/** Name, size and SHA-256 of a file, read through two buffers. */
+/** Name, size and SHA-256 of a file. Throws `file_not_found` for one that cannot be read. */
 export async function hashFile(file: string): Promise<FileHash> {
-  const hash = createHash("sha256");
-  const handle = await open(file);
-  let sizeBytes = 0;
+  let handle: FileHandle | undefined;
   try {
-    // One piece is read while the other is hashed.
-    const buffers = [new Uint8Array(pieceBytes), new Uint8Array(pieceBytes)] as const;
-    let reading = handle.read(buffers[0], 0, pieceBytes);
-    for (let index = 1; ; index += 1) {
-      const { bytesRead, buffer } = await reading;
-      if (bytesRead === 0) break;
-      reading = handle.read(buffers[index % 2]!, 0, pieceBytes);
-      hash.update(buffer.subarray(0, bytesRead));
-      sizeBytes += bytesRead;
-    }
+    handle = await open(file);
+    return { name: path.basename(file), ...(await hashOpened(handle)) };
+  } catch (error) {
+    throw unreadable(file, error);
   } finally {
-    await handle.close();
+    await handle?.close();
   }
-  return { name: path.basename(file), sizeBytes, sha256: hash.digest("hex") };
+}
+
+/** Through two buffers: one piece is read while the other is hashed. */
+async function hashOpened(handle: FileHandle): Promise<Omit<FileHash, "name">> {
+  const hash = createHash("sha256");
+  let sizeBytes = 0;
+  const buffers = [new Uint8Array(pieceBytes), new Uint8Array(pieceBytes)] as const;
+  let reading = handle.read(buffers[0], 0, pieceBytes);
+  for (let index = 1; ; index += 1) {
+    const { bytesRead, buffer } = await reading;
+    if (bytesRead === 0) break;
+    reading = handle.read(buffers[index % 2]!, 0, pieceBytes);
+    hash.update(buffer.subarray(0, bytesRead));
+    sizeBytes += bytesRead;
+  }
+  return { sizeBytes, sha256: hash.digest("hex") };
 }
 
 export function hashText(text: string): string {

@@ -16,6 +16,11 @@ export interface MethodTraits {
   readonly describeBlocks: string;
 }
 
+/** Whether the model is run on a text to find the integers, or what size is moved. */
+export function isCalibrated(method: QuantizationMethod, isSmoothed: boolean): boolean {
+  return isSmoothed || methods[method].isCalibrated;
+}
+
 const searched = "searched for the least squared error of each group";
 const weighted = "columns weighted by their mean square input";
 const rounded = "rounded to bf16; integers half to even";

@@ -2,18 +2,22 @@ import {
   appendFileSync,
   existsSync,
   readdirSync,
+  readFileSync,
   realpathSync,
   renameSync,
   rmSync,
   statfsSync,
   statSync,
+  writeFileSync,
 } from "node:fs";
 import path from "node:path";
 import { MillraceError } from "../base/errors.ts";
 import { formatBytes } from "../base/units.ts";
-import { asWriteFaults, makeFolder, unwritable } from "../base/write-file.ts";
+import { asWriteFaults, makeFolder, syncFolder, unwritable } from "../base/write-file.ts";
 
 const marker = ".millrace-partial";
+/** Holds the id of the process that writes. */
+const lock = ".millrace-lock";
 
 /** A folder that gets its final name only when everything in it is written. */
 export interface OutputFolder {
@@ -23,6 +27,8 @@ export interface OutputFolder {
   readonly markerPath: string;
   commit(): void;
   discard(): void;
+  /** Leaves what is there to a later run. */
+  suspend(): void;
 }
 
 export interface OutputFolderOptions {
@@ -33,8 +39,8 @@ export interface OutputFolderOptions {
 }
 
 /**
- * Prepares `<outPath>.partial`. What an interrupted run left there is removed, or kept where `keepsPartial` says so;
- * anything else is not touched. Throws `output_exists`, `output_unwritable` or `disk_full`.
+ * Prepares `<outPath>.partial`, in which one process writes at a time. What an interrupted run left there is removed, or
+ * kept where `keepsPartial` says so; anything else is not touched. Throws `output_exists`, `output_unwritable` or `disk_full`.
  */
 export function openOutputFolder(
   outPath: string,
@@ -46,22 +52,50 @@ export function openOutputFolder(
   return asWriteFaults(outPath, () => {
     if (existsSync(partialPath) && !existsSync(markerPath))
       throw outputExists(partialPath, "already holds files of another origin");
+    const lockPath = path.join(partialPath, lock);
+    refuseLocked(partialPath, lockPath);
     if (!keepsPartial) rmSync(partialPath, { recursive: true, force: true });
     makeFolder(partialPath, outPath);
+    writeFileSync(lockPath, String(process.pid));
     appendFileSync(markerPath, "");
     return {
       partialPath,
       markerPath,
       commit: () =>
         asWriteFaults(outPath, () => {
+          syncFolder(partialPath);
           if (replaceEarlier) rmSync(target, { recursive: true, force: true });
           renameSync(partialPath, target);
           // Last, so that a run that ends before the rename leaves what the next one may remove.
+          rmSync(path.join(target, lock));
           rmSync(path.join(target, marker));
+          syncFolder(path.dirname(target));
         }),
       discard: () => rmSync(partialPath, { recursive: true, force: true }),
+      suspend: () => rmSync(lockPath, { force: true }),
     };
   });
+}
+
+/** Two runs in one folder would take each other's files for their own. */
+function refuseLocked(partialPath: string, lockPath: string): void {
+  if (!existsSync(lockPath)) return;
+  const owner = Number(readFileSync(lockPath, "utf8"));
+  if (!(owner > 0) || owner === process.pid || !isRunning(owner)) return;
+  throw new MillraceError(
+    "output_exists",
+    `${partialPath} is being written by process ${owner}. One run at a time can write it. Wait for that one, choose another --out, or remove ${lockPath} if process ${owner} is no run of this program.`,
+    { param: "--out" },
+  );
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    // Of another user.
+    return error instanceof Error && "code" in error && error.code === "EPERM";
+  }
 }
 
 /** The folder's own path, links resolved; refuses what the finished folder cannot, or may not, take the place of. */

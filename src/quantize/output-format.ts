@@ -2,6 +2,7 @@ import type { FloatDtype } from "../base/weights.ts";
 import type { TensorFile } from "../formats/tensor-file.ts";
 import type { Solver } from "../kernels/solver.ts";
 import type { InputSource } from "./calibration/linear-inputs.ts";
+import type { WriteCompanions } from "./companion-files.ts";
 import type { QuantizationTarget } from "./plan.ts";
 import type { LinearOutcome } from "./row-rounder.ts";
 import type { LinearShape } from "./scheme.ts";
@@ -59,6 +60,6 @@ export interface OutputFormat {
   vectorPiece(name: string, values: Float32Array): TensorPiece;
   /** What no tensor of the model holds. */
   readonly constants: readonly TensorPiece[];
-  /** Puts beside the weights what a reader needs; returns a note on what is missing, or null. */
-  writeCompanions(folder: string): string | null;
+  /** What a reader needs beside the weights. Throws for what cannot be read of the model, before a weight is. */
+  readCompanions(): WriteCompanions;
 }

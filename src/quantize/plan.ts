@@ -1,4 +1,5 @@
 import type { FloatDtype } from "../base/weights.ts";
+import type { TokenizerSource } from "../formats/checkpoint.ts";
 import type { BlockType } from "../kernels/block-types.ts";
 import { type GgufSchemeName, ggufSchemeNames } from "./gguf/type-rule.ts";
 import type { HeadSizes } from "./head.ts";
@@ -43,6 +44,8 @@ export interface QuantizePlan {
    * round all weights to that type first.
    */
   readonly dtype: "auto" | "float32" | "bfloat16" | "float16";
+  /** In place of the model's own; null, the default, for that. */
+  readonly tokenizer?: TokenizerSource | null;
   /** The most memory that the process may take; null, the default, for what is fastest. */
   readonly maxMemoryBytes?: number | null;
   /** Folder to make. */

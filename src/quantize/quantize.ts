@@ -11,18 +11,22 @@ import { referenceSolver } from "../kernels/reference/reference-solver.ts";
 import type { Solver } from "../kernels/solver.ts";
 import { startOrigin } from "../records/origin.ts";
 import { type QuantizationManifest, quantizationManifestName } from "../records/quantization-manifest.ts";
-import { calibrationFileName, encodeCalibration } from "./calibration/calibration-tokens.ts";
+import {
+  calibrationFileName,
+  checkCalibration,
+  encodeCalibration,
+} from "./calibration/calibration-tokens.ts";
 import type { CalibrationTools } from "./calibration/collect-statistics.ts";
 import { layerStatisticsBytes } from "./calibration/linear-inputs.ts";
 import { checkWritten } from "./check-written.ts";
-import { writeJson } from "./companion-files.ts";
+import { type WriteCompanions, writeJson } from "./companion-files.ts";
 import { describeCalibration, describeRun, fingerprintOf, type RunDescription } from "./describe-run.ts";
 import { hashFile } from "./file-hash.ts";
 import { describeHead } from "./head.ts";
+import { WriteJournal } from "./journal.ts";
 import { calibrationMemory, type MemoryPlan, planMemory } from "./memory-plan.ts";
-import { methods } from "./methods.ts";
+import { isCalibrated } from "./methods.ts";
 import { checkFreeSpace, type OutputFolder, openOutputFolder } from "./output-folder.ts";
-import type { OutputFormat } from "./output-format.ts";
 import type { QuantizePlan, ResolvedPlan } from "./plan.ts";
 import { resolvePlan } from "./resolve-plan.ts";
 import { beginJournal } from "./resume.ts";
@@ -60,16 +64,19 @@ export async function quantize(
   const { openModel = openCheckpoint, onMemory = () => {}, solver = referenceSolver } = tools;
   const resolved = resolvePlan(checkpoint, plan);
   const { output } = resolved;
-  const calibration = calibrationFor(resolved, tools.calibration ?? null);
+  const calibration = calibrationFor(resolved, tools.calibration ?? null, checkpoint);
   const described = calibration === null ? null : describeCalibration(calibration);
   const finishOrigin = startOrigin(described?.kernels ?? null);
   const memory = memoryFor(checkpoint, plan, resolved, calibration);
+  const writeCompanions = output.readCompanions();
   const folder = openOutputFolder(plan.outPath, { replaceEarlier: plan.replaceEarlier, keepsPartial: true });
   let writer: TensorFile | undefined;
+  let hasBegun = false;
   try {
     onMemory(memory);
     const description = await describeRun(checkpoint, plan, resolved, described);
     const journal = beginJournal(folder, fingerprintOf(description), plan);
+    hasBegun = true;
     const isResumed = journal.entries.size > 0;
     if (!isResumed) checkFreeSpace(folder.partialPath, output.sizeBytes);
     const weightsPath = path.join(folder.partialPath, output.fileName);
@@ -85,16 +92,11 @@ export async function quantize(
       calibration,
       solver,
     });
-    const note = writeBeside(folder.partialPath, output, calibration);
+    const note = writeBeside(folder.partialPath, writeCompanions, calibration);
     const results = resultsOf(description, resolved, written);
-    const made = openModel(folder.partialPath);
-    const answers = await tryResult(made, results.tensors, {
-      ...tools,
-      solver,
-      checkpoint,
-      memory,
-      prompts: calibration?.tokens.sequences ?? null,
-    }).finally(() => made.close());
+    const prompts = calibration?.tokens.sequences ?? null;
+    const trial = { ...tools, solver, checkpoint, memory, prompts };
+    const answers = await tryResult(openModel(folder.partialPath), results.tensors, trial);
     const weights = await hashFile(weightsPath);
     const manifest: QuantizationManifest = {
       ...results,
@@ -107,7 +109,9 @@ export async function quantize(
     folder.commit();
     return manifest;
   } catch (error) {
-    endEarly(folder, writer, error);
+    writer?.suspend();
+    if (isForNextRun(folder, hasBegun, error)) folder.suspend();
+    else folder.discard();
     throw toWriteFault(plan.outPath, error);
   }
 }
@@ -115,12 +119,12 @@ export async function quantize(
 /** Tokenizer, settings and calibration tokens; returns a note on what is missing, or null. */
 function writeBeside(
   folder: string,
-  output: OutputFormat,
+  writeCompanions: WriteCompanions,
   calibration: CalibrationTools | null,
 ): string | null {
   if (calibration !== null)
     writeFileAtomically(path.join(folder, calibrationFileName), encodeCalibration(calibration.tokens));
-  return output.writeCompanions(folder);
+  return writeCompanions(folder);
 }
 
 interface TrialParts extends Pick<QuantizeTools, "openOps"> {
@@ -130,27 +134,35 @@ interface TrialParts extends Pick<QuantizeTools, "openOps"> {
   readonly prompts: readonly Int32Array[] | null;
 }
 
-/** Reads a result as any reader of the file does, and has it answer. Returns a note on that, or null. */
+/** Reads a result as any reader of the file does, has it answer, and closes it. Returns a note on that, or null. */
 async function tryResult(
   made: Checkpoint,
   tensors: QuantizationManifest["tensors"],
   { solver, checkpoint, memory, prompts, openOps }: TrialParts,
 ): Promise<string | null> {
-  await checkWritten(made, tensors, { bandElements: memory.bandElements, solver });
-  if (openOps === undefined) return null;
-  if (!memory.canRun) return "The written model was not run: --max-memory leaves no room for it.";
-  // The bands of rounding and of reading back would stand beside the model that runs.
-  collectGarbage();
-  return checkAnswers({ written: made, base: checkpoint, prompts, openOps });
+  try {
+    await checkWritten(made, tensors, { bandElements: memory.bandElements, solver });
+    if (openOps === undefined) return null;
+    if (!memory.canRun) return "The written model was not run: --max-memory leaves no room for it.";
+    // The bands of rounding and of reading back would stand beside the model that runs.
+    collectGarbage();
+    return checkAnswers({ written: made, base: checkpoint, prompts, openOps });
+  } finally {
+    made.close();
+  }
 }
 
-/** Throws `invalid_option` for a method that needs calibration where there is none. */
+/** Throws `invalid_option` for a method that needs calibration where there is none, `invalid_data_file` for foreign tokens. */
 function calibrationFor(
   { method, isSmoothed }: ResolvedPlan,
   given: CalibrationTools | null,
+  { config }: Checkpoint,
 ): CalibrationTools | null {
-  if (!methods[method].isCalibrated && !isSmoothed) return null;
-  if (given !== null) return given;
+  if (!isCalibrated(method, isSmoothed)) return null;
+  if (given !== null) {
+    checkCalibration(given.tokens, config);
+    return given;
+  }
   throw new MillraceError(
     "invalid_option",
     `${isSmoothed ? "--smooth" : `--method ${method}`} runs the model on a text to see what goes into its linears, but none was given. Give a text or a file of token ids with --calibration, or use --method mse without --smooth.`,
@@ -193,9 +205,11 @@ function resultsOf(
   };
 }
 
-/** What an interrupt left is for the next run; after another fault nothing is. */
-function endEarly(folder: OutputFolder, writer: TensorFile | undefined, error: unknown): void {
-  writer?.suspend();
-  const isKept = isMillraceError(error) && (error.code === "interrupted" || error.code === "output_exists");
-  if (!isKept) folder.discard();
+/**
+ * Whether what lies in the folder is to be gone on with: after an interrupt, and what an earlier run left where this one
+ * failed before it took it up.
+ */
+function isForNextRun(folder: OutputFolder, hasBegun: boolean, error: unknown): boolean {
+  if (isMillraceError(error) && (error.code === "interrupted" || error.code === "output_exists")) return true;
+  return !hasBegun && new WriteJournal(folder.markerPath).fingerprint !== null;
 }

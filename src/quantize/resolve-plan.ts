@@ -20,17 +20,18 @@ export function resolvePlan(checkpoint: Checkpoint, plan: QuantizePlan): Resolve
 }
 
 function refuseIntegers(checkpoint: Checkpoint, plan: QuantizePlan, linears: readonly LinearShape[]): void {
-  const first = linears[0];
-  if (first === undefined) {
+  if (linears.length === 0) {
     throw new MillraceError(
       "invalid_scheme",
       `${checkpoint.path} has no linears to quantise. Give a language model with decoder layers.`,
     );
   }
-  if (plan.dtype !== "auto" || checkpoint.linear(first.module).kind === "dense") return;
+  // Any of them may: an earlier run may have left some dense.
+  const integer = linears.find(({ module }) => checkpoint.form(module).kind === "integer");
+  if (plan.dtype !== "auto" || integer === undefined) return;
   throw new MillraceError(
     "already_quantized",
-    `${checkpoint.path} holds integer weights (${checkpoint.weightFormat}). Quantising needs float weights. Start from the float model, or give --dtype bfloat16 to dequantise first.`,
+    `${checkpoint.path} holds integer weights (${checkpoint.weightFormat}), ${integer.module} among them. Quantising needs float weights. Start from the float model, or give --dtype bfloat16 to dequantise first.`,
     { param: "--dtype" },
   );
 }

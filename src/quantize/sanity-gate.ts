@@ -20,24 +20,29 @@ export interface GateParts {
 
 /**
  * Answers a few prompts greedily with the kernels that serve. Throws `model_degenerate` where logits are not finite or all
- * answers are one token over and over, and those of the float model are not. Returns a note.
+ * answers are one token over and over, and the float model does better. Returns a note on what was seen.
  */
 export function checkAnswers({ written, base, prompts, openOps }: GateParts): string {
   const cut = (prompts ?? madeUpPrompts(written.config)).slice(0, 2).map((ids) => ids.slice(0, promptLength));
   const found = answersOf(written, cut, openOps);
-  const fault =
-    found === null
-      ? "gives logits that are not finite"
-      : found.every(isStuck)
-        ? `answers with token ${found[0]![0]} over and over`
-        : null;
-  if (fault !== null && answersOf(base, cut, openOps)?.every(isStuck) === false) {
-    throw new MillraceError(
-      "model_degenerate",
-      `The quantised model ${fault}; the float model does not. Nothing was written. Use more bits, another method, or leave linears dense with --ignore.`,
-    );
+  const fault = faultOf(found);
+  if (fault === null) {
+    const lengths = [...new Set(cut.map(({ length }) => length))].join(" and ");
+    return `The written model answered ${cut.length} prompts of ${lengths} tokens with ${answerLength} tokens each; all logits were finite.`;
   }
-  return `The written model answered ${cut.length} prompts of ${promptLength} tokens with ${answerLength} tokens each; all logits were finite.`;
+  const float = answersOf(base, cut, openOps);
+  const isNoBetter = found === null ? float === null : faultOf(float) !== null;
+  if (isNoBetter) return `The written model ${fault}; the float model is no better: it ${faultOf(float)}.`;
+  throw new MillraceError(
+    "model_degenerate",
+    `The quantised model ${fault}; the float model does not. Nothing was written. Use more bits, another method, or leave linears dense with --ignore.`,
+  );
+}
+
+/** What is wrong with the answers of a model, or null. */
+function faultOf(answers: Answers): string | null {
+  if (answers === null) return "gives logits that are not finite";
+  return answers.every(isStuck) ? `answers with token ${answers[0]![0]} over and over` : null;
 }
 
 function madeUpPrompts({ vocabSize }: ModelConfig): readonly Int32Array[] {
@@ -51,11 +56,9 @@ function isStuck(answer: readonly number[]): boolean {
 }
 
 /** Null where a logit is not finite. */
-function answersOf(
-  model: ModelWeights,
-  prompts: readonly Int32Array[],
-  openOps: () => Ops,
-): (readonly number[])[] | null {
+type Answers = readonly (readonly number[])[] | null;
+
+function answersOf(model: ModelWeights, prompts: readonly Int32Array[], openOps: () => Ops): Answers {
   const ops = openOps();
   try {
     const maxTokens = promptLength + answerLength;

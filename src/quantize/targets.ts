@@ -1,4 +1,4 @@
-import { MillraceError } from "../base/errors.ts";
+import { MillraceError, messageOf } from "../base/errors.ts";
 import { targetOf } from "../formats/quantized/compressed-tensors-config.ts";
 import type { LinearShape } from "./scheme.ts";
 
@@ -16,7 +16,7 @@ export function splitIgnored<T extends LinearShape>(
 ): { readonly kept: readonly T[]; readonly ignored: readonly T[] } {
   const isIgnored = new Set<string>();
   for (const pattern of patterns) {
-    const { matches } = targetOf(pattern);
+    const { matches } = parsePattern(pattern);
     const found = linears.filter(({ module }) => matches(module, "Linear"));
     if (found.length === 0)
       throw refused(pattern, `finds no linear; there is ${linears[0]?.module ?? "none"}`);
@@ -41,6 +41,14 @@ export function splitIgnored<T extends LinearShape>(
     kept,
     ignored: linears.filter(({ module }) => isIgnored.has(module)),
   };
+}
+
+function parsePattern(pattern: string): ReturnType<typeof targetOf> {
+  try {
+    return targetOf(pattern);
+  } catch (error) {
+    throw refused(pattern, `is no regular expression (${messageOf((error as Error).cause ?? error)})`);
+  }
 }
 
 function isFusedWith(module: string, other: string): boolean {

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { openCheckpoint } from "../../src/formats/open-checkpoint.ts";
@@ -124,4 +124,55 @@ test.each([
   });
   const run = await runCli("quantize", pebble, "--scheme", "w4a16", ...args);
   expect(run.stderr).toMatch(says);
+});
+
+test("a text that the method has no use for is not read, which a note says; flags of a search are refused without one", async () => {
+  const folder = makeFolder();
+  const out = path.join(folder, "out");
+  const args = ["quantize", pebble, "--scheme", "w4a16", "--out", out];
+  const run = await runCli(...args, "--calibration", path.join(folder, "none.txt"));
+  expect(run.exitCode, run.stderr).toBe(0);
+  expect(run.stderr).toMatch(/--calibration is not used: mse .* are imatrix and gptq\./);
+  await expectRefusal(folder, {
+    args: ["quantize", pebble, "--mixed", "--out", path.join(folder, "other")],
+    code: "invalid_option",
+    exitCode: 2,
+    says: ["--mixed has no effect", "Give --budget"],
+  });
+});
+
+test.each([
+  ["an id above 31 bits", [[1, 2 ** 32 + 5], [1]], "sequences.0.1"],
+  [
+    "a sequence that is too long",
+    [Array(4000).fill(1), [1]],
+    "has a sequence of 4000 tokens; the model takes",
+  ],
+])("%s in a file of token ids is refused before anything is written", async (_what, sequences, says) => {
+  const folder = makeFolder();
+  const file = path.join(folder, "ids.json");
+  writeFileSync(
+    file,
+    JSON.stringify({ kind: "calibration-tokens", formatVersion: 1, source: "a test", sequences }),
+  );
+  const args = ["quantize", pebble, "--scheme", "w4a16", "--method", "gptq", "--calibration", file];
+  await expectRefusal(folder, {
+    args: [...args, "--out", path.join(folder, "out")],
+    code: "invalid_data_file",
+    exitCode: 3,
+    says: [says],
+  });
+});
+
+test("a folder whose weights are gone is not verified, and says which file", async () => {
+  const folder = makeFolder();
+  const out = path.join(folder, "out");
+  expect((await runCli("quantize", pebble, "--out", out)).exitCode).toBe(0);
+  rmSync(path.join(out, "model.safetensors"));
+  await expectRefusal(folder, {
+    args: ["verify", out],
+    code: "file_not_found",
+    exitCode: 3,
+    says: ["model.safetensors cannot be read: ENOENT", "Check the path"],
+  });
 });

@@ -108,7 +108,7 @@ describe.skipIf(mountMark !== "")(`quantize to a small file system${mountMark}`,
     mountSmall(bytes + (64 << 10));
     const run = await runCli("quantize", pebble, "--out", path.join(small, "out"));
     expect(run.exitCode).toBe(3);
-    expect(run.stderr).toMatch(/out cannot be written: ENOSPC.*Free some or.*\[disk_full\]\n$/);
+    expect(run.stderr).toMatch(/out\.partial\/\S+ cannot be written: ENOSPC.*Free some or.*\[disk_full\]\n$/);
     expect(readdirSync(small)).toEqual([]);
   });
 

@@ -57,5 +57,16 @@ it("stops a model whose logits are not finite, and one that says one token over 
     }),
   );
   // A float model that is no better is no reason to refuse its quantised form.
-  expect(() => checkAnswers({ ...parts, written: stuck, base: stuck })).not.toThrow();
+  expect(checkAnswers({ ...parts, written: stuck, base: stuck })).toMatch(
+    /answers with token \d+ over and over; the float model is no better: it answers with token/,
+  );
+  // One that only repeats itself is better than one that gives no numbers.
+  expect(() => checkAnswers({ ...parts, written: broken, base: stuck })).toThrow(/not finite/);
+  expect(checkAnswers({ ...parts, written: broken, base: broken })).toMatch(/no better: it gives logits/);
+});
+
+it("says how long the prompts were", () => {
+  const prompts = [Int32Array.of(1, 2, 3, 4, 5), Int32Array.of(5, 4, 3, 2, 1, 0)];
+  const note = checkAnswers({ written: base, base, prompts, openOps });
+  expect(note).toContain("2 prompts of 5 and 6 tokens");
 });

@@ -103,6 +103,38 @@ describeWithData("a quantisation that is interrupted", () => {
     expect(hashOf(planOf().outPath)).toBe(hashOf(reference));
   });
 
+  it("stays where the next run cannot read the model, and is gone on with by the one after", async () => {
+    await interrupt();
+    const { file } = base.tensors[0]!;
+    const lost = new Proxy(base, {
+      get: (target, key) => {
+        if (key === "tensors") return base.tensors.map((tensor) => ({ ...tensor, file: `${file}.lost` }));
+        const value: unknown = Reflect.get(target, key, target);
+        return typeof value === "function" ? (value.bind(target) as unknown) : value;
+      },
+    });
+    await expect(quantize(lost, planOf())).rejects.toMatchObject({
+      code: "file_not_found",
+      message: expect.stringMatching(/safetensors\.lost cannot be read: ENOENT/) as string,
+    });
+    const manifest = await quantize(base, planOf());
+    expect(manifest.notes.join()).toMatch(/\d+ matrices are of a run that was interrupted/);
+  });
+
+  it("is not touched while another process writes it", async () => {
+    await interrupt();
+    writeFileSync(partial(".millrace-lock"), String(process.ppid));
+    await expect(quantize(base, planOf())).rejects.toMatchObject({
+      code: "output_exists",
+      message: expect.stringMatching(/out\.partial is being written by process \d+\./) as string,
+    });
+    expect(readdirSync(folder)).toEqual(["out.partial"]);
+    // No process has this number: the one that wrote was killed.
+    writeFileSync(partial(".millrace-lock"), String(2 ** 30));
+    await quantize(base, planOf());
+    expect(readdirSync(planOf().outPath)).not.toContain(".millrace-lock");
+  });
+
   it("is not gone on with by another plan, unless that may take its place", async () => {
     await interrupt();
     const other = planOf({ scheme: "w3a16" });

@@ -292,6 +292,18 @@ describeWithData("quantize", () => {
     expect(readdirSync(folder)).toEqual([]);
   });
 
+  it("refuses a model of which only some linears are integers", async () => {
+    base = openCheckpoint(baseFolder);
+    await quantize(base, planOf({ ignore: ["re:.*down_proj"] }));
+    const some = openCheckpoint(planOf().outPath);
+    const again = planOf({ outPath: path.join(folder, "again") });
+    await expect(quantize(some, again)).rejects.toMatchObject({
+      code: "already_quantized",
+      message: expect.stringMatching(/integer weights .*gate_proj among them/) as string,
+    });
+    some.close();
+  });
+
   it("refuses integer weights, and takes them when they may be rounded to floats first", async () => {
     base = openCheckpoint(testData("models", "gguf", "q4_1.gguf"));
     await expect(quantize(base, planOf())).rejects.toMatchObject({ code: "already_quantized" });

@@ -7,16 +7,18 @@ import { formatBytes, formatDuration } from "../../base/units.ts";
 import { type Component, field, flagName } from "../../config/component.ts";
 import { bytes, integer, oneOf } from "../../config/value-schemas.ts";
 import { modelNameOf } from "../../formats/model-name.ts";
+import { loadTokenizerSource } from "../../formats/tokenizer-source.ts";
 import { createOps } from "../../kernels/create-ops.ts";
 import { createFastestSolver } from "../../kernels/create-solver.ts";
 import { isGgufScheme } from "../../quantize/gguf/gguf-plan.ts";
-import { methodNames } from "../../quantize/methods.ts";
+import { isCalibrated, methodNames, type QuantizationMethod } from "../../quantize/methods.ts";
 import { type QuantizePlan, type SchemeName, schemeNames } from "../../quantize/plan.ts";
 import { quantize } from "../../quantize/quantize.ts";
 import { readRecipe } from "../../quantize/recipe.ts";
 import type { QuantizationManifest } from "../../records/quantization-manifest.ts";
 import { type BudgetRequest, budgetSettings, printSearch, readBudget, runBudget } from "../budget.ts";
 import { calibrationSettings, openCalibration } from "../calibration.ts";
+import { refuseIdleFlags } from "../contradicting-flags.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { addModelArgument } from "../model-argument.ts";
@@ -132,15 +134,30 @@ async function runQuantize(modelPath: string, _options: unknown, command: Comman
     await runSearch(modelPath, { ...settings, budget: settings.budget }, command);
     return;
   }
+  refuseIdleFlags(
+    command,
+    budgetSettings,
+    "it is of a search, which --budget asks for. Give --budget, or leave it out.",
+  );
   const { dtype } = readSettings(command, schemeSettings);
   const { out, json, recipe, maxMemory, kvCache } = readSettings(command, own);
   const chosen = recipe === undefined ? planOfFlags(command) : planOfRecipe(command, recipe);
   const outPath = path.resolve(out ?? `${path.basename(modelNameOf(modelPath))}-${chosen.scheme}`);
   const wishes = kvCache === undefined ? {} : { kvCache };
-  const plan: QuantizePlan = { ...chosen, ...wishes, dtype, maxMemoryBytes: maxMemory ?? null, outPath };
-  const checkpoint = openModel(modelPath);
   const calibrating = readSettings(command, calibrationSettings);
-  const calibration = await openCalibration(checkpoint, calibrating);
+  const tokenizer = calibrating.tokenizer === undefined ? null : loadTokenizerSource(calibrating.tokenizer);
+  const plan: QuantizePlan = {
+    ...chosen,
+    ...wishes,
+    dtype,
+    tokenizer,
+    maxMemoryBytes: maxMemory ?? null,
+    outPath,
+  };
+  const checkpoint = openModel(modelPath);
+  const calibration = isCalibrated(chosen.method, chosen.smooth)
+    ? await openCalibration(checkpoint, calibrating)
+    : noteIdleCalibration(calibrating.calibration, chosen.method);
   const solver = calibration?.solver ?? createFastestSolver(calibrating.threads);
   const interrupt = listenForInterrupt(
     `What is written so far is in ${outPath}.partial. Run the same command again to go on.`,
@@ -164,7 +181,18 @@ async function runQuantize(modelPath: string, _options: unknown, command: Comman
   }
 }
 
-type ChosenPlan = Omit<QuantizePlan, "dtype" | "maxMemoryBytes" | "outPath">;
+type ChosenPlan = Omit<QuantizePlan, "dtype" | "maxMemoryBytes" | "outPath"> &
+  Required<Pick<QuantizePlan, "method" | "smooth">>;
+
+/** A text that nothing asks for is not read: `self` would take minutes. */
+function noteIdleCalibration(source: string | undefined, method: QuantizationMethod): null {
+  if (source !== undefined) {
+    printNote(
+      `--calibration is not used: ${method} without --smooth looks at the weights alone. Methods that use it are ${methodNames.filter((name) => isCalibrated(name, false)).join(" and ")}.`,
+    );
+  }
+  return null;
+}
 
 function planOfFlags(command: Command): ChosenPlan {
   const { scheme, groupSize } = readSettings(command, schemeSettings);

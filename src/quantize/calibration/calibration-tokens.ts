@@ -24,7 +24,18 @@ const fileSchema = z.object({
   kind: z.literal("calibration-tokens"),
   formatVersion: z.literal(1),
   source: z.string(),
-  sequences: z.array(z.array(z.int().nonnegative()).min(1)).min(2),
+  sequences: z
+    .array(
+      z
+        .array(
+          z
+            .int()
+            .nonnegative()
+            .max(2 ** 31 - 1),
+        )
+        .min(1),
+    )
+    .min(2),
 });
 
 /** Throws `invalid_data_file` for a text of fewer than two sequences. */
@@ -108,9 +119,10 @@ export function checkCalibration(
     if (wrong !== undefined)
       throw invalid(source, `has token ${wrong} in sequence ${index}; the model has ${vocabSize} tokens`);
     if (sequence.length > maxPositionEmbeddings) {
-      throw invalid(
-        source,
-        `has a sequence of ${sequence.length} tokens; the model takes ${maxPositionEmbeddings}`,
+      throw new MillraceError(
+        "invalid_data_file",
+        `${source} has a sequence of ${sequence.length} tokens; the model takes ${maxPositionEmbeddings} at most. Give shorter ones: --calibration-size sets their length where they are cut from a text.`,
+        { param: "--calibration-size" },
       );
     }
   }

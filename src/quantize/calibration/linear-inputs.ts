@@ -48,6 +48,7 @@ export class CalibratedInputs implements InputSource {
   #statistics: ReadonlyMap<string, InputStatistics> = new Map();
   #inputs = new Map<string, LinearInput | null>();
   readonly #unseen: string[] = [];
+  readonly #silent: string[] = [];
   readonly #singular: string[] = [];
   readonly #damped: string[] = [];
 
@@ -72,8 +73,8 @@ export class CalibratedInputs implements InputSource {
     }
     const input = this.#inputs.get(name)!;
     if (statistics.numRows === 0) this.#unseen.push(target.module);
-    else if (this.#parts.isPassingOn && input !== null && input.factors === null)
-      this.#singular.push(target.module);
+    else if (input === null) this.#silent.push(target.module);
+    else if (this.#parts.isPassingOn && input.factors === null) this.#singular.push(target.module);
     return input;
   }
 
@@ -82,6 +83,7 @@ export class CalibratedInputs implements InputSource {
       modules.length === 0 ? [] : [`${modules.length} linears ${what}, the first ${modules[0]}.`];
     return [
       ...about(this.#unseen, "got no calibration token and have scales by mse"),
+      ...about(this.#silent, "got only zeros, or no numbers, and have scales by mse"),
       ...about(
         this.#singular,
         "have inputs whose Gram matrix has no factor, so that no errors were passed on",

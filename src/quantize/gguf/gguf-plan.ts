@@ -43,7 +43,7 @@ export function resolveGgufPlan(
     name: modelNameOf(checkpoint.path),
     fileType: () => ggufMixes[scheme].fileType,
     typeOf: (shape, tensor) => types.typeOf(shape, tensor),
-    tokenizer: null,
+    tokenizer: plan.tokenizer ?? null,
   });
   const { targets, dense } = splitByType([...parts.linears, ...parts.dense], file);
   const head = file.matrices.get(findHead(checkpoint, parts.dense).module)!;
@@ -189,7 +189,8 @@ function ggufOutput(file: GgufFile, isSearched: boolean): OutputFormat {
     densePiece: ({ module }, data, firstRow) => file.matrixPiece(module, data, firstRow),
     vectorPiece: (name, values) => file.vectorPiece(name, values),
     constants,
-    writeCompanions: () => (file.hasTokenizer ? null : "The model has no tokenizer, so none was written."),
+    readCompanions: () => () =>
+      file.hasTokenizer ? null : "The model has no tokenizer, so none was written.",
   };
 }
 

@@ -199,6 +199,29 @@ test("prefers the smallest where none is faster, and the base where nothing is g
   });
 });
 
+test("does not say to stay with a base that could not be served, or that fails requests", () => {
+  const { variant, pair } = made("q2_k", { size: 0.2, recovery: [0.5, 0.1] });
+  const choose = (first: Partial<Variant>) =>
+    recommend(
+      { variants: [{ ...base, ...first }, variant], pairs: [{ ...pair, speed: [] }], load: noBounds },
+      aim,
+    );
+  const failure = { kind: "cannot read the model", message: "x" };
+  expect(choose({ failure })).toEqual({
+    variant: null,
+    text: expect.stringMatching(
+      /^Nothing is recommended: base could not be measured, and no other keeps 99 % of the quality\. q2_k: 20 % /,
+    ) as string,
+  });
+  const serving = { numRounds: 1 } as Variant["serving"];
+  expect(choose({ failure, serving }).text).toContain("base failed in a later round, and no other");
+  const levels = [madeUpLevel({ numRequests: 100, numErrors: 60 })];
+  expect(choose({ levels })).toMatchObject({
+    variant: null,
+    text: expect.stringContaining("base did not answer its requests, and no other") as string,
+  });
+});
+
 test("chooses nothing where nothing could be measured", () => {
   const { variant, pair } = made("a", { size: 1 });
   const failed = { variant: { ...variant, failure: { kind: "slow to start", message: "x" } }, pair };

@@ -43,7 +43,7 @@ export const versusRecordSchema = z.object({
     }),
   ),
   rows: z.array(versusRowSchema),
-  /** Legs that do not count, because the client did not keep up or requests failed; with why. */
+  /** Legs that do not count, because the client did not keep up, or requests failed or were cut off; with why. */
   faults: z.array(z.string()),
   /** What ended it before its last round; then `rows` are of the whole rounds before. Null where nothing did. */
   endedEarly: earlyEndSchema.nullable(),

@@ -63,3 +63,13 @@ test("an interruption keeps what the whole rounds said, marked as that", async (
   expect(record!.rows[0]).toMatchObject({ metric: "outputTokensPerSecond", numRounds: 2 });
   expect(await interruptedAfter(3)).toBeNull();
 });
+
+test("rounds in which requests were cut off are left out, as the means of the others hide the slowest", async () => {
+  const stage = { ...madeUpStage(1, 100), numCensored: 2 };
+  const run = (): Promise<object> => Promise.resolve({ stage, records: [] });
+  const session = { run, close: () => Promise.resolve(), target: { model: "m" } };
+  vi.spyOn(BenchSession, "open").mockResolvedValue(session as unknown as BenchSession);
+  const { rows, faults } = await runVersus(fourRounds);
+  expect(rows).toEqual([]);
+  expect(faults[0]).toBe("round 1, A: 2 requests cut off by --max-seconds");
+});

@@ -8,7 +8,7 @@ import { minRounds } from "../bootstrap-interval.ts";
 import { earlyEndOf } from "../early-end.ts";
 import type { Load } from "../loads.ts";
 import { refuseLostServer } from "../lost-server.ts";
-import { errorsText, loadName } from "../stage-text.ts";
+import { countText, errorsText, loadName } from "../stage-text.ts";
 import { compareRounds, legFigures, type Round, type VerdictLimits } from "./compare-rounds.ts";
 
 export interface VersusOptions extends VerdictLimits {
@@ -147,5 +147,8 @@ function faultsOf({ round, side, stage }: Leg): string[] {
 
 function reasonsOf(stage: BenchStage | RateStage): string[] {
   const errors = stage.numErrors === 0 ? [] : [`${stage.numErrors} requests failed (${errorsText(stage)})`];
-  return [...errors, ...stage.client.faults];
+  // Which are cut off is no chance: the slowest are, and the means of the others would hide it.
+  const cutOff =
+    stage.numCensored === 0 ? [] : [`${countText(stage.numCensored, "request")} cut off by --max-seconds`];
+  return [...errors, ...cutOff, ...stage.client.faults];
 }

@@ -34,6 +34,7 @@ function stageAt(requestRate: number | "inf", outputTokensPerSecond: number): Ra
     totalTokensPerSecond: 1,
     numRequests: 10,
     numErrors: 0,
+    numCensored: 0,
     firstError: null,
     errorsByKind: {},
     client: { faults: [] },
@@ -69,6 +70,15 @@ test("several that were sent all at once differ in how many, and one alone is co
   const namesOf = (rates: readonly RateStage[]) => readBench("a", [roundOf(rates)]).levels.map(levelName);
   expect(namesOf(stages)).toEqual(["10 at once", "20 at once"]);
   expect(namesOf(stages.slice(0, 1))).toEqual(["all at once"]);
+});
+
+test("requests that were cut off are counted over the rounds, and the most of them are told", () => {
+  const cut = { ...stageAt(5, 40), numCensored: 2 };
+  const { levels, notes } = readBench("a", [roundOf([stageAt(2, 20), cut]), roundOf([stageAt(2, 20), cut])]);
+  expect(levels.map(({ numCensored }) => numCensored)).toEqual([0, 4]);
+  expect(notes).toEqual([
+    "a: requests that were in flight when a load was cut off are in none of its latencies, at most 4 of 20 (5 requests/s).",
+  ]);
 });
 
 /** Requests that a limit held back: each was sent 80 ms after the one before, and due after 5 ms; times from either. */

@@ -2,7 +2,7 @@ import { percentile, summarise } from "../../bench/distribution.ts";
 import { e2eFromDueOf, tpotOf, ttftFromDueOf } from "../../bench/slices.ts";
 import { heldBackText, stageName } from "../../bench/stage-text.ts";
 import type { BenchRecord, BenchStage, RateStage, RequestRecord } from "../../records/bench.ts";
-import type { Latency, LoadLevel } from "../../records/load-level.ts";
+import { type Latency, type LoadLevel, levelName } from "../../records/load-level.ts";
 import { joinLatencies } from "./join-levels.ts";
 import { type LoadRun, requestsAtOnce } from "./load-run.ts";
 import { readRequests } from "./read-requests.ts";
@@ -36,13 +36,14 @@ export function readBench(name: string, rounds: readonly BenchRound[]): LoadRun 
     kernels: origin.kernels,
     processor: origin.processor,
   });
+  const levels = [...levelsOf(rounds, "stages"), ...levelsOf(rounds, "rates")];
   return {
     name,
     tool: `Millrace ${origin.version}, build ${origin.build}`,
-    levels: [...levelsOf(rounds, "stages"), ...levelsOf(rounds, "rates")],
+    levels,
     settings: Object.fromEntries(settings.map(([key, value]) => [key, String(value)])),
     origin,
-    notes: heldBackNotes(name, rounds),
+    notes: [...heldBackNotes(name, rounds), ...cutOffNotes(name, levels)],
   };
 }
 
@@ -50,6 +51,18 @@ export function readBench(name: string, rounds: readonly BenchRound[]): LoadRun 
 function heldBackNotes(name: string, rounds: readonly BenchRound[]): string[] {
   const held = rounds.flatMap(({ record }) => record.rates.filter(({ becameClosed }) => becameClosed));
   return [...new Set(held.map((stage) => `${name}, ${stageName(stage)}: ${heldBackText(stage)}.`))];
+}
+
+/** What no figure shows: answers that a load's end cut off may have been the slowest. */
+function cutOffNotes(name: string, levels: readonly LoadLevel[]): string[] {
+  const shareOf = ({ numCensored, numRequests }: LoadLevel): number =>
+    numCensored! / Math.max(1, numRequests!);
+  const [worst] = levels.toSorted((a, b) => shareOf(b) - shareOf(a));
+  return worst === undefined || shareOf(worst) === 0
+    ? []
+    : [
+        `${name}: requests that were in flight when a load was cut off are in none of its latencies, at most ${worst.numCensored} of ${worst.numRequests} (${levelName(worst)}).`,
+      ];
 }
 
 /** How requests came, where they did not wait for each other: levels of one rate may differ in it. */
@@ -106,6 +119,7 @@ function levelOf(parts: readonly Part[]): LoadLevel {
     e2eMs: latency("e2eMs"),
     numRequests: sum(({ numRequests }) => numRequests),
     numErrors: sum(({ numErrors }) => numErrors),
+    numCensored: sum(({ numCensored }) => numCensored),
     firstError: stages.find(({ firstError }) => firstError !== null)?.firstError ?? null,
     errorsByKind: sumByKind(stages),
     faults: [...new Set(stages.flatMap(({ client }) => client.faults))],

@@ -108,6 +108,7 @@ function levelOf(result: VllmResult): LoadLevel {
     e2eMs,
     numRequests: result.num_prompts,
     numErrors: result.failed ?? result.num_prompts - completed,
+    numCensored: null,
     ...untold,
   };
 }

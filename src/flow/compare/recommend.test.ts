@@ -179,7 +179,7 @@ test("says up to what load the bounds are kept", () => {
     /use it\. It keeps ttft_p90<=500ms up to 4 in flight\.$/,
   );
   expect(judged({ ...figures, inFlight: null })).toMatch(/But it breaks ttft_p90<=500ms at the least load/);
-  expect(judged(null)).toMatch(/could not be judged: too few requests\.$/);
+  expect(judged(null)).toMatch(/could not be judged: too few requests ended\.$/);
 });
 
 test("prefers the smallest where none is faster, and the base where nothing is gained", () => {

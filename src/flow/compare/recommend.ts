@@ -115,7 +115,7 @@ function boundsText({ variants, load }: Evidence, variant: Variant): string {
   if (load.slo.length === 0) return "";
   const bounds = load.slo.map(({ text }) => text).join(", ");
   const within = load.concurrency[variants.indexOf(variant)]!.withinSlo;
-  if (within === null) return ` Whether it keeps ${bounds} could not be judged: too few requests.`;
+  if (within === null) return ` Whether it keeps ${bounds} could not be judged: too few requests ended.`;
   if (within.inFlight === null) return ` But it breaks ${bounds} at the least load that was tried.`;
   return ` It keeps ${bounds} up to ${Number(within.inFlight.toPrecision(3))} in flight.`;
 }

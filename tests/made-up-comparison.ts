@@ -22,6 +22,7 @@ export function madeUpLevel(change: Partial<LoadLevel> = {}): LoadLevel {
     e2eMs: null,
     numRequests: 8,
     numErrors: 0,
+    numCensored: 0,
     firstError: null,
     errorsByKind: {},
     faults: [],

@@ -3,6 +3,7 @@ import type { Endpoint } from "../client/endpoint.ts";
 import type { GoodputTarget } from "./figures/goodput.ts";
 import type { SyntheticData } from "./workload/data-spec.ts";
 import type { FileItem } from "./workload/file-workload.ts";
+import type { PromptSource } from "./workload/synthetic-workload.ts";
 import type { RequestLengths } from "./workload/trace-lengths.ts";
 
 /** What a load test of one server is given, whatever its loads. */
@@ -37,6 +38,11 @@ export interface BenchOptions {
    * number of words is calibrated on the warm-up.
    */
   readonly vocabSize: number | null;
+  /**
+   * What prompts are made of where that was chosen before: words, whose number is calibrated on the warm-up, or what another
+   * session found, as it is.
+   */
+  readonly prompts?: PromptSource | "words" | undefined;
   /** Has the server count tokens in every event. */
   readonly continuousUsage?: boolean;
   readonly extraBody?: Readonly<Record<string, unknown>>;

@@ -1,19 +1,19 @@
 import { setMaxListeners } from "node:events";
-import { isMillraceError } from "../base/errors.ts";
 import type { Endpoint } from "../client/endpoint.ts";
-import { firstModelOf, type ListedModel, tokenizeRemotely } from "../client/served-models.ts";
+import { firstModelOf } from "../client/served-models.ts";
 import type { BenchRecord, BenchStage, RateStage, RequestRecord } from "../records/bench.ts";
 import type { BenchOptions } from "./bench-options.ts";
 import { runClosedStage } from "./closed-loop.ts";
 import { LoadThreads } from "./load-threads.ts";
 import type { Load } from "./loads.ts";
 import { runRateStage } from "./open-loop.ts";
-import { pause } from "./pause.ts";
 import type { StageOutcome, StageTools } from "./run-stage.ts";
 import { readAllMetrics, ServerWatch } from "./server-watch.ts";
 import { type SessionTarget, warmUp, warmupsOf } from "./warm-up.ts";
+import { whenReady } from "./when-ready.ts";
+import { choosePrompts } from "./workload/choose-prompts.ts";
 import { fixedLength } from "./workload/length-range.ts";
-import { type PromptSource, wordText } from "./workload/synthetic-workload.ts";
+import type { PromptSource } from "./workload/synthetic-workload.ts";
 import { TraceLengths } from "./workload/trace-lengths.ts";
 import { createWorkload, type Workload, type WorkloadSpec } from "./workload/workload.ts";
 
@@ -107,6 +107,12 @@ export class BenchSession {
     return this.#nextIndex;
   }
 
+  /** What its prompts are made of, after the warm-up; undefined for those of a file. */
+  get prompts(): PromptSource | undefined {
+    const { spec } = this.#workload;
+    return spec.kind === "file" ? undefined : spec.prompts;
+  }
+
   describeWorkload(): BenchRecord["workload"] {
     const { numWarmup, seed, trace } = this.#options;
     const { promptForm, numWords, sharesPrefixes, inputTokens, outputTokens } = this.#workload;
@@ -140,34 +146,6 @@ export class BenchSession {
   }
 }
 
-/** Time between two looks at a server that is not ready. */
-const readyPollMs = 250;
-
-/** Waits until the server lists its models, where it may take a while; gives the first, null where nobody waits. */
-async function whenReady(options: BenchOptions): Promise<ListedModel | null> {
-  const { endpoint, readyTimeoutMs = 0, progress, signal } = options;
-  if (readyTimeoutMs === 0) return null;
-  const startMs = performance.now();
-  progress.start("waiting for the server", readyTimeoutMs);
-  for (;;) {
-    try {
-      const leftMs = readyTimeoutMs - (performance.now() - startMs);
-      const listed = await firstModelOf(endpoint, {
-        signal,
-        timeoutMs: Math.max(1, Math.ceil(leftMs / 1000)) * 1000,
-      });
-      progress.finish("server ready");
-      return listed;
-    } catch (error) {
-      const waitedMs = performance.now() - startMs;
-      // What it said last is why it was not ready.
-      if (!isMillraceError(error) || waitedMs >= readyTimeoutMs) throw error;
-      progress.update(waitedMs);
-      await pause(readyPollMs, signal);
-    }
-  }
-}
-
 async function workloadSpecOf(
   options: BenchOptions,
   model: string,
@@ -187,12 +165,4 @@ async function workloadSpecOf(
     sharedPrefix: synthetic?.sharedPrefix ?? null,
     salt,
   };
-}
-
-async function choosePrompts(options: BenchOptions, model: string): Promise<PromptSource> {
-  const { endpoint, signal, vocabSize, chat = false, synthetic } = options;
-  if (chat || (synthetic?.turns ?? 1) > 1) return { wordsPerToken: 1 };
-  if (vocabSize !== null) return { vocabSize };
-  const tokenIds = await tokenizeRemotely(endpoint, { model, prompt: wordText, signal });
-  return tokenIds === null ? { wordsPerToken: 1 } : { tokenIds };
 }

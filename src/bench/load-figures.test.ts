@@ -26,6 +26,22 @@ test("slices hold whole rounds of the users, and the rest joins the last", () =>
   expect(slices[0]!.outputTokensPerSecond).toBeCloseTo((4 * 8) / 0.08, 9);
 });
 
+test("where requests were due, the times of slices run from then", () => {
+  const held = [0, 1, 2, 3].map((index) => ({
+    ...request(index, 80 * index, { gapMs: 10 }),
+    dueMs: 5 * index,
+  }));
+  const times = ({ slices }: ReturnType<typeof stageOf>) =>
+    slices.map(({ ttftMs, tpotMs, e2eMs }) => [ttftMs, tpotMs, e2eMs]);
+  expect(times(stageOf(held, { durationMs: 320, concurrency: 1 }))).toEqual(
+    [0, 75, 150, 225].map((waitMs) => [waitMs + 10, 10, waitMs + 80]),
+  );
+  const asSent = held.map((record) => ({ ...record, dueMs: null }));
+  expect(times(stageOf(asSent, { durationMs: 320, concurrency: 1 }))).toEqual(
+    [0, 0, 0, 0].map(() => [10, 10, 80]),
+  );
+});
+
 test("a stage may have more requests than a call has arguments", () => {
   const records = Array.from({ length: 200_000 }, (_, index) =>
     madeUpRequest({

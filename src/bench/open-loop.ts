@@ -4,6 +4,7 @@ import { partOf } from "./closed-loop.ts";
 import { summarise } from "./distribution.ts";
 import { generatorFor } from "./random.ts";
 import { runLoad, type StageOutcome, type StageTools } from "./run-stage.ts";
+import { e2eFromDueOf, ttftFromDueOf } from "./slices.ts";
 
 /** A stage in which requests come when they are due. */
 export interface RateLoad {
@@ -42,7 +43,7 @@ export async function runRateStage(
     },
     tools,
   );
-  const timed = records.filter((record) => record.error === null && record.dueMs !== null);
+  const good = records.filter(({ error }) => error === null);
   const stage: RateStage = {
     ...figures,
     requestRate: finite(rate),
@@ -50,8 +51,8 @@ export async function runRateStage(
     arrivals: arrivalsText(arrivals),
     maxConcurrency,
     becameClosed,
-    ttftFromDueMs: summarise(timed.map((record) => record.firstTokenMs! - record.dueMs!)),
-    e2eFromDueMs: summarise(timed.map((record) => record.endMs - record.dueMs!)),
+    ttftFromDueMs: summarise(good.map(ttftFromDueOf)),
+    e2eFromDueMs: summarise(good.map(e2eFromDueOf)),
   };
   return { stage, records, nextIndex };
 }

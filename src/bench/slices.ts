@@ -32,6 +32,16 @@ export function e2eOf(record: RequestRecord): number {
   return record.endMs - record.sentMs;
 }
 
+/** First token − due, or − sent where nothing was due. For records without error. */
+export function ttftFromDueOf(record: RequestRecord): number {
+  return record.firstTokenMs! - waitStartMs(record);
+}
+
+/** Stream end − due, or − sent where nothing was due. */
+export function e2eFromDueOf(record: RequestRecord): number {
+  return record.endMs - waitStartMs(record);
+}
+
 /**
  * Cuts a closed-loop stage into runs of consecutive completions, each of whole rounds of its N users, at most 20.
  * Requests that were in one batch rise and fall together, so single requests are no independent samples; the means of
@@ -55,13 +65,18 @@ export function sliceStage(concurrency: number, good: readonly RequestRecord[]):
     const slice: StageSlice = {
       numRequests: records.length,
       outputTokensPerSecond: tokens / ((endMs - startMs) / 1000),
-      ttftMs: meanOf(records.map(ttftOf)),
+      ttftMs: meanOf(records.map(ttftFromDueOf)),
       tpotMs: meanOf(records.map(tpotOf).filter((value) => value !== null)),
-      e2eMs: meanOf(records.map(e2eOf)),
+      e2eMs: meanOf(records.map(e2eFromDueOf)),
     };
     startMs = endMs;
     return [slice];
   });
+}
+
+/** From when somebody waited for it: when it was due, else, where the answer before it decides, when it was sent. */
+function waitStartMs(record: RequestRecord): number {
+  return record.dueMs ?? record.sentMs;
 }
 
 function meanOf(values: readonly number[]): number | null {

@@ -36,6 +36,11 @@ export function errorsText({ errorsByKind }: LoadFigures): string {
     .join(", ");
 }
 
+/** Of an open loop whose limit was reached. */
+export function heldBackText({ maxConcurrency }: RateStage): string {
+  return `${maxConcurrency} in flight was reached, and requests waited for others; from then on it was a closed loop`;
+}
+
 /** A stage's main figures in a line. */
 export function stageText(stage: BenchStage | RateStage): string {
   const errors = stage.numErrors === 0 ? "" : `, ${stage.numErrors} errors (${errorsText(stage)})`;

@@ -22,20 +22,20 @@ export function warmupsOf({ numWarmup, moreEndpoints = [] }: BenchOptions): numb
   return numWarmup === 0 ? 0 : Math.max(numWarmup, 1 + moreEndpoints.length);
 }
 
-/** Sends the warm-up; the workload that it gives back has text prompts of the asked length. */
+/** Sends the warm-up; the workload that it gives back has text prompts of the asked length, unless another's were given. */
 export async function warmUp(
   client: LoadThreads,
   first: Workload,
   options: WarmUpOptions,
 ): Promise<Workload> {
-  const { progress, numWarmup } = options;
+  const { progress, numWarmup, prompts } = options;
   let workload = first;
   if (numWarmup > 0) progress.start("warm-up", numWarmup);
   for (let index = 0; index < numWarmup; index += 1) {
     const turn = workload.conversation(index)[0]!;
     const record = await askUntilRoom(client, { index, turn: 0, ...turn, dueMs: null }, options);
     if (record.error !== null) throw warmUpFailed(options, record, workload);
-    workload = calibrated(workload, turn.prompt, record.promptTokens);
+    if (typeof prompts !== "object") workload = calibrated(workload, turn.prompt, record.promptTokens);
     progress.update(index + 1);
   }
   if (numWarmup > 0) progress.finish("warm-up done");

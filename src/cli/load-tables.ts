@@ -96,8 +96,6 @@ function promptLine({ workload, stages, rates }: BenchRecord): string {
         ? "the server sends no usage"
         : "no answer ended, so that the server counted none"
       : `${(counts.reduce((sum, count) => sum + count, 0) / counts.length).toFixed(1)} counted by the server`;
-  const words = workload.numWords === null ? "" : ` of ${workload.numWords} words`;
-  const form = { "token-ids": "token ids", text: `text${words}`, chat: "messages" };
   // Turns and shared beginnings are counted with what is before them, which the words say.
   // A trace's own stage has times in place of a rate; its lengths, and what is left out of it, stand in the words.
   const isPlain =
@@ -105,5 +103,11 @@ function promptLine({ workload, stages, rates }: BenchRecord): string {
     workload.caches !== "shared" &&
     rates.every(({ burstiness }) => burstiness !== null);
   const asked = isPlain ? `${workload.inputTokens} asked for` : workload.description;
-  return `Prompt tokens: ${asked}, ${counted} (${form[workload.promptForm]}).`;
+  return `Prompt tokens: ${asked}, ${counted} (${promptFormText(workload)}).`;
+}
+
+/** `token ids`, `text of 96 words`, `messages`. */
+export function promptFormText({ promptForm, numWords }: BenchRecord["workload"]): string {
+  const words = numWords === null ? "" : ` of ${numWords} words`;
+  return { "token-ids": "token ids", text: `text${words}`, chat: "messages" }[promptForm];
 }

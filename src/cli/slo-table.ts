@@ -63,6 +63,6 @@ function sentences({
       : [
           "A load above one that missed met the targets: the edge is not sharp; probes with more requests tell more.",
         ]),
-    "? marks a figure whose interval holds the limit, or which has too few samples; it does not count as met.",
+    "? marks a figure whose interval holds the limit, which has too few samples, or which requests that were cut off may have kept too low; it does not count as met.",
   ];
 }

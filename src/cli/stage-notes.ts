@@ -1,6 +1,6 @@
 import { sentence } from "../base/sentence.ts";
 import { formatBytes, formatDuration } from "../base/units.ts";
-import { errorsText, stageName } from "../bench/stage-text.ts";
+import { errorsText, heldBackText, stageName } from "../bench/stage-text.ts";
 import type { BenchStage, RateStage } from "../records/bench.ts";
 
 /** Differences of throughput below this are the ramp and the drain of any stage. */
@@ -21,14 +21,9 @@ export function stageNotes(stage: BenchStage | RateStage, pricePerHour: number |
 
 function clientNotes(stage: BenchStage | RateStage): string[] {
   const { faults } = stage.client;
-  const becameClosed = "becameClosed" in stage && stage.becameClosed;
   return [
     ...(faults.length === 0 ? [] : [`does not count, as ${faults.join(" and ")}`]),
-    ...(becameClosed
-      ? [
-          `${stage.maxConcurrency} in flight was reached, and requests waited for others; from then on it was a closed loop`,
-        ]
-      : []),
+    ...("becameClosed" in stage && stage.becameClosed ? [heldBackText(stage)] : []),
   ];
 }
 

@@ -24,6 +24,7 @@ function textOf(more: Partial<VersusRow>, endedEarly: VersusRecord["endedEarly"]
     a: side,
     b: side,
     load: "8 in flight",
+    workload: { promptForm: "text", numWords: 96 } as VersusRecord["workload"],
     margin: 0.02,
     effect: 0.05,
     legs: [],
@@ -47,4 +48,8 @@ test("says how many rounds a verdict needs, and never more than can be asked for
 test("says where only a part of the rounds was run", () => {
   expect(textOf({}, "interrupted")).toContain("Interrupted before its last round: only whole rounds count.");
   expect(textOf({})).not.toContain("before its last round");
+});
+
+test("says how both were asked", () => {
+  expect(textOf({})).toContain("Load: 8 in flight. Both were asked with text of 96 words.");
 });

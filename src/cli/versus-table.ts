@@ -1,5 +1,6 @@
 import type { VersusRecord, VersusRow } from "../records/versus.ts";
 import { mostRounds } from "./bench-settings.ts";
+import { promptFormText } from "./load-tables.ts";
 import { formatTable } from "./terminal.ts";
 
 const labels: Readonly<Record<VersusRow["metric"], string>> = {
@@ -11,11 +12,11 @@ const labels: Readonly<Record<VersusRow["metric"], string>> = {
 
 /** Two servers side by side for people. */
 export function versusTable(record: VersusRecord): string {
-  const { a, b, load, margin, effect, rows, faults, endedEarly } = record;
+  const { a, b, load, workload, margin, effect, rows, faults, endedEarly } = record;
   const header = ["", "A", "B", "B / A", "95 % interval", "noise floor", "verdict on B", "rounds", "needed"];
   const table = formatTable(header, rows.map(rowOf));
   const notes = [
-    `A: ${a.model} at ${a.url}. B: ${b.model} at ${b.url}. Load: ${load}.`,
+    `A: ${a.model} at ${a.url}. B: ${b.model} at ${b.url}. Load: ${load}. Both were asked with ${promptFormText(workload)}.`,
     rows.length === 0
       ? "No verdict: fewer than two rounds count."
       : `Equivalent: the whole interval is within ±${percent(margin)}. Needed: rounds that find a difference of ${percent(effect)} in nine runs of ten.`,

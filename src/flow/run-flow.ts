@@ -85,7 +85,8 @@ async function serveAll(
       }
     }
   }
-  if (failures.size === subjects.length) throw failures.get(subjects[0]!.side);
+  const hasFigures = [...servings.values()].some((rounds) => rounds.length > 0);
+  if (!hasFigures) throw failures.get(subjects[0]!.side);
   return subjects.map(({ model, side, engineName }) => ({
     model: isUrl(side.engine) ? strangerOf(model) : model,
     name: side.name,

@@ -60,7 +60,10 @@ export const rateStageSchema = loadFiguresSchema.extend({
   maxConcurrency: z.number().int().nullable(),
   /** Whether that limit held requests back: from then on users wait for answers, as in a closed loop. */
   becameClosed: z.boolean(),
-  /** First token − due, and stream end − due: what somebody who came at that time has waited. */
+  /**
+   * First token − due, and stream end − due: what somebody who came at that time has waited. A later turn of a conversation is
+   * due when it is sent, as the answer before it decides.
+   */
   ttftFromDueMs: distributionSchema.nullable(),
   e2eFromDueMs: distributionSchema.nullable(),
 });

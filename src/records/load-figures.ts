@@ -34,7 +34,7 @@ export type Distribution = z.infer<typeof distributionSchema>;
 export const sliceSchema = z.object({
   numRequests: z.number().int(),
   outputTokensPerSecond: z.number(),
-  /** Means over the requests of the slice, in milliseconds; null where no request has the figure. */
+  /** Means over the requests of the slice, in milliseconds, from when they were due, where they were; null where none has it. */
   ttftMs: z.number().nullable(),
   tpotMs: z.number().nullable(),
   e2eMs: z.number().nullable(),

@@ -41,6 +41,11 @@ export const loadLevelSchema = z.object({
   e2eMs: latencySchema.nullable(),
   numRequests: z.number().int().nullable(),
   numErrors: z.number().int().nullable(),
+  /**
+   * In flight when the end of the load cut them off: neither good nor errors, and in no latency; null where the tool does not
+   * say.
+   */
+  numCensored: z.number().int().nullable(),
   firstError: z.string().nullable(),
   /** Errors by what they were; empty where the tool does not say. */
   errorsByKind: z.record(z.string(), z.number().int()),

@@ -2,7 +2,10 @@ import { z } from "zod";
 import { rateStageSchema, stageSchema } from "./bench.ts";
 import { earlyEndSchema, originSchema } from "./origin.ts";
 
-/** Whether a stage meets a target; `undetermined` where its interval holds the limit or the samples are too few. */
+/**
+ * Whether a stage meets a target; `undetermined` where its interval holds the limit, the samples are too few, or requests that
+ * were cut off may have missed it.
+ */
 const verdictSchema = z.enum(["met", "missed", "undetermined"]);
 export type SloVerdict = z.infer<typeof verdictSchema>;
 

@@ -45,10 +45,42 @@ export function isFailing(level: LoadLevel): boolean {
   return errorShareOf(level) > maxErrorShare;
 }
 
+/** Shares of the samples below each percentile, from the least on. */
+const percentileShares = [
+  ["p50", 0.5],
+  ["p90", 0.9],
+  ["p95", 0.95],
+  ["p99", 0.99],
+] as const;
+
+/** Requests of a load: all of them, those that failed, and those that were in flight when its end cut them off. */
+interface RequestCounts {
+  readonly numRequests: number;
+  readonly numErrors: number;
+  readonly numCensored: number;
+}
+
+/**
+ * The percentile of the answers that ended which bounds a statistic of all, as if every answer that was cut off had taken
+ * longer than any other: the statistic itself where none was cut off, null where nothing that is known bounds it.
+ */
+export function boundingStatistic(
+  statistic: SloTerm["statistic"],
+  { numRequests, numErrors, numCensored }: RequestCounts,
+): SloTerm["statistic"] | null {
+  if (numCensored === 0) return statistic;
+  const share = percentileShares.find(([name]) => name === statistic)?.[1];
+  if (share === undefined) return null;
+  const numAnswers = numRequests - numErrors;
+  const needed = (share * numAnswers) / (numAnswers - numCensored);
+  return percentileShares.find(([, own]) => own >= needed)?.[0] ?? null;
+}
+
 /** How a load stands to one bound: with the figure it was judged by, null where it was not measured. */
 export interface SloFinding {
   readonly term: SloTerm;
   readonly valueMs: number | null;
+  /** Null where it was not measured, and where the requests that were cut off may have broken it. */
   readonly isMet: boolean | null;
   /** Whether the percentile had too few samples to be bounded: then it neither keeps nor breaks anything. */
   readonly isWeak: boolean;
@@ -61,8 +93,29 @@ export function judgeLevel(level: LoadLevel, terms: readonly SloTerm[]): SloFind
     return {
       term,
       valueMs,
-      isMet: valueMs === null ? null : valueMs <= term.maxMs,
-      isWeak: latency?.weak.some((name) => name === term.statistic) ?? false,
+      isMet: isMetBy(level, latency, term),
+      isWeak: isWeak(latency, term.statistic),
     };
   });
+}
+
+function isMetBy(
+  { numRequests, numErrors, numCensored }: LoadLevel,
+  latency: Latency | null,
+  { statistic, maxMs }: SloTerm,
+): boolean | null {
+  const valueMs = latency?.[statistic] ?? null;
+  if (valueMs === null || valueMs > maxMs) return valueMs === null ? null : false;
+  const bounding = boundingStatistic(statistic, {
+    numRequests: numRequests ?? 0,
+    numErrors: numErrors ?? 0,
+    numCensored: numCensored ?? 0,
+  });
+  if (bounding === statistic) return true;
+  const boundMs = bounding === null || isWeak(latency, bounding) ? null : (latency?.[bounding] ?? null);
+  return boundMs !== null && boundMs <= maxMs ? true : null;
+}
+
+function isWeak(latency: Latency | null, statistic: SloTerm["statistic"]): boolean {
+  return latency?.weak.some((name) => name === statistic) ?? false;
 }

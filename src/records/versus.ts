@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { rateStageSchema, stageSchema } from "./bench.ts";
+import { rateStageSchema, stageSchema, workloadSchema } from "./bench.ts";
 import { earlyEndSchema, originSchema } from "./origin.ts";
 
 /** One figure of two servers, B against A. */
@@ -32,6 +32,8 @@ export const versusRecordSchema = z.object({
   b: sideSchema,
   /** In words. */
   load: z.string(),
+  /** What both were asked with; only the first tokens of a prompt are each side's own. */
+  workload: workloadSchema,
   margin: z.number(),
   effect: z.number(),
   /** In the order in which they ran. */
@@ -43,7 +45,7 @@ export const versusRecordSchema = z.object({
     }),
   ),
   rows: z.array(versusRowSchema),
-  /** Legs that do not count, because the client did not keep up or requests failed; with why. */
+  /** Legs that do not count, because the client did not keep up, or requests failed or were cut off; with why. */
   faults: z.array(z.string()),
   /** What ended it before its last round; then `rows` are of the whole rounds before. Null where nothing did. */
   endedEarly: earlyEndSchema.nullable(),

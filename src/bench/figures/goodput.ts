@@ -1,7 +1,7 @@
 import { normalQuantile as z } from "../../base/quantiles.ts";
 import type { RequestRecord } from "../../records/bench.ts";
 import type { Goodput } from "../../records/load-figures.ts";
-import { tpotOf } from "../slices.ts";
+import { e2eFromDueOf, tpotOf, ttftFromDueOf } from "../slices.ts";
 
 export type GoodputTarget = Goodput["targets"][number];
 
@@ -36,9 +36,8 @@ export function goodputOf(
 }
 
 function meets(record: RequestRecord, { metric, maxMs }: GoodputTarget): boolean {
-  const fromMs = record.dueMs ?? record.sentMs;
-  if (metric === "ttft") return record.firstTokenMs! - fromMs <= maxMs;
-  if (metric === "e2e") return record.endMs - fromMs <= maxMs;
+  if (metric === "ttft") return ttftFromDueOf(record) <= maxMs;
+  if (metric === "e2e") return e2eFromDueOf(record) <= maxMs;
   // A single token has no time between tokens.
   return (tpotOf(record) ?? 0) <= maxMs;
 }

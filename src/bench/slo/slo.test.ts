@@ -156,6 +156,25 @@ describe("targets", () => {
     expect(verdict("ttft_p90<=8ms")).toBe("missed");
   });
 
+  test("requests that were cut off count as slower than any that ended, so that they can only spoil a bound", () => {
+    const ttftMs = summarise(Array.from({ length: 100 }, (_, index) => index + 1))!;
+    const verdict = (slo: string, numCensored: number) => {
+      const stage = { ...madeUpStage(4, 100), ttftMs, numCensored, numRequests: 100 + numCensored };
+      return sloVerdict(judgeStage(stage, parseSlo(slo)));
+    };
+    // Of 103 the percentile 90 lies at 92.7 of the 100 that ended: below the interval of their percentile 95.
+    expect(verdict("ttft_p90<=97ms", 0)).toBe("met");
+    expect(verdict("ttft_p90<=97ms", 3)).toBe("undetermined");
+    expect(verdict("ttft_p90<=100ms", 3)).toBe("met");
+    expect(verdict("ttft_p90<=10ms", 3)).toBe("missed");
+    expect(verdict("ttft_p50<=70ms", 0)).toBe("met");
+    expect(verdict("ttft_p50<=70ms", 3)).toBe("undetermined");
+    // Nothing bounds the percentile 90 where more than a tenth is not known, nor a mean with any that is not.
+    expect(verdict("ttft_p90<=10s", 16)).toBe("undetermined");
+    expect(verdict("ttft_mean<=10s", 0)).toBe("met");
+    expect(verdict("ttft_mean<=10s", 1)).toBe("undetermined");
+  });
+
   test("a percentile with too few samples decides nothing; an interval that holds the limit neither", () => {
     // p50 9 within 8 to 11; p90, p95 and p99 are weak.
     const stage = madeUpStage(4, 100);

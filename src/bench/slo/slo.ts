@@ -1,7 +1,7 @@
 import { normalQuantile } from "../../base/quantiles.ts";
 import type { BenchStage, RateStage } from "../../records/bench.ts";
 import type { Distribution } from "../../records/load-figures.ts";
-import { errorBound, maxErrorShare, type SloTerm } from "../../records/slo.ts";
+import { boundingStatistic, errorBound, maxErrorShare, type SloTerm } from "../../records/slo.ts";
 import type { SloResult, SloVerdict } from "../../records/slo-search.ts";
 import { samplesOfInterval, weakPercentiles } from "../distribution.ts";
 
@@ -40,10 +40,16 @@ function judgeTerm(stage: BenchStage | RateStage, { text, metric, statistic, max
   if (distribution === null) return { ...shared, value: null, verdict: "missed" };
   const value = distribution[statistic];
   const numSamples = metric === "itl" ? Math.min(distribution.count, numGoodOf(stage)) : distribution.count;
-  const [low, high] = intervalOf(distribution, statistic, numSamples) ?? outermost(distribution);
-  const isWeak = weakPercentiles(numSamples).some((name) => name === statistic);
-  const verdict = high <= maxMs ? "met" : low > maxMs ? "missed" : "undetermined";
-  return { ...shared, value, verdict: isWeak ? "undetermined" : verdict };
+  const boundsOf = (name: SloTerm["statistic"]): readonly [number, number] | null =>
+    weakPercentiles(numSamples).some((weak) => weak === name)
+      ? null
+      : (intervalOf(distribution, name, numSamples) ?? outermost(distribution));
+  // What was cut off may have been the slowest: a bound holds only where it would hold with that.
+  const bounding = boundingStatistic(statistic, stage);
+  const high = bounding === null ? undefined : boundsOf(bounding)?.[1];
+  if (high !== undefined && high <= maxMs) return { ...shared, value, verdict: "met" };
+  const low = boundsOf(statistic)?.[0];
+  return { ...shared, value, verdict: low !== undefined && low > maxMs ? "missed" : "undetermined" };
 }
 
 function distributionOf(stage: BenchStage | RateStage, metric: SloTerm["metric"]): Distribution | null {

@@ -10,7 +10,8 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-const side = { endpoint: { url: "http://127.0.0.1:9" } } as VersusOptions["a"];
+// Random ids need nothing of a server.
+const side = { endpoint: { url: "http://127.0.0.1:9" }, vocabSize: 100 } as VersusOptions["a"];
 const fourRounds: VersusOptions = {
   a: side,
   b: side,
@@ -33,6 +34,12 @@ test("a side that cannot be opened leaves no session of the other", async () => 
   expect(close).toHaveBeenCalledOnce();
 });
 
+function sessionThat(run: () => Promise<object>): BenchSession {
+  const describeWorkload = (): object => ({ promptForm: "token-ids" });
+  const session = { run, close: () => Promise.resolve(), target: { model: "m" }, describeWorkload };
+  return session as unknown as BenchSession;
+}
+
 /** Two equal servers, of which the one of leg `numLegs` is interrupted; gives the record of what was whole. */
 async function interruptedAfter(numLegs: number): Promise<VersusRecord | null> {
   const controller = new AbortController();
@@ -42,8 +49,7 @@ async function interruptedAfter(numLegs: number): Promise<VersusRecord | null> {
     if (numRun > numLegs) controller.abort(new MillraceError("interrupted", "Stopped."));
     return Promise.resolve({ stage: madeUpStage(1, 100 + numRun), records: [] });
   };
-  const session = { run, close: () => Promise.resolve(), target: { model: "m" } };
-  vi.spyOn(BenchSession, "open").mockResolvedValue(session as unknown as BenchSession);
+  vi.spyOn(BenchSession, "open").mockResolvedValue(sessionThat(run));
   let kept: VersusRecord | null = null;
   const versus = runVersus({
     ...fourRounds,
@@ -62,4 +68,13 @@ test("an interruption keeps what the whole rounds said, marked as that", async (
   expect(record!.legs).toHaveLength(9);
   expect(record!.rows[0]).toMatchObject({ metric: "outputTokensPerSecond", numRounds: 2 });
   expect(await interruptedAfter(3)).toBeNull();
+});
+
+test("rounds in which requests were cut off are left out, as the means of the others hide the slowest", async () => {
+  const stage = { ...madeUpStage(1, 100), numCensored: 2 };
+  const run = (): Promise<object> => Promise.resolve({ stage, records: [] });
+  vi.spyOn(BenchSession, "open").mockResolvedValue(sessionThat(run));
+  const { rows, faults } = await runVersus(fourRounds);
+  expect(rows).toEqual([]);
+  expect(faults[0]).toBe("round 1, A: 2 requests cut off by --max-seconds");
 });

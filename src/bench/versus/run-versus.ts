@@ -8,7 +8,8 @@ import { minRounds } from "../bootstrap-interval.ts";
 import { earlyEndOf } from "../early-end.ts";
 import type { Load } from "../loads.ts";
 import { refuseLostServer } from "../lost-server.ts";
-import { errorsText, loadName } from "../stage-text.ts";
+import { countText, errorsText, loadName } from "../stage-text.ts";
+import { promptsForBoth } from "../workload/choose-prompts.ts";
 import { compareRounds, legFigures, type Round, type VerdictLimits } from "./compare-rounds.ts";
 
 export interface VersusOptions extends VerdictLimits {
@@ -36,8 +37,8 @@ const orders = [
 ] as const;
 
 /**
- * Loads two servers by turns, A B B A and B A A B, with the same prompts and the same arrival times, and says which is
- * better. After the first rounds it knows how noisy they are, and goes on to as many as a verdict needs.
+ * Loads two servers by turns, A B B A and B A A B, with the same prompts, but for what a salt of either changes, and the same
+ * arrival times, and says which is better. After the first rounds it knows how noisy they are, and goes on to as many as a verdict needs.
  *
  * Errors: those of opening a session; `endpoint_failed` when a server is gone after a leg; the signal's reason.
  */
@@ -91,13 +92,14 @@ async function runRounds(options: VersusOptions, sessions: Sessions, legs: Leg[]
 function describeVersus(
   options: VersusOptions,
   sessions: Sessions,
-): Pick<VersusRecord, "a" | "b" | "load" | "margin" | "effect"> {
+): Pick<VersusRecord, "a" | "b" | "load" | "workload" | "margin" | "effect"> {
   const side = (which: "a" | "b"): VersusRecord["a"] => ({
     url: options[which].endpoint.url,
     model: sessions[which].target.model,
   });
   const { load, margin, effect } = options;
-  return { a: side("a"), b: side("b"), load: loadName(load), margin, effect };
+  const workload = sessions.a.describeWorkload();
+  return { a: side("a"), b: side("b"), load: loadName(load), workload, margin, effect };
 }
 
 function compareLegs(
@@ -107,11 +109,11 @@ function compareLegs(
   return { legs: [...legs], rows: compareRounds(soundRounds(legs), limits), faults: legs.flatMap(faultsOf) };
 }
 
-/** Sessions of both sides, or of none. */
+/** Sessions of both sides, or of none. What prompts are made of is chosen once, so that both are asked alike. */
 async function openBoth({ a, b }: VersusOptions): Promise<Sessions> {
-  const first = await BenchSession.open(a);
+  const first = await BenchSession.open({ ...a, prompts: await promptsForBoth(a, b) });
   try {
-    return { a: first, b: await BenchSession.open(b) };
+    return { a: first, b: await BenchSession.open({ ...b, prompts: first.prompts }) };
   } catch (error) {
     await first.close();
     throw error;
@@ -147,5 +149,8 @@ function faultsOf({ round, side, stage }: Leg): string[] {
 
 function reasonsOf(stage: BenchStage | RateStage): string[] {
   const errors = stage.numErrors === 0 ? [] : [`${stage.numErrors} requests failed (${errorsText(stage)})`];
-  return [...errors, ...stage.client.faults];
+  // Which are cut off is no chance: the slowest are, and the means of the others would hide it.
+  const cutOff =
+    stage.numCensored === 0 ? [] : [`${countText(stage.numCensored, "request")} cut off by --max-seconds`];
+  return [...errors, ...cutOff, ...stage.client.faults];
 }

@@ -44,3 +44,19 @@ test("a load whose requests fail keeps no bound, however quick the others are", 
   expect(violations).toMatchObject([[broken]]);
   expect(compareLoads([{ levels, kvCache: null }], []).violations).toEqual([[]]);
 });
+
+test("answers that were cut off may have broken a bound that the others keep, and mend none that they break", () => {
+  const cut = { ...level(5, 12), numRequests: 43, numCensored: 3 };
+  const compared = (each: LoadLevel, slo: string) =>
+    compareLoads([{ levels: [each], kvCache: null }], parseSlo(slo));
+  const within = (each: LoadLevel, slo: string) => compared(each, slo).concurrency[0]!.withinSlo;
+  const kept = { inFlight: 5, brokenAt: null, highestKept: 5 };
+  expect(within({ ...cut, numCensored: 0 }, "tpot_p90<=15ms")).toEqual(kept);
+  // 3 of 43 are more than the percentile 95 leaves out of all, and the 99 is not known.
+  expect(within(cut, "tpot_p90<=15ms")).toBeNull();
+  const known = (p99: number): LoadLevel => ({ ...cut, tpotMs: { ...cut.tpotMs!, p99 } });
+  expect(within(known(14), "tpot_p90<=15ms")).toEqual(kept);
+  expect(within(known(16), "tpot_p90<=15ms")).toBeNull();
+  expect(within(cut, "tpot_p90<=11ms")).toMatchObject({ inFlight: null, brokenAt: 5 });
+  expect(compared(cut, "tpot_p90<=11ms").violations).toMatchObject([[{ valueMs: 12 }]]);
+});

@@ -19,9 +19,13 @@ export interface LoadRun {
 /** The setting that tells levels of one name, all at once, apart. */
 export const requestsAtOnce = "requestsAtOnce";
 
-/** Of several levels all at once each is named after how many that were; one alone is what another run had at once. */
+/**
+ * Of levels of several sizes all at once each is named after how many that were; those of one size are what another run had
+ * at once. Repeats have to be levels of their own still: joined they have the requests of all.
+ */
 export function atOnceByCount(levels: readonly LoadLevel[]): LoadLevel[] {
-  if (levels.filter(({ kind }) => kind === "at-once").length < 2) return [...levels];
+  const atOnce = levels.filter(({ kind }) => kind === "at-once");
+  if (new Set(atOnce.map(({ numRequests }) => numRequests)).size < 2) return [...levels];
   return levels.map((level) => (level.kind === "at-once" ? { ...level, asked: level.numRequests } : level));
 }
 

@@ -1,5 +1,11 @@
-import { expect, test } from "vitest";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { madeUpRequest, stageOf } from "../../../tests/load-stage.ts";
 import { madeUpVariant } from "../../../tests/made-up-comparison.ts";
+import { summarise } from "../../bench/distribution.ts";
+import { recordsFile } from "../../bench/sweep.ts";
 import type { BenchRecord, RateStage } from "../../records/bench.ts";
 import { levelName } from "../../records/load-level.ts";
 import { composeComparison } from "./compose-comparison.ts";
@@ -14,17 +20,21 @@ function stageAt(requestRate: number | "inf", outputTokensPerSecond: number): Ra
     burstiness: null,
     arrivals: requestRate === "inf" ? "all at once" : "Poisson",
     maxConcurrency: null,
+    becameClosed: false,
     outputTokensPerSecond,
     durationMs: 1000,
     ttftMs: latency,
     tpotMs: latency,
     e2eMs: latency,
     itlMs: latency,
+    ttftFromDueMs: latency,
+    e2eFromDueMs: latency,
     meanInFlight: 1,
     requestsPerSecond: 1,
     totalTokensPerSecond: 1,
     numRequests: 10,
     numErrors: 0,
+    numCensored: 0,
     firstError: null,
     errorsByKind: {},
     client: { faults: [] },
@@ -60,6 +70,60 @@ test("several that were sent all at once differ in how many, and one alone is co
   const namesOf = (rates: readonly RateStage[]) => readBench("a", [roundOf(rates)]).levels.map(levelName);
   expect(namesOf(stages)).toEqual(["10 at once", "20 at once"]);
   expect(namesOf(stages.slice(0, 1))).toEqual(["all at once"]);
+});
+
+test("requests that were cut off are counted over the rounds, and the most of them are told", () => {
+  const cut = { ...stageAt(5, 40), numCensored: 2 };
+  const { levels, notes } = readBench("a", [roundOf([stageAt(2, 20), cut]), roundOf([stageAt(2, 20), cut])]);
+  expect(levels.map(({ numCensored }) => numCensored)).toEqual([0, 4]);
+  expect(notes).toEqual([
+    "a: requests that were in flight when a load was cut off are in none of its latencies, at most 4 of 20 (5 requests/s).",
+  ]);
+});
+
+/** Requests that a limit held back: each was sent 80 ms after the one before, and due after 5 ms; times from either. */
+function heldBack() {
+  const requests = [0, 1, 2, 3].map((index) => {
+    const sentMs = 80 * index;
+    const times = { dueMs: 5 * index, sentMs, chunkMs: [sentMs + 10, sentMs + 80] };
+    return madeUpRequest({ index, ...times, promptTokens: 4, outputTokens: 2 });
+  });
+  const { concurrency: _, ...figures } = stageOf(requests, { durationMs: 320, concurrency: 1 });
+  const stage: RateStage = {
+    ...figures,
+    requestRate: 200,
+    burstiness: "inf",
+    arrivals: "constant",
+    maxConcurrency: 1,
+    becameClosed: true,
+    ttftFromDueMs: summarise([10, 85, 160, 235]),
+    e2eFromDueMs: summarise([80, 155, 230, 305]),
+  };
+  return { requests, stage };
+}
+
+test("times of an open loop run from when requests were due, whether they are kept or not, and a limit is told", () => {
+  const { requests, stage } = heldBack();
+  const folder = mkdtempSync(path.join(os.tmpdir(), "read-bench-"));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  writeFileSync(
+    path.join(folder, recordsFile(stage)),
+    requests.map((request) => `${JSON.stringify(request)}\n`).join(""),
+  );
+  const round = roundOf([stage]);
+  for (const place of [null, folder]) {
+    const { levels, notes } = readBench("b", [{ ...round, folder: place }]);
+    expect(levels[0]).toMatchObject({
+      ttftMs: { mean: 122.5, p50: 122.5 },
+      tpotMs: { mean: 70 },
+      e2eMs: { mean: 192.5 },
+      rounds: [{ ttftMs: 122.5, tpotMs: 70, e2eMs: 192.5 }],
+    });
+    expect(notes).toEqual([
+      "b, 200 requests/s: 1 in flight was reached, and requests waited for others; from then on it was a closed loop.",
+    ]);
+  }
+  expect(readBench("b", [roundOf([stageAt(5, 40)])]).notes).toEqual([]);
 });
 
 /** What a comparison of two loads lists as not the same. */

@@ -1,7 +1,8 @@
 import { percentile, summarise } from "../../bench/distribution.ts";
-import { e2eOf, tpotOf, ttftOf } from "../../bench/slices.ts";
+import { e2eFromDueOf, tpotOf, ttftFromDueOf } from "../../bench/slices.ts";
+import { heldBackText, stageName } from "../../bench/stage-text.ts";
 import type { BenchRecord, BenchStage, RateStage, RequestRecord } from "../../records/bench.ts";
-import type { Latency, LoadLevel } from "../../records/load-level.ts";
+import { type Latency, type LoadLevel, levelName } from "../../records/load-level.ts";
 import { joinLatencies } from "./join-levels.ts";
 import { type LoadRun, requestsAtOnce } from "./load-run.ts";
 import { readRequests } from "./read-requests.ts";
@@ -20,7 +21,10 @@ interface Part {
   readonly requests: readonly RequestRecord[] | null;
 }
 
-/** Rounds of the same load as one run: counts add up, distributions are those of all requests together. */
+/**
+ * Rounds of the same load as one run: counts add up, distributions are those of all requests together. Times run from when
+ * requests were due, where they were: from the send, a server that cannot keep up seems no slower behind a limit of requests.
+ */
 export function readBench(name: string, rounds: readonly BenchRound[]): LoadRun {
   const { record } = rounds[0]!;
   const { origin, workload } = record;
@@ -32,14 +36,33 @@ export function readBench(name: string, rounds: readonly BenchRound[]): LoadRun 
     kernels: origin.kernels,
     processor: origin.processor,
   });
+  const levels = [...levelsOf(rounds, "stages"), ...levelsOf(rounds, "rates")];
   return {
     name,
     tool: `Millrace ${origin.version}, build ${origin.build}`,
-    levels: [...levelsOf(rounds, "stages"), ...levelsOf(rounds, "rates")],
+    levels,
     settings: Object.fromEntries(settings.map(([key, value]) => [key, String(value)])),
     origin,
-    notes: [],
+    notes: [...heldBackNotes(name, rounds), ...cutOffNotes(name, levels)],
   };
+}
+
+/** Open loops that their limit has made closed ones. */
+function heldBackNotes(name: string, rounds: readonly BenchRound[]): string[] {
+  const held = rounds.flatMap(({ record }) => record.rates.filter(({ becameClosed }) => becameClosed));
+  return [...new Set(held.map((stage) => `${name}, ${stageName(stage)}: ${heldBackText(stage)}.`))];
+}
+
+/** What no figure shows: answers that a load's end cut off may have been the slowest. */
+function cutOffNotes(name: string, levels: readonly LoadLevel[]): string[] {
+  const shareOf = ({ numCensored, numRequests }: LoadLevel): number =>
+    numCensored! / Math.max(1, numRequests!);
+  const [worst] = levels.toSorted((a, b) => shareOf(b) - shareOf(a));
+  return worst === undefined || shareOf(worst) === 0
+    ? []
+    : [
+        `${name}: requests that were in flight when a load was cut off are in none of its latencies, at most ${worst.numCensored} of ${worst.numRequests} (${levelName(worst)}).`,
+      ];
 }
 
 /** How requests came, where they did not wait for each other: levels of one rate may differ in it. */
@@ -80,8 +103,9 @@ function levelOf(parts: readonly Part[]): LoadLevel {
   const perSecond = (of: (stage: Stage) => number): number =>
     sum((stage) => (of(stage) * stage.durationMs) / 1000) / seconds;
   const samples = samplesOf(parts);
+  const ofStages = stages.map(latenciesOf);
   const latency = (name: "ttftMs" | "tpotMs" | "e2eMs"): Latency | null =>
-    samples === null ? joinLatencies(stages.map((stage) => stage[name])) : summarise(samples[name]);
+    samples === null ? joinLatencies(ofStages.map((own) => own[name])) : summarise(samples[name]);
   return {
     ...askedOf(stages),
     inFlight: perSecond(({ meanInFlight }) => meanInFlight),
@@ -95,12 +119,13 @@ function levelOf(parts: readonly Part[]): LoadLevel {
     e2eMs: latency("e2eMs"),
     numRequests: sum(({ numRequests }) => numRequests),
     numErrors: sum(({ numErrors }) => numErrors),
+    numCensored: sum(({ numCensored }) => numCensored),
     firstError: stages.find(({ firstError }) => firstError !== null)?.firstError ?? null,
     errorsByKind: sumByKind(stages),
     faults: [...new Set(stages.flatMap(({ client }) => client.faults))],
     slices: stages.map(({ slices }) => slices),
-    rounds: stages.map(({ outputTokensPerSecond, ttftMs, tpotMs, e2eMs }) => ({
-      outputTokensPerSecond,
+    rounds: ofStages.map(({ ttftMs, tpotMs, e2eMs }, round) => ({
+      outputTokensPerSecond: stages[round]!.outputTokensPerSecond,
       ttftMs: ttftMs?.mean ?? null,
       tpotMs: tpotMs?.mean ?? null,
       e2eMs: e2eMs?.mean ?? null,
@@ -108,6 +133,14 @@ function levelOf(parts: readonly Part[]): LoadLevel {
     quantiles: samples === null ? null : mapValues(samples, quantilesOf),
     timeline: stages[0]!.inFlight.timeline,
   };
+}
+
+/** A stage's own distributions, by the same clock as its requests' samples. */
+function latenciesOf(stage: Stage): Pick<Stage, "ttftMs" | "tpotMs" | "e2eMs"> {
+  const { tpotMs } = stage;
+  return "requestRate" in stage
+    ? { ttftMs: stage.ttftFromDueMs, tpotMs, e2eMs: stage.e2eFromDueMs }
+    : { ttftMs: stage.ttftMs, tpotMs, e2eMs: stage.e2eMs };
 }
 
 /** Of stages of several rounds; the rates of a sweep are averaged. */
@@ -140,9 +173,9 @@ function samplesOf(parts: readonly Part[]): Samples | null {
   const requests = parts.flatMap((part) => part.requests ?? []);
   if (requests.length === 0 || parts.some((part) => part.requests === null)) return null;
   return {
-    ttftMs: requests.map(ttftOf),
+    ttftMs: requests.map(ttftFromDueOf),
     tpotMs: requests.map(tpotOf).filter((value) => value !== null),
-    e2eMs: requests.map(e2eOf),
+    e2eMs: requests.map(e2eFromDueOf),
   };
 }
 

@@ -22,3 +22,11 @@ test("without the totals the count of the latencies tells how many requests ther
   const [level] = readGuidellm("a", guidellmSchema.parse(report)).levels;
   expect(level!.tpotMs!.count).toBe(12);
 });
+
+test("requests that were incomplete at the end of a benchmark are those that it cut off", () => {
+  const report = JSON.parse(text) as { benchmarks: [{ metrics: Record<string, object> }] };
+  const [{ metrics }] = report.benchmarks;
+  metrics["request_totals"] = { ...metrics["request_totals"], incomplete: 3, total: 15 };
+  const [level] = readGuidellm("a", guidellmSchema.parse(report)).levels;
+  expect(level).toMatchObject({ numRequests: 15, numErrors: 0, numCensored: 3 });
+});

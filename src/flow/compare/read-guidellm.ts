@@ -36,7 +36,12 @@ const benchmarkSchema = z.looseObject({
   }),
   metrics: z.looseObject({
     request_totals: z
-      .looseObject({ successful: count, errored: count.nullish(), total: count.nullish() })
+      .looseObject({
+        successful: count,
+        incomplete: count.nullish(),
+        errored: count.nullish(),
+        total: count.nullish(),
+      })
       .nullish(),
     requests_per_second: byOutcome,
     request_concurrency: byOutcome,
@@ -101,6 +106,7 @@ function levelOf({ config: { strategy }, metrics }: Benchmark): LoadLevel {
     e2eMs: latencyOf(metrics.request_latency, 1000, numSuccessful),
     numRequests: totals?.total ?? totals?.successful ?? null,
     numErrors: totals?.errored ?? null,
+    numCensored: totals?.incomplete ?? null,
     ...untold,
   };
 }

@@ -114,8 +114,10 @@ function variantOf(name: string, run: LoadRun | null): Variant {
 }
 
 function readFolder(folder: string): LoadRun | null {
-  const own = readOwn(path.join(folder, "bench.json")) ?? readOwn(path.join(folder, "serving.json"));
-  if (own !== null) return { ...own, name: path.basename(path.resolve(folder)) };
+  const name = path.basename(path.resolve(folder));
+  const own =
+    readOwn(name, path.join(folder, "bench.json")) ?? readOwn(name, path.join(folder, "serving.json"));
+  if (own !== null) return own;
   const report = existsSync(path.join(folder, guidellmFile))
     ? guidellmSchema.safeParse(readJsonFile(path.join(folder, guidellmFile))).data
     : undefined;
@@ -125,7 +127,6 @@ function readFolder(folder: string): LoadRun | null {
     .flatMap((name) => vllmSchema.safeParse(readJsonFile(path.join(folder, name))).data ?? []);
   const fault = report === undefined && results.length === 0 ? null : faultAmongResults(folder);
   if (fault !== null) throw fault;
-  const name = path.basename(path.resolve(folder));
   if (report === undefined) return results.length === 0 ? null : joinVllm(name, results);
   if (results.length === 0) return readGuidellm(name, report);
   throw new MillraceError(
@@ -136,8 +137,8 @@ function readFolder(folder: string): LoadRun | null {
 
 function readFile(file: string): LoadRun | null {
   const name = path.basename(file).replace(/\.json$/, "");
-  const own = readOwn(file);
-  if (own !== null) return { ...own, name };
+  const own = readOwn(name, file);
+  if (own !== null) return own;
   const json = readJsonFile(file);
   const guidellm = guidellmSchema.safeParse(json).data;
   if (guidellm !== undefined) return readGuidellm(name, guidellm);
@@ -146,14 +147,14 @@ function readFile(file: string): LoadRun | null {
 }
 
 /** A load test that we measured, by itself or in a flow; null for any other file. */
-function readOwn(file: string): LoadRun | null {
+function readOwn(name: string, file: string): LoadRun | null {
   const json = readJsonFile(file);
   const folder = path.dirname(file);
   const record = benchRecordSchema.safeParse(json).data;
-  if (record !== undefined) return readBench("", [{ record, folder }]);
+  if (record !== undefined) return readBench(name, [{ record, folder }]);
   const serving = servingRecordSchema.safeParse(json).data;
   if (serving === undefined) return null;
-  const run = readBench("", [{ record: serving.bench, folder }]);
+  const run = readBench(name, [{ record: serving.bench, folder }]);
   return { ...run, settings: { ...run.settings, engine: serving.server, flags: serving.flags } };
 }
 

@@ -31,6 +31,16 @@ test("results of one load are the rounds of one level", () => {
   expect(level!.ttftMs!.p50).toBeCloseTo(once!.ttftMs!.p50, 9);
 });
 
+test("repeats of several sizes all at once are named by the size of one, and those of one size by none", () => {
+  const resultsOf = (counts: readonly number[]) =>
+    counts.map((num_prompts) => vllmSchema.parse({ ...recorded, max_concurrency: null, num_prompts }));
+  const namesOf = (counts: readonly number[]) => joinVllm("v", resultsOf(counts)).levels.map(levelName);
+  expect(namesOf([100, 100, 100, 200, 200, 200])).toEqual(["100 at once", "200 at once"]);
+  expect(namesOf([100, 100, 100])).toEqual(["all at once"]);
+  const [level] = joinVllm("v", resultsOf([100, 100, 200])).levels;
+  expect(level).toMatchObject({ numRequests: 200, rounds: [{}, {}] });
+});
+
 test("results of as many users with prompts of another length are no rounds of each other", () => {
   const results = [2048, 8192].map((total_input_tokens) =>
     vllmSchema.parse({ ...recorded, max_concurrency: 2, total_input_tokens }),

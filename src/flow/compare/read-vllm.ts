@@ -67,11 +67,10 @@ export function joinVllm(name: string, results: readonly VllmResult[]): LoadRun 
     const values = runs.flatMap((run) => run.settings[key] ?? []);
     return [key, [...new Set(values)].join(", ")];
   });
+  const levels = atOnceByCount(results.map(levelOf));
   return {
     ...runs[0]!,
-    levels: atOnceByCount(
-      joinRepeats(results.map((result) => ({ load: loadOf(result), level: levelOf(result) }))),
-    ),
+    levels: joinRepeats(levels.map((level, index) => ({ load: loadOf(results[index]!), level }))),
     settings: Object.fromEntries(settings) as Record<string, string>,
   };
 }
@@ -109,6 +108,7 @@ function levelOf(result: VllmResult): LoadLevel {
     e2eMs,
     numRequests: result.num_prompts,
     numErrors: result.failed ?? result.num_prompts - completed,
+    numCensored: null,
     ...untold,
   };
 }

@@ -179,7 +179,7 @@ test("says up to what load the bounds are kept", () => {
     /use it\. It keeps ttft_p90<=500ms up to 4 in flight\.$/,
   );
   expect(judged({ ...figures, inFlight: null })).toMatch(/But it breaks ttft_p90<=500ms at the least load/);
-  expect(judged(null)).toMatch(/could not be judged: too few requests\.$/);
+  expect(judged(null)).toMatch(/could not be judged: too few requests ended\.$/);
 });
 
 test("prefers the smallest where none is faster, and the base where nothing is gained", () => {
@@ -196,6 +196,29 @@ test("prefers the smallest where none is faster, and the base where nothing is g
     text: expect.stringMatching(
       /^base: stay with it, no other keeps 99 % of the quality\. w2: 0\.5× /,
     ) as string,
+  });
+});
+
+test("does not say to stay with a base that could not be served, or that fails requests", () => {
+  const { variant, pair } = made("q2_k", { size: 0.2, recovery: [0.5, 0.1] });
+  const choose = (first: Partial<Variant>) =>
+    recommend(
+      { variants: [{ ...base, ...first }, variant], pairs: [{ ...pair, speed: [] }], load: noBounds },
+      aim,
+    );
+  const failure = { kind: "cannot read the model", message: "x" };
+  expect(choose({ failure })).toEqual({
+    variant: null,
+    text: expect.stringMatching(
+      /^Nothing is recommended: base could not be measured, and no other keeps 99 % of the quality\. q2_k: 20 % /,
+    ) as string,
+  });
+  const serving = { numRounds: 1 } as Variant["serving"];
+  expect(choose({ failure, serving }).text).toContain("base failed in a later round, and no other");
+  const levels = [madeUpLevel({ numRequests: 100, numErrors: 60 })];
+  expect(choose({ levels })).toMatchObject({
+    variant: null,
+    text: expect.stringContaining("base did not answer its requests, and no other") as string,
   });
 });
 

@@ -38,7 +38,7 @@ function choose(evidence: Evidence, aim: Aim): Recommendation {
   const choiceLevel = choiceLevelOf(evidence);
   const served = evidence.pairs.flatMap((pair): Candidate[] => {
     const variant = evidence.variants.find(({ name }) => name === pair.variant)!;
-    return isOurs(variant) && variant.failure === null && !failsRequests(variant)
+    return isOurs(variant) && faultOf(variant) === null
       ? [candidateOf({ base: base!, variant, pair, choiceLevel }, aim)]
       : [];
   });
@@ -54,8 +54,7 @@ function choose(evidence: Evidence, aim: Aim): Recommendation {
     ({ speed, memory }) => speed?.verdict !== "slower" && memory !== null && memory.share < 1,
   );
   const best = bestOfFaster(faster) ?? smaller.toSorted((a, b) => a.memory!.share - b.memory!.share)[0];
-  if (best === undefined)
-    return { variant: base!.name, text: `${stayText(base!, served, aim)}${boundsText(evidence, base!)}` };
+  if (best === undefined) return stayOrNothing(evidence, served, aim);
   const bounds = boundsText(evidence, best.variant);
   return {
     variant: best.variant.name,
@@ -79,15 +78,19 @@ function whyNone({ variants }: Evidence): string {
   const [, ...others] = variants;
   if (others.length === 0) return "nothing else was asked for";
   return others
-    .map((variant) => {
-      if (variant.failure !== null)
-        return variant.serving === null
-          ? `${variant.name} could not be measured`
-          : `${variant.name} failed in a later round`;
-      if (failsRequests(variant)) return `${variant.name} did not answer its requests`;
-      return `${variant.name} is a server that somebody else started, with a model of its own`;
-    })
+    .map(
+      (variant) =>
+        faultOf(variant) ?? `${variant.name} is a server that somebody else started, with a model of its own`,
+    )
     .join("; ");
+}
+
+/** What speaks against the use of a variant, whatever its figures; null where nothing does. */
+function faultOf(variant: Variant): string | null {
+  const { name, failure, serving } = variant;
+  if (failure !== null)
+    return serving === null ? `${name} could not be measured` : `${name} failed in a later round`;
+  return failsRequests(variant) ? `${name} did not answer its requests` : null;
 }
 
 /** Not so a server that somebody else started: it has a model of its own, no form of this one that could be used. */
@@ -112,7 +115,7 @@ function boundsText({ variants, load }: Evidence, variant: Variant): string {
   if (load.slo.length === 0) return "";
   const bounds = load.slo.map(({ text }) => text).join(", ");
   const within = load.concurrency[variants.indexOf(variant)]!.withinSlo;
-  if (within === null) return ` Whether it keeps ${bounds} could not be judged: too few requests.`;
+  if (within === null) return ` Whether it keeps ${bounds} could not be judged: too few requests ended.`;
   if (within.inFlight === null) return ` But it breaks ${bounds} at the least load that was tried.`;
   return ` It keeps ${bounds} up to ${Number(within.inFlight.toPrecision(3))} in flight.`;
 }
@@ -260,12 +263,25 @@ function whyNot({ quality, pair, speed, memory }: Candidate, best: Candidate, { 
   return `it shows no gain over ${best.variant.name}`;
 }
 
-function stayText(base: Variant, served: readonly Candidate[], { minRecovery }: Aim): string {
+/** The base, where no other is better; a base that cannot be used is none to stay with. */
+function stayOrNothing(
+  evidence: Evidence,
+  served: readonly Candidate[],
+  { minRecovery }: Aim,
+): Recommendation {
+  const base = evidence.variants[0]!;
+  const fault = faultOf(base);
   const isLost = served.every(({ quality }) => quality === "lost");
   const why = isLost
     ? `no other keeps ${percent(minRecovery, 0)} % of the quality`
     : "no other that keeps the quality is shown to be faster, or smaller without being slower";
-  return `${base.name}: stay with it, ${why}.${served.map((each) => ` ${describe(each)}.`).join("")}`;
+  const others = served.map((each) => ` ${describe(each)}.`).join("");
+  return fault === null
+    ? {
+        variant: base.name,
+        text: `${base.name}: stay with it, ${why}.${others}${boundsText(evidence, base)}`,
+      }
+    : { variant: null, text: `Nothing is recommended: ${fault}, and ${why}.${others}` };
 }
 
 function percent(share: number, digits: number): string {

@@ -6,6 +6,7 @@ import { endpointUrlOf } from "../../client/endpoint.ts";
 import { type EndpointLauncher, LaunchError } from "../../protocol/endpoint-launcher.ts";
 import type { ServedSide } from "../flow-plan.ts";
 import { type EngineCommand, EngineProcess, type LaunchOptions } from "./engine-process.ts";
+import { commandIdOf, packageIdOf, programIdOf } from "./program-id.ts";
 import { RunningEndpoint } from "./running-endpoint.ts";
 import { splitWords } from "./split-words.ts";
 
@@ -27,7 +28,7 @@ const recipes: Readonly<Record<string, Recipe>> = {
     return {
       name: "millrace",
       program: process.execPath,
-      code: main,
+      programId: programIdOf(main, process.env),
       args: (port) => [main, "serve", ...own, "--host", host, "--port", String(port)],
       flags: ["--dtype", side.dtype, ...flags].join(" "),
       takesTokenIds: true,
@@ -53,14 +54,16 @@ const recipes: Readonly<Record<string, Recipe>> = {
       ["--version"],
       ["-m", ggufFileOf(side.path), "--alias", side.modelName],
     ),
-  sglang: (side, choice) =>
-    serverOf(
-      "sglang",
-      "python3",
-      choice,
-      ["-c", "import sglang; print(sglang.__version__)"],
-      ["-m", "sglang.launch_server", "--model-path", side.path, "--served-model-name", side.modelName],
-    ),
+  sglang: (side, choice) => {
+    const versionArgs = ["-c", "import sglang; print(sglang.__version__)"];
+    const args = ["--model-path", side.path, "--served-model-name", side.modelName];
+    const command = serverOf("sglang", "python3", choice, versionArgs, [
+      "-m",
+      "sglang.launch_server",
+      ...args,
+    ]);
+    return { ...command, programId: packageIdOf(command.program, versionArgs, command.environment) };
+  },
 };
 
 /** Another's server: `args` name the model, and where it listens comes behind them, then a person's own flags. */
@@ -74,7 +77,7 @@ function serverOf(
   return {
     name,
     program: program ?? usualProgram,
-    code: program ?? usualProgram,
+    programId: programIdOf(program ?? usualProgram, process.env),
     args: (port) => [...args, "--host", host, "--port", String(port), ...flags],
     flags: flags.join(" "),
     takesTokenIds: true,
@@ -142,7 +145,8 @@ export function createEngineLauncher(side: ServedSide, options: LaunchOptions): 
 }
 
 function commandOf(side: ServedSide, engine: string): EngineCommand {
-  const [program = "", ...args] = wordsOfCommand(engine);
+  const words = wordsOfCommand(engine);
+  const [program = "", ...args] = words;
   const filled = (port: number): string[] =>
     args.map((word) =>
       word
@@ -153,7 +157,7 @@ function commandOf(side: ServedSide, engine: string): EngineCommand {
   return {
     name: path.basename(program),
     program,
-    code: program,
+    programId: commandIdOf(words, process.env),
     args: filled,
     flags: args.join(" "),
     takesTokenIds: false,

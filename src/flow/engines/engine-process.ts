@@ -19,8 +19,8 @@ export interface EngineCommand {
   /** For reports and messages: `llama.cpp`. */
   readonly name: string;
   readonly program: string;
-  /** The file whose change makes it another engine: the program, or what an interpreter runs. */
-  readonly code: string;
+  /** Tells one build of it from another, also where an interpreter runs it. */
+  readonly programId: string;
   /** Arguments for a port on loopback. */
   readonly args: (port: number) => readonly string[];
   /** What the report shows of it: the arguments that decide figures. */
@@ -80,8 +80,7 @@ export class EngineProcess implements EndpointLauncher {
   }
 
   get programId(): string {
-    const { code, environment } = this.#command;
-    return programIdOf(code, environment["PATH"] ?? "");
+    return this.#command.programId;
   }
 
   async version(): Promise<string> {
@@ -198,18 +197,6 @@ function lastLinesOf(file: string): string[] {
   }
   const text = tail.toString("utf8").trimEnd();
   return text === "" ? [] : text.split("\n").slice(-shownLogLines);
-}
-
-/** Place, size and change time of a program, looked for as a shell does; its name alone where it is not there. */
-function programIdOf(program: string, searchPath: string): string {
-  const places = program.includes(path.sep)
-    ? [path.resolve(program)]
-    : searchPath.split(path.delimiter).map((folder) => path.join(folder, program));
-  for (const place of places) {
-    const stat = statSync(place, { throwIfNoEntry: false });
-    if (stat?.isFile()) return `${place} ${stat.size} ${stat.mtimeMs}`;
-  }
-  return program;
 }
 
 /** A port that nobody listens on now. */

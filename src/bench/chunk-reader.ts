@@ -16,8 +16,8 @@ interface Choice {
     readonly content?: string | null;
     readonly reasoning?: string | null;
     readonly reasoning_content?: string | null;
-    readonly tool_calls?: readonly unknown[];
-    readonly role?: string;
+    readonly tool_calls?: readonly unknown[] | null;
+    readonly role?: string | null;
   };
   readonly finish_reason?: string | null;
 }
@@ -64,7 +64,7 @@ export class ChunkReader {
       this.#fail("malformed", `the stream has an event that is not JSON: ${event.data.slice(0, 80)}`);
       return;
     }
-    if (chunk.error !== undefined)
+    if (chunk.error != null)
       this.#fail("in-stream", messageIn(chunk.error) ?? "error without a message");
     const oddity = oddityOf(chunk);
     if (oddity !== null) {
@@ -131,11 +131,12 @@ function isObject(value: unknown): value is Record<string, unknown> {
 
 /**
  * A token may yield no text yet (half a character); the closing event of some servers has no token at all, and a chat
- * opens with its role alone.
+ * opens with its role alone. Some servers send every field in every event, null or empty where it says nothing.
  */
 function hasToken({ delta, finish_reason: finishReason }: Choice, text: string): boolean {
-  if (text !== "" || delta?.tool_calls !== undefined) return true;
-  return finishReason == null && delta?.role === undefined;
+  const calls = delta?.tool_calls;
+  if (text !== "" || (Array.isArray(calls) && calls.length > 0)) return true;
+  return finishReason == null && delta?.role == null;
 }
 
 function parseChunk(data: string): CompletionChunk | null {

@@ -36,6 +36,7 @@ test("a chat that opens and closes had no token", () => {
 test.each([
   ["a choice that is null", '{"choices":[null]}', "choice is null"],
   ["a text that is a number", '{"choices":[{"text":7}]}', "text is 7"],
+  ["an end that is an object", '{"choices":[{"text":"b","finish_reason":{"type":"stop"}}]}', "finish_reason is {"],
   ["a count that is a text", '{"choices":[],"usage":{"completion_tokens":"x"}}', 'completion_tokens is "x"'],
   ["a count below zero", '{"choices":[],"usage":{"prompt_tokens":-5}}', "prompt_tokens is -5"],
 ])("%s is an odd answer, and the others count", (_name, event, told) => {

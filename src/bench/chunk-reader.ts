@@ -107,8 +107,10 @@ function oddityOf({ choices, usage }: CompletionChunk): string | null {
   const choice: unknown = choices?.[0];
   if (choice !== undefined) {
     if (!isObject(choice)) return `choice is ${shown(choice)}`;
-    const { text, delta } = choice;
+    const { text, delta, finish_reason: finishReason } = choice;
     if (text != null && typeof text !== "string") return `text is ${shown(text)}`;
+    if (finishReason != null && typeof finishReason !== "string")
+      return `finish_reason is ${shown(finishReason)}`;
     if (delta != null && !isObject(delta)) return `delta is ${shown(delta)}`;
     for (const part of ["content", "reasoning", "reasoning_content"]) {
       const value = delta?.[part];

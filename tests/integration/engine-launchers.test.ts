@@ -112,6 +112,32 @@ test("one that is killed under load is told as that, not as failed requests", as
   });
 });
 
+/** A shell that starts a server and waits for it, as scripts do that set something up first. */
+async function startBehindShell(behaviour: string) {
+  const run = path.join(makeFolder(), "run.sh");
+  const script = repositoryPath("tests/scripted-engine.mjs");
+  writeFileSync(run, `"${process.execPath}" "${script}" --port "$2" --behaviour "${behaviour}" &\nwait\n`);
+  const launcher = launch(`command:sh "${run}" {model} {port}`);
+  const { url, pid } = await launcher.start();
+  await launcher.ready();
+  return { launcher, url, pid: pid! };
+}
+
+test("a server that outlives the shell in front of it is gone when it was stopped", async () => {
+  const { launcher, url } = await startBehindShell("ignores SIGTERM");
+  await launcher.stop();
+  await expect(fetch(url)).rejects.toThrow();
+});
+
+test("a server whose shell has died is gone when it was stopped", async () => {
+  const { launcher, url, pid } = await startBehindShell("good");
+  process.kill(pid, "SIGKILL");
+  await launcher.ended;
+  expect((await fetch(`${url}/health`)).status).toBe(200);
+  await launcher.stop();
+  await expect(fetch(url)).rejects.toThrow();
+});
+
 test("one that is killed just after its load is told as that, not as one of which nothing is known", async () => {
   const killed = (side: ServedSide): EndpointLauncher => {
     const launcher = realLauncher(side);

@@ -10,6 +10,7 @@ import {
   type MemoryPlan,
   type ProcessMemory,
 } from "../../protocol/endpoint-launcher.ts";
+import { endGroup, signalGroup } from "./process-group.ts";
 import { memoryOfTree } from "./process-memory.ts";
 import { readServerFacts } from "./server-facts.ts";
 import { waitUntilReady } from "./wait-until-ready.ts";
@@ -58,7 +59,10 @@ export class EngineProcess implements EndpointLauncher {
   #endpoint: Endpoint = { url: "" };
   #startedMs = 0;
   /** A second Ctrl-C ends this process at once; the server must not outlive it. */
-  readonly #endWithParent = (): void => this.#kill("SIGKILL");
+  readonly #endWithParent = (): void => {
+    const pid = this.#child?.pid;
+    if (pid !== undefined) signalGroup(pid, "SIGKILL");
+  };
 
   /** @param logFile takes what the server writes, from each start on; its folder is made where it is not there */
   constructor(command: EngineCommand, logFile: string, options: LaunchOptions) {
@@ -145,13 +149,9 @@ export class EngineProcess implements EndpointLauncher {
 
   async stop(): Promise<void> {
     const child = this.#child;
+    if (child?.pid !== undefined) await endProcess(child, child.pid);
     process.off("exit", this.#endWithParent);
-    if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
-    this.#kill("SIGTERM");
-    const hard = setTimeout(() => this.#kill("SIGKILL"), stopTimeoutMs);
-    await gone;
-    clearTimeout(hard);
+    this.#child = null;
   }
 
   #noStart(error: NodeJS.ErrnoException): LaunchError {
@@ -174,16 +174,18 @@ export class EngineProcess implements EndpointLauncher {
         : `; its log is ${this.#logFile}.\nThe last lines of it:\n  ${tail.join("\n  ")}`;
     return new LaunchError("ended by itself", `${this.#command.name} ended by itself (${how})${text}`);
   }
+}
 
-  #kill(signal: NodeJS.Signals): void {
-    const pid = this.#child?.pid;
-    if (pid === undefined) return;
-    try {
-      process.kill(-pid, signal);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
-    }
+/** Ends the leader of a group, and then all that it started: what outlives it would take memory and cores from the next server. */
+async function endProcess(child: ChildProcess, pid: number): Promise<void> {
+  if (child.exitCode === null && child.signalCode === null) {
+    const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+    signalGroup(pid, "SIGTERM");
+    const hard = setTimeout(() => signalGroup(pid, "SIGKILL"), stopTimeoutMs);
+    await gone;
+    clearTimeout(hard);
   }
+  await endGroup(pid);
 }
 
 /** None where the file has nothing but white space. */

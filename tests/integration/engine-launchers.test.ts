@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import path from "node:path";
-import { afterAll, expect, onTestFinished, test } from "vitest";
+import { afterAll, expect, onTestFinished, test, vi } from "vitest";
 import { MillraceError } from "../../src/base/errors.ts";
 import { silentProgress } from "../../src/base/progress.ts";
 import { createEngineLauncher } from "../../src/flow/engines/create-launcher.ts";
@@ -136,6 +136,30 @@ test("a server whose shell has died is gone when it was stopped", async () => {
   expect((await fetch(`${url}/health`)).status).toBe(200);
   await launcher.stop();
   await expect(fetch(url)).rejects.toThrow();
+});
+
+/** A launcher of a program that takes no flag for its version, and starts to serve in place of telling it. */
+function launchMute(stop: AbortController): EndpointLauncher {
+  const program = path.join(makeFolder(), "engine");
+  writeFileSync(program, "#!/bin/sh\necho port 8000\nexec sleep 600\n", { mode: 0o755 });
+  return createEngineLauncher(sideOf(`vllm=${program}`), { readyTimeoutMs: 20_000, signal: stop.signal });
+}
+
+test("a program that does not end when it is asked for its version is ended, and has none", async () => {
+  const late = new AbortController();
+  const timeout = vi.spyOn(AbortSignal, "timeout").mockReturnValue(late.signal);
+  onTestFinished(() => timeout.mockRestore());
+  const version = launchMute(new AbortController()).version();
+  late.abort();
+  expect(await version).toBe("vllm of unknown version");
+});
+
+test("the signal ends the question for a version", async () => {
+  const stop = new AbortController();
+  const version = launchMute(stop).version();
+  const stopped = new Error("stopped");
+  stop.abort(stopped);
+  await expect(version).rejects.toBe(stopped);
 });
 
 test("one that is killed just after its load is told as that, not as one of which nothing is known", async () => {

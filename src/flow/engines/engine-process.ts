@@ -45,6 +45,10 @@ export interface LaunchOptions {
 
 /** The load is over or given up by then, so there is nothing to drain. */
 const stopTimeoutMs = 10_000;
+/** An engine in Python reads a GiB of libraries before it says its version; a program that knows no such flag may never end. */
+const versionTimeoutMs = 60_000;
+/** More is no version. */
+const maxVersionText = 65_536;
 const shownLogLines = 8;
 /** More than so many lines take. */
 const maxTailBytes = 4096;
@@ -91,7 +95,7 @@ export class EngineProcess implements EndpointLauncher {
   async version(): Promise<string> {
     const { name, program, versionArgs, environment } = this.#command;
     if (versionArgs === null) return `${name} (${program})`;
-    const text = await outputOf(program, versionArgs, environment);
+    const text = await outputOf(program, versionArgs, { environment, signal: this.#options.signal });
     const line = text.split("\n").find((each) => /\d/.test(each)) ?? "of unknown version";
     const told = line.trim().replace(/^version:\s*/, "");
     return told.toLowerCase().startsWith(name) ? told : `${name} ${told}`;
@@ -136,11 +140,11 @@ export class EngineProcess implements EndpointLauncher {
   }
 
   async memoryPlan(): Promise<MemoryPlan | null> {
-    return (await readServerFacts(this.#endpoint)).memoryPlan;
+    return (await readServerFacts(this.#endpoint, this.#options.signal)).memoryPlan;
   }
 
   async kvCacheTokens(): Promise<number | null> {
-    return (await readServerFacts(this.#endpoint)).kvCacheTokens;
+    return (await readServerFacts(this.#endpoint, this.#options.signal)).kvCacheTokens;
   }
 
   get ended(): Promise<LaunchError> | null {
@@ -226,16 +230,37 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/** What a program says on both of its streams; empty where it cannot be run. */
-async function outputOf(program: string, args: readonly string[], env: NodeJS.ProcessEnv): Promise<string> {
-  const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], env });
+/**
+ * What a program says on both of its streams; empty where it cannot be run, or does not end in time. Throws the signal's
+ * reason.
+ */
+async function outputOf(
+  program: string,
+  args: readonly string[],
+  { environment, signal }: { readonly environment: NodeJS.ProcessEnv; readonly signal: AbortSignal },
+): Promise<string> {
+  const child = spawn(program, args, {
+    stdio: ["ignore", "pipe", "pipe"],
+    env: environment,
+    detached: true,
+  });
+  const end = AbortSignal.any([signal, AbortSignal.timeout(versionTimeoutMs)]);
+  const kill = (): void => {
+    if (child.pid !== undefined) signalGroup(child.pid, "SIGKILL");
+  };
+  if (end.aborted) kill();
+  else end.addEventListener("abort", kill, { once: true });
   let text = "";
   for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding("utf8").on("data", (part: string) => (text += part));
+    stream.setEncoding("utf8").on("data", (part: string) => {
+      if (text.length < maxVersionText) text += part;
+    });
   }
   await new Promise<void>((resolve) => {
     child.once("error", () => resolve());
     child.once("close", () => resolve());
   });
-  return text;
+  end.removeEventListener("abort", kill);
+  signal.throwIfAborted();
+  return end.aborted ? "" : text;
 }

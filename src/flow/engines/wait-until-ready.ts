@@ -2,11 +2,10 @@ import { messageOf } from "../../base/errors.ts";
 import { type Endpoint, headersOf } from "../../client/endpoint.ts";
 import { transportFailureKind } from "../../client/failure-kind.ts";
 import { LaunchError } from "../../protocol/endpoint-launcher.ts";
+import { answerTimeoutMs } from "./ask-server.ts";
 
 const pollMs = 25;
 const lastPath = "/v1/models";
-/** A server that is busy loading may take its time for one answer. */
-const answerTimeoutMs = 5_000;
 
 export interface Waiting {
   readonly endpoint: Endpoint;
@@ -60,7 +59,8 @@ async function ask({ endpoint, name, isStarting, signal }: Waiting): Promise<str
       signal.throwIfAborted();
       return refusal(response, { url, name, isStarting });
     }
-    await response.arrayBuffer();
+    // Its status says all; the rest may be broken, or without end.
+    await response.body?.cancel().catch(() => {});
     if (response.ok && path === lastPath) return "ready";
     if (response.status === 401 || response.status === 403) {
       throw new LaunchError(

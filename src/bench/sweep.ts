@@ -57,8 +57,12 @@ export async function runSweep(options: SweepOptions): Promise<BenchRecord> {
     await runAll(further.map((plan) => ({ kind: "rate", plan })));
     return recordNow();
   } finally {
-    if (stages.length + rates.length > 0) options.onRecord?.(recordNow());
-    await session.close();
+    try {
+      if (stages.length + rates.length > 0) options.onRecord?.(recordNow());
+    } finally {
+      // Its threads keep the process alive, also where the record has no place.
+      await session.close();
+    }
   }
 }
 

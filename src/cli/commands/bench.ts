@@ -165,9 +165,10 @@ async function sweep(options: SweepOptions, pricePerHour: number | undefined, ou
       writeFileAtomically(path.join(folder, recordsFile(stage)), lines);
     },
     onRecord: (record) => {
-      if (folder !== null) writeDialects(record, kept, folder);
       const shown = dialect === "table" ? loadTables(record) : consoleText(dialect, record, kept);
       publish("bench.json", record, shown, output);
+      // Behind the record and what is shown of it, so that a fault here loses neither.
+      if (folder !== null) writeDialects(record, kept, folder);
     },
   });
 }

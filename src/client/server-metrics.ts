@@ -10,8 +10,7 @@ const timeoutMs = 2000;
 /** What a server's `GET /metrics` says now; null where it has no such page. */
 export async function readServerMetrics(endpoint: Endpoint): Promise<MetricSample | null> {
   try {
-    const signal = AbortSignal.timeout(timeoutMs);
-    const { status, text } = await exchangeText(endpoint, { path: "/metrics", signal, timeoutMs });
+    const { status, text } = await exchangeText(endpoint, { path: "/metrics", timeoutMs });
     const sample = status === 200 ? parseMetrics(text) : null;
     return sample === null || sample.size === 0 ? null : sample;
   } catch {

@@ -11,8 +11,7 @@ export async function askServer(
   signal: AbortSignal,
 ): Promise<string | null> {
   try {
-    const end = AbortSignal.any([signal, AbortSignal.timeout(answerTimeoutMs)]);
-    const { status, text } = await exchangeText(endpoint, { path, signal: end, timeoutMs: answerTimeoutMs });
+    const { status, text } = await exchangeText(endpoint, { path, signal, timeoutMs: answerTimeoutMs });
     return status === 200 ? text : null;
   } catch {
     // It has no such page, or broke off: what it would have told is in the report only.

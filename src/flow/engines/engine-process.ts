@@ -3,6 +3,7 @@ import { closeSync, mkdirSync, openSync, readSync, statSync } from "node:fs";
 import { createServer } from "node:net";
 import path from "node:path";
 import type { Endpoint } from "../../client/endpoint.ts";
+import { limitTime } from "../../client/time-limit.ts";
 import {
   type EndpointLauncher,
   LaunchError,
@@ -244,12 +245,12 @@ async function outputOf(
     env: environment,
     detached: true,
   });
-  const end = AbortSignal.any([signal, AbortSignal.timeout(versionTimeoutMs)]);
+  const limit = limitTime(versionTimeoutMs, signal);
   const kill = (): void => {
     if (child.pid !== undefined) signalGroup(child.pid, "SIGKILL");
   };
-  if (end.aborted) kill();
-  else end.addEventListener("abort", kill, { once: true });
+  if (limit.signal.aborted) kill();
+  else limit.signal.addEventListener("abort", kill);
   let text = "";
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding("utf8").on("data", (part: string) => {
@@ -260,7 +261,7 @@ async function outputOf(
     child.once("error", () => resolve());
     child.once("close", () => resolve());
   });
-  end.removeEventListener("abort", kill);
+  limit.release();
   signal.throwIfAborted();
-  return end.aborted ? "" : text;
+  return limit.signal.aborted ? "" : text;
 }

@@ -1,6 +1,7 @@
 import { messageOf } from "../../base/errors.ts";
 import { type Endpoint, headersOf } from "../../client/endpoint.ts";
 import { transportFailureKind } from "../../client/failure-kind.ts";
+import { limitTime } from "../../client/time-limit.ts";
 import { LaunchError } from "../../protocol/endpoint-launcher.ts";
 import { answerTimeoutMs } from "./ask-server.ts";
 
@@ -50,11 +51,10 @@ async function ask({ endpoint, name, isStarting, signal }: Waiting): Promise<str
   const { url } = endpoint;
   let isHealthy = false;
   for (const path of ["/health", lastPath]) {
-    const timeout = AbortSignal.timeout(answerTimeoutMs);
-    const response = await fetch(url + path, {
-      headers: headersOf(endpoint),
-      signal: AbortSignal.any([signal, timeout]),
-    }).catch((error: unknown) => error as Error);
+    const limit = limitTime(answerTimeoutMs, signal);
+    const response = await fetch(url + path, { headers: headersOf(endpoint), signal: limit.signal })
+      .catch((error: unknown) => error as Error)
+      .finally(limit.release);
     if (response instanceof Error) {
       signal.throwIfAborted();
       return refusal(response, { url, name, isStarting });

@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import type { FailureKind } from "../base/failure-kinds.ts";
 import { messageIn } from "../client/server-message.ts";
 import type { TimedEvent } from "../client/stream-log.ts";
@@ -64,8 +65,7 @@ export class ChunkReader {
       this.#fail("malformed", `the stream has an event that is not JSON: ${event.data.slice(0, 80)}`);
       return;
     }
-    if (chunk.error != null)
-      this.#fail("in-stream", messageIn(chunk.error) ?? "error without a message");
+    if (chunk.error != null) this.#fail("in-stream", messageIn(chunk.error) ?? "error without a message");
     const oddity = oddityOf(chunk);
     if (oddity !== null) {
       this.#fail("malformed", `the stream has an event whose ${oddity}`);
@@ -102,7 +102,6 @@ function textOf({ text, delta }: Choice): string {
 
 /** What is not as the API has it, of that which is read; null where all is. */
 function oddityOf({ choices, usage }: CompletionChunk): string | null {
-  const shown = (value: unknown): string => JSON.stringify(value)?.slice(0, 80) ?? "undefined";
   if (choices != null && !Array.isArray(choices)) return `choices are ${shown(choices)}`;
   const choice: unknown = choices?.[0];
   if (choice !== undefined) {
@@ -125,6 +124,12 @@ function oddityOf({ choices, usage }: CompletionChunk): string | null {
     if (count != null && !(Number.isSafeInteger(count) && (count as number) >= 0))
       return `${name} is ${shown(count)}`;
   return null;
+}
+
+/** The start of a value. `JSON.stringify` would go into all of it, however deep it is. */
+function shown(value: unknown): string {
+  const options = { depth: 0, maxArrayLength: 4, maxStringLength: 80, breakLength: Number.POSITIVE_INFINITY };
+  return inspect(value, options).slice(0, 80);
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

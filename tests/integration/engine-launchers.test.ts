@@ -222,6 +222,17 @@ test("a program that is not there, a model that cannot be read and a key that is
   await expect(locked.ready()).rejects.toMatchObject({ fault: "refusing" });
 });
 
+test("a program that may not be executed is told as that, with what to do", async () => {
+  const program = path.join(makeFolder(), "engine");
+  writeFileSync(program, "#!/bin/sh\n", { mode: 0o644 });
+  const launcher = launch(`command:"${program}" {model} {port}`);
+  await launcher.start();
+  await expect(launcher.ready()).rejects.toMatchObject({
+    fault: "cannot be started",
+    message: `engine cannot be started: ${program} is not a file that this user may execute (EACCES). Allow it with chmod +x, or name another program.`,
+  });
+});
+
 test("a key goes with all that is asked of a server: of one that is started, and of an address", async () => {
   const withKey = (side: ServedSide): EndpointLauncher =>
     createEngineLauncher(side, { readyTimeoutMs: 20_000, signal, apiKey: "sesame" });

@@ -159,14 +159,17 @@ export class EngineProcess implements EndpointLauncher {
     this.#child = null;
   }
 
-  #noStart(error: NodeJS.ErrnoException): LaunchError {
+  #noStart({ code, message }: NodeJS.ErrnoException): LaunchError {
     const { name, program, whereItIs } = this.#command;
-    return error.code === "ENOENT"
-      ? new LaunchError(
-          "not installed",
-          `${name} needs the program ${program}, which is not there. ${whereItIs}.`,
-        )
-      : new LaunchError("ended by itself", `${name} could not be started: ${error.message}.`);
+    if (code === "ENOENT") {
+      const text = `${name} needs the program ${program}, which is not there. ${whereItIs}.`;
+      return new LaunchError("not installed", text);
+    }
+    const why =
+      code === "EACCES"
+        ? `${program} is not a file that this user may execute (EACCES). Allow it with chmod +x, or name another program.`
+        : `${message}. Look at the limits of this machine for processes, open files and memory, and run again.`;
+    return new LaunchError("cannot be started", `${name} cannot be started: ${why}`);
   }
 
   #endOf(child: ChildProcess): LaunchError {

@@ -20,6 +20,8 @@ if (behaviour === "crash at start") {
 
 if (behaviour === "crash in silence") process.exit(4);
 
+if (behaviour === "ignores SIGTERM") process.on("SIGTERM", () => {});
+
 const startedMs = performance.now();
 const isReady = () => behaviour !== "never ready" && performance.now() - startedMs >= delayMs;
 let numCompletions = 0;

@@ -307,7 +307,7 @@ export const errorCatalogue = {
   },
   interrupted: {
     kind: "caller",
-    when: "Long work was stopped by Ctrl-C or SIGTERM.",
+    when: "Long work was stopped by Ctrl-C, SIGTERM or SIGHUP.",
     remedy:
       "Run the same command again. A flow keeps its finished steps and the answers of the step it was in; quantize keeps finished matrices; evaluate keeps answers with --journal; other commands begin anew.",
   },

@@ -14,7 +14,7 @@ export const failureKinds = [
   "http",
   /** An error event in a stream that began well. */
   "in-stream",
-  /** Events that are no JSON, no end mark, no token. */
+  /** No HTTP, events that are no JSON or not of the API's form, no end mark, no token, no end. */
   "malformed",
   /** In flight when the client stopped: neither good nor bad. */
   "censored",

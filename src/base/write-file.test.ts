@@ -1,9 +1,18 @@
 import type * as fs from "node:fs";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { makeFolder, toWriteFault, writeFileAtomically } from "./write-file.ts";
+import { makeFolder, toWriteFault, writeFileAtomically, writePiecesAtomically } from "./write-file.ts";
 
 const { writeSync } = vi.hoisted(() => ({
   writeSync: { replaced: undefined as (() => number) | undefined },
@@ -27,6 +36,30 @@ afterEach(() => {
 function systemError(code: string, text: string): Error {
   return Object.assign(new Error(`${code}: ${text}, write`), { code, syscall: "write" });
 }
+
+describe("writePiecesAtomically", () => {
+  it("has written the first pieces before it asks for the last, and names the file at the end", () => {
+    const file = path.join(folder, "lines");
+    const line = `${"é".repeat(1000)}\n`;
+    function* lines(): Generator<string> {
+      for (let number = 0; number < 3000; number += 1) yield line;
+      expect(statSync(`${file}.partial`).size).toBeGreaterThan(2 ** 21);
+      expect(existsSync(file)).toBe(false);
+      yield line;
+    }
+    writePiecesAtomically(file, lines());
+    expect(readFileSync(file, "utf8") === line.repeat(3001)).toBe(true);
+  });
+
+  it("leaves nothing where a piece cannot be made", () => {
+    function* broken(): Generator<string> {
+      yield "a";
+      throw new Error("broken");
+    }
+    expect(() => writePiecesAtomically(path.join(folder, "lines"), broken())).toThrow("broken");
+    expect(readdirSync(folder)).toEqual([]);
+  });
+});
 
 describe("writeFileAtomically", () => {
   it("makes the folders above and replaces an older file", () => {

@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import type { FailureKind } from "../base/failure-kinds.ts";
 import { messageIn } from "../client/server-message.ts";
 import type { TimedEvent } from "../client/stream-log.ts";
@@ -16,8 +17,8 @@ interface Choice {
     readonly content?: string | null;
     readonly reasoning?: string | null;
     readonly reasoning_content?: string | null;
-    readonly tool_calls?: readonly unknown[];
-    readonly role?: string;
+    readonly tool_calls?: readonly unknown[] | null;
+    readonly role?: string | null;
   };
   readonly finish_reason?: string | null;
 }
@@ -64,8 +65,7 @@ export class ChunkReader {
       this.#fail("malformed", `the stream has an event that is not JSON: ${event.data.slice(0, 80)}`);
       return;
     }
-    if (chunk.error !== undefined)
-      this.#fail("in-stream", messageIn(chunk.error) ?? "error without a message");
+    if (chunk.error != null) this.#fail("in-stream", messageIn(chunk.error) ?? "error without a message");
     const oddity = oddityOf(chunk);
     if (oddity !== null) {
       this.#fail("malformed", `the stream has an event whose ${oddity}`);
@@ -102,13 +102,14 @@ function textOf({ text, delta }: Choice): string {
 
 /** What is not as the API has it, of that which is read; null where all is. */
 function oddityOf({ choices, usage }: CompletionChunk): string | null {
-  const shown = (value: unknown): string => JSON.stringify(value)?.slice(0, 80) ?? "undefined";
   if (choices != null && !Array.isArray(choices)) return `choices are ${shown(choices)}`;
   const choice: unknown = choices?.[0];
   if (choice !== undefined) {
     if (!isObject(choice)) return `choice is ${shown(choice)}`;
-    const { text, delta } = choice;
+    const { text, delta, finish_reason: finishReason } = choice;
     if (text != null && typeof text !== "string") return `text is ${shown(text)}`;
+    if (finishReason != null && typeof finishReason !== "string")
+      return `finish_reason is ${shown(finishReason)}`;
     if (delta != null && !isObject(delta)) return `delta is ${shown(delta)}`;
     for (const part of ["content", "reasoning", "reasoning_content"]) {
       const value = delta?.[part];
@@ -125,17 +126,24 @@ function oddityOf({ choices, usage }: CompletionChunk): string | null {
   return null;
 }
 
+/** The start of a value. `JSON.stringify` would go into all of it, however deep it is. */
+function shown(value: unknown): string {
+  const options = { depth: 0, maxArrayLength: 4, maxStringLength: 80, breakLength: Number.POSITIVE_INFINITY };
+  return inspect(value, options).slice(0, 80);
+}
+
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /**
  * A token may yield no text yet (half a character); the closing event of some servers has no token at all, and a chat
- * opens with its role alone.
+ * opens with its role alone. Some servers send every field in every event, null or empty where it says nothing.
  */
 function hasToken({ delta, finish_reason: finishReason }: Choice, text: string): boolean {
-  if (text !== "" || delta?.tool_calls !== undefined) return true;
-  return finishReason == null && delta?.role === undefined;
+  const calls = delta?.tool_calls;
+  if (text !== "" || (Array.isArray(calls) && calls.length > 0)) return true;
+  return finishReason == null && delta?.role == null;
 }
 
 function parseChunk(data: string): CompletionChunk | null {

@@ -1,9 +1,12 @@
-import { expect, test } from "vitest";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { expect, onTestFinished, test } from "vitest";
 import { madeUpRequest } from "../../tests/load-stage.ts";
+import type { Endpoint } from "../client/endpoint.ts";
 import { parseMetrics } from "../client/server-metrics.ts";
-import { adviceFor } from "./server-watch.ts";
+import { adviceFor, figuresOf, readAllMetrics } from "./server-watch.ts";
 
-test("reads Prometheus's text and sums over labels", () => {
+test("reads Prometheus's text, and sums and counts what has one name", () => {
   const text = `# HELP vllm:num_requests_running Running.
 # TYPE vllm:num_requests_running gauge
 vllm:num_requests_running{engine="0",model_name="a b"} 3
@@ -13,9 +16,32 @@ broken NaN
 `;
   const sample = parseMetrics(text);
   expect(Object.fromEntries(sample)).toEqual({
-    "vllm:num_requests_running": 7,
-    "vllm:num_preemptions_total": 100,
+    "vllm:num_requests_running": { sum: 7, numSeries: 2 },
+    "vllm:num_preemptions_total": { sum: 100, numSeries: 1 },
   });
+});
+
+/** A server with these metrics. */
+async function listen(text: string): Promise<Endpoint> {
+  const server = createServer((_, response) => response.end(text));
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => void server.close());
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
+}
+
+test("counts of engines and servers add up, and shares of their caches do not", async () => {
+  const two = `vllm:kv_cache_usage_perc{engine="0"} 0.4
+vllm:kv_cache_usage_perc{engine="1"} 0.8
+vllm:num_requests_running{engine="0"} 3
+vllm:num_requests_running{engine="1"} 4
+`;
+  const one = `vllm:kv_cache_usage_perc 0.9
+vllm:num_requests_running 5
+`;
+  const sample = (await readAllMetrics([await listen(two), await listen(one)]))!;
+  const figures = figuresOf({ first: sample, during: [sample], last: sample }, { isCold: true, records: [] });
+  expect(figures.running).toEqual({ mean: 12, max: 12 });
+  expect(figures.kvCacheUsage!.max).toBeCloseTo(0.7);
 });
 
 const calm = {

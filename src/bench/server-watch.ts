@@ -1,5 +1,5 @@
 import type { Endpoint } from "../client/endpoint.ts";
-import { type MetricSample, readServerMetrics } from "../client/server-metrics.ts";
+import { type MetricSample, mergeSamples, readServerMetrics } from "../client/server-metrics.ts";
 import type { RequestRecord } from "../records/bench.ts";
 import type { ServerFigures, ServerProcess } from "../records/load-figures.ts";
 import { findServerProcess, ProcessWatch } from "./server-process.ts";
@@ -33,6 +33,8 @@ const names = {
   ttftCount: ["vllm:time_to_first_token_seconds_count"],
 } as const;
 type Figure = keyof typeof names;
+/** Figures from 0 to 1. */
+const shares: ReadonlySet<Figure> = new Set<Figure>(["kvCacheUsage"]);
 
 /** What a stage learnt of the server. */
 export interface ServerFindings {
@@ -101,7 +103,8 @@ interface Looks {
   readonly last: MetricSample;
 }
 
-function figuresOf({ first, during, last }: Looks, load: LoadContext): ServerFigures {
+/** What the looks of a load say together. */
+export function figuresOf({ first, during, last }: Looks, load: LoadContext): ServerFigures {
   const grown = (figure: Figure): number | null => {
     const [before, after] = [valueOf(first, figure), valueOf(last, figure)];
     return before === null || after === null ? null : after - before;
@@ -126,18 +129,16 @@ function figuresOf({ first, during, last }: Looks, load: LoadContext): ServerFig
 /** What all servers say together; null where one says nothing. */
 export async function readAllMetrics(endpoints: readonly Endpoint[]): Promise<MetricSample | null> {
   const samples = await Promise.all(endpoints.map(readServerMetrics));
-  if (samples.includes(null)) return null;
-  const sums = new Map<string, number>();
-  for (const sample of samples)
-    for (const [name, value] of sample!) sums.set(name, (sums.get(name) ?? 0) + value);
-  // Counts of several servers add up, shares do not.
-  for (const name of names.kvCacheUsage)
-    if (sums.has(name)) sums.set(name, sums.get(name)! / endpoints.length);
-  return sums;
+  const known = samples.filter((sample) => sample !== null);
+  return known.length === samples.length ? mergeSamples(known) : null;
 }
 
 function valueOf(sample: MetricSample, figure: Figure): number | null {
-  for (const name of names[figure]) if (sample.has(name)) return sample.get(name)!;
+  for (const name of names[figure]) {
+    const family = sample.get(name);
+    // Counts of several engines, models and servers add up, shares do not.
+    if (family !== undefined) return shares.has(figure) ? family.sum / family.numSeries : family.sum;
+  }
   return null;
 }
 

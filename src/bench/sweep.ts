@@ -2,7 +2,7 @@ import { MillraceError } from "../base/errors.ts";
 import type { BenchRecord, BenchStage, RateStage, RequestRecord } from "../records/bench.ts";
 import { startOrigin } from "../records/origin.ts";
 import type { BenchOptions } from "./bench-options.ts";
-import { BenchSession } from "./bench-session.ts";
+import { BenchSession, type StageResult } from "./bench-session.ts";
 import { type Load, type LoadList, loadsOf } from "./loads.ts";
 import { failuresOf, refuseLostServer } from "./lost-server.ts";
 import type { RateLoad } from "./open-loop.ts";
@@ -45,9 +45,12 @@ export async function runSweep(options: SweepOptions): Promise<BenchRecord> {
   try {
     const runAll = async (loads: readonly Load[]): Promise<void> => {
       for (const load of loads) {
-        const stage = await runOne(session, load, options);
+        const { stage, records } = await runOne(session, load, options);
         if ("concurrency" in stage) stages.push(stage);
         else rates.push(stage);
+        // Where its raw records have no place, the stage is in the record all the same.
+        options.onStage?.(stage, records);
+        options.progress.finish(`${stageName(stage)}: ${stageText(stage)}`);
         await refuseLostServer(stage, options);
         refuseFailedStage(stage, options, stages.length + rates.length - 1);
       }
@@ -57,24 +60,26 @@ export async function runSweep(options: SweepOptions): Promise<BenchRecord> {
     await runAll(further.map((plan) => ({ kind: "rate", plan })));
     return recordNow();
   } finally {
-    if (stages.length + rates.length > 0) options.onRecord?.(recordNow());
-    await session.close();
+    try {
+      if (stages.length + rates.length > 0) options.onRecord?.(recordNow());
+    } finally {
+      // Its threads keep the process alive, also where the record has no place.
+      await session.close();
+    }
   }
 }
 
 async function runOne(
   session: BenchSession,
   load: Load,
-  { progress, signal, onStage }: SweepOptions,
-): Promise<BenchStage | RateStage> {
+  { progress, signal }: SweepOptions,
+): Promise<StageResult> {
   const { numRequests } = load.plan;
   progress.start(`load, ${loadName(load)}`, numRequests);
   const onRequest = (done: number): void => progress.update(Math.min(done, numRequests), `${done} requests`);
-  const { stage, records } = await session.run(load, { onRequest });
+  const result = await session.run(load, { onRequest });
   signal?.throwIfAborted();
-  onStage?.(stage, records);
-  progress.finish(`${stageName(stage)}: ${stageText(stage)}`);
-  return stage;
+  return result;
 }
 
 /** Further stages would bring no more than one without a single good answer. */

@@ -1,6 +1,9 @@
 import { setMaxListeners } from "node:events";
 import { MillraceError } from "../base/errors.ts";
 
+/** SIGHUP comes when the terminal is closed. By default it ends a process at once, and the servers that it started run on. */
+const stopSignals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
 /**
  * Ctrl-C as a signal for long work: the first asks it to stop cleanly, the second ends the process.
  * Call `release` when the work is over.
@@ -17,13 +20,11 @@ export function listenForInterrupt(advice: string): {
   const onInterrupt = (): void => {
     if (controller.signal.aborted) process.exit(130);
     process.stderr.write("\nStopping. Press Ctrl-C again to end at once.\n");
-    controller.abort(new MillraceError("interrupted", `Stopped by Ctrl-C or SIGTERM. ${advice}`));
+    controller.abort(new MillraceError("interrupted", `Stopped by Ctrl-C, SIGTERM or SIGHUP. ${advice}`));
   };
-  process.on("SIGINT", onInterrupt);
-  process.on("SIGTERM", onInterrupt);
+  for (const each of stopSignals) process.on(each, onInterrupt);
   const release = (): void => {
-    process.off("SIGINT", onInterrupt);
-    process.off("SIGTERM", onInterrupt);
+    for (const each of stopSignals) process.off(each, onInterrupt);
   };
   return { signal: controller.signal, release };
 }

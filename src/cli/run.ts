@@ -15,8 +15,14 @@ function reportFailure(error: unknown): void {
 // `millrace inspect … | head` closes the pipe early; that is not an error.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code === "EPIPE") process.exit(0);
-  throw error;
+  unlessClosed(error);
 });
+process.stderr.on("error", unlessClosed);
+
+/** A terminal that was closed takes no more words (EIO); the work that its SIGHUP stops still ends as it should. */
+function unlessClosed(error: NodeJS.ErrnoException): void {
+  if (error.code !== "EIO") throw error;
+}
 
 try {
   await (await createProgram(process.argv[2])).parseAsync(process.argv);

@@ -8,6 +8,7 @@ import { requestBytes } from "./request-bytes.ts";
 import type { ResponseHead } from "./response-reader.ts";
 import { retryAfterSecondsOf } from "./retry-after.ts";
 import { StreamLog } from "./stream-log.ts";
+import { limitTime } from "./time-limit.ts";
 
 export interface StreamOutcome {
   readonly sentMs: number;
@@ -29,7 +30,7 @@ const maxErrorBody = 65536;
 
 /**
  * Opens connections before a load, so that it measures the server and not how fast a client connects. They are kept open
- * by requests for the list of models; a server that has none, fails, or is silent for as long as a connection may take to
+ * by requests for the list of models; a server that has none, fails, or takes longer for it than a connection may take to
  * open, is found out by the load itself.
  */
 export async function openConnections(
@@ -39,8 +40,8 @@ export async function openConnections(
 ): Promise<void> {
   const url = new URL(`${endpoint.url.replace(/\/$/, "")}/v1/models`);
   const bytes = requestBytes(url, headersOf(endpoint), null);
-  const tooLong = AbortSignal.timeout(connectTimeoutMs);
-  const end = signal === undefined ? tooLong : AbortSignal.any([signal, tooLong]);
+  const limit = limitTime(connectTimeoutMs, signal);
+  const end = limit.signal;
   setMaxListeners(0, end);
   const open = (): Promise<void> =>
     new Promise((resolve) => {
@@ -57,6 +58,7 @@ export async function openConnections(
       else end.addEventListener("abort", giveUp, { once: true });
     });
   await Promise.all(Array.from({ length: count }, open));
+  limit.release();
 }
 
 export interface StreamCall {

@@ -118,3 +118,18 @@ test.each([
   );
   expect(() => reader.push(Buffer.from(text))).toThrow(message);
 });
+
+test.each([
+  ["chunks", "transfer-encoding: chunked\r\n\r\n", "ffffffff\r\n"],
+  ["a length", "content-length: 999999999999\r\n\r\n", ""],
+  ["the connection", "connection: close\r\n\r\n", ""],
+])("an answer without end is refused at 256 MiB where %s frames it", (_name, headers, begin) => {
+  let numBytes = 0;
+  const nothing = (): void => {};
+  const reader = new ResponseReader(nothing, (part) => (numBytes += part.length));
+  reader.push(Buffer.from(`HTTP/1.1 200 OK\r\n${headers}${begin}`));
+  const part = new Uint8Array(2 ** 20);
+  for (let i = 0; i < 256; i += 1) reader.push(part);
+  expect(numBytes).toBe(256 * 2 ** 20);
+  expect(() => reader.push(part)).toThrow("the answer has more than 256 MiB, the most that is read");
+});

@@ -10,7 +10,7 @@ export interface ResponseHead {
   readonly headers: ReadonlyMap<string, string>;
 }
 
-/** A server that speaks something else than HTTP/1.1. */
+/** A server that speaks something else than HTTP/1.1, or without end. */
 export class FramingError extends Error {
   override readonly name = "FramingError";
   readonly code = "ERR_HTTP_FRAMING";
@@ -18,6 +18,11 @@ export class FramingError extends Error {
 
 /** More is no head of an answer. */
 const maxHeadBytes = 65536;
+/**
+ * More is no answer: a stream of 128 Ki tokens takes about 50 MiB. Who keeps answers would run out of memory by one that
+ * goes on and on.
+ */
+const maxBodyBytes = 256 * 2 ** 20;
 /** Digits of a chunk's size, with room for its extensions. */
 const maxSizeLine = 4096;
 
@@ -37,6 +42,7 @@ export class ResponseReader {
   #line = "";
   /** Bytes of the body or the chunk that are still to come. */
   #rest = 0;
+  #bodyBytes = 0;
   #isPersistent = true;
 
   /** `onBody` gets views into what was pushed: who keeps them copies them. */
@@ -80,6 +86,9 @@ export class ResponseReader {
 
   #passBody(bytes: Uint8Array, at: number): number {
     const stop = Math.min(bytes.length, at + this.#rest);
+    this.#bodyBytes += stop - at;
+    if (this.#bodyBytes > maxBodyBytes)
+      throw new FramingError(`the answer has more than ${maxBodyBytes / 2 ** 20} MiB, the most that is read`);
     this.#onBody(bytes.subarray(at, stop));
     this.#rest -= stop - at;
     if (this.#rest === 0) this.#state = this.#state === "chunk" ? "chunk end" : "done";

@@ -5,7 +5,7 @@ import { exchangeText, type TextAnswer, type TextCall } from "./exchange-text.ts
 import { unreachableMessage } from "./failure-kind.ts";
 import { serverMessageOf } from "./server-message.ts";
 
-/** How long a server may be silent that is asked for no more than a list or the tokens of a short text. */
+/** How long a server may take that is asked for no more than a list or the tokens of a short text. */
 const usualTimeoutMs = 30_000;
 
 /** A model as `GET /v1/models` lists it. */

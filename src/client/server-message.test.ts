@@ -18,3 +18,8 @@ test("cuts a message that fills pages, and shows that it did", () => {
   const message = serverMessageOf(JSON.stringify({ error: { message: "x".repeat(5000) } }));
   expect(message).toMatch(/^x{600}…$/);
 });
+
+test("of a message in more objects than the stack holds, shows the start of the text", () => {
+  const body = `${'{"error":'.repeat(100_000)}"deep"${"}".repeat(100_000)}`;
+  expect(serverMessageOf(body)).toBe(`${body.slice(0, 600)}…`);
+});

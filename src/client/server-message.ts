@@ -1,4 +1,6 @@
 const maxLength = 600;
+/** Objects around a message, at most: servers have two. A body may have as many as the stack does not hold. */
+const maxDepth = 4;
 
 /**
  * What a server says in the body of a refusal: the message of OpenAI's error object, the `detail` or `message` that
@@ -6,17 +8,25 @@ const maxLength = 600;
  */
 export function serverMessageOf(body: string): string {
   const text = body.trim();
-  const message = messageIn(parseJson(text)) ?? text;
-  if (message === "") return "no message";
-  return message.length <= maxLength ? message : `${message.slice(0, maxLength)}…`;
+  const message = messageIn(parseJson(text)) ?? cut(text);
+  return message === "" ? "no message" : message;
 }
 
-/** The message inside a parsed error answer, or null. */
+/** The message inside a parsed error answer, cut where it fills pages; null where there is none. */
 export function messageIn(answer: unknown): string | null {
+  const message = wordsIn(answer, maxDepth);
+  return message === null ? null : cut(message);
+}
+
+function wordsIn(answer: unknown, depth: number): string | null {
   if (typeof answer === "string") return answer;
-  if (typeof answer !== "object" || answer === null) return null;
+  if (typeof answer !== "object" || answer === null || depth === 0) return null;
   const { error, message, detail } = answer as Readonly<Record<string, unknown>>;
-  return messageIn(error) ?? messageIn(message) ?? messageIn(detail);
+  return wordsIn(error, depth - 1) ?? wordsIn(message, depth - 1) ?? wordsIn(detail, depth - 1);
+}
+
+function cut(text: string): string {
+  return text.length <= maxLength ? text : `${text.slice(0, maxLength)}…`;
 }
 
 function parseJson(text: string): unknown {

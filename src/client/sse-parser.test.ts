@@ -38,3 +38,14 @@ test("joins data lines, ignores comments and other fields, drops an unfinished e
   const text = ": ping\n\nevent: x\ndata: a\ndata:b\n\ndata: cut";
   expect(parse([new TextEncoder().encode(text)])).toEqual(["a\nb"]);
 });
+
+test("keeps 16 MiB of a line without end that comes in small parts, and reads on behind it", () => {
+  const part = new TextEncoder().encode("x".repeat(1024));
+  const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
+  const endless = Array.from({ length: 20 * 1024 }, () => part);
+  const [cut, next, ...more] = parse([encode("data: "), ...endless, encode("\n\ndata: a\n\n")]);
+  expect(more).toEqual([]);
+  expect(next).toBe("a");
+  expect(cut).toMatch(/^x+$/);
+  expect(Math.floor(cut!.length / 2 ** 20)).toBe(16);
+});

@@ -11,9 +11,10 @@ import {
 } from "../bench/dialects/load-exports.ts";
 import { minRequests, ratesBetween, usualWarmup } from "../bench/loads.ts";
 import type { RateLoad } from "../bench/open-loop.ts";
-import { recordsFile, runSweep } from "../bench/sweep.ts";
+import { runSweep } from "../bench/sweep.ts";
+import { writeRequests } from "../bench/write-requests.ts";
 import { type EndpointLauncher, LaunchError } from "../protocol/endpoint-launcher.ts";
-import type { BenchRecord, BenchStage, RateStage, RequestRecord } from "../records/bench.ts";
+import type { BenchRecord } from "../records/bench.ts";
 import { type ServingRecord, servingRecordSchema } from "../records/comparison.ts";
 import { areRequestsWhole } from "./compare/read-requests.ts";
 import { describeFiles, fingerprintOf } from "./fingerprint.ts";
@@ -187,13 +188,4 @@ function ratesOfSweep({ stages, rates }: BenchRecord, count: number): number[] {
   const slowest = stages.find(({ concurrency }) => concurrency === 1)?.requestsPerSecond ?? 0;
   const fastest = Math.max(0, ...rates.map(({ requestsPerSecond }) => requestsPerSecond));
   return ratesBetween(slowest, fastest, count);
-}
-
-function writeRequests(
-  folder: string,
-  stage: BenchStage | RateStage,
-  records: readonly RequestRecord[],
-): void {
-  const lines = records.map((record) => `${JSON.stringify(record)}\n`).join("");
-  writeFileAtomically(path.join(folder, recordsFile(stage)), lines);
 }

@@ -18,6 +18,8 @@ export interface ProcessMemory {
 export type LaunchFault =
   /** Its program is not on this machine. */
   | "not installed"
+  /** The system does not run its program: it may not be executed, or a limit is reached. */
+  | "cannot be started"
   /** It says that it cannot read this model. */
   | "cannot read the model"
   /** Its process ended by itself. */

@@ -138,7 +138,7 @@ export const serverFiguresSchema = z.object({
   numSamples: z.number().int(),
   running: gaugeSchema,
   waiting: gaugeSchema,
-  /** Share of KV blocks in use, 0 to 1. */
+  /** Share of KV blocks in use, 0 to 1; the mean where there are several caches. */
   kvCacheUsage: gaugeSchema,
   preemptions: z.number().nullable(),
   /** Prompt tokens that the prefix cache had, as a share of those looked up. */

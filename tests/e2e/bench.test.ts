@@ -1,5 +1,13 @@
 // `millrace bench` as a user runs it, against a server that plays a script.
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -51,6 +59,17 @@ test("leaves nothing of an earlier run beside its own files, and others' files a
     "requests_mine.jsonl",
     "vllm_c1.json",
   ]);
+});
+
+test("ends where an export has no place, and keeps the record and the table", async () => {
+  const out = path.join(folder, "no-place");
+  mkdirSync(path.join(out, "guidellm.json.partial"), { recursive: true });
+  const seat = ["--concurrency", "1", "--requests-per-seat", "1", "--out", out];
+  const { exitCode, stdout, stderr } = await runCli("bench", simulator.url, ...prompts, ...seat);
+  expect(exitCode, stderr).not.toBe(0);
+  expect(stderr).toMatch(/guidellm\.json cannot be written: .* \[output_unwritable\]$/m);
+  expect(stdout).toContain("Prompt tokens: 8 asked for");
+  expect(existsSync(path.join(out, "bench.json"))).toBe(true);
 });
 
 test("prints vLLM's block", async () => {

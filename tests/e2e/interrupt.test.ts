@@ -107,7 +107,7 @@ const bigConfig = {
 };
 
 describe("Ctrl-C", () => {
-  test("ends bench while its warm-up hangs", async () => {
+  test.each(["SIGINT", "SIGHUP"])("as %s ends bench while its warm-up hangs", async (signal) => {
     const out = path.join(makeFolder(), "load");
     let heard = (): void => {};
     const request = new Promise<void>((resolve) => {
@@ -115,7 +115,7 @@ describe("Ctrl-C", () => {
     });
     const bench = startCli("bench", await listenForever(() => heard()), "--out", out);
     await request;
-    bench.interrupt();
+    process.kill(bench.pid, signal);
     expectInterrupted(await bench.end);
     expect(filesIn(out)).toEqual([]);
   });

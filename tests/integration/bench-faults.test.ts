@@ -1,6 +1,5 @@
 // What goes wrong with a server is in the row as what it was.
 import { expect, test } from "vitest";
-import { ChunkReader } from "../../src/bench/chunk-reader.ts";
 import { runSweep } from "../../src/bench/sweep.ts";
 import type { RateStage } from "../../src/records/bench.ts";
 import { atOnce, loadOptions, loadSimulator } from "../simulated-load.ts";
@@ -109,19 +108,4 @@ test("nobody listens", async () => {
   expect(stages[0]!.errorsByKind).toEqual({ connect: 3 });
   // A client with nobody to talk to is busy for milliseconds; that is no verdict on it.
   expect(stages[0]!.client.faults).toEqual([]);
-});
-
-test.each([
-  ["a choice that is null", '{"choices":[null]}', "choice is null"],
-  ["a text that is a number", '{"choices":[{"text":7}]}', "text is 7"],
-  ["a count that is a text", '{"choices":[],"usage":{"completion_tokens":"x"}}', 'completion_tokens is "x"'],
-  ["a count below zero", '{"choices":[],"usage":{"prompt_tokens":-5}}', "prompt_tokens is -5"],
-])("%s is an odd answer, and the others count", (_name, event, told) => {
-  const reader = new ChunkReader([
-    { atMs: 1, coalesced: false, data: '{"choices":[{"text":"a","finish_reason":null}]}' },
-    { atMs: 2, coalesced: false, data: event },
-    { atMs: 3, coalesced: false, data: "[DONE]" },
-  ]);
-  expect(reader.fault).toMatchObject({ kind: "malformed", message: expect.stringContaining(told) as string });
-  expect(reader.chunkMs).toEqual([1]);
 });

@@ -3,7 +3,7 @@ import type { AddressInfo } from "node:net";
 import { afterEach, expect, test } from "vitest";
 import { silentProgress } from "../../src/base/progress.ts";
 import { runSweep, type SweepOptions } from "../../src/bench/sweep.ts";
-import type { RequestRecord } from "../../src/records/bench.ts";
+import type { BenchRecord, RequestRecord } from "../../src/records/bench.ts";
 
 /** A scripted completions server: `numTokens` events, then usage and [DONE]. */
 interface Script {
@@ -108,6 +108,19 @@ test("counts tokens as the server does and keeps every request", async () => {
     expect(firstTokenMs!).toBeLessThanOrEqual(lastTokenMs!);
     expect(lastTokenMs!).toBeLessThanOrEqual(endMs);
   }
+});
+
+test("a stage whose raw records have no place is in the record all the same", async () => {
+  const full = new Error("no room");
+  const records: BenchRecord[] = [];
+  const run = sweep(await listen({ numTokens: 5 }), {
+    onStage: () => {
+      throw full;
+    },
+    onRecord: (record) => void records.push(record),
+  });
+  await expect(run).rejects.toBe(full);
+  expect(records.map(({ stages }) => stages.length)).toEqual([1]);
 });
 
 test("keeps the records when the server dies in the middle, and says so", async () => {

@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import path from "node:path";
-import { afterAll, expect, onTestFinished, test } from "vitest";
+import { afterAll, expect, onTestFinished, test, vi } from "vitest";
 import { MillraceError } from "../../src/base/errors.ts";
 import { silentProgress } from "../../src/base/progress.ts";
 import { createEngineLauncher } from "../../src/flow/engines/create-launcher.ts";
@@ -112,6 +112,55 @@ test("one that is killed under load is told as that, not as failed requests", as
   });
 });
 
+/** A shell that starts a server and waits for it, as scripts do that set something up first. */
+async function startBehindShell(behaviour: string) {
+  const run = path.join(makeFolder(), "run.sh");
+  const script = repositoryPath("tests/scripted-engine.mjs");
+  writeFileSync(run, `"${process.execPath}" "${script}" --port "$2" --behaviour "${behaviour}" &\nwait\n`);
+  const launcher = launch(`command:sh "${run}" {model} {port}`);
+  const { url, pid } = await launcher.start();
+  await launcher.ready();
+  return { launcher, url, pid: pid! };
+}
+
+test("a server that outlives the shell in front of it is gone when it was stopped", async () => {
+  const { launcher, url } = await startBehindShell("ignores SIGTERM");
+  await launcher.stop();
+  await expect(fetch(url)).rejects.toThrow();
+});
+
+test("a server whose shell has died is gone when it was stopped", async () => {
+  const { launcher, url, pid } = await startBehindShell("good");
+  process.kill(pid, "SIGKILL");
+  await launcher.ended;
+  expect((await fetch(`${url}/health`)).status).toBe(200);
+  await launcher.stop();
+  await expect(fetch(url)).rejects.toThrow();
+});
+
+/** A launcher of a program that takes no flag for its version, and starts to serve in place of telling it. */
+function launchMute(stop: AbortController): EndpointLauncher {
+  const program = path.join(makeFolder(), "engine");
+  writeFileSync(program, "#!/bin/sh\necho port 8000\nexec sleep 600\n", { mode: 0o755 });
+  return createEngineLauncher(sideOf(`vllm=${program}`), { readyTimeoutMs: 20_000, signal: stop.signal });
+}
+
+test("a program that does not end when it is asked for its version is ended, and has none", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  onTestFinished(() => void vi.useRealTimers());
+  const version = launchMute(new AbortController()).version();
+  vi.runAllTimers();
+  expect(await version).toBe("vllm of unknown version");
+});
+
+test("the signal ends the question for a version", async () => {
+  const stop = new AbortController();
+  const version = launchMute(stop).version();
+  const stopped = new Error("stopped");
+  stop.abort(stopped);
+  await expect(version).rejects.toBe(stopped);
+});
+
 test("one that is killed just after its load is told as that, not as one of which nothing is known", async () => {
   const killed = (side: ServedSide): EndpointLauncher => {
     const launcher = realLauncher(side);
@@ -171,6 +220,17 @@ test("a program that is not there, a model that cannot be read and a key that is
   const locked = launch(scripted("wants a key"));
   await locked.start();
   await expect(locked.ready()).rejects.toMatchObject({ fault: "refusing" });
+});
+
+test("a program that may not be executed is told as that, with what to do", async () => {
+  const program = path.join(makeFolder(), "engine");
+  writeFileSync(program, "#!/bin/sh\n", { mode: 0o644 });
+  const launcher = launch(`command:"${program}" {model} {port}`);
+  await launcher.start();
+  await expect(launcher.ready()).rejects.toMatchObject({
+    fault: "cannot be started",
+    message: `engine cannot be started: ${program} is not a file that this user may execute (EACCES). Allow it with chmod +x, or name another program.`,
+  });
 });
 
 test("a key goes with all that is asked of a server: of one that is started, and of an address", async () => {

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, rmSync } from "node:fs";
 import path from "node:path";
-import { writeFileAtomically } from "../../base/write-file.ts";
+import { jsonPieces } from "../../base/json-pieces.ts";
+import { writePiecesAtomically } from "../../base/write-file.ts";
 import type { BenchRecord, BenchStage, RateStage, RequestRecord } from "../../records/bench.ts";
 import { stageFileName } from "../sweep.ts";
 import { guidellmTables } from "./guidellm-console.ts";
@@ -34,10 +35,15 @@ export function writeDialects(record: BenchRecord, kept: readonly KeptStage[], f
   const stages = exported(record, kept);
   for (const each of stages) {
     const name = `vllm_${stageFileName(each.stage)}.json`;
-    writeFileAtomically(path.join(folder, name), `${JSON.stringify(vllmResult(each), null, 2)}\n`);
+    writePiecesAtomically(path.join(folder, name), jsonFileOf(vllmResult(each)));
   }
-  const report = `${JSON.stringify(guidellmReport(record, kept), null, 2)}\n`;
-  writeFileAtomically(path.join(folder, "guidellm.json"), report);
+  writePiecesAtomically(path.join(folder, "guidellm.json"), jsonFileOf(guidellmReport(record, kept)));
+}
+
+/** An export has a number for each token, and so may be longer than a string. */
+function* jsonFileOf(value: object): Generator<string> {
+  yield* jsonPieces(value);
+  yield "\n";
 }
 
 /** What a tool would print: vLLM a block for each stage, GuideLLM tables with a row for each. */

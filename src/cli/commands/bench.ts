@@ -11,8 +11,9 @@ import {
 } from "../../bench/dialects/load-exports.ts";
 import { loadsOf, minRequests, sweepRates, sweepStart } from "../../bench/loads.ts";
 import { runSloSearch } from "../../bench/slo/run-slo-search.ts";
-import { recordsFile, runSweep, type SweepOptions } from "../../bench/sweep.ts";
+import { runSweep, type SweepOptions } from "../../bench/sweep.ts";
 import { runVersus } from "../../bench/versus/run-versus.ts";
+import { writeRequests } from "../../bench/write-requests.ts";
 import { endpointUrlOf } from "../../client/endpoint.ts";
 import type { Values } from "../../config/component.ts";
 import type { BenchRecord } from "../../records/bench.ts";
@@ -161,13 +162,13 @@ async function sweep(options: SweepOptions, pricePerHour: number | undefined, ou
       kept.push({ stage, requests: records });
       if (folder === null) return;
       if (kept.length === 1) removeEarlierLoad(folder);
-      const lines = records.map((entry) => `${JSON.stringify(entry)}\n`).join("");
-      writeFileAtomically(path.join(folder, recordsFile(stage)), lines);
+      writeRequests(folder, stage, records);
     },
     onRecord: (record) => {
-      if (folder !== null) writeDialects(record, kept, folder);
       const shown = dialect === "table" ? loadTables(record) : consoleText(dialect, record, kept);
       publish("bench.json", record, shown, output);
+      // Behind the record and what is shown of it, so that a fault here loses neither.
+      if (folder !== null) writeDialects(record, kept, folder);
     },
   });
 }

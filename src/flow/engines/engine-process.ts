@@ -3,6 +3,7 @@ import { closeSync, mkdirSync, openSync, readSync, statSync } from "node:fs";
 import { createServer } from "node:net";
 import path from "node:path";
 import type { Endpoint } from "../../client/endpoint.ts";
+import { limitTime } from "../../client/time-limit.ts";
 import {
   type EndpointLauncher,
   LaunchError,
@@ -10,6 +11,7 @@ import {
   type MemoryPlan,
   type ProcessMemory,
 } from "../../protocol/endpoint-launcher.ts";
+import { endGroup, signalGroup } from "./process-group.ts";
 import { memoryOfTree } from "./process-memory.ts";
 import { readServerFacts } from "./server-facts.ts";
 import { waitUntilReady } from "./wait-until-ready.ts";
@@ -44,6 +46,10 @@ export interface LaunchOptions {
 
 /** The load is over or given up by then, so there is nothing to drain. */
 const stopTimeoutMs = 10_000;
+/** An engine in Python reads a GiB of libraries before it says its version; a program that knows no such flag may never end. */
+const versionTimeoutMs = 60_000;
+/** More is no version. */
+const maxVersionText = 65_536;
 const shownLogLines = 8;
 /** More than so many lines take. */
 const maxTailBytes = 4096;
@@ -58,7 +64,10 @@ export class EngineProcess implements EndpointLauncher {
   #endpoint: Endpoint = { url: "" };
   #startedMs = 0;
   /** A second Ctrl-C ends this process at once; the server must not outlive it. */
-  readonly #endWithParent = (): void => this.#kill("SIGKILL");
+  readonly #endWithParent = (): void => {
+    const pid = this.#child?.pid;
+    if (pid !== undefined) signalGroup(pid, "SIGKILL");
+  };
 
   /** @param logFile takes what the server writes, from each start on; its folder is made where it is not there */
   constructor(command: EngineCommand, logFile: string, options: LaunchOptions) {
@@ -86,7 +95,7 @@ export class EngineProcess implements EndpointLauncher {
   async version(): Promise<string> {
     const { name, program, versionArgs, environment } = this.#command;
     if (versionArgs === null) return `${name} (${program})`;
-    const text = await outputOf(program, versionArgs, environment);
+    const text = await outputOf(program, versionArgs, { environment, signal: this.#options.signal });
     const line = text.split("\n").find((each) => /\d/.test(each)) ?? "of unknown version";
     const told = line.trim().replace(/^version:\s*/, "");
     return told.toLowerCase().startsWith(name) ? told : `${name} ${told}`;
@@ -131,11 +140,11 @@ export class EngineProcess implements EndpointLauncher {
   }
 
   async memoryPlan(): Promise<MemoryPlan | null> {
-    return (await readServerFacts(this.#endpoint)).memoryPlan;
+    return (await readServerFacts(this.#endpoint, this.#options.signal)).memoryPlan;
   }
 
   async kvCacheTokens(): Promise<number | null> {
-    return (await readServerFacts(this.#endpoint)).kvCacheTokens;
+    return (await readServerFacts(this.#endpoint, this.#options.signal)).kvCacheTokens;
   }
 
   get ended(): Promise<LaunchError> | null {
@@ -144,23 +153,22 @@ export class EngineProcess implements EndpointLauncher {
 
   async stop(): Promise<void> {
     const child = this.#child;
+    if (child?.pid !== undefined) await endProcess(child, child.pid);
     process.off("exit", this.#endWithParent);
-    if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
-    this.#kill("SIGTERM");
-    const hard = setTimeout(() => this.#kill("SIGKILL"), stopTimeoutMs);
-    await gone;
-    clearTimeout(hard);
+    this.#child = null;
   }
 
-  #noStart(error: NodeJS.ErrnoException): LaunchError {
+  #noStart({ code, message }: NodeJS.ErrnoException): LaunchError {
     const { name, program, whereItIs } = this.#command;
-    return error.code === "ENOENT"
-      ? new LaunchError(
-          "not installed",
-          `${name} needs the program ${program}, which is not there. ${whereItIs}.`,
-        )
-      : new LaunchError("ended by itself", `${name} could not be started: ${error.message}.`);
+    if (code === "ENOENT") {
+      const text = `${name} needs the program ${program}, which is not there. ${whereItIs}.`;
+      return new LaunchError("not installed", text);
+    }
+    const why =
+      code === "EACCES"
+        ? `${program} is not a file that this user may execute (EACCES). Allow it with chmod +x, or name another program.`
+        : `${message}. Look at the limits of this machine for processes, open files and memory, and run again.`;
+    return new LaunchError("cannot be started", `${name} cannot be started: ${why}`);
   }
 
   #endOf(child: ChildProcess): LaunchError {
@@ -173,16 +181,18 @@ export class EngineProcess implements EndpointLauncher {
         : `; its log is ${this.#logFile}.\nThe last lines of it:\n  ${tail.join("\n  ")}`;
     return new LaunchError("ended by itself", `${this.#command.name} ended by itself (${how})${text}`);
   }
+}
 
-  #kill(signal: NodeJS.Signals): void {
-    const pid = this.#child?.pid;
-    if (pid === undefined) return;
-    try {
-      process.kill(-pid, signal);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
-    }
+/** Ends the leader of a group, and then all that it started: what outlives it would take memory and cores from the next server. */
+async function endProcess(child: ChildProcess, pid: number): Promise<void> {
+  if (child.exitCode === null && child.signalCode === null) {
+    const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+    signalGroup(pid, "SIGTERM");
+    const hard = setTimeout(() => signalGroup(pid, "SIGKILL"), stopTimeoutMs);
+    await gone;
+    clearTimeout(hard);
   }
+  await endGroup(pid);
 }
 
 /** None where the file has nothing but white space. */
@@ -211,16 +221,37 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/** What a program says on both of its streams; empty where it cannot be run. */
-async function outputOf(program: string, args: readonly string[], env: NodeJS.ProcessEnv): Promise<string> {
-  const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], env });
+/**
+ * What a program says on both of its streams; empty where it cannot be run, or does not end in time. Throws the signal's
+ * reason.
+ */
+async function outputOf(
+  program: string,
+  args: readonly string[],
+  { environment, signal }: { readonly environment: NodeJS.ProcessEnv; readonly signal: AbortSignal },
+): Promise<string> {
+  const child = spawn(program, args, {
+    stdio: ["ignore", "pipe", "pipe"],
+    env: environment,
+    detached: true,
+  });
+  const limit = limitTime(versionTimeoutMs, signal);
+  const kill = (): void => {
+    if (child.pid !== undefined) signalGroup(child.pid, "SIGKILL");
+  };
+  if (limit.signal.aborted) kill();
+  else limit.signal.addEventListener("abort", kill);
   let text = "";
   for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding("utf8").on("data", (part: string) => (text += part));
+    stream.setEncoding("utf8").on("data", (part: string) => {
+      if (text.length < maxVersionText) text += part;
+    });
   }
   await new Promise<void>((resolve) => {
     child.once("error", () => resolve());
     child.once("close", () => resolve());
   });
-  return text;
+  limit.release();
+  signal.throwIfAborted();
+  return limit.signal.aborted ? "" : text;
 }

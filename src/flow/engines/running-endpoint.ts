@@ -1,5 +1,6 @@
-import { type Endpoint, headersOf } from "../../client/endpoint.ts";
+import type { Endpoint } from "../../client/endpoint.ts";
 import type { EndpointLauncher, LaunchedEndpoint, MemoryPlan } from "../../protocol/endpoint-launcher.ts";
+import { askServer } from "./ask-server.ts";
 import type { LaunchOptions } from "./engine-process.ts";
 import { readServerFacts } from "./server-facts.ts";
 import { waitUntilReady } from "./wait-until-ready.ts";
@@ -22,10 +23,8 @@ export class RunningEndpoint implements EndpointLauncher {
 
   async version(): Promise<string> {
     const { url } = this.#endpoint;
-    const answer = await fetch(`${url}/version`, { headers: headersOf(this.#endpoint) }).catch(() => null);
-    const body: unknown = answer?.ok === true ? await answer.json().catch(() => null) : null;
-    const version = (body as { version?: unknown } | null)?.version;
-    return typeof version === "string" ? `${url} (version ${version})` : url;
+    const version = versionIn(await askServer(this.#endpoint, "/version", this.#options.signal));
+    return version === null ? url : `${url} (version ${version})`;
   }
 
   start(): Promise<LaunchedEndpoint> {
@@ -45,12 +44,23 @@ export class RunningEndpoint implements EndpointLauncher {
   }
 
   async memoryPlan(): Promise<MemoryPlan | null> {
-    return (await readServerFacts(this.#endpoint)).memoryPlan;
+    return (await readServerFacts(this.#endpoint, this.#options.signal)).memoryPlan;
   }
 
   async kvCacheTokens(): Promise<number | null> {
-    return (await readServerFacts(this.#endpoint)).kvCacheTokens;
+    return (await readServerFacts(this.#endpoint, this.#options.signal)).kvCacheTokens;
   }
 
   async stop(): Promise<void> {}
+}
+
+/** The `version` of a JSON object; null where there is none. */
+function versionIn(text: string | null): string | null {
+  try {
+    const body = JSON.parse(text ?? "null") as { readonly version?: unknown } | null;
+    return typeof body?.version === "string" ? body.version : null;
+  } catch (error) {
+    if (error instanceof SyntaxError) return null;
+    throw error;
+  }
 }

@@ -1,5 +1,6 @@
-import { type Endpoint, headersOf } from "../../client/endpoint.ts";
+import type { Endpoint } from "../../client/endpoint.ts";
 import type { MemoryPlan } from "../../protocol/endpoint-launcher.ts";
+import { askServer } from "./ask-server.ts";
 
 /** What the text of `GET /metrics` says of memory and the KV cache; null for what it does not say. */
 export interface ServerFacts {
@@ -7,11 +8,13 @@ export interface ServerFacts {
   readonly kvCacheTokens: number | null;
 }
 
-/** Reads a server's metrics: the gauge `millrace:memory_bytes`, and `vllm:cache_config_info` of vLLM and Millrace. */
-export async function readServerFacts(endpoint: Endpoint): Promise<ServerFacts> {
-  const response = await fetch(`${endpoint.url}/metrics`, { headers: headersOf(endpoint) }).catch(() => null);
-  if (response?.ok !== true) return { memoryPlan: null, kvCacheTokens: null };
-  const text = await response.text();
+/**
+ * Reads a server's metrics: the gauge `millrace:memory_bytes`, and `vllm:cache_config_info` of vLLM and Millrace. Throws the
+ * signal's reason.
+ */
+export async function readServerFacts(endpoint: Endpoint, signal: AbortSignal): Promise<ServerFacts> {
+  const text = await askServer(endpoint, "/metrics", signal);
+  if (text === null) return { memoryPlan: null, kvCacheTokens: null };
   return { memoryPlan: memoryPlanIn(text), kvCacheTokens: kvCacheTokensIn(text) };
 }
 

@@ -1,12 +1,12 @@
 import { messageOf } from "../../base/errors.ts";
 import { type Endpoint, headersOf } from "../../client/endpoint.ts";
 import { transportFailureKind } from "../../client/failure-kind.ts";
+import { limitTime } from "../../client/time-limit.ts";
 import { LaunchError } from "../../protocol/endpoint-launcher.ts";
+import { answerTimeoutMs } from "./ask-server.ts";
 
 const pollMs = 25;
 const lastPath = "/v1/models";
-/** A server that is busy loading may take its time for one answer. */
-const answerTimeoutMs = 5_000;
 
 export interface Waiting {
   readonly endpoint: Endpoint;
@@ -51,16 +51,16 @@ async function ask({ endpoint, name, isStarting, signal }: Waiting): Promise<str
   const { url } = endpoint;
   let isHealthy = false;
   for (const path of ["/health", lastPath]) {
-    const timeout = AbortSignal.timeout(answerTimeoutMs);
-    const response = await fetch(url + path, {
-      headers: headersOf(endpoint),
-      signal: AbortSignal.any([signal, timeout]),
-    }).catch((error: unknown) => error as Error);
+    const limit = limitTime(answerTimeoutMs, signal);
+    const response = await fetch(url + path, { headers: headersOf(endpoint), signal: limit.signal })
+      .catch((error: unknown) => error as Error)
+      .finally(limit.release);
     if (response instanceof Error) {
       signal.throwIfAborted();
       return refusal(response, { url, name, isStarting });
     }
-    await response.arrayBuffer();
+    // Its status says all; the rest may be broken, or without end.
+    await response.body?.cancel().catch(() => {});
     if (response.ok && path === lastPath) return "ready";
     if (response.status === 401 || response.status === 403) {
       throw new LaunchError(

@@ -1,6 +1,7 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import path from "node:path";
 import { isMillraceError, MillraceError, messageOf } from "../../base/errors.ts";
+import { readLines } from "../../base/read-lines.ts";
 import { countText } from "../../bench/stage-text.ts";
 import { recordsFile } from "../../bench/sweep.ts";
 import {
@@ -23,10 +24,12 @@ export function readRequests(folder: string, record: BenchRecord, stage: Stage):
   const last = [...record.stages, ...record.rates].findLast((each) => recordsFile(each) === name);
   // Of stages of one name the last one's requests were written over those of the others.
   if (last !== stage || !existsSync(file)) return null;
-  const lines = readFileSync(file, "utf8").split("\n");
-  const requests = lines.flatMap((line, index) =>
-    line === "" ? [] : [parseRequest(line, `${file}, line ${index + 1},`)],
-  );
+  const requests: RequestRecord[] = [];
+  let number = 0;
+  for (const line of readLines(file)) {
+    number += 1;
+    if (line !== "") requests.push(parseRequest(line, `${file}, line ${number},`));
+  }
   if (requests.length === stage.numRequests) return requests;
   throw damaged(
     `${file} has ${countText(requests.length, "request")}, and the record beside it says that the load had ${stage.numRequests}`,

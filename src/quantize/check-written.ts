@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { collectAfter } from "../base/collect-garbage.ts";
 import { MillraceError } from "../base/errors.ts";
+import type { Progress } from "../base/progress.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { sliceRows } from "../formats/slice-rows.ts";
 import type { Solver } from "../kernels/solver.ts";
@@ -16,17 +17,27 @@ export interface ExpectedValues {
   readonly valuesSha256: string;
 }
 
+export interface CheckOptions {
+  /** Elements that are read at a time. */
+  readonly bandElements: number;
+  readonly solver: Solver;
+  readonly progress: Progress;
+}
+
 /**
  * Reads linears back as any reader of the file does, and compares their values with those that were meant. Throws
- * `invalid_model_file` for the first that differs.
+ * `invalid_model_file` for the first that differs, and what `progress` throws.
  */
 export async function checkWritten(
   written: Checkpoint,
   expected: readonly ExpectedValues[],
-  { bandElements, solver }: { readonly bandElements: number; readonly solver: Solver },
+  { bandElements, solver, progress }: CheckOptions,
 ): Promise<void> {
   const reader = new ValueReader(solver);
   const collect = collectAfter(bandElements);
+  const total = expected.reduce((sum, { shape: [rows, cols] }) => sum + rows! * cols!, 0);
+  let done = 0;
+  progress.start("read back", total);
   for (const { name, shape, valuesSha256 } of expected) {
     const hash = createHash("sha256");
     const weight = written.linear(name);
@@ -34,6 +45,8 @@ export async function checkWritten(
       hash.update(bytesOf(reader.read(sliceRows(weight, first, count))));
       written.dropPages();
       collect(count * shape[1]!);
+      done += count * shape[1]!;
+      progress.update(done, name);
       await nextTurn();
     }
     if (hash.digest("hex") === valuesSha256) continue;
@@ -42,4 +55,5 @@ export async function checkWritten(
       `${written.path} holds other values in ${name} than were written. The file must be read as it was made. Check the disk and quantise again.`,
     );
   }
+  progress.finish(`${expected.length} linears read back`);
 }

@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import path from "node:path";
+import { type Progress, silentProgress } from "../base/progress.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import { modelNameOf } from "../formats/model-name.ts";
 import { describeProgram } from "../records/origin.ts";
@@ -15,18 +16,28 @@ export type RunDescription = Omit<
   "origin" | "tensors" | "dense" | "sizeBytes" | "files" | "notes"
 >;
 
-/** Hashes every weight file of the model. */
+interface DescribeOptions {
+  readonly calibration?: RunDescription["calibration"];
+  readonly progress?: Progress;
+}
+
+/** Hashes every weight file of the model. Throws `file_not_found`, and what `progress` throws. */
 export async function describeRun(
   checkpoint: Checkpoint,
   plan: QuantizePlan,
   resolved: ResolvedPlan,
-  calibration: RunDescription["calibration"] = null,
+  { calibration = null, progress = silentProgress }: DescribeOptions = {},
 ): Promise<RunDescription> {
   const { scheme, groupSize, symmetric, method, head } = resolved;
   const files: FileHash[] = [];
+  progress.start("hash the model", checkpoint.sizeBytes);
+  let before = 0;
   for (const file of new Set(checkpoint.tensors.map((tensor) => tensor.file))) {
-    files.push(await hashFile(existsSync(file) ? file : path.join(checkpoint.path, file)));
+    const place = existsSync(file) ? file : path.join(checkpoint.path, file);
+    files.push(await hashFile(place, (done) => progress.update(before + done)));
+    before += files.at(-1)!.sizeBytes;
   }
+  progress.finish("model hashed");
   return {
     kind: "quantization",
     formatVersion: 4,

@@ -21,7 +21,7 @@ import { layerStatisticsBytes } from "./calibration/linear-inputs.ts";
 import { checkWritten } from "./check-written.ts";
 import { type WriteCompanions, writeJson } from "./companion-files.ts";
 import { describeCalibration, describeRun, fingerprintOf, type RunDescription } from "./describe-run.ts";
-import { hashFile } from "./file-hash.ts";
+import { hashShown } from "./file-hash.ts";
 import { describeHead } from "./head.ts";
 import { WriteJournal } from "./journal.ts";
 import { calibrationMemory, type MemoryPlan, planMemory } from "./memory-plan.ts";
@@ -74,14 +74,14 @@ export async function quantize(
   let hasBegun = false;
   try {
     onMemory(memory);
-    const description = await describeRun(checkpoint, plan, resolved, described);
+    const progress = tools.progress ?? silentProgress;
+    const description = await describeRun(checkpoint, plan, resolved, { calibration: described, progress });
     const journal = beginJournal(folder, fingerprintOf(description), plan);
     hasBegun = true;
     const isResumed = journal.entries.size > 0;
     if (!isResumed) checkFreeSpace(folder.partialPath, output.sizeBytes);
     const weightsPath = path.join(folder.partialPath, output.fileName);
     writer = output.openFile(weightsPath, isResumed);
-    const progress = tools.progress ?? silentProgress;
     const written = await writeWeights({
       checkpoint,
       plan: resolved,
@@ -95,9 +95,9 @@ export async function quantize(
     const note = writeBeside(folder.partialPath, writeCompanions, calibration);
     const results = resultsOf(description, resolved, written);
     const prompts = calibration?.tokens.sequences ?? null;
-    const trial = { ...tools, solver, checkpoint, memory, prompts };
+    const trial = { ...tools, solver, checkpoint, memory, prompts, progress };
     const answers = await tryResult(openModel(folder.partialPath), results.tensors, trial);
-    const weights = await hashFile(weightsPath);
+    const weights = await hashShown(weightsPath, output.sizeBytes, progress);
     const manifest: QuantizationManifest = {
       ...results,
       sizeBytes: weights.sizeBytes,
@@ -129,6 +129,7 @@ function writeBeside(
 
 interface TrialParts extends Pick<QuantizeTools, "openOps"> {
   readonly solver: Solver;
+  readonly progress: Progress;
   readonly checkpoint: Checkpoint;
   readonly memory: MemoryPlan;
   readonly prompts: readonly Int32Array[] | null;
@@ -138,10 +139,10 @@ interface TrialParts extends Pick<QuantizeTools, "openOps"> {
 async function tryResult(
   made: Checkpoint,
   tensors: QuantizationManifest["tensors"],
-  { solver, checkpoint, memory, prompts, openOps }: TrialParts,
+  { solver, progress, checkpoint, memory, prompts, openOps }: TrialParts,
 ): Promise<string | null> {
   try {
-    await checkWritten(made, tensors, { bandElements: memory.bandElements, solver });
+    await checkWritten(made, tensors, { bandElements: memory.bandElements, solver, progress });
     if (openOps === undefined) return null;
     if (!memory.canRun) return "The written model was not run: --max-memory leaves no room for it.";
     // The bands of rounding and of reading back would stand beside the model that runs.

@@ -1,11 +1,12 @@
 import path from "node:path";
 import { MillraceError } from "../base/errors.ts";
+import { type Progress, silentProgress } from "../base/progress.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import type { Solver } from "../kernels/solver.ts";
 import { type QuantizationManifest, quantizationManifestName } from "../records/quantization-manifest.ts";
 import { checkWritten } from "./check-written.ts";
 import { readQuantizationManifest } from "./earlier-result.ts";
-import { hashFile } from "./file-hash.ts";
+import { hashShown } from "./file-hash.ts";
 
 /** Elements that are read back at a time. */
 const bandElements = 1 << 20;
@@ -17,7 +18,7 @@ const bandElements = 1 << 20;
 export async function verifyQuantized(
   folder: string,
   openModel: (modelPath: string) => Checkpoint,
-  solver: Solver,
+  { solver, progress = silentProgress }: { readonly solver: Solver; readonly progress?: Progress },
 ): Promise<QuantizationManifest> {
   const manifest = readQuantizationManifest(folder);
   if (manifest === null) {
@@ -26,8 +27,8 @@ export async function verifyQuantized(
       `${folder} has no ${quantizationManifestName} of this version. Only folders that \`millrace quantize\` made can be verified. Give such a folder.`,
     );
   }
-  for (const { name, sha256 } of manifest.files) {
-    const found = await hashFile(path.join(folder, name));
+  for (const { name, sizeBytes, sha256 } of manifest.files) {
+    const found = await hashShown(path.join(folder, name), sizeBytes, progress);
     if (found.sha256 === sha256) continue;
     throw new MillraceError(
       "invalid_model_file",
@@ -36,7 +37,7 @@ export async function verifyQuantized(
   }
   const written = openModel(folder);
   try {
-    await checkWritten(written, manifest.tensors, { bandElements, solver });
+    await checkWritten(written, manifest.tensors, { bandElements, solver, progress });
   } finally {
     written.close();
   }

@@ -156,14 +156,14 @@ describeWithData("quantising to GGUF", () => {
     expect(numStops).toBeGreaterThan(2);
     await quantize(checkpoint, { ...whole, replaceEarlier: true }, { solver });
     expect(hashOf(path.join(outPath, "model.gguf"))).toBe(expected);
-    await verifyQuantized(outPath, openCheckpoint, referenceSolver);
+    await verifyQuantized(outPath, openCheckpoint, { solver: referenceSolver });
     solver.close();
     checkpoint.close();
   });
 
   test.each(tinyFamilies)("of %s gives what was rounded, tensor by tensor", async (family) => {
     const file = await write(testData("models", "tiny", family), { scheme: "q4_k_s", method: "mse" });
-    await verifyQuantized(path.dirname(file), openCheckpoint, referenceSolver);
+    await verifyQuantized(path.dirname(file), openCheckpoint, { solver: referenceSolver });
     // Rows of 64 and 128 columns are no blocks of 256.
     expect(typesOf(file)["blk.0.attn_output.weight"]).toMatch(/^Q5_[01]$/);
   });

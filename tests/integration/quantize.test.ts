@@ -227,7 +227,9 @@ describeWithData("quantize", () => {
     base = openCheckpoint(baseFolder);
     const { outPath } = planOf();
     await quantize(base, planOf({ symmetric: false }));
-    await expect(verifyQuantized(outPath, openCheckpoint, referenceSolver)).resolves.toMatchObject({
+    await expect(
+      verifyQuantized(outPath, openCheckpoint, { solver: referenceSolver }),
+    ).resolves.toMatchObject({
       scheme: "w4a16",
     });
     const file = path.join(outPath, "model.safetensors");
@@ -235,21 +237,27 @@ describeWithData("quantize", () => {
     const { offset } = readSafetensorsHeader(file).entries.get("model.layers.1.mlp.up_proj.weight_scale")!;
     bytes[offset] = bytes[offset]! ^ 1;
     writeFileSync(file, bytes);
-    await expect(verifyQuantized(outPath, openCheckpoint, referenceSolver)).rejects.toMatchObject({
-      code: "invalid_model_file",
-      message: expect.stringMatching(/model\.safetensors has the hash .*its manifest says/) as string,
-    });
+    await expect(verifyQuantized(outPath, openCheckpoint, { solver: referenceSolver })).rejects.toMatchObject(
+      {
+        code: "invalid_model_file",
+        message: expect.stringMatching(/model\.safetensors has the hash .*its manifest says/) as string,
+      },
+    );
     const manifestFile = path.join(outPath, "millrace-manifest.json");
     const manifest = JSON.parse(readFileSync(manifestFile, "utf8")) as { files: { sha256: string }[] };
     manifest.files[0]!.sha256 = hashOf(file);
     writeFileSync(manifestFile, JSON.stringify(manifest));
-    await expect(verifyQuantized(outPath, openCheckpoint, referenceSolver)).rejects.toMatchObject({
-      code: "invalid_model_file",
-      message: expect.stringMatching(
-        /other values in model\.layers\.1\.mlp\.up_proj than were written/,
-      ) as string,
-    });
-    await expect(verifyQuantized(baseFolder, openCheckpoint, referenceSolver)).rejects.toMatchObject({
+    await expect(verifyQuantized(outPath, openCheckpoint, { solver: referenceSolver })).rejects.toMatchObject(
+      {
+        code: "invalid_model_file",
+        message: expect.stringMatching(
+          /other values in model\.layers\.1\.mlp\.up_proj than were written/,
+        ) as string,
+      },
+    );
+    await expect(
+      verifyQuantized(baseFolder, openCheckpoint, { solver: referenceSolver }),
+    ).rejects.toMatchObject({
       code: "file_not_found",
     });
   });

@@ -3,7 +3,7 @@ import { createFastestSolver } from "../../kernels/create-solver.ts";
 import { verifyQuantized } from "../../quantize/verify.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
 import { openModel } from "../model-source.ts";
-import { printLine } from "../terminal.ts";
+import { printLine, TerminalProgress } from "../terminal.ts";
 
 const help: CommandHelp = {
   summary: "Compare a quantised model with its manifest",
@@ -21,9 +21,10 @@ export function verifyCommand(): Command {
 
 async function runVerify(folder: string): Promise<void> {
   const solver = createFastestSolver(0);
-  const { files, tensors, scheme, method } = await verifyQuantized(folder, openModel, solver).finally(() =>
-    solver.close(),
-  );
+  const { files, tensors, scheme, method } = await verifyQuantized(folder, openModel, {
+    solver,
+    progress: new TerminalProgress(),
+  }).finally(() => solver.close());
   printLine(
     `${folder}: ${scheme} by ${method}, ${files.length} file and ${tensors.length} linears as they were made`,
   );

@@ -8,6 +8,7 @@ import {
   cutCalibration,
   decodeCalibration,
   pickCalibration,
+  sequenceTooLong,
 } from "../quantize/calibration/calibration-tokens.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { generateSequences } from "./generate-sequences.ts";
@@ -35,6 +36,9 @@ export async function readCalibration(
 ): Promise<CalibrationTokens> {
   if (source.endsWith(".json")) return decodeCalibration(readText(source), source);
   if (source === self) {
+    const { maxPositionEmbeddings } = checkpoint.config;
+    if (size.length > maxPositionEmbeddings)
+      throw sequenceTooLong("--calibration self would write", size.length, maxPositionEmbeddings);
     const sequences = await generateSequences(checkpoint, size, tokenizerPath);
     return pickCalibration(sequences, size, "what the model wrote");
   }

@@ -1,3 +1,4 @@
+import { readdirSync } from "node:fs";
 import path from "node:path";
 import { collectGarbage } from "../base/collect-garbage.ts";
 import { isMillraceError, MillraceError } from "../base/errors.ts";
@@ -21,7 +22,7 @@ import { layerStatisticsBytes } from "./calibration/linear-inputs.ts";
 import { checkWritten } from "./check-written.ts";
 import { type WriteCompanions, writeJson } from "./companion-files.ts";
 import { describeCalibration, describeRun, fingerprintOf, type RunDescription } from "./describe-run.ts";
-import { hashShown } from "./file-hash.ts";
+import { type FileHash, hashFile, hashShown } from "./file-hash.ts";
 import { describeHead } from "./head.ts";
 import { WriteJournal } from "./journal.ts";
 import { calibrationMemory, type MemoryPlan, planMemory } from "./memory-plan.ts";
@@ -101,7 +102,7 @@ export async function quantize(
     const manifest: QuantizationManifest = {
       ...results,
       sizeBytes: weights.sizeBytes,
-      files: [weights],
+      files: [weights, ...(await hashCompanions(folder.partialPath, output.fileName))],
       notes: [...results.notes, ...[note, answers].filter((own) => own !== null)],
       origin: finishOrigin(),
     };
@@ -125,6 +126,15 @@ function writeBeside(
   if (calibration !== null)
     writeFileAtomically(path.join(folder, calibrationFileName), encodeCalibration(calibration.tokens));
   return writeCompanions(folder);
+}
+
+/** What stands beside the weights and is as much of the model: a changed config.json makes another of it. */
+async function hashCompanions(folder: string, weightsName: string): Promise<FileHash[]> {
+  const isOurs = (name: string): boolean => name.startsWith(".millrace");
+  const names = readdirSync(folder).filter((name) => name !== weightsName && !isOurs(name));
+  const found: FileHash[] = [];
+  for (const name of names.toSorted()) found.push(await hashFile(path.join(folder, name)));
+  return found;
 }
 
 interface TrialParts extends Pick<QuantizeTools, "openOps"> {

@@ -77,6 +77,7 @@ export const quantizationManifestSchema = z.object({
   /** Matrices that stayed dense, in bf16. */
   dense: z.array(z.object({ name: z.string(), shape: z.array(z.int()) })),
   sizeBytes: z.int().nonnegative(),
+  /** The weights, then all that stands beside them but the manifest. */
   files: z.array(fileHash),
   notes: z.array(z.string()),
 });

@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } fro
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import path from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, afterEach, describe, expect, test } from "vitest";
 import {
   type CliRun,
@@ -235,6 +236,8 @@ describe("Ctrl-C", () => {
       await flow.says(/^\[2\/3\] base: warm-up done/m);
       flow.interrupt();
       await flow.says(/Press Ctrl-C again/);
+      // Sooner it would count as the same one.
+      await pause(600);
       flow.interrupt();
       expect((await flow.end).exitCode).toBe(130);
       await expect.poll(() => isServed(name)).toBe(false);

@@ -164,6 +164,17 @@ test.each([
   });
 });
 
+test("text of its own that is longer than the model takes is refused, with the flag that says so", async () => {
+  const folder = makeFolder();
+  const args = ["quantize", pebble, "--method", "gptq", "--out", path.join(folder, "out")];
+  await expectRefusal(folder, {
+    args: [...args, "--calibration", "self", "--calibration-size", "4x100000"],
+    code: "invalid_data_file",
+    exitCode: 3,
+    says: ["a sequence of 100000 tokens", "--calibration-size"],
+  });
+});
+
 test("a folder whose weights are gone is not verified, and says which file", async () => {
   const folder = makeFolder();
   const out = path.join(folder, "out");

@@ -243,6 +243,17 @@ describeWithData("quantize", () => {
         message: expect.stringMatching(/model\.safetensors has the hash .*its manifest says/) as string,
       },
     );
+    writeFileSync(file, bytes.with(offset, bytes[offset]! ^ 1));
+    const config = readFileSync(path.join(outPath, "config.json"), "utf8");
+    writeFileSync(
+      path.join(outPath, "config.json"),
+      config.replace(/"rope_theta": [\d.]+/, '"rope_theta": 77'),
+    );
+    await expect(verifyQuantized(outPath, openCheckpoint, { solver: referenceSolver })).rejects.toMatchObject(
+      { message: expect.stringMatching(/config\.json has the hash/) as string },
+    );
+    writeFileSync(path.join(outPath, "config.json"), config);
+    writeFileSync(file, bytes);
     const manifestFile = path.join(outPath, "millrace-manifest.json");
     const manifest = JSON.parse(readFileSync(manifestFile, "utf8")) as { files: { sha256: string }[] };
     manifest.files[0]!.sha256 = hashOf(file);

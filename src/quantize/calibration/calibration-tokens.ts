@@ -119,13 +119,18 @@ export function checkCalibration(
     if (wrong !== undefined)
       throw invalid(source, `has token ${wrong} in sequence ${index}; the model has ${vocabSize} tokens`);
     if (sequence.length > maxPositionEmbeddings) {
-      throw new MillraceError(
-        "invalid_data_file",
-        `${source} has a sequence of ${sequence.length} tokens; the model takes ${maxPositionEmbeddings} at most. Give shorter ones: --calibration-size sets their length where they are cut from a text.`,
-        { param: "--calibration-size" },
-      );
+      throw sequenceTooLong(`${source} has`, sequence.length, maxPositionEmbeddings);
     }
   }
+}
+
+/** The error `invalid_data_file` for sequences that the model does not take; `who` begins the sentence. */
+export function sequenceTooLong(who: string, length: number, most: number): MillraceError {
+  return new MillraceError(
+    "invalid_data_file",
+    `${who} a sequence of ${length} tokens; the model takes ${most} at most. Give shorter ones: --calibration-size sets their length where they are cut from a text or written by the model.`,
+    { param: "--calibration-size" },
+  );
 }
 
 function hashOf(sequences: readonly Int32Array[]): string {

@@ -216,33 +216,37 @@ describe("Ctrl-C", () => {
     expect(filesIn(out)).not.toContainEqual(expect.stringMatching(/answers\.jsonl/));
   });
 
+  const inMidLoad = async (name: string): Promise<ReturnType<typeof startCli>> => {
+    const folder = makeFolder();
+    const model = path.join(folder, name);
+    symlinkSync(pebble, model);
+    const out = ["--out", path.join(folder, "out")];
+    const flow = startCli("flow", model, "--tasks", "none", ...long, ...oneRound, ...out);
+    await flow.says(/^\[2\/3\] base: warm-up done/m);
+    return flow;
+  };
+
   test.skipIf(process.platform !== "linux")(
     "a second one ends the flow at once, with its server",
     async () => {
-      const name = "ended-flow";
-      const folder = makeFolder();
-      const model = path.join(folder, name);
-      symlinkSync(pebble, model);
-      const flow = startCli(
-        "flow",
-        model,
-        "--tasks",
-        "none",
-        ...long,
-        ...oneRound,
-        "--out",
-        path.join(folder, "out"),
-      );
-      await flow.says(/^\[2\/3\] base: warm-up done/m);
+      const flow = await inMidLoad("ended-flow");
       flow.interrupt();
       await flow.says(/Press Ctrl-C again/);
       // Sooner it would count as the same one.
       await pause(600);
       flow.interrupt();
       expect((await flow.end).exitCode).toBe(130);
-      await expect.poll(() => isServed(name)).toBe(false);
+      await expect.poll(() => isServed("ended-flow")).toBe(false);
     },
   );
+
+  test.skipIf(process.platform !== "linux")("a flow that is killed takes its server with it", async () => {
+    const flow = await inMidLoad("killed-flow");
+    expect(isServed("killed-flow")).toBe(true);
+    process.kill(flow.pid, "SIGKILL");
+    await flow.end;
+    await expect.poll(() => isServed("killed-flow")).toBe(false);
+  });
 });
 
 describe("Ctrl-C while a model is written", () => {

@@ -11,7 +11,7 @@ import {
   type MemoryPlan,
   type ProcessMemory,
 } from "../../protocol/endpoint-launcher.ts";
-import { endGroup, signalGroup } from "./process-group.ts";
+import { endGroup, guardGroup, signalGroup } from "./process-group.ts";
 import { memoryOfTree } from "./process-memory.ts";
 import { readServerFacts } from "./server-facts.ts";
 import { waitUntilReady } from "./wait-until-ready.ts";
@@ -63,11 +63,7 @@ export class EngineProcess implements EndpointLauncher {
   #ended: Promise<LaunchError> | null = null;
   #endpoint: Endpoint = { url: "" };
   #startedMs = 0;
-  /** A second Ctrl-C ends this process at once; the server must not outlive it. */
-  readonly #endWithParent = (): void => {
-    const pid = this.#child?.pid;
-    if (pid !== undefined) signalGroup(pid, "SIGKILL");
-  };
+  #giveUpGuard: () => void = () => {};
 
   /** @param logFile takes what the server writes, from each start on; its folder is made where it is not there */
   constructor(command: EngineCommand, logFile: string, options: LaunchOptions) {
@@ -122,7 +118,7 @@ export class EngineProcess implements EndpointLauncher {
       child.once("error", (error) => resolve(this.#noStart(error)));
       child.once("exit", () => resolve(this.#endOf(child)));
     });
-    process.once("exit", this.#endWithParent);
+    if (child.pid !== undefined) this.#giveUpGuard = guardGroup(child.pid);
     return { url, apiKey, pid: child.pid ?? null };
   }
 
@@ -154,7 +150,7 @@ export class EngineProcess implements EndpointLauncher {
   async stop(): Promise<void> {
     const child = this.#child;
     if (child?.pid !== undefined) await endProcess(child, child.pid);
-    process.off("exit", this.#endWithParent);
+    this.#giveUpGuard();
     this.#child = null;
   }
 

@@ -90,8 +90,10 @@ function concurrencyTable({ load }: ComparisonRecord, names: readonly string[]):
           within.highestKept !== null && within.highestKept > (within.inFlight ?? 0)
             ? `; kept again at ${written(within.highestKept)}`
             : "";
+        if (within.isLeastBroken) return `none: broken from the start${above}`;
+        // The least load has the fewest requests, so it is the one that most often cannot be judged.
         return within.inFlight === null
-          ? `none: broken from the start${above}`
+          ? `not shown: broken at ${written(within.brokenAt!)}, not judged below${above}`
           : `${written(within.inFlight)}, ${below}${above}`;
       }),
     ),

@@ -117,6 +117,30 @@ test("claims nothing where more than one request of a hundred failed", () => {
   expect(verdicts(level(steady), few)["tpotMs"]).toBe("faster");
 });
 
+test("a load of which every request failed is told with its fault, beside a base that answered", () => {
+  const none = { outputTokensPerSecond: 0, ttftMs: null, tpotMs: null, e2eMs: null, slices: [] };
+  const failed = madeUpLevel({
+    ...none,
+    numRequests: 11,
+    numErrors: 11,
+    rounds: [roundAt(0), roundAt(0)],
+  });
+  const answered = level(steady, { rounds: [100, 99].map(roundAt) });
+  const noisy = [[answered], [level(quick, { rounds: [150, 140].map(roundAt) })]];
+  expect(compareLevels([answered], [failed], noisy)).toEqual([
+    expect.objectContaining({
+      metric: "outputTokensPerSecond",
+      compressed: 0,
+      ratio: 0,
+      ratioLow: null,
+      ratioHigh: null,
+      verdict: "does not count: requests failed",
+    }),
+  ]);
+  // Nothing is a multiple of what the base did not answer.
+  expect(compareLevels([failed], [answered])).toEqual([]);
+});
+
 const verdicts = (base: LoadLevel, compressed: LoadLevel): Record<string, string> =>
   Object.fromEntries(compareLevels([base], [compressed]).map((row) => [row.metric, row.verdict]));
 

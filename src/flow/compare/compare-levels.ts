@@ -68,20 +68,22 @@ function compareMetric(
 ): SpeedRow | null {
   const { name, ofLevel } = metric;
   const [a, b] = [ofLevel(base), ofLevel(compressed)];
-  if (a === null || b === null || a <= 0 || b <= 0) return null;
+  if (a === null || b === null || a <= 0) return null;
+  // No answer at all is a throughput of 0, which is told with its fault; any other 0 is a time that nothing is a multiple of.
+  if (b <= 0 && !(name === "outputTokensPerSecond" && isFailing(compressed))) return null;
   const [before, after] = [strataOf(base, name), strataOf(compressed, name)];
   const errors = [sliceError(before), sliceError(after)].filter((error) => error !== null);
   const ofRounds = roundRatios(base, compressed, name);
   const paired = pairedInterval(ofRounds);
-  const interval =
-    paired ??
-    widestInterval(
-      [
-        errors.length === 2 ? ratioInterval(b / a, ...errors) : null,
-        roundsInterval(b / a, [base.rounds.length, compressed.rounds.length], variance),
-      ],
-      ofRounds,
-    );
+  const widest = widestInterval(
+    [
+      errors.length === 2 ? ratioInterval(b / a, ...errors) : null,
+      roundsInterval(b / a, [base.rounds.length, compressed.rounds.length], variance),
+    ],
+    ofRounds,
+  );
+  // Intervals are even on the logarithm, which 0 has not.
+  const interval = b > 0 ? (paired ?? widest) : null;
   return {
     level: levelName(base),
     metric: name,

@@ -50,3 +50,28 @@ test("where the least load could not be judged, says that nothing is shown, and 
     ["within ttft_p95<=80ms", "not shown: broken at 4, not judged below", "none: broken from the start"],
   ]);
 });
+
+test("a ratio at equal load has its column where the runs have a load in common, and else none", () => {
+  const { load, ...record } = recordOf(2, 3);
+  const at = { inFlight: 1, tpotMs: 2 };
+  const grown = {
+    first: at,
+    last: { inFlight: 4, tpotMs: 3 },
+    ratio: 1.5,
+    slopeMs: 1 / 3,
+    ratioAtEqualLoad: 1.5,
+    levels: [{ ...at, ratio: 1 }],
+  };
+  const growth = (equalLoad: number | null) =>
+    loadTables({ ...record, load: { ...load, equalLoad, degradation: [grown] } }).find(({ title }) =>
+      title.startsWith("How TPOT grows"),
+    )!;
+  const equal = growth(4);
+  expect(equal.header.at(-1)).toBe("ratio at 4");
+  expect(equal.rows[0]!.at(-1)).toBe("1.50");
+  expect(equal.captions[0]).toContain("The ratio at 4 in flight is taken where all runs are alike.");
+  const alone = growth(null);
+  expect(alone.header).toEqual(equal.header.slice(0, -1));
+  expect(alone.rows).toEqual([equal.rows[0]!.slice(0, -1)]);
+  expect(alone.captions[0]).not.toContain("alike");
+});

@@ -152,3 +152,17 @@ test("how many were sent at once, how requests came and in what form is listed w
   });
   expect(differencesOf([[stageAt(5, 40)], "text"], [[stageAt(5, 50)], "text"])).toEqual({});
 });
+
+test("a setting that one run does not have is listed without a value", () => {
+  const [without, having] = [null, "native avx2, 2 threads"].map((kernels, index) => {
+    const { record } = roundOf([stageAt(5, 40)]);
+    const told = { ...record, origin: { ...record.origin, kernels } };
+    const { settings } = readBench(String(index), [{ record: told, folder: null }]);
+    const variant = madeUpVariant(String(index), { settings });
+    return { variant, evaluation: null, kvCache: null, measurements: [] };
+  });
+  const request = { title: "", slo: [], pricePerHour: null, notes: [], aim: null };
+  expect(composeComparison([without!, having!], request).differences).toEqual([
+    { setting: "kernels", values: [null, "native avx2, 2 threads"] },
+  ]);
+});

@@ -41,7 +41,10 @@ export function readBench(name: string, rounds: readonly BenchRound[]): LoadRun 
     name,
     tool: `Millrace ${origin.version}, build ${origin.build}`,
     levels,
-    settings: Object.fromEntries(settings.map(([key, value]) => [key, String(value)])),
+    // A setting that the run did not have is left out: "null" would be a value of it.
+    settings: Object.fromEntries(
+      settings.flatMap(([key, value]) => (value === null ? [] : [[key, String(value)]])),
+    ),
     origin,
     notes: [...heldBackNotes(name, rounds), ...cutOffNotes(name, levels)],
   };

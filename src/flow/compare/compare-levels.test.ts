@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { madeUpLevel, roundAt } from "../../../tests/made-up-comparison.ts";
 import type { LoadLevel } from "../../records/load-level.ts";
 import { compareLevels } from "./compare-levels.ts";
+import { spreadOf } from "./level-spread.ts";
 
 const slicesAt = (gaps: readonly number[]) =>
   gaps.map((gap) => ({
@@ -84,7 +85,7 @@ test("sets the slices at the same place of each round beside each other: a burst
   ].map((rounds) => level(rounds.flat(), { slices: rounds.map(slicesAt) }));
   const [throughput] = compareLevels([before!], [after!]);
   expect(throughput).toMatchObject({ numSlices: [5, 6], verdict: "faster" });
-  expect(throughput!.baseSpread!).toBeLessThan(0.05);
+  expect(spreadOf(before!).outputTokensPerSecond!).toBeLessThan(0.05);
   // The slices of one round say nothing of what is noise and what is the burst.
   const ofOne = [before!, after!].map((each) => ({ ...each, slices: each.slices.slice(0, 1) }));
   expect(compareLevels([ofOne[0]!], [ofOne[1]!])[0]!.verdict).toBe("no difference that this run can show");
@@ -102,10 +103,13 @@ test("at a rate the arrivals make the throughput, and its slices say nothing", (
   );
   expect(throughput).toMatchObject({
     numSlices: [0, 0],
-    baseSpread: null,
     verdict: "no difference that this run can show",
   });
   expect(throughput!.ratioHigh!).toBeLessThan(1.01);
+  expect(spreadOf(base!)).toMatchObject({
+    outputTokensPerSecond: null,
+    ttftMs: expect.any(Number) as number,
+  });
   expect(ttft).toMatchObject({ numSlices: [6, 6], verdict: "faster" });
 });
 

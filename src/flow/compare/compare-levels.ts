@@ -1,16 +1,10 @@
 import { bootstrapInterval } from "../../bench/bootstrap-interval.ts";
 import { generatorFor } from "../../bench/random.ts";
-import {
-  type LogError,
-  type RatioInterval,
-  ratioInterval,
-  relativeSpread,
-  type Strata,
-  sliceError,
-} from "../../bench/ratio-interval.ts";
+import { type LogError, type RatioInterval, ratioInterval, sliceError } from "../../bench/ratio-interval.ts";
 import type { SpeedRow } from "../../records/comparison.ts";
 import { type LoadLevel, levelName } from "../../records/load-level.ts";
 import { isFailing } from "../../records/slo.ts";
+import { strataOf } from "./level-spread.ts";
 import { roundVariance } from "./round-variance.ts";
 
 interface SpeedMetric {
@@ -89,8 +83,6 @@ function compareMetric(
     metric: name,
     base: a,
     compressed: b,
-    baseSpread: spreadOf(before),
-    compressedSpread: spreadOf(after),
     ratio: b / a,
     ratioLow: interval?.low ?? null,
     ratioHigh: interval?.high ?? null,
@@ -104,11 +96,6 @@ function compareMetric(
 function faultOf(levels: LevelPair): SpeedRow["verdict"] | null {
   if (levels.some(({ faults }) => faults.length > 0)) return "does not count: the client was late";
   return levels.some(isFailing) ? "does not count: requests failed" : null;
-}
-
-function spreadOf(strata: Strata): number | null {
-  const error = sliceError(strata);
-  return error && relativeSpread(error);
 }
 
 /** Null where no interval is known: the ratios of single rounds widen what others say, and say nothing alone. */
@@ -149,18 +136,6 @@ function roundRatios(base: LoadLevel, compressed: LoadLevel, name: SpeedRow["met
 function pairedInterval(ofRounds: readonly number[]): RatioInterval | null {
   const interval = bootstrapInterval(ofRounds.map(Math.log), generatorFor(bootstrapSeed, ofRounds.length));
   return interval === null ? null : { low: Math.exp(interval.low), high: Math.exp(interval.high) };
-}
-
-/**
- * The slices' figures by their place in their rounds. The throughput at a rate is that of the arrivals, and so is its spread
- * from slice to slice.
- */
-function strataOf({ kind, slices: rounds }: LoadLevel, name: SpeedRow["metric"]): Strata {
-  if (kind === "open" && name === "outputTokensPerSecond") return [];
-  const numPlaces = Math.max(0, ...rounds.map(({ length }) => length));
-  return Array.from({ length: numPlaces }, (_, place) =>
-    rounds.flatMap((slices) => slices[place]?.[name] ?? []).filter((value) => value > 0),
-  );
 }
 
 function verdictOf(interval: RatioInterval | null, higherIsFaster: boolean): SpeedRow["verdict"] {

@@ -166,3 +166,26 @@ test("a setting that one run does not have is listed without a value", () => {
     { setting: "kernels", values: [null, "native avx2, 2 threads"] },
   ]);
 });
+
+test("a level tells the spread of its own slices, over its rounds, with nothing to compare it with", () => {
+  const ofRates = (...rates: readonly number[]): RateStage => ({
+    ...stageAt("inf", 100),
+    slices: rates.map((outputTokensPerSecond) => ({
+      numRequests: 1,
+      outputTokensPerSecond,
+      ttftMs: 10,
+      tpotMs: null,
+      e2eMs: 20,
+    })),
+  });
+  const spreadOf = (...rounds: readonly RateStage[]) =>
+    readBench(
+      "b",
+      rounds.map((stage) => roundOf([stage])),
+    ).levels[0]!.spread;
+  const apart = spreadOf(ofRates(100), ofRates(110));
+  // Student's t of two logarithms: 12.706 standard errors of half of ln 1.1.
+  expect(apart.outputTokensPerSecond!).toBeCloseTo(Math.expm1((12.706 * Math.log(1.1)) / 2), 2);
+  expect(apart).toMatchObject({ ttftMs: 0, tpotMs: null, e2eMs: 0 });
+  expect(spreadOf(ofRates(100)).outputTokensPerSecond).toBeNull();
+});

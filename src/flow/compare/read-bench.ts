@@ -4,6 +4,7 @@ import { heldBackText, stageName } from "../../bench/stage-text.ts";
 import type { BenchRecord, BenchStage, RateStage, RequestRecord } from "../../records/bench.ts";
 import { type Latency, type LoadLevel, levelName } from "../../records/load-level.ts";
 import { joinLatencies } from "./join-levels.ts";
+import { spreadOf } from "./level-spread.ts";
 import { type LoadRun, requestsAtOnce } from "./load-run.ts";
 import { readRequests } from "./read-requests.ts";
 
@@ -109,8 +110,10 @@ function levelOf(parts: readonly Part[]): LoadLevel {
   const ofStages = stages.map(latenciesOf);
   const latency = (name: "ttftMs" | "tpotMs" | "e2eMs"): Latency | null =>
     samples === null ? joinLatencies(ofStages.map((own) => own[name])) : summarise(samples[name]);
+  const asked = askedOf(stages);
+  const slices = stages.map((stage) => stage.slices);
   return {
-    ...askedOf(stages),
+    ...asked,
     inFlight: perSecond(({ meanInFlight }) => meanInFlight),
     requestsPerSecond: perSecond(({ requestsPerSecond }) => requestsPerSecond),
     outputTokensPerSecond: perSecond(({ outputTokensPerSecond }) => outputTokensPerSecond),
@@ -126,7 +129,8 @@ function levelOf(parts: readonly Part[]): LoadLevel {
     firstError: stages.find(({ firstError }) => firstError !== null)?.firstError ?? null,
     errorsByKind: sumByKind(stages),
     faults: [...new Set(stages.flatMap(({ client }) => client.faults))],
-    slices: stages.map(({ slices }) => slices),
+    slices,
+    spread: spreadOf({ kind: asked.kind, slices }),
     rounds: ofStages.map(({ ttftMs, tpotMs, e2eMs }, round) => ({
       outputTokensPerSecond: stages[round]!.outputTokensPerSecond,
       ttftMs: ttftMs?.mean ?? null,

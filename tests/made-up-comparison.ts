@@ -27,6 +27,7 @@ export function madeUpLevel(change: Partial<LoadLevel> = {}): LoadLevel {
     errorsByKind: {},
     faults: [],
     slices: [],
+    spread: { outputTokensPerSecond: null, ttftMs: null, tpotMs: null, e2eMs: null },
     rounds: [roundAt(100)],
     quantiles: null,
     timeline: null,

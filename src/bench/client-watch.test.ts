@@ -24,6 +24,13 @@ test("a client that stood still for long does not count; what a busy machine doe
   expect(short(200)).toBe("");
 });
 
+test("says how many requests were not sent, be it one", () => {
+  const unsent = (numUnsent: number): readonly string[] =>
+    clientHealth([calm], null, { numUnsent, hasAnswers: true }).faults;
+  expect(unsent(1)).toEqual(["1 request was due and not sent"]);
+  expect(unsent(2)).toEqual(["2 requests were due and not sent"]);
+});
+
 test("one stall among many turns is found", async () => {
   const watch = new ClientWatch();
   await setTimeout(50);

@@ -82,7 +82,8 @@ export function clientHealth(
     scheduleDelayMs: scheduleDelaysMs === null ? null : summarise(scheduleDelaysMs),
     numUnsent,
   };
-  const unsent = numUnsent > 0 ? [`${numUnsent} requests were due and not sent`] : [];
+  const requests = numUnsent === 1 ? "1 request was" : `${numUnsent} requests were`;
+  const unsent = numUnsent > 0 ? [`${requests} due and not sent`] : [];
   const stalls = stallsOf(
     most(({ longestStallMs }) => longestStallMs),
     seconds,

@@ -1,6 +1,9 @@
 import type { SloSearchRecord } from "../records/slo-search.ts";
 import { formatTable } from "./terminal.ts";
 
+const markNote =
+  "? marks a figure whose interval holds the limit, which has too few samples, or which requests that were cut off may have kept too low; it does not count as met.";
+
 /** The probes of a search for people, and what they say. */
 export function sloTable(record: SloSearchRecord): string {
   const { probes, variable } = record;
@@ -17,7 +20,8 @@ export function sloTable(record: SloSearchRecord): string {
   const faults = probes.flatMap(({ load, stage }) =>
     stage.client.faults.map((fault) => `${loadText(load)}: shows nothing of the server, as ${fault}.`),
   );
-  return [formatTable(header, rows), ...sentences(record), ...faults].join("\n");
+  const marks = rows.some((row) => row.some((cell) => cell.endsWith("?"))) ? [markNote] : [];
+  return [formatTable(header, rows), ...sentences(record), ...marks, ...faults].join("\n");
 }
 
 function valueText(target: string, value: number): string {
@@ -37,6 +41,7 @@ function sentences({
   isConfirmed,
   isMonotone,
   slo,
+  probes,
 }: SloSearchRecord): string[] {
   const unit = variable === "concurrency" ? "in flight" : "requests/s";
   const clients =
@@ -45,10 +50,16 @@ function sentences({
           `The client was the limit${clientLimitAt === null ? "" : `, from ${loadText(clientLimitAt)} ${unit} on`}: of more the search says nothing. Give it --client-threads, or another machine.`,
         ]
       : [];
-  if (best === null)
-    return clients.length > 0
-      ? [`Whether ${slo} holds was not shown.`, ...clients]
-      : [`Nothing that was tried meets ${slo} (${stopped}).`];
+  if (best === null) {
+    if (clients.length > 0) return [`Whether ${slo} holds was not shown.`, ...clients];
+    const isMissed = probes.some(({ load, verdict }) => load === missedAt && verdict === "missed");
+    if (isMissed) return [`Nothing that was tried meets ${slo} (${stopped}).`];
+    const more = variable === "concurrency" ? "--requests-per-seat" : "--min-seconds";
+    const lowest = missedAt === null ? "" : `, not even at ${loadText(missedAt)} ${unit}`;
+    return [
+      `Whether ${slo} holds was not shown${lowest}${stopped === "not shown" ? ", which was tried again" : ` (${stopped})`}. Probes with more requests tell more: raise ${more}.`,
+    ];
+  }
   const edge =
     missedAt !== null
       ? `missed or not shown at ${loadText(missedAt)}`
@@ -63,6 +74,5 @@ function sentences({
       : [
           "A load above one that missed met the targets: the edge is not sharp; probes with more requests tell more.",
         ]),
-    "? marks a figure whose interval holds the limit, which has too few samples, or which requests that were cut off may have kept too low; it does not count as met.",
   ];
 }

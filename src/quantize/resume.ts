@@ -41,8 +41,14 @@ export function keepWritten(writer: TensorFile, journal: WriteJournal): KeptWork
     for (const part of entry.tensors) writer.reset(part);
     damaged.push(entry.module);
   }
-  const notes = [`${entries.size} matrices are of a run that was interrupted; their hashes were checked.`];
-  if (damaged.length > 0) {
+  const notes = [
+    entries.size === 1
+      ? "1 matrix is of a run that was interrupted; its hashes were checked."
+      : `${entries.size} matrices are of a run that was interrupted; their hashes were checked.`,
+  ];
+  if (damaged.length === 1) {
+    notes.push(`1 matrix of that run was damaged, ${damaged[0]}; it was made again.`);
+  } else if (damaged.length > 1) {
     notes.push(
       `${damaged.length} matrices of that run were damaged, the first ${damaged[0]}; they were made again.`,
     );

@@ -102,9 +102,6 @@ export const speedRowSchema = z.object({
   metric: z.enum(["outputTokensPerSecond", "ttftMs", "tpotMs", "e2eMs"]),
   base: z.number(),
   compressed: z.number(),
-  /** Half the 95 % interval of each side's figure, as a share of it; null when its stage has fewer than two slices. */
-  baseSpread: z.number().nullable(),
-  compressedSpread: z.number().nullable(),
   /** compressed / base. */
   ratio: z.number(),
   /** 95 % interval of the ratio, from rounds and slices; null where a stage has fewer than two of both. */

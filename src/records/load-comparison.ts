@@ -56,8 +56,10 @@ export const concurrencyFiguresSchema = z.object({
   /** The most in flight at which every bound was kept, there and at every level below; null where none can be judged. */
   withinSlo: z
     .object({
-      /** Null where the least load breaks a bound already. */
+      /** Null where no level below the first that breaks a bound is shown to keep all. */
       inFlight: z.number().nullable(),
+      /** Whether the least load breaks a bound already; false too where it could not be judged. */
+      isLeastBroken: z.boolean(),
       /** The next level, which breaks one; null where none did: the true limit is not below. */
       brokenAt: z.number().nullable(),
       /** The most in flight at any level that kept every bound, whatever lies below. */

@@ -53,6 +53,13 @@ export const loadLevelSchema = z.object({
   faults: z.array(z.string()),
   /** Of each round, consecutive completions as samples of the speed; the spread between them says how sure the figures are. */
   slices: z.array(z.array(sliceSchema)),
+  /** Half the 95 % interval of each figure, from the slices, as a share of it; null where these are fewer than two. */
+  spread: z.object({
+    outputTokensPerSecond: z.number().nullable(),
+    ttftMs: z.number().nullable(),
+    tpotMs: z.number().nullable(),
+    e2eMs: z.number().nullable(),
+  }),
   /** Throughput and mean latencies of each round. */
   rounds: z.array(
     z.object({

@@ -32,7 +32,7 @@ export const sloSearchRecordSchema = z.object({
   model: z.string(),
   slo: z.string(),
   variable: z.enum(["concurrency", "rate"]),
-  /** Null where nothing that was tried meets them. */
+  /** Null where nothing that was tried meets them, or is shown to. */
   best: z.number().nullable(),
   /** The lowest load that was seen to miss them, or was not shown to meet them; null where none was. */
   missedAt: z.number().nullable(),
@@ -43,6 +43,7 @@ export const sloSearchRecordSchema = z.object({
     "most probes",
     "highest load",
     "nothing meets it",
+    "not shown",
     "client limit",
     ...earlyEndSchema.options,
   ]),

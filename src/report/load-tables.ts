@@ -90,8 +90,10 @@ function concurrencyTable({ load }: ComparisonRecord, names: readonly string[]):
           within.highestKept !== null && within.highestKept > (within.inFlight ?? 0)
             ? `; kept again at ${written(within.highestKept)}`
             : "";
+        if (within.isLeastBroken) return `none: broken from the start${above}`;
+        // The least load has the fewest requests, so it is the one that most often cannot be judged.
         return within.inFlight === null
-          ? `none: broken from the start${above}`
+          ? `not shown: broken at ${written(within.brokenAt!)}, not judged below${above}`
           : `${written(within.inFlight)}, ${below}${above}`;
       }),
     ),
@@ -143,11 +145,12 @@ function violationTable({ load }: ComparisonRecord, names: readonly string[]): R
 
 function degradationTable({ load }: ComparisonRecord, names: readonly string[]): ReportTable | null {
   if (load.degradation.every((each) => each === null)) return null;
-  const at = load.equalLoad === null ? "" : ` at ${written(load.equalLoad)}`;
+  // Runs without a load in common, and one alone, have no place where all are alike.
+  const equal = load.equalLoad === null ? null : `ratio at ${written(load.equalLoad)}`;
   return {
     title: "How TPOT grows with the load",
     captions: [
-      `Medians. The ratio is that of the greatest load to the least, each run at its own: a run that carries more in flight is shown at more, so it alone misleads. The slope is what each further request in flight costs. The ratio${at} in flight is taken where all runs are alike.`,
+      `Medians. The ratio is that of the greatest load to the least, each run at its own: a run that carries more in flight is shown at more, so it alone misleads. The slope is what each further request in flight costs.${equal === null ? "" : ` The ${equal} in flight is taken where all runs are alike.`}`,
       ...load.degradation.flatMap((own, index) =>
         own === null
           ? []
@@ -164,7 +167,7 @@ function degradationTable({ load }: ComparisonRecord, names: readonly string[]):
       "ms",
       "ratio",
       "ms per request in flight",
-      `ratio${at}`,
+      ...(equal === null ? [] : [equal]),
     ],
     textColumns: [0],
     rows: load.degradation.flatMap((own, index) =>
@@ -179,7 +182,7 @@ function degradationTable({ load }: ComparisonRecord, names: readonly string[]):
               milliseconds(own.last.tpotMs),
               own.ratio.toFixed(2),
               own.slopeMs.toFixed(2),
-              own.ratioAtEqualLoad?.toFixed(2) ?? "–",
+              ...(equal === null ? [] : [own.ratioAtEqualLoad?.toFixed(2) ?? "–"]),
             ],
           ],
     ),

@@ -1,4 +1,4 @@
-import type { ComparisonRecord, Pair, SpeedRow, Variant } from "../records/comparison.ts";
+import type { ComparisonRecord, SpeedRow, Variant } from "../records/comparison.ts";
 import { type LoadLevel, levelName, loadOf } from "../records/load-level.ts";
 import { headlineRows, recoveryOf } from "./recovery.ts";
 import { renderBars, renderIntervals } from "./row-plots.ts";
@@ -104,18 +104,13 @@ interface OverLoad {
 function overLoad(record: ComparisonRecord, { metric, title, yLabel }: OverLoad): string | null {
   return plotOf(
     record,
-    (level, variant) => {
+    (level) => {
       const y =
         metric === "outputTokensPerSecond"
           ? level.outputTokensPerSecond
           : (level[metric]?.mean ?? level[metric]?.p50);
       if (y === undefined || level.kind === "at-once") return null;
-      const spread = spreadOf(record.pairs, {
-        variant,
-        level,
-        metric,
-        isBase: variant === record.variants[0],
-      });
+      const spread = level.spread[metric];
       // The interval is even on the logarithm.
       const interval = spread === null ? null : ([y / (1 + spread), y * (1 + spread)] as const);
       return { x: loadOf(level), y, interval, label: levelName(level) };
@@ -132,20 +127,6 @@ function overLoad(record: ComparisonRecord, { metric, title, yLabel }: OverLoad)
 
 function isOpen({ variants }: ComparisonRecord): boolean {
   return variants.some(({ levels }) => levels.some(({ kind }) => kind === "open"));
-}
-
-function spreadOf(
-  pairs: readonly Pair[],
-  of: {
-    readonly variant: Variant;
-    readonly level: LoadLevel;
-    readonly metric: SpeedRow["metric"];
-    readonly isBase: boolean;
-  },
-): number | null {
-  const pair = of.isBase ? pairs[0] : pairs.find(({ variant }) => variant === of.variant.name);
-  const row = pair?.speed.find((each) => each.level === levelName(of.level) && each.metric === of.metric);
-  return (of.isBase ? row?.baseSpread : row?.compressedSpread) ?? null;
 }
 
 /** What a user gets against what the machine gives: up and to the left is better. */
@@ -170,7 +151,7 @@ type PlotTexts = Omit<XyPlot, "series">;
 
 function plotOf(
   { variants }: ComparisonRecord,
-  pointOf: (level: LoadLevel, variant: Variant) => PlotPoint | null,
+  pointOf: (level: LoadLevel) => PlotPoint | null,
   texts: PlotTexts,
 ): string | null {
   const series = variants.map(
@@ -179,7 +160,7 @@ function plotOf(
       index,
       points: variant.levels
         .toSorted((a, b) => loadOf(a) - loadOf(b))
-        .map((level) => pointOf(level, variant))
+        .map(pointOf)
         .filter((point) => point !== null),
     }),
   );

@@ -19,7 +19,7 @@ import { recoveryOf } from "./recovery.ts";
 import { renderSvgFiles } from "./svg-files.ts";
 import { pairVerdict } from "./verdict.ts";
 
-function level(concurrency: number, rate: number): LoadLevel {
+function level(concurrency: number, rate: number, spread: Partial<LoadLevel["spread"]> = {}): LoadLevel {
   const latency = { count: 20, mean: 10, p50: 9, p90: 12, p95: 13, p99: 15, weak: ["p90" as const] };
   return madeUpLevel({
     asked: concurrency,
@@ -29,6 +29,7 @@ function level(concurrency: number, rate: number): LoadLevel {
     tpotMs: latency,
     itlMs: latency,
     rounds: [rate - 1, rate + 1].map(roundAt),
+    spread: { outputTokensPerSecond: null, ttftMs: null, tpotMs: null, e2eMs: null, ...spread },
     quantiles: { ttftMs: [1, 2, 3], tpotMs: [1, 2, 4], e2eMs: [] },
   });
 }
@@ -99,8 +100,6 @@ const throughputRow: SpeedRow = {
   metric: "outputTokensPerSecond",
   base: 10,
   compressed: 15,
-  baseSpread: 0.031,
-  compressedSpread: 0.125,
   ratio: 1.5,
   ratioLow: 1.2,
   ratioHigh: 1.875,
@@ -114,8 +113,6 @@ const tpotRow: SpeedRow = {
   metric: "tpotMs",
   base: 10,
   compressed: 10.5,
-  baseSpread: 0.04,
-  compressedSpread: null,
   ratio: 1.05,
   ratioLow: 0.9,
   ratioHigh: 1.225,
@@ -129,14 +126,14 @@ const base = madeUpVariant("base", {
   sizeBytes: 2000,
   engine: "millrace 0.1.0",
   serving: serving(4000),
-  levels: [level(1, 10), level(2, 20)],
+  levels: [level(1, 10, { outputTokensPerSecond: 0.031 }), level(2, 20, { tpotMs: 0.04 })],
 });
 const compressed = madeUpVariant("w8a8", {
   weights: "w8a8",
   sizeBytes: 1000,
   engine: "millrace 0.1.0",
   serving: serving(3000),
-  levels: [level(1, 15), level(2, 40)],
+  levels: [level(1, 15, { outputTokensPerSecond: 0.125 }), level(2, 40, { outputTokensPerSecond: 0.05 })],
 });
 
 interface Change {
@@ -205,7 +202,7 @@ test("the Markdown report begins with the recommendation and holds every figure,
     "KV cache pool, reserved | 2.00 KiB | 2.00 KiB (1.00 ×)",
     "1 in flight | base | 10.0 ± 3.1 % | 9.0, 11.0 | – | – | – | 8 | 0",
     "1 in flight | w8a8 | 15.0 ± 13 % | 14.0, 16.0 | 1.50 × | 1.20 to 1.88 | faster | 8 | 0",
-    "2 in flight | w8a8 | 40.0 | 39.0, 41.0 | – | – | – | 8 | 0",
+    "2 in flight | w8a8 | 40.0 ± 5.0 % | 39.0, 41.0 | – | – | – | 8 | 0",
     "2 in flight | TPOT | w8a8 | 10.0 ± 4.0 % | 10.5 | 1.05 × | 0.90 to 1.23 | no difference that this run can show",
     "TTFT | 1 in flight | base | 10.0 | 9.00 | 12.0* | 13.0 | 15.0 | 20",
     "flags | --dtype auto | –",
@@ -359,7 +356,7 @@ test("every plot has labelled axes with units, and whiskers where there is an in
     ["ms", "% of requests"],
   ]);
   for (const plot of plots) expect(plot.match(/class="tick /g)!.length).toBeGreaterThanOrEqual(4);
-  expect(plots.map((plot) => plot.match(/whisker/g)?.length ?? 0)).toEqual([2, 0, 0, 2, 0, 1, 0, 0]);
+  expect(plots.map((plot) => plot.match(/whisker/g)?.length ?? 0)).toEqual([2, 0, 0, 3, 0, 1, 0, 0]);
 });
 
 test("figures are files that stand alone, and CSV has a line for each level", () => {

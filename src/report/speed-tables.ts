@@ -15,8 +15,6 @@ export function throughputTable({ variants, pairs }: ComparisonRecord): ReportTa
   );
   const isThroughput = (level: LoadLevel, row: SpeedRow): boolean =>
     row.level === levelName(level) && row.metric === "outputTokensPerSecond";
-  const baseSpreadOf = (level: LoadLevel): number | null =>
-    pairs[0]?.speed.find((row) => isThroughput(level, row))?.baseSpread ?? null;
   return {
     title: "Throughput in output tokens per second",
     captions: [
@@ -46,10 +44,7 @@ export function throughputTable({ variants, pairs }: ComparisonRecord): ReportTa
       return [
         levelName(level),
         variant.name,
-        withSpread(
-          level.outputTokensPerSecond.toFixed(1),
-          variant === variants[0] ? baseSpreadOf(level) : row?.compressedSpread,
-        ),
+        withSpread(level.outputTokensPerSecond.toFixed(1), level.spread.outputTokensPerSecond),
         level.rounds.length < 2
           ? "–"
           : level.rounds.map((round) => round.outputTokensPerSecond.toFixed(1)).join(", "),
@@ -112,8 +107,8 @@ function byLevel(variants: readonly Variant[]): (readonly [Variant, LoadLevel])[
 }
 
 /** A figure with half its 95 % interval, in per cent of it. */
-function withSpread(figure: string, spread: number | null | undefined): string {
-  if (spread == null) return figure;
+function withSpread(figure: string, spread: number | null): string {
+  if (spread === null) return figure;
   return spread > 1
     ? `${figure} ± over 100 %`
     : `${figure} ± ${(100 * spread).toFixed(spread < 0.1 ? 1 : 0)} %`;
@@ -131,7 +126,11 @@ const latencyLabels: Readonly<Record<Exclude<SpeedRow["metric"], "outputTokensPe
 };
 
 /** Mean latencies against the base; null where no load was given to both. */
-export function latencyRatioTable(pairs: readonly Pair[]): ReportTable | null {
+export function latencyRatioTable({ variants, pairs }: ComparisonRecord): ReportTable | null {
+  const spreadOf = (name: string, { level, metric }: SpeedRow): number | null =>
+    variants.find((each) => each.name === name)?.levels.find((each) => levelName(each) === level)?.spread[
+      metric
+    ] ?? null;
   if (pairs.every(({ speed }) => speed.every(({ metric }) => metric === "outputTokensPerSecond")))
     return null;
   return {
@@ -149,8 +148,8 @@ export function latencyRatioTable(pairs: readonly Pair[]): ReportTable | null {
             row.level,
             latencyLabels[row.metric],
             variant,
-            withSpread(milliseconds(row.base), row.baseSpread),
-            withSpread(milliseconds(row.compressed), row.compressedSpread),
+            withSpread(milliseconds(row.base), spreadOf(variants[0]!.name, row)),
+            withSpread(milliseconds(row.compressed), spreadOf(variant, row)),
             ratioText(row.compressed, row.base),
             intervalText(row),
             row.verdict,

@@ -20,7 +20,7 @@ export function reportTables(record: ComparisonRecord): ReportTable[] {
     throughputTable(record),
     costTable(record),
     ...loadTables(record),
-    latencyRatioTable(pairs),
+    latencyRatioTable(record),
     latencyTable(variants),
     differenceTable(variants, differences),
     measurements.length === 0 ? null : provenanceTable(measurements),

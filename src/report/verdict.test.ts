@@ -67,3 +67,21 @@ test("a variant that failed in a later round keeps what the rounds before it sai
   );
   expect(told([])).toBe("Speed: not measured. w8a8 ended by itself.");
 });
+
+test("a load that one of both answered nothing of is not said to be one that it was not given", () => {
+  const said = (speed: SpeedRow[]): string | undefined =>
+    pairVerdict(madeUpVariant("base"), madeUpVariant("w8a8"), { accuracy: [], unpaired: [], speed }).at(-1);
+  expect(said([])).toBe("Speed: no load that both were given and answered.");
+  const failed = {
+    level: "4 in flight",
+    metric: "outputTokensPerSecond",
+    base: 821,
+    compressed: 0,
+    ratioLow: null,
+    ratioHigh: null,
+    verdict: "does not count: requests failed",
+  } as SpeedRow;
+  expect(said([failed])).toBe(
+    "Speed: 0.0 instead of 821 output tokens/s with 4 in flight (0.00 ×), does not count: requests failed.",
+  );
+});

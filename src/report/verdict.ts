@@ -100,7 +100,7 @@ function speedVerdict(speed: readonly SpeedRow[], variant: Variant): string {
   const rows = speed.filter((row) => row.metric === "outputTokensPerSecond");
   if (rows.length === 0)
     return failure === null
-      ? "Speed: no load that both were given."
+      ? "Speed: no load that both were given and answered."
       : `Speed: not measured. ${failure.message}`;
   // The recommendation ranks by the greatest load that tells the two apart, which may be neither end.
   const telling = rows.findLast(({ verdict }) => verdict === "faster" || verdict === "slower");

@@ -31,8 +31,8 @@ test("the median in flight of the last rate is 34 and 44, as the page has it", (
 
 test("the stage that breaks the bound is named, with the one above that keeps it; the page's own rule saw neither", () => {
   const [base, int8] = load.concurrency.map(({ withinSlo }) => withinSlo);
-  expect(base).toEqual({ inFlight: 34, brokenAt: null, highestKept: 34 });
-  expect(int8).toEqual({ inFlight: 25, brokenAt: 36, highestKept: 44 });
+  expect(base).toEqual({ inFlight: 34, isLeastBroken: false, brokenAt: null, highestKept: 34 });
+  expect(int8).toEqual({ inFlight: 25, isLeastBroken: false, brokenAt: 36, highestKept: 44 });
   expect(load.violations[0]).toEqual([]);
   const bound = "ttft_p95<=200ms";
   expect(load.violations[1]).toEqual([

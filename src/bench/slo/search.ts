@@ -52,9 +52,10 @@ export interface Probe extends ProbeOutcome {
 
 /**
  * Finds the highest load that meets the targets: doubles until one misses them, halves down where the first does, then
- * bisects. What is undetermined counts as missed: a load is only claimed where it is shown. A load that the client did not
- * keep up with bounds the search from above and says nothing of the server. At the end the best is tried once more, and
- * where it misses then, the search goes on below it.
+ * bisects. What is undetermined counts as missed: a load is only claimed where it is shown; where no lower one is left to
+ * try, it is tried once more, and the second time counts. A load that the client did not keep up with bounds the search from
+ * above and says nothing of the server. At the end the best is tried once more, and where it misses then, the search goes on
+ * below it.
  */
 export async function searchLoad(
   probe: (load: number) => Promise<ProbeOutcome>,
@@ -70,7 +71,7 @@ export async function searchLoad(
   const result = (stopped: SearchResult["stopped"], isConfirmed: boolean): SearchResult =>
     searchResultOf(tried, stopped, isConfirmed);
   while (tried.length < maxProbes) {
-    const { best, missed, clientLimit } = edgesOf(tried);
+    const { best, missed, isMissShown, clientLimit } = edgesOf(tried);
     const isClients = clientLimit !== null && clientLimit < (missed ?? Number.POSITIVE_INFINITY);
     const ceiling = isClients ? clientLimit : missed;
     const next = nextLoad({ best, ceiling, from, to, tolerance }, rounded);
@@ -78,7 +79,13 @@ export async function searchLoad(
       await tryLoad(next);
       continue;
     }
-    if (best === null) return result(isClients ? "client limit" : "nothing meets it", false);
+    if (best === null) {
+      if (isClients) return result("client limit", false);
+      if (isMissShown) return result("nothing meets it", false);
+      if (tried.filter(({ load }) => load === missed).length > 1) return result("not shown", false);
+      await tryLoad(missed!);
+      continue;
+    }
     const again = await tryLoad(best);
     // What the client could not send shows neither that the best holds nor that it does not.
     if (again === "client limit") return result("client limit", false);
@@ -109,12 +116,19 @@ interface Edges {
   /** The highest load that met the targets below all that missed them. */
   readonly best: number | null;
   readonly missed: number | null;
+  /** Whether that one was seen to miss them, and not only not shown to meet them. */
+  readonly isMissShown: boolean;
   /** The lowest above the best that the client did not keep up with. */
   readonly clientLimit: number | null;
 }
 
 function edgesOf(tried: readonly Probe[]): Edges {
-  const loads = (of: (probe: Probe) => boolean): number[] => tried.filter(of).map(({ load }) => load);
+  // What was undetermined says nothing that a later probe of the load does not say better.
+  const telling = tried.filter(
+    ({ load, verdict }, index) =>
+      verdict !== "undetermined" || tried.slice(index + 1).every((later) => later.load !== load),
+  );
+  const loads = (of: (probe: Probe) => boolean): number[] => telling.filter(of).map(({ load }) => load);
   const lowest = (values: readonly number[]): number | null =>
     values.length === 0 ? null : Math.min(...values);
   const missed = lowest(loads(isMiss));
@@ -123,7 +137,8 @@ function edgesOf(tried: readonly Probe[]): Edges {
   const best = met.length === 0 ? null : Math.max(...met);
   const isAbove = (load: number): boolean => best === null || load > best;
   const clientLimit = lowest(loads(({ load, verdict }) => verdict === "client limit" && isAbove(load)));
-  return { best, missed, clientLimit };
+  const isMissShown = telling.some(({ load, verdict }) => load === missed && verdict === "missed");
+  return { best, missed, isMissShown, clientLimit };
 }
 
 interface Bracket {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { madeUpStage } from "../../../tests/made-up-stage.ts";
 import { parseSlo } from "../../records/slo.ts";
+import type { ProbeVerdict } from "../../records/slo-search.ts";
 import { summarise } from "../distribution.ts";
 import { checkSearchLimits, type SearchLimits, searchLoad } from "./search.ts";
 import { judgeStage, requestsForSlo, sloVerdict } from "./slo.ts";
@@ -54,6 +55,38 @@ describe("search", () => {
       { ...limits, tolerance: 0 },
     );
     expect(found).toMatchObject({ best: 10, isConfirmed: true });
+  });
+});
+
+describe("a lowest load that is undetermined", () => {
+  /** A server of which probes say these things in turn, and that it misses the targets at every load above the first. */
+  async function searchSaying(...verdicts: readonly ProbeVerdict[]) {
+    const left = [...verdicts];
+    const tried: number[] = [];
+    const found = await searchLoad(
+      (load) => {
+        tried.push(load);
+        return Promise.resolve({ verdict: load > 1 ? "missed" : left.shift()! });
+      },
+      { ...limits, tolerance: 0 },
+    );
+    return { ...found, tried };
+  }
+
+  test("is tried once more, and found where that shows it", async () => {
+    const found = await searchSaying("undetermined", "met", "met");
+    expect(found).toMatchObject({ best: 1, missedAt: 2, stopped: "converged", isMonotone: true });
+    expect(found.tried).toEqual([1, 1, 2, 1]);
+  });
+
+  test("is said not to be shown where that shows nothing, and to miss the targets where it does", async () => {
+    const open = await searchSaying("undetermined", "undetermined");
+    expect(open).toMatchObject({ best: null, missedAt: 1, stopped: "not shown", tried: [1, 1] });
+    const missed = await searchSaying("undetermined", "missed");
+    expect(missed).toMatchObject({ best: null, stopped: "nothing meets it", tried: [1, 1] });
+    const again = await searchSaying("undetermined", "met", "undetermined");
+    expect(again).toMatchObject({ best: null, stopped: "not shown", tried: [1, 1, 2, 1] });
+    expect(await searchSaying("undetermined", "client limit")).toMatchObject({ stopped: "client limit" });
   });
 });
 

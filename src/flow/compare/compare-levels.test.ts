@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { madeUpLevel, roundAt } from "../../../tests/made-up-comparison.ts";
 import type { LoadLevel } from "../../records/load-level.ts";
 import { compareLevels } from "./compare-levels.ts";
+import { spreadOf } from "./level-spread.ts";
 
 const slicesAt = (gaps: readonly number[]) =>
   gaps.map((gap) => ({
@@ -84,7 +85,7 @@ test("sets the slices at the same place of each round beside each other: a burst
   ].map((rounds) => level(rounds.flat(), { slices: rounds.map(slicesAt) }));
   const [throughput] = compareLevels([before!], [after!]);
   expect(throughput).toMatchObject({ numSlices: [5, 6], verdict: "faster" });
-  expect(throughput!.baseSpread!).toBeLessThan(0.05);
+  expect(spreadOf(before!).outputTokensPerSecond!).toBeLessThan(0.05);
   // The slices of one round say nothing of what is noise and what is the burst.
   const ofOne = [before!, after!].map((each) => ({ ...each, slices: each.slices.slice(0, 1) }));
   expect(compareLevels([ofOne[0]!], [ofOne[1]!])[0]!.verdict).toBe("no difference that this run can show");
@@ -102,10 +103,13 @@ test("at a rate the arrivals make the throughput, and its slices say nothing", (
   );
   expect(throughput).toMatchObject({
     numSlices: [0, 0],
-    baseSpread: null,
     verdict: "no difference that this run can show",
   });
   expect(throughput!.ratioHigh!).toBeLessThan(1.01);
+  expect(spreadOf(base!)).toMatchObject({
+    outputTokensPerSecond: null,
+    ttftMs: expect.any(Number) as number,
+  });
   expect(ttft).toMatchObject({ numSlices: [6, 6], verdict: "faster" });
 });
 
@@ -115,6 +119,30 @@ test("claims nothing where more than one request of a hundred failed", () => {
   expect(verdicts(failing, level(steady))["tpotMs"]).toBe("does not count: requests failed");
   const few = level(quick, { numRequests: 100, numErrors: 1 });
   expect(verdicts(level(steady), few)["tpotMs"]).toBe("faster");
+});
+
+test("a load of which every request failed is told with its fault, beside a base that answered", () => {
+  const none = { outputTokensPerSecond: 0, ttftMs: null, tpotMs: null, e2eMs: null, slices: [] };
+  const failed = madeUpLevel({
+    ...none,
+    numRequests: 11,
+    numErrors: 11,
+    rounds: [roundAt(0), roundAt(0)],
+  });
+  const answered = level(steady, { rounds: [100, 99].map(roundAt) });
+  const noisy = [[answered], [level(quick, { rounds: [150, 140].map(roundAt) })]];
+  expect(compareLevels([answered], [failed], noisy)).toEqual([
+    expect.objectContaining({
+      metric: "outputTokensPerSecond",
+      compressed: 0,
+      ratio: 0,
+      ratioLow: null,
+      ratioHigh: null,
+      verdict: "does not count: requests failed",
+    }),
+  ]);
+  // Nothing is a multiple of what the base did not answer.
+  expect(compareLevels([failed], [answered])).toEqual([]);
 });
 
 const verdicts = (base: LoadLevel, compressed: LoadLevel): Record<string, string> =>

@@ -1,16 +1,10 @@
 import { bootstrapInterval } from "../../bench/bootstrap-interval.ts";
 import { generatorFor } from "../../bench/random.ts";
-import {
-  type LogError,
-  type RatioInterval,
-  ratioInterval,
-  relativeSpread,
-  type Strata,
-  sliceError,
-} from "../../bench/ratio-interval.ts";
+import { type LogError, type RatioInterval, ratioInterval, sliceError } from "../../bench/ratio-interval.ts";
 import type { SpeedRow } from "../../records/comparison.ts";
 import { type LoadLevel, levelName } from "../../records/load-level.ts";
 import { isFailing } from "../../records/slo.ts";
+import { strataOf } from "./level-spread.ts";
 import { roundVariance } from "./round-variance.ts";
 
 interface SpeedMetric {
@@ -68,27 +62,27 @@ function compareMetric(
 ): SpeedRow | null {
   const { name, ofLevel } = metric;
   const [a, b] = [ofLevel(base), ofLevel(compressed)];
-  if (a === null || b === null || a <= 0 || b <= 0) return null;
+  if (a === null || b === null || a <= 0) return null;
+  // No answer at all is a throughput of 0, which is told with its fault; any other 0 is a time that nothing is a multiple of.
+  if (b <= 0 && !(name === "outputTokensPerSecond" && isFailing(compressed))) return null;
   const [before, after] = [strataOf(base, name), strataOf(compressed, name)];
   const errors = [sliceError(before), sliceError(after)].filter((error) => error !== null);
   const ofRounds = roundRatios(base, compressed, name);
   const paired = pairedInterval(ofRounds);
-  const interval =
-    paired ??
-    widestInterval(
-      [
-        errors.length === 2 ? ratioInterval(b / a, ...errors) : null,
-        roundsInterval(b / a, [base.rounds.length, compressed.rounds.length], variance),
-      ],
-      ofRounds,
-    );
+  const widest = widestInterval(
+    [
+      errors.length === 2 ? ratioInterval(b / a, ...errors) : null,
+      roundsInterval(b / a, [base.rounds.length, compressed.rounds.length], variance),
+    ],
+    ofRounds,
+  );
+  // Intervals are even on the logarithm, which 0 has not.
+  const interval = b > 0 ? (paired ?? widest) : null;
   return {
     level: levelName(base),
     metric: name,
     base: a,
     compressed: b,
-    baseSpread: spreadOf(before),
-    compressedSpread: spreadOf(after),
     ratio: b / a,
     ratioLow: interval?.low ?? null,
     ratioHigh: interval?.high ?? null,
@@ -102,11 +96,6 @@ function compareMetric(
 function faultOf(levels: LevelPair): SpeedRow["verdict"] | null {
   if (levels.some(({ faults }) => faults.length > 0)) return "does not count: the client was late";
   return levels.some(isFailing) ? "does not count: requests failed" : null;
-}
-
-function spreadOf(strata: Strata): number | null {
-  const error = sliceError(strata);
-  return error && relativeSpread(error);
 }
 
 /** Null where no interval is known: the ratios of single rounds widen what others say, and say nothing alone. */
@@ -147,18 +136,6 @@ function roundRatios(base: LoadLevel, compressed: LoadLevel, name: SpeedRow["met
 function pairedInterval(ofRounds: readonly number[]): RatioInterval | null {
   const interval = bootstrapInterval(ofRounds.map(Math.log), generatorFor(bootstrapSeed, ofRounds.length));
   return interval === null ? null : { low: Math.exp(interval.low), high: Math.exp(interval.high) };
-}
-
-/**
- * The slices' figures by their place in their rounds. The throughput at a rate is that of the arrivals, and so is its spread
- * from slice to slice.
- */
-function strataOf({ kind, slices: rounds }: LoadLevel, name: SpeedRow["metric"]): Strata {
-  if (kind === "open" && name === "outputTokensPerSecond") return [];
-  const numPlaces = Math.max(0, ...rounds.map(({ length }) => length));
-  return Array.from({ length: numPlaces }, (_, place) =>
-    rounds.flatMap((slices) => slices[place]?.[name] ?? []).filter((value) => value > 0),
-  );
 }
 
 function verdictOf(interval: RatioInterval | null, higherIsFaster: boolean): SpeedRow["verdict"] {

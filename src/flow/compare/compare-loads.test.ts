@@ -33,7 +33,12 @@ test("a load whose requests fail keeps no bound, however quick the others are", 
   const levels = [level(1, 10), { ...level(5, 12), numRequests: 100, numErrors: 40 }, level(9, 14)];
   const slo = parseSlo("tpot_p90<=1s");
   const { concurrency, violations } = compareLoads([{ levels, kvCache: null }], slo);
-  expect(concurrency[0]!.withinSlo).toEqual({ inFlight: 1, brokenAt: 5, highestKept: 9 });
+  expect(concurrency[0]!.withinSlo).toEqual({
+    inFlight: 1,
+    isLeastBroken: false,
+    brokenAt: 5,
+    highestKept: 9,
+  });
   const broken = {
     level: "5 in flight",
     bound: "errors<=1%",
@@ -50,7 +55,7 @@ test("answers that were cut off may have broken a bound that the others keep, an
   const compared = (each: LoadLevel, slo: string) =>
     compareLoads([{ levels: [each], kvCache: null }], parseSlo(slo));
   const within = (each: LoadLevel, slo: string) => compared(each, slo).concurrency[0]!.withinSlo;
-  const kept = { inFlight: 5, brokenAt: null, highestKept: 5 };
+  const kept = { inFlight: 5, isLeastBroken: false, brokenAt: null, highestKept: 5 };
   expect(within({ ...cut, numCensored: 0 }, "tpot_p90<=15ms")).toEqual(kept);
   // 3 of 43 are more than the percentile 95 leaves out of all, and the 99 is not known.
   expect(within(cut, "tpot_p90<=15ms")).toBeNull();
@@ -59,4 +64,18 @@ test("answers that were cut off may have broken a bound that the others keep, an
   expect(within(known(16), "tpot_p90<=15ms")).toBeNull();
   expect(within(cut, "tpot_p90<=11ms")).toMatchObject({ inFlight: null, brokenAt: 5 });
   expect(compared(cut, "tpot_p90<=11ms").violations).toMatchObject([[{ valueMs: 12 }]]);
+});
+
+test("a least load that cannot be judged is not said to break a bound that the next one breaks", () => {
+  const weak = level(1, 10);
+  const unjudged: LoadLevel = { ...weak, tpotMs: { ...weak.tpotMs!, weak: ["p90"] } };
+  const within = (...levels: LoadLevel[]) =>
+    compareLoads([{ levels, kvCache: null }], parseSlo("tpot_p90<=11ms")).concurrency[0]!.withinSlo;
+  const none = { inFlight: null, highestKept: null };
+  expect(within(unjudged, level(4, 12))).toEqual({ ...none, isLeastBroken: false, brokenAt: 4 });
+  expect(within(level(1, 12), unjudged, level(4, 12))).toEqual({
+    ...none,
+    isLeastBroken: true,
+    brokenAt: 1,
+  });
 });

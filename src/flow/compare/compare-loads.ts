@@ -71,15 +71,14 @@ function concurrencyOf(
 }
 
 function withinSlo(levels: readonly LoadLevel[], slo: readonly SloTerm[]): ConcurrencyFigures["withinSlo"] {
-  const judged = levels.flatMap((level) => {
-    const isKept = keeps(level, slo);
-    return isKept === null ? [] : [{ inFlight: loadOf(level), isKept }];
-  });
+  const all = levels.map((level) => ({ inFlight: loadOf(level), isKept: keeps(level, slo) }));
+  const judged = all.filter(({ isKept }) => isKept !== null);
   if (judged.length === 0) return null;
   const broken = judged.findIndex(({ isKept }) => !isKept);
   const below = broken === -1 ? judged.at(-1) : judged[broken - 1];
   return {
     inFlight: below?.inFlight ?? null,
+    isLeastBroken: all[0]!.isKept === false,
     brokenAt: judged[broken]?.inFlight ?? null,
     highestKept: judged.findLast(({ isKept }) => isKept)?.inFlight ?? null,
   };

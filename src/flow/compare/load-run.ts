@@ -35,6 +35,7 @@ export const untold = {
   errorsByKind: {},
   faults: [],
   slices: [],
+  spread: { outputTokensPerSecond: null, ttftMs: null, tpotMs: null, e2eMs: null },
   rounds: [],
   quantiles: null,
   timeline: null,

@@ -152,3 +152,40 @@ test("how many were sent at once, how requests came and in what form is listed w
   });
   expect(differencesOf([[stageAt(5, 40)], "text"], [[stageAt(5, 50)], "text"])).toEqual({});
 });
+
+test("a setting that one run does not have is listed without a value", () => {
+  const [without, having] = [null, "native avx2, 2 threads"].map((kernels, index) => {
+    const { record } = roundOf([stageAt(5, 40)]);
+    const told = { ...record, origin: { ...record.origin, kernels } };
+    const { settings } = readBench(String(index), [{ record: told, folder: null }]);
+    const variant = madeUpVariant(String(index), { settings });
+    return { variant, evaluation: null, kvCache: null, measurements: [] };
+  });
+  const request = { title: "", slo: [], pricePerHour: null, notes: [], aim: null };
+  expect(composeComparison([without!, having!], request).differences).toEqual([
+    { setting: "kernels", values: [null, "native avx2, 2 threads"] },
+  ]);
+});
+
+test("a level tells the spread of its own slices, over its rounds, with nothing to compare it with", () => {
+  const ofRates = (...rates: readonly number[]): RateStage => ({
+    ...stageAt("inf", 100),
+    slices: rates.map((outputTokensPerSecond) => ({
+      numRequests: 1,
+      outputTokensPerSecond,
+      ttftMs: 10,
+      tpotMs: null,
+      e2eMs: 20,
+    })),
+  });
+  const spreadOf = (...rounds: readonly RateStage[]) =>
+    readBench(
+      "b",
+      rounds.map((stage) => roundOf([stage])),
+    ).levels[0]!.spread;
+  const apart = spreadOf(ofRates(100), ofRates(110));
+  // Student's t of two logarithms: 12.706 standard errors of half of ln 1.1.
+  expect(apart.outputTokensPerSecond!).toBeCloseTo(Math.expm1((12.706 * Math.log(1.1)) / 2), 2);
+  expect(apart).toMatchObject({ ttftMs: 0, tpotMs: null, e2eMs: 0 });
+  expect(spreadOf(ofRates(100)).outputTokensPerSecond).toBeNull();
+});

@@ -4,6 +4,7 @@ import { heldBackText, stageName } from "../../bench/stage-text.ts";
 import type { BenchRecord, BenchStage, RateStage, RequestRecord } from "../../records/bench.ts";
 import { type Latency, type LoadLevel, levelName } from "../../records/load-level.ts";
 import { joinLatencies } from "./join-levels.ts";
+import { spreadOf } from "./level-spread.ts";
 import { type LoadRun, requestsAtOnce } from "./load-run.ts";
 import { readRequests } from "./read-requests.ts";
 
@@ -41,7 +42,10 @@ export function readBench(name: string, rounds: readonly BenchRound[]): LoadRun 
     name,
     tool: `Millrace ${origin.version}, build ${origin.build}`,
     levels,
-    settings: Object.fromEntries(settings.map(([key, value]) => [key, String(value)])),
+    // A setting that the run did not have is left out: "null" would be a value of it.
+    settings: Object.fromEntries(
+      settings.flatMap(([key, value]) => (value === null ? [] : [[key, String(value)]])),
+    ),
     origin,
     notes: [...heldBackNotes(name, rounds), ...cutOffNotes(name, levels)],
   };
@@ -106,8 +110,10 @@ function levelOf(parts: readonly Part[]): LoadLevel {
   const ofStages = stages.map(latenciesOf);
   const latency = (name: "ttftMs" | "tpotMs" | "e2eMs"): Latency | null =>
     samples === null ? joinLatencies(ofStages.map((own) => own[name])) : summarise(samples[name]);
+  const asked = askedOf(stages);
+  const slices = stages.map((stage) => stage.slices);
   return {
-    ...askedOf(stages),
+    ...asked,
     inFlight: perSecond(({ meanInFlight }) => meanInFlight),
     requestsPerSecond: perSecond(({ requestsPerSecond }) => requestsPerSecond),
     outputTokensPerSecond: perSecond(({ outputTokensPerSecond }) => outputTokensPerSecond),
@@ -123,7 +129,8 @@ function levelOf(parts: readonly Part[]): LoadLevel {
     firstError: stages.find(({ firstError }) => firstError !== null)?.firstError ?? null,
     errorsByKind: sumByKind(stages),
     faults: [...new Set(stages.flatMap(({ client }) => client.faults))],
-    slices: stages.map(({ slices }) => slices),
+    slices,
+    spread: spreadOf({ kind: asked.kind, slices }),
     rounds: ofStages.map(({ ttftMs, tpotMs, e2eMs }, round) => ({
       outputTokensPerSecond: stages[round]!.outputTokensPerSecond,
       ttftMs: ttftMs?.mean ?? null,

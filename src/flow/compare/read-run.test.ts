@@ -50,6 +50,22 @@ test("a place without anything like a run is said to hold none", () => {
   expect(() => readRun(file)).toThrow(/any\.json is no JSON: /);
 });
 
+test.each([
+  [
+    "slo-search",
+    /slo-search\.json is the search of --slo, which is not compared\. Run the load that it found/,
+  ],
+  ["versus", /versus\.json is the comparison of --versus, which is not compared\. .* Load each server/],
+])("a record of kind %s is said to be none to compare, in its folder and by itself", (kind, message) => {
+  const file = path.join(folder, `${kind}.json`);
+  writeFileSync(file, JSON.stringify({ kind }));
+  for (const place of [folder, file])
+    expect(() => readRun(place)).toThrow(
+      expect.objectContaining({ code: "invalid_data_file", message: expect.stringMatching(message) }),
+    );
+  rmSync(file);
+});
+
 const requests = [0, 1, 2].map((index) =>
   madeUpRequest({
     index,

@@ -46,7 +46,7 @@ export function readRun(place: string): ReadRun {
     readdirSync(place, { recursive: true }).some((name) => /results_.+\.json$/.test(String(name)));
   const fault = run === null ? faultInRun(place) : null;
   if (fault !== null) throw fault;
-  if (run === null && !hasEvaluation) throw notFound(place, "holds no run");
+  if (run === null && !hasEvaluation) throw faultOfSearch(place) ?? notFound(place, "holds no run");
   const evaluation = hasEvaluation ? readEvaluation(place) : null;
   const name = evaluation?.model_name ?? run?.name ?? place;
   return {
@@ -156,6 +156,30 @@ function readOwn(name: string, file: string): LoadRun | null {
   if (serving === undefined) return null;
   const run = readBench(name, [{ record: serving.bench, folder }]);
   return { ...run, settings: { ...run.settings, engine: serving.server, flags: serving.flags } };
+}
+
+/** Records of bench that hold no run of loads that were asked for; each lies in a file named after its kind. */
+const notCompared = [
+  {
+    kind: "slo-search",
+    what: "the search of --slo",
+    next: "Run the load that it found with millrace bench --concurrency N --out FOLDER, and give that folder.",
+  },
+  {
+    kind: "versus",
+    what: "the comparison of --versus",
+    next: "Its verdicts stand in that file. Load each server with millrace bench --concurrency N --out FOLDER, and give these folders.",
+  },
+] as const;
+
+function faultOfSearch(place: string): MillraceError | null {
+  for (const { kind, what, next } of notCompared) {
+    const file = statSync(place).isDirectory() ? path.join(place, `${kind}.json`) : place;
+    const json = readJsonFile(file);
+    if (typeof json !== "object" || json === null || !("kind" in json) || json.kind !== kind) continue;
+    return new MillraceError("invalid_data_file", `${file} is ${what}, which is not compared. ${next}`);
+  }
+  return null;
 }
 
 function notFound(place: string, what: string): MillraceError {

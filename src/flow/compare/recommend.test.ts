@@ -174,11 +174,13 @@ test("says up to what load the bounds are kept", () => {
     const load = { slo: [{ text: "ttft_p90<=500ms" }], concurrency } as unknown as LoadComparison;
     return recommend({ variants: [base, variant], pairs: [pair], load }, aim).text;
   };
-  const figures = { brokenAt: 16, highestKept: null };
+  const figures = { isLeastBroken: false, brokenAt: 16, highestKept: null };
   expect(judged({ ...figures, inFlight: 4 })).toMatch(
     /use it\. It keeps ttft_p90<=500ms up to 4 in flight\.$/,
   );
-  expect(judged({ ...figures, inFlight: null })).toMatch(/But it breaks ttft_p90<=500ms at the least load/);
+  const none = { ...figures, inFlight: null };
+  expect(judged({ ...none, isLeastBroken: true })).toMatch(/But it breaks ttft_p90<=500ms at the least load/);
+  expect(judged(none)).toMatch(/But it breaks ttft_p90<=500ms at 16 in flight; below that .* not be judged/);
   expect(judged(null)).toMatch(/could not be judged: too few requests ended\.$/);
 });
 

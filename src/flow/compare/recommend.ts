@@ -116,8 +116,14 @@ function boundsText({ variants, load }: Evidence, variant: Variant): string {
   const bounds = load.slo.map(({ text }) => text).join(", ");
   const within = load.concurrency[variants.indexOf(variant)]!.withinSlo;
   if (within === null) return ` Whether it keeps ${bounds} could not be judged: too few requests ended.`;
-  if (within.inFlight === null) return ` But it breaks ${bounds} at the least load that was tried.`;
-  return ` It keeps ${bounds} up to ${Number(within.inFlight.toPrecision(3))} in flight.`;
+  if (within.isLeastBroken) return ` But it breaks ${bounds} at the least load that was tried.`;
+  if (within.inFlight === null)
+    return ` But it breaks ${bounds} at ${inFlightText(within.brokenAt!)}; below that it could not be judged.`;
+  return ` It keeps ${bounds} up to ${inFlightText(within.inFlight)}.`;
+}
+
+function inFlightText(load: number): string {
+  return `${Number(load.toPrecision(3))} in flight`;
 }
 
 /**

@@ -2,6 +2,7 @@ import path from "node:path";
 import type { Command } from "commander";
 import { z } from "zod";
 import { MillraceError } from "../../base/errors.ts";
+import { lockFolder } from "../../base/folder-lock.ts";
 import { packagePath } from "../../base/package-folder.ts";
 import { formatDuration } from "../../base/units.ts";
 import type { ConsoleDialect } from "../../bench/dialects/load-exports.ts";
@@ -121,12 +122,26 @@ interface RunOptions {
 async function runSettings(
   model: string | undefined,
   settings: FlowSettings,
-  { out, watch, apiKey }: RunOptions,
+  options: RunOptions,
 ): Promise<ComparisonRecord> {
-  const asked = await planOf(model, settings, out);
+  const asked = await planOf(model, settings, options.out);
   checkOutputFolder(asked.outPath);
   refuseUnrunnable(asked);
-  writeFlowFile(asked.outPath, asked.modelPath, settings);
+  // Two flows at once would also load the machine for each other, and later runs would keep those figures.
+  const lock = lockFolder(asked.outPath);
+  try {
+    writeFlowFile(asked.outPath, asked.modelPath, settings);
+    return await runPlan(asked, settings, options);
+  } finally {
+    lock.release();
+  }
+}
+
+async function runPlan(
+  asked: FlowPlan,
+  settings: FlowSettings,
+  { watch, apiKey }: RunOptions,
+): Promise<ComparisonRecord> {
   const started = performance.now();
   const interrupt = listenForInterrupt(
     "Run the same command again: finished steps are kept, and an evaluation goes on from the answers it has.",

@@ -108,6 +108,32 @@ test("the flow on the embedded model writes its comparison; a second run keeps e
   }
 });
 
+test("a budget's search is kept while its text holds the same, and made anew when it does not", {
+  timeout: 240_000,
+}, async () => {
+  const folder = makeFolder();
+  const text = path.join(folder, "text.txt");
+  const out = path.join(folder, "flow");
+  const load = ["--concurrency", "1", "--requests-per-seat", "1", ...short, "--rounds", "1"];
+  const choice = ["--tasks", "none", "--schemes", "bf16"];
+  // Room for one candidate.
+  const budget = ["--budget", "size<=1.6MB", "--text", text];
+  const run = () => runCli("flow", ...choice, ...budget, ...load, "--out", out);
+  const searches = () =>
+    readdirSync(path.join(out, "artefacts", "budget")).filter((name) => name.endsWith(".search"));
+  writeFileSync(text, "The red fox lives in the old mill. ".repeat(12));
+  const first = await run();
+  expect(first.exitCode, first.stderr).toBe(0);
+  const [found] = searches();
+  const again = await run();
+  expect(again.exitCode, again.stderr).toBe(0);
+  expect(searches()).toEqual([found]);
+  writeFileSync(text, "The owl has three coins. ".repeat(12));
+  const anew = await run();
+  expect(anew.exitCode, anew.stderr).toBe(0);
+  expect(searches()).toHaveLength(2);
+});
+
 test("a second flow into a folder that is being written is refused, and leaves it as it is", async () => {
   const out = makeFolder();
   const lock = path.join(out, ".millrace-lock");

@@ -8,26 +8,21 @@ import { formatDuration } from "../../base/units.ts";
 import type { ConsoleDialect } from "../../bench/dialects/load-exports.ts";
 import { type Component, field } from "../../config/component.ts";
 import { checkTasks } from "../../evaluate/check-tasks.ts";
-import type { LadderFormat } from "../../flow/budget/ladder.ts";
 import { parseCandidates } from "../../flow/candidates.ts";
 import { checkEngines, createEngineLauncher, isUrl } from "../../flow/engines/create-launcher.ts";
-import { addressOf, describeFiles } from "../../flow/fingerprint.ts";
-import type { FlowPlan, FlowTools, MadeCandidate, ServedSide } from "../../flow/flow-plan.ts";
-import { readJsonFile } from "../../flow/json-files.ts";
+import type { FlowPlan, FlowTools, ServedSide } from "../../flow/flow-plan.ts";
 import { runFlow } from "../../flow/run-flow.ts";
 import { consoleFile } from "../../flow/serve-and-load.ts";
 import { modelNameOf } from "../../formats/model-name.ts";
 import { createFastestSolver } from "../../kernels/create-solver.ts";
 import type { Solver } from "../../kernels/solver.ts";
-import { readQuantizationManifest } from "../../quantize/earlier-result.ts";
-import { budgetSearchSchema } from "../../records/budget-search.ts";
 import type { ComparisonRecord, ServingRecord } from "../../records/comparison.ts";
 import { parseSlo } from "../../records/slo.ts";
 import { renderMarkdown } from "../../report/markdown.ts";
 import { apiKeyField } from "../api-key.ts";
-import { budgetSettings, runBudget } from "../budget.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
 import { describeKernels, engineDefaults } from "../engine-defaults.ts";
+import { withinBudget } from "../flow-budget.ts";
 import {
   candidateSettings,
   choiceSettings,
@@ -188,53 +183,6 @@ function consoleTexts(dialect: ConsoleDialect, loads: readonly NamedServing[]): 
       return `${name}, round ${round}\n\n${text}`;
     })
     .join("\n");
-}
-
-/** What all engines read. */
-function formatFor(engines: readonly string[]): LadderFormat {
-  const isAll = (name: string): boolean => engines.every((engine) => engine.split(/[ =]/)[0] === name);
-  if (isAll("millrace")) return "auto";
-  return isAll("llama.cpp") ? "gguf" : "compressed-tensors";
-}
-
-/** What a budget finds, where one is asked for; a search that was made before is not made again. */
-async function withinBudget(
-  { modelPath, dtype, outPath }: FlowPlan,
-  { candidates: { budget, text, engine }, tasks }: FlowSettings,
-  { solver, signal }: Pick<Shared, "solver" | "signal">,
-): Promise<MadeCandidate[]> {
-  if (budget === undefined) return [];
-  const format = formatFor(engine);
-  const address = addressOf({ files: describeFiles(modelPath), dtype, budget, format, text: text ?? null });
-  const madePath = path.join(outPath, "artefacts", "budget", `model-${address}`);
-  const searched = `${madePath}.search/search.json`;
-  const earlier = readQuantizationManifest(madePath) === null ? null : readJsonFile(searched);
-  const checkpoint = openModel(modelPath);
-  try {
-    const settings = {
-      ...tasks,
-      budget,
-      text,
-      mixed: false,
-      maxTokens: budgetSettings.maxTokens.schema.parse(undefined),
-    };
-    const rest = { format, tokenizer: undefined, ignore: [], maxMemoryBytes: null, calibration: null };
-    const search =
-      budgetSearchSchema.safeParse(earlier).data ??
-      (await runBudget({
-        modelPath,
-        checkpoint,
-        settings,
-        dtype,
-        outPath: madePath,
-        solver,
-        signal,
-        ...rest,
-      }));
-    return [{ name: `budget-${search.chosen}`, madePath }];
-  } finally {
-    checkpoint.close();
-  }
 }
 
 async function planOf(

@@ -15,6 +15,7 @@ import { readJsonFile } from "../json-files.ts";
 import type { TypeGroup } from "./allocate-types.ts";
 import { type Budget, boundsQuality, brokenTerms, describeFigure } from "./budget.ts";
 import type { BudgetPlan, BudgetTools } from "./budget-plan.ts";
+import { searchFile } from "./kept-search.ts";
 import { type Candidate, listCandidates } from "./ladder.ts";
 import { CandidateMeter } from "./measure-candidate.ts";
 import { measureSensitivity } from "./measure-sensitivity.ts";
@@ -164,7 +165,7 @@ async function searchAlone(
       chosen: chosen?.name ?? null,
       origin: finishOrigin(),
     };
-    writeFileAtomically(path.join(searchPath, "search.json"), `${JSON.stringify(record, null, 2)}\n`);
+    writeFileAtomically(path.join(searchPath, searchFile), `${JSON.stringify(record, null, 2)}\n`);
     if (chosen === null) throw unmet(budget, candidates, record.trials);
     await place(chosen, meter, outPath);
     if (kept !== null) meter.remove(kept);

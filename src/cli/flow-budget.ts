@@ -30,7 +30,7 @@ export async function withinBudget(
     const plan = planBudget(question, madePath);
     const search =
       findSearch(plan) ?? (await runBudget(plan, { ...means, tokenizer: undefined, calibration: null }));
-    return [{ name: `budget-${search.chosen}`, madePath }];
+    return [{ name: `budget-${search.chosen}`, search, madePath }];
   } finally {
     checkpoint.close();
   }

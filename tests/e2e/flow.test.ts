@@ -124,6 +124,9 @@ test("a budget's search is kept while its text holds the same, and made anew whe
   writeFileSync(text, "The red fox lives in the old mill. ".repeat(12));
   const first = await run();
   expect(first.exitCode, first.stderr).toBe(0);
+  const markdown = readFileSync(path.join(out, "comparison.md"), "utf8");
+  expect(markdown).toMatch(/- budget-\S+: KL [\d.]+ ± [\d.]+ on text\.txt, size .+, within size<=1\.6MB\./);
+  expect(markdown).not.toMatch(/quality:? not measured/i);
   const [found] = searches();
   const again = await run();
   expect(again.exitCode, again.stderr).toBe(0);

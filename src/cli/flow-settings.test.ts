@@ -3,6 +3,8 @@ import os from "node:os";
 import path from "node:path";
 import { Command } from "commander";
 import { expect, onTestFinished, test } from "vitest";
+import { defaultText, flagName } from "../config/component.ts";
+import { presets } from "../flow/presets.ts";
 import {
   candidateSettings,
   choiceSettings,
@@ -46,6 +48,15 @@ test("a flag beats the file, which beats the use case, which beats the preset", 
   expect(tasks.tasks).toEqual(["arc_easy", "hellaswag", "ifeval", "mmlu"]);
 });
 
+test("the defaults that help shows are those of the preset that is taken where none is named", () => {
+  const preset: Record<string, string> = presets[choiceSettings.preset.schema.parse(undefined)];
+  const shown = Object.values(flowLoadSettings).map((setting) => [
+    flagName(setting.flag).slice(2),
+    defaultText(setting),
+  ]);
+  expect(Object.fromEntries(shown)).toMatchObject(preset);
+});
+
 test("what was asked for is written so that it reads as the same", () => {
   const flags = [
     "--preset",
@@ -72,6 +83,16 @@ test("a file with a setting that is none, or a model that is no place, is refuse
   expect(() => readFlowFile(fileOf("shemes: w8a8"))).toThrow(
     '"shemes", which is no flag here. The nearest is schemes',
   );
+  for (const [line, flag] of [
+    ["watch: true", "--watch"],
+    ["out: x", "--out"],
+    ["api_key: x", "--api-key"],
+    ["config: x", "--config"],
+  ]) {
+    expect(() => readFlowFile(fileOf(line!))).toThrow(
+      `which a file does not take. Give ${flag} on the command line instead.`,
+    );
+  }
   expect(() => readFlowFile(fileOf("model: [1]"))).toThrow(/model is \[1\]; it takes/);
   expect(() => readFlowFile(fileOf("- preset: quick"))).toThrow("Write lines such as preset: quick.");
 });

@@ -1,12 +1,10 @@
 import path from "node:path";
 import type { Command } from "commander";
-import { z } from "zod";
 import { MillraceError } from "../../base/errors.ts";
 import { lockFolder } from "../../base/folder-lock.ts";
 import { packagePath } from "../../base/package-folder.ts";
 import { formatDuration } from "../../base/units.ts";
 import type { ConsoleDialect } from "../../bench/dialects/load-exports.ts";
-import { type Component, field } from "../../config/component.ts";
 import { checkTasks } from "../../evaluate/check-tasks.ts";
 import { parseCandidates } from "../../flow/candidates.ts";
 import { checkEngines, createEngineLauncher, isUrl } from "../../flow/engines/create-launcher.ts";
@@ -19,7 +17,6 @@ import type { Solver } from "../../kernels/solver.ts";
 import type { ComparisonRecord, ServingRecord } from "../../records/comparison.ts";
 import { parseSlo } from "../../records/slo.ts";
 import { renderMarkdown } from "../../report/markdown.ts";
-import { apiKeyField } from "../api-key.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
 import { describeKernels, engineDefaults } from "../engine-defaults.ts";
 import { withinBudget } from "../flow-budget.ts";
@@ -28,6 +25,7 @@ import {
   choiceSettings,
   type FlowSettings,
   flowLoadSettings,
+  flowRunSettings,
   readFlowFile,
   readFlowSettings,
   writeFlowFile,
@@ -44,18 +42,6 @@ import { taskChoiceOf, taskSettings } from "../task-choice.ts";
 import { printLine, TerminalProgress } from "../terminal.ts";
 import { type LiveView, watchFlow } from "../watch/live-view.ts";
 import { flowRerunCommand } from "./flow-rerun.ts";
-
-const own = {
-  watch: field("--watch", z.boolean().default(false), "show the figures on a local page while they come"),
-  config: field(
-    "--config <file>",
-    z.string().optional(),
-    "a YAML file with the model and these flags by name",
-  ),
-  // Not among what flow.yaml holds.
-  apiKey: apiKeyField("bearer token for the servers of --engine that want one"),
-  out: field("--out <folder>", z.string().optional(), "folder of the results (default: out/MODEL)"),
-} satisfies Component;
 
 const embeddedModel = packagePath("models/pebble/model");
 const embeddedTasks = ["pebble", "pebble_text"];
@@ -83,7 +69,7 @@ export function flowCommand(): Command {
     "[model]",
     `${modelHelp} (default: the embedded model)`,
   );
-  addSettings(command, own);
+  addSettings(command, flowRunSettings);
   addSettings(command, choiceSettings, "How long:");
   addSettings(command, candidateSettings, "What is compared:");
   addSettings(command, taskSettings, "Quality:");
@@ -100,7 +86,7 @@ export function flowCommand(): Command {
 }
 
 async function runFlowCommand(given: string | undefined, _options: unknown, command: Command): Promise<void> {
-  const { config, out, watch, apiKey } = readSettings(command, own);
+  const { config, out, watch, apiKey } = readSettings(command, flowRunSettings);
   const file = config === undefined ? null : readFlowFile(config);
   const settings = readFlowSettings(command, file);
   refuseIdleFlowFlags(command, settings);

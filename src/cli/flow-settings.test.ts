@@ -108,6 +108,15 @@ test("a file that cannot be read is told with its cause", () => {
   expect(() => readFlowFile(os.tmpdir())).toThrow(/cannot be read: EISDIR: .* directory/);
 });
 
+test("schemes that are none are refused", () => {
+  for (const none of ["", " , "]) {
+    expect(() => readFlowSettings(parse("--schemes", none), null)).toThrow(
+      `--schemes is ${JSON.stringify(none)}: it takes schemes, separated by commas, or bf16 for the model as it is alone.`,
+    );
+  }
+  expect(readFlowSettings(parse("--schemes", "bf16"), null).candidates.schemes).toEqual(["bf16"]);
+});
+
 test("a list that is none says what it takes", () => {
   expect(() => readFlowSettings(parse(), readFlowFile(fileOf("concurrency: [0, -1]")))).toThrow(
     '--concurrency is "0,-1" (from flow.yaml): it takes whole numbers from 1 to 100000, separated by commas; or none.',

@@ -25,6 +25,11 @@ function orNone<T>(list: z.ZodType<T[], string>): z.ZodType<T[], unknown> {
   });
 }
 
+/** A flow without any is asked for by name, so that a variable that is empty by mistake leaves nothing out. */
+const schemeList: z.ZodType<string[], string> = textList.refine((names) => names.length > 0, {
+  message: "it takes schemes, separated by commas, or bf16 for the model as it is alone",
+});
+
 export const choiceSettings = {
   preset: field(
     "--preset <name>",
@@ -37,7 +42,7 @@ export const choiceSettings = {
 export const candidateSettings = {
   schemes: field(
     "--schemes <list>",
-    textList.prefault("w8a8"),
+    schemeList.prefault("w8a8"),
     "what is made of the model and measured beside it: w8a8,w4a8-g32; bf16 is the model as it is, which is always there",
   ),
   budget: field(

@@ -10,7 +10,13 @@ import { checkTasks, type TaskChoice } from "../evaluate/check-tasks.ts";
 import { cutWindows } from "../evaluate/divergence/windows.ts";
 import { sha256 } from "../evaluate/sha256.ts";
 import { parseBudget } from "../flow/budget/budget.ts";
-import type { BudgetPlan, BudgetTools, LogitVariants, OpenedLogits } from "../flow/budget/budget-plan.ts";
+import type {
+  BudgetPlan,
+  BudgetQuestion,
+  BudgetTools,
+  LogitVariants,
+  OpenedLogits,
+} from "../flow/budget/budget-plan.ts";
 import type { LadderFormat } from "../flow/budget/ladder.ts";
 import { searchBudget } from "../flow/budget/search-budget.ts";
 import { createEngineLauncher } from "../flow/engines/create-launcher.ts";
@@ -66,7 +72,7 @@ const windowSize = 512;
 /** A model that takes longer to load is not what a search should try again and again. */
 const readyTimeoutMs = 600_000;
 
-/** What a search takes over from the command that it belongs to. */
+/** What a command asks of a search. */
 export interface BudgetRequest {
   readonly modelPath: string;
   readonly checkpoint: Checkpoint;
@@ -76,7 +82,11 @@ export interface BudgetRequest {
   readonly dtype: WeightDtype;
   readonly ignore: readonly string[];
   readonly maxMemoryBytes: number | null;
-  readonly outPath: string;
+}
+
+/** What a search takes over from the command that it belongs to. */
+export interface BudgetMeans {
+  readonly tokenizer: string | undefined;
   readonly calibration: CalibrationTools | null;
   readonly solver: Solver;
   readonly signal: AbortSignal;
@@ -87,9 +97,9 @@ export function readBudget(command: Command): Values<typeof budgetSettings> {
   return readSettings(command, budgetSettings);
 }
 
-/** Makes the model that a budget asks for, telling of each candidate on the way. */
-export async function runBudget(request: BudgetRequest): Promise<BudgetSearch> {
-  const { modelPath, checkpoint, settings, signal, outPath, dtype, ignore, maxMemoryBytes } = request;
+/** Reads the text and the files of the tasks that a budget is measured on. Throws `invalid_option`, `file_not_found`. */
+export async function readQuestion(request: BudgetRequest): Promise<BudgetQuestion> {
+  const { modelPath, checkpoint, settings, format, dtype, ignore, maxMemoryBytes } = request;
   const budget = parseBudget(settings.budget);
   if (settings.text === undefined) {
     throw new MillraceError(
@@ -104,7 +114,7 @@ export async function runBudget(request: BudgetRequest): Promise<BudgetSearch> {
   const names = budget.terms.flatMap(({ task }) => (task === null ? [] : [task]));
   const tasks =
     names.length === 0 ? null : await taskChoiceOf({ ...settings, tasks: names, dataRevision: undefined });
-  const plan: BudgetPlan = {
+  return {
     modelPath,
     modelName: modelNameOf(modelPath),
     budget,
@@ -112,19 +122,26 @@ export async function runBudget(request: BudgetRequest): Promise<BudgetSearch> {
     ignore,
     maxMemoryBytes,
     windows,
-    format: request.format,
+    format,
     isMixed: settings.mixed,
     text: { file: path.basename(settings.text), sha256: sha256(text) },
     tasks,
     taskFiles: tasks === null ? {} : checkTasks(tasks satisfies TaskChoice),
-    outPath,
-    searchPath: `${outPath}.search`,
     kernels: describeKernels(),
   };
-  return searchBudget(plan, budgetTools(request, signal), (trial) => printNote(describeTrial(trial)));
 }
 
-function budgetTools({ tokenizer, calibration, solver }: BudgetRequest, signal: AbortSignal): BudgetTools {
+/** A question with the folder that is to hold its answer. */
+export function planBudget(question: BudgetQuestion, outPath: string): BudgetPlan {
+  return { ...question, outPath, searchPath: `${outPath}.search` };
+}
+
+/** Makes the model that a budget asks for, telling of each candidate on the way. */
+export function runBudget(plan: BudgetPlan, means: BudgetMeans): Promise<BudgetSearch> {
+  return searchBudget(plan, budgetTools(means), (trial) => printNote(describeTrial(trial)));
+}
+
+function budgetTools({ tokenizer, calibration, solver, signal }: BudgetMeans): BudgetTools {
   const engine = tokenizer === undefined ? "millrace" : `millrace --tokenizer "${tokenizer}"`;
   return {
     openModel,

@@ -3,6 +3,8 @@ import os from "node:os";
 import path from "node:path";
 import { Command } from "commander";
 import { expect, onTestFinished, test } from "vitest";
+import { defaultText, flagName } from "../config/component.ts";
+import { presets } from "../flow/presets.ts";
 import {
   candidateSettings,
   choiceSettings,
@@ -46,6 +48,15 @@ test("a flag beats the file, which beats the use case, which beats the preset", 
   expect(tasks.tasks).toEqual(["arc_easy", "hellaswag", "ifeval", "mmlu"]);
 });
 
+test("the defaults that help shows are those of the preset that is taken where none is named", () => {
+  const preset: Record<string, string> = presets[choiceSettings.preset.schema.parse(undefined)];
+  const shown = Object.values(flowLoadSettings).map((setting) => [
+    flagName(setting.flag).slice(2),
+    defaultText(setting),
+  ]);
+  expect(Object.fromEntries(shown)).toMatchObject(preset);
+});
+
 test("what was asked for is written so that it reads as the same", () => {
   const flags = [
     "--preset",
@@ -72,6 +83,16 @@ test("a file with a setting that is none, or a model that is no place, is refuse
   expect(() => readFlowFile(fileOf("shemes: w8a8"))).toThrow(
     '"shemes", which is no flag here. The nearest is schemes',
   );
+  for (const [line, flag] of [
+    ["watch: true", "--watch"],
+    ["out: x", "--out"],
+    ["api_key: x", "--api-key"],
+    ["config: x", "--config"],
+  ]) {
+    expect(() => readFlowFile(fileOf(line!))).toThrow(
+      `which a file does not take. Give ${flag} on the command line instead.`,
+    );
+  }
   expect(() => readFlowFile(fileOf("model: [1]"))).toThrow(/model is \[1\]; it takes/);
   expect(() => readFlowFile(fileOf("- preset: quick"))).toThrow("Write lines such as preset: quick.");
 });
@@ -85,6 +106,15 @@ test("a file that cannot be read is told with its cause", () => {
   expect(() => readFlowFile(fileOf(bomb.join("\n")))).toThrow(/Excessive alias count/);
   expect(() => readFlowFile("/nowhere/flow.yaml")).toThrow(/cannot be read: ENOENT: no such file/);
   expect(() => readFlowFile(os.tmpdir())).toThrow(/cannot be read: EISDIR: .* directory/);
+});
+
+test("schemes that are none are refused", () => {
+  for (const none of ["", " , "]) {
+    expect(() => readFlowSettings(parse("--schemes", none), null)).toThrow(
+      `--schemes is ${JSON.stringify(none)}: it takes schemes, separated by commas, or bf16 for the model as it is alone.`,
+    );
+  }
+  expect(readFlowSettings(parse("--schemes", "bf16"), null).candidates.schemes).toEqual(["bf16"]);
 });
 
 test("a list that is none says what it takes", () => {

@@ -9,6 +9,7 @@ import { type Component, field, flagName, resolveSources, type Values } from "..
 import { type FileValues, readConfig } from "../config/config-file.ts";
 import { integer, integerList, oneOf, rateList, real, textList } from "../config/value-schemas.ts";
 import { presetNames, presets, useCaseNames, useCases } from "../flow/presets.ts";
+import { apiKeyField } from "./api-key.ts";
 import { readText } from "./read-text.ts";
 import { readGiven } from "./settings.ts";
 import { taskSettings } from "./task-choice.ts";
@@ -24,6 +25,11 @@ function orNone<T>(list: z.ZodType<T[], string>): z.ZodType<T[], unknown> {
   });
 }
 
+/** A flow without any is asked for by name, so that a variable that is empty by mistake leaves nothing out. */
+const schemeList: z.ZodType<string[], string> = textList.refine((names) => names.length > 0, {
+  message: "it takes schemes, separated by commas, or bf16 for the model as it is alone",
+});
+
 export const choiceSettings = {
   preset: field(
     "--preset <name>",
@@ -36,7 +42,7 @@ export const choiceSettings = {
 export const candidateSettings = {
   schemes: field(
     "--schemes <list>",
-    textList.prefault("w8a8"),
+    schemeList.prefault("w8a8"),
     "what is made of the model and measured beside it: w8a8,w4a8-g32; bf16 is the model as it is, which is always there",
   ),
   budget: field(
@@ -72,6 +78,7 @@ export const candidateSettings = {
   ),
 } satisfies Component;
 
+/** The defaults are those of the preset that is taken where none is named, which the help page shows. */
 export const flowLoadSettings = {
   concurrency: field(
     "--concurrency <list>",
@@ -95,12 +102,12 @@ export const flowLoadSettings = {
   ),
   requestsPerSeat: field(
     "--requests-per-seat <n>",
-    integer(1).default(3),
+    integer(1).default(2),
     "requests of a level = this × concurrency, at least 8",
   ),
   minSeconds: field(
     "--min-seconds <n>",
-    integer(0, 86_400).default(3),
+    integer(0, 86_400).default(2),
     "a level goes on with further requests until it is so old",
   ),
   requestTimeout: field(
@@ -110,7 +117,7 @@ export const flowLoadSettings = {
   ),
   rounds: field(
     "--rounds <n>",
-    integer(1, 100).default(2),
+    integer(1, 100).default(3),
     "how often each is started, loaded and stopped, every second time in reverse order",
   ),
   inputTokens: field("--input-tokens <n>", integer(1).default(128), "prompt length"),
@@ -129,6 +136,18 @@ export const flowLoadSettings = {
     z.string().optional(),
     "bounds that a load has to keep, such as ttft_p90<=500ms,tpot_p90<=50ms",
   ),
+} satisfies Component;
+
+/** What is of a single run: a file that describes a flow does not hold it. */
+export const flowRunSettings = {
+  watch: field("--watch", z.boolean().default(false), "show the figures on a local page while they come"),
+  config: field(
+    "--config <file>",
+    z.string().optional(),
+    "a YAML file with the model and flags by name, all but those of this group",
+  ),
+  apiKey: apiKeyField("bearer token for the servers of --engine that want one"),
+  out: field("--out <folder>", z.string().optional(), "folder of the results (default: out/MODEL)"),
 } satisfies Component;
 
 const components = [choiceSettings, candidateSettings, taskSettings, flowLoadSettings] as const;
@@ -174,7 +193,7 @@ export function readFlowFile(file: string): FlowFile {
   const name = path.basename(file);
   const document = parseFile(file);
   if (typeof document !== "object" || document === null || Array.isArray(document)) {
-    return { name, model: undefined, values: readConfig(name, document, components) };
+    return { name, model: undefined, values: readConfig(name, document, components, [flowRunSettings]) };
   }
   const { model, ...settings } = document as Record<string, unknown>;
   if (model !== undefined && typeof model !== "string") {
@@ -184,7 +203,7 @@ export function readFlowFile(file: string): FlowFile {
     );
   }
   const place = model === undefined ? undefined : path.resolve(path.dirname(file), model);
-  return { name, model: place, values: readConfig(name, settings, components) };
+  return { name, model: place, values: readConfig(name, settings, components, [flowRunSettings]) };
 }
 
 function parseFile(file: string): unknown {

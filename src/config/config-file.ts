@@ -8,13 +8,18 @@ export type FileValues = Readonly<Record<string, unknown>>;
 /**
  * Checks what a YAML file says against the settings that a command has: keys are names of flags, with `-` or `_`. Errors:
  * `invalid_option` for a file that is no mapping, a key that no flag has (with the nearest one) and a value of the wrong kind.
+ *
+ * @param forLineAlone flags of the command that no file sets
  */
-export function readConfig(name: string, document: unknown, components: readonly Component[]): FileValues {
+export function readConfig(
+  name: string,
+  document: unknown,
+  components: readonly Component[],
+  forLineAlone: readonly Component[] = [],
+): FileValues {
   if (document === null || document === undefined) return {};
-  const fields = new Map<string, Field>();
-  for (const setting of components.flatMap((component) => Object.values(component))) {
-    fields.set(flagName(setting.flag).slice(2), setting);
-  }
+  const fields = fieldsByKey(components);
+  const forLine = fieldsByKey(forLineAlone);
   if (typeof document !== "object" || Array.isArray(document)) {
     const examples = [...fields].map(([key, setting]) => [key, defaultText(setting)] as const);
     const [key, value] = examples.find(([, text]) => text !== undefined) ?? ["name", "value"];
@@ -24,11 +29,22 @@ export function readConfig(name: string, document: unknown, components: readonly
   for (const [given, value] of Object.entries(document)) {
     const key = given.replaceAll("_", "-");
     const setting = fields.get(key);
+    if (forLine.has(key)) {
+      throw wrong(
+        `The file ${name} sets ${JSON.stringify(given)}, which a file does not take. Give --${key} on the command line instead.`,
+      );
+    }
     if (setting === undefined) throw unknownKey(name, given, [...fields.keys()]);
     if (value === null) continue;
     values[key] = flagValue(name, key, setting, value);
   }
   return values;
+}
+
+/** Fields by the names of their flags without dashes. */
+function fieldsByKey(components: readonly Component[]): ReadonlyMap<string, Field> {
+  const fields = components.flatMap((component) => Object.values(component));
+  return new Map(fields.map((setting) => [flagName(setting.flag).slice(2), setting]));
 }
 
 /** A value of YAML as a flag would give it. */

@@ -9,6 +9,7 @@ import type {
 import type { EvaluationRecord } from "../records/evaluation.ts";
 import type { Origin } from "../records/origin.ts";
 import { brokenRounds } from "./broken-rounds.ts";
+import { type BudgetEvidence, describeSearch } from "./budget/describe-search.ts";
 import { composeComparison, type Subject } from "./compare/compose-comparison.ts";
 import { readBench } from "./compare/read-bench.ts";
 import type { KeptEvaluation } from "./evaluate-side.ts";
@@ -36,6 +37,7 @@ export interface MeasuredVariant {
 
 /** The comparison of everything that a flow measured. */
 export function composeFlow(plan: FlowPlan, variants: readonly MeasuredVariant[]): ComparisonRecord {
+  const budgets = budgetsOf(variants);
   const names = plan.candidates.map(({ name }) => name).join(", ");
   return composeComparison(
     variants.map((variant) => subjectOf(plan, variant)),
@@ -44,11 +46,21 @@ export function composeFlow(plan: FlowPlan, variants: readonly MeasuredVariant[]
       slo: plan.slo,
       pricePerHour: plan.pricePerHour,
       notes: [
+        ...[...budgets].map(([name, { text }]) => `${name}: ${text}.`),
         ...new Set(variants.flatMap(({ model }) => model.manifest?.notes ?? [])),
         ...brokenRounds(variants.flatMap(({ servings }) => servings)),
       ],
-      aim: { minRecovery: plan.minRecovery },
+      aim: { minRecovery: plan.minRecovery, budgets },
     },
+  );
+}
+
+function budgetsOf(variants: readonly MeasuredVariant[]): ReadonlyMap<string, BudgetEvidence> {
+  return new Map(
+    variants.flatMap(({ name, model }): [string, BudgetEvidence][] => {
+      const evidence = model.search === null ? null : describeSearch(model.search);
+      return evidence === null ? [] : [[name, evidence]];
+    }),
   );
 }
 

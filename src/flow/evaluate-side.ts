@@ -5,7 +5,7 @@ import { evaluateTasks } from "../evaluate/evaluate.ts";
 import { Journal, remember } from "../evaluate/requests/journal.ts";
 import type { EvaluationRecord } from "../records/evaluation.ts";
 import { findEvaluation, writeEvaluation } from "./evaluation-files.ts";
-import { describeFiles, fingerprintOf } from "./fingerprint.ts";
+import { describeFiles, describeTasks, fingerprintOf } from "./fingerprint.ts";
 import type { FlowPlan, FlowTools, Side } from "./flow-plan.ts";
 import type { StepReport } from "./step-progress.ts";
 
@@ -31,11 +31,7 @@ export async function evaluateSide(
   const fingerprint = fingerprintOf({
     step: "evaluation",
     ...answers,
-    tasks: plan.tasks,
-    limits: [plan.limits.forAll, ...plan.limits.byTask],
-    splits: [plan.splits.forAll, ...plan.splits.byTask],
-    shots: [plan.numFewshot.forAll, ...plan.numFewshot.byTask],
-    taskFiles: plan.taskFiles,
+    ...describeTasks(plan, plan.taskFiles),
   });
   const folder = path.join(side.folder, `evaluation-${fingerprint}`);
   const earlier = findEvaluation(folder, fingerprint);

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { readdirSync, statSync } from "node:fs";
 import path from "node:path";
+import type { TaskChoice } from "../evaluate/check-tasks.ts";
 import { describeProgram } from "../records/origin.ts";
 
 /** Hash of everything that a step's result depends on; a changed input, setting, machine or build gives another. */
@@ -23,4 +24,18 @@ export function describeFiles(modelPath: string): string[] {
       const entry = statSync(path.join(modelPath, name));
       return entry.isFile() ? [`${name} ${entry.size} ${entry.mtimeMs}`] : [];
     });
+}
+
+/** What answers to tasks depend on besides the model: the tasks, their settings, and what the files of them hold. */
+export function describeTasks(
+  { tasks, limits, splits, numFewshot }: TaskChoice,
+  taskFiles: Readonly<Record<string, string>>,
+): Record<string, unknown> {
+  return {
+    tasks,
+    limits: [limits.forAll, ...limits.byTask],
+    splits: [splits.forAll, ...splits.byTask],
+    shots: [numFewshot.forAll, ...numFewshot.byTask],
+    taskFiles,
+  };
 }

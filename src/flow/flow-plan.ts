@@ -6,6 +6,7 @@ import type { EndpointLauncher } from "../protocol/endpoint-launcher.ts";
 import type { SchemeName } from "../quantize/plan.ts";
 import type { QuantizeTools } from "../quantize/quantize.ts";
 import type { BenchStage, RateStage } from "../records/bench.ts";
+import type { BudgetSearch } from "../records/budget-search.ts";
 import type { ServingRecord } from "../records/comparison.ts";
 import type { SloTerm } from "../records/slo.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
@@ -21,9 +22,10 @@ export interface SchemeCandidate {
   readonly groupSize: number | null;
 }
 
-/** A form of the model that is there already, such as one that a budget found. */
+/** A form of the model that a budget found. */
 export interface MadeCandidate {
   readonly name: string;
+  readonly search: BudgetSearch;
   /** Folder that `millrace quantize` wrote. */
   readonly madePath: string;
 }

@@ -2,6 +2,7 @@ import path from "node:path";
 import { invariant } from "../base/invariant.ts";
 import { findEarlierResult, readQuantizationManifest } from "../quantize/earlier-result.ts";
 import { quantize } from "../quantize/quantize.ts";
+import type { BudgetSearch } from "../records/budget-search.ts";
 import type { QuantizationManifest } from "../records/quantization-manifest.ts";
 import { addressOf, describeFiles } from "./fingerprint.ts";
 import type { FlowPlan, FlowTools, MadeCandidate, SchemeCandidate, Side } from "./flow-plan.ts";
@@ -18,6 +19,8 @@ export interface MadeModel {
   readonly sizeBytes: number;
   /** How it was made; null for the model that was given. */
   readonly manifest: QuantizationManifest | null;
+  /** The search that found it; null where no budget did. */
+  readonly search: BudgetSearch | null;
 }
 
 /** Name of the model that was given, in tables and in paths. */
@@ -37,6 +40,7 @@ export async function makeModels(plan: FlowPlan, tools: FlowTools, steps: StepNu
     runAs: dtype === "auto" ? null : dtype,
     sizeBytes,
     manifest: null,
+    search: null,
   };
   const made: MadeModel[] = [base];
   for (const candidate of plan.candidates) {
@@ -60,6 +64,7 @@ export async function makeModels(plan: FlowPlan, tools: FlowTools, steps: StepNu
       runAs: null,
       sizeBytes: weightBytesOf(manifest),
       manifest,
+      search: "madePath" in candidate ? candidate.search : null,
     });
   }
   return made;

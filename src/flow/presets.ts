@@ -33,6 +33,7 @@ export const presets = {
   lab: {
     concurrency: "none",
     "at-once": "100",
+    "min-seconds": "3",
     rounds: "4",
     "input-tokens": "200",
     "output-tokens": "200",
@@ -53,6 +54,7 @@ export const presets = {
     concurrency: "1",
     "at-once": "200",
     sweep: "8",
+    "requests-per-seat": "3",
     "min-seconds": "120",
     rounds: "1",
     "input-tokens": "1024",

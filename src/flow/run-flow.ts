@@ -108,7 +108,8 @@ function numServedBy(engine: string, numModels: number): number {
 
 /** Nothing that was measured of the flow's own model holds for what an address serves. */
 function strangerOf(model: MeasuredModel): MeasuredModel {
-  return { ...model, weights: null, runAs: null, sizeBytes: null, manifest: null, evaluation: null };
+  const unknown = { weights: null, runAs: null, sizeBytes: null, manifest: null, search: null };
+  return { ...model, ...unknown, evaluation: null };
 }
 
 function servedSideOf(

@@ -2,22 +2,20 @@ import {
   appendFileSync,
   existsSync,
   readdirSync,
-  readFileSync,
   realpathSync,
   renameSync,
   rmSync,
   statfsSync,
   statSync,
-  writeFileSync,
+  truncateSync,
 } from "node:fs";
 import path from "node:path";
 import { MillraceError } from "../base/errors.ts";
+import { folderLockName, lockFolder } from "../base/folder-lock.ts";
 import { formatBytes } from "../base/units.ts";
 import { asWriteFaults, makeFolder, syncFolder, unwritable } from "../base/write-file.ts";
 
 const marker = ".millrace-partial";
-/** Holds the id of the process that writes. */
-const lock = ".millrace-lock";
 
 /** A folder that gets its final name only when everything in it is written. */
 export interface OutputFolder {
@@ -52,12 +50,11 @@ export function openOutputFolder(
   return asWriteFaults(outPath, () => {
     if (existsSync(partialPath) && !existsSync(markerPath))
       throw outputExists(partialPath, "already holds files of another origin");
-    const lockPath = path.join(partialPath, lock);
-    refuseLocked(partialPath, lockPath);
-    if (!keepsPartial) rmSync(partialPath, { recursive: true, force: true });
     makeFolder(partialPath, outPath);
-    writeFileSync(lockPath, String(process.pid));
+    // First, so that a run that ends here leaves what the next one may remove.
     appendFileSync(markerPath, "");
+    const lock = lockFolder(partialPath);
+    if (!keepsPartial) empty(partialPath);
     return {
       partialPath,
       markerPath,
@@ -67,35 +64,23 @@ export function openOutputFolder(
           if (replaceEarlier) rmSync(target, { recursive: true, force: true });
           renameSync(partialPath, target);
           // Last, so that a run that ends before the rename leaves what the next one may remove.
-          rmSync(path.join(target, lock));
+          rmSync(path.join(target, folderLockName));
           rmSync(path.join(target, marker));
           syncFolder(path.dirname(target));
         }),
       discard: () => rmSync(partialPath, { recursive: true, force: true }),
-      suspend: () => rmSync(lockPath, { force: true }),
+      suspend: () => lock.release(),
     };
   });
 }
 
-/** Two runs in one folder would take each other's files for their own. */
-function refuseLocked(partialPath: string, lockPath: string): void {
-  if (!existsSync(lockPath)) return;
-  const owner = Number(readFileSync(lockPath, "utf8"));
-  if (!(owner > 0) || owner === process.pid || !isRunning(owner)) return;
-  throw new MillraceError(
-    "output_exists",
-    `${partialPath} is being written by process ${owner}. One run at a time can write it. Wait for that one, choose another --out, or remove ${lockPath} if process ${owner} is no run of this program.`,
-    { param: "--out" },
-  );
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch (error) {
-    // Of another user.
-    return error instanceof Error && "code" in error && error.code === "EPERM";
+/** Removes what an earlier run left, but not what says whose the folder is. */
+function empty(partialPath: string): void {
+  for (const name of readdirSync(partialPath)) {
+    if (name !== marker && name !== folderLockName)
+      rmSync(path.join(partialPath, name), { recursive: true, force: true });
   }
+  truncateSync(path.join(partialPath, marker));
 }
 
 /** The folder's own path, links resolved; refuses what the finished folder cannot, or may not, take the place of. */

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { expectRefusal } from "./expect-refusal.ts";
@@ -113,6 +113,18 @@ test("a mixed budget gives each group of matrices a type of its own, in a GGUF f
     if (name.endsWith(".q_proj")) expect(formOf.get(name.replace(/q_proj$/, "k_proj"))).toBe(form);
   }
   expect((await runCli("verify", out)).exitCode).toBe(0);
+});
+
+test("a second search into a folder that is being written is refused", { timeout: 120_000 }, async () => {
+  const folder = makeFolder();
+  const out = path.join(folder, "out");
+  mkdirSync(`${out}.search`);
+  writeFileSync(path.join(`${out}.search`, ".millrace-lock"), String(process.pid));
+  const args = ["--budget", "size<=2.5MiB", "--text", makeText(folder), "--out", out];
+  const { exitCode, stderr } = await runCli("quantize", pebble, ...args);
+  expect(exitCode).toBe(2);
+  expect(stderr).toContain(`${out}.search is being written by process ${process.pid}.`);
+  expect(readdirSync(`${out}.search`)).toEqual([".millrace-lock"]);
 });
 
 test("budgets that cannot be read or met say what is allowed, and write nothing", {

@@ -1,4 +1,4 @@
-import { appendFileSync, cpSync, readdirSync, readFileSync, symlinkSync } from "node:fs";
+import { appendFileSync, cpSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { type ComparisonRecord, comparisonSchema } from "../../src/records/comparison.ts";
@@ -106,6 +106,53 @@ test("the flow on the embedded model writes its comparison; a second run keeps e
     expect(Date.parse(startedAt)).toBeGreaterThan(Date.parse(record.measurements[index]!.startedAt));
     expect(build).not.toBe(record.measurements[index]!.build);
   }
+});
+
+test("a budget's search is kept while its text holds the same, and made anew when it does not", {
+  timeout: 240_000,
+}, async () => {
+  const folder = makeFolder();
+  const text = path.join(folder, "text.txt");
+  const out = path.join(folder, "flow");
+  const load = ["--concurrency", "1", "--requests-per-seat", "1", ...short, "--rounds", "1"];
+  const choice = ["--tasks", "none", "--schemes", "bf16"];
+  // Room for one candidate.
+  const budget = ["--budget", "size<=1.6MB", "--text", text];
+  const run = () => runCli("flow", ...choice, ...budget, ...load, "--out", out);
+  const searches = () =>
+    readdirSync(path.join(out, "artefacts", "budget")).filter((name) => name.endsWith(".search"));
+  writeFileSync(text, "The red fox lives in the old mill. ".repeat(12));
+  const first = await run();
+  expect(first.exitCode, first.stderr).toBe(0);
+  const markdown = readFileSync(path.join(out, "comparison.md"), "utf8");
+  expect(markdown).toMatch(/- budget-\S+: KL [\d.]+ ± [\d.]+ on text\.txt, size .+, within size<=1\.6MB\./);
+  expect(markdown).not.toMatch(/quality:? not measured/i);
+  const [found] = searches();
+  const again = await run();
+  expect(again.exitCode, again.stderr).toBe(0);
+  expect(searches()).toEqual([found]);
+  writeFileSync(text, "The owl has three coins. ".repeat(12));
+  const anew = await run();
+  expect(anew.exitCode, anew.stderr).toBe(0);
+  expect(searches()).toHaveLength(2);
+});
+
+test("a second flow into a folder that is being written is refused, and leaves it as it is", async () => {
+  const out = makeFolder();
+  const lock = path.join(out, ".millrace-lock");
+  writeFileSync(lock, String(process.pid));
+  const load = ["--concurrency", "1", "--requests-per-seat", "1", ...short, "--rounds", "1"];
+  const args = ["flow", "--tasks", "none", "--schemes", "bf16", ...load, "--out", out];
+  const refused = await runCli(...args);
+  expect(refused.exitCode).toBe(2);
+  expect(refused.stderr).toContain(`${out} is being written by process ${process.pid}.`);
+  expect(refused.stderr).toContain("[output_exists]");
+  expect(readdirSync(out)).toEqual([".millrace-lock"]);
+  // Its process is gone: a run that was killed holds up none.
+  writeFileSync(lock, String(2 ** 30));
+  const next = await runCli(...args);
+  expect(next.exitCode, next.stderr).toBe(0);
+  expect(readdirSync(out)).not.toContain(".millrace-lock");
 });
 
 test("a rerun keeps nothing and finds the same weights and answers", async () => {

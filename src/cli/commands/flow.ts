@@ -1,37 +1,31 @@
 import path from "node:path";
 import type { Command } from "commander";
-import { z } from "zod";
 import { MillraceError } from "../../base/errors.ts";
+import { lockFolder } from "../../base/folder-lock.ts";
 import { packagePath } from "../../base/package-folder.ts";
 import { formatDuration } from "../../base/units.ts";
 import type { ConsoleDialect } from "../../bench/dialects/load-exports.ts";
-import { type Component, field } from "../../config/component.ts";
 import { checkTasks } from "../../evaluate/check-tasks.ts";
-import type { LadderFormat } from "../../flow/budget/ladder.ts";
 import { parseCandidates } from "../../flow/candidates.ts";
 import { checkEngines, createEngineLauncher, isUrl } from "../../flow/engines/create-launcher.ts";
-import { addressOf, describeFiles } from "../../flow/fingerprint.ts";
-import type { FlowPlan, FlowTools, MadeCandidate, ServedSide } from "../../flow/flow-plan.ts";
-import { readJsonFile } from "../../flow/json-files.ts";
+import type { FlowPlan, FlowTools, ServedSide } from "../../flow/flow-plan.ts";
 import { runFlow } from "../../flow/run-flow.ts";
 import { consoleFile } from "../../flow/serve-and-load.ts";
 import { modelNameOf } from "../../formats/model-name.ts";
 import { createFastestSolver } from "../../kernels/create-solver.ts";
 import type { Solver } from "../../kernels/solver.ts";
-import { readQuantizationManifest } from "../../quantize/earlier-result.ts";
-import { budgetSearchSchema } from "../../records/budget-search.ts";
 import type { ComparisonRecord, ServingRecord } from "../../records/comparison.ts";
 import { parseSlo } from "../../records/slo.ts";
 import { renderMarkdown } from "../../report/markdown.ts";
-import { apiKeyField } from "../api-key.ts";
-import { budgetSettings, runBudget } from "../budget.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
 import { describeKernels, engineDefaults } from "../engine-defaults.ts";
+import { withinBudget } from "../flow-budget.ts";
 import {
   candidateSettings,
   choiceSettings,
   type FlowSettings,
   flowLoadSettings,
+  flowRunSettings,
   readFlowFile,
   readFlowSettings,
   writeFlowFile,
@@ -48,18 +42,6 @@ import { taskChoiceOf, taskSettings } from "../task-choice.ts";
 import { printLine, TerminalProgress } from "../terminal.ts";
 import { type LiveView, watchFlow } from "../watch/live-view.ts";
 import { flowRerunCommand } from "./flow-rerun.ts";
-
-const own = {
-  watch: field("--watch", z.boolean().default(false), "show the figures on a local page while they come"),
-  config: field(
-    "--config <file>",
-    z.string().optional(),
-    "a YAML file with the model and these flags by name",
-  ),
-  // Not among what flow.yaml holds.
-  apiKey: apiKeyField("bearer token for the servers of --engine that want one"),
-  out: field("--out <folder>", z.string().optional(), "folder of the results (default: out/MODEL)"),
-} satisfies Component;
 
 const embeddedModel = packagePath("models/pebble/model");
 const embeddedTasks = ["pebble", "pebble_text"];
@@ -87,7 +69,7 @@ export function flowCommand(): Command {
     "[model]",
     `${modelHelp} (default: the embedded model)`,
   );
-  addSettings(command, own);
+  addSettings(command, flowRunSettings);
   addSettings(command, choiceSettings, "How long:");
   addSettings(command, candidateSettings, "What is compared:");
   addSettings(command, taskSettings, "Quality:");
@@ -104,7 +86,7 @@ export function flowCommand(): Command {
 }
 
 async function runFlowCommand(given: string | undefined, _options: unknown, command: Command): Promise<void> {
-  const { config, out, watch, apiKey } = readSettings(command, own);
+  const { config, out, watch, apiKey } = readSettings(command, flowRunSettings);
   const file = config === undefined ? null : readFlowFile(config);
   const settings = readFlowSettings(command, file);
   refuseIdleFlowFlags(command, settings);
@@ -121,12 +103,26 @@ interface RunOptions {
 async function runSettings(
   model: string | undefined,
   settings: FlowSettings,
-  { out, watch, apiKey }: RunOptions,
+  options: RunOptions,
 ): Promise<ComparisonRecord> {
-  const asked = await planOf(model, settings, out);
+  const asked = await planOf(model, settings, options.out);
   checkOutputFolder(asked.outPath);
   refuseUnrunnable(asked);
-  writeFlowFile(asked.outPath, asked.modelPath, settings);
+  // Two flows at once would also load the machine for each other, and later runs would keep those figures.
+  const lock = lockFolder(asked.outPath);
+  try {
+    writeFlowFile(asked.outPath, asked.modelPath, settings);
+    return await runPlan(asked, settings, options);
+  } finally {
+    lock.release();
+  }
+}
+
+async function runPlan(
+  asked: FlowPlan,
+  settings: FlowSettings,
+  { watch, apiKey }: RunOptions,
+): Promise<ComparisonRecord> {
   const started = performance.now();
   const interrupt = listenForInterrupt(
     "Run the same command again: finished steps are kept, and an evaluation goes on from the answers it has.",
@@ -173,53 +169,6 @@ function consoleTexts(dialect: ConsoleDialect, loads: readonly NamedServing[]): 
       return `${name}, round ${round}\n\n${text}`;
     })
     .join("\n");
-}
-
-/** What all engines read. */
-function formatFor(engines: readonly string[]): LadderFormat {
-  const isAll = (name: string): boolean => engines.every((engine) => engine.split(/[ =]/)[0] === name);
-  if (isAll("millrace")) return "auto";
-  return isAll("llama.cpp") ? "gguf" : "compressed-tensors";
-}
-
-/** What a budget finds, where one is asked for; a search that was made before is not made again. */
-async function withinBudget(
-  { modelPath, dtype, outPath }: FlowPlan,
-  { candidates: { budget, text, engine }, tasks }: FlowSettings,
-  { solver, signal }: Pick<Shared, "solver" | "signal">,
-): Promise<MadeCandidate[]> {
-  if (budget === undefined) return [];
-  const format = formatFor(engine);
-  const address = addressOf({ files: describeFiles(modelPath), dtype, budget, format, text: text ?? null });
-  const madePath = path.join(outPath, "artefacts", "budget", `model-${address}`);
-  const searched = `${madePath}.search/search.json`;
-  const earlier = readQuantizationManifest(madePath) === null ? null : readJsonFile(searched);
-  const checkpoint = openModel(modelPath);
-  try {
-    const settings = {
-      ...tasks,
-      budget,
-      text,
-      mixed: false,
-      maxTokens: budgetSettings.maxTokens.schema.parse(undefined),
-    };
-    const rest = { format, tokenizer: undefined, ignore: [], maxMemoryBytes: null, calibration: null };
-    const search =
-      budgetSearchSchema.safeParse(earlier).data ??
-      (await runBudget({
-        modelPath,
-        checkpoint,
-        settings,
-        dtype,
-        outPath: madePath,
-        solver,
-        signal,
-        ...rest,
-      }));
-    return [{ name: `budget-${search.chosen}`, madePath }];
-  } finally {
-    checkpoint.close();
-  }
 }
 
 async function planOf(

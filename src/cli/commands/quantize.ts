@@ -16,7 +16,15 @@ import { type QuantizePlan, type SchemeName, schemeNames } from "../../quantize/
 import { quantize } from "../../quantize/quantize.ts";
 import { readRecipe } from "../../quantize/recipe.ts";
 import type { QuantizationManifest } from "../../records/quantization-manifest.ts";
-import { type BudgetRequest, budgetSettings, printSearch, readBudget, runBudget } from "../budget.ts";
+import {
+  type BudgetRequest,
+  budgetSettings,
+  planBudget,
+  printSearch,
+  readBudget,
+  readQuestion,
+  runBudget,
+} from "../budget.ts";
 import { calibrationSettings, openCalibration } from "../calibration.ts";
 import { refuseIdleFlags } from "../contradicting-flags.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
@@ -286,20 +294,19 @@ async function runSearch(
     `What was measured is in ${outPath}.search. Run the same command again to go on.`,
   );
   try {
-    const record = await runBudget({
+    const { tokenizer } = calibrationValues;
+    const question = await readQuestion({
       modelPath,
       checkpoint,
       settings,
       format,
-      tokenizer: calibrationValues.tokenizer,
+      tokenizer,
       dtype,
       ignore,
       maxMemoryBytes: maxMemory ?? null,
-      outPath,
-      calibration,
-      solver,
-      signal: interrupt.signal,
     });
+    const means = { tokenizer, calibration, solver, signal: interrupt.signal };
+    const record = await runBudget(planBudget(question, outPath), means);
     if (json) printLine(JSON.stringify(record, null, 2));
     else printSearch(record, outPath);
   } finally {

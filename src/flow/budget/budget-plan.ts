@@ -6,7 +6,8 @@ import type { FlowTools, WeightDtype } from "../flow-plan.ts";
 import type { Budget } from "./budget.ts";
 import type { LadderFormat } from "./ladder.ts";
 
-export interface BudgetPlan {
+/** What is searched for, wherever it is put. */
+export interface BudgetQuestion {
   readonly modelPath: string;
   /** For people. */
   readonly modelName: string;
@@ -27,12 +28,15 @@ export interface BudgetPlan {
   readonly tasks: TaskChoice | null;
   /** sha256 of each file that the tasks read. */
   readonly taskFiles: Readonly<Record<string, string>>;
+  /** Backend, instruction set and threads: figures of other kernels are not kept. */
+  readonly kernels: string;
+}
+
+export interface BudgetPlan extends BudgetQuestion {
   /** Folder that the chosen model becomes. */
   readonly outPath: string;
   /** Where candidates are made and figures are kept. */
   readonly searchPath: string;
-  /** Backend, instruction set and threads: figures of other kernels are not kept. */
-  readonly kernels: string;
 }
 
 /** What a search needs from outside. */

@@ -10,7 +10,7 @@ import type { ServingRecord } from "../../records/comparison.ts";
 import type { EvaluationRecord } from "../../records/evaluation.ts";
 import { compareAccuracy } from "../compare-accuracy.ts";
 import { evaluateSide } from "../evaluate-side.ts";
-import { describeFiles, fingerprintOf } from "../fingerprint.ts";
+import { describeFiles, describeTasks, fingerprintOf } from "../fingerprint.ts";
 import type { LoadPlan, ServedSide } from "../flow-plan.ts";
 import { readJsonFile } from "../json-files.ts";
 import { serveAndLoad } from "../serve-and-load.ts";
@@ -40,7 +40,7 @@ export class CandidateMeter {
   readonly #inputs: Readonly<Record<string, unknown>>;
 
   constructor(plan: BudgetPlan, tools: BudgetTools, checkpoint: Checkpoint) {
-    const { modelPath, windows, kernels, tasks, dtype, ignore } = plan;
+    const { modelPath, windows, kernels, tasks, taskFiles, dtype, ignore } = plan;
     this.#plan = plan;
     this.#tools = tools;
     this.#checkpoint = checkpoint;
@@ -53,7 +53,7 @@ export class CandidateMeter {
       ignore,
       load,
       calibration: tools.calibration?.tokens.sha256 ?? null,
-      tasks: tasks === null ? null : [tasks.tasks, tasks.limits, tasks.splits, tasks.numFewshot],
+      tasks: tasks === null ? null : describeTasks(tasks, taskFiles),
     };
   }
 

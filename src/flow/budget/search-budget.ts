@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, renameSync, rmdirSync } from "node:fs";
 import path from "node:path";
 import { MillraceError } from "../../base/errors.ts";
+import { lockFolder } from "../../base/folder-lock.ts";
 import { writeFileAtomically } from "../../base/write-file.ts";
 import type { Checkpoint } from "../../formats/checkpoint.ts";
 import type { CalibrationTokens } from "../../quantize/calibration/calibration-tokens.ts";
@@ -14,6 +15,7 @@ import { readJsonFile } from "../json-files.ts";
 import type { TypeGroup } from "./allocate-types.ts";
 import { type Budget, boundsQuality, brokenTerms, describeFigure } from "./budget.ts";
 import type { BudgetPlan, BudgetTools } from "./budget-plan.ts";
+import { searchFile } from "./kept-search.ts";
 import { type Candidate, listCandidates } from "./ladder.ts";
 import { CandidateMeter } from "./measure-candidate.ts";
 import { measureSensitivity } from "./measure-sensitivity.ts";
@@ -106,16 +108,29 @@ async function bestOf(
 
 /**
  * Makes the model that a budget asks for: measures candidates with the kernels that serve, and puts the one that is
- * taken at `plan.outPath`. Figures stay in `plan.searchPath`, from which a stopped search goes on.
- * Throws `output_exists`, `budget_unmet`, and what quantising, serving and evaluating throw.
+ * taken at `plan.outPath`. Figures stay in `plan.searchPath`, from which a stopped search goes on; one search at a time
+ * writes there. Throws `output_exists`, `budget_unmet`, and what quantising, serving and evaluating throw.
  */
 export async function searchBudget(
   plan: BudgetPlan,
   tools: BudgetTools,
   onTrial: (trial: BudgetTrial) => void = () => {},
 ): Promise<BudgetSearch> {
+  refuseFiles(plan.outPath);
+  const lock = lockFolder(plan.searchPath);
+  try {
+    return await searchAlone(plan, tools, onTrial);
+  } finally {
+    lock.release();
+  }
+}
+
+async function searchAlone(
+  plan: BudgetPlan,
+  tools: BudgetTools,
+  onTrial: (trial: BudgetTrial) => void,
+): Promise<BudgetSearch> {
   const { budget, outPath, searchPath, kernels } = plan;
-  refuseFiles(outPath);
   const finishOrigin = startOrigin(kernels);
   const checkpoint = tools.openModel(plan.modelPath);
   try {
@@ -150,7 +165,7 @@ export async function searchBudget(
       chosen: chosen?.name ?? null,
       origin: finishOrigin(),
     };
-    writeFileAtomically(path.join(searchPath, "search.json"), `${JSON.stringify(record, null, 2)}\n`);
+    writeFileAtomically(path.join(searchPath, searchFile), `${JSON.stringify(record, null, 2)}\n`);
     if (chosen === null) throw unmet(budget, candidates, record.trials);
     await place(chosen, meter, outPath);
     if (kept !== null) meter.remove(kept);

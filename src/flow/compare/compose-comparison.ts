@@ -10,6 +10,7 @@ import type {
 import type { EvaluationRecord } from "../../records/evaluation.ts";
 import type { SloTerm } from "../../records/slo.ts";
 import { pairVerdict } from "../../report/verdict.ts";
+import type { BudgetEvidence } from "../budget/describe-search.ts";
 import { compareAccuracy } from "../compare-accuracy.ts";
 import { compareLevels } from "./compare-levels.ts";
 import { compareLoads, type LoadedRun } from "./compare-loads.ts";
@@ -37,7 +38,11 @@ export function composeComparison(subjects: readonly Subject[], request: Request
   const variants = subjects.map(({ variant }) => variant);
   const names = variants.map(({ name }) => name);
   invariant(new Set(names).size === names.length, `two variants of one name: ${names.join(", ")}`);
-  const pairs = subjects.slice(1).map((subject) => pairOf(subjects[0]!, subject, subjects));
+  const budgets = request.aim?.budgets ?? new Map<string, BudgetEvidence>();
+  const pairs = subjects.slice(1).map((subject) => {
+    const pair = pairOf(subjects[0]!, subject, subjects);
+    return withEvidence(pair, budgets.get(pair.variant));
+  });
   const load = compareLoads(
     subjects.map(({ variant, kvCache }) => ({ levels: variant.levels, kvCache })),
     request.slo,
@@ -73,6 +78,13 @@ function pairOf(base: Subject, subject: Subject, all: readonly Subject[]): Pair 
     ),
   };
   return { ...pair, verdict: pairVerdict(base.variant, subject.variant, pair) };
+}
+
+/** Where no tasks were asked, what a budget showed is what is known of the quality. */
+function withEvidence(pair: Pair, evidence: BudgetEvidence | undefined): Pair {
+  if (evidence === undefined || pair.accuracy.length > 0) return pair;
+  const [_unknown, ...others] = pair.verdict;
+  return { ...pair, verdict: [`Quality: ${evidence.text}.`, ...others] };
 }
 
 /** Settings that are not the same for all variants that have any. */

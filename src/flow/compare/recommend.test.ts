@@ -4,7 +4,7 @@ import type { AccuracyRow, Pair, SpeedRow, Variant } from "../../records/compari
 import type { LoadComparison } from "../../records/load-comparison.ts";
 import { recommend } from "./recommend.ts";
 
-const aim = { minRecovery: 0.99 };
+const aim = { minRecovery: 0.99, budgets: new Map() };
 const base = madeUpVariant("base", { weights: "bfloat16", sizeBytes: 1000 });
 
 /** A variant of this share of the base's size, with its recovery and half its interval, and its speed. */
@@ -111,6 +111,19 @@ test("recommends nothing where the base is somebody else's server", () => {
     variant: null,
     text: expect.stringMatching(/^Nothing is recommended: http:\/\/other:80, .* --engine first/) as string,
   });
+});
+
+test("takes the limits of a budget for its quality where no tasks were asked", () => {
+  const { variant, pair } = made("budget-q4_0", { size: 0.5 });
+  const evidence = { variants: [base, variant], pairs: [pair], load: noBounds };
+  const textOf = (text: string, isBounded: boolean) =>
+    recommend(evidence, { ...aim, budgets: new Map([[variant.name, { text, isBounded }]]) }).text;
+  expect(textOf("KL 0.0486 on wiki.txt, within kl<=0.05", true)).toMatch(
+    /50 % of the size on disk, KL 0\.0486 on wiki\.txt, within kl<=0\.05; use it\.$/,
+  );
+  expect(textOf("KL 0.9 on wiki.txt, size 80 MB, within size<=95MB", false)).toMatch(
+    /, KL 0\.9 on wiki\.txt, .*; use it once its quality on tasks is measured\.$/,
+  );
 });
 
 test("says where quality is inside the noise, not measured, or lost in a task", () => {

@@ -3,11 +3,14 @@ import { errorShareOf, levelName } from "../../records/load-level.ts";
 import { isFailing } from "../../records/slo.ts";
 import { accuracyVerdict } from "../../report/accuracy.ts";
 import { headlineRows, recoveryOf } from "../../report/recovery.ts";
+import type { BudgetEvidence } from "../budget/describe-search.ts";
 
 /** What a recommendation is to aim at. */
 export interface Aim {
   /** The least share of the base's quality that is to be kept. */
   readonly minRecovery: number;
+  /** What budgets showed, by the names of the variants that they found. */
+  readonly budgets: ReadonlyMap<string, BudgetEvidence>;
 }
 
 type Evidence = Pick<ComparisonRecord, "variants" | "pairs" | "load">;
@@ -21,6 +24,8 @@ interface Candidate {
   /** Its memory, or where that is not known its size on disk, as a share of the base's. */
   readonly memory: { readonly share: number; readonly what: string } | null;
   readonly quality: "kept" | "lost" | "undetermined" | "not measured";
+  /** Null where no budget found it. */
+  readonly evidence: BudgetEvidence | null;
 }
 
 /**
@@ -167,21 +172,27 @@ function candidateOf(
     pair,
     choiceLevel,
   }: Pick<Candidate, "variant" | "pair"> & { readonly base: Variant; readonly choiceLevel: string | null },
-  { minRecovery }: Aim,
+  { minRecovery, budgets }: Aim,
 ): Candidate {
   const counted = countedOf(pair);
+  const evidence = budgets.get(variant.name) ?? null;
   return {
     variant,
     pair,
     speed: counted.find(({ level }) => level === choiceLevel) ?? counted.at(-1) ?? null,
     memory: memoryOf(base, variant),
-    quality: qualityOf(pair, minRecovery),
+    quality: qualityOf({ pair, evidence }, minRecovery),
+    evidence,
   };
 }
 
-function qualityOf({ accuracy }: Pair, minRecovery: number): Candidate["quality"] {
-  const overall = recoveryOf(accuracy);
-  if (overall === null) return "not measured";
+/** By the tasks; without any, by the limits that a budget set. */
+function qualityOf(
+  { pair, evidence }: Pick<Candidate, "pair" | "evidence">,
+  minRecovery: number,
+): Candidate["quality"] {
+  const overall = recoveryOf(pair.accuracy);
+  if (overall === null) return evidence?.isBounded === true ? "kept" : "not measured";
   if (overall.share < minRecovery && (overall.half === null || overall.share + overall.half < 1))
     return "lost";
   if (overall.half !== null && overall.share - overall.half >= minRecovery) return "kept";
@@ -203,13 +214,13 @@ function memoryOf(base: Variant, variant: Variant): Candidate["memory"] {
 }
 
 /** `w8a8: 1.9× (1.85 to 1.96) the throughput at 25 in flight, 51 % of the memory, recovery 99.4 % ± 0.8`. */
-function describe({ variant, pair, speed, memory }: Candidate): string {
+function describe({ variant, pair, speed, memory, evidence }: Candidate): string {
   const parts = [
     speed === null
       ? null
       : `${speed.ratio.toFixed(1)}×${speedInterval(speed)} the throughput ${speed.level.endsWith("at once") ? "" : "at "}${speed.level}`,
     memory === null ? null : `${percent(memory.share, 0)} % of the ${memory.what}`,
-    recoveryText(pair),
+    recoveryText(pair) ?? evidence?.text ?? "quality not measured",
   ];
   return `${variant.name}: ${parts.filter((part) => part !== null).join(", ")}`;
 }
@@ -220,9 +231,9 @@ function speedInterval({ ratioLow, ratioHigh }: SpeedRow): string {
     : ` (${ratioLow.toFixed(2)} to ${ratioHigh.toFixed(2)})`;
 }
 
-function recoveryText({ accuracy }: Pair): string {
+function recoveryText({ accuracy }: Pair): string | null {
   const overall = recoveryOf(accuracy);
-  if (overall === null) return "quality not measured";
+  if (overall === null) return null;
   const half = overall.half === null ? "" : ` ± ${percent(overall.half, 1)}`;
   const without = overall.leftOut.length === 0 ? "" : ` without ${overall.leftOut.join(", ")}`;
   return `recovery ${percent(overall.share, 1)} %${half}${without}`;
@@ -235,16 +246,18 @@ function greatestLoadText({ pair, speed }: Candidate): string {
   return ` At the greatest load that counts, ${greatest.level}, it is ${greatest.ratio.toFixed(2)}×${speedInterval(greatest)}: ${greatest.verdict}.`;
 }
 
-function adviceOf({ quality, pair, speed }: Candidate, { minRecovery }: Aim): string {
+function adviceOf({ quality, pair, speed, evidence }: Candidate, { minRecovery }: Aim): string {
   // A loss that is shown and smaller than what was allowed needs no word.
   const worse = headlineRows(pair.accuracy).filter(
     (row) => accuracyVerdict(row) === "worse" && (row.recovery ?? 0) < minRecovery,
   );
   const isFaster = speed?.verdict === "faster";
-  if (quality === "not measured")
+  if (quality === "not measured") {
+    const what = evidence === null ? "its quality" : "its quality on tasks";
     return isFaster
-      ? "use it once its quality is measured."
-      : "it is not shown to be faster; where memory counts, measure its quality, then use it.";
+      ? `use it once ${what} is measured.`
+      : `it is not shown to be faster; where memory counts, measure ${what}, then use it.`;
+  }
   const gain = isFaster ? "use it" : "use it where memory counts; it is not shown to be faster";
   if (worse.length > 0)
     return `${gain}, if you can bear the loss in ${worse.map(({ task }) => task).join(", ")}.`;

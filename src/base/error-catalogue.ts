@@ -302,8 +302,8 @@ export const errorCatalogue = {
   },
   output_exists: {
     kind: "caller",
-    when: "The output folder already holds files.",
-    remedy: "Choose another --out or remove it.",
+    when: "The output folder already holds files, or another run is writing it.",
+    remedy: "Choose another --out, remove it, or wait for the other run.",
   },
   interrupted: {
     kind: "caller",

@@ -43,7 +43,7 @@ export async function serveAndLoad(
   { side, report, round }: ServeStep,
 ): Promise<ServingRecord> {
   const launcher = tools.createLauncher(side);
-  const { programId } = launcher;
+  const programId = await launcher.programId();
   const fingerprint = fingerprintOf({
     step: "serving",
     kernels: plan.kernels,
@@ -63,7 +63,14 @@ export async function serveAndLoad(
     return { ...earlier, folder };
   }
   try {
-    const measured = await measure(plan, tools, { side, report, launcher, folder, round });
+    const measured = await measure(plan, tools, {
+      side,
+      report,
+      launcher,
+      folder,
+      round,
+      isStranger: programId === null,
+    });
     // What it takes is asked at the end: of a server that is gone by then it would only be unknown.
     const end = await Promise.race([launcher.ended, Promise.resolve(null)]);
     if (end !== null) throw end;
@@ -95,12 +102,14 @@ interface Measured {
   readonly launcher: EndpointLauncher;
   readonly folder: string;
   readonly round: number;
+  /** Whether nobody knows what runs, and since when. */
+  readonly isStranger: boolean;
 }
 
 async function measure(
   { kernels, load }: Pick<FlowPlan, "kernels" | "load">,
   { signal, onStage }: Pick<FlowTools, "signal" | "onStage">,
-  { side, report, launcher, folder, round }: Measured,
+  { side, report, launcher, folder, round, isStranger }: Measured,
 ): Promise<Omit<ServingRecord, "kind" | "fingerprint" | "folder" | "round">> {
   report.progress.start("start the server", 0);
   const { url, apiKey } = await launcher.start();
@@ -122,7 +131,7 @@ async function measure(
       // Prompts that a server has seen would be in its prefix cache; an address keeps its server from round to round,
       // and from flow to flow.
       seed: loadSeed + 2 * (round - 1) + (concurrencies.length > 0 ? 0 : 1),
-      salt: launcher.programId === null ? Date.now() % 2 ** 31 : null,
+      salt: isStranger ? Date.now() % 2 ** 31 : null,
       timeoutMs: load.requestTimeoutMs,
       vocabSize: launcher.takesTokenIds ? side.vocabSize : null,
       kernels: launcher.hasOurKernels ? kernels : null,

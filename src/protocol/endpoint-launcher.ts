@@ -65,7 +65,7 @@ export interface EndpointLauncher {
   /** Whether it computes with the kernels of this build; those of other engines are not known. */
   readonly hasOurKernels: boolean;
   /** Tells one build of its program from another; null where nobody knows what runs, so that no figure of it is kept. */
-  readonly programId: string | null;
+  programId(): Promise<string | null>;
   /** Starts it and resolves with where it answers as soon as the process runs. */
   start(): Promise<LaunchedEndpoint>;
   /** Resolves with the milliseconds from start until it answered ready; null of what runs already. Throws `LaunchError`. */

@@ -1,8 +1,8 @@
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import path from "node:path";
 import { writeFileAtomically } from "../base/write-file.ts";
 import type { Checkpoint, TokenizerSource } from "../formats/checkpoint.ts";
-import { unreadable } from "../formats/file-access.ts";
+import { readWholeFile } from "../formats/file-access.ts";
 import type { LinearScheme } from "./linear-scheme.ts";
 import { type ConfigOptions, quantizationConfig } from "./quantization-config.ts";
 
@@ -49,17 +49,10 @@ export function readCompanions(checkpoint: Checkpoint, tokenizer: TokenizerSourc
 function copyCompanions(from: string, folder: string): string | null {
   for (const name of copied) {
     const source = path.join(from, name);
-    if (existsSync(source)) writeFileAtomically(path.join(folder, name), readBytes(source));
+    if (existsSync(source))
+      writeFileAtomically(path.join(folder, name), new Uint8Array(readWholeFile(source).buffer));
   }
   return existsSync(path.join(folder, "tokenizer.json")) ? null : withoutTokenizer;
-}
-
-function readBytes(file: string): Uint8Array {
-  try {
-    return readFileSync(file);
-  } catch (error) {
-    throw unreadable(file, error);
-  }
 }
 
 function writeTokenizer(source: TokenizerSource, folder: string): null {

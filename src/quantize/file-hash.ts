@@ -1,7 +1,6 @@
 import { createHash } from "node:crypto";
-import { type FileHandle, open } from "node:fs/promises";
+import { open } from "node:fs/promises";
 import path from "node:path";
-import { isMillraceError } from "../base/errors.ts";
 import type { Progress } from "../base/progress.ts";
 import { unreadable } from "../formats/file-access.ts";
 
@@ -19,16 +18,20 @@ export interface FileHash {
  * hears how much is done.
  */
 export async function hashFile(file: string, onBytes: (done: number) => void = () => {}): Promise<FileHash> {
-  let handle: FileHandle | undefined;
+  const orUnreadable = (error: unknown): never => {
+    throw unreadable(file, error);
+  };
+  const handle = await open(file).catch(orUnreadable);
   try {
-    handle = await open(file);
-    return { name: path.basename(file), ...(await hashOpened(handle, onBytes)) };
-  } catch (error) {
-    throw isMillraceError(error) ? error : unreadable(file, error);
+    const read: Read = (buffer) => handle.read(buffer, 0, pieceBytes).catch(orUnreadable);
+    return { name: path.basename(file), ...(await hashPieces(read, onBytes)) };
   } finally {
-    await handle?.close();
+    await handle.close();
   }
 }
+
+/** Puts the next piece into a buffer. */
+type Read = (buffer: Uint8Array) => Promise<{ readonly bytesRead: number; readonly buffer: Uint8Array }>;
 
 /** The same of a file of `sizeBytes`, shown as a stage of its own. */
 export async function hashShown(file: string, sizeBytes: number, progress: Progress): Promise<FileHash> {
@@ -40,18 +43,15 @@ export async function hashShown(file: string, sizeBytes: number, progress: Progr
 }
 
 /** Through two buffers: one piece is read while the other is hashed. */
-async function hashOpened(
-  handle: FileHandle,
-  onBytes: (done: number) => void,
-): Promise<Omit<FileHash, "name">> {
+async function hashPieces(read: Read, onBytes: (done: number) => void): Promise<Omit<FileHash, "name">> {
   const hash = createHash("sha256");
   let sizeBytes = 0;
   const buffers = [new Uint8Array(pieceBytes), new Uint8Array(pieceBytes)] as const;
-  let reading = handle.read(buffers[0], 0, pieceBytes);
+  let reading = read(buffers[0]);
   for (let index = 1; ; index += 1) {
     const { bytesRead, buffer } = await reading;
     if (bytesRead === 0) break;
-    reading = handle.read(buffers[index % 2]!, 0, pieceBytes);
+    reading = read(buffers[index % 2]!);
     hash.update(buffer.subarray(0, bytesRead));
     sizeBytes += bytesRead;
     onBytes(sizeBytes);

@@ -316,25 +316,25 @@ test("figures of a program are not kept for another of the same name", async () 
   expect(await startedAt()).not.toBe(first);
 });
 
-test("what an interpreter runs tells one build from another: the files of a command, the version of a package", () => {
+test("what an interpreter runs tells one build from another: the files of a command, the version of a package", async () => {
   const folder = makeFolder();
   const script = path.join(folder, "serve.py");
   const python = path.join(folder, "python3");
-  const idOf = (engine: string): string | null => launch(engine).programId;
+  const idOf = (engine: string): Promise<string | null> => launch(engine).programId();
   const command = `command:"${process.execPath}" "${script}" --model {model} --port {port}`;
   writeFileSync(script, "first");
-  const first = idOf(command);
-  expect(idOf(command)).toBe(first);
+  const first = await idOf(command);
+  expect(await idOf(command)).toBe(first);
   writeFileSync(script, "another");
-  expect(idOf(command)).not.toBe(first);
+  expect(await idOf(command)).not.toBe(first);
   // The interpreter reads the version elsewhere, and is the same file before and after.
   writeFileSync(python, `#!/bin/sh\ncat "${folder}/version"\n`, { mode: 0o755 });
   writeFileSync(path.join(folder, "version"), "0.5.1\n");
-  const installed = idOf(`sglang=${python}`);
-  expect(idOf(`sglang=${python}`)).toBe(installed);
+  const installed = await idOf(`sglang=${python}`);
+  expect(await idOf(`sglang=${python}`)).toBe(installed);
   writeFileSync(path.join(folder, "version"), "0.5.2\n");
-  expect(idOf(`sglang=${python}`)).not.toBe(installed);
-  expect(idOf("sglang=/nowhere/python3")).not.toBeNull();
+  expect(await idOf(`sglang=${python}`)).not.toBe(installed);
+  expect(await idOf("sglang=/nowhere/python3")).not.toBeNull();
 });
 
 test("what an engine was started for is kept, and an address is measured anew", async () => {

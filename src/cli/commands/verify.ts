@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { countText } from "../../bench/stage-text.ts";
 import { createFastestSolver } from "../../kernels/create-solver.ts";
 import { verifyQuantized } from "../../quantize/verify.ts";
 import { type CommandHelp, createCommand } from "../create-command.ts";
@@ -26,6 +27,6 @@ async function runVerify(folder: string): Promise<void> {
     progress: new TerminalProgress(),
   }).finally(() => solver.close());
   printLine(
-    `${folder}: ${scheme} by ${method}, ${files.length} file and ${tensors.length} linears as they were made`,
+    `${folder}: ${scheme} by ${method}, ${countText(files.length, "file")} and ${countText(tensors.length, "linear")} as they were made`,
   );
 }

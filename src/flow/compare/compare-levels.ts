@@ -69,15 +69,16 @@ function compareMetric(
   const errors = [sliceError(before), sliceError(after)].filter((error) => error !== null);
   const ofRounds = roundRatios(base, compressed, name);
   const paired = pairedInterval(ofRounds);
-  const widest = widestInterval(
-    [
-      errors.length === 2 ? ratioInterval(b / a, ...errors) : null,
-      roundsInterval(b / a, [base.rounds.length, compressed.rounds.length], variance),
-    ],
-    ofRounds,
-  );
+  const widest = (): RatioInterval | null =>
+    widestInterval(
+      [
+        errors.length === 2 ? ratioInterval(b / a, ...errors) : null,
+        roundsInterval(b / a, [base.rounds.length, compressed.rounds.length], variance),
+      ],
+      ofRounds,
+    );
   // Intervals are even on the logarithm, which 0 has not.
-  const interval = b > 0 ? (paired ?? widest) : null;
+  const interval = b > 0 ? (paired ?? widest()) : null;
   return {
     level: levelName(base),
     metric: name,

@@ -6,7 +6,7 @@ import { endpointUrlOf } from "../../client/endpoint.ts";
 import { type EndpointLauncher, LaunchError } from "../../protocol/endpoint-launcher.ts";
 import type { ServedSide } from "../flow-plan.ts";
 import { type EngineCommand, EngineProcess, type LaunchOptions } from "./engine-process.ts";
-import { commandIdOf, packageIdOf, programIdOf } from "./program-id.ts";
+import { commandIdOf, programIdOf } from "./program-id.ts";
 import { RunningEndpoint } from "./running-endpoint.ts";
 import { splitWords } from "./split-words.ts";
 
@@ -54,16 +54,16 @@ const recipes: Readonly<Record<string, Recipe>> = {
       ["--version"],
       ["-m", ggufFileOf(side.path), "--alias", side.modelName],
     ),
-  sglang: (side, choice) => {
-    const versionArgs = ["-c", "import sglang; print(sglang.__version__)"];
-    const args = ["--model-path", side.path, "--served-model-name", side.modelName];
-    const command = serverOf("sglang", "python3", choice, versionArgs, [
-      "-m",
-      "sglang.launch_server",
-      ...args,
-    ]);
-    return { ...command, programId: packageIdOf(command.program, versionArgs, command.environment) };
-  },
+  sglang: (side, choice) => ({
+    ...serverOf(
+      "sglang",
+      "python3",
+      choice,
+      ["-c", "import sglang; print(sglang.__version__)"],
+      ["-m", "sglang.launch_server", "--model-path", side.path, "--served-model-name", side.modelName],
+    ),
+    isPackage: true,
+  }),
 };
 
 /** Another's server: `args` name the model, and where it listens comes behind them, then a person's own flags. */

@@ -21,8 +21,10 @@ export interface EngineCommand {
   /** For reports and messages: `llama.cpp`. */
   readonly name: string;
   readonly program: string;
-  /** Tells one build of it from another, also where an interpreter runs it. */
+  /** Tells one build of its files from another. */
   readonly programId: string;
+  /** Whether it is a package of an interpreter, which stays what it is when the package changes: its version tells them apart. */
+  readonly isPackage?: boolean;
   /** Arguments for a port on loopback. */
   readonly args: (port: number) => readonly string[];
   /** What the report shows of it: the arguments that decide figures. */
@@ -64,6 +66,7 @@ export class EngineProcess implements EndpointLauncher {
   #endpoint: Endpoint = { url: "" };
   #startedMs = 0;
   #giveUpGuard: () => void = () => {};
+  #version: Promise<string> | null = null;
 
   /** @param logFile takes what the server writes, from each start on; its folder is made where it is not there */
   constructor(command: EngineCommand, logFile: string, options: LaunchOptions) {
@@ -84,11 +87,18 @@ export class EngineProcess implements EndpointLauncher {
     return this.#command.hasOurKernels;
   }
 
-  get programId(): string {
-    return this.#command.programId;
+  async programId(): Promise<string> {
+    const { programId, isPackage = false } = this.#command;
+    return isPackage ? `${programId}\n${await this.version()}` : programId;
   }
 
-  async version(): Promise<string> {
+  /** Asked once: an interpreter takes its time to say it. */
+  version(): Promise<string> {
+    this.#version ??= this.#askVersion();
+    return this.#version;
+  }
+
+  async #askVersion(): Promise<string> {
     const { name, program, versionArgs, environment } = this.#command;
     if (versionArgs === null) return `${name} (${program})`;
     const text = await outputOf(program, versionArgs, { environment, signal: this.#options.signal });

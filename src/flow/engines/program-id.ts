@@ -1,9 +1,5 @@
-import { spawnSync } from "node:child_process";
 import { statSync } from "node:fs";
 import path from "node:path";
-
-/** Longer than an interpreter takes to import what it is asked the version of. */
-const versionTimeoutMs = 60_000;
 
 /** Place, size and change time of a program, looked for as a shell does; its name alone where it is not there. */
 export function programIdOf(program: string, { PATH = "" }: NodeJS.ProcessEnv): string {
@@ -19,22 +15,6 @@ export function commandIdOf(
   environment: NodeJS.ProcessEnv,
 ): string {
   return [programIdOf(program, environment), ...args.flatMap((word) => fileIdOf(word) ?? [])].join("\n");
-}
-
-/** The same and what the program says of its version, for an interpreter, which stays what it is when a package of it changes. */
-export function packageIdOf(
-  program: string,
-  versionArgs: readonly string[],
-  environment: NodeJS.ProcessEnv,
-): string {
-  const { stdout } = spawnSync(program, versionArgs, {
-    encoding: "utf8",
-    env: environment,
-    stdio: ["ignore", "pipe", "ignore"],
-    timeout: versionTimeoutMs,
-  });
-  // Null where it could not be run, which its start will tell.
-  return `${programIdOf(program, environment)}\n${stdout ?? ""}`;
 }
 
 /** Null for what is no file. */

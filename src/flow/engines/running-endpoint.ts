@@ -11,7 +11,6 @@ export class RunningEndpoint implements EndpointLauncher {
   readonly takesTokenIds = false;
   readonly hasOurKernels = false;
   /** It may be another server than it was. */
-  readonly programId = null;
   readonly ended = null;
   readonly #endpoint: Endpoint;
   readonly #options: LaunchOptions;
@@ -25,6 +24,10 @@ export class RunningEndpoint implements EndpointLauncher {
     const { url } = this.#endpoint;
     const version = versionIn(await askServer(this.#endpoint, "/version", this.#options.signal));
     return version === null ? url : `${url} (version ${version})`;
+  }
+
+  async programId(): Promise<null> {
+    return null;
   }
 
   start(): Promise<LaunchedEndpoint> {

@@ -20,22 +20,14 @@ export interface CalibrationSize {
 /** The file of ids that is written beside a model. */
 export const calibrationFileName = "millrace-calibration.json";
 
+/** As kernels take it: int32. */
+const tokenId = z.int32().nonnegative();
+
 const fileSchema = z.object({
   kind: z.literal("calibration-tokens"),
   formatVersion: z.literal(1),
   source: z.string(),
-  sequences: z
-    .array(
-      z
-        .array(
-          z
-            .int()
-            .nonnegative()
-            .max(2 ** 31 - 1),
-        )
-        .min(1),
-    )
-    .min(2),
+  sequences: z.array(z.array(tokenId).min(1)).min(2),
 });
 
 /** Throws `invalid_data_file` for a text of fewer than two sequences. */

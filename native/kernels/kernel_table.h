@@ -121,6 +121,13 @@ struct Highest {
   int32_t argmax;
 };
 
+/** Sums over a row of two models' logits: of e^(a - maximum of a), the same of b, and of e^(a - maximum of a) * (a - b). */
+struct DivergenceSums {
+  double a;
+  double b;
+  double weighted;
+};
+
 /** A row of weights to round to blocks of a GGUF file; the traits are those of src/kernels/block-types.ts. */
 struct BlockRow {
   const float* x;
@@ -185,6 +192,8 @@ struct KernelTable {
   int64_t (*countAhead)(const float* x, int64_t count, float value, int64_t index);
   /** The n highest, by falling value, ties to the lowest index; n <= count. */
   void (*topN)(const float* x, int64_t count, int64_t n, int32_t* ids, float* values);
+  /** In f64, the order a function of `count`. */
+  DivergenceSums (*divergenceSums)(const float* a, const float* b, float maxA, float maxB, int64_t count);
 
   // Linear algebra of the quantiser.
   /** y[j] -= sum over m of factors[m] * x[m * stride + j], m ascending, for j < n. */

@@ -30,6 +30,7 @@ double weighRow(const float* x, float max, float inverseTemperature, float least
 int64_t collectAtLeast(const float* w, int64_t count, float least, int32_t* indices);
 int64_t countAhead(const float* x, int64_t count, float value, int64_t index);
 void topN(const float* x, int64_t count, int64_t n, int32_t* ids, float* values);
+DivergenceSums divergenceSums(const float* a, const float* b, float maxA, float maxB, int64_t count);
 
 void subtractRows(float* y, const float* x, int64_t stride, const float* factors, int64_t count, int64_t n);
 void addGramTile(const float* a, const float* b, int64_t count, float* h, int64_t stride);

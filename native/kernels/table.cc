@@ -30,6 +30,7 @@ KernelTable makeTable(const LinearKernels& linear) {
       .collectAtLeast = collectAtLeast,
       .countAhead = countAhead,
       .topN = topN,
+      .divergenceSums = divergenceSums,
       .subtractRows = subtractRows,
       .addGramTile = addGramTile,
       .addSquaresOfPanel = addSquaresOfPanel,

@@ -157,6 +157,16 @@ struct ScoreColumns {
   float* topLogprobs;
 };
 
+/** Rows of logits A [rows, vocabulary], the token after each, and the columns of RowDivergences. */
+struct DivergenceColumns {
+  const float* logitsA;
+  const int32_t* targets;
+  double* kl;
+  uint8_t* isSameTop;
+  double* lossA;
+  double* lossB;
+};
+
 /** Rows to round one column after the other, each column's error passed on to those behind it. */
 struct RoundingJob {
   int64_t rows;
@@ -238,6 +248,8 @@ class Context {
   void sample(int64_t logits, const SamplingColumns& columns);
   /** `softCap` 0 for none. */
   void scoreTargets(int64_t hidden, int64_t head, float softCap, const ScoreColumns& columns);
+  /** How far the distributions of logits B are from those of A. */
+  void diverge(int64_t logitsB, const DivergenceColumns& columns);
   /** Forgets the tensors made after `x`. */
   void releaseAfter(int64_t x);
 

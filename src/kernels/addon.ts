@@ -185,6 +185,16 @@ export interface NativeAddon {
     topLogprobs: Float32Array,
     softCap: number,
   ): void;
+  diverge(
+    context: NativeContext,
+    logitsB: number,
+    logitsA: Float32Array,
+    targets: Int32Array,
+    kl: Float64Array,
+    isSameTop: Uint8Array,
+    lossA: Float64Array,
+    lossB: Float64Array,
+  ): void;
   read(context: NativeContext, x: number, into: Float32Array): void;
   releaseAfter(context: NativeContext, x: number): void;
   memory(context: NativeContext): [weights: number, kvCache: number, kvHost: number, arena: number];

@@ -1,3 +1,4 @@
+import type { RowDivergences } from "../base/row-divergences.ts";
 import type { OrderedWeight } from "../base/weights.ts";
 import type { SamplingBatch, SamplingOutput, ScoreOutput } from "./sampling.ts";
 
@@ -306,6 +307,11 @@ export interface Ops {
     out: ScoreOutput,
     softCap?: number,
   ): void;
+  /**
+   * How far the distributions of f32 logits B [count, vocabulary] are from those of logits A, of the same shape, in f64:
+   * with p = softmax(a), KL = Σ p·(a − b) − (log Σ exp a − log Σ exp b). Token `targets[i]` follows row i, [count] each.
+   */
+  diverge(logitsB: Tensor, logitsA: Float32Array, targets: Int32Array, out: RowDivergences): void;
   /**
    * Ends the life of every tensor made after `x`, so that a model of many layers needs the memory of one: a decoder
    * layer that works in place on `x` calls it at its end.

@@ -38,6 +38,7 @@ const timed: ReadonlySet<string> = new Set<keyof Ops>([
   "addRows",
   "sample",
   "scoreTargets",
+  "diverge",
 ]);
 
 /**

@@ -1,5 +1,6 @@
 import { invariant } from "../base/invariant.ts";
-import type { KvCache, KvDtype, Ops, RaggedBatch } from "../kernels/ops.ts";
+import type { RowDivergences } from "../base/row-divergences.ts";
+import type { KvCache, KvDtype, Ops, RaggedBatch, Tensor } from "../kernels/ops.ts";
 import type { CausalModel } from "./causal-model.ts";
 
 /** Tokens of one step, and rows of logits that exist at a time: 64 rows of a vocabulary of 150,000 take 38 MB. */
@@ -44,13 +45,31 @@ export class SequenceLogits {
    * token after each into `rows`, [count, vocabSize] f32. `first` = 0 begins another sequence.
    */
   read(tokenIds: Int32Array, first: number, count: number, rows: Float32Array): void {
+    const { ops, model } = this.#parts;
+    this.#compute(tokenIds, first, count, (logits) =>
+      ops.read(logits, rows.subarray(0, count * model.vocabSize)),
+    );
+  }
+
+  /**
+   * Computes as many tokens as `out` has entries, from `first` on, as `read` does, and how far the distributions are from
+   * those of the logits A, [count, vocabSize] f32. The sequence holds the token after each.
+   */
+  diverge(tokenIds: Int32Array, first: number, logitsA: Float32Array, out: RowDivergences): void {
+    const { ops } = this.#parts;
+    const count = out.kl.length;
+    const targets = tokenIds.subarray(first + 1, first + 1 + count);
+    this.#compute(tokenIds, first, count, (logits) => ops.diverge(logits, logitsA, targets, out));
+  }
+
+  #compute(tokenIds: Int32Array, first: number, count: number, use: (logits: Tensor) => void): void {
     const { ops, model, maxTokens } = this.#parts;
     invariant(count > 0 && count <= maxRows && first + count <= maxTokens, "the tokens fit");
     const batch = oneSequence(tokenIds, first, count, this.#numBlocks);
     ops.beginStep(batch);
     try {
       const normed = model.finalNorm(model.forward(this.#cache), this.#rows, count);
-      ops.read(model.logits(normed), rows.subarray(0, count * model.vocabSize));
+      use(model.logits(normed));
     } finally {
       ops.endStep();
     }

@@ -1,11 +1,11 @@
 import { type Progress, silentProgress } from "../../base/progress.ts";
-import type { LogitSource } from "../../protocol/logit-source.ts";
-import { addDivergence, type TokenDivergences, TokenPrediction } from "./token-divergence.ts";
+import type { ComparableLogits, LogitSource } from "../../protocol/logit-source.ts";
+import { emptyDivergences, entriesOf, type TokenDivergences } from "./token-divergences.ts";
 
 export interface LogitComparison {
   readonly a: LogitSource;
   /** Models of the same vocabulary, each of which is compared with A. */
-  readonly others: readonly LogitSource[];
+  readonly others: readonly ComparableLogits[];
   /** Sequences of token ids; all but the first token of each are predicted. At least two tokens each. */
   readonly windows: readonly Int32Array[];
   readonly progress?: Progress;
@@ -19,13 +19,10 @@ export interface LogitComparison {
  */
 export async function compareLogits(comparison: LogitComparison): Promise<readonly TokenDivergences[]> {
   const { a, others, windows, progress = silentProgress, signal } = comparison;
-  const { vocabSize } = a;
   const maxRows = Math.min(a.maxRows, ...others.map((other) => other.maxRows));
-  const rowsA = new Float32Array(maxRows * vocabSize);
-  const rows = others.map(() => new Float32Array(maxRows * vocabSize));
-  const prediction = new TokenPrediction(vocabSize);
+  const rowsA = new Float32Array(maxRows * a.vocabSize);
   const numTokens = windows.reduce((sum, window) => sum + window.length - 1, 0);
-  const found = others.map(() => emptyDivergences(numTokens, windows));
+  const found = others.map(() => emptyDivergences(windows));
   progress.start("compare", numTokens);
   let done = 0;
   for (const window of windows) {
@@ -34,14 +31,8 @@ export async function compareLogits(comparison: LogitComparison): Promise<readon
       signal?.throwIfAborted();
       const count = Math.min(maxRows, numPredicted - first);
       a.read(window, first, count, rowsA);
-      for (const [i, other] of others.entries()) other.read(window, first, count, rows[i]!);
-      for (let row = 0; row < count; row += 1) {
-        const at = row * vocabSize;
-        const end = at + vocabSize;
-        prediction.read(rowsA.subarray(at, end), window[first + row + 1]!);
-        for (const [i, own] of found.entries())
-          addDivergence(own, done + row, prediction, rows[i]!.subarray(at, end));
-      }
+      for (const [i, other] of others.entries())
+        other.diverge(window, first, rowsA, entriesOf(found[i]!, done, count));
       done += count;
       progress.update(done);
       await new Promise((resolve) => setImmediate(resolve));
@@ -49,14 +40,4 @@ export async function compareLogits(comparison: LogitComparison): Promise<readon
   }
   progress.finish(`compared ${numTokens} tokens`);
   return found;
-}
-
-function emptyDivergences(numTokens: number, windows: readonly Int32Array[]): TokenDivergences {
-  return {
-    kl: new Float64Array(numTokens),
-    isSameTop: new Uint8Array(numTokens),
-    lossA: new Float64Array(numTokens),
-    lossB: new Float64Array(numTokens),
-    windowSizes: windows.map((window) => window.length - 1),
-  };
 }

@@ -1,7 +1,7 @@
 import { normalQuantile as z } from "../../base/quantiles.ts";
 import type { DivergenceFigures } from "../../records/divergence.ts";
 import { quantile } from "../statistics.ts";
-import type { TokenDivergences } from "./token-divergence.ts";
+import type { TokenDivergences } from "./token-divergences.ts";
 
 /** With fewer windows than this their spread says little, and tokens are taken as independent. */
 const minWindows = 10;

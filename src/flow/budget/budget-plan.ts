@@ -1,6 +1,6 @@
 import type { TaskChoice } from "../../evaluate/check-tasks.ts";
 import type { ModelWeights } from "../../formats/checkpoint.ts";
-import type { LogitSource } from "../../protocol/logit-source.ts";
+import type { ComparableLogits } from "../../protocol/logit-source.ts";
 import type { CalibrationTools } from "../../quantize/calibration/collect-statistics.ts";
 import type { FlowTools, WeightDtype } from "../flow-plan.ts";
 import type { Budget } from "./budget.ts";
@@ -53,11 +53,11 @@ export interface BudgetTools extends FlowTools {
 
 /** Opens models one after the other. Matrices that are the same objects as an earlier model's are packed once. */
 export interface LogitVariants {
-  readonly open: (model: ModelWeights) => LogitSource;
+  readonly open: (model: ModelWeights) => ComparableLogits;
   readonly close: () => void;
 }
 
 export interface OpenedLogits {
-  readonly source: LogitSource;
+  readonly source: ComparableLogits;
   readonly close: () => void;
 }

@@ -1,4 +1,5 @@
 import { invariant } from "../../base/invariant.ts";
+import type { RowDivergences } from "../../base/row-divergences.ts";
 import type { OrderedWeight } from "../../base/weights.ts";
 import type { NativeAddon, NativeContext } from "../addon.ts";
 import { checkAttention } from "../check-attention.ts";
@@ -340,6 +341,11 @@ class NativeOps implements Ops {
       out.topLogprobs,
       softCap,
     );
+  }
+
+  diverge(logitsB: Tensor, logitsA: Float32Array, targets: Int32Array, out: RowDivergences): void {
+    const { kl, isSameTop, lossA, lossB } = out;
+    this.#addon.diverge(this.#context, logitsB.id, logitsA, targets, kl, isSameTop, lossA, lossB);
   }
 
   releaseAfter(x: Tensor): void {

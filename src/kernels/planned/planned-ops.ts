@@ -160,6 +160,7 @@ export class PlannedOps implements Ops {
   addRows(): void {}
   sample(): void {}
   scoreTargets(): void {}
+  diverge(): void {}
 
   releaseAfter(x: Tensor): void {
     this.#arena.releaseAfter(x);

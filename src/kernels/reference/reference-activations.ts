@@ -1,5 +1,6 @@
 import { invariant } from "../../base/invariant.ts";
 import type { GatedActivation } from "../ops.ts";
+import type { ReferenceTensor } from "./tensor-arena.ts";
 
 /** x · sigmoid(x), rounded to f32. */
 function silu(x: number): number {
@@ -64,4 +65,12 @@ export function rmsNormRow(x: Float32Array, weight: Float32Array, eps: number, o
   for (let i = 0; i < x.length; i += 1) sum += x[i]! * x[i]!;
   const factor = Math.fround(1 / Math.sqrt(sum / x.length + eps));
   for (let i = 0; i < x.length; i += 1) out[i] = Math.fround(x[i]! * factor) * weight[i]!;
+}
+
+/** Adds to each row, in place. */
+export function addBias({ values, rows, cols }: ReferenceTensor, bias: Float32Array): void {
+  invariant(bias.length === cols, "a bias has one value for each output");
+  for (let row = 0; row < rows; row += 1) {
+    for (let i = 0; i < cols; i += 1) values[row * cols + i]! += bias[i]!;
+  }
 }

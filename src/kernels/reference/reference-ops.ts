@@ -1,4 +1,5 @@
 import { invariant } from "../../base/invariant.ts";
+import type { RowDivergences } from "../../base/row-divergences.ts";
 import type { OrderedWeight } from "../../base/weights.ts";
 import type {
   AttentionDtype,
@@ -26,13 +27,14 @@ import type {
 } from "../ops.ts";
 import type { SamplingBatch, SamplingOutput, ScoreOutput } from "../sampling.ts";
 import { readTensor, writeRow } from "./activation-forms.ts";
-import { gateRows, geluErf, layerNormRow, rmsNormRow } from "./reference-activations.ts";
+import { addBias, gateRows, geluErf, layerNormRow, rmsNormRow } from "./reference-activations.ts";
 import {
   attend,
   type ReferenceRopeTable,
   type ReferenceVector,
   rotateAndStore,
 } from "./reference-attention.ts";
+import { divergeRows } from "./reference-divergence.ts";
 import { addWeightedRows, routeTokens } from "./reference-experts.ts";
 import {
   createReferenceKvCache,
@@ -315,6 +317,10 @@ class ReferenceOps implements Ops {
     }
   }
 
+  diverge(logitsB: Tensor, logitsA: Float32Array, targets: Int32Array, out: RowDivergences): void {
+    divergeRows(this.#arena.floats(logitsB).values, logitsA, targets, out);
+  }
+
   releaseAfter(x: Tensor): void {
     this.#arena.releaseAfter(x);
   }
@@ -375,13 +381,6 @@ class ReferenceOps implements Ops {
 
 function rowOf(x: ReferenceTensor, row: number): Float32Array {
   return x.values.subarray(row * x.cols, (row + 1) * x.cols);
-}
-
-function addBias(x: ReferenceTensor, bias: Float32Array): void {
-  invariant(bias.length === x.cols, "a bias has one value for each output");
-  for (let row = 0; row < x.rows; row += 1) {
-    for (let i = 0; i < x.cols; i += 1) x.values[row * x.cols + i]! += bias[i]!;
-  }
 }
 
 function copyRow<A extends Float32Array | Int8Array>(

@@ -26,16 +26,22 @@ export interface CompressedParts {
   readonly tokenizer: TokenizerSource | null;
 }
 
+/** Bytes of an entry of a vocabulary that is not copied as a file. */
+const entryBytes = 290;
+
 /** A folder of compressed-tensors: integers where there are targets, bf16 for all else. */
 export function compressedOutput(checkpoint: Checkpoint, parts: CompressedParts): OutputFormat {
   const { targets, dense, method, hasInt8KvCache, tokenizer } = parts;
   const tensors = tensorSpecs(parts);
+  const isRead = tokenizer !== null || checkpoint.format === "gguf";
+  const vocabularyBytes = isRead ? entryBytes * checkpoint.config.vocabSize : 0;
   const schemes = new Map(targets.map(({ module, scheme }) => [module, scheme]));
   return {
     format: "compressed-tensors",
     fileName: "model.safetensors",
     sizeBytes: totalBytes(tensors),
     rowUnit: defaultUnit,
+    memory: { begun: vocabularyBytes, writing: vocabularyBytes, running: vocabularyBytes },
     openFile: (path, isResumed) => createSafetensors(path, tensors, { isResumed }),
     encoderOf: (target, inputs, solver) => {
       const { module, cols } = target;

@@ -14,20 +14,14 @@ import type { LinearShape } from "./scheme.ts";
  */
 export const programBytes = 91 << 20;
 
-/** The same beside the packed weights when it runs what it wrote: activations and what rounding left. */
-const runningProgramBytes = 98 << 20;
+/** The same beside the packed weights when it runs what it wrote: logits, activations and what rounding left. */
+const runningProgramBytes = 106 << 20;
 
 /**
  * Of an element that is worked on, measured over schemes and models: its f32 value, the value read back, and integers of
  * one try, or of several, of which most are given back before those are made.
  */
 const elementSizes = { plain: 7, searched: 8, calibrated: 26 };
-
-/** Of an entry of the vocabulary that goes into a file's header: its text, its merges, and what they are made of. */
-const vocabularyBytes = 2600;
-
-/** Of such an entry when the file is opened again to be run. */
-const readVocabularyBytes = 1060;
 
 /** Rows are worked on in bands of at most so many elements: more is no faster. */
 const mostElements = 1 << 21;
@@ -95,18 +89,15 @@ export function planMemory(
   const matrices: readonly LinearShape[] = [...targets, ...dense];
   const widest = Math.max(...matrices.map(({ cols }) => cols));
   const largest = Math.max(...matrices.map(({ rows, cols }) => rows * cols));
-  const vocabulary = output.format === "gguf" ? checkpoint.config.vocabSize : 0;
-  const fixed =
-    programBytes +
-    unpackedBytes(checkpoint, matrices) +
-    vocabularyBytes * vocabulary +
-    (calibration?.fixedBytes ?? 0);
+  const { begun, writing, running } = output.memory;
+  const begunBytes = programBytes + begun;
+  const fixed = programBytes + writing + unpackedBytes(checkpoint, matrices) + (calibration?.fixedBytes ?? 0);
   const layers = calibration?.statisticsBytes ?? [0];
   const leastStatistics = Math.max(...layers);
   const { rowUnit } = output;
   const elementBytes = elementBytesOf(method);
   const fewest = Math.min(largest, rowUnit * widest);
-  const least = fixed + leastStatistics + elementBytes * fewest;
+  const least = Math.max(begunBytes, fixed + leastStatistics + elementBytes * fewest);
   const limit = maxBytes ?? Infinity;
   if (least > limit) {
     throw new MillraceError(
@@ -120,13 +111,10 @@ export function planMemory(
   const left = limit - fixed - elementBytes * bandElements;
   const all = layers.reduce((sum, bytes) => sum + bytes, 0);
   const statisticsBytes = Math.max(leastStatistics, Math.min(all, mostStatisticsBytes, left));
-  const peakBytes = fixed + statisticsBytes + elementBytes * bandElements;
+  const peakBytes = Math.max(begunBytes, fixed + statisticsBytes + elementBytes * bandElements);
   // The model of the calibration stands beside the written one until the run ends.
   const runBytes =
-    runningProgramBytes +
-    readVocabularyBytes * vocabulary +
-    packedBytes(targets, dense) +
-    (calibration?.fixedBytes ?? 0);
+    runningProgramBytes + running + packedBytes(checkpoint, targets, dense) + (calibration?.fixedBytes ?? 0);
   const canRun = runBytes <= limit;
   return {
     bandElements,
@@ -136,16 +124,28 @@ export function planMemory(
   };
 }
 
-/** All weights as kernels hold them, and the stored form of the last that are packed together: gate and up. */
-function packedBytes(targets: ResolvedPlan["targets"], dense: ResolvedPlan["dense"]): number {
-  let all = dense.reduce((sum, { rows, cols }) => sum + 2 * rows * cols, 0);
-  let largest = 0;
-  for (const target of targets) {
-    const bytes = (target.rows * target.cols * packedBits(target)) / 8;
-    all += bytes;
-    if (target.module.startsWith("model.layers.")) largest = Math.max(largest, bytes);
-  }
-  return Math.ceil(all + 2 * largest);
+/**
+ * All weights as kernels hold them, and the stored form of those that are packed when nearly all others are: gate and up
+ * of the last layer, or the head; one that is the embedding too is packed first.
+ */
+function packedBytes(
+  { config: { tieWordEmbeddings } }: Checkpoint,
+  targets: ResolvedPlan["targets"],
+  dense: ResolvedPlan["dense"],
+): number {
+  const sizes = [
+    ...dense.map(({ module, rows, cols }) => ({ module, bytes: 2 * rows * cols })),
+    ...targets.map((target) => ({
+      module: target.module,
+      bytes: (target.rows * target.cols * packedBits(target)) / 8,
+    })),
+  ];
+  const all = sizes.reduce((sum, { bytes }) => sum + bytes, 0);
+  const stored = sizes.map(({ module, bytes }) => {
+    if (module === "lm_head") return tieWordEmbeddings ? 0 : bytes;
+    return module.startsWith("model.layers.") ? 2 * bytes : 0;
+  });
+  return Math.ceil(all + Math.max(0, ...stored));
 }
 
 /** Bits of a weight with its part of the scales and minimums: integers of more than 4 bits are bytes. */

@@ -42,6 +42,16 @@ export interface DenseTarget extends LinearShape {
   readonly dtype: FloatDtype;
 }
 
+/** Bytes that a format takes in memory beside rows and weights, as measured: most are those of the vocabulary. */
+export interface FormatMemory {
+  /** While the file is begun. */
+  readonly begun: number;
+  /** While rows are written. */
+  readonly writing: number;
+  /** While what was written runs. */
+  readonly running: number;
+}
+
 /** The file that a plan's weights go to: all sizes and places are known before a weight is read. */
 export interface OutputFormat {
   readonly format: "compressed-tensors" | "gguf";
@@ -51,6 +61,7 @@ export interface OutputFormat {
   readonly sizeBytes: number;
   /** Rows of a band are a multiple of this, but for the last. */
   readonly rowUnit: number;
+  readonly memory: FormatMemory;
   /** Throws `disk_full` or `output_unwritable`. */
   openFile(path: string, isResumed: boolean): TensorFile;
   encoderOf(target: QuantizationTarget, inputs: InputSource, solver: Solver): LinearEncoder;

@@ -1,3 +1,4 @@
+import { collectAfter } from "../base/collect-garbage.ts";
 import { MillraceError } from "../base/errors.ts";
 import type { ModelWeights } from "../formats/checkpoint.ts";
 import type { ModelConfig } from "../formats/model-config.ts";
@@ -8,6 +9,9 @@ import { loadModel } from "../model/load-model.ts";
 /** Tokens of a prompt, and tokens that are drawn after it. */
 const promptLength = 16;
 const answerLength = 12;
+
+/** Elements of the matrices that are packed between two collections. */
+const collectedElements = 1 << 21;
 
 export interface GateParts {
   readonly written: ModelWeights;
@@ -62,7 +66,11 @@ function answersOf(model: ModelWeights, prompts: readonly Int32Array[], openOps:
   const ops = openOps();
   try {
     const maxTokens = promptLength + answerLength;
-    const loaded = loadModel(ops, model, { dtype: "auto", activations: "auto", maxModelLen: maxTokens });
+    const loaded = loadModel(ops, givingBack(model), {
+      dtype: "auto",
+      activations: "auto",
+      maxModelLen: maxTokens,
+    });
     const source = new SequenceLogits({ ops, model: loaded.model, kvDtype: "f16", maxTokens });
     const answers: number[][] = [];
     for (const prompt of prompts) {
@@ -74,6 +82,26 @@ function answersOf(model: ModelWeights, prompts: readonly Int32Array[], openOps:
   } finally {
     ops.close();
   }
+}
+
+/** The same weights, whose forms outside the kernels take no more than a few matrices' memory. */
+function givingBack(model: ModelWeights): ModelWeights {
+  const collect = collectAfter(collectedElements);
+  let numLast = 0;
+  return {
+    path: model.path,
+    config: model.config,
+    has: (name) => model.has(name),
+    linear: (module) => {
+      // Before the next is read: an array that outlives a collection is not given back by those that follow.
+      collect(numLast);
+      const weight = model.linear(module);
+      numLast = weight.rows * weight.cols;
+      return weight;
+    },
+    vector: (name) => model.vector(name),
+    dropPages: () => model.dropPages(),
+  };
 }
 
 function continueGreedily(source: SequenceLogits, prompt: Int32Array): number[] | null {

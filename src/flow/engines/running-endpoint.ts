@@ -10,7 +10,6 @@ export class RunningEndpoint implements EndpointLauncher {
   readonly flags = "started by somebody else";
   readonly takesTokenIds = false;
   readonly hasOurKernels = false;
-  /** It may be another server than it was. */
   readonly ended = null;
   readonly #endpoint: Endpoint;
   readonly #options: LaunchOptions;
@@ -26,6 +25,7 @@ export class RunningEndpoint implements EndpointLauncher {
     return version === null ? url : `${url} (version ${version})`;
   }
 
+  /** It may be another server than it was. */
   async programId(): Promise<null> {
     return null;
   }

@@ -17,6 +17,8 @@ export interface Candidate {
   readonly recipe: Recipe;
   /** Of all tensors, known before any is made. */
   readonly sizeBytes: number;
+  /** Candidates that are alike but for their size, so that the larger is the better one. */
+  readonly family: string;
 }
 
 export interface LadderOptions {
@@ -50,7 +52,7 @@ export function listCandidates(
   for (const choice of choicesOf(format)) {
     const recipe: Recipe = { ...choice, ...bestMethod(choice.scheme, isCalibrated) };
     const sizeBytes = sizeOf(checkpoint, { ...recipe, dtype, ignore, outPath: "" }, format);
-    if (sizeBytes !== null) found.push({ name: nameOf(recipe), recipe, sizeBytes });
+    if (sizeBytes !== null) found.push({ name: nameOf(recipe), recipe, sizeBytes, family: familyOf(recipe) });
   }
   return found.toSorted((a, b) => a.sizeBytes - b.sizeBytes);
 }
@@ -84,6 +86,12 @@ function nameOf({ scheme, groupSize, symmetric, head }: Recipe): string {
   if (isGgufScheme(scheme)) return scheme;
   const group = groupSize === null ? "" : `-g${groupSize}`;
   return `${scheme}${group}${symmetric === false ? "-asym" : ""}-head-${head}`;
+}
+
+/** Types of one kind of blocks; integers with whole inputs under one kind of head; and what rounds inputs too. */
+function familyOf({ scheme, head }: Recipe): string {
+  if (isGgufScheme(scheme)) return scheme.includes("_k") ? "k-blocks" : "blocks";
+  return scheme === "w8a8" ? scheme : `integers under ${head}`;
 }
 
 /** Null for groups that do not divide the model's widths, and for a model that GGUF files of its family cannot hold. */

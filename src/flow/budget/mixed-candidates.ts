@@ -22,7 +22,7 @@ export function mixedCandidates(
     const scheme = "q4_k_m";
     const recipe: Recipe = { scheme, groupSize: null, ...bestMethod(scheme, isCalibrated), types };
     const { sizeBytes } = resolvePlan(checkpoint, { ...recipe, dtype, ignore, outPath: "" }).output;
-    return { name: `mixed-${(sizeBytes / 1e6).toFixed(1)}MB`, recipe, sizeBytes };
+    return { name: `mixed-${(sizeBytes / 1e6).toFixed(1)}MB`, recipe, sizeBytes, family: "mixed" };
   };
   const allocations = allocateTypes(groups);
   const [least, most] = [allocations[0]!.sizeBytes, allocations.at(-1)!.sizeBytes];

@@ -8,103 +8,23 @@ import type { CalibrationTokens } from "../../quantize/calibration/calibration-t
 import type { CalibrationTools } from "../../quantize/calibration/collect-statistics.ts";
 import { KeptInputs } from "../../quantize/calibration/kept-inputs.ts";
 import { outputExists } from "../../quantize/output-folder.ts";
-import type { BudgetFigures, BudgetSearch, BudgetTrial } from "../../records/budget-search.ts";
+import type { BudgetSearch, BudgetTrial } from "../../records/budget-search.ts";
 import { startOrigin } from "../../records/origin.ts";
 import { describeFiles, fingerprintOf } from "../fingerprint.ts";
 import { readJsonFile } from "../json-files.ts";
 import type { TypeGroup } from "./allocate-types.ts";
 import { type Budget, boundsQuality, brokenTerms, describeFigure } from "./budget.ts";
 import type { BudgetPlan, BudgetTools } from "./budget-plan.ts";
+import { findWithin, type Measure, sizeLimitOf } from "./find-within.ts";
 import { searchFile } from "./kept-search.ts";
 import { type Candidate, listCandidates } from "./ladder.ts";
 import { CandidateMeter } from "./measure-candidate.ts";
 import { measureSensitivity } from "./measure-sensitivity.ts";
 import { mixedCandidates } from "./mixed-candidates.ts";
 
-/** Of a budget that says nothing of quality: the largest that it allows, among which the best is looked for. */
-const numLargest = 4;
-
 /** Sequences that sensitivity is measured on, and the tokens of each: differences of KL, which need few. */
 const numWindows = 4;
 const windowLength = 128;
-
-/** How much smaller than what was found a candidate may be that is measured too. */
-const leastShare = 0.85;
-
-/** Gives a candidate's figures. */
-export type Measure = (candidate: Candidate) => Promise<BudgetFigures>;
-
-/**
- * Finds the candidate that a budget asks for among candidates that are sorted by size: the smallest that keeps what the
- * budget asks for, or, where it asks for nothing to be kept, the best of the largest that it allows. Null where none
- * fits; then every one that could was measured.
- *
- * Quality is taken to rise with size, and halved intervals find where it suffices; of those that are at most 15 % smaller
- * than what was found so, none passed that is smaller than what is returned.
- */
-export async function findWithin(
-  candidates: readonly Candidate[],
-  budget: Budget,
-  measure: Measure,
-): Promise<Candidate | null> {
-  const sizeLimit = sizeLimitOf(budget);
-  const allowed = candidates.filter(({ sizeBytes }) => sizeBytes <= sizeLimit);
-  if (!boundsQuality(budget)) return bestOf(allowed.slice(-numLargest), budget, measure);
-  const quality: Budget = {
-    terms: budget.terms.filter(({ metric }) => metric !== "size" && metric !== "speed"),
-  };
-  let low = 0;
-  let high = allowed.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (brokenTerms(quality, await measure(allowed[middle]!)).length === 0) high = middle;
-    else low = middle + 1;
-  }
-  // Upwards for what speed rules out; then downwards, as quality does not always rise with size.
-  const order = [...allowed.slice(high), ...allowed.slice(0, high).toReversed()];
-  for (const candidate of order) {
-    if (brokenTerms(budget, await measure(candidate)).length > 0) continue;
-    return smallestBelow(candidate, allowed, budget, measure);
-  }
-  return null;
-}
-
-/**
- * The smallest that keeps within the budget among one that does and those that are little smaller: schemes of almost the
- * same size differ in quality, so that halving may have passed over some.
- */
-async function smallestBelow(
-  found: Candidate,
-  candidates: readonly Candidate[],
-  budget: Budget,
-  measure: Measure,
-): Promise<Candidate> {
-  let smallest = found;
-  const near = candidates.filter(
-    ({ sizeBytes }) => sizeBytes <= found.sizeBytes && sizeBytes >= leastShare * found.sizeBytes,
-  );
-  for (const candidate of near.toReversed()) {
-    if (candidate.sizeBytes > smallest.sizeBytes || candidate === found) continue;
-    if (brokenTerms(budget, await measure(candidate)).length === 0) smallest = candidate;
-  }
-  return smallest;
-}
-
-async function bestOf(
-  candidates: readonly Candidate[],
-  budget: Budget,
-  measure: Measure,
-): Promise<Candidate | null> {
-  let best: Candidate | null = null;
-  let least = Infinity;
-  for (const candidate of candidates.toReversed()) {
-    const figures = await measure(candidate);
-    if (brokenTerms(budget, figures).length > 0 || figures.kl >= least) continue;
-    best = candidate;
-    least = figures.kl;
-  }
-  return best;
-}
 
 /**
  * Makes the model that a budget asks for: measures candidates with the kernels that serve, and puts the one that is
@@ -224,10 +144,6 @@ function sensitivityWindows({ sequences }: CalibrationTokens): readonly Int32Arr
     .filter((_, index) => index % every === 0)
     .slice(0, numWindows)
     .map((sequence) => sequence.slice(0, windowLength + 1));
-}
-
-function sizeLimitOf({ terms }: Budget): number {
-  return terms.find(({ metric }) => metric === "size")?.limit ?? Infinity;
 }
 
 /** Of two that fit: the smaller where quality is bounded, else the one that is nearer to the float model. */

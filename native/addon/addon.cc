@@ -332,6 +332,7 @@ NAPI_MODULE_INIT() {
       method<roundRows>("roundRows"),         method<roundBlocks>("roundBlocks"),
       method<roundGroups>("roundGroups"),     method<readGroups>("readGroups"),
       method<packCodes>("packCodes"),         method<squaredErrors>("squaredErrors"),
+      method<checksumRows>("checksumRows"),
       method<quadraticForms>("quadraticForms"), method<addSquares>("addSquares"),
       method<readWeight>("readWeight"),     method<areFinite>("areFinite"),
       method<listIsas>("listIsas"),           method<amxRefusal>("amxRefusal"),

@@ -160,6 +160,15 @@ napi_value squaredErrors(const Args& args) {
   return nullptr;
 }
 
+/** (context, values, rows, cols, sums) */
+napi_value checksumRows(const Args& args) {
+  const int64_t rows = args.integer(2);
+  const int64_t cols = args.integer(3);
+  uint8_t* sums = args.bytes(4, rows * 16).data;
+  contextOf(args).checksumRows(args.floats(1, rows * cols).data, rows, cols, sums);
+  return nullptr;
+}
+
 /** (context, x, y or null, rows, n, gram, forms) */
 napi_value quadraticForms(const Args& args) {
   const int64_t rows = args.integer(3);

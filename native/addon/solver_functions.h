@@ -16,6 +16,7 @@ napi_value roundGroups(const Args& args);
 napi_value readGroups(const Args& args);
 napi_value packCodes(const Args& args);
 napi_value squaredErrors(const Args& args);
+napi_value checksumRows(const Args& args);
 napi_value quadraticForms(const Args& args);
 
 }  // namespace millrace

@@ -280,6 +280,8 @@ class Context {
   bool areFinite(const float* values, int64_t count);
   /** sums [rows, 2] */
   void squaredErrors(const float* wanted, const float* written, int64_t rows, int64_t cols, double* sums);
+  /** sums [rows, 16]: of each row's 32-bit words w the sums of w and of (i + 1) w, as little-endian 64-bit integers. */
+  void checksumRows(const float* values, int64_t rows, int64_t cols, uint8_t* sums);
   /** d gram d^T of each row of d = x - y, or of x where y is null, for a whole symmetric matrix. */
   void quadraticForms(const float* x, const float* y, int64_t rows, int64_t n, const float* gram, double* forms);
   /** Frees weights, caches and arena; only destruction is allowed after. */

@@ -2,6 +2,7 @@
 // 2022). Work is shared out by tiles whose contents do not depend on the number of threads.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "ops/context.h"
 #include "runtime/float_state.h"
@@ -178,6 +179,22 @@ void Context::packCodes(const int8_t* codes, int64_t rows, int64_t cols, int bit
 void Context::squaredErrors(const float* wanted, const float* written, int64_t rows, int64_t cols, double* sums) {
   pool_->parallelFor(rows, [&](int64_t row, int) {
     kernels_.squaredErrorOfRow(wanted + row * cols, written + row * cols, cols, sums + row * 2);
+  });
+}
+
+void Context::checksumRows(const float* values, int64_t rows, int64_t cols, uint8_t* sums) {
+  pool_->parallelFor(rows, [&](int64_t row, int) {
+    const float* from = values + row * cols;
+    uint64_t plain = 0;
+    uint64_t weighted = 0;
+    for (int64_t i = 0; i < cols; ++i) {
+      uint32_t word;
+      std::memcpy(&word, from + i, sizeof word);
+      plain += word;
+      weighted += static_cast<uint64_t>(i + 1) * word;
+    }
+    std::memcpy(sums + row * 16, &plain, sizeof plain);
+    std::memcpy(sums + row * 16 + 8, &weighted, sizeof weighted);
   });
 }
 

@@ -271,6 +271,13 @@ export interface NativeAddon {
     cols: number,
     sums: Float64Array,
   ): void;
+  checksumRows(
+    context: NativeContext,
+    values: Float32Array,
+    rows: number,
+    cols: number,
+    sums: Uint8Array,
+  ): void;
   quadraticForms(
     context: NativeContext,
     x: Float32Array,

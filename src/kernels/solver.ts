@@ -71,6 +71,8 @@ export interface Solver {
   readWeight(weight: OrderedWeight, values: Float32Array): boolean;
   areFinite(values: Float32Array): boolean;
   squaredErrors(wanted: Float32Array, written: Float32Array, cols: number): SquaredError;
+  /** What tells rows of other values: `rowChecksums`. */
+  rowChecksums(values: Float32Array, cols: number): Uint8Array;
   /** d·G·dᵀ of each row of d = x − y [rows, n], and of x itself where y is null, for a whole symmetric matrix G. */
   quadraticForms(x: Float32Array, y: Float32Array | null, gram: Float32Array, n: number): Float64Array;
   close(): void;

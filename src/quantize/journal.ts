@@ -6,8 +6,8 @@ const entrySchema = z.object({
   module: z.string(),
   /** Its parts of the file's tensors and the hashes of their bytes. */
   tensors: z.array(z.object({ name: z.string(), at: z.int(), size: z.int(), sha256: z.string() })),
-  /** Of the values that the integers stand for, as f32; null for a matrix that stays dense. */
-  valuesSha256: z.string().nullable(),
+  /** The manifest's; null for a matrix that stays dense. */
+  valuesChecksum: z.string().nullable(),
   relativeError: z.number(),
   outcome: z.object({ outputError: z.number(), rows: z.record(z.string(), z.number()) }).nullable(),
 });

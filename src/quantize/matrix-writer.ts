@@ -50,7 +50,7 @@ export class MatrixWriter {
     const { module, source, cols } = target;
     const { transform, solver } = this.#parts;
     const hashes = new TensorHashes(this.#parts.file);
-    const valuesHash = createHash("sha256");
+    const checksum = createHash("sha256");
     const error = new RoundingError();
     await this.#forEachBand({ ...target, module: source }, (weight, firstRow) => {
       const floats = this.#reader.read(weight);
@@ -59,13 +59,13 @@ export class MatrixWriter {
       const isStoredBf16 = weight.kind === "dense" && weight.dtype === "bf16" && !changes(transform, module);
       const { pieces, values } = encoder.encode({ values: floats, firstRow, isStoredBf16 });
       error.add(solver.squaredErrors(floats, values, cols));
-      valuesHash.update(bytesOf(values));
+      checksum.update(solver.rowChecksums(values, cols));
       hashes.write(pieces);
     });
     return {
       module,
       tensors: hashes.digest(),
-      valuesSha256: valuesHash.digest("hex"),
+      valuesChecksum: checksum.digest("hex"),
       relativeError: error.relative(source),
       outcome: encoder.outcome(),
     };
@@ -81,7 +81,7 @@ export class MatrixWriter {
       checkFinite(module, this.#reader.read(dense), solver);
       hashes.write([this.#parts.output.densePiece(target, dense.data, firstRow)]);
     });
-    return { module, tensors: hashes.digest(), valuesSha256: null, relativeError: 0, outcome: null };
+    return { module, tensors: hashes.digest(), valuesChecksum: null, relativeError: 0, outcome: null };
   }
 
   #transformed(weight: Weight, module: string, firstRow: number): Weight {
@@ -110,8 +110,7 @@ export class MatrixWriter {
   }
 }
 
-/** Bytes of values as f32, where −0 and 0 are one. */
-export function bytesOf(values: Float32Array): Uint8Array {
+function bytesOf(values: Float32Array): Uint8Array {
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }
 

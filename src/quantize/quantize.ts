@@ -205,8 +205,15 @@ function resultsOf(
   written: WrittenWeights,
 ): Omit<QuantizationManifest, "sizeBytes" | "files" | "origin"> {
   const tensors = targets.map(({ module, rows, cols, form }) => {
-    const { relativeError, outcome, valuesSha256 } = written.entries.get(module)!;
-    return { name: module, shape: [rows, cols], form, relativeError, outcome, valuesSha256: valuesSha256! };
+    const { relativeError, outcome, valuesChecksum } = written.entries.get(module)!;
+    return {
+      name: module,
+      shape: [rows, cols],
+      form,
+      relativeError,
+      outcome,
+      valuesChecksum: valuesChecksum!,
+    };
   });
   return {
     ...description,

@@ -70,8 +70,8 @@ export const quantizationManifestSchema = z.object({
       relativeError: z.number(),
       /** The same of outputs on held-out calibration tokens, and rows by the method that did best there. */
       outcome: z.object({ outputError: z.number(), rows: z.record(z.string(), z.number()) }).nullable(),
-      /** Of the values that the integers stand for, as f32. */
-      valuesSha256: z.string(),
+      /** SHA-256 over `rowChecksums` of the values that the integers stand for, as f32 without a sign of zeros. */
+      valuesChecksum: z.string(),
     }),
   ),
   /** Matrices that stayed dense, in bf16. */

@@ -1,5 +1,5 @@
-# What gguf-py reads of a GGUF file of a llama: for each matrix under its Hugging Face name the sha256 of its values in f32,
-# both zeros counted as one, as JSON on standard output.
+# What gguf-py reads of a GGUF file of a llama: for each matrix under its Hugging Face name the checksum of its values in f32,
+# both zeros counted as one, that manifests hold, as JSON on standard output.
 #
 #   python gguf_values.py FILE
 import hashlib
@@ -41,6 +41,14 @@ def in_halves(values, heads):
     return values.reshape(heads, rows // heads // 2, 2, cols).swapaxes(1, 2).reshape(rows, cols)
 
 
+def checksum(values):
+    """SHA-256 over the sums of each row's words w and of (i + 1) w, modulo 2^64 and little-endian."""
+    words = (values + np.float32(0)).view(np.uint32).astype(np.uint64)
+    places = np.arange(1, words.shape[1] + 1, dtype=np.uint64)
+    sums = np.stack([words.sum(axis=1), (words * places).sum(axis=1)], axis=1)
+    return hashlib.sha256(sums.astype("<u8").tobytes()).hexdigest()
+
+
 heads = {"attn_q": number("attention.head_count"), "attn_k": number("attention.head_count_kv")}
 found = {}
 for tensor in reader.tensors:
@@ -50,5 +58,5 @@ for tensor in reader.tensors:
     kind = tensor.name.split(".")[2] if tensor.name.startswith("blk.") else ""
     if kind in heads:
         values = in_halves(values, heads[kind])
-    found[module_of(tensor.name)] = hashlib.sha256((values + np.float32(0)).tobytes()).hexdigest()
+    found[module_of(tensor.name)] = checksum(values)
 print(json.dumps(found))

@@ -175,7 +175,7 @@ function compareValues(out) {
   const args = [script, path.join(out, "model.gguf")];
   const found = JSON.parse(execFileSync(flags["gguf-python"], args, { encoding: "utf8", stdio: "pipe" }));
   const { tensors } = JSON.parse(readFileSync(path.join(out, "millrace-manifest.json"), "utf8"));
-  const numRight = tensors.filter(({ name, valuesSha256 }) => found[name] === valuesSha256).length;
+  const numRight = tensors.filter(({ name, valuesChecksum }) => found[name] === valuesChecksum).length;
   return `${numRight} of ${tensors.length} matrices have the same values in gguf-py${numRight === tensors.length ? "" : "  WRONG"}`;
 }
 

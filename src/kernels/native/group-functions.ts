@@ -1,10 +1,14 @@
 import type { NativeAddon, NativeContext } from "../addon.ts";
 import { emptyQuantized } from "../grid.ts";
 import { packedWords } from "../packed-codes.ts";
+import { checksumBytes } from "../reference/row-checksums.ts";
 import { totalOf } from "../reference/squared-errors.ts";
 import type { GroupJob, Solver } from "../solver.ts";
 
-type GroupFunctions = Pick<Solver, "roundGroups" | "readGroups" | "packCodes" | "squaredErrors">;
+type GroupFunctions = Pick<
+  Solver,
+  "roundGroups" | "readGroups" | "packCodes" | "squaredErrors" | "rowChecksums"
+>;
 
 /** What a solver does with integers in groups. */
 export function groupFunctions(addon: NativeAddon, context: NativeContext): GroupFunctions {
@@ -57,6 +61,12 @@ export function groupFunctions(addon: NativeAddon, context: NativeContext): Grou
       const sums = new Float64Array(2 * rows);
       addon.squaredErrors(context, wanted, written, rows, cols, sums);
       return totalOf(sums);
+    },
+    rowChecksums: (values, cols) => {
+      const rows = values.length / cols;
+      const sums = new Uint8Array(rows * checksumBytes);
+      addon.checksumRows(context, values, rows, cols, sums);
+      return sums;
     },
   };
 }

@@ -40,7 +40,9 @@ function resultsOf(solver: Solver, job: GroupJob) {
   const packed = solver.packCodes(quantized.codes, cols, job.grid.bits);
   // As bits: both zeros are one only where they are made one.
   const bits = new Uint32Array(values.buffer);
-  return { quantized, bits, packed, errors: solver.squaredErrors(job.values, values, cols) };
+  const errors = solver.squaredErrors(job.values, values, cols);
+  const checksums = solver.rowChecksums(values, cols);
+  return { quantized, bits, packed, errors, checksums };
 }
 
 describe.each(testedIsas)("integers in groups, of %s", (isa) => {

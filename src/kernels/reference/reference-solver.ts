@@ -4,6 +4,7 @@ import { packCodes } from "../packed-codes.ts";
 import type { GroupJob, RoundingJob, Solver } from "../solver.ts";
 import { roundBlocks } from "./round-blocks.ts";
 import { quantizeToNearest } from "./round-to-nearest.ts";
+import { rowChecksums } from "./row-checksums.ts";
 import { searchScales } from "./scale-search.ts";
 import { squaredErrors } from "./squared-errors.ts";
 
@@ -71,6 +72,7 @@ export const referenceSolver: Solver = {
   readGroups: (quantized) => valuesOf(quantized),
   packCodes,
   squaredErrors,
+  rowChecksums,
 
   readWeight: () => false,
   areFinite: (values) => values.every(Number.isFinite),

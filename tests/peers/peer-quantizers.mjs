@@ -4,7 +4,19 @@ import { existsSync, mkdirSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 
-const llamaTypes = ["Q4_0", "Q4_1", "Q4_K_S", "Q4_K_M", "Q5_0", "Q5_1", "Q5_K_S", "Q5_K_M", "Q6_K", "Q8_0"];
+const llamaTypes = [
+  "Q4_0",
+  "IQ4_NL",
+  "Q4_1",
+  "Q4_K_S",
+  "Q4_K_M",
+  "Q5_0",
+  "Q5_1",
+  "Q5_K_S",
+  "Q5_K_M",
+  "Q6_K",
+  "Q8_0",
+];
 /** Types below 6 bits gain by an importance matrix. */
 const weighted = llamaTypes.filter((type) => !["Q6_K", "Q8_0"].includes(type));
 const compressorRows = [

@@ -1,11 +1,12 @@
 // Files that `millrace quantize` wrote, in tools that we did not write: compressed-tensors folders in transformers, GGUF
 // files in llama.cpp's server and in gguf-py. Needs `npm run build`, `npm run build:native` and at least one of the three.
 //
-//   node tests/peers/quantized-files.mjs MODEL TOKENIZER [--python PYTHON] [--llama-server PROGRAM] [--gguf-python PYTHON]
+//   node tests/peers/quantized-files.mjs MODEL TOKENIZER [--python PYTHON] [--llama-cpp FOLDER] [--gguf-python PYTHON]
 //     [--schemes w8a8,w4a16,q4_0,…] [--tokens 32] [--keep FOLDER]
 //
 // MODEL is a folder of float weights of a llama; TOKENIZER a file or folder with its tokenizer. --python has torch,
-// transformers and compressed-tensors; --gguf-python has gguf, which must find the values that the manifest tells, to the
+// transformers and compressed-tensors; --llama-cpp is the folder of llama-server and llama-quantize, which unpacks our files so
+// that their inputs are not rounded; --gguf-python has gguf, which must find the values that the manifest tells, to the
 // bit. We continue a prompt greedily; then each side tells, before every token of that answer, the log-probabilities of the
 // likeliest tokens. The exit code is 1 where they are further off than the scheme's bound, or where the likeliest token is
 // another one though ours is ahead of the next by more than that.
@@ -24,7 +25,7 @@ const { values: flags, positionals } = parseFlags({
   allowPositionals: true,
   options: {
     python: text,
-    "llama-server": text,
+    "llama-cpp": text,
     "gguf-python": text,
     schemes: {
       ...text,
@@ -35,7 +36,7 @@ const { values: flags, positionals } = parseFlags({
   },
 });
 const [model, tokenizer] = positionals;
-const tools = [flags.python, flags["llama-server"], flags["gguf-python"]];
+const tools = [flags.python, flags["llama-cpp"], flags["gguf-python"]];
 if (tokenizer === undefined || tools.every((tool) => tool === undefined)) {
   console.error("usage: quantized-files.mjs MODEL TOKENIZER --python PYTHON (--help tells more)");
   process.exit(2);
@@ -43,21 +44,16 @@ if (tokenizer === undefined || tools.every((tool) => tool === undefined)) {
 const prompt = "Once upon a time, there was a little girl who lived in";
 const numTop = 5;
 /**
- * How far a log-probability may be off. Weights are the same values on both sides and we round no inputs, so that what theirs
- * does to the inputs is all that makes a difference.
+ * How far a log-probability may be off where neither side rounds inputs: the weights are the same values, and sums in f32 in
+ * another order make all the difference.
  */
-const bounds = {
-  /** Nothing: sums in f32 in another order. */
-  float: 0.001,
-  /** llama.cpp rounds them to 8 bits in blocks of 32 or 256. */
-  blocks: 0.5,
-};
+const floatBound = 0.001;
 /**
- * transformers rounds inputs of w8a8 and w4a8 per token, where one large column makes the steps of all others larger. What
- * that changes depends on the model, and our kernels do it too, by steps that differ by 1/255: not the same values, but errors
- * that are sums of as many roundings of the same sizes. Root mean squares of n draws of equal variance have a ratio whose
- * logarithm has a standard deviation of about 1/√n: beyond 3.1 of them, which one run in a thousand would be, theirs is larger
- * than it should be.
+ * Both sides round inputs to 8 bits, transformers per token and llama.cpp in blocks, where one large column makes the steps of
+ * all others larger. What that changes depends on the model, and our kernels do it too: not the same values, but errors that are
+ * sums of as many roundings of the same sizes. Root mean squares of n draws of equal variance have a ratio whose logarithm has
+ * a standard deviation of about 1/√n: beyond 3.1 of them, which one run in a thousand would be, theirs is larger than it should
+ * be.
  */
 const roundingMargin = (numSteps) => Math.exp(3.1 / Math.sqrt(numSteps));
 const scratch = flags.keep ?? mkdtempSync(path.join(os.tmpdir(), "millrace-quantized-"));
@@ -109,7 +105,7 @@ async function stepsOfOurs(url, { ids, tokens }) {
 /** For each step of an answer, the log-probabilities of the likeliest tokens before it. */
 async function stepsOfLlama(file, { ids, tokens }) {
   const server = await startServer((port) => [
-    flags["llama-server"],
+    path.join(flags["llama-cpp"], "llama-server"),
     "-m",
     file,
     ...`--host 127.0.0.1 --port ${port} -c 256 -np 1 -fa off -ctk f32 -ctv f32 --no-webui`.split(" "),
@@ -182,7 +178,7 @@ function compareValues(out) {
 /** What the tools that were named find of a scheme's files. */
 async function compareScheme(scheme) {
   const isFolder = scheme.startsWith("w");
-  const runs = (isFolder ? flags.python : flags["llama-server"]) !== undefined;
+  const runs = (isFolder ? flags.python : flags["llama-cpp"]) !== undefined;
   const reads = !isFolder && flags["gguf-python"] !== undefined;
   if (!runs && !reads) return [];
   const out = path.join(scratch, scheme);
@@ -203,21 +199,34 @@ async function compareAnswers(out, scheme) {
     const answer = await answerOfOurs(url);
     return [answer, await stepsOfOurs(url, answer)];
   });
-  const within = (bound) => ({ measure: largest, bound, ahead: bound });
-  if (!isFolder) {
-    const found = compare(ours, await stepsOfLlama(file, answer));
-    return [tell("inputs rounded in blocks", found, within(bounds.blocks))];
-  }
-  const floats = compare(ours, stepsOfTransformers(out, answer, "float"));
-  const exact = tell("float inputs", floats, within(bounds.float));
+  const theirs = isFolder
+    ? stepsOfTransformers(out, answer, "float")
+    : await stepsOfLlama(unpacked(file), answer);
+  const limits = { measure: largest, bound: floatBound, ahead: floatBound };
+  const exact = tell("float inputs", compare(ours, theirs), limits);
   if (scheme.endsWith("a16")) return [exact];
   const { errors } = compare(ours, await withOurs(file, "auto", (url) => stepsOfOurs(url, answer)));
-  const rounded = compare(ours, stepsOfTransformers(out, answer, "asis"));
+  const asServed = isFolder ? stepsOfTransformers(out, answer, "asis") : await stepsOfLlama(file, answer);
   const margin = roundingMargin(errors.length);
   // Another token is the likeliest where the errors of the two make up for what ours leads by.
   const ahead = 2 * margin * largest(errors);
-  const limits = { measure: rootMeanSquare, bound: margin * rootMeanSquare(errors), ahead };
-  return [exact, tell("inputs rounded per token, root mean square", rounded, limits)];
+  const bound = margin * rootMeanSquare(errors);
+  return [
+    exact,
+    tell("rounded inputs, root mean square", compare(ours, asServed), {
+      measure: rootMeanSquare,
+      bound,
+      ahead,
+    }),
+  ];
+}
+
+/** A GGUF file with the values of another in f32, as llama.cpp's own quantiser reads them. */
+function unpacked(file) {
+  const out = path.join(path.dirname(file), "f32.gguf");
+  const program = path.join(flags["llama-cpp"], "llama-quantize");
+  execFileSync(program, ["--allow-requantize", file, out, "F32"], { stdio: "pipe" });
+  return out;
 }
 
 // A GGUF file holds the tokenizer, which a folder of weights may lack.

@@ -14,6 +14,11 @@ const grids = [
   { grid: "w4a8 g32", wishes: { groupSize: 32 } },
   { grid: "w3a16 g32", wishes: { groupSize: 32 } },
   { grid: "w2a16 g32", wishes: { groupSize: 32 } },
+  // As large as GGUF files, which hold embedding and head in 8 bits.
+  { grid: "w8a8 head-int8", wishes: { head: "int8" } },
+  { grid: "w8a16 head-int8", wishes: { head: "int8" } },
+  { grid: "w4a16 g32 head-int8", wishes: { groupSize: 32, head: "int8" } },
+  { grid: "w4a16 g32 asym head-int8", wishes: { groupSize: 32, symmetric: false, head: "int8" } },
 ];
 
 /** Rows with the part of a plan that makes them. */

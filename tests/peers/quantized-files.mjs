@@ -2,12 +2,13 @@
 // files in llama.cpp's server and in gguf-py. Needs `npm run build`, `npm run build:native` and at least one of the three.
 //
 //   node tests/peers/quantized-files.mjs MODEL TOKENIZER [--python PYTHON] [--llama-cpp FOLDER] [--gguf-python PYTHON]
-//     [--schemes w8a8,w4a16,q4_0,…] [--tokens 32] [--keep FOLDER]
+//     [--vllm PROGRAM] [--schemes w8a8,w4a16,q4_0,…] [--tokens 32] [--keep FOLDER]
 //
 // MODEL is a folder of float weights of a llama; TOKENIZER a file or folder with its tokenizer. --python has torch,
 // transformers and compressed-tensors; --llama-cpp is the folder of llama-server and llama-quantize, which unpacks our files so
 // that their inputs are not rounded; --gguf-python has gguf, which must find the values that the manifest tells, to the
-// bit. We continue a prompt greedily; then each side tells, before every token of that answer, the log-probabilities of the
+// bit; --vllm runs w8a8, the one scheme that its kernels have on every x86 CPU, with VLLM_CPU_KVCACHE_SPACE as the caller set
+// it. We continue a prompt greedily; then each side tells, before every token of that answer, the log-probabilities of the
 // likeliest tokens. The exit code is 1 where they are further off than the scheme's bound, or where the likeliest token is
 // another one though ours is ahead of the next by more than that.
 import { execFileSync } from "node:child_process";
@@ -27,6 +28,7 @@ const { values: flags, positionals } = parseFlags({
     python: text,
     "llama-cpp": text,
     "gguf-python": text,
+    vllm: text,
     schemes: {
       ...text,
       default: "w8a8,w4a16,w4a8,q8_0,q4_0,q4_1,q5_0,q5_1,q4_k_s,q4_k_m,q5_k_s,q5_k_m,q6_k",
@@ -36,7 +38,7 @@ const { values: flags, positionals } = parseFlags({
   },
 });
 const [model, tokenizer] = positionals;
-const tools = [flags.python, flags["llama-cpp"], flags["gguf-python"]];
+const tools = [flags.python, flags["llama-cpp"], flags["gguf-python"], flags.vllm];
 if (tokenizer === undefined || tools.every((tool) => tool === undefined)) {
   console.error("usage: quantized-files.mjs MODEL TOKENIZER --python PYTHON (--help tells more)");
   process.exit(2);
@@ -96,8 +98,9 @@ async function answerOfOurs(url) {
   return { ids, tokens: (await post(`${url}/v1/completions`, asked)).choices[0].token_ids };
 }
 
-async function stepsOfOurs(url, { ids, tokens }) {
-  const asked = { prompt: [...ids, ...tokens], max_tokens: 1, prompt_logprobs: numTop };
+/** Of ours, and of vLLM, which is asked alike. */
+async function stepsOfPrompt(url, { ids, tokens }) {
+  const asked = { prompt: [...ids, ...tokens], max_tokens: 1, prompt_logprobs: numTop, detokenize: false };
   const rows = (await post(`${url}/v1/completions`, asked)).choices[0].prompt_logprobs.slice(ids.length);
   return rows.map((row) => new Map(Object.entries(row).map(([id, { logprob }]) => [Number(id), logprob])));
 }
@@ -123,6 +126,26 @@ async function stepsOfLlama(file, { ids, tokens }) {
       steps.push(new Map(rows[0].top_logprobs.map(({ id, logprob }) => [id, logprob])));
     }
     return steps;
+  } finally {
+    await server.stop();
+  }
+}
+
+async function stepsOfVllm(folder, answer) {
+  const limits = "--max-model-len 256 --gpu-memory-utilization 0.3 --enforce-eager".split(" ");
+  const server = await startServer((port) => [
+    flags.vllm,
+    "serve",
+    folder,
+    "--port",
+    String(port),
+    "--dtype",
+    "float32",
+    "--skip-tokenizer-init",
+    ...limits,
+  ]);
+  try {
+    return await stepsOfPrompt(server.url, answer);
   } finally {
     await server.stop();
   }
@@ -175,50 +198,67 @@ function compareValues(out) {
   return `${numRight} of ${tensors.length} matrices have the same values in gguf-py${numRight === tensors.length ? "" : "  WRONG"}`;
 }
 
+/** The programs that were named and run a scheme's file: with inputs that stay floats, where they can, and as they serve it. */
+function runnersOf(file, scheme) {
+  const llama = {
+    name: "llama.cpp",
+    float: (answer) => stepsOfLlama(unpacked(file), answer),
+    served: (answer) => stepsOfLlama(file, answer),
+  };
+  const transformers = {
+    name: "transformers",
+    float: (answer) => stepsOfTransformers(file, answer, "float"),
+    served: (answer) => stepsOfTransformers(file, answer, "asis"),
+  };
+  const vllm = { name: "vLLM", float: null, served: (answer) => stepsOfVllm(file, answer) };
+  if (!scheme.startsWith("w")) return flags["llama-cpp"] === undefined ? [] : [llama];
+  return [
+    ...(flags.python === undefined ? [] : [transformers]),
+    ...(flags.vllm === undefined || scheme !== "w8a8" ? [] : [vllm]),
+  ];
+}
+
 /** What the tools that were named find of a scheme's files. */
 async function compareScheme(scheme) {
-  const isFolder = scheme.startsWith("w");
-  const runs = (isFolder ? flags.python : flags["llama-cpp"]) !== undefined;
-  const reads = !isFolder && flags["gguf-python"] !== undefined;
-  if (!runs && !reads) return [];
   const out = path.join(scratch, scheme);
+  const isFolder = scheme.startsWith("w");
+  const file = isFolder ? out : path.join(out, "model.gguf");
+  const runners = runnersOf(file, scheme);
+  const reads = !isFolder && flags["gguf-python"] !== undefined;
+  if (runners.length === 0 && !reads) return [];
   rmSync(out, { recursive: true, force: true });
   execFileSync(process.execPath, [main, "quantize", source, "--scheme", scheme, "--out", out], {
     stdio: "pipe",
   });
   const lines = reads ? [compareValues(out)] : [];
-  if (runs) lines.push(...(await compareAnswers(out, scheme)));
+  if (runners.length > 0) lines.push(...(await compareAnswers(file, { runners, scheme })));
   if (flags.keep === undefined) rmSync(out, { recursive: true });
   return lines;
 }
 
-async function compareAnswers(out, scheme) {
-  const isFolder = scheme.startsWith("w");
-  const file = isFolder ? out : path.join(out, "model.gguf");
+async function compareAnswers(file, { runners, scheme }) {
   const [answer, ours] = await withOurs(file, "f32", async (url) => {
     const answer = await answerOfOurs(url);
-    return [answer, await stepsOfOurs(url, answer)];
+    return [answer, await stepsOfPrompt(url, answer)];
   });
-  const theirs = isFolder
-    ? stepsOfTransformers(out, answer, "float")
-    : await stepsOfLlama(unpacked(file), answer);
-  const limits = { measure: largest, bound: floatBound, ahead: floatBound };
-  const exact = tell("float inputs", compare(ours, theirs), limits);
-  if (scheme.endsWith("a16")) return [exact];
-  const { errors } = compare(ours, await withOurs(file, "auto", (url) => stepsOfOurs(url, answer)));
-  const asServed = isFolder ? stepsOfTransformers(out, answer, "asis") : await stepsOfLlama(file, answer);
+  const asServed = await withOurs(file, "auto", (url) => stepsOfPrompt(url, answer));
+  const { errors } = compare(ours, asServed);
   const margin = roundingMargin(errors.length);
-  // Another token is the likeliest where the errors of the two make up for what ours leads by.
-  const ahead = 2 * margin * largest(errors);
-  const bound = margin * rootMeanSquare(errors);
-  return [
-    exact,
-    tell("rounded inputs, root mean square", compare(ours, asServed), {
-      measure: rootMeanSquare,
-      bound,
-      ahead,
-    }),
-  ];
+  const within = { measure: largest, bound: floatBound, ahead: floatBound };
+  const withinRounding = {
+    measure: rootMeanSquare,
+    bound: margin * rootMeanSquare(errors),
+    // Another token is the likeliest where the errors of the two make up for what ours leads by.
+    ahead: 2 * margin * largest(errors),
+  };
+  const lines = [];
+  for (const { name, float, served } of runners) {
+    if (float !== null) lines.push(tell(`${name}, float inputs`, compare(ours, await float(answer)), within));
+    if (scheme.endsWith("a16")) continue;
+    const found = compare(ours, await served(answer));
+    lines.push(tell(`${name}, rounded inputs, root mean square`, found, withinRounding));
+  }
+  return lines;
 }
 
 /** A GGUF file with the values of another in f32, as llama.cpp's own quantiser reads them. */

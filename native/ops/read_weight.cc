@@ -4,6 +4,7 @@
 
 #include "linear/blocks.h"
 #include "ops/context.h"
+#include "runtime/float_state.h"
 
 namespace millrace {
 
@@ -65,6 +66,8 @@ void readIntegerRow(const WeightPart& part, int64_t row, float* to) {
 
 void Context::readWeight(const WeightPart& part, float* values) {
   pool_->parallelFor(part.rows, [&](int64_t row, int) {
+    // Scales may be denormal numbers, which the readers of the formats give.
+    const KeepDenormals keep;
     float* to = values + row * part.cols;
     if (part.kind == 0) widenRow(part, row, to);
     else readIntegerRow(part, row, to);

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { readRecipe } from "./recipe.ts";
+import { parseScheme } from "./scheme.ts";
 
 const read = (text: string) => readRecipe(text, "recipe.yaml");
 
@@ -61,6 +62,16 @@ QuantizationModifier:
     expect(read(text).plan).toMatchObject(plan);
   });
 
+  test("may say a thing once and mean it twice", () => {
+    const text = `
+QuantizationModifier:
+  config_groups:
+    group_0: {targets: Linear, weights: &int8 {num_bits: 8, strategy: channel}}
+    group_1: {targets: lm_head, weights: *int8}
+`;
+    expect(read(text).plan).toMatchObject({ scheme: "w8a16", head: "int8" });
+  });
+
   test.each([
     ["AWQModifier: {scheme: W4A16, duo_scaling: true}", ["duo_scaling is not used"]],
     ["GPTQModifier: {scheme: W4A16, block_size: 128}", ["block_size is not used"]],
@@ -89,7 +100,14 @@ QuantizationModifier:
     ["GPTQModifier: {scheme: W4A16}\nSmoothQuantModifier: {}", /SmoothQuantModifier behind the modifier/],
     ["[1, 2]", /has \[1,2\] at its top/],
     ["a: [", /is not YAML/],
+    ["&a {x_stage: *a}", /has an alias \(\*name\) inside the node that it stands for/],
+    ["&a [*a]", /has an alias/],
+    ["QuantizationModifier: {scheme: constructor}", /scheme constructor; followed are W8A8/],
   ])("%s is refused by name", (text, message) => {
     expect(() => read(text)).toThrow(message);
   });
+});
+
+test("a name that every object has is no scheme", () => {
+  expect(() => parseScheme("constructor")).toThrow(/no scheme "constructor"/);
 });

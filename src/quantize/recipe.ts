@@ -119,11 +119,19 @@ function notesOn(name: ModifierName, fields: object): string[] {
 type Refuse = (what: string) => never;
 
 function parseYaml(text: string, refuse: Refuse): unknown {
+  let recipe: unknown;
   try {
-    return parse(text);
+    recipe = parse(text);
   } catch (error) {
     return refuse(`is not YAML (${error instanceof Error ? error.message.split("\n")[0] : String(error)})`);
   }
+  try {
+    // Throws where a walk would not come to an end.
+    JSON.stringify(recipe);
+  } catch {
+    return refuse("has an alias (*name) inside the node that it stands for");
+  }
+  return recipe;
 }
 
 /** Modifiers of all stages: under `NAME_modifiers`, as llm-compressor writes them, or in the stage itself. */
@@ -175,7 +183,7 @@ function planOf(
     return refuse("must say either scheme or config_groups of what quantises");
   if (scheme !== undefined) {
     if (targets.join() !== "Linear") return refuse(`has targets ${targets.join(", ")}; "Linear" is followed`);
-    const preset = presets[scheme];
+    const preset = Object.hasOwn(presets, scheme) ? presets[scheme] : undefined;
     if (preset === undefined)
       return refuse(`has scheme ${scheme}; followed are ${Object.keys(presets).join(", ")}`);
     return { ...preset, ignore: ignored, head: "bf16" };

@@ -45,8 +45,8 @@ export const compressedSchemeNames = Object.keys(schemes) as [
 
 /** The scheme of a name. Throws `invalid_scheme`. */
 export function parseScheme(name: string): Scheme {
-  const scheme = schemes[name.toLowerCase() as CompressedSchemeName] as Scheme | undefined;
-  if (scheme !== undefined) return scheme;
+  const key = name.toLowerCase();
+  if (Object.hasOwn(schemes, key)) return schemes[key as CompressedSchemeName];
   throw new MillraceError(
     "invalid_scheme",
     `There is no scheme "${name}". Schemes: ${compressedSchemeNames.join(", ")}. Choose one of them.`,

@@ -41,9 +41,9 @@ if (model === undefined || (flags.peer === undefined) !== (flags["llama-quantize
   console.error("usage: quantize-speed.mjs MODEL (--help tells more)");
   process.exit(2);
 }
-const needsText = (method) => ["gptq", "awq", "imatrix"].includes(method);
+const needsText = (method) => ["gptq", "imatrix"].includes(method);
 if (flags.calibration === undefined && flags.methods.split(",").some(needsText)) {
-  console.error("gptq, awq and imatrix need a text or token ids: --calibration FILE");
+  console.error("gptq and imatrix need a text or token ids: --calibration FILE");
   process.exit(2);
 }
 const memoryMargin = 0.1;

@@ -20,7 +20,6 @@ export interface NativePart {
   readonly minimums: Float32Array | null;
 }
 
-/** The functions of native/addon/addon.cc. Tensors, weights, vectors, tables and caches are integers. */
 /** Per second. */
 export type NativeCeilings = [
   readBytes: number,
@@ -30,6 +29,7 @@ export type NativeCeilings = [
   f32Operations: number,
 ];
 
+/** The functions of native/addon/addon.cc. Tensors, weights, vectors, tables and caches are integers. */
 export interface NativeAddon {
   listIsas(): string[];
   /** Why the system does not let this process use the processor's AMX; empty where it does or there is none. */

@@ -3,9 +3,9 @@ import type { Weight } from "../../src/base/weights.ts";
 import type { Checkpoint, ModelWeights } from "../../src/formats/checkpoint.ts";
 import { dequantize } from "../../src/formats/dequantize.ts";
 import { openCheckpoint } from "../../src/formats/open-checkpoint.ts";
+import { withWeights } from "../../src/formats/with-weights.ts";
 import { createOps } from "../../src/kernels/create-ops.ts";
 import type { Ops } from "../../src/kernels/ops.ts";
-import { withWeights } from "../../src/quantize/gguf/try-types.ts";
 import { checkAnswers } from "../../src/quantize/sanity-gate.ts";
 import { pebble } from "../e2e/run-cli.ts";
 

@@ -1,9 +1,10 @@
 import type { Progress } from "../../base/progress.ts";
 import { compareLogits } from "../../evaluate/divergence/compare-logits.ts";
 import type { Checkpoint, ModelWeights } from "../../formats/checkpoint.ts";
+import { withWeights } from "../../formats/with-weights.ts";
 import type { LogitSource } from "../../protocol/logit-source.ts";
 import { inputNameOf } from "../../quantize/calibration/capture-inputs.ts";
-import { tryType, typesFor, withWeights } from "../../quantize/gguf/try-types.ts";
+import { tryType, typesFor } from "../../quantize/gguf/try-types.ts";
 import { listModelParts } from "../../quantize/model-parts.ts";
 import type { TypeGroup, TypeOption } from "./allocate-types.ts";
 import type { BudgetTools, LogitVariants } from "./budget-plan.ts";

@@ -1,5 +1,5 @@
 import type { Weight } from "../../base/weights.ts";
-import type { Checkpoint, ModelWeights } from "../../formats/checkpoint.ts";
+import type { Checkpoint } from "../../formats/checkpoint.ts";
 import { readBlocks } from "../../formats/gguf/blocks.ts";
 import { type BlockType, blockTraits } from "../../kernels/block-types.ts";
 import type { Solver } from "../../kernels/solver.ts";
@@ -34,16 +34,4 @@ export function tryType(checkpoint: Checkpoint, module: string, type: BlockType,
   const weight = readBlocks({ type, rows, cols, data: blocks })!;
   const { error } = solver.squaredErrors(values, readValues(weight, solver), cols);
   return { squaredError: error, sizeBytes: blocks.length, weight };
-}
-
-/** The weights of a model, some linears in place of its own. */
-export function withWeights(model: ModelWeights, weights: ReadonlyMap<string, Weight>): ModelWeights {
-  return {
-    path: model.path,
-    config: model.config,
-    has: (name) => model.has(name),
-    linear: (module) => weights.get(module) ?? model.linear(module),
-    vector: (name) => model.vector(name),
-    dropPages: () => model.dropPages(),
-  };
 }

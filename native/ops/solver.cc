@@ -1,5 +1,6 @@
-// Linear algebra of the quantiser: Gram matrices, their factors, and rounding that passes errors on (GPTQ, Frantar et al.
-// 2022). Work is shared out by tiles whose contents do not depend on the number of threads.
+// What the quantiser computes: Gram matrices and their factors, rounding, also such that passes errors on (GPTQ, Frantar et
+// al. 2022), packing, squared errors and checksums of rows. Work is shared out by tiles or rows whose contents do not depend
+// on the number of threads.
 #include <algorithm>
 #include <cmath>
 #include <cstring>

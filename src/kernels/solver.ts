@@ -43,8 +43,8 @@ export interface SquaredError {
 }
 
 /**
- * Linear algebra of the quantiser. Every result is the same whatever the number of threads: sums have one order. Matrices
- * are f32 and row-major.
+ * What the quantiser computes: Gram matrices and their factors, rounding, packing, and what tells written values from
+ * wanted ones. Every result is the same whatever the number of threads: sums have one order. Matrices are f32 and row-major.
  */
 export interface Solver {
   /** gram += XᵀX of x [count, cols]; only the upper half counts. `cols` is a multiple of 16. */

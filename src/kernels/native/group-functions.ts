@@ -10,7 +10,7 @@ type GroupFunctions = Pick<
   "roundGroups" | "readGroups" | "packCodes" | "squaredErrors" | "rowChecksums"
 >;
 
-/** What a solver does with integers in groups. */
+/** What a solver does with integers in groups, and how it compares rows of values: by squared errors and checksums. */
 export function groupFunctions(addon: NativeAddon, context: NativeContext): GroupFunctions {
   return {
     roundGroups: ({ cols, values, grid, importance, isSearched }: GroupJob) => {

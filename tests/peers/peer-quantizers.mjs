@@ -1,6 +1,6 @@
 // What other tools make of a model: rows of tests/perf/quality-table.mjs, each with a function that makes its file.
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, renameSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -33,7 +33,7 @@ function run(program, args) {
 
 /**
  * Files of llama.cpp's llama-quantize. `source` gives the model as a float GGUF file; `calibration` is null or a text with
- * the number and length of the pieces that its importance matrix takes of it.
+ * the number and length of the pieces that its importance matrix takes of it: the first ones, cut by its own tokenizer.
  */
 export function llamaRows({ folder, source, calibration, scratch, threads }) {
   const matrix = path.join(scratch, "importance.gguf");
@@ -41,7 +41,10 @@ export function llamaRows({ folder, source, calibration, scratch, threads }) {
     if (existsSync(matrix)) return;
     const { file, count, length } = calibration;
     const sizes = ["-c", String(length), "--chunks", String(count), "-t", threads];
-    run(path.join(folder, "llama-imatrix"), ["-m", source(), "-f", file, "-o", matrix, ...sizes]);
+    // It saves what it has now and then, which under the name itself would pass for the whole.
+    const partial = path.join(scratch, "importance.partial.gguf");
+    run(path.join(folder, "llama-imatrix"), ["-m", source(), "-f", file, "-o", partial, ...sizes]);
+    renameSync(partial, matrix);
   };
   const rowOf = (type, isWeighted) => ({
     name: `llama-quantize ${type}${isWeighted ? " imatrix" : ""}`,

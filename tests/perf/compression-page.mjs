@@ -28,8 +28,13 @@ export function qualityTable(rows, calibrationSha256) {
   ];
 }
 
+/** Whether a row was calibrated on the ids that a record has the hash of: llama.cpp cuts its pieces of the text itself. */
+export function usesOurIds({ name, isCalibrated }) {
+  return isCalibrated && !name.startsWith("llama-quantize ");
+}
+
 function isOther(row, calibrationSha256) {
-  return row.isCalibrated && row.calibrationSha256 !== calibrationSha256;
+  return usesOurIds(row) && row.calibrationSha256 !== calibrationSha256;
 }
 
 /** At the bytes of each file of another tool: the least KL that theirs and ours have within them. */
@@ -81,10 +86,13 @@ export function compressionPage({
   const others = rows.some((row) => isOther(row, calibrationSha256))
     ? ` ${otherCalibration}: on others of it, whose hash is another or was not recorded.`
     : "";
+  const cutElsewhere = rows.some((row) => row.isCalibrated && !usesOurIds(row))
+    ? " Importance matrices of llama-quantize are instead of the first pieces of the same text, as many and as long, cut by llama.cpp's own tokenizer."
+    : "";
   const calibration =
     calibrationSize === null
       ? "No row was calibrated."
-      : `Rows with imatrix, gptq or smooth, and mixed ones, were calibrated on ${calibrationSize} tokens of ${calibrationName}, ids of SHA-256 ${calibrationSha256}.${others}`;
+      : `Rows with imatrix, gptq or smooth, and mixed ones, were calibrated on ${calibrationSize} tokens of ${calibrationName}, ids of SHA-256 ${calibrationSha256}.${others}${cutElsewhere}`;
   return [
     "# Quality of compressed models",
     "",

@@ -38,6 +38,11 @@ export class QualityModels {
     this.#tokenizer = tokenizer;
   }
 
+  /** Files of the float weights. */
+  weightFiles() {
+    return [...new Set(this.#checkpoint.tensors.map(({ file }) => file))];
+  }
+
   /** Of a text a number of sequences of one length. Returns the hash of their tokens. */
   async calibrate(source, size, file) {
     this.#tokens = await readCalibration(this.#checkpoint, { source, size, tokenizer: this.#tokenizer });

@@ -11,16 +11,18 @@
 // size for `--budget "size<=…" --mixed`. Bytes are those of the tensors: a tokenizer in the file does not count. Give a
 // calibration text that is not TEXT. A row of --only has all of its words in its name, or is named by all that follows a
 // "="; rows come in the order of these. One line of JSON for each row goes to FOLDER of --out, from which a stopped run goes
-// on. --record writes all rows of that folder for `node scripts/generate-docs.mjs`, in place of those of the same name in
-// the file; the others stay, and the page marks those of another calibration.
+// on; it must be of the same MODEL, TEXT, --max-tokens and calibration. --record writes all rows of that folder for
+// `node scripts/generate-docs.mjs`, in place of those of the same name in the file; the others stay, and the page marks those
+// of another calibration.
 import { spawnSync } from "node:child_process";
 import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { compressorRowsOf, llamaRows } from "../peers/peer-quantizers.mjs";
-import { qualityTable } from "./compression-page.mjs";
+import { qualityTable, usesOurIds } from "./compression-page.mjs";
 import { parseFlags } from "./parse-flags.mjs";
+import { checkInputs } from "./quality-inputs.mjs";
 import { placeOf, QualityModels } from "./quality-models.mjs";
 import { ownRows } from "./quality-rows.mjs";
 
@@ -63,6 +65,13 @@ const models = new QualityModels(model, options.tokenizer);
 const calibrationSha256 = isCalibrated
   ? await models.calibrate(options.calibration, { count, length }, tokens)
   : null;
+const maxTokens = Number(options["max-tokens"]);
+await checkInputs(inFolder("inputs.json"), {
+  weights: models.weightFiles(),
+  text: evaluated,
+  maxTokens,
+  calibrationSha256,
+});
 
 function demand(...args) {
   const { status, stderr } = spawnSync(process.execPath, [main, ...args], { encoding: "utf8" });
@@ -134,7 +143,7 @@ const known = new Map(
 );
 
 function keep(found) {
-  const row = { ...found, calibrationSha256: found.isCalibrated ? calibrationSha256 : null };
+  const row = { ...found, calibrationSha256: usesOurIds(found) ? calibrationSha256 : null };
   known.set(row.name, row);
   appendFileSync(journal, `${JSON.stringify(row)}\n`);
   process.stderr.write(`${row.name}: ${row.refused ?? row.kl.mean.toFixed(5)}\n`);
@@ -152,10 +161,9 @@ async function make({ name, isCalibrated: uses, isPeer = false, makeFile }) {
 
 async function measure(rows) {
   const places = rows.map(({ name }) => placeOf(options.out, name));
-  const limits = { text: evaluated, maxTokens: Number(options["max-tokens"]) };
   const figures = await models.compare(
     places.map(({ place }) => place),
-    limits,
+    { text: evaluated, maxTokens },
   );
   for (const [i, { name, isCalibrated: uses, isPeer = false }] of rows.entries()) {
     keep({ name, isCalibrated: uses, isPeer, ...figures[i] });
@@ -194,6 +202,8 @@ if (options.record !== undefined) {
       options["calibration-name"] ?? (isCalibrated ? path.basename(options.calibration) : null),
     calibrationSha256,
   };
-  record.rows = [...rows, ...earlierRows(options.record, record)];
+  record.rows = [...rows, ...earlierRows(options.record, record)].map((row) =>
+    usesOurIds(row) ? row : { ...row, calibrationSha256: null },
+  );
   writeFileSync(options.record, `${JSON.stringify(record, null, 2)}\n`);
 }

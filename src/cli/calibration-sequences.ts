@@ -5,6 +5,7 @@ import type { Checkpoint } from "../formats/checkpoint.ts";
 import {
   type CalibrationSize,
   type CalibrationTokens,
+  checkCalibration,
   cutCalibration,
   decodeCalibration,
   pickCalibration,
@@ -34,7 +35,12 @@ export async function readCalibration(
   checkpoint: Checkpoint,
   { source, size, tokenizer: tokenizerPath }: CalibrationChoice,
 ): Promise<CalibrationTokens> {
-  if (source.endsWith(".json")) return decodeCalibration(readText(source), source);
+  if (source.endsWith(".json")) {
+    const tokens = decodeCalibration(readText(source), source);
+    // By the name that was given: the file tells of the text that it was cut from.
+    checkCalibration({ ...tokens, source }, checkpoint.config);
+    return tokens;
+  }
   if (source === self) {
     const { maxPositionEmbeddings } = checkpoint.config;
     if (size.length > maxPositionEmbeddings)

@@ -55,7 +55,7 @@ export function readQuantizationManifest(folder: string): QuantizationManifest |
   } catch (error) {
     throw new MillraceError(
       "invalid_data_file",
-      `${file} is not JSON. It is written by \`millrace quantize\`; remove it or the folder.`,
+      `${file} is not JSON. It is written by \`millrace quantize\`; the file is damaged. Fetch the folder again, or quantise again.`,
       { cause: error },
     );
   }

@@ -1,9 +1,14 @@
+import { existsSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import { MillraceError } from "../base/errors.ts";
 import { type Progress, silentProgress } from "../base/progress.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import type { Solver } from "../kernels/solver.ts";
-import { type QuantizationManifest, quantizationManifestName } from "../records/quantization-manifest.ts";
+import {
+  type QuantizationManifest,
+  quantizationManifestName,
+  quantizationManifestSchema,
+} from "../records/quantization-manifest.ts";
 import { checkWritten } from "./check-written.ts";
 import { readQuantizationManifest } from "./earlier-result.ts";
 import { hashShown } from "./file-hash.ts";
@@ -21,12 +26,7 @@ export async function verifyQuantized(
   { solver, progress = silentProgress }: { readonly solver: Solver; readonly progress?: Progress },
 ): Promise<QuantizationManifest> {
   const manifest = readQuantizationManifest(folder);
-  if (manifest === null) {
-    throw new MillraceError(
-      "file_not_found",
-      `${folder} has no ${quantizationManifestName} of this version. Only folders that \`millrace quantize\` made can be verified. Give such a folder.`,
-    );
-  }
+  if (manifest === null) throw noManifest(folder);
   for (const { name, sizeBytes, sha256 } of manifest.files) {
     const found = await hashShown(path.join(folder, name), sizeBytes, progress);
     if (found.sha256 === sha256) continue;
@@ -42,4 +42,31 @@ export async function verifyQuantized(
     written.close();
   }
   return manifest;
+}
+
+/** Says why a folder has no manifest that this version reads. */
+function noManifest(folder: string): MillraceError {
+  const stats = statSync(folder, { throwIfNoEntry: false });
+  if (stats === undefined)
+    return new MillraceError("file_not_found", `There is no folder ${folder}. Check the path.`);
+  if (!stats.isDirectory()) {
+    return new MillraceError(
+      "file_not_found",
+      `${folder} is a file; what was quantised is verified by its folder. Give ${path.dirname(folder)}.`,
+    );
+  }
+  const file = path.join(folder, quantizationManifestName);
+  if (!existsSync(file)) {
+    return new MillraceError(
+      "file_not_found",
+      `${folder} has no ${quantizationManifestName}. Only folders that \`millrace quantize\` made can be verified. Give such a folder.`,
+    );
+  }
+  const { error } = quantizationManifestSchema.safeParse(JSON.parse(readFileSync(file, "utf8")));
+  const [issue] = error?.issues ?? [];
+  const where = issue === undefined ? "" : `: ${issue.path.join(".")} is wrong (${issue.message})`;
+  return new MillraceError(
+    "invalid_data_file",
+    `${file} is damaged, or of another version of this program${where}. Quantise again, or fetch the folder again.`,
+  );
 }

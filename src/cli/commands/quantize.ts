@@ -150,7 +150,7 @@ async function runQuantize(modelPath: string, _options: unknown, command: Comman
   const { dtype } = readSettings(command, schemeSettings);
   const { out, json, recipe, maxMemory, kvCache } = readSettings(command, own);
   const chosen = recipe === undefined ? planOfFlags(command) : planOfRecipe(command, recipe);
-  const outPath = path.resolve(out ?? `${path.basename(modelNameOf(modelPath))}-${chosen.scheme}`);
+  const outPath = folderOf(out ?? `${path.basename(modelNameOf(modelPath))}-${chosen.scheme}`);
   const wishes = kvCache === undefined ? {} : { kvCache };
   const calibrating = readSettings(command, calibrationSettings);
   const tokenizer = calibrating.tokenizer === undefined ? null : loadTokenizerSource(calibrating.tokenizer);
@@ -187,6 +187,17 @@ async function runQuantize(modelPath: string, _options: unknown, command: Comman
     calibration?.ops.close();
     checkpoint.close();
   }
+}
+
+/** Refuses what looks like the name of a file: weights lie in a folder, beside their manifest. */
+function folderOf(out: string): string {
+  const ending = /\.(gguf|safetensors)$/.exec(out)?.[0];
+  if (ending === undefined) return path.resolve(out);
+  throw new MillraceError(
+    "invalid_option",
+    `--out is ${out}, but quantize writes a folder: the weights' file, and beside it what belongs to them. Give a name without ${ending}.`,
+    { param: "--out" },
+  );
 }
 
 type ChosenPlan = Omit<QuantizePlan, "dtype" | "maxMemoryBytes" | "outPath"> &
@@ -286,7 +297,7 @@ async function runSearch(
     );
   }
   const calibrationValues = readSettings(command, calibrationSettings);
-  const outPath = path.resolve(out ?? `${path.basename(modelNameOf(modelPath))}-budget`);
+  const outPath = folderOf(out ?? `${path.basename(modelNameOf(modelPath))}-budget`);
   const checkpoint = openModel(modelPath);
   const calibration = await openCalibration(checkpoint, calibrationValues);
   const solver = calibration?.solver ?? createFastestSolver(calibrationValues.threads);
@@ -319,12 +330,23 @@ async function runSearch(
 
 function printManifest(manifest: QuantizationManifest, outPath: string): void {
   for (const note of manifest.notes) printNote(note);
-  const errors = manifest.tensors.map((tensor) => tensor.relativeError);
-  const mean = errors.reduce((sum, error) => sum + error, 0) / Math.max(1, errors.length);
   printLine(`${outPath}`);
   printLine(`size            ${formatBytes(manifest.source.sizeBytes)} → ${formatBytes(manifest.sizeBytes)}`);
-  printLine(
-    `relative error  mean ${mean.toPrecision(3)}, worst ${Math.max(...errors).toPrecision(3)} over ${errors.length} linears`,
+  const { tensors } = manifest;
+  printErrors(
+    "weights' error ",
+    tensors.map(({ relativeError }) => relativeError),
   );
+  const outputs = tensors.flatMap(({ outcome }) => outcome?.outputError ?? []);
+  if (outputs.length > 0)
+    printErrors("outputs' error ", outputs, ", on calibration tokens that were held out");
   printLine(`time            ${formatDuration(manifest.origin.durationMs)}`);
+}
+
+function printErrors(label: string, errors: readonly number[], where = ""): void {
+  const mean = errors.reduce((sum, error) => sum + error, 0) / Math.max(1, errors.length);
+  const worst = errors.reduce((most, error) => Math.max(most, error), 0);
+  printLine(
+    `${label} mean ${mean.toPrecision(3)}, worst ${worst.toPrecision(3)} over ${errors.length} linears${where}`,
+  );
 }

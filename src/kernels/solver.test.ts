@@ -1,19 +1,11 @@
 import { afterAll, describe, expect, it } from "vitest";
+import { numbers } from "../../tests/odd-weights.ts";
 import { nativeStatus } from "./create-ops.ts";
 import { createSolver } from "./create-solver.ts";
 import { referenceSolver } from "./reference/reference-solver.ts";
 import type { RoundingJob, Solver } from "./solver.ts";
 
 const { isas } = nativeStatus();
-
-/** Reproducible numbers in [−1, 1). */
-function numbers(count: number, seed: number): Float32Array {
-  let state = seed;
-  return Float32Array.from({ length: count }, () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 31 - 1;
-  });
-}
 
 function mirror(matrix: Float32Array, n: number): Float32Array {
   for (let i = 0; i < n; i += 1) for (let j = 0; j < i; j += 1) matrix[i * n + j] = matrix[j * n + i]!;

@@ -1,4 +1,5 @@
 import { expect, it } from "vitest";
+import { numbers } from "../../../tests/odd-weights.ts";
 import { bf16ToF32, f32ToBf16 } from "../../base/half.ts";
 import type { InputSample } from "../calibration/collect-statistics.ts";
 import type { LinearScheme } from "../linear-scheme.ts";
@@ -11,15 +12,6 @@ const w8a8: LinearScheme = {
   symmetric: true,
   activations: "int8-token",
 };
-
-/** Reproducible numbers in [−1, 1). */
-function numbers(count: number, seed: number): Float32Array {
-  let state = seed;
-  return Float32Array.from({ length: count }, () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 31 - 1;
-  });
-}
 
 const [numTokens, cols, rows] = [64, 32, 48];
 

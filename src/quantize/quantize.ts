@@ -16,6 +16,7 @@ import {
   calibrationFileName,
   checkCalibration,
   encodeCalibration,
+  longestSequence,
 } from "./calibration/calibration-tokens.ts";
 import type { CalibrationTools } from "./calibration/collect-statistics.ts";
 import { layerStatisticsBytes } from "./calibration/linear-inputs.ts";
@@ -187,13 +188,12 @@ function memoryFor(
   resolved: ResolvedPlan,
   calibration: CalibrationTools | null,
 ): MemoryPlan {
-  const numTokens = Math.max(0, ...(calibration?.tokens.sequences ?? []).map(({ length }) => length));
   const needed =
     calibration === null
       ? null
       : calibrationMemory(checkpoint, resolved, {
           statisticsBytes: layerStatisticsBytes(resolved.targets, resolved.method === "gptq"),
-          numTokens,
+          numTokens: longestSequence(calibration.tokens),
         });
   return planMemory(checkpoint, resolved, plan.maxMemoryBytes ?? null, needed);
 }

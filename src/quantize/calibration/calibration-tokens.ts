@@ -75,6 +75,11 @@ export function pickCalibration(
   return { source, sequences, sha256: hashOf(sequences) };
 }
 
+/** Tokens of the longest sequence; as a fold, since there may be more sequences than a call takes arguments. */
+export function longestSequence({ sequences }: CalibrationTokens): number {
+  return sequences.reduce((most, { length }) => Math.max(most, length), 0);
+}
+
 /** The text of a file of token ids. */
 export function encodeCalibration({ source, sequences }: CalibrationTokens): string {
   const lists = sequences.map((sequence) => JSON.stringify([...sequence]));

@@ -4,7 +4,7 @@ import type { FloatDtype } from "../../base/weights.ts";
 import type { Checkpoint } from "../../formats/checkpoint.ts";
 import type { Ops } from "../../kernels/ops.ts";
 import type { Solver } from "../../kernels/solver.ts";
-import type { CalibrationTokens } from "./calibration-tokens.ts";
+import { type CalibrationTokens, longestSequence } from "./calibration-tokens.ts";
 import type { InputListener } from "./capture-inputs.ts";
 import { FloatModel } from "./float-model.ts";
 import type { KeptInputs } from "./kept-inputs.ts";
@@ -162,7 +162,7 @@ export class StatisticsCollector {
   /** Its weights stay with the kernels, so that further runs on the same model share it. */
   #openModel(): FloatModel {
     const { ops, tokens, kept } = this.#tools;
-    const maxTokens = Math.max(...tokens.sequences.map(({ length }) => length));
+    const maxTokens = longestSequence(tokens);
     const open = (): FloatModel =>
       new FloatModel({ ops, checkpoint: this.#checkpoint, roundTo: this.#roundTo, maxTokens });
     this.#model ??= kept === undefined ? open() : kept.floatModel(this.#keyOf("model"), open);

@@ -38,6 +38,24 @@ describe("openOutputFolder", () => {
     expect(readdirSync(folder)).toEqual(["taken"]);
   });
 
+  it("takes an empty partial folder, as a run leaves that ends at once, but none with files", () => {
+    const place = path.join(folder, "new");
+    mkdirSync(`${place}.partial`);
+    openOutputFolder(place).discard();
+    mkdirSync(`${place}.partial`);
+    writeFileSync(path.join(`${place}.partial`, "mine"), "");
+    expect(() => openOutputFolder(place)).toThrow(expect.objectContaining({ code: "output_exists" }));
+    expect(readdirSync(`${place}.partial`)).toEqual(["mine"]);
+  });
+
+  it("clears all but its own marks and what is to stay", () => {
+    const opened = openOutputFolder(path.join(folder, "new"), { keepsPartial: true });
+    for (const name of ["x", "y"]) writeFileSync(path.join(opened.partialPath, name), "");
+    opened.clear(["x"]);
+    opened.commit();
+    expect(readdirSync(path.join(folder, "new"))).toEqual(["x"]);
+  });
+
   it("leaves nothing when it is discarded", () => {
     const opened = openOutputFolder(path.join(folder, "new"));
     writeFileSync(path.join(opened.partialPath, "x"), "");

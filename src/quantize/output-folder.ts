@@ -23,6 +23,8 @@ export interface OutputFolder {
   readonly partialPath: string;
   /** A file in it that `commit` removes: it says whose the folder is, and has room for a journal. */
   readonly markerPath: string;
+  /** Removes what an earlier run left, but for what says whose the folder is and for files of these names. */
+  clear(kept?: readonly string[]): void;
   commit(): void;
   discard(): void;
   /** Leaves what is there to a later run. */
@@ -32,7 +34,7 @@ export interface OutputFolder {
 export interface OutputFolderOptions {
   /** Whether the finished folder gives way to the new one. */
   readonly replaceEarlier?: boolean | undefined;
-  /** Whether what an interrupted run left stays, to be gone on with. */
+  /** Whether what an interrupted run left stays, to be gone on with or cleared. */
   readonly keepsPartial?: boolean;
 }
 
@@ -48,16 +50,20 @@ export function openOutputFolder(
   const partialPath = `${target}.partial`;
   const markerPath = path.join(partialPath, marker);
   return asWriteFaults(outPath, () => {
-    if (existsSync(partialPath) && !existsSync(markerPath))
+    if (existsSync(partialPath) && !existsSync(markerPath) && !isEmptyFolder(partialPath))
       throw outputExists(partialPath, "already holds files of another origin");
     makeFolder(partialPath, outPath);
     // First, so that a run that ends here leaves what the next one may remove.
     appendFileSync(markerPath, "");
     const lock = lockFolder(partialPath);
-    if (!keepsPartial) empty(partialPath);
+    if (!keepsPartial) {
+      truncateSync(markerPath);
+      clear(partialPath);
+    }
     return {
       partialPath,
       markerPath,
+      clear: (kept) => clear(partialPath, kept),
       commit: () =>
         asWriteFaults(outPath, () => {
           syncFolder(partialPath);
@@ -74,13 +80,15 @@ export function openOutputFolder(
   });
 }
 
-/** Removes what an earlier run left, but not what says whose the folder is. */
-function empty(partialPath: string): void {
-  for (const name of readdirSync(partialPath)) {
-    if (name !== marker && name !== folderLockName)
-      rmSync(path.join(partialPath, name), { recursive: true, force: true });
-  }
-  truncateSync(path.join(partialPath, marker));
+function clear(partialPath: string, kept: readonly string[] = []): void {
+  const stays = new Set([marker, folderLockName, ...kept]);
+  for (const name of readdirSync(partialPath))
+    if (!stays.has(name)) rmSync(path.join(partialPath, name), { recursive: true, force: true });
+}
+
+/** What a run leaves that ends before it says whose the folder is. */
+function isEmptyFolder(place: string): boolean {
+  return statSync(place).isDirectory() && readdirSync(place).length === 0;
 }
 
 /** The folder's own path, links resolved; refuses what the finished folder cannot, or may not, take the place of. */

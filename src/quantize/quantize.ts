@@ -78,7 +78,8 @@ export async function quantize(
     onMemory(memory);
     const progress = tools.progress ?? silentProgress;
     const description = await describeRun(checkpoint, plan, resolved, { calibration: described, progress });
-    const journal = beginJournal(folder, fingerprintOf(description), plan);
+    const begun = { ...plan, weightsName: output.fileName };
+    const journal = beginJournal(folder, fingerprintOf(description), begun);
     hasBegun = true;
     const isResumed = journal.entries.size > 0;
     if (!isResumed) checkFreeSpace(folder.partialPath, output.sizeBytes);

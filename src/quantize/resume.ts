@@ -5,19 +5,31 @@ import { type OutputFolder, outputExists } from "./output-folder.ts";
 import type { QuantizePlan } from "./plan.ts";
 
 /**
- * The journal of a folder, which goes on where a run of the same fingerprint was. Throws `output_exists` for that of
- * another plan, model or version, unless what is there may give way.
+ * The journal of a folder, which goes on where a run of the same fingerprint was. Of the files in the folder only that
+ * run's weights stay: all else is written anew, and what else lay there would count as a part of the model. Throws
+ * `output_exists` for the journal of another plan, model or version, unless what is there may give way.
  */
-export function beginJournal(folder: OutputFolder, fingerprint: string, plan: QuantizePlan): WriteJournal {
+export function beginJournal(
+  folder: OutputFolder,
+  fingerprint: string,
+  {
+    replaceEarlier = false,
+    weightsName,
+  }: Pick<QuantizePlan, "replaceEarlier"> & { readonly weightsName: string },
+): WriteJournal {
   const journal = new WriteJournal(folder.markerPath);
-  if (journal.fingerprint === fingerprint) return journal;
-  if (journal.fingerprint !== null && plan.replaceEarlier !== true) {
+  if (journal.fingerprint === fingerprint) {
+    folder.clear([weightsName, `${weightsName}.partial`]);
+    return journal;
+  }
+  if (journal.fingerprint !== null && !replaceEarlier) {
     throw outputExists(
       folder.partialPath,
       "holds an interrupted run of another plan, another model or another version of this program",
     );
   }
   journal.begin(fingerprint);
+  folder.clear();
   return new WriteJournal(folder.markerPath);
 }
 

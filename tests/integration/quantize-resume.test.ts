@@ -11,6 +11,7 @@ import { readSafetensorsHeader } from "../../src/formats/safetensors.ts";
 import { programBytes } from "../../src/quantize/memory-plan.ts";
 import type { QuantizePlan } from "../../src/quantize/plan.ts";
 import { quantize } from "../../src/quantize/quantize.ts";
+import type { QuantizationManifest } from "../../src/records/quantization-manifest.ts";
 import { describeWithData, testData } from "../test-data.ts";
 
 let folder = "";
@@ -86,6 +87,23 @@ describeWithData("a quantisation that is interrupted", () => {
     await expect(quantize(base, planOf(), stopAt(40))).rejects.toMatchObject({ code: "interrupted" });
   };
 
+  /** Files of the folder are the manifest's, and those that a model has. */
+  const expectOnlyOwn = ({ files }: QuantizationManifest): void => {
+    const listed = files.map(({ name }) => name);
+    expect([...listed, "millrace-manifest.json"].toSorted()).toEqual(
+      readdirSync(planOf().outPath).toSorted(),
+    );
+    expect(listed).not.toEqual(expect.arrayContaining([expect.stringMatching(/calibration|partial|mine/)]));
+  };
+
+  it("takes no files along that lie beside what it had written", async () => {
+    await interrupt();
+    writeFileSync(partial("mine.txt"), "not of the model");
+    const manifest = await quantize(base, planOf());
+    expect(manifest.notes.join()).toMatch(/\d+ matrices are of a run that was interrupted/);
+    expectOnlyOwn(manifest);
+  });
+
   it("makes again what was damaged meanwhile, and ignores a line that was cut", async () => {
     const reference = path.join(folder, "reference");
     await quantize(base, planOf({ outPath: reference }));
@@ -144,9 +162,12 @@ describeWithData("a quantisation that is interrupted", () => {
       message: expect.stringMatching(/out\.partial holds an interrupted run of another plan/) as string,
     });
     expect(readdirSync(folder)).toEqual(["out.partial"]);
+    writeFileSync(partial("millrace-calibration.json"), "of that plan");
+    writeFileSync(partial("model.gguf.partial"), "of that plan");
     const manifest = await quantize(base, { ...other, replaceEarlier: true });
     expect(manifest.notes.join()).not.toContain("interrupted");
     expect(readdirSync(folder)).toEqual(["out"]);
+    expectOnlyOwn(manifest);
   });
 });
 

@@ -366,6 +366,7 @@ describeWithData("quantize", () => {
     writeFileSync(path.join(`${outPath}.partial`, ".millrace-partial"), "");
     await quantize(base, planOf());
     expect(existsSync(`${outPath}.partial`)).toBe(false);
+    expect(readdirSync(outPath)).not.toContain("mine.txt");
     await expect(quantize(base, planOf())).rejects.toMatchObject({
       code: "output_exists",
       message: expect.stringMatching(/ already holds files\. A new or empty folder/),

@@ -40,7 +40,7 @@ export async function describeRun(
   progress.finish("model hashed");
   return {
     kind: "quantization",
-    formatVersion: 4,
+    formatVersion: 5,
     source: {
       name: modelNameOf(checkpoint.path),
       format: checkpoint.format,

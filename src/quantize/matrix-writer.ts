@@ -12,7 +12,7 @@ import { checkFinite } from "./finite.ts";
 import type { JournalEntry } from "./journal.ts";
 import type { DenseTarget, LinearEncoder, OutputFormat, TensorPiece } from "./output-format.ts";
 import type { QuantizationTarget } from "./plan.ts";
-import { readValues, ValueReader } from "./read-values.ts";
+import { ValueReader } from "./read-values.ts";
 import { RoundingError } from "./rounding-error.ts";
 import { rowBands } from "./row-bands.ts";
 import type { LinearShape } from "./scheme.ts";
@@ -24,7 +24,7 @@ export interface MatrixWriterParts {
   readonly file: TensorFile;
   /** Type that weights are rounded to first, or null. */
   readonly roundTo: FloatDtype | null;
-  /** What is done to the weights before they are rounded. */
+  /** What is done to weights before they are rounded; those that stay dense are not changed. */
   readonly transform: WeightTransform;
   readonly solver: Solver;
   /** Elements that are in memory at a time. */
@@ -77,20 +77,11 @@ export class MatrixWriter {
     const { solver } = this.#parts;
     const hashes = new TensorHashes(this.#parts.file);
     await this.#forEachBand(target, (weight, firstRow) => {
-      const dense = toDense(this.#transformed(weight, module, firstRow), dtype);
+      const dense = toDense(weight, dtype);
       checkFinite(module, this.#reader.read(dense), solver);
       hashes.write([this.#parts.output.densePiece(target, dense.data, firstRow)]);
     });
     return { module, tensors: hashes.digest(), valuesChecksum: null, relativeError: 0, outcome: null };
-  }
-
-  #transformed(weight: Weight, module: string, firstRow: number): Weight {
-    const { transform, solver } = this.#parts;
-    if (!changes(transform, module)) return weight;
-    const { rows, cols } = weight;
-    const values = readValues(weight, solver);
-    transformRows(values, transform, { module, cols, firstRow });
-    return { kind: "dense", rows, cols, dtype: "f32", data: bytesOf(values) };
   }
 
   async #forEachBand(
@@ -108,10 +99,6 @@ export class MatrixWriter {
       await nextTurn();
     }
   }
-}
-
-function bytesOf(values: Float32Array): Uint8Array {
-  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }
 
 /** Writes pieces of tensors, those of a tensor one behind the other, and hashes them on the way. */

@@ -51,12 +51,14 @@ export interface QuantizeTools {
 }
 
 /**
- * Quantises a model, rows at a time, to a compressed-tensors folder that this engine, transformers, llm-compressor and
- * vLLM read; then reads it back and compares. Embedding, norms and biases stay dense in bf16, and the head unless it is
- * asked for. The folder appears under its name only when it is complete; the weights are the same bytes in every run.
- * A run that was interrupted or killed is gone on with by the next one of the same plan.
- * Throws `invalid_scheme`, `invalid_option`, `already_quantized`, `unsupported_format`, `model_not_finite`,
- * `invalid_data_file`, `out_of_memory`, `output_exists`, `output_unwritable`, `disk_full`.
+ * Quantises a model, rows at a time, to a folder that is read back and compared. It holds compressed-tensors, as
+ * transformers, llm-compressor and vLLM read them, with embedding, norms and biases in bf16 and the head too unless it is
+ * asked for; or a GGUF file, as llama.cpp reads it, in which the scheme has a type for every matrix. The folder appears
+ * under its name only when it is complete; the weights are the same bytes in every run. A run that was interrupted or
+ * killed is gone on with by the next one of the same plan.
+ * Throws `invalid_scheme`, `invalid_option`, `already_quantized`, `unsupported_format`, `unsupported_architecture`,
+ * `model_not_finite`, `model_degenerate`, `invalid_model_file`, `invalid_data_file`, `out_of_memory`, `output_exists`,
+ * `output_unwritable`, `disk_full`.
  */
 export async function quantize(
   checkpoint: Checkpoint,

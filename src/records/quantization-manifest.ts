@@ -9,7 +9,7 @@ const fileHash = z.object({ name: z.string(), sizeBytes: z.int().nonnegative(), 
 /** What was made of what, and how. Times stand only here, so that the weights are the same bytes in every run. */
 export const quantizationManifestSchema = z.object({
   kind: z.literal("quantization"),
-  formatVersion: z.literal(4),
+  formatVersion: z.literal(5),
   origin: originSchema,
   source: z.object({
     /** For people, as serving and reports call it. */
@@ -74,7 +74,7 @@ export const quantizationManifestSchema = z.object({
       valuesChecksum: z.string(),
     }),
   ),
-  /** Matrices that stayed dense, in bf16. */
+  /** Matrices that stayed floats: bf16 in compressed-tensors, and in GGUF what the scheme says. */
   dense: z.array(z.object({ name: z.string(), shape: z.array(z.int()) })),
   sizeBytes: z.int().nonnegative(),
   /** The weights, then all that stands beside them but the manifest. */

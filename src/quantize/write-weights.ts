@@ -2,6 +2,7 @@ import type { Progress } from "../base/progress.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import type { TensorFile } from "../formats/tensor-file.ts";
 import type { Solver } from "../kernels/solver.ts";
+import { groupByInput } from "./calibration/capture-inputs.ts";
 import { type CalibrationTools, StatisticsCollector } from "./calibration/collect-statistics.ts";
 import { CalibratedInputs, type InputSource, noInputs } from "./calibration/linear-inputs.ts";
 import { checkFinite } from "./finite.ts";
@@ -10,7 +11,7 @@ import { MatrixWriter } from "./matrix-writer.ts";
 import type { MemoryPlan } from "./memory-plan.ts";
 import { methods } from "./methods.ts";
 import type { TensorPiece } from "./output-format.ts";
-import type { ResolvedPlan } from "./plan.ts";
+import type { QuantizationTarget, ResolvedPlan } from "./plan.ts";
 import { keepWritten } from "./resume.ts";
 import type { LinearShape } from "./scheme.ts";
 import { smoothModel } from "./smoothing/smooth-model.ts";
@@ -37,11 +38,14 @@ export interface WrittenWeights {
 /** Writes every tensor that an earlier run has not. */
 export async function writeWeights(parts: WriteParts): Promise<WrittenWeights> {
   const { checkpoint, plan, writer, journal, memory, progress, solver } = parts;
-  const { targets, dense, vectors, output } = plan;
+  const { dense, vectors, output } = plan;
+  // Linears that share an input come one after the other, so that it is described once.
+  const targets = [...groupByInput(plan.targets).values()].flat();
   const kept = keepWritten(writer, journal);
   const entries = new Map(kept.entries);
   const count = new ElementCount(plan, progress);
-  const steps = await planSteps(parts, entries, count);
+  const left = targets.filter(({ module }) => !entries.has(module));
+  const steps = await planSteps(parts, left, count);
   const { transform, inputs } = steps;
   const matrices = new MatrixWriter({
     checkpoint,
@@ -92,13 +96,13 @@ interface Steps {
   readonly notes: readonly string[];
 }
 
-/** What is done to the weights before they are rounded, and what is known of their inputs. */
+/** What is done to the weights before they are rounded, and what is known of the inputs of those that are `left`. */
 async function planSteps(
   { checkpoint, plan, memory, progress, calibration, solver }: WriteParts,
-  written: ReadonlyMap<string, JournalEntry>,
+  left: readonly QuantizationTarget[],
   count: ElementCount,
 ): Promise<Steps> {
-  const { method, roundTo, isSmoothed } = plan;
+  const { method, roundTo, isSmoothed, targets } = plan;
   // Another stage begins in between; then the writing is shown again.
   const between: Progress = {
     start: (label, total) => progress.start(label, total),
@@ -106,7 +110,6 @@ async function planSteps(
     finish: () => count.show(),
   };
   const collector = calibration === null ? null : new StatisticsCollector(checkpoint, calibration, roundTo);
-  const { targets } = plan;
   const { bandElements, statisticsBytes } = memory;
   const { transform, note } =
     isSmoothed && collector !== null
@@ -118,7 +121,7 @@ async function planSteps(
     collector,
     solver,
     isPassingOn: method === "gptq",
-    targets: targets.filter(({ module }) => !written.has(module)),
+    targets: left,
     statisticsBytes,
     transform,
     progress: between,

@@ -10,6 +10,8 @@ import { dequantize } from "../../src/formats/dequantize.ts";
 import { openCheckpoint } from "../../src/formats/open-checkpoint.ts";
 import { createOps } from "../../src/kernels/create-ops.ts";
 import { createSolver } from "../../src/kernels/create-solver.ts";
+import { referenceSolver } from "../../src/kernels/reference/reference-solver.ts";
+import type { Solver } from "../../src/kernels/solver.ts";
 import {
   type CalibrationTokens,
   cutCalibration,
@@ -42,11 +44,19 @@ interface RunOptions {
   readonly backend?: "native" | "reference";
   readonly progress?: Progress;
   readonly tokens?: CalibrationTokens;
+  /** For what is not the model's run. */
+  readonly solver?: Solver;
 }
 
 async function run(
   change: Partial<QuantizePlan>,
-  { numThreads = 2, backend = "native", progress = silentProgress, tokens: own = tokens }: RunOptions = {},
+  {
+    numThreads = 2,
+    backend = "native",
+    progress = silentProgress,
+    tokens: own = tokens,
+    solver: rounding = referenceSolver,
+  }: RunOptions = {},
 ): Promise<QuantizationManifest> {
   const { ops } = createOps({ numThreads, backend });
   const solver = createSolver(ops);
@@ -59,7 +69,11 @@ async function run(
       outPath: path.join(folder, "out"),
       ...change,
     };
-    return await quantize(base, plan, { progress, calibration: { tokens: own, ops, solver } });
+    return await quantize(base, plan, {
+      progress,
+      solver: rounding,
+      calibration: { tokens: own, ops, solver },
+    });
   } finally {
     solver.close();
     ops.close();
@@ -169,6 +183,16 @@ describeWithData("calibrated quantisation", () => {
       expect(again.sequences).toEqual(tokens.sequences);
     },
   );
+
+  it("factorises each input once, for all linears that share it", async () => {
+    let count = 0;
+    const factorize: Solver["factorize"] = (...given) => {
+      count += 1;
+      return referenceSolver.factorize(...given);
+    };
+    await run({}, { solver: { ...referenceSolver, factorize } });
+    expect(count).toBe(4 * base.config.numLayers);
+  });
 
   it("finds about the same with the reference kernels", async () => {
     const native = await run({});

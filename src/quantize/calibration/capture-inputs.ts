@@ -1,5 +1,6 @@
 import { invariant } from "../../base/invariant.ts";
 import type { LinearEpilogue, LinearWeight, Ops, Tensor } from "../../kernels/ops.ts";
+import type { LinearShape } from "../scheme.ts";
 
 /** Hears what goes into a linear: [rows, cols] f32, valid during the call only. */
 export type InputListener = (name: string, values: Float32Array, rows: number) => void;
@@ -33,4 +34,16 @@ export function inputNameOf(module: string): string {
   return module
     .replace(/\.(q|k|v)_proj$/, ".qkv_proj")
     .replace(/\.(gate_proj|up_proj|w1|w3)$/, ".gate_up_proj");
+}
+
+/** Linears by `inputNameOf` what goes into them, in the order in which each input comes first. */
+export function groupByInput<T extends LinearShape>(
+  linears: readonly T[],
+): ReadonlyMap<string, readonly T[]> {
+  const groups = new Map<string, T[]>();
+  for (const linear of linears) {
+    const input = inputNameOf(linear.module);
+    groups.set(input, [...(groups.get(input) ?? []), linear]);
+  }
+  return groups;
 }

@@ -33,7 +33,7 @@ export interface CalibratedParts {
   readonly solver: Solver;
   /** Whether factors for passing errors on are wanted too. */
   readonly isPassingOn: boolean;
-  /** In the order in which they will be asked for. */
+  /** In the order in which they will be asked for: those that share an input one after the other. */
   readonly targets: readonly QuantizationTarget[];
   /** Bytes of statistics that are in memory at a time; those of one layer at least. */
   readonly statisticsBytes: number;
@@ -68,7 +68,8 @@ export class CalibratedInputs implements InputSource {
     if (!this.#inputs.has(name)) {
       const factors = this.#parts.transform.columns.get(target.module);
       const own = factors === undefined ? statistics : divideInput(statistics, factors);
-      // One at a time: linears that share an input are neighbours, and a factor is as large as its statistics.
+      // One at a time: a factor is as large as its statistics.
+      this.#inputs.clear();
       this.#inputs = new Map([[name, this.#describe(name, own)]]);
     }
     const input = this.#inputs.get(name)!;

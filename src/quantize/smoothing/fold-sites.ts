@@ -1,5 +1,5 @@
 import type { Checkpoint } from "../../formats/checkpoint.ts";
-import { inputNameOf } from "../calibration/capture-inputs.ts";
+import { groupByInput } from "../calibration/capture-inputs.ts";
 import type { QuantizationTarget } from "../plan.ts";
 
 /** Linears that share an input, and what makes it: factors can be moved from one to the other. */
@@ -34,14 +34,9 @@ export function findFoldSites(
   checkpoint: Checkpoint,
   targets: readonly QuantizationTarget[],
 ): readonly FoldSite[] {
-  const byInput = new Map<string, QuantizationTarget[]>();
-  for (const target of targets) {
-    const input = inputNameOf(target.module);
-    byInput.set(input, [...(byInput.get(input) ?? []), target]);
-  }
   // Gemma's norms store w of 1 + w.
   const offset = checkpoint.config.architecture.startsWith("Gemma") ? 1 : 0;
-  return [...byInput].flatMap(([input, consumers]): FoldSite[] => {
+  return [...groupByInput(targets)].flatMap(([input, consumers]): FoldSite[] => {
     const [, layer, part] =
       /^(model\.layers\.\d+)\.(self_attn\.qkv_proj|mlp\.gate_up_proj|mlp\.down_proj)$/.exec(input) ?? [];
     const { cols } = consumers[0]!;

@@ -43,11 +43,11 @@ export function compressedOutput(checkpoint: Checkpoint, parts: CompressedParts)
     rowUnit: defaultUnit,
     memory: { begun: vocabularyBytes, writing: vocabularyBytes, running: vocabularyBytes },
     openFile: (path, isResumed) => createSafetensors(path, tensors, { isResumed }),
-    encoderOf: (target, inputs, solver) => {
+    encoderOf: (target, input, solver) => {
       const { module, cols } = target;
       const scheme = schemes.get(module)!;
       const format = new GroupFormat(scheme, cols, method, solver);
-      const rounder = new RowRounder(format, inputs.inputOf(target), solver);
+      const rounder = new RowRounder(format, input, solver);
       return {
         encode: (band) => {
           const { quantized, values } = rounder.round(band);

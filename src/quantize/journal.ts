@@ -1,5 +1,6 @@
 import { appendFileSync, readFileSync, truncateSync } from "node:fs";
 import { z } from "zod";
+import { fallbacks } from "./calibration/fallbacks.ts";
 
 /** A matrix that is written whole. */
 const entrySchema = z.object({
@@ -10,6 +11,8 @@ const entrySchema = z.object({
   valuesChecksum: z.string().nullable(),
   relativeError: z.number(),
   outcome: z.object({ outputError: z.number(), rows: z.record(z.string(), z.number()) }).nullable(),
+  /** For the notes of the run that ends the file. */
+  fallback: z.enum(fallbacks).nullable(),
 });
 
 export type JournalEntry = z.infer<typeof entrySchema>;

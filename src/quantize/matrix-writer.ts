@@ -46,7 +46,11 @@ export class MatrixWriter {
   }
 
   /** Throws `model_not_finite`. */
-  async writeLinear(target: QuantizationTarget, encoder: LinearEncoder): Promise<JournalEntry> {
+  async writeLinear(
+    target: QuantizationTarget,
+    encoder: LinearEncoder,
+    fallback: JournalEntry["fallback"],
+  ): Promise<JournalEntry> {
     const { module, source, cols } = target;
     const { transform, solver } = this.#parts;
     const hashes = new TensorHashes(this.#parts.file);
@@ -68,6 +72,7 @@ export class MatrixWriter {
       valuesChecksum: checksum.digest("hex"),
       relativeError: error.relative(source),
       outcome: encoder.outcome(),
+      fallback,
     };
   }
 
@@ -81,7 +86,8 @@ export class MatrixWriter {
       checkFinite(module, this.#reader.read(dense), solver);
       hashes.write([this.#parts.output.densePiece(target, dense.data, firstRow)]);
     });
-    return { module, tensors: hashes.digest(), valuesChecksum: null, relativeError: 0, outcome: null };
+    const tensors = hashes.digest();
+    return { module, tensors, valuesChecksum: null, relativeError: 0, outcome: null, fallback: null };
   }
 
   async #forEachBand(

@@ -1,7 +1,7 @@
 import type { FloatDtype } from "../base/weights.ts";
 import type { TensorFile } from "../formats/tensor-file.ts";
 import type { Solver } from "../kernels/solver.ts";
-import type { InputSource } from "./calibration/linear-inputs.ts";
+import type { LinearInput } from "./calibration/linear-inputs.ts";
 import type { WriteCompanions } from "./companion-files.ts";
 import type { QuantizationTarget } from "./plan.ts";
 import type { LinearOutcome } from "./row-rounder.ts";
@@ -64,7 +64,8 @@ export interface OutputFormat {
   readonly memory: FormatMemory;
   /** Throws `disk_full` or `output_unwritable`. */
   openFile(path: string, isResumed: boolean): TensorFile;
-  encoderOf(target: QuantizationTarget, inputs: InputSource, solver: Solver): LinearEncoder;
+  /** `input` is what is known of what goes into the target, or null. */
+  encoderOf(target: QuantizationTarget, input: LinearInput | null, solver: Solver): LinearEncoder;
   /** Rows of a dense matrix from `firstRow` on, in its type. */
   densePiece(target: DenseTarget, data: Uint8Array, firstRow: number): TensorPiece;
   /** A norm or a bias; `name` is its full name in the model. */

@@ -4,6 +4,7 @@ import type { TensorFile } from "../formats/tensor-file.ts";
 import type { Solver } from "../kernels/solver.ts";
 import { groupByInput } from "./calibration/capture-inputs.ts";
 import { type CalibrationTools, StatisticsCollector } from "./calibration/collect-statistics.ts";
+import { describeFallbacks } from "./calibration/fallbacks.ts";
 import { CalibratedInputs, type InputSource, noInputs } from "./calibration/linear-inputs.ts";
 import { checkFinite } from "./finite.ts";
 import type { JournalEntry, WriteJournal } from "./journal.ts";
@@ -69,8 +70,8 @@ export async function writeWeights(parts: WriteParts): Promise<WrittenWeights> {
   count.show();
   for (const target of targets) {
     await make(target, async () => {
-      await inputs.prepare(target);
-      return matrices.writeLinear(target, output.encoderOf(target, inputs, solver));
+      const { input, fallback } = await inputs.find(target);
+      return matrices.writeLinear(target, output.encoderOf(target, input, solver), fallback);
     });
   }
   for (const shape of dense) await make(shape, () => matrices.writeDense(shape));
@@ -83,7 +84,8 @@ export async function writeWeights(parts: WriteParts): Promise<WrittenWeights> {
   writer.commit();
   const stay = dense.length === 1 ? "1 matrix" : `${dense.length} matrices`;
   progress.finish(`${targets.length} linears quantised, ${stay} kept in floats`);
-  return { entries, notes: [...kept.notes, ...steps.notes, ...inputs.notes()] };
+  const fallbackNotes = describeFallbacks(targets.map(({ module }) => entries.get(module)!));
+  return { entries, notes: [...kept.notes, ...steps.notes, ...fallbackNotes] };
 }
 
 function writePiece(writer: TensorFile, { name, data, at }: TensorPiece): void {

@@ -68,7 +68,10 @@ export const quantizationManifestSchema = z.object({
       form: z.string(),
       /** The root of (sum of squared errors / sum of squared weights). */
       relativeError: z.number(),
-      /** The same of outputs on held-out calibration tokens, and rows by the method that did best there. */
+      /**
+       * The same of outputs on held-out calibration tokens, and rows by the method that did best there; null where none
+       * were held out for the linear.
+       */
       outcome: z.object({ outputError: z.number(), rows: z.record(z.string(), z.number()) }).nullable(),
       /** SHA-256 over `rowChecksums` of the values that the integers stand for, as f32 without a sign of zeros. */
       valuesChecksum: z.string(),

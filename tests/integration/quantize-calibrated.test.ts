@@ -256,6 +256,11 @@ describeWithData("smoothing", () => {
   });
 });
 
+/** The sum of what the pattern finds in notes. */
+function countBy(pattern: RegExp, { notes }: QuantizationManifest): number {
+  return notes.reduce((sum, note) => sum + Number(pattern.exec(note)?.[1] ?? 0), 0);
+}
+
 describeWithData("a mixture of experts, calibrated", () => {
   it("uses the tokens that went to each expert, and says which got none", async () => {
     base = openCheckpoint(testData("models", "tiny", "qwen3-moe"));
@@ -264,5 +269,29 @@ describeWithData("a mixture of experts, calibrated", () => {
     expect(manifest.notes.join()).toMatch(/\d+ linears got no calibration token and have scales by mse/);
     const seen = manifest.tensors.filter(({ name, outcome }) => /experts/.test(name) && outcome !== null);
     expect(seen.length).toBeGreaterThan(0);
+    for (const { outcome } of seen) expect(outcome!.outputError).toBeGreaterThan(0);
+    const inLayers = manifest.tensors.filter(({ name }) => name.startsWith("model.layers."));
+    const numUnmeasured = inLayers.filter(({ outcome }) => outcome === null).length;
+    expect(manifest.notes.join()).toMatch(
+      /\d+ linears got no held-out token, or only zeros of them, and have/,
+    );
+    expect(countBy(/(\d+) linears? got /, manifest)).toBe(numUnmeasured);
+  });
+
+  it("says the same of linears that were written before it was stopped", async () => {
+    base = openCheckpoint(testData("models", "tiny", "qwen3-moe"));
+    const few = cutCalibration(ids.slice(0, 8), { count: 2, length: 3 }, "few");
+    const whole = await run({ outPath: path.join(folder, "whole") }, { tokens: few });
+    let count = 0;
+    const update = (done: number, what?: string): void => {
+      if (what?.startsWith("model.layers.1.") && done > 0) count += 1;
+      if (count === 20) throw new MillraceError("interrupted", "Stopped.");
+    };
+    const stopped = run({}, { tokens: few, progress: { ...silentProgress, update } });
+    await expect(stopped).rejects.toMatchObject({ code: "interrupted" });
+    const { notes } = await run({}, { tokens: few });
+    const ofResumed = notes.filter((note) => note.includes("of a run that was interrupted"));
+    expect(ofResumed).toHaveLength(1);
+    expect(notes.filter((note) => !ofResumed.includes(note))).toEqual(whole.notes);
   });
 });

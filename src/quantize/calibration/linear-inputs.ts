@@ -5,6 +5,7 @@ import type { QuantizationTarget } from "../plan.ts";
 import { divideInput, type WeightTransform } from "../smoothing/weight-transform.ts";
 import { inputNameOf } from "./capture-inputs.ts";
 import type { InputStatistics, StatisticsCollector } from "./collect-statistics.ts";
+import type { Fallback } from "./fallbacks.ts";
 
 /** What is known of what goes into a linear. */
 export interface LinearInput {
@@ -15,18 +16,23 @@ export interface LinearInput {
   readonly factors: GptqFactors | null;
 }
 
-/** Tells what goes into linears. */
-export interface InputSource {
-  /** Finds what goes into a target; comes before `inputOf`. */
-  prepare(target: QuantizationTarget): Promise<void>;
-  /** Null where nothing is known. */
-  inputOf(target: QuantizationTarget): LinearInput | null;
-  /** What the user should know, at the end. */
-  notes(): readonly string[];
+/** What rounding can go by. */
+export interface FoundInput {
+  /** Null where nothing is known, or what is known judges no rounding. */
+  readonly input: LinearInput | null;
+  /** Null where all that the method asks for was found, or it asks for nothing. */
+  readonly fallback: Fallback | null;
 }
 
+/** Tells what goes into linears. */
+export interface InputSource {
+  find(target: QuantizationTarget): Promise<FoundInput>;
+}
+
+const nothing: FoundInput = { input: null, fallback: null };
+
 /** Of methods that need nothing but the weights. */
-export const noInputs: InputSource = { prepare: async () => {}, inputOf: () => null, notes: () => [] };
+export const noInputs: InputSource = { find: async () => nothing };
 
 export interface CalibratedParts {
   readonly collector: StatisticsCollector;
@@ -42,66 +48,44 @@ export interface CalibratedParts {
   readonly progress: Progress;
 }
 
-/** Runs the model on calibration tokens whenever an input is prepared that is not known yet. */
+/** Runs the model on calibration tokens whenever an input is asked for that is not known yet. */
 export class CalibratedInputs implements InputSource {
   readonly #parts: CalibratedParts;
   #statistics: ReadonlyMap<string, InputStatistics> = new Map();
-  #inputs = new Map<string, LinearInput | null>();
-  readonly #unseen: string[] = [];
-  readonly #silent: string[] = [];
-  readonly #singular: string[] = [];
-  readonly #damped: string[] = [];
+  #last: { readonly name: string; readonly found: FoundInput } | null = null;
 
   constructor(parts: CalibratedParts) {
     this.#parts = parts;
   }
 
-  async prepare(target: QuantizationTarget): Promise<void> {
-    if (isInLayer(target) && !this.#statistics.has(inputNameOf(target.module)))
-      await this.#collectFrom(target);
-  }
-
-  inputOf(target: QuantizationTarget): LinearInput | null {
-    if (!isInLayer(target)) return null;
+  async find(target: QuantizationTarget): Promise<FoundInput> {
+    if (!isInLayer(target)) return nothing;
     const name = inputNameOf(target.module);
+    if (this.#last?.name === name) return this.#last.found;
+    // One at a time: a factor is as large as its statistics.
+    this.#last = null;
+    if (!this.#statistics.has(name)) await this.#collectFrom(target);
     const statistics = this.#statistics.get(name)!;
-    if (!this.#inputs.has(name)) {
-      const factors = this.#parts.transform.columns.get(target.module);
-      const own = factors === undefined ? statistics : divideInput(statistics, factors);
-      // One at a time: a factor is as large as its statistics.
-      this.#inputs.clear();
-      this.#inputs = new Map([[name, this.#describe(name, own)]]);
-    }
-    const input = this.#inputs.get(name)!;
-    if (statistics.numRows === 0) this.#unseen.push(target.module);
-    else if (input === null) this.#silent.push(target.module);
-    else if (this.#parts.isPassingOn && input.factors === null) this.#singular.push(target.module);
-    return input;
+    const factors = this.#parts.transform.columns.get(target.module);
+    const found = this.#describe(factors === undefined ? statistics : divideInput(statistics, factors));
+    this.#last = { name, found };
+    return found;
   }
 
-  notes(): readonly string[] {
-    const about = (modules: readonly string[], what: string): string[] =>
-      modules.length === 0 ? [] : [`${modules.length} linears ${what}, the first ${modules[0]}.`];
-    return [
-      ...about(this.#unseen, "got no calibration token and have scales by mse"),
-      ...about(this.#silent, "got only zeros, or no numbers, and have scales by mse"),
-      ...about(
-        this.#singular,
-        "have inputs whose Gram matrix has no factor, so that no errors were passed on",
-      ),
-      ...about(this.#damped, "needed more damping than 0.01"),
-    ];
-  }
-
-  #describe(name: string, statistics: InputStatistics): LinearInput | null {
-    const { energy, cols } = statistics;
-    const mean = energy.reduce((sum, value) => sum + value, 0) / cols;
-    if (!(mean > 0)) return null;
-    const importance = energy.map((value) => Math.max(value / mean, 1e-6));
+  #describe(statistics: InputStatistics): FoundInput {
     const { isPassingOn, solver } = this.#parts;
-    const factors = isPassingOn ? factorInput(statistics, solver) : null;
-    if (factors !== null && factors.damping > 0.01) this.#damped.push(name);
-    return { statistics, importance, factors };
+    const { numRows, energy, heldOutGram, cols } = statistics;
+    if (numRows === 0) return { input: null, fallback: "unseen" };
+    const mean = energy.reduce((sum, value) => sum + value, 0) / cols;
+    if (!(mean > 0)) return { input: null, fallback: "silent" };
+    // Every rounding would have the same error there, 0.
+    if (!energy.some((_, i) => heldOutGram[i * cols + i]! > 0)) return { input: null, fallback: "unjudged" };
+    const importance = energy.map((value) => Math.max(value / mean, 1e-6));
+    if (!isPassingOn) return { input: { statistics, importance, factors: null }, fallback: null };
+    const factors = factorInput(statistics, solver);
+    const input = { statistics, importance, factors };
+    if (factors === null) return { input, fallback: "singular" };
+    return { input, fallback: factors.damping > 0.01 ? "damped" : null };
   }
 
   /** Statistics of whole layers, from that of `first` on, as many as fit. */

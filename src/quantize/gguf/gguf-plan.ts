@@ -180,11 +180,11 @@ function ggufOutput(file: GgufFile, memory: FormatMemory, isSearched: boolean): 
     rowUnit,
     memory,
     openFile: (place, isResumed) => createGguf(place, fields, tensors, { isResumed }),
-    encoderOf: (target, inputs, solver) => {
+    encoderOf: (target, input, solver) => {
       const { module, cols } = target;
       const type = file.matrices.get(module)!.type as BlockType;
       const format = new BlockRowFormat(type, cols, isSearched, solver);
-      const rounder = new RowRounder(format, inputs.inputOf(target), solver);
+      const rounder = new RowRounder(format, input, solver);
       return {
         encode: (band) => {
           const { blocks, values } = rounder.round(band);

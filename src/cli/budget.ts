@@ -23,10 +23,12 @@ import { createEngineLauncher } from "../flow/engines/create-launcher.ts";
 import type { WeightDtype } from "../flow/flow-plan.ts";
 import type { Checkpoint, ModelWeights } from "../formats/checkpoint.ts";
 import { modelNameOf } from "../formats/model-name.ts";
+import { loadTokenizerSource } from "../formats/tokenizer-source.ts";
 import { createOps } from "../kernels/create-ops.ts";
 import { keepPacked } from "../kernels/keep-packed.ts";
 import type { Solver } from "../kernels/solver.ts";
 import type { CalibrationTools } from "../quantize/calibration/collect-statistics.ts";
+import { readQuantizationManifest } from "../quantize/earlier-result.ts";
 import type { BudgetSearch, BudgetTrial } from "../records/budget-search.ts";
 import { describeKernels, engineDefaults } from "./engine-defaults.ts";
 import { openLocalModel } from "./local-model.ts";
@@ -119,6 +121,7 @@ export async function readQuestion(request: BudgetRequest): Promise<BudgetQuesti
     modelName: modelNameOf(modelPath),
     budget,
     dtype,
+    tokenizer: request.tokenizer === undefined ? null : loadTokenizerSource(request.tokenizer),
     ignore,
     maxMemoryBytes,
     windows,
@@ -197,7 +200,7 @@ const header = [
   "broken",
 ];
 
-/** The table of all that were tried, and what was taken. */
+/** Notes on the model that was taken, and the table of all that were tried. */
 export function printSearch(record: BudgetSearch, outPath: string): void {
   const tasks = Object.keys(record.trials[0]?.figures.recovery ?? {});
   const rows = record.trials.map(({ name, figures, broken }) => [
@@ -212,6 +215,7 @@ export function printSearch(record: BudgetSearch, outPath: string): void {
     ...tasks.map((task) => `${(100 * (figures.recovery[task] ?? 0)).toFixed(1)}%`),
     broken.join(", "),
   ]);
+  for (const note of readQuantizationManifest(outPath)?.notes ?? []) printNote(note);
   const titles = [...header.slice(0, -1), ...tasks, header.at(-1)!];
   printLine(formatTable(titles, rows));
   printLine(`* ${outPath}`);

@@ -3,7 +3,7 @@ import { originSchema } from "./origin.ts";
 
 /** What is measured of a candidate. */
 export const budgetFiguresSchema = z.object({
-  /** Of the weight file. */
+  /** Of all tensors. */
   sizeBytes: z.int(),
   /** Mean KL(float‖candidate) of a token, in nats, and its standard error. */
   kl: z.number(),

@@ -1,6 +1,7 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { afterAll, expect, test } from "vitest";
+import { openCheckpoint } from "../../src/formats/open-checkpoint.ts";
 import { expectRefusal } from "./expect-refusal.ts";
 import { makeFolder, pebble, removeFolders, runCli } from "./run-cli.ts";
 
@@ -79,6 +80,39 @@ test("a budget tries the schemes of both formats, or of the one that is asked fo
   expect(refused.exitCode).toBe(2);
   expect(refused.stderr).toContain("--mixed writes GGUF files");
 });
+
+test.each(["gguf", "compressed-tensors"])(
+  "the tokenizer that is given goes into a %s model that a budget makes",
+  {
+    timeout: 240_000,
+  },
+  async (format) => {
+    const folder = makeFolder();
+    const bare = path.join(folder, "bare");
+    const isTokenizer = (file: string): boolean => path.basename(file).startsWith("tokenizer");
+    cpSync(pebble, bare, { recursive: true, filter: (file) => !isTokenizer(file) });
+    const out = path.join(folder, "out");
+    const limit = format === "gguf" ? "size<=2.3MiB" : "size<=1.6MB";
+    const choice = ["--format", format, "--tokenizer", pebble, "--max-tokens", "32"];
+    const args = ["--budget", limit, "--text", makeText(folder), ...choice, "--out", out];
+    const { exitCode, stdout, stderr } = await runCli("quantize", bare, ...args);
+    expect(exitCode, stderr).toBe(0);
+    expect(stdout).toContain(`* ${out}`);
+    expect(stderr).not.toContain("no tokenizer");
+    const made = openCheckpoint(out);
+    try {
+      const vocabOf = (source: ReturnType<typeof made.tokenizer>): unknown =>
+        (source?.tokenizerJson["model"] as { readonly vocab?: unknown } | undefined)?.vocab;
+      const own = openCheckpoint(pebble);
+      expect(vocabOf(made.tokenizer())).toEqual(vocabOf(own.tokenizer()));
+      own.close();
+    } finally {
+      made.close();
+    }
+    const answer = await runCli("complete", out, "--prompt", "The red fox", "--max-tokens", "4");
+    expect(answer.exitCode, answer.stderr).toBe(0);
+  },
+);
 
 test("a mixed budget gives each group of matrices a type of its own, in a GGUF file within its size", {
   timeout: 240_000,

@@ -1,5 +1,5 @@
 import type { TaskChoice } from "../../evaluate/check-tasks.ts";
-import type { ModelWeights } from "../../formats/checkpoint.ts";
+import type { ModelWeights, TokenizerSource } from "../../formats/checkpoint.ts";
 import type { ComparableLogits } from "../../protocol/logit-source.ts";
 import type { CalibrationTools } from "../../quantize/calibration/collect-statistics.ts";
 import type { FlowTools, WeightDtype } from "../flow-plan.ts";
@@ -13,6 +13,8 @@ export interface BudgetQuestion {
   readonly modelName: string;
   readonly budget: Budget;
   readonly dtype: WeightDtype;
+  /** What candidates hold in place of the model's own; null for that. */
+  readonly tokenizer: TokenizerSource | null;
   /** Linears that stay dense in every candidate. */
   readonly ignore: readonly string[];
   readonly maxMemoryBytes: number | null;

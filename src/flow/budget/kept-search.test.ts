@@ -20,6 +20,7 @@ const question: BudgetQuestion = {
   modelName: "pebble",
   budget: parseBudget("recovery>=99% on arc_easy"),
   dtype: "auto",
+  tokenizer: null,
   ignore: [],
   maxMemoryBytes: null,
   windows: [Int32Array.of(1, 2)],
@@ -44,6 +45,18 @@ test.each<[string, Partial<BudgetQuestion>]>([
   ["the shots differ", { tasks: tasksWith("arc_easy=10", undefined, "5") }],
   ["a file of the tasks holds something else", { taskFiles: { "arc/test.jsonl": "b" } }],
   ["the budget differs", { budget: parseBudget("recovery>=98% on arc_easy") }],
+  [
+    "another tokenizer goes into it",
+    {
+      tokenizer: {
+        origin: "other",
+        tokenizerJson: {},
+        tokenizerConfig: {},
+        chatTemplate: null,
+        generationConfig: null,
+      },
+    },
+  ],
   ["the kernels differ", { kernels: "native" }],
 ])("a search is made anew where %s", (_, change) => {
   expect(placeOf("out", { ...question, ...change })).not.toBe(placeOf("out", question));

@@ -1,7 +1,7 @@
 import path from "node:path";
 import { readQuantizationManifest } from "../../quantize/earlier-result.ts";
 import { type BudgetSearch, budgetSearchSchema } from "../../records/budget-search.ts";
-import { describeFiles, describeTasks, fingerprintOf } from "../fingerprint.ts";
+import { addressOf, describeFiles, describeTasks, fingerprintOf } from "../fingerprint.ts";
 import { readJsonFile } from "../json-files.ts";
 import type { BudgetPlan, BudgetQuestion } from "./budget-plan.ts";
 
@@ -14,7 +14,7 @@ export const searchFile = "search.json";
  */
 export function placeOf(folder: string, question: BudgetQuestion): string {
   const { modelPath, budget, text, windows, tasks, taskFiles, ...rest } = question;
-  const { dtype, ignore, format, isMixed, kernels } = rest;
+  const { dtype, tokenizer, ignore, format, isMixed, kernels } = rest;
   const fingerprint = fingerprintOf({
     step: "budget",
     files: describeFiles(modelPath),
@@ -23,6 +23,7 @@ export function placeOf(folder: string, question: BudgetQuestion): string {
     tokens: windows.map((window) => [...window]),
     tasks: tasks === null ? null : describeTasks(tasks, taskFiles),
     dtype,
+    tokenizer: addressOf({ tokenizer }),
     ignore,
     format,
     isMixed,

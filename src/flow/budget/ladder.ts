@@ -1,5 +1,5 @@
 import { isMillraceError } from "../../base/errors.ts";
-import type { Checkpoint } from "../../formats/checkpoint.ts";
+import type { Checkpoint, TokenizerSource } from "../../formats/checkpoint.ts";
 import { isGgufScheme } from "../../quantize/gguf/gguf-plan.ts";
 import { ggufSchemeNames } from "../../quantize/gguf/type-rule.ts";
 import type { QuantizePlan } from "../../quantize/plan.ts";
@@ -23,6 +23,8 @@ export interface Candidate {
 
 export interface LadderOptions {
   readonly dtype: QuantizePlan["dtype"];
+  /** What files hold in place of the model's own; null for that. */
+  readonly tokenizer: TokenizerSource | null;
   readonly ignore: readonly string[];
   /** Whether methods can see what goes into the linears. */
   readonly isCalibrated: boolean;
@@ -46,12 +48,12 @@ const grids: readonly Pick<Recipe, "scheme" | "groupSize" | "symmetric">[] = [
 /** Everything that is worth trying on a model, smallest first. */
 export function listCandidates(
   checkpoint: Checkpoint,
-  { dtype, ignore, isCalibrated, format }: LadderOptions & { readonly format: LadderFormat },
+  { dtype, tokenizer, ignore, isCalibrated, format }: LadderOptions & { readonly format: LadderFormat },
 ): readonly Candidate[] {
   const found: Candidate[] = [];
   for (const choice of choicesOf(format)) {
     const recipe: Recipe = { ...choice, ...bestMethod(choice.scheme, isCalibrated) };
-    const sizeBytes = sizeOf(checkpoint, { ...recipe, dtype, ignore, outPath: "" }, format);
+    const sizeBytes = sizeOf(checkpoint, { ...recipe, dtype, tokenizer, ignore, outPath: "" }, format);
     if (sizeBytes !== null) found.push({ name: nameOf(recipe), recipe, sizeBytes, family: familyOf(recipe) });
   }
   return found.toSorted((a, b) => a.sizeBytes - b.sizeBytes);

@@ -28,6 +28,7 @@ test("figures of an earlier plan are gone once a candidate is made anew, even if
     modelName: "pebble",
     budget: parseBudget("kl<=1"),
     dtype: "auto",
+    tokenizer: null,
     ignore: [],
     maxMemoryBytes: null,
     windows: [Int32Array.of(1, 2)],
@@ -53,6 +54,7 @@ test("figures of an earlier plan are gone once a candidate is made anew, even if
   const meter = new CandidateMeter(plan, tools, checkpoint);
   const [candidate] = listCandidates(checkpoint, {
     dtype: "auto",
+    tokenizer: null,
     ignore: [],
     isCalibrated: false,
     format: "compressed-tensors",

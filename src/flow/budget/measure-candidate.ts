@@ -10,7 +10,7 @@ import type { ServingRecord } from "../../records/comparison.ts";
 import type { EvaluationRecord } from "../../records/evaluation.ts";
 import { compareAccuracy } from "../compare-accuracy.ts";
 import { evaluateSide } from "../evaluate-side.ts";
-import { describeFiles, describeTasks, fingerprintOf } from "../fingerprint.ts";
+import { addressOf, describeFiles, describeTasks, fingerprintOf } from "../fingerprint.ts";
 import type { LoadPlan, ServedSide } from "../flow-plan.ts";
 import { readJsonFile } from "../json-files.ts";
 import { serveAndLoad } from "../serve-and-load.ts";
@@ -40,7 +40,7 @@ export class CandidateMeter {
   readonly #inputs: Readonly<Record<string, unknown>>;
 
   constructor(plan: BudgetPlan, tools: BudgetTools, checkpoint: Checkpoint) {
-    const { modelPath, windows, kernels, tasks, taskFiles, dtype, ignore } = plan;
+    const { modelPath, windows, kernels, tasks, taskFiles, dtype, tokenizer, ignore } = plan;
     this.#plan = plan;
     this.#tools = tools;
     this.#checkpoint = checkpoint;
@@ -50,6 +50,7 @@ export class CandidateMeter {
       tokens: windows.map((window) => [...window]),
       kernels,
       dtype,
+      tokenizer: addressOf({ tokenizer }),
       ignore,
       load,
       calibration: tools.calibration?.tokens.sha256 ?? null,
@@ -84,9 +85,10 @@ export class CandidateMeter {
 
   /** Writes the model of a candidate. */
   async make(candidate: Candidate, outPath: string): Promise<void> {
-    const { dtype, ignore, maxMemoryBytes } = this.#plan;
+    const { dtype, tokenizer, ignore, maxMemoryBytes } = this.#plan;
     const { openModel, calibration, solver, progress } = this.#tools;
-    const plan = { ...candidate.recipe, dtype, ignore, maxMemoryBytes, outPath, replaceEarlier: true };
+    const given = { dtype, tokenizer, ignore, maxMemoryBytes };
+    const plan = { ...candidate.recipe, ...given, outPath, replaceEarlier: true };
     const report = stepReport(`${candidate.name}: `, progress);
     await quantize(this.#checkpoint, plan, { progress: report.progress, openModel, calibration, solver });
   }

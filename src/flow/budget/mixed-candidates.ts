@@ -13,7 +13,7 @@ const numSizes = 12;
 export function mixedCandidates(
   checkpoint: Checkpoint,
   groups: readonly TypeGroup[],
-  { dtype, ignore, isCalibrated, maxBytes }: LadderOptions & { readonly maxBytes: number },
+  { dtype, tokenizer, ignore, isCalibrated, maxBytes }: LadderOptions & { readonly maxBytes: number },
 ): readonly Candidate[] {
   const candidateOf = (allocation: Allocation): Candidate => {
     const types = Object.fromEntries(
@@ -21,7 +21,8 @@ export function mixedCandidates(
     );
     const scheme = "q4_k_m";
     const recipe: Recipe = { scheme, groupSize: null, ...bestMethod(scheme, isCalibrated), types };
-    const { sizeBytes } = resolvePlan(checkpoint, { ...recipe, dtype, ignore, outPath: "" }).output;
+    const plan = { ...recipe, dtype, tokenizer, ignore, outPath: "" };
+    const { sizeBytes } = resolvePlan(checkpoint, plan).output;
     return { name: `mixed-${(sizeBytes / 1e6).toFixed(1)}MB`, recipe, sizeBytes, family: "mixed" };
   };
   const allocations = allocateTypes(groups);

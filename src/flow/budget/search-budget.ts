@@ -101,9 +101,9 @@ async function candidatesOf(
   tools: BudgetTools,
   checkpoint: Checkpoint,
 ): Promise<readonly Candidate[]> {
-  const { dtype, ignore, isMixed, budget, format } = plan;
+  const { dtype, tokenizer, ignore, isMixed, budget, format } = plan;
   const { calibration } = tools;
-  const options = { dtype, ignore, isCalibrated: calibration !== null };
+  const options = { dtype, tokenizer, ignore, isCalibrated: calibration !== null };
   if (!isMixed) return listCandidates(checkpoint, { ...options, format });
   if (calibration === null) {
     throw new MillraceError(

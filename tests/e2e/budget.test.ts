@@ -1,4 +1,4 @@
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { openCheckpoint } from "../../src/formats/open-checkpoint.ts";
@@ -42,6 +42,40 @@ test("a budget of size takes the best of what fits, and keeps what was measured"
   const files = ["model.safetensors", "model.gguf"].map((file) => path.join(folder, "a", file));
   expect(files.filter((file) => existsSync(file))).toHaveLength(1);
   expect((await runCli("verify", path.join(folder, "a"))).exitCode).toBe(0);
+});
+
+test("a budget of quality takes the smallest that keeps it, and measures nothing twice", {
+  timeout: 480_000,
+}, async () => {
+  const folder = makeFolder();
+  const out = path.join(folder, "out");
+  const flags = [
+    "--text",
+    makeText(folder),
+    "--max-tokens",
+    "64",
+    "--format",
+    "gguf",
+    "--json",
+    "--out",
+    out,
+  ];
+  const run = () => runCli("quantize", pebble, "--budget", "kl<=0.05", ...flags);
+  const weights = () => readFileSync(path.join(out, "model.gguf"));
+  const first = await run();
+  expect(first.exitCode, first.stderr).toBe(0);
+  const { chosen, trials } = JSON.parse(first.stdout) as Search;
+  const within = trials.filter(({ broken }) => broken.length === 0);
+  expect(within[0]?.name).toBe(chosen);
+  for (const { broken, figures } of trials) expect(broken).toEqual(figures.kl <= 0.05 ? [] : ["kl<=0.05"]);
+  const made = weights();
+  rmSync(out, { recursive: true });
+  const again = await run();
+  expect(again.exitCode, again.stderr).toBe(0);
+  for (const { name } of trials) expect(again.stderr).toContain(`${name}: kept from an earlier run: `);
+  expect(again.stderr).not.toContain("start the server");
+  expect((JSON.parse(again.stdout) as Search).trials).toEqual(trials);
+  expect(weights().equals(made)).toBe(true);
 });
 
 test("a budget tries the schemes of both formats, or of the one that is asked for", {

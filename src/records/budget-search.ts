@@ -1,15 +1,21 @@
 import { z } from "zod";
 import { originSchema } from "./origin.ts";
 
+/** A measured number. JSON has null where it is NaN, as the KL of a model whose logits are not finite. */
+const measured = z
+  .number()
+  .nullable()
+  .transform((value) => value ?? Number.NaN);
+
 /** What is measured of a candidate. */
 export const budgetFiguresSchema = z.object({
   /** Of all tensors. */
   sizeBytes: z.int(),
   /** Mean KL(float‖candidate) of a token, in nats, and its standard error. */
-  kl: z.number(),
+  kl: measured,
   klError: z.number().nullable(),
-  topAgreement: z.number(),
-  perplexityRatio: z.number(),
+  topAgreement: measured,
+  perplexityRatio: measured,
   /** Output tokens a second of all requests together, by requests in flight. */
   tokensPerSecond: z.record(z.string(), z.number()),
   /** Candidate over float model, one request in flight; null where no speed was measured. */
@@ -17,7 +23,7 @@ export const budgetFiguresSchema = z.object({
   /** Highest resident bytes of the server under load; null where it is not known. */
   peakMemoryBytes: z.number().nullable(),
   /** By task: the candidate's metric over the float model's. */
-  recovery: z.record(z.string(), z.number()),
+  recovery: z.record(z.string(), measured),
 });
 export type BudgetFigures = z.infer<typeof budgetFiguresSchema>;
 

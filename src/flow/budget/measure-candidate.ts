@@ -1,4 +1,4 @@
-import { rmSync } from "node:fs";
+import { existsSync, renameSync, rmSync } from "node:fs";
 import path from "node:path";
 import { writeFileAtomically } from "../../base/write-file.ts";
 import { compareLogits } from "../../evaluate/divergence/compare-logits.ts";
@@ -93,8 +93,14 @@ export class CandidateMeter {
     await quantize(this.#checkpoint, plan, { progress: report.progress, openModel, calibration, solver });
   }
 
+  /** Renames the model first: a kill in the midst of removing it leaves none that looks whole. */
   remove(candidate: Candidate): void {
-    rmSync(this.modelPath(candidate), { recursive: true, force: true });
+    const made = this.modelPath(candidate);
+    const removed = `${made}.removed`;
+    rmSync(removed, { recursive: true, force: true });
+    if (!existsSync(made)) return;
+    renameSync(made, removed);
+    rmSync(removed, { recursive: true });
   }
 
   async #measureModel(candidate: Candidate, report: StepReport): Promise<BudgetFigures> {

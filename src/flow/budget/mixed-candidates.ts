@@ -23,7 +23,8 @@ export function mixedCandidates(
     const recipe: Recipe = { scheme, groupSize: null, ...bestMethod(scheme, isCalibrated), types };
     const plan = { ...recipe, dtype, tokenizer, ignore, outPath: "" };
     const { sizeBytes } = resolvePlan(checkpoint, plan).output;
-    return { name: `mixed-${(sizeBytes / 1e6).toFixed(1)}MB`, recipe, sizeBytes, family: "mixed" };
+    // To the byte, as allocations of small models differ by less than a tenth of a megabyte: names are folders.
+    return { name: `mixed-${(sizeBytes / 1e6).toFixed(6)}MB`, recipe, sizeBytes, family: "mixed" };
   };
   const allocations = allocateTypes(groups);
   const [least, most] = [allocations[0]!.sizeBytes, allocations.at(-1)!.sizeBytes];

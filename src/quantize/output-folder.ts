@@ -91,8 +91,11 @@ function isEmptyFolder(place: string): boolean {
   return statSync(place).isDirectory() && readdirSync(place).length === 0;
 }
 
-/** The folder's own path, links resolved; refuses what the finished folder cannot, or may not, take the place of. */
-function checkTarget(outPath: string, mayHoldFiles: boolean): string {
+/**
+ * The folder's own path, links resolved. Throws `output_exists` or `output_unwritable` for what a finished folder may
+ * not, or cannot, take the place of.
+ */
+export function checkTarget(outPath: string, mayHoldFiles: boolean): string {
   if (!existsSync(outPath)) return path.resolve(outPath);
   const target = realpathSync(outPath);
   const stats = statSync(target);

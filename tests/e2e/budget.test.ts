@@ -1,4 +1,14 @@
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import path from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { openCheckpoint } from "../../src/formats/open-checkpoint.ts";
@@ -193,6 +203,27 @@ test("a second search into a folder that is being written is refused", { timeout
   expect(exitCode).toBe(2);
   expect(stderr).toContain(`${out}.search is being written by process ${process.pid}.`);
   expect(readdirSync(`${out}.search`)).toEqual([".millrace-lock"]);
+});
+
+test("a search refuses a file as its folder at once, and writes to the folder that a link names", {
+  timeout: 240_000,
+}, async () => {
+  const folder = makeFolder();
+  const flags = ["--budget", "size<=1.6MB", "--text", makeText(folder), "--max-tokens", "32"];
+  const file = path.join(folder, "file");
+  writeFileSync(file, "");
+  const refused = await runCli("quantize", pebble, ...flags, "--out", file);
+  expect(refused.exitCode).toBe(2);
+  expect(refused.stderr).toMatch(/file is a file\. .*\[output_exists\]/);
+  expect(existsSync(`${file}.search`)).toBe(false);
+  const target = path.join(folder, "target");
+  const link = path.join(folder, "link");
+  mkdirSync(target);
+  symlinkSync(target, link);
+  const made = await runCli("quantize", pebble, ...flags, "--out", link);
+  expect(made.exitCode, made.stderr).toBe(0);
+  expect(lstatSync(link).isSymbolicLink()).toBe(true);
+  expect((await runCli("verify", link)).exitCode).toBe(0);
 });
 
 test("budgets that cannot be read or met say what is allowed, and write nothing", {

@@ -12,6 +12,7 @@ import { createOps } from "../../kernels/create-ops.ts";
 import { createFastestSolver } from "../../kernels/create-solver.ts";
 import { isGgufScheme } from "../../quantize/gguf/gguf-plan.ts";
 import { isCalibrated, methodNames, type QuantizationMethod } from "../../quantize/methods.ts";
+import { checkTarget } from "../../quantize/output-folder.ts";
 import { type QuantizePlan, type SchemeName, schemeNames } from "../../quantize/plan.ts";
 import { quantize } from "../../quantize/quantize.ts";
 import { readRecipe } from "../../quantize/recipe.ts";
@@ -189,10 +190,13 @@ async function runQuantize(modelPath: string, _options: unknown, command: Comman
   }
 }
 
-/** Refuses what looks like the name of a file: weights lie in a folder, beside their manifest. */
+/**
+ * Where a new folder is to be, links resolved, so that what is made beside it is on the same file system. Refuses what looks
+ * like the name of a file: weights lie in a folder, beside their manifest.
+ */
 function folderOf(out: string): string {
   const ending = /\.(gguf|safetensors)$/.exec(out)?.[0];
-  if (ending === undefined) return path.resolve(out);
+  if (ending === undefined) return checkTarget(out, false);
   throw new MillraceError(
     "invalid_option",
     `--out is ${out}, but quantize writes a folder: the weights' file, and beside it what belongs to them. Give a name without ${ending}.`,
@@ -297,7 +301,7 @@ async function runSearch(
     );
   }
   const calibrationValues = readSettings(command, calibrationSettings);
-  const outPath = folderOf(out ?? `${path.basename(modelNameOf(modelPath))}-budget`);
+const outPath = folderOf(out ?? `${path.basename(modelNameOf(modelPath))}-budget`);
   const checkpoint = openModel(modelPath);
   const calibration = await openCalibration(checkpoint, calibrationValues);
   const solver = calibration?.solver ?? createFastestSolver(calibrationValues.threads);

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, renameSync, rmdirSync } from "node:fs";
+import { existsSync, renameSync, rmdirSync } from "node:fs";
 import path from "node:path";
 import { MillraceError } from "../../base/errors.ts";
 import { lockFolder } from "../../base/folder-lock.ts";
@@ -7,7 +7,7 @@ import type { Checkpoint } from "../../formats/checkpoint.ts";
 import type { CalibrationTokens } from "../../quantize/calibration/calibration-tokens.ts";
 import type { CalibrationTools } from "../../quantize/calibration/collect-statistics.ts";
 import { KeptInputs } from "../../quantize/calibration/kept-inputs.ts";
-import { outputExists } from "../../quantize/output-folder.ts";
+import { checkTarget } from "../../quantize/output-folder.ts";
 import type { BudgetSearch, BudgetTrial } from "../../records/budget-search.ts";
 import { startOrigin } from "../../records/origin.ts";
 import { describeFiles, fingerprintOf } from "../fingerprint.ts";
@@ -36,7 +36,7 @@ export async function searchBudget(
   tools: BudgetTools,
   onTrial: (trial: BudgetTrial) => void = () => {},
 ): Promise<BudgetSearch> {
-  refuseFiles(plan.outPath);
+  checkTarget(plan.outPath, false);
   const lock = lockFolder(plan.searchPath);
   try {
     return await searchAlone(plan, tools, onTrial);
@@ -154,19 +154,14 @@ function isBetter(a: BudgetTrial, b: BudgetTrial, budget: Budget): boolean {
 /** Moves the chosen model to its place, or makes it again: the same bytes. */
 async function place(chosen: Candidate, meter: CandidateMeter, outPath: string): Promise<void> {
   const made = meter.modelPath(chosen);
+  // Hours have passed since it was looked at first.
+  const target = checkTarget(outPath, false);
   if (!existsSync(made)) {
-    await meter.make(chosen, outPath);
+    await meter.make(chosen, target);
     return;
   }
-  // Hours have passed since it was looked at first.
-  refuseFiles(outPath);
-  if (existsSync(outPath)) rmdirSync(outPath);
-  renameSync(made, outPath);
-}
-
-function refuseFiles(outPath: string): void {
-  if (existsSync(outPath) && readdirSync(outPath).length > 0)
-    throw outputExists(outPath, "already holds files");
+  if (existsSync(target)) rmdirSync(target);
+  renameSync(made, target);
 }
 
 function unmet(

@@ -254,5 +254,6 @@ test("budgets that cannot be read or met say what is allowed, and write nothing"
   const unmet = await runCli(...args("--budget", "size<=1KB", "--text", text));
   expect(unmet.exitCode).not.toBe(0);
   expect(unmet.stderr).toMatch(/No candidate keeps within --budget "size<=1KB".*\[budget_unmet\]/);
+  expect(unmet.stderr).toMatch(/The smallest candidate, \S+, takes [\d.]+ MiB\. Loosen a limit\. \[/);
   expect(existsSync(out)).toBe(false);
 });

@@ -1,4 +1,4 @@
-import { isMillraceError } from "../../base/errors.ts";
+import { isMillraceError, type MillraceError } from "../../base/errors.ts";
 import type { Checkpoint, TokenizerSource } from "../../formats/checkpoint.ts";
 import { isGgufScheme } from "../../quantize/gguf/gguf-plan.ts";
 import { ggufSchemeNames } from "../../quantize/gguf/type-rule.ts";
@@ -45,17 +45,26 @@ const grids: readonly Pick<Recipe, "scheme" | "groupSize" | "symmetric">[] = [
   { scheme: "w8a16", groupSize: null },
 ];
 
-/** Everything that is worth trying on a model, smallest first. */
+/** Everything that is worth trying on a model, smallest first; throws the first refusal where all are refused. */
 export function listCandidates(
   checkpoint: Checkpoint,
   { dtype, tokenizer, ignore, isCalibrated, format }: LadderOptions & { readonly format: LadderFormat },
 ): readonly Candidate[] {
   const found: Candidate[] = [];
+  const refusals: MillraceError[] = [];
   for (const choice of choicesOf(format)) {
     const recipe: Recipe = { ...choice, ...bestMethod(choice.scheme, isCalibrated) };
-    const sizeBytes = sizeOf(checkpoint, { ...recipe, dtype, tokenizer, ignore, outPath: "" }, format);
-    if (sizeBytes !== null) found.push({ name: nameOf(recipe), recipe, sizeBytes, family: familyOf(recipe) });
+    try {
+      const plan = { ...recipe, dtype, tokenizer, ignore, outPath: "" };
+      const { sizeBytes } = resolvePlan(checkpoint, plan).output;
+      found.push({ name: nameOf(recipe), recipe, sizeBytes, family: familyOf(recipe) });
+    } catch (error) {
+      if (!isRefusal(error, recipe.scheme, format)) throw error;
+      refusals.push(error);
+    }
   }
+  const [refusal] = refusals;
+  if (found.length === 0 && refusal !== undefined) throw refusal;
   return found.toSorted((a, b) => a.sizeBytes - b.sizeBytes);
 }
 
@@ -96,14 +105,9 @@ function familyOf({ scheme, head }: Recipe): string {
   return scheme === "w8a8" ? scheme : `integers under ${head}`;
 }
 
-/** Null for groups that do not divide the model's widths, and for a model that GGUF files of its family cannot hold. */
-function sizeOf(checkpoint: Checkpoint, plan: QuantizePlan, format: LadderFormat): number | null {
-  try {
-    return resolvePlan(checkpoint, plan).output.sizeBytes;
-  } catch (error) {
-    const code = isMillraceError(error) ? error.code : null;
-    const isOther = code === "unsupported_format" && format === "auto" && isGgufScheme(plan.scheme);
-    if (code === "invalid_scheme" || isOther) return null;
-    throw error;
-  }
+/** Whether others may do: groups need not divide a model's widths, nor GGUF files hold a model of its family. */
+function isRefusal(error: unknown, scheme: Recipe["scheme"], format: LadderFormat): error is MillraceError {
+  if (!isMillraceError(error)) return false;
+  const isOfFormat = error.code === "unsupported_format" && format === "auto" && isGgufScheme(scheme);
+  return error.code === "invalid_scheme" || isOfFormat;
 }

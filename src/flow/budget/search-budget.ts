@@ -2,6 +2,7 @@ import { existsSync, renameSync, rmdirSync } from "node:fs";
 import path from "node:path";
 import { MillraceError } from "../../base/errors.ts";
 import { lockFolder } from "../../base/folder-lock.ts";
+import { formatBytes } from "../../base/units.ts";
 import { writeFileAtomically } from "../../base/write-file.ts";
 import type { Checkpoint } from "../../formats/checkpoint.ts";
 import type { CalibrationTokens } from "../../quantize/calibration/calibration-tokens.ts";
@@ -86,7 +87,7 @@ async function searchAlone(
       origin: finishOrigin(),
     };
     writeFileAtomically(path.join(searchPath, searchFile), `${JSON.stringify(record, null, 2)}\n`);
-    if (chosen === null) throw unmet(budget, candidates, record.trials);
+    if (chosen === null) throw unmet(budget, candidates, record.trials, calibration !== null);
     await place(chosen, meter, outPath);
     if (kept !== null) meter.remove(kept);
     return record;
@@ -168,17 +169,23 @@ function unmet(
   budget: Budget,
   candidates: readonly Candidate[],
   trials: readonly BudgetTrial[],
+  isCalibrated: boolean,
 ): MillraceError {
   const wanted = budget.terms.map(({ text }) => text).join(", ");
-  const [smallest] = candidates;
+  const smallest = candidates[0]!;
   const best = trials.toSorted((a, b) => a.broken.length - b.broken.length || a.figures.kl - b.figures.kl)[0];
   const reached =
     best === undefined
-      ? `The smallest candidate, ${smallest?.name ?? "none"}, takes ${smallest?.sizeBytes ?? 0} bytes`
+      ? `The smallest candidate, ${smallest.name}, takes ${formatBytes(smallest.sizeBytes)}`
       : `The nearest is ${best.name} with ${budget.terms.map((term) => describeFigure(term, best.figures)).join(", ")}`;
+  // A text to calibrate on makes a candidate better, not smaller or faster.
+  const isHelped = !isCalibrated && best !== undefined && boundsQuality(budget);
+  const advice = isHelped
+    ? "Loosen a limit, or give `millrace quantize` a --calibration, which makes few bits better."
+    : "Loosen a limit.";
   return new MillraceError(
     "budget_unmet",
-    `No candidate keeps within --budget ${JSON.stringify(wanted)} (${trials.length} measured). ${reached}. Loosen a limit, or give --calibration, which makes 2 to 4 bits better.`,
+    `No candidate keeps within --budget ${JSON.stringify(wanted)} (${trials.length} measured). ${reached}. ${advice}`,
     { param: "--budget" },
   );
 }

@@ -53,7 +53,7 @@ export function listCandidates(
   const found: Candidate[] = [];
   const refusals: MillraceError[] = [];
   for (const choice of choicesOf(format)) {
-    const recipe: Recipe = { ...choice, ...bestMethod(choice.scheme, isCalibrated) };
+    const recipe: Recipe = { ...choice, ...bestMethod(isCalibrated) };
     try {
       const plan = { ...recipe, dtype, tokenizer, ignore, outPath: "" };
       const { sizeBytes } = resolvePlan(checkpoint, plan).output;
@@ -84,13 +84,9 @@ function choicesOf(
   return [...(format === "gguf" ? [] : compressed), ...(format === "compressed-tensors" ? [] : blocks)];
 }
 
-/** Where something is known of the inputs: errors passed on after size was moved, and nothing for 8 bits of weights alone. */
-export function bestMethod(
-  scheme: Recipe["scheme"],
-  isCalibrated: boolean,
-): Pick<Recipe, "method" | "smooth"> {
-  const needsNothing = scheme === "w8a16" || scheme === "q8_0";
-  return isCalibrated && !needsNothing ? { method: "gptq", smooth: true } : { method: "mse", smooth: false };
+/** Where something is known of the inputs, errors are passed on after size was moved. */
+export function bestMethod(isCalibrated: boolean): Pick<Recipe, "method" | "smooth"> {
+  return isCalibrated ? { method: "gptq", smooth: true } : { method: "mse", smooth: false };
 }
 
 function nameOf({ scheme, groupSize, symmetric, head }: Recipe): string {

@@ -19,8 +19,7 @@ export function mixedCandidates(
     const types = Object.fromEntries(
       groups.flatMap(({ modules }, i) => modules.map((module) => [module, allocation.choices[i]!.type])),
     );
-    const scheme = "q4_k_m";
-    const recipe: Recipe = { scheme, groupSize: null, ...bestMethod(scheme, isCalibrated), types };
+    const recipe: Recipe = { scheme: "q4_k_m", groupSize: null, ...bestMethod(isCalibrated), types };
     const plan = { ...recipe, dtype, tokenizer, ignore, outPath: "" };
     const { sizeBytes } = resolvePlan(checkpoint, plan).output;
     // To the byte, as allocations of small models differ by less than a tenth of a megabyte: names are folders.

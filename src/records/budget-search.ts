@@ -18,7 +18,7 @@ export const budgetFiguresSchema = z.object({
   perplexityRatio: measured,
   /** Output tokens a second of all requests together, by requests in flight. */
   tokensPerSecond: z.record(z.string(), z.number()),
-  /** Candidate over float model, one request in flight; null where no speed was measured. */
+  /** Candidate over float model, one request in flight; null where no limit asked for it. */
   speedup: z.number().nullable(),
   /** Highest resident bytes of the server under load; null where it is not known. */
   peakMemoryBytes: z.number().nullable(),

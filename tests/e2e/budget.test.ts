@@ -22,7 +22,11 @@ interface Search {
   readonly trials: readonly {
     readonly name: string;
     readonly broken: readonly string[];
-    readonly figures: { readonly sizeBytes: number; readonly kl: number };
+    readonly figures: {
+      readonly sizeBytes: number;
+      readonly kl: number;
+      readonly speedup: number | null;
+    };
   }[];
 }
 
@@ -86,6 +90,31 @@ test("a budget of quality takes the smallest that keeps it, and measures nothing
   expect(again.stderr).not.toContain("start the server");
   expect((JSON.parse(again.stdout) as Search).trials).toEqual(trials);
   expect(weights().equals(made)).toBe(true);
+});
+
+test("the float model is served beside each candidate where a budget limits speed, and only there", {
+  timeout: 240_000,
+}, async () => {
+  const folder = makeFolder();
+  const out = path.join(folder, "out");
+  const flags = ["--text", makeText(folder), "--max-tokens", "32", "--json", "--out", out];
+  // Room for one candidate.
+  const search = async (budget: string): Promise<Search["trials"][number]> => {
+    const { exitCode, stdout, stderr } = await runCli("quantize", pebble, "--budget", budget, ...flags);
+    expect(exitCode, stderr).toBe(0);
+    rmSync(out, { recursive: true });
+    const { trials } = JSON.parse(stdout) as Search;
+    expect(trials).toHaveLength(1);
+    return trials[0]!;
+  };
+  const slow = await search("size<=1.6MB");
+  expect(slow.figures.speedup).toBeNull();
+  const beside = path.join(`${out}.search`, slow.name, "base");
+  expect(existsSync(beside)).toBe(false);
+  const fast = await search("size<=1.6MB,speed>=0.01x");
+  expect(fast.figures.speedup).toBeGreaterThan(0);
+  expect(existsSync(beside)).toBe(true);
+  expect(await search("size<=1.6MB")).toEqual(fast);
 });
 
 test("a budget tries the schemes of both formats, or of the one that is asked for", {

@@ -38,12 +38,14 @@ export class CandidateMeter {
   readonly #checkpoint: Checkpoint;
   /** What every measurement depends on. */
   readonly #inputs: Readonly<Record<string, unknown>>;
+  readonly #limitsSpeed: boolean;
 
   constructor(plan: BudgetPlan, tools: BudgetTools, checkpoint: Checkpoint) {
     const { modelPath, windows, kernels, tasks, taskFiles, dtype, tokenizer, ignore } = plan;
     this.#plan = plan;
     this.#tools = tools;
     this.#checkpoint = checkpoint;
+    this.#limitsSpeed = plan.budget.terms.some(({ metric }) => metric === "speed");
     this.#inputs = {
       step: "budget candidate",
       files: describeFiles(modelPath),
@@ -71,7 +73,9 @@ export class CandidateMeter {
     const report = stepReport(`${candidate.name}: `, progress);
     const earlier = readJsonFile(file) as { fingerprint?: unknown; figures?: unknown } | null;
     const known = budgetFiguresSchema.safeParse(earlier?.figures).data;
-    if (earlier?.fingerprint === fingerprint && known !== undefined) {
+    // Where no budget had a limit of speed, the float model was not served.
+    const isAnswer = known !== undefined && !(this.#limitsSpeed && known.speedup === null);
+    if (earlier?.fingerprint === fingerprint && isAnswer) {
       report.keep(file);
       return known;
     }
@@ -107,10 +111,9 @@ export class CandidateMeter {
     const divergence = await this.#compare(candidate, report);
     const base = this.#side("base");
     const own = this.#side(candidate.name);
-    const baseServing = await this.#serve(base);
+    const baseSpeed = await this.#baseSpeed(candidate);
     const serving = await this.#serve(own);
     const speeds = speedsOf(serving);
-    const baseSpeed = speedsOf(baseServing)["1"];
     return {
       sizeBytes: candidate.sizeBytes,
       kl: divergence.kl.mean,
@@ -118,7 +121,7 @@ export class CandidateMeter {
       topAgreement: divergence.topAgreement.mean,
       perplexityRatio: divergence.perplexity.ratio,
       tokensPerSecond: speeds,
-      speedup: speeds["1"] === undefined || baseSpeed === undefined ? null : speeds["1"] / baseSpeed,
+      speedup: speeds["1"] === undefined || baseSpeed === null ? null : speeds["1"] / baseSpeed,
       peakMemoryBytes: serving.peakMemoryBytes,
       recovery: await this.#recovery(base, own),
     };
@@ -146,6 +149,15 @@ export class CandidateMeter {
     } finally {
       base.close();
     }
+  }
+
+  /** Output tokens a second of the float model with one request in flight; null where no limit asks for it. */
+  async #baseSpeed({ name }: Candidate): Promise<number | null> {
+    if (!this.#limitsSpeed) return null;
+    const folder = path.join(this.#plan.searchPath, name, "base");
+    // One that was served before a stop may be days old: both are served one right after the other.
+    rmSync(folder, { recursive: true, force: true });
+    return speedsOf(await this.#serve({ ...this.#side("base"), folder }))["1"] ?? null;
   }
 
   async #serve(side: ServedSide): Promise<ServingRecord> {

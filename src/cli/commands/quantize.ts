@@ -301,7 +301,7 @@ async function runSearch(
     );
   }
   const calibrationValues = readSettings(command, calibrationSettings);
-const outPath = folderOf(out ?? `${path.basename(modelNameOf(modelPath))}-budget`);
+  const outPath = folderOf(out ?? `${path.basename(modelNameOf(modelPath))}-budget`);
   const checkpoint = openModel(modelPath);
   const calibration = await openCalibration(checkpoint, calibrationValues);
   const solver = calibration?.solver ?? createFastestSolver(calibrationValues.threads);

@@ -1,7 +1,7 @@
 import path from "node:path";
 import type { Command } from "commander";
 import { z } from "zod";
-import { MillraceError } from "../base/errors.ts";
+import { isMillraceError, MillraceError } from "../base/errors.ts";
 import { stoppable } from "../base/progress.ts";
 import { formatBytes } from "../base/units.ts";
 import { type Component, field, type Values } from "../config/component.ts";
@@ -71,6 +71,9 @@ export const budgetSettings = {
 /** Tokens of a window, as `millrace diff` has them by default. */
 const windowSize = 512;
 
+/** Below this the standard error of a mean KL is some tenths of it. */
+const fewTokens = 1000;
+
 /** A model that takes longer to load is not what a search should try again and again. */
 const readyTimeoutMs = 600_000;
 
@@ -113,6 +116,7 @@ export async function readQuestion(request: BudgetRequest): Promise<BudgetQuesti
   const text = readText(settings.text);
   const { tokenizer } = openTokenizer(checkpoint, { tokenizer: request.tokenizer });
   const { windows } = cutWindows(tokenizer, text, { size: windowSize, maxTokens: settings.maxTokens });
+  noteFewTokens(windows);
   const names = budget.terms.flatMap(({ task }) => (task === null ? [] : [task]));
   const tasks =
     names.length === 0 ? null : await taskChoiceOf({ ...settings, tasks: names, dataRevision: undefined });
@@ -134,14 +138,32 @@ export async function readQuestion(request: BudgetRequest): Promise<BudgetQuesti
   };
 }
 
+function noteFewTokens(windows: readonly Int32Array[]): void {
+  const count = windows.reduce((sum, { length }) => sum + length - 1, 0);
+  if (count >= fewTokens) return;
+  printNote(
+    `Quality is measured on ${count} predicted tokens alone; the errors of such figures are large. Give a text of ${fewTokens} or more with --text, and --max-tokens no smaller.`,
+  );
+}
+
 /** A question with the folder that is to hold its answer. */
 export function planBudget(question: BudgetQuestion, outPath: string): BudgetPlan {
   return { ...question, outPath, searchPath: `${outPath}.search` };
 }
 
 /** Makes the model that a budget asks for, telling of each candidate on the way. */
-export function runBudget(plan: BudgetPlan, means: BudgetMeans): Promise<BudgetSearch> {
-  return searchBudget(plan, budgetTools(means), (trial) => printNote(describeTrial(trial)));
+export async function runBudget(plan: BudgetPlan, means: BudgetMeans): Promise<BudgetSearch> {
+  const trials: BudgetTrial[] = [];
+  try {
+    return await searchBudget(plan, budgetTools(means), (trial) => {
+      trials.push(trial);
+      printNote(describeTrial(trial));
+    });
+  } catch (error) {
+    if (isMillraceError(error) && error.code === "budget_unmet" && trials.length > 0)
+      printNote(trialTable(trials, null));
+    throw error;
+  }
 }
 
 function budgetTools({ tokenizer, calibration, solver, signal }: BudgetMeans): BudgetTools {
@@ -201,10 +223,18 @@ const header = [
 ];
 
 /** Notes on the model that was taken, and the table of all that were tried. */
-export function printSearch(record: BudgetSearch, outPath: string): void {
-  const tasks = Object.keys(record.trials[0]?.figures.recovery ?? {});
-  const rows = record.trials.map(({ name, figures, broken }) => [
-    name === record.chosen ? `${name} *` : name,
+export function printSearch({ trials, chosen }: BudgetSearch, outPath: string): void {
+  for (const note of readQuantizationManifest(outPath)?.notes ?? []) printNote(note);
+  printLine(trialTable(trials, chosen));
+  printLine(`* ${outPath}`);
+}
+
+/** A row for each candidate, smallest first; the chosen one has a star. */
+function trialTable(trials: readonly BudgetTrial[], chosen: string | null): string {
+  const tasks = Object.keys(trials[0]?.figures.recovery ?? {});
+  const sorted = trials.toSorted((a, b) => a.figures.sizeBytes - b.figures.sizeBytes);
+  const rows = sorted.map(({ name, figures, broken }) => [
+    name === chosen ? `${name} *` : name,
     formatBytes(figures.sizeBytes),
     `${figures.kl.toFixed(4)}${figures.klError === null ? "" : ` ± ${figures.klError.toFixed(4)}`}`,
     `${(100 * figures.topAgreement).toFixed(1)}%`,
@@ -215,8 +245,5 @@ export function printSearch(record: BudgetSearch, outPath: string): void {
     ...tasks.map((task) => `${(100 * (figures.recovery[task] ?? 0)).toFixed(1)}%`),
     broken.join(", "),
   ]);
-  for (const note of readQuantizationManifest(outPath)?.notes ?? []) printNote(note);
-  const titles = [...header.slice(0, -1), ...tasks, header.at(-1)!];
-  printLine(formatTable(titles, rows));
-  printLine(`* ${outPath}`);
+  return formatTable([...header.slice(0, -1), ...tasks, header.at(-1)!], rows);
 }

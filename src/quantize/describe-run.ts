@@ -83,8 +83,17 @@ export function describeCalibration({
   };
 }
 
-/** One hash of a description and of the build that works by it. */
-export function fingerprintOf(description: RunDescription): string {
+/**
+ * One hash of a description, of the build that works by it, and of what decides where bytes stand in the file: the vocabulary
+ * in place of the model's own, and types of single matrices. Throws what reading the vocabulary's file throws.
+ */
+export async function fingerprintOf(
+  description: RunDescription,
+  { tokenizer = null, types }: QuantizePlan,
+): Promise<string> {
   const { version, build } = describeProgram();
-  return hashText(JSON.stringify(sortKeys({ ...description, version, build })));
+  const vocabulary = tokenizer === null ? null : (await hashFile(tokenizer.origin)).sha256;
+  return hashText(
+    JSON.stringify(sortKeys({ ...description, version, build, vocabulary, types: types ?? null })),
+  );
 }

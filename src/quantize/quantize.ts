@@ -81,7 +81,7 @@ export async function quantize(
     const progress = tools.progress ?? silentProgress;
     const description = await describeRun(checkpoint, plan, resolved, { calibration: described, progress });
     const begun = { ...plan, weightsName: output.fileName };
-    const journal = beginJournal(folder, fingerprintOf(description), begun);
+    const journal = beginJournal(folder, await fingerprintOf(description, plan), begun);
     hasBegun = true;
     const isResumed = journal.entries.size > 0;
     if (!isResumed) checkFreeSpace(folder.partialPath, output.sizeBytes);

@@ -140,7 +140,7 @@ function watchReads(): readonly (readonly [begin: number, end: number])[] {
 }
 
 test("three threads share one schedule and one set of prompts", async () => {
-  const script = { numTokens: 4, ttftMs: 2, itlMs: 1 };
+  const script = { numTokens: 4, ttftMs: 60, itlMs: 1 };
   const even = Number.POSITIVE_INFINITY;
   const arrivals = { kind: "rate" as const, requestRate: 100, burstiness: even };
   const rates = [{ arrivals, numRequests: 20, maxConcurrency: null }];

@@ -31,7 +31,10 @@ export class QualityModels {
   #checkpoint;
   #tokenizer;
   #tokens = null;
+  /** What is kept of the inputs lies with these kernels. */
   #kept = new KeptInputs();
+  #ops = null;
+  #solver = null;
 
   constructor(model, tokenizer) {
     this.#checkpoint = openModel(model);
@@ -53,8 +56,9 @@ export class QualityModels {
   /** A model folder; or, for a scheme that is not for this model's widths, the refusal's text. */
   async make(wishes, { isCalibrated, outPath }) {
     rmSync(outPath, { recursive: true, force: true });
-    const ops = openKernels();
-    const solver = createSolver(ops);
+    this.#ops ??= openKernels();
+    this.#solver ??= createSolver(this.#ops);
+    const [ops, solver] = [this.#ops, this.#solver];
     const calibration = isCalibrated ? { tokens: this.#tokens, ops, solver, kept: this.#kept } : null;
     try {
       const plan = { groupSize: null, dtype: "auto", maxMemoryBytes: null, ...wishes, outPath };
@@ -67,10 +71,13 @@ export class QualityModels {
       if (error.code !== "output_exists" || !existsSync(partial)) throw error;
       rmSync(partial, { recursive: true });
       return await this.make(wishes, { isCalibrated, outPath });
-    } finally {
-      solver.close();
-      ops.close();
     }
+  }
+
+  close() {
+    this.#solver?.close();
+    this.#ops?.close();
+    this.#checkpoint.close();
   }
 
   /** Figures of each model beside the float one over the first tokens of a text. */

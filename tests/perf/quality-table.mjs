@@ -180,6 +180,7 @@ for (const row of wanted) {
   ready = [];
 }
 if (ready.length > 0) await measure(ready);
+models.close();
 const rows = [...known.values()];
 process.stdout.write(`${qualityTable(rows, calibrationSha256).join("\n")}\n`);
 

@@ -9,6 +9,10 @@ namespace {
 
 Context& contextOf(const Args& args) { return args.external<Context>(0); }
 
+const int8_t* levelsOf(const Args& args, size_t index) {
+  return args.isNull(index) ? nullptr : reinterpret_cast<const int8_t*>(args.bytes(index, 16).data);
+}
+
 }  // namespace
 
 /** (context, x, count, cols, gram) */
@@ -34,7 +38,7 @@ napi_value factorize(const Args& args) {
   return makeFlag(args.env(), isPositive);
 }
 
-/** (context, rows, cols, group size, values, codes, scales, minimums or null, order, upper, least, most) */
+/** (context, rows, cols, group size, values, codes, scales, minimums or null, order, upper, least, most, levels or null) */
 napi_value roundRows(const Args& args) {
   const int64_t rows = args.integer(1);
   const int64_t cols = args.integer(2);
@@ -52,12 +56,16 @@ napi_value roundRows(const Args& args) {
   job.upper = args.floats(9, cols * cols).data;
   job.least = args.number(10);
   job.most = args.number(11);
+  job.levels = levelsOf(args, 12);
   for (int64_t i = 0; i < cols; ++i) check(job.order[i] >= 0 && job.order[i] < cols, "a column does not exist");
   contextOf(args).roundRows(job);
   return nullptr;
 }
 
-/** (context, rows, cols, values, importance or null, blocks, block size, block bytes, bits, has minimums, is searched) */
+/**
+ * (context, rows, cols, values, importance or null, blocks, block size, block bytes, bits, has minimums, is searched,
+ * levels or null)
+ */
 napi_value roundBlocks(const Args& args) {
   const int64_t rows = args.integer(1);
   BlockRow first{};
@@ -73,6 +81,7 @@ napi_value roundBlocks(const Args& args) {
   first.bits = static_cast<int>(args.integer(8));
   first.hasMinimums = args.flag(9);
   first.isSearched = args.flag(10);
+  first.levels = levelsOf(args, 11);
   contextOf(args).roundBlocks(first, rows);
   return nullptr;
 }

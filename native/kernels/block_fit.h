@@ -23,6 +23,24 @@ struct CodeRange {
   double most;
 };
 
+/** Some integers, rising, in place of all in a range. */
+struct LevelRange {
+  static constexpr int numLevels = 16;
+
+  explicit LevelRange(const int8_t* from) : least(from[0]), most(from[numLevels - 1]) {
+    for (int i = 0; i < numLevels; ++i) {
+      levels[i] = from[i];
+      bounds[i] = i == 0 ? -INFINITY : from[i - 1] + from[i];
+    }
+  }
+
+  double least;
+  double most;
+  double levels[numLevels];
+  /** Twice the least that is rounded to each. */
+  double bounds[numLevels];
+};
+
 struct Ends {
   double low;
   double high;
@@ -49,8 +67,15 @@ inline double codeOf(double x, double inverse, double offset, CodeRange range) {
   return code < range.least ? range.least : code > range.most ? range.most : code;
 }
 
-template <int size>
-double affineError(const WeightedGroup<size>& group, AffineScale to, CodeRange range) {
+inline double codeOf(double x, double inverse, double offset, const LevelRange& range) {
+  const double twice = 2 * ((x + offset) * inverse);
+  double level = range.least;
+  for (int i = 1; i < LevelRange::numLevels; ++i) level = twice >= range.bounds[i] ? range.levels[i] : level;
+  return level;
+}
+
+template <int size, class Range>
+double affineError(const WeightedGroup<size>& group, AffineScale to, const Range& range) {
   const double inverse = to.scale == 0 ? 0 : 1 / to.scale;
   double errors[size];
   for (int i = 0; i < size; ++i) {
@@ -143,10 +168,10 @@ AffineScale fitAffine(const WeightedGroup<size>& group, double most, bool reache
   return fit.best();
 }
 
-template <int size>
+template <int size, class Range>
 class SymmetricFit {
  public:
-  SymmetricFit(const WeightedGroup<size>& group, CodeRange range, double plain)
+  SymmetricFit(const WeightedGroup<size>& group, const Range& range, double plain)
       : group_(group), range_(range), best_(plain) {}
 
   double tryCodes(double inverse) {
@@ -174,19 +199,31 @@ class SymmetricFit {
 
  private:
   const WeightedGroup<size>& group_;
-  const CodeRange range_;
+  const Range& range_;
   double best_;
   double bestGain_ = -INFINITY;
 };
 
-template <int size>
-double fitSymmetric(const WeightedGroup<size>& group, CodeRange range) {
+/** Factors that a symmetric scale is tried with, from the first on. */
+struct Tries {
+  double first;
+  double step;
+};
+
+constexpr Tries symmetricTries(const CodeRange& range) {
+  if (range.most > 100) return {0.96, 0.01};
+  return range.most > 20 ? Tries{0.91, 0.015} : range.most > 10 ? Tries{0.88, 0.03} : Tries{0.88, 0.05};
+}
+
+constexpr Tries symmetricTries(const LevelRange&) { return {0.88, 0.05}; }
+
+template <int size, class Range>
+double fitSymmetric(const WeightedGroup<size>& group, const Range& range) {
   constexpr int numTries = 13;
   const double extreme = extremeOf(group);
   if (extreme == 0) return 0;
-  SymmetricFit<size> fit(group, range, extreme / range.least);
-  const double first = range.most > 100 ? 0.96 : range.most > 20 ? 0.91 : 0.88;
-  const double step = range.most > 100 ? 0.01 : range.most > 20 ? 0.015 : range.most > 10 ? 0.03 : 0.05;
+  SymmetricFit<size, Range> fit(group, range, extreme / range.least);
+  const auto [first, step] = symmetricTries(range);
   for (int i = 0; i < numTries; ++i) {
     const double factor = first + step * i;
     fit.tryCodes((range.least / extreme) * factor);

@@ -140,6 +140,8 @@ struct BlockRow {
   bool isSuper;
   int bits;
   bool hasMinimums;
+  /** [16] what codes stand for, rising; null where they are the integers. */
+  const int8_t* levels;
   /** Scales are searched for the least weighted squared error; else they are the range of each group. */
   bool isSearched;
 };

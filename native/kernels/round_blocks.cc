@@ -84,31 +84,45 @@ SmallBlock plainNibbles(const float* x, const BlockRow& row) {
   return block;
 }
 
-SmallBlock searchSmall(const WeightedGroup<smallSize>& group, const BlockRow& row) {
-  CodeRange range;
-  AffineScale fitted;
-  AffineScale plain;
-  double offset = 0;
-  if (row.hasMinimums) {
-    range = {0, static_cast<double>((1 << row.bits) - 1)};
-    const Ends ends = rangeOf(group, false);
-    fitted = fitAffine(group, range.most, false);
-    plain = {(ends.high - ends.low) / range.most, ends.low};
-  } else {
-    const double most = (1 << (row.bits - 1)) - 1;
-    range = {row.bits == 8 ? -most : -most - 1, most};
-    fitted = {fitSymmetric(group, range), 0};
-    plain = {extremeOf(group) / range.least, 0};
-    offset = row.bits == 8 ? 0 : -range.least;
+/** Codes of what `scale` gives, from 0 on. */
+template <class Range>
+SmallBlock blockOf(const WeightedGroup<smallSize>& group, AffineScale scale, const Range& range, double offset) {
+  SmallBlock block{scale, {}};
+  const double inverse = scale.scale == 0 ? 0 : 1 / scale.scale;
+  for (int i = 0; i < smallSize; ++i) {
+    block.codes[i] = static_cast<int>(codeOf(group.x[i], inverse, -scale.minimum, range) + offset);
   }
+  return block;
+}
+
+/** The better of what is fitted and of the plain scale, as f16 holds them. */
+template <class Range>
+AffineScale betterOf(const WeightedGroup<smallSize>& group, AffineScale fitted, AffineScale plain, const Range& range) {
   fitted = {toHalf(fitted.scale), toHalf(fitted.minimum)};
   plain = {toHalf(plain.scale), toHalf(plain.minimum)};
-  SmallBlock block;
-  block.scale = affineError(group, plain, range) < affineError(group, fitted, range) ? plain : fitted;
-  const double inverse = block.scale.scale == 0 ? 0 : 1 / block.scale.scale;
-  for (int i = 0; i < smallSize; ++i) {
-    block.codes[i] = static_cast<int>(codeOf(group.x[i], inverse, -block.scale.minimum, range) + offset);
+  return affineError(group, plain, range) < affineError(group, fitted, range) ? plain : fitted;
+}
+
+SmallBlock searchSmall(const WeightedGroup<smallSize>& group, const BlockRow& row) {
+  if (row.hasMinimums) {
+    const CodeRange range{0, static_cast<double>((1 << row.bits) - 1)};
+    const Ends ends = rangeOf(group, false);
+    const AffineScale plain{(ends.high - ends.low) / range.most, ends.low};
+    return blockOf(group, betterOf(group, fitAffine(group, range.most, false), plain, range), range, 0);
   }
+  const double most = (1 << (row.bits - 1)) - 1;
+  const CodeRange range{row.bits == 8 ? -most : -most - 1, most};
+  const AffineScale plain{extremeOf(group) / range.least, 0};
+  const AffineScale best = betterOf(group, {fitSymmetric(group, range), 0}, plain, range);
+  return blockOf(group, best, range, row.bits == 8 ? 0 : -range.least);
+}
+
+/** Blocks whose codes are places in a table, searched for or plain. */
+SmallBlock levelBlock(const WeightedGroup<smallSize>& group, const BlockRow& row, const LevelRange& range) {
+  const AffineScale plain{extremeOf(group) / range.least, 0};
+  const AffineScale fitted = row.isSearched ? AffineScale{fitSymmetric(group, range), 0} : plain;
+  SmallBlock block = blockOf(group, betterOf(group, fitted, plain, range), range, 0);
+  for (int& code : block.codes) code = static_cast<int>(std::find(row.levels, row.levels + 16, code) - row.levels);
   return block;
 }
 
@@ -117,6 +131,13 @@ SmallBlock searchSmall(const WeightedGroup<smallSize>& group, const BlockRow& ro
 void roundBlockRow(const BlockRow& row) {
   uint8_t* out = row.blocks;
   const int64_t size = row.isSuper ? superSize : smallSize;
+  if (row.levels != nullptr) {
+    const LevelRange range(row.levels);
+    for (int64_t start = 0; start < row.cols; start += size, out += row.blockBytes) {
+      packSmall(levelBlock(groupOf<smallSize>(row, start), row, range), row, out);
+    }
+    return;
+  }
   for (int64_t start = 0; start < row.cols; start += size, out += row.blockBytes) {
     if (row.isSuper && row.hasMinimums) {
       AffineSuperBlock(row, start).pack(out);

@@ -185,6 +185,8 @@ struct RoundingJob {
   const float* upper;
   float least;
   float most;
+  /** [16] the integers there are, rising; null for all in [least, most]. */
+  const int8_t* levels;
 };
 
 /** What the threads of a context can do at most, per second. */

@@ -40,6 +40,14 @@ GroupRow rowOf(const GroupRow& first, const GroupGrid& grid, int64_t index) {
   return row;
 }
 
+/** Of integers, halves to the even one; of levels, the middle of two to the upper one. */
+float nearestCode(const RoundingJob& job, float x) {
+  if (job.levels == nullptr) return std::clamp(std::nearbyintf(x), job.least, job.most);
+  int place = 0;
+  while (place < 15 && 2 * x >= static_cast<float>(job.levels[place] + job.levels[place + 1])) ++place;
+  return job.levels[place];
+}
+
 }  // namespace
 
 void Context::addGram(const float* x, int64_t count, int64_t cols, float* gram) {
@@ -121,8 +129,7 @@ void Context::roundRows(const RoundingJob& job) {
           const int64_t group = at / job.groupSize;
           const float scale = job.scales[group];
           const float minimum = job.minimums == nullptr ? 0.0f : job.minimums[group];
-          const float rounded = scale == 0 ? 0.0f : std::nearbyintf((w[i] - minimum) / scale);
-          const float code = std::clamp(rounded, job.least, job.most);
+          const float code = nearestCode(job, scale == 0 ? 0.0f : (w[i] - minimum) / scale);
           job.codes[at] = static_cast<int8_t>(code);
           const float* upper = job.upper + i * n;
           errors[i - first] = (w[i] - (scale * code + minimum)) / upper[i];

@@ -214,6 +214,7 @@ export interface NativeAddon {
     upper: Float32Array,
     least: number,
     most: number,
+    levels: Uint8Array | null,
   ): void;
   roundBlocks(
     context: NativeContext,
@@ -227,6 +228,7 @@ export interface NativeAddon {
     bits: number,
     hasMinimums: boolean,
     isSearched: boolean,
+    levels: Uint8Array | null,
   ): void;
   roundGroups(
     context: NativeContext,

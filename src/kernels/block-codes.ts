@@ -1,11 +1,25 @@
 import { type BlockTraits, type BlockType, blockTraits } from "./block-types.ts";
 
-/** The least and the greatest integer of a type, as `putBlockCodes` takes them; 8 bits keep to ±127, as some kernels need. */
-export function blockCodeRange(type: BlockType): { readonly least: number; readonly most: number } {
-  const { bits, hasMinimums } = blockTraits[type];
-  if (hasMinimums) return { least: 0, most: 2 ** bits - 1 };
+/** The integers that weights are rounded to. */
+export interface CodeRange {
+  readonly least: number;
+  readonly most: number;
+  /** Those there are, rising from the least to the most; null for all between. */
+  readonly levels: Int8Array | null;
+}
+
+/** All integers in [least, most]. */
+export function allIntegers(least: number, most: number): CodeRange {
+  return { least, most, levels: null };
+}
+
+/** The integers of a type, as `putBlockCodes` takes them; 8 bits keep to ±127, as some kernels need. */
+export function blockCodeRange(type: BlockType): CodeRange {
+  const { bits, hasMinimums, levels } = blockTraits[type];
+  if (levels !== undefined) return { least: levels[0]!, most: levels.at(-1)!, levels };
+  if (hasMinimums) return allIntegers(0, 2 ** bits - 1);
   const most = 2 ** (bits - 1) - 1;
-  return { least: bits === 8 ? -most : -most - 1, most };
+  return allIntegers(bits === 8 ? -most : -most - 1, most);
 }
 
 /**
@@ -16,7 +30,8 @@ export function blockCodeRange(type: BlockType): { readonly least: number; reado
  */
 export function putBlockCodes(type: BlockType, codes: ArrayLike<number>, blocks: Uint8Array): void {
   const traits = blockTraits[type];
-  if (traits.size === 32) putSmall(codes, blocks, traits);
+  if (traits.levels !== undefined) putLevels(codes, blocks, traits.levels);
+  else if (traits.size === 32) putSmall(codes, blocks, traits);
   else if (traits.bits === 6) putSixBits(codes, blocks, traits);
   else putSuper(codes, blocks, traits);
 }
@@ -43,6 +58,14 @@ function putSmall(
     for (let i = 0; i < 16; i += 1)
       blocks[at + i] = ((codes[from + i]! + offset) & 15) | (((codes[from + i + 16]! + offset) & 15) << 4);
   }
+}
+
+/** f16 scale, then places in the table as Q4_0 has its codes. */
+function putLevels(codes: ArrayLike<number>, blocks: Uint8Array, levels: Int8Array): void {
+  const places = new Map([...levels].map((level, place) => [level, place]));
+  const placeOf = (i: number): number => places.get(codes[i]!)!;
+  for (let block = 0, from = 0; from < codes.length; block += 18, from += 32)
+    for (let i = 0; i < 16; i += 1) blocks[block + 2 + i] = placeOf(from + i) | (placeOf(from + i + 16) << 4);
 }
 
 /** Q4_K and Q5_K: 16 bytes of scales and minimums, 32 bytes of fifth bits if there are five, nibbles of 64 values in 32 bytes. */

@@ -1,3 +1,5 @@
+import { iq4Levels } from "../base/iq4-levels.ts";
+
 /** How a ggml block type holds integers. */
 export interface BlockTraits {
   /** Values of a block. */
@@ -7,13 +9,16 @@ export interface BlockTraits {
   /** Values that share a scale. */
   readonly groupSize: 16 | 32;
   readonly hasMinimums: boolean;
+  /** The integers that codes stand for, rising; where left out, codes are the integers. */
+  readonly levels?: Int8Array;
 }
 
 /** Block types that floats are rounded to, by their names in ggml. */
-export type BlockType = "Q8_0" | "Q4_0" | "Q4_1" | "Q5_0" | "Q5_1" | "Q4_K" | "Q5_K" | "Q6_K";
+export type BlockType = "Q8_0" | "IQ4_NL" | "Q4_0" | "Q4_1" | "Q5_0" | "Q5_1" | "Q4_K" | "Q5_K" | "Q6_K";
 
 export const blockTraits: Readonly<Record<BlockType, BlockTraits>> = {
   Q8_0: { size: 32, bytes: 34, bits: 8, groupSize: 32, hasMinimums: false },
+  IQ4_NL: { size: 32, bytes: 18, bits: 4, groupSize: 32, hasMinimums: false, levels: iq4Levels },
   Q4_0: { size: 32, bytes: 18, bits: 4, groupSize: 32, hasMinimums: false },
   Q4_1: { size: 32, bytes: 20, bits: 4, groupSize: 32, hasMinimums: true },
   Q5_0: { size: 32, bytes: 22, bits: 5, groupSize: 32, hasMinimums: false },

@@ -1,4 +1,5 @@
 import type { OrderedWeight } from "../base/weights.ts";
+import type { CodeRange } from "./block-codes.ts";
 import type { BlockJob } from "./block-types.ts";
 import type { Grid, Quantized } from "./grid.ts";
 
@@ -7,9 +8,7 @@ export interface RoundingJob {
   readonly cols: number;
   /** [rows, cols] */
   readonly values: Float32Array;
-  /** Integers are in [least, most]. */
-  readonly least: number;
-  readonly most: number;
+  readonly range: CodeRange;
   readonly groupSize: number;
   /** [rows, cols / groupSize]: w ≈ scale · integer + minimum. */
   readonly scales: Float32Array;

@@ -1,4 +1,5 @@
 import { bf16ToF32 } from "../base/half.ts";
+import { allIntegers } from "../kernels/block-codes.ts";
 import type { Quantized } from "../kernels/grid.ts";
 import type { Solver } from "../kernels/solver.ts";
 import type { GptqFactors } from "./gptq.ts";
@@ -44,8 +45,7 @@ export class GroupFormat implements RowFormat<GroupRows> {
     const codes = this.#solver.roundRows({
       cols: this.#cols,
       values,
-      least: -most - 1,
-      most,
+      range: allIntegers(-most - 1, most),
       groupSize: this.#groupSize,
       scales,
       minimums,

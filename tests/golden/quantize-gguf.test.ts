@@ -89,7 +89,18 @@ function errorsOf(file: string): { readonly weighted: number; readonly plain: nu
   return sums;
 }
 
-const schemes = ["q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "q6_k", "q5_k_m", "q4_k_m", "q4_k_s"] as const;
+const schemes = [
+  "q8_0",
+  "q5_1",
+  "q5_0",
+  "q4_1",
+  "q4_0",
+  "q6_k",
+  "q5_k_m",
+  "q4_k_m",
+  "q4_k_s",
+  "iq4_nl",
+] as const;
 
 describeWithData("a GGUF file of ours beside that of llama-quantize", () => {
   test.each(schemes)("%s gives every tensor the same type", async (scheme) => {

@@ -43,7 +43,7 @@ if (tokenizer === undefined || tools.every((tool) => tool === undefined)) {
   );
   process.exit(2);
 }
-const allSchemes = "w8a8,w4a16,w4a8,q8_0,q4_0,q4_1,q5_0,q5_1,q4_k_s,q4_k_m,q5_k_s,q5_k_m,q6_k";
+const allSchemes = "w8a8,w4a16,w4a8,q8_0,q4_0,iq4_nl,q4_1,q5_0,q5_1,q4_k_s,q4_k_m,q5_k_s,q5_k_m,q6_k";
 const prompt = "Once upon a time, there was a little girl who lived in";
 const numTop = 5;
 /**

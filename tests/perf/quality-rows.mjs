@@ -1,6 +1,18 @@
 // The schemes and methods of `millrace quantize` that tests/perf/quality-table.mjs measures.
 
-const mixes = ["q4_0", "q4_1", "q4_k_s", "q4_k_m", "q5_0", "q5_1", "q5_k_s", "q5_k_m", "q6_k", "q8_0"];
+const mixes = [
+  "q4_0",
+  "iq4_nl",
+  "q4_1",
+  "q4_k_s",
+  "q4_k_m",
+  "q5_0",
+  "q5_1",
+  "q5_k_s",
+  "q5_k_m",
+  "q6_k",
+  "q8_0",
+];
 /** gptq first: what it collects of the inputs does for imatrix too. */
 const calibrated = new Set(["gptq", "imatrix"]);
 

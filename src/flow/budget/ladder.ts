@@ -95,8 +95,9 @@ function nameOf({ scheme, groupSize, symmetric, head }: Recipe): string {
   return `${scheme}${group}${symmetric === false ? "-asym" : ""}-head-${head}`;
 }
 
-/** Types of one kind of blocks; integers with whole inputs under one kind of head; and what rounds inputs too. */
+/** Types of one kind of blocks; blocks of a table; integers with whole inputs under one kind of head; and what rounds inputs too. */
 function familyOf({ scheme, head }: Recipe): string {
+  if (scheme === "iq4_nl") return scheme;
   if (isGgufScheme(scheme)) return scheme.includes("_k") ? "k-blocks" : "blocks";
   return scheme === "w8a8" ? scheme : `integers under ${head}`;
 }

@@ -1,4 +1,5 @@
 import { f16ToF32 } from "../../base/half.ts";
+import { iq4Levels } from "../../base/iq4-levels.ts";
 import type { IntegerWeight } from "../../base/weights.ts";
 import { readQ4K, readQ5K, readQ6K } from "./k-blocks.ts";
 
@@ -124,9 +125,6 @@ function readQ5(data: Uint8Array, count: number, hasMinimum: boolean): Groups {
   return { codes, scales, minimums };
 }
 
-/** What the 16 codes of IQ4_NL stand for (ggml, kvalues_iq4nl). */
-const iq4Values = Int8Array.of(-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113);
-
 /** IQ4_NL: f16 d, 16 bytes of nibbles as in Q4_0, each a place in the table. */
 function readIq4Nl(data: Uint8Array, count: number): Groups {
   const numBlocks = count / blockSize;
@@ -137,8 +135,8 @@ function readIq4Nl(data: Uint8Array, count: number): Groups {
     scales[block] = f16ToF32(data[from]! | (data[from + 1]! << 8));
     from += 2;
     for (const end = from + half; from < end; from += 1, to += 1) {
-      codes[to] = iq4Values[data[from]! & 15]!;
-      codes[to + half] = iq4Values[data[from]! >> 4]!;
+      codes[to] = iq4Levels[data[from]! & 15]!;
+      codes[to + half] = iq4Levels[data[from]! >> 4]!;
     }
   }
   return { codes, scales, minimums: null };

@@ -11,7 +11,7 @@ export function createNativeSolver(addon: NativeAddon, isa: string, numThreads: 
     addGram: (x, count, gram) => addon.addGram(context, x, count, Math.sqrt(gram.length), gram),
     addSquares: (x, count, sums) => addon.addSquares(context, x, count, sums.length, sums),
     factorize: (matrix, n, inverse) => addon.factorize(context, matrix, n, inverse),
-    roundRows: ({ cols, values, least, most, groupSize, scales, minimums, order, upper }: RoundingJob) => {
+    roundRows: ({ cols, values, range, groupSize, scales, minimums, order, upper }: RoundingJob) => {
       const codes = new Int8Array(values.length);
       addon.roundRows(
         context,
@@ -24,13 +24,14 @@ export function createNativeSolver(addon: NativeAddon, isa: string, numThreads: 
         minimums,
         order,
         upper,
-        least,
-        most,
+        range.least,
+        range.most,
+        range.levels && bytesOf(range.levels),
       );
       return codes;
     },
     roundBlocks: ({ type, cols, values, importance, isSearched, blocks }: BlockJob) => {
-      const { size, bytes, bits, hasMinimums } = blockTraits[type];
+      const { size, bytes, bits, hasMinimums, levels } = blockTraits[type];
       addon.roundBlocks(
         context,
         values.length / cols,
@@ -43,6 +44,7 @@ export function createNativeSolver(addon: NativeAddon, isa: string, numThreads: 
         bits,
         hasMinimums,
         isSearched,
+        levels === undefined ? null : bytesOf(levels),
       );
     },
     ...groupFunctions(addon, context),

@@ -1,4 +1,5 @@
 import { roundHalfEven } from "../../base/half.ts";
+import { allIntegers, type CodeRange } from "../block-codes.ts";
 
 /**
  * Scales of one group of weights. All arithmetic is in f64 and every sum runs over eight lanes, so that the native kernels
@@ -37,26 +38,27 @@ function laneSum(count: number, term: (i: number) => number): number {
   return sums[0]! + sums[4]! + (sums[2]! + sums[6]!) + (sums[1]! + sums[5]! + (sums[3]! + sums[7]!));
 }
 
-/** x / scale − offset rounded to a code. */
-export function codeOf(x: number, inverse: number, offset: number, least: number, most: number): number {
-  const code = roundHalfEven((x + offset) * inverse);
+/** Of integers, halves to the even one; of levels, the middle of two to the upper one. */
+export function nearestCode(x: number, { least, most, levels }: CodeRange): number {
+  if (levels !== null) return levels.find((level, i) => 2 * x < level + (levels[i + 1] ?? Infinity))!;
+  const code = roundHalfEven(x);
   return code < least ? least : code > most ? most : code;
 }
 
-export interface CodeRange {
-  readonly least: number;
-  readonly most: number;
+/** x / scale − offset rounded to a code. */
+export function codeOf(x: number, inverse: number, offset: number, range: CodeRange): number {
+  return nearestCode((x + offset) * inverse, range);
 }
 
 /** Σ w · (x − scale · q − minimum)² with each q the nearest code. */
 export function affineError(
   { x, w }: WeightedGroup,
   { scale, minimum }: AffineScale,
-  { least, most }: CodeRange,
+  range: CodeRange,
 ): number {
   const inverse = scale === 0 ? 0 : 1 / scale;
   return laneSum(x.length, (i) => {
-    const error = x[i]! - scale * codeOf(x[i]!, inverse, -minimum, least, most) - minimum;
+    const error = x[i]! - scale * codeOf(x[i]!, inverse, -minimum, range) - minimum;
     return w[i]! * (error * error);
   });
 }
@@ -81,6 +83,7 @@ export function rangeOf(
  */
 export function fitAffine(group: WeightedGroup, most: number, reachesZero: boolean): AffineScale {
   const { x, w } = group;
+  const range = allIntegers(0, most);
   const { low, high } = rangeOf(group, reachesZero);
   if (low === high) return { scale: 0, minimum: low };
   const sumW = laneSum(x.length, (i) => w[i]!);
@@ -88,7 +91,7 @@ export function fitAffine(group: WeightedGroup, most: number, reachesZero: boole
   let best: AffineScale = { scale: (high - low) / most, minimum: low };
   let bestGain = -Infinity;
   const tryCodes = (inverse: number, minimum: number): AffineScale => {
-    const codes = x.map((value) => codeOf(value, inverse, -minimum, 0, most));
+    const codes = x.map((value) => codeOf(value, inverse, -minimum, range));
     const sumQ = laneSum(x.length, (i) => w[i]! * codes[i]!);
     const sumQq = laneSum(x.length, (i) => w[i]! * codes[i]! * codes[i]!);
     const sumXq = laneSum(x.length, (i) => w[i]! * codes[i]! * x[i]!);
@@ -124,14 +127,15 @@ export function extremeOf({ x }: WeightedGroup): number {
 }
 
 /** The scale of the least weighted squared error among several, each the best for its codes; 0 for zeros. */
-export function fitSymmetric(group: WeightedGroup, { least, most }: CodeRange): number {
+export function fitSymmetric(group: WeightedGroup, range: CodeRange): number {
+  const { least, most } = range;
   const { x, w } = group;
   const extreme = extremeOf(group);
   if (extreme === 0) return 0;
   let best = extreme / least;
   let bestGain = -Infinity;
   const tryCodes = (inverse: number): number => {
-    const codes = x.map((value) => codeOf(value, inverse, 0, least, most));
+    const codes = x.map((value) => codeOf(value, inverse, 0, range));
     const sumQq = laneSum(x.length, (i) => w[i]! * codes[i]! * codes[i]!);
     const sumXq = laneSum(x.length, (i) => w[i]! * codes[i]! * x[i]!);
     if (!(sumQq > 0)) return 1 / inverse;
@@ -143,7 +147,7 @@ export function fitSymmetric(group: WeightedGroup, { least, most }: CodeRange): 
     }
     return fitted;
   };
-  const [first, step] = symmetricTries(most);
+  const [first, step] = symmetricTries(range);
   for (let i = 0; i < numSymmetricTries; i += 1) {
     const factor = first + step * i;
     tryCodes((least / extreme) * factor);
@@ -154,7 +158,8 @@ export function fitSymmetric(group: WeightedGroup, { least, most }: CodeRange): 
 }
 
 /** First factor and step: the fewer codes, the more it pays to cut the largest weights off. */
-function symmetricTries(most: number): readonly [first: number, step: number] {
+function symmetricTries({ most, levels }: CodeRange): readonly [first: number, step: number] {
+  if (levels !== null) return [0.88, 0.05];
   if (most > 100) return [0.96, 0.01];
   return most > 20 ? [0.91, 0.015] : most > 10 ? [0.88, 0.03] : [0.88, 0.05];
 }

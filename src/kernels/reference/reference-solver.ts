@@ -1,7 +1,7 @@
-import { roundHalfEven } from "../../base/half.ts";
 import { valuesOf } from "../grid.ts";
 import { packCodes } from "../packed-codes.ts";
 import type { GroupJob, RoundingJob, Solver } from "../solver.ts";
+import { nearestCode } from "./block-fit.ts";
 import { roundBlocks } from "./round-blocks.ts";
 import { quantizeToNearest } from "./round-to-nearest.ts";
 import { rowChecksums } from "./row-checksums.ts";
@@ -46,7 +46,7 @@ export const referenceSolver: Solver = {
     return true;
   },
 
-  roundRows({ cols, values, least, most, groupSize, scales, minimums, order, upper }: RoundingJob) {
+  roundRows({ cols, values, range, groupSize, scales, minimums, order, upper }: RoundingJob) {
     const codes = new Int8Array(values.length);
     for (let start = 0; start < values.length; start += cols) {
       const w = Float32Array.from(order, (column) => values[start + column]!);
@@ -54,8 +54,7 @@ export const referenceSolver: Solver = {
         const at = start + order[i]!;
         const group = Math.floor(at / groupSize);
         const [scale, minimum] = [scales[group]!, minimums === null ? 0 : minimums[group]!];
-        const rounded = scale === 0 ? 0 : roundHalfEven(Math.fround((w[i]! - minimum) / scale));
-        const code = Math.min(most, Math.max(least, rounded));
+        const code = nearestCode(scale === 0 ? 0 : Math.fround((w[i]! - minimum) / scale), range);
         codes[at] = code;
         const error = (w[i]! - (scale * code + minimum)) / upper[i * cols + i]!;
         for (let j = i + 1; j < cols; j += 1) w[j] = w[j]! - error * upper[i * cols + j]!;

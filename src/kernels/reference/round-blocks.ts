@@ -5,7 +5,8 @@ import { roundSuperBlocks } from "./search-super-blocks.ts";
 
 /** Rounds rows to ggml blocks. */
 export function roundBlocks(job: BlockJob): void {
-  if (blockTraits[job.type].size === 256) roundSuperBlocks(job);
-  else if (job.isSearched) searchSmallBlocks(job);
+  const { size, levels } = blockTraits[job.type];
+  if (size === 256) roundSuperBlocks(job);
+  else if (job.isSearched || levels !== undefined) searchSmallBlocks(job);
   else job.blocks.set(roundToBlocks(job.values, job.type as SmallBlockType));
 }

@@ -1,10 +1,9 @@
 import { f16ToF32, f32ToF16 } from "../../base/half.ts";
-import { blockCodeRange } from "../block-codes.ts";
+import { blockCodeRange, type CodeRange } from "../block-codes.ts";
 import { type BlockJob, blockTraits } from "../block-types.ts";
 import {
   type AffineScale,
   affineError,
-  type CodeRange,
   codeOf,
   extremeOf,
   fitAffine,
@@ -30,14 +29,14 @@ export function groupOf({ values, importance, cols }: BlockJob, start: number, s
   return { x, w };
 }
 
-/** Blocks of 32 with a scale, and a minimum where the type has one, that are searched for. */
+/** Blocks of 32 with a scale, and a minimum where the type has one, that are searched for; of a table also plain ones. */
 export function searchSmallBlocks(job: BlockJob): void {
-  const { type, values, blocks } = job;
+  const { type, values, isSearched, blocks } = job;
   const { hasMinimums, bytes } = blockTraits[type];
   for (let block = 0; block * 32 < values.length; block += 1) {
     const group = groupOf(job, block * 32, 32);
     const range = blockCodeRange(type);
-    const found = hasMinimums ? searchAffine(group, range) : searchSymmetric(group, range);
+    const found = hasMinimums ? searchAffine(group, range) : searchSymmetric(group, range, isSearched);
     packSmallBlock(blocks.subarray(block * bytes, (block + 1) * bytes), type, found);
   }
 }
@@ -51,9 +50,9 @@ function searchAffine(group: WeightedGroup, range: CodeRange): SmallBlock {
   return { ...best, codes: codesOf(group, best, range) };
 }
 
-function searchSymmetric(group: WeightedGroup, range: CodeRange): SmallBlock {
-  const fitted = halves({ scale: fitSymmetric(group, range), minimum: 0 });
+function searchSymmetric(group: WeightedGroup, range: CodeRange, isSearched: boolean): SmallBlock {
   const plain = halves({ scale: extremeOf(group) / range.least, minimum: 0 });
+  const fitted = isSearched ? halves({ scale: fitSymmetric(group, range), minimum: 0 }) : plain;
   const best = affineError(group, plain, range) < affineError(group, fitted, range) ? plain : fitted;
   return { ...best, codes: codesOf(group, best, range) };
 }
@@ -62,11 +61,7 @@ function halves({ scale, minimum }: AffineScale): AffineScale {
   return { scale: toHalf(scale), minimum: toHalf(minimum) };
 }
 
-function codesOf(
-  { x }: WeightedGroup,
-  { scale, minimum }: AffineScale,
-  { least, most }: CodeRange,
-): Int32Array {
+function codesOf({ x }: WeightedGroup, { scale, minimum }: AffineScale, range: CodeRange): Int32Array {
   const inverse = scale === 0 ? 0 : 1 / scale;
-  return Int32Array.from(x, (value) => codeOf(value, inverse, -minimum, least, most));
+  return Int32Array.from(x, (value) => codeOf(value, inverse, -minimum, range));
 }

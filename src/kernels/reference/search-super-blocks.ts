@@ -1,4 +1,5 @@
 import { roundHalfEven } from "../../base/half.ts";
+import { allIntegers, type CodeRange } from "../block-codes.ts";
 import { type BlockJob, blockTraits } from "../block-types.ts";
 import {
   type AffineScale,
@@ -33,7 +34,12 @@ export function roundSuperBlocks(job: BlockJob): void {
     );
     const out = blocks.subarray(block * bytes, (block + 1) * bytes);
     if (bits === 6) packSymmetricSuperBlock(out, symmetricBlock(groups, isSearched));
-    else packAffineSuperBlock(out, type as "Q4_K" | "Q5_K", affineBlock(groups, 2 ** bits - 1, isSearched));
+    else
+      packAffineSuperBlock(
+        out,
+        type as "Q4_K" | "Q5_K",
+        affineBlock(groups, allIntegers(0, 2 ** bits - 1), isSearched),
+      );
   }
 }
 
@@ -49,24 +55,28 @@ interface GroupChoice {
   readonly error: number;
 }
 
-function affineBlock(groups: readonly WeightedGroup[], most: number, isSearched: boolean): AffineSuperBlock {
+function affineBlock(
+  groups: readonly WeightedGroup[],
+  range: CodeRange,
+  isSearched: boolean,
+): AffineSuperBlock {
   const wanted = groups.map((group) => {
-    if (isSearched) return fitAffine(group, most, true);
+    if (isSearched) return fitAffine(group, range.most, true);
     const { low, high } = rangeOf(group, true);
-    return { scale: (high - low) / most, minimum: low };
+    return { scale: (high - low) / range.most, minimum: low };
   });
   let scales: BlockScales = {
     d: toHalf(Math.max(0, ...wanted.map(({ scale }) => scale)) / 63),
     dmin: toHalf(Math.max(0, ...wanted.map(({ minimum }) => -minimum)) / 63),
   };
-  let best = { scales, choices: chooseAll(groups, wanted, scales, { most, isSearched }) };
+  let best = { scales, choices: chooseAll(groups, wanted, scales, { range, isSearched }) };
   for (let i = 0; isSearched && i < numRefits; i += 1) {
-    scales = refit(groups, best.choices, best.scales, most);
-    const choices = chooseAll(groups, wanted, scales, { most, isSearched });
+    scales = refit(groups, best.choices, best.scales, range);
+    const choices = chooseAll(groups, wanted, scales, { range, isSearched });
     if (totalOf(choices) < totalOf(best.choices)) best = { scales, choices };
   }
   const { d, dmin } = best.scales;
-  const codes = groups.flatMap((group, j) => codesOf(group, best.scales, best.choices[j]!, most));
+  const codes = groups.flatMap((group, j) => codesOf(group, best.scales, best.choices[j]!, range));
   return {
     d,
     dmin,
@@ -80,7 +90,7 @@ function chooseAll(
   groups: readonly WeightedGroup[],
   wanted: readonly AffineScale[],
   scales: BlockScales,
-  options: { readonly most: number; readonly isSearched: boolean },
+  options: { readonly range: CodeRange; readonly isSearched: boolean },
 ): readonly GroupChoice[] {
   return groups.map((group, j) => choose(group, wanted[j]!, scales, options));
 }
@@ -90,18 +100,14 @@ function choose(
   group: WeightedGroup,
   { scale, minimum }: AffineScale,
   { d, dmin }: BlockScales,
-  { most, isSearched }: { readonly most: number; readonly isSearched: boolean },
+  { range, isSearched }: { readonly range: CodeRange; readonly isSearched: boolean },
 ): GroupChoice {
   const ideal = [d === 0 ? 0 : scale / d, dmin === 0 ? 0 : -minimum / dmin] as const;
   const [scaleTries, minimumTries] = ideal.map((value) => triesFor(value, 0, 63, isSearched));
   let best: GroupChoice | null = null;
   for (const ownScale of scaleTries!) {
     for (const ownMinimum of minimumTries!) {
-      const error = affineError(
-        group,
-        { scale: d * ownScale, minimum: -(dmin * ownMinimum) },
-        { least: 0, most },
-      );
+      const error = affineError(group, { scale: d * ownScale, minimum: -(dmin * ownMinimum) }, range);
       if (best === null || error < best.error) best = { scale: ownScale, minimum: ownMinimum, error };
     }
   }
@@ -126,11 +132,11 @@ function codesOf(
   { x }: WeightedGroup,
   { d, dmin }: BlockScales,
   { scale, minimum }: Pick<GroupChoice, "scale" | "minimum">,
-  most: number,
+  range: CodeRange,
 ): readonly number[] {
   const step = d * scale;
   const inverse = step === 0 ? 0 : 1 / step;
-  return Array.from(x, (value) => codeOf(value, inverse, dmin * minimum, 0, most));
+  return Array.from(x, (value) => codeOf(value, inverse, dmin * minimum, range));
 }
 
 /** The d and dmin of the least error for the integers that were chosen, as f16 holds them. */
@@ -138,12 +144,12 @@ function refit(
   groups: readonly WeightedGroup[],
   choices: readonly GroupChoice[],
   scales: BlockScales,
-  most: number,
+  range: CodeRange,
 ): BlockScales {
   let [aa, ab, bb, xa, xb] = [0, 0, 0, 0, 0];
   for (const [j, group] of groups.entries()) {
     const { scale, minimum } = choices[j]!;
-    const codes = codesOf(group, scales, choices[j]!, most);
+    const codes = codesOf(group, scales, choices[j]!, range);
     for (const [i, code] of codes.entries()) {
       const a = scale * code;
       const [x, w] = [group.x[i]!, group.w[i]!];
@@ -163,7 +169,7 @@ function refit(
   return aa > 0 && bb === 0 && xa > 0 ? { d: toHalf(xa / aa), dmin: scales.dmin } : scales;
 }
 
-const symmetricRange = { least: -32, most: 31 } as const;
+const symmetricRange = allIntegers(-32, 31);
 
 function symmetricBlock(groups: readonly WeightedGroup[], isSearched: boolean): SymmetricSuperBlock {
   const wanted = groups.map((group) =>
@@ -203,7 +209,7 @@ function chooseSymmetric(
 
 function symmetricCodes(x: Float64Array, step: number): readonly number[] {
   const inverse = step === 0 ? 0 : 1 / step;
-  return Array.from(x, (value) => codeOf(value, inverse, 0, symmetricRange.least, symmetricRange.most));
+  return Array.from(x, (value) => codeOf(value, inverse, 0, symmetricRange));
 }
 
 function refitSymmetric(

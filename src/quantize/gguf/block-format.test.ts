@@ -23,10 +23,11 @@ const read = (type: BlockType, data: Uint8Array): IntegerWeight =>
 
 test.each(types)("the reader of %s finds the integers that were put into its blocks", (type) => {
   const blocks = blocksOf(type, oddWeights(rows * cols));
-  const { least, most } = blockCodeRange(type);
-  const codes = Int8Array.from(numbers(rows * cols, 4), (value) =>
-    Math.round(least + ((value + 1) / 2) * (most - least)),
-  );
+  const { least, most, levels } = blockCodeRange(type);
+  const codes = Int8Array.from(numbers(rows * cols, 4), (value) => {
+    const share = (value + 1) / 2;
+    return levels === null ? Math.round(least + share * (most - least)) : levels[Math.round(share * 15)]!;
+  });
   expect([Math.min(...codes), Math.max(...codes)]).toEqual([least, most]);
   const { scales, minimums, groupSize } = read(type, blocks.slice());
   putBlockCodes(type, codes, blocks);

@@ -47,7 +47,7 @@ export class BlockRowFormat implements RowFormat<BlockRows> {
     const codes = this.#solver.roundRows({
       cols: this.#cols,
       values,
-      ...blockCodeRange(this.#type),
+      range: blockCodeRange(this.#type),
       groupSize,
       scales,
       minimums,

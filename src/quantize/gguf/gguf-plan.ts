@@ -111,11 +111,12 @@ class TypeChoice {
     if (own !== undefined) return own;
     if (shape.module === this.#head && head === "bf16") return "BF16";
     if (shape.module === this.#head && head === "int8" && shape.cols % 32 === 0) return "Q8_0";
-    const { numLayers, experts, tieWordEmbeddings } = this.#config;
+    const { numLayers, numHeads, numKvHeads, experts, tieWordEmbeddings } = this.#config;
     const chosen = chooseType(scheme, {
       tensor,
       cols: shape.cols,
       numLayers,
+      headsPerKvHead: numHeads / numKvHeads,
       numExperts: experts?.numExperts ?? 0,
       isTied: tieWordEmbeddings,
       isWeighed: methods[method].isCalibrated,

@@ -16,6 +16,7 @@ export const ggufMixes = {
   q5_0: { fileType: 8, base: "Q5_0" },
   q4_k_m: { fileType: 15, base: "Q4_K" },
   q4_k_s: { fileType: 14, base: "Q4_K" },
+  iq4_nl: { fileType: 25, base: "IQ4_NL" },
   q4_1: { fileType: 3, base: "Q4_1" },
   q4_0: { fileType: 2, base: "Q4_0" },
 } as const satisfies Readonly<Record<string, GgufMix>>;
@@ -30,6 +31,8 @@ export interface MatrixFacts {
   readonly tensor: string;
   readonly cols: number;
   readonly numLayers: number;
+  /** Heads of queries that share one of keys and values. */
+  readonly headsPerKvHead: number;
   /** 0 without experts. */
   readonly numExperts: number;
   readonly isTied: boolean;
@@ -50,7 +53,7 @@ export function chooseType(scheme: GgufSchemeName, facts: MatrixFacts): ChosenTy
 }
 
 function wantedType(scheme: GgufSchemeName, facts: MatrixFacts): BlockType {
-  const { tensor, cols, numLayers, numExperts, isTied, isWeighed } = facts;
+  const { tensor, cols, numLayers, headsPerKvHead, numExperts, isTied, isWeighed } = facts;
   const { base } = ggufMixes[scheme];
   const [, layerText, name = ""] = /^blk\.(\d+)\.(.+)\.weight$/.exec(tensor) ?? [];
   if (layerText === undefined) return isTied || tensor === "output.weight" ? headType(base, cols) : base;
@@ -61,13 +64,15 @@ function wantedType(scheme: GgufSchemeName, facts: MatrixFacts): BlockType {
   if (name === "attn_v" || name === "attn_qkv") {
     if (numExperts === 8) return "Q8_0";
     if (getsMoreBits) return "Q6_K";
+    if (scheme === "iq4_nl" && headsPerKvHead >= 4) return "Q5_K";
     return scheme === "q4_k_s" && layer < 4 ? "Q5_K" : base;
   }
   if (name === "attn_k" && numExperts === 8) return "Q8_0";
-  if (name === "attn_output" && numExperts === 8 && base === "Q4_K") return "Q5_K";
+  if (name === "attn_output" && numExperts === 8 && ["Q4_K", "IQ4_NL"].includes(base)) return "Q5_K";
   if (name === "ffn_down" || name === "ffn_down_exps") {
     if (getsMoreBits) return "Q6_K";
     if (isFirstEighth && scheme === "q4_k_s") return "Q5_K";
+    if (isFirstEighth && !isWeighed && scheme === "iq4_nl") return "Q5_K";
     if (isFirstEighth && isWeighed && scheme === "q4_0") return "Q4_1";
     if (isFirstEighth && isWeighed && scheme === "q5_0") return "Q5_1";
   }

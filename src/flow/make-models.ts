@@ -100,7 +100,7 @@ async function makeCandidate(
   const checkpoint = tools.openModel(modelPath);
   try {
     const { scheme, groupSize } = candidate;
-    const wanted = { scheme, groupSize, dtype, outPath, method: "mse" as const };
+    const wanted = { scheme, groupSize, dtype, outPath, method: "estimate" as const };
     const earlier = await findEarlierResult(checkpoint, wanted);
     if (earlier?.isCurrent === true) {
       report.keep(outPath);

@@ -1,5 +1,5 @@
 /** Methods that need nothing but the weights, then those that also need to see what goes into the linears. */
-export const methodNames = ["rtn", "mse", "imatrix", "gptq"] as const;
+export const methodNames = ["rtn", "mse", "estimate", "imatrix", "gptq"] as const;
 
 /** How scales and integers are found. */
 export type QuantizationMethod = (typeof methodNames)[number];
@@ -22,6 +22,7 @@ export function isCalibrated(method: QuantizationMethod, isSmoothed: boolean): b
 }
 
 const searched = "searched for the least squared error of each group";
+const estimated = "columns weighted by their mean square input as the weights before tell it";
 const weighted = "columns weighted by their mean square input";
 const rounded = "rounded to bf16; integers half to even";
 
@@ -39,6 +40,13 @@ export const methods: Readonly<Record<QuantizationMethod, MethodTraits>> = {
     followsWeightType: false,
     describe: () => `${searched}, ${rounded}`,
     describeBlocks: searched,
+  },
+  estimate: {
+    observer: "memoryless_mse",
+    isCalibrated: false,
+    followsWeightType: false,
+    describe: () => `${searched}, ${estimated}, ${rounded}`,
+    describeBlocks: `${searched}, ${estimated}`,
   },
   imatrix: {
     observer: "memoryless_mse",

@@ -1,8 +1,8 @@
 import type { FloatDtype } from "../base/weights.ts";
 import type { TensorFile } from "../formats/tensor-file.ts";
 import type { Solver } from "../kernels/solver.ts";
-import type { LinearInput } from "./calibration/linear-inputs.ts";
 import type { WriteCompanions } from "./companion-files.ts";
+import type { LinearInput } from "./input-source.ts";
 import type { QuantizationTarget } from "./plan.ts";
 import type { LinearOutcome } from "./row-rounder.ts";
 import type { LinearShape } from "./scheme.ts";

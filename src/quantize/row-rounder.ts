@@ -1,6 +1,6 @@
 import type { Solver } from "../kernels/solver.ts";
-import type { LinearInput } from "./calibration/linear-inputs.ts";
 import type { GptqFactors } from "./gptq.ts";
+import type { LinearInput } from "./input-source.ts";
 import type { RowBand } from "./output-format.ts";
 
 /** Rows as a file holds them. */
@@ -28,9 +28,9 @@ export interface LinearOutcome {
 }
 
 /**
- * Rounds the rows of one linear, in bands of any order. Where its input is known, each row takes the method whose output
+ * Rounds the rows of one linear, in bands of any order. Where its input was seen, each row takes the method whose output
  * is nearest to that of the float weights on the held-out part of the input; the plainer one wins ties. A row is an output
- * of its own, so the choice of one changes no other.
+ * of its own, so the choice of one changes no other. What was only estimated weighs columns and judges nothing.
  */
 export class RowRounder<R extends RoundedRows> {
   readonly #format: RowFormat<R>;
@@ -47,21 +47,22 @@ export class RowRounder<R extends RoundedRows> {
   }
 
   round(band: RowBand): R {
-    const plain = this.#format.round(band, null);
-    if (this.#input === null) return plain;
-    const { importance, factors } = this.#input;
+    if (this.#input === null) return this.#format.round(band, null);
+    const { importance, heldOutGram, factors } = this.#input;
     const weighted = this.#format.round(band, importance);
+    if (heldOutGram === null) return weighted;
+    const plain = this.#format.round(band, null);
     const tries: [name: string, rows: R][] = [
       ["mse", plain],
       ["imatrix", weighted],
     ];
     if (factors !== null) tries.push(["gptq", this.#format.passErrorsOn(band, weighted, factors)]);
-    return this.#keepBest(band.values, tries, this.#input);
+    return this.#keepBest(band.values, tries, heldOutGram);
   }
 
   /** Once all rows went through; null where nothing was measured. */
   outcome(): LinearOutcome | null {
-    if (this.#input === null) return null;
+    if (this.#input === null || this.#input.heldOutGram === null) return null;
     return {
       outputError: this.#output > 0 ? Math.sqrt(Math.max(0, this.#error) / this.#output) : 0,
       rows: Object.fromEntries(this.#rows),
@@ -72,8 +73,9 @@ export class RowRounder<R extends RoundedRows> {
   #keepBest(
     wanted: Float32Array,
     tries: readonly (readonly [name: string, rows: R])[],
-    { statistics: { heldOutGram, cols } }: LinearInput,
+    heldOutGram: Float32Array,
   ): R {
+    const cols = Math.sqrt(heldOutGram.length);
     const [, first] = tries[0]!;
     const errors = tries.map(([, { values }]) =>
       this.#solver.quadraticForms(wanted, values, heldOutGram, cols),

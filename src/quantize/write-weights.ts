@@ -5,8 +5,10 @@ import type { Solver } from "../kernels/solver.ts";
 import { groupByInput } from "./calibration/capture-inputs.ts";
 import { type CalibrationTools, StatisticsCollector } from "./calibration/collect-statistics.ts";
 import { describeFallbacks } from "./calibration/fallbacks.ts";
-import { CalibratedInputs, type InputSource, noInputs } from "./calibration/linear-inputs.ts";
+import { CalibratedInputs } from "./calibration/linear-inputs.ts";
+import { EstimatedInputs } from "./estimated-inputs.ts";
 import { checkFinite } from "./finite.ts";
+import { type InputSource, noInputs } from "./input-source.ts";
 import type { JournalEntry, WriteJournal } from "./journal.ts";
 import { MatrixWriter } from "./matrix-writer.ts";
 import type { MemoryPlan } from "./memory-plan.ts";
@@ -118,6 +120,17 @@ async function planSteps(
       ? await smoothModel({ checkpoint, collector, targets, bandElements, progress: between })
       : { transform: noTransform, note: null };
   const notes = note === null ? [] : [note];
+  if (method === "estimate") {
+    const inputs = new EstimatedInputs({
+      checkpoint,
+      targets,
+      dense: plan.dense,
+      solver,
+      bandElements,
+      transform,
+    });
+    return { transform, inputs, notes };
+  }
   if (!methods[method].isCalibrated || collector === null) return { transform, inputs: noInputs, notes };
   const inputs = new CalibratedInputs({
     collector,

@@ -24,7 +24,7 @@ export const quantizationManifestSchema = z.object({
   /** Of the file that was made. */
   format: z.enum(["compressed-tensors", "gguf"]),
   scheme: z.string(),
-  method: z.enum(["rtn", "mse", "imatrix", "gptq"]),
+  method: z.enum(["rtn", "mse", "estimate", "imatrix", "gptq"]),
   /** Whether factors were folded from inputs into weights, or back. */
   isSmoothed: z.boolean(),
   /** The tokens that calibrated methods saw, and what computed with them; null for methods that need none. */

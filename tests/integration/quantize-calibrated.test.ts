@@ -246,7 +246,7 @@ describeWithData("smoothing", () => {
   it("leaves dense linears that share an input as they are, or moves them along", async () => {
     base = openCheckpoint(testData("models", "compressed-tensors", "base"));
     const ignore = ["re:.*(gate|up)_proj", "re:.*[qkv]_proj"];
-    const manifest = await run({ scheme: "w8a8", groupSize: null, method: "mse", smooth: true, ignore });
+    const manifest = await run({ scheme: "w8a8", groupSize: null, method: "estimate", smooth: true, ignore });
     expect(manifest.notes.join()).toMatch(/Factors were folded into 0 of 0 inputs/);
     const written = openCheckpoint(path.join(folder, "out"));
     expect(written.vector("model.layers.0.input_layernorm.weight")).toEqual(

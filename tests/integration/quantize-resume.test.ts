@@ -35,7 +35,7 @@ function planOf(change: Partial<QuantizePlan> = {}): QuantizePlan {
     scheme: "w4a16",
     groupSize: 32,
     symmetric: false,
-    method: "mse",
+    method: "estimate",
     dtype: "auto",
     maxMemoryBytes: narrow,
     outPath: path.join(folder, "out"),

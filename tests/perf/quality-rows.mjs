@@ -35,7 +35,7 @@ const grids = [
 
 /** Rows with the part of a plan that makes them. */
 export function ownRows(isCalibrated) {
-  const methods = ["rtn", "mse", ...(isCalibrated ? calibrated : [])];
+  const methods = ["rtn", "mse", "estimate", ...(isCalibrated ? calibrated : [])];
   const smoothings = isCalibrated ? ["", " smooth"] : [""];
   const rowOf = (name, wishes, smoothing = "") => ({
     name: `${name} ${wishes.method}${smoothing}`,

@@ -73,8 +73,8 @@ const own = {
   ),
   method: field(
     "--method <name>",
-    oneOf(methodNames).default("mse"),
-    "how scales and integers are found: rtn takes the range of each group, mse searches for the least squared error, imatrix weighs it by the inputs, gptq passes errors on",
+    oneOf(methodNames).default("estimate"),
+    "how scales and integers are found: rtn takes the range of each group, mse searches for the least squared error, estimate weighs it by what the weights before tell of the inputs, imatrix by the inputs of a text, gptq passes errors on",
   ),
   smooth: field(
     "--smooth",

@@ -86,7 +86,7 @@ function choicesOf(
 
 /** Where something is known of the inputs, errors are passed on after size was moved. */
 export function bestMethod(isCalibrated: boolean): Pick<Recipe, "method" | "smooth"> {
-  return isCalibrated ? { method: "gptq", smooth: true } : { method: "mse", smooth: false };
+  return isCalibrated ? { method: "gptq", smooth: true } : { method: "estimate", smooth: false };
 }
 
 function nameOf({ scheme, groupSize, symmetric, head }: Recipe): string {

@@ -1,38 +1,11 @@
 import type { Progress } from "../../base/progress.ts";
 import type { Solver } from "../../kernels/solver.ts";
-import { factorInput, type GptqFactors } from "../gptq.ts";
+import { factorInput } from "../gptq.ts";
+import { type FoundInput, type InputSource, nothingFound } from "../input-source.ts";
 import type { QuantizationTarget } from "../plan.ts";
 import { divideInput, type WeightTransform } from "../smoothing/weight-transform.ts";
 import { inputNameOf } from "./capture-inputs.ts";
 import type { InputStatistics, StatisticsCollector } from "./collect-statistics.ts";
-import type { Fallback } from "./fallbacks.ts";
-
-/** What is known of what goes into a linear. */
-export interface LinearInput {
-  readonly statistics: InputStatistics;
-  /** [cols] what an error in a column counts, above 0: its mean square input, over the mean of all columns. */
-  readonly importance: Float32Array;
-  /** Null where errors are not passed on. */
-  readonly factors: GptqFactors | null;
-}
-
-/** What rounding can go by. */
-export interface FoundInput {
-  /** Null where nothing is known, or what is known judges no rounding. */
-  readonly input: LinearInput | null;
-  /** Null where all that the method asks for was found, or it asks for nothing. */
-  readonly fallback: Fallback | null;
-}
-
-/** Tells what goes into linears. */
-export interface InputSource {
-  find(target: QuantizationTarget): Promise<FoundInput>;
-}
-
-const nothing: FoundInput = { input: null, fallback: null };
-
-/** Of methods that need nothing but the weights. */
-export const noInputs: InputSource = { find: async () => nothing };
 
 export interface CalibratedParts {
   readonly collector: StatisticsCollector;
@@ -59,7 +32,7 @@ export class CalibratedInputs implements InputSource {
   }
 
   async find(target: QuantizationTarget): Promise<FoundInput> {
-    if (!isInLayer(target)) return nothing;
+    if (!isInLayer(target)) return nothingFound;
     const name = inputNameOf(target.module);
     if (this.#last?.name === name) return this.#last.found;
     // One at a time: a factor is as large as its statistics.
@@ -81,9 +54,9 @@ export class CalibratedInputs implements InputSource {
     // Every rounding would have the same error there, 0.
     if (!energy.some((_, i) => heldOutGram[i * cols + i]! > 0)) return { input: null, fallback: "unjudged" };
     const importance = energy.map((value) => Math.max(value / mean, 1e-6));
-    if (!isPassingOn) return { input: { statistics, importance, factors: null }, fallback: null };
+    if (!isPassingOn) return { input: { importance, heldOutGram, factors: null }, fallback: null };
     const factors = factorInput(statistics, solver);
-    const input = { statistics, importance, factors };
+    const input = { importance, heldOutGram, factors };
     if (factors === null) return { input, fallback: "singular" };
     return { input, fallback: factors.damping > 0.01 ? "damped" : null };
   }

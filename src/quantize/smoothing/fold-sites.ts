@@ -34,8 +34,7 @@ export function findFoldSites(
   checkpoint: Checkpoint,
   targets: readonly QuantizationTarget[],
 ): readonly FoldSite[] {
-  // Gemma's norms store w of 1 + w.
-  const offset = checkpoint.config.architecture.startsWith("Gemma") ? 1 : 0;
+  const offset = normOffset(checkpoint);
   return [...groupByInput(targets)].flatMap(([input, consumers]): FoldSite[] => {
     const [, layer, part] =
       /^(model\.layers\.\d+)\.(self_attn\.qkv_proj|mlp\.gate_up_proj|mlp\.down_proj)$/.exec(input) ?? [];
@@ -56,7 +55,13 @@ export function findFoldSites(
   });
 }
 
-function normBefore(checkpoint: Checkpoint, layer: string, part: string): string | null {
+/** What is added to the weights of norms: Gemma's store w of 1 + w. */
+export function normOffset({ config: { architecture } }: Checkpoint): number {
+  return architecture.startsWith("Gemma") ? 1 : 0;
+}
+
+/** The norm before `self_attn.qkv_proj` or another part of a layer; null for none. */
+export function normBefore(checkpoint: Checkpoint, layer: string, part: string): string | null {
   const first = `${layer}.input_layernorm.weight`;
   // Families that norm only what comes out of a block have none.
   if (!checkpoint.has(first)) return null;

@@ -1,0 +1,31 @@
+import type { Fallback } from "./calibration/fallbacks.ts";
+import type { GptqFactors } from "./gptq.ts";
+import type { QuantizationTarget } from "./plan.ts";
+
+/** What is known of what goes into a linear, K columns wide. */
+export interface LinearInput {
+  /** [K] what an error in a column counts, above 0: its mean square input, over the mean of all columns. */
+  readonly importance: Float32Array;
+  /** [K, K] Σ x·xᵀ that roundings are judged by; null where the importance is an estimate. */
+  readonly heldOutGram: Float32Array | null;
+  /** Null where errors are not passed on. */
+  readonly factors: GptqFactors | null;
+}
+
+/** What rounding can go by. */
+export interface FoundInput {
+  /** Null where nothing is known, or what is known judges no rounding. */
+  readonly input: LinearInput | null;
+  /** Null where all that the method asks for was found, or it asks for nothing. */
+  readonly fallback: Fallback | null;
+}
+
+/** Tells what goes into linears. */
+export interface InputSource {
+  find(target: QuantizationTarget): Promise<FoundInput>;
+}
+
+export const nothingFound: FoundInput = { input: null, fallback: null };
+
+/** Of methods that look at one matrix at a time. */
+export const noInputs: InputSource = { find: async () => nothingFound };

@@ -1,13 +1,4 @@
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -55,20 +46,6 @@ describe("openOutputFolder", () => {
     writeFileSync(path.join(`${place}.partial`, "mine"), "");
     expect(() => openOutputFolder(place)).toThrow(expect.objectContaining({ code: "output_exists" }));
     expect(readdirSync(`${place}.partial`)).toEqual(["mine"]);
-  });
-
-  it("goes on with a folder whose run was killed right after giving it its name", () => {
-    const place = path.join(folder, "new");
-    const opened = openOutputFolder(place);
-    writeFileSync(path.join(opened.partialPath, "weights"), "");
-    const marker = path.basename(opened.markerPath);
-    opened.commit();
-    writeFileSync(path.join(place, marker), "journal");
-    const again = openOutputFolder(place, { keepsPartial: true });
-    expect(readdirSync(folder)).toEqual(["new.partial"]);
-    expect(readFileSync(again.markerPath, "utf8")).toBe("journal");
-    again.commit();
-    expect(readdirSync(place)).toEqual(["weights"]);
   });
 
   it("clears all but its own marks and what is to stay", () => {

@@ -50,7 +50,6 @@ export function openOutputFolder(
   const partialPath = `${target}.partial`;
   const markerPath = path.join(partialPath, marker);
   return asWriteFaults(outPath, () => {
-    if (isUnfinished(target) && !existsSync(partialPath)) renameSync(target, partialPath);
     if (existsSync(partialPath) && !existsSync(markerPath) && !isEmptyFolder(partialPath))
       throw outputExists(partialPath, "already holds files of another origin");
     makeFolder(partialPath, outPath);
@@ -70,19 +69,15 @@ export function openOutputFolder(
           syncFolder(partialPath);
           if (replaceEarlier) rmSync(target, { recursive: true, force: true });
           renameSync(partialPath, target);
-          // Last, so that a run that ends before, or between, leaves what the next one may go on with.
-          for (const own of [folderLockName, marker]) rmSync(path.join(target, own), { force: true });
+          // Last, so that a run that ends before the rename leaves what the next one may remove.
+          rmSync(path.join(target, folderLockName));
+          rmSync(path.join(target, marker));
           syncFolder(path.dirname(target));
         }),
       discard: () => rmSync(partialPath, { recursive: true, force: true }),
       suspend: () => lock.release(),
     };
   });
-}
-
-/** Whether a run gave the folder its name and was killed before its own files were out of it. */
-function isUnfinished(target: string): boolean {
-  return existsSync(path.join(target, marker));
 }
 
 function clear(partialPath: string, kept: readonly string[] = []): void {
@@ -104,8 +99,7 @@ export function checkTarget(outPath: string, mayHoldFiles: boolean): string {
   if (!existsSync(outPath)) return path.resolve(outPath);
   const target = realpathSync(outPath);
   const stats = statSync(target);
-  const isFree = (): boolean => mayHoldFiles || isUnfinished(target) || readdirSync(target).length === 0;
-  if (!stats.isDirectory() || !isFree())
+  if (!stats.isDirectory() || (!mayHoldFiles && readdirSync(target).length > 0))
     throw outputExists(outPath, stats.isDirectory() ? "already holds files" : "is a file");
   if (stats.dev !== statSync(path.dirname(target)).dev) {
     throw unwritable(outPath, "it is a mount point, which no finished folder can replace");

@@ -67,19 +67,37 @@ inline double codeOf(double x, double inverse, double offset, CodeRange range) {
   return code < range.least ? range.least : code > range.most ? range.most : code;
 }
 
-inline double codeOf(double x, double inverse, double offset, const LevelRange& range) {
-  const double twice = 2 * ((x + offset) * inverse);
-  double level = range.least;
-  for (int i = 1; i < LevelRange::numLevels; ++i) level = twice >= range.bounds[i] ? range.levels[i] : level;
-  return level;
+/** The integers nearest to (x + offset) / scale. */
+template <int size>
+inline void codesOf(const WeightedGroup<size>& group, double inverse, double offset, const CodeRange& range,
+                    double (&codes)[size]) {
+  for (int i = 0; i < size; ++i) codes[i] = codeOf(group.x[i], inverse, offset, range);
+}
+
+/** Level by level, so that compilers compare a vector of values with each. */
+template <int size>
+inline void codesOf(const WeightedGroup<size>& group, double inverse, double offset, const LevelRange& range,
+                    double (&codes)[size]) {
+  double twice[size];
+  for (int i = 0; i < size; ++i) {
+    twice[i] = 2 * ((group.x[i] + offset) * inverse);
+    codes[i] = range.least;
+  }
+  for (int level = 1; level < LevelRange::numLevels; ++level) {
+    const double bound = range.bounds[level];
+    const double value = range.levels[level];
+    for (int i = 0; i < size; ++i) codes[i] = twice[i] >= bound ? value : codes[i];
+  }
 }
 
 template <int size, class Range>
 double affineError(const WeightedGroup<size>& group, AffineScale to, const Range& range) {
   const double inverse = to.scale == 0 ? 0 : 1 / to.scale;
+  double codes[size];
+  codesOf(group, inverse, -to.minimum, range, codes);
   double errors[size];
   for (int i = 0; i < size; ++i) {
-    const double error = group.x[i] - to.scale * codeOf(group.x[i], inverse, -to.minimum, range) - to.minimum;
+    const double error = group.x[i] - to.scale * codes[i] - to.minimum;
     errors[i] = group.w[i] * (error * error);
   }
   return laneSum<size>([&](int i) { return errors[i]; });
@@ -175,12 +193,13 @@ class SymmetricFit {
       : group_(group), range_(range), best_(plain) {}
 
   double tryCodes(double inverse) {
+    double codes[size];
+    codesOf(group_, inverse, 0, range_, codes);
     double squares[size];
     double products[size];
     for (int i = 0; i < size; ++i) {
-      const double code = codeOf(group_.x[i], inverse, 0, range_);
-      const double weighted = group_.w[i] * code;
-      squares[i] = weighted * code;
+      const double weighted = group_.w[i] * codes[i];
+      squares[i] = weighted * codes[i];
       products[i] = weighted * group_.x[i];
     }
     const double sumQq = laneSum<size>([&](int i) { return squares[i]; });

@@ -84,14 +84,14 @@ SmallBlock plainNibbles(const float* x, const BlockRow& row) {
   return block;
 }
 
-/** Codes of what `scale` gives, from 0 on. */
+/** What a scale makes of a group, `offset` added to the integers. */
 template <class Range>
 SmallBlock blockOf(const WeightedGroup<smallSize>& group, AffineScale scale, const Range& range, double offset) {
   SmallBlock block{scale, {}};
   const double inverse = scale.scale == 0 ? 0 : 1 / scale.scale;
-  for (int i = 0; i < smallSize; ++i) {
-    block.codes[i] = static_cast<int>(codeOf(group.x[i], inverse, -scale.minimum, range) + offset);
-  }
+  double codes[smallSize];
+  codesOf(group, inverse, -scale.minimum, range, codes);
+  for (int i = 0; i < smallSize; ++i) block.codes[i] = static_cast<int>(codes[i] + offset);
   return block;
 }
 

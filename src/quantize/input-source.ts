@@ -4,7 +4,7 @@ import type { QuantizationTarget } from "./plan.ts";
 
 /** What is known of what goes into a linear, K columns wide. */
 export interface LinearInput {
-  /** [K] what an error in a column counts, above 0: its mean square input, over the mean of all columns. */
+  /** [K] what an error in a column counts, above 0 and 1 on average. */
   readonly importance: Float32Array;
   /** [K, K] Σ x·xᵀ that roundings are judged by; null where the importance is an estimate. */
   readonly heldOutGram: Float32Array | null;
@@ -14,7 +14,7 @@ export interface LinearInput {
 
 /** What rounding can go by. */
 export interface FoundInput {
-  /** Null where nothing is known, or what is known judges no rounding. */
+  /** Null where nothing is known that rounding can go by. */
   readonly input: LinearInput | null;
   /** Null where all that the method asks for was found, or it asks for nothing. */
   readonly fallback: Fallback | null;

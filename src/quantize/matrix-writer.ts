@@ -1,34 +1,23 @@
 import { createHash, type Hash } from "node:crypto";
-import { setImmediate as nextTurn } from "node:timers/promises";
-import { collectAfter } from "../base/collect-garbage.ts";
 import { invariant } from "../base/invariant.ts";
-import type { FloatDtype, Weight } from "../base/weights.ts";
-import type { Checkpoint } from "../formats/checkpoint.ts";
 import { toDense } from "../formats/dequantize.ts";
-import { sliceRows } from "../formats/slice-rows.ts";
 import type { TensorFile } from "../formats/tensor-file.ts";
 import type { Solver } from "../kernels/solver.ts";
+import type { BandReader } from "./band-reader.ts";
 import { checkFinite } from "./finite.ts";
 import type { JournalEntry } from "./journal.ts";
 import type { DenseTarget, LinearEncoder, OutputFormat, TensorPiece } from "./output-format.ts";
 import type { QuantizationTarget } from "./plan.ts";
-import { ValueReader } from "./read-values.ts";
 import { RoundingError } from "./rounding-error.ts";
-import { rowBands } from "./row-bands.ts";
-import type { LinearShape } from "./scheme.ts";
 import { changes, transformRows, type WeightTransform } from "./smoothing/weight-transform.ts";
 
 export interface MatrixWriterParts {
-  readonly checkpoint: Checkpoint;
+  readonly bands: BandReader;
   readonly output: OutputFormat;
   readonly file: TensorFile;
-  /** Type that weights are rounded to first, or null. */
-  readonly roundTo: FloatDtype | null;
   /** What is done to weights before they are rounded; those that stay dense are not changed. */
   readonly transform: WeightTransform;
   readonly solver: Solver;
-  /** Elements that are in memory at a time. */
-  readonly bandElements: number;
   /** Called after each band with the elements of it. */
   readonly onElements: (count: number, module: string) => void;
 }
@@ -36,13 +25,9 @@ export interface MatrixWriterParts {
 /** Writes matrices a band of rows at a time, and tells what it wrote. */
 export class MatrixWriter {
   readonly #parts: MatrixWriterParts;
-  readonly #reader: ValueReader;
-  readonly #collect: (numElements: number) => void;
 
   constructor(parts: MatrixWriterParts) {
     this.#parts = parts;
-    this.#reader = new ValueReader(parts.solver);
-    this.#collect = collectAfter(parts.bandElements);
   }
 
   /** Throws `model_not_finite`. */
@@ -52,12 +37,12 @@ export class MatrixWriter {
     fallback: JournalEntry["fallback"],
   ): Promise<JournalEntry> {
     const { module, source, cols } = target;
-    const { transform, solver } = this.#parts;
+    const { bands, transform, solver, onElements } = this.#parts;
     const hashes = new TensorHashes(this.#parts.file);
     const checksum = createHash("sha256");
     const error = new RoundingError();
-    await this.#forEachBand({ ...target, module: source }, (weight, firstRow) => {
-      const floats = this.#reader.read(weight);
+    await bands.forEachBand({ ...target, module: source }, (weight, firstRow) => {
+      const floats = bands.valuesOf(weight);
       checkFinite(source, floats, solver);
       transformRows(floats, transform, { module, cols, firstRow });
       const isStoredBf16 = weight.kind === "dense" && weight.dtype === "bf16" && !changes(transform, module);
@@ -65,6 +50,7 @@ export class MatrixWriter {
       error.add(solver.squaredErrors(floats, values, cols));
       checksum.update(solver.rowChecksums(values, cols));
       hashes.write(pieces);
+      onElements(floats.length, source);
     });
     return {
       module,
@@ -79,31 +65,16 @@ export class MatrixWriter {
   /** A matrix that stays dense. Throws `model_not_finite`. */
   async writeDense(target: DenseTarget): Promise<JournalEntry> {
     const { module, dtype } = target;
-    const { solver } = this.#parts;
+    const { bands, solver, onElements } = this.#parts;
     const hashes = new TensorHashes(this.#parts.file);
-    await this.#forEachBand(target, (weight, firstRow) => {
+    await bands.forEachBand(target, (weight, firstRow) => {
       const dense = toDense(weight, dtype);
-      checkFinite(module, this.#reader.read(dense), solver);
+      checkFinite(module, bands.valuesOf(dense), solver);
       hashes.write([this.#parts.output.densePiece(target, dense.data, firstRow)]);
+      onElements(weight.rows * weight.cols, module);
     });
     const tensors = hashes.digest();
     return { module, tensors, valuesChecksum: null, relativeError: 0, outcome: null, fallback: null };
-  }
-
-  async #forEachBand(
-    { module, rows, cols }: LinearShape,
-    onBand: (weight: Weight, firstRow: number) => void,
-  ): Promise<void> {
-    const { checkpoint, output, roundTo, bandElements, onElements } = this.#parts;
-    const whole = checkpoint.linear(module);
-    for (const { first, count } of rowBands(rows, cols, bandElements, output.rowUnit)) {
-      const band = sliceRows(whole, first, count);
-      onBand(roundTo === null ? band : toDense(band, roundTo), first);
-      checkpoint.dropPages();
-      this.#collect(count * cols);
-      onElements(count * cols, module);
-      await nextTurn();
-    }
   }
 }
 

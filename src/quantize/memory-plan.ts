@@ -148,11 +148,12 @@ function packedBytes(
   return Math.ceil(all + Math.max(0, ...stored));
 }
 
-/** Bits of a weight with its part of the scales and minimums: integers of more than 4 bits are bytes. */
+/** Bits of a weight with its part of the scales and minimums: integers of more than 4 bits, and those of a table, are bytes. */
 function packedBits({ scheme, form, cols }: ResolvedPlan["targets"][number]): number {
   const { bits, groupSize, symmetric } = scheme;
-  const scaleBits = 8 * (blockFormats[form]?.scaleBytes ?? 2);
-  return (bits <= 4 ? 4 : 8) + ((symmetric ? 1 : 2) * scaleBits) / (groupSize ?? cols);
+  const blocks = blockFormats[form];
+  const scaleBits = 8 * (blocks?.scaleBytes ?? 2);
+  return (blocks?.bits ?? (bits <= 4 ? 4 : 8)) + ((symmetric ? 1 : 2) * scaleBits) / (groupSize ?? cols);
 }
 
 function elementBytesOf(method: QuantizationMethod): number {

@@ -8,6 +8,8 @@ export interface MethodTraits {
   /** Of llm-compressor: how the range of a group is seen. */
   readonly observer: string;
   readonly isCalibrated: boolean;
+  /** Whether inputs are estimated from other weights. */
+  readonly isEstimated: boolean;
   /** Whether integers equal llm-compressor's, which computes in the type of the weights. */
   readonly followsWeightType: boolean;
   /** How scales are found, for people. */
@@ -22,7 +24,8 @@ export function isCalibrated(method: QuantizationMethod, isSmoothed: boolean): b
 }
 
 const searched = "searched for the least squared error of each group";
-const estimated = "columns weighted by their mean square input as the weights before tell it";
+const estimated =
+  "columns weighted by the root of (mean square input as other weights tell it / the sum of their own squares)";
 const weighted = "columns weighted by their mean square input";
 const rounded = "rounded to bf16; integers half to even";
 
@@ -30,6 +33,7 @@ export const methods: Readonly<Record<QuantizationMethod, MethodTraits>> = {
   rtn: {
     observer: "memoryless_minmax",
     isCalibrated: false,
+    isEstimated: false,
     followsWeightType: true,
     describe: (range) => `the range of each group over ${range}, ${rounded}`,
     describeBlocks: "the range of each group",
@@ -37,6 +41,7 @@ export const methods: Readonly<Record<QuantizationMethod, MethodTraits>> = {
   mse: {
     observer: "memoryless_mse",
     isCalibrated: false,
+    isEstimated: false,
     followsWeightType: false,
     describe: () => `${searched}, ${rounded}`,
     describeBlocks: searched,
@@ -44,6 +49,7 @@ export const methods: Readonly<Record<QuantizationMethod, MethodTraits>> = {
   estimate: {
     observer: "memoryless_mse",
     isCalibrated: false,
+    isEstimated: true,
     followsWeightType: false,
     describe: () => `${searched}, ${estimated}, ${rounded}`,
     describeBlocks: `${searched}, ${estimated}`,
@@ -51,6 +57,7 @@ export const methods: Readonly<Record<QuantizationMethod, MethodTraits>> = {
   imatrix: {
     observer: "memoryless_mse",
     isCalibrated: true,
+    isEstimated: false,
     followsWeightType: false,
     describe: () => `${searched}, ${weighted}, ${rounded}`,
     describeBlocks: `${searched}, ${weighted}`,
@@ -58,6 +65,7 @@ export const methods: Readonly<Record<QuantizationMethod, MethodTraits>> = {
   gptq: {
     observer: "memoryless_mse",
     isCalibrated: true,
+    isEstimated: false,
     followsWeightType: false,
     describe: () => `${searched}, ${weighted}; integers by GPTQ with static act order`,
     describeBlocks: `${searched}, ${weighted}; integers by GPTQ with static act order`,

@@ -122,7 +122,7 @@ export function checkFreeSpace(folder: string, bytes: number): void {
 export function outputExists(where: string, what: string): MillraceError {
   return new MillraceError(
     "output_exists",
-    `${where} ${what}. A new or empty folder, or a new name that ends in .gguf, is needed. Choose another --out or remove it.`,
+    `${where} ${what}. A new or empty folder is needed. Choose another --out or remove it.`,
     { param: "--out" },
   );
 }

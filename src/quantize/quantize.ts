@@ -180,7 +180,7 @@ function calibrationFor(
   }
   throw new MillraceError(
     "invalid_option",
-    `${isSmoothed ? "--smooth" : `--method ${method}`} runs the model on a text to see what goes into its linears, but none was given. Give a text or a file of token ids with --calibration, or use --method mse without --smooth.`,
+    `${isSmoothed ? "--smooth" : `--method ${method}`} runs the model on a text to see what goes into its linears, but none was given. Give a text, a file of token ids or self with --calibration, or use --method estimate without --smooth.`,
     { param: "--calibration" },
   );
 }

@@ -2,6 +2,7 @@ import type { Progress } from "../base/progress.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import type { TensorFile } from "../formats/tensor-file.ts";
 import type { Solver } from "../kernels/solver.ts";
+import { BandReader } from "./band-reader.ts";
 import { groupByInput } from "./calibration/capture-inputs.ts";
 import { type CalibrationTools, StatisticsCollector } from "./calibration/collect-statistics.ts";
 import { describeFallbacks } from "./calibration/fallbacks.ts";
@@ -48,16 +49,17 @@ export async function writeWeights(parts: WriteParts): Promise<WrittenWeights> {
   const entries = new Map(kept.entries);
   const count = new ElementCount(plan, progress);
   const left = targets.filter(({ module }) => !entries.has(module));
-  const steps = await planSteps(parts, left, count);
+  const { bandElements } = memory;
+  const { rowUnit } = output;
+  const bands = new BandReader({ checkpoint, roundTo: plan.roundTo, solver, bandElements, rowUnit });
+  const steps = await planSteps(parts, left, { count, bands });
   const { transform, inputs } = steps;
   const matrices = new MatrixWriter({
-    checkpoint,
+    bands,
     output,
     file: writer,
-    roundTo: plan.roundTo,
     transform,
     solver,
-    bandElements: memory.bandElements,
     onElements: (elements, module) => count.add(elements, module),
   });
   const make = async (shape: LinearShape, work: () => Promise<JournalEntry>): Promise<void> => {
@@ -104,7 +106,7 @@ interface Steps {
 async function planSteps(
   { checkpoint, plan, memory, progress, calibration, solver }: WriteParts,
   left: readonly QuantizationTarget[],
-  count: ElementCount,
+  { count, bands }: { readonly count: ElementCount; readonly bands: BandReader },
 ): Promise<Steps> {
   const { method, roundTo, isSmoothed, targets } = plan;
   // Another stage begins in between; then the writing is shown again.
@@ -120,15 +122,8 @@ async function planSteps(
       ? await smoothModel({ checkpoint, collector, targets, bandElements, progress: between })
       : { transform: noTransform, note: null };
   const notes = note === null ? [] : [note];
-  if (method === "estimate") {
-    const inputs = new EstimatedInputs({
-      checkpoint,
-      targets,
-      dense: plan.dense,
-      solver,
-      bandElements,
-      transform,
-    });
+  if (methods[method].isEstimated) {
+    const inputs = new EstimatedInputs({ checkpoint, targets, dense: plan.dense, bands, transform });
     return { transform, inputs, notes };
   }
   if (!methods[method].isCalibrated || collector === null) return { transform, inputs: noInputs, notes };

@@ -167,6 +167,7 @@ async function runQuantize(modelPath: string, _options: unknown, command: Comman
   const calibration = isCalibrated(chosen.method, chosen.smooth)
     ? await openCalibration(checkpoint, calibrating)
     : noteIdleCalibration(calibrating.calibration, chosen.method);
+  noteIdleSize(command, calibration === null ? undefined : calibrating.calibration);
   const solver = calibration?.solver ?? createFastestSolver(calibrating.threads);
   const interrupt = listenForInterrupt(
     `What is written so far is in ${outPath}.partial. Run the same command again to go on.`,
@@ -215,6 +216,14 @@ function noteIdleCalibration(source: string | undefined, method: QuantizationMet
     );
   }
   return null;
+}
+
+/** Sequences of a file of ids are as long and as many as they are. */
+function noteIdleSize(command: Command, source: string | undefined): void {
+  const isGiven = readGiven(command, calibrationSettings)["calibrationSize"] !== undefined;
+  if (!isGiven || (source !== undefined && !source.endsWith(".json"))) return;
+  const why = source === undefined ? "there is no calibration" : `${source} holds token ids, cut already`;
+  printNote(`--calibration-size is not used: ${why}.`);
 }
 
 function planOfFlags(command: Command): ChosenPlan {

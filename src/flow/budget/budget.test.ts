@@ -24,6 +24,7 @@ test.each([
   ["ppl<=1.01", "no limit above 0"],
   ["recovery>=99%", "no limit above 0"],
   ["size<=many", "size such as"],
+  ["size<=95", "has no unit"],
   ["kl<=0.1,kl<=0.2", "second limit"],
   ["constructor<=1", "no condition"],
 ])("refuses %j", (text, problem) => {

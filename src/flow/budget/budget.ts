@@ -63,7 +63,10 @@ function parseTerm(text: string): BudgetTerm {
 }
 
 function limitOf(metric: BudgetTerm["metric"], amount: string): number {
-  if (metric === "size") return parseBytes(amount, "--budget");
+  if (metric === "size") {
+    if (/\d$/.test(amount)) throw invalid(`the size ${amount} has no unit`);
+    return parseBytes(amount, "--budget");
+  }
   return metric === "recovery" ? Number(amount) / 100 : Number(amount);
 }
 

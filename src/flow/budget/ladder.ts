@@ -84,7 +84,7 @@ function choicesOf(
   return [...(format === "gguf" ? [] : compressed), ...(format === "compressed-tensors" ? [] : blocks)];
 }
 
-/** Where something is known of the inputs, errors are passed on after size was moved. */
+/** With a text errors are passed on after size was moved. */
 export function bestMethod(isCalibrated: boolean): Pick<Recipe, "method" | "smooth"> {
   return isCalibrated ? { method: "gptq", smooth: true } : { method: "estimate", smooth: false };
 }

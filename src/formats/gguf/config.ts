@@ -57,6 +57,7 @@ function rebuildJson(
   const isWindowed = window !== undefined && family.modelType === "llama";
   const embedding = header.tensors.get("token_embd.weight");
   const special = (key: string): number | null => keys.all.number(`tokenizer.ggml.${key}_token_id`) ?? null;
+  const ends = new Set(["eos", "eot", "eom"].flatMap((key) => special(key) ?? []));
   return {
     architectures: [isWindowed ? "MistralForCausalLM" : family.architecture],
     model_type: isWindowed ? "mistral" : family.modelType,
@@ -79,7 +80,7 @@ function rebuildJson(
     attention_bias: header.tensors.has("blk.0.attn_q.bias"),
     mlp_bias: header.tensors.has("blk.0.ffn_up.bias"),
     bos_token_id: special("bos"),
-    eos_token_id: special("eos"),
+    eos_token_id: ends.size > 1 ? [...ends] : special("eos"),
     pad_token_id: special("padding"),
     dtype: floatTypeOf(embedding?.type.name),
     ...family.ownKeys({

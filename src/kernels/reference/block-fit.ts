@@ -40,7 +40,7 @@ function laneSum(count: number, term: (i: number) => number): number {
 
 /** Of integers, halves to the even one; of levels, the middle of two to the upper one. */
 export function nearestCode(x: number, { least, most, levels }: CodeRange): number {
-  if (levels !== null) return levels.find((level, i) => 2 * x < level + (levels[i + 1] ?? Infinity))!;
+  if (levels !== null) return levels.find((level, i) => 2 * x < level + (levels[i + 1] ?? Infinity)) ?? most;
   const code = roundHalfEven(x);
   return code < least ? least : code > most ? most : code;
 }

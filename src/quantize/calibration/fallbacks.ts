@@ -1,10 +1,11 @@
-/** What a linear of a calibrated method had to do without. */
-export const fallbacks = ["unseen", "silent", "unjudged", "singular", "damped"] as const;
+/** What a linear of a method that goes by inputs had to do without. */
+export const fallbacks = ["untold", "unseen", "silent", "unjudged", "singular", "damped"] as const;
 
 export type Fallback = (typeof fallbacks)[number];
 
 /** What the user is told, behind the number of linears; `have` is "has" for one. */
 const texts: Readonly<Record<Fallback, (have: string) => string>> = {
+  untold: (have) => `${have} nothing before them that tells of their inputs, and scales by mse`,
   unseen: (have) => `got no calibration token and ${have} scales by mse`,
   silent: (have) => `got only zeros, or no numbers, and ${have} scales by mse`,
   unjudged: (have) => `got no held-out token, or only zeros of them, and ${have} scales by mse`,

@@ -119,7 +119,7 @@ class TypeChoice {
       headsPerKvHead: numHeads / numKvHeads,
       numExperts: experts?.numExperts ?? 0,
       isTied: tieWordEmbeddings,
-      isWeighed: methods[method].isCalibrated,
+      hasImatrix: methods[method].isCalibrated,
     });
     if (chosen.type !== chosen.wanted) this.#substitutes.push({ ...chosen, ...shape });
     return chosen.type;

@@ -36,8 +36,8 @@ export interface MatrixFacts {
   /** 0 without experts. */
   readonly numExperts: number;
   readonly isTied: boolean;
-  /** Whether columns are weighed by what goes into them. */
-  readonly isWeighed: boolean;
+  /** Whether columns are weighed by what a text sends into them. Estimates do not count: the types are those without. */
+  readonly hasImatrix: boolean;
 }
 
 /** The wanted type of a matrix, and what it becomes where its rows are no whole blocks of that. */
@@ -53,7 +53,7 @@ export function chooseType(scheme: GgufSchemeName, facts: MatrixFacts): ChosenTy
 }
 
 function wantedType(scheme: GgufSchemeName, facts: MatrixFacts): BlockType {
-  const { tensor, cols, numLayers, headsPerKvHead, numExperts, isTied, isWeighed } = facts;
+  const { tensor, cols, numLayers, headsPerKvHead, numExperts, isTied, hasImatrix } = facts;
   const { base } = ggufMixes[scheme];
   const [, layerText, name = ""] = /^blk\.(\d+)\.(.+)\.weight$/.exec(tensor) ?? [];
   if (layerText === undefined) return isTied || tensor === "output.weight" ? headType(base, cols) : base;
@@ -72,9 +72,9 @@ function wantedType(scheme: GgufSchemeName, facts: MatrixFacts): BlockType {
   if (name === "ffn_down" || name === "ffn_down_exps") {
     if (getsMoreBits) return "Q6_K";
     if (isFirstEighth && scheme === "q4_k_s") return "Q5_K";
-    if (isFirstEighth && !isWeighed && scheme === "iq4_nl") return "Q5_K";
-    if (isFirstEighth && isWeighed && scheme === "q4_0") return "Q4_1";
-    if (isFirstEighth && isWeighed && scheme === "q5_0") return "Q5_1";
+    if (isFirstEighth && !hasImatrix && scheme === "iq4_nl") return "Q5_K";
+    if (isFirstEighth && hasImatrix && scheme === "q4_0") return "Q4_1";
+    if (isFirstEighth && hasImatrix && scheme === "q5_0") return "Q5_1";
   }
   return base;
 }

@@ -7,8 +7,8 @@
 // MODEL is a folder of float weights of a llama; TOKENIZER a file or folder with its tokenizer. --python has torch,
 // transformers and compressed-tensors; --llama-cpp is the folder of llama-server and llama-quantize, which unpacks our files so
 // that their inputs are not rounded; --gguf-python has gguf, which must find the values that the manifest tells, to the
-// bit; --vllm runs w8a8, the one scheme that its kernels have on every x86 CPU, with VLLM_CPU_KVCACHE_SPACE as the caller set
-// it. We continue a prompt greedily; then each side tells, before every token of that answer, the log-probabilities of the
+// bit; --vllm runs w8a8, and on a CPU with AVX-512 w4a16, whose kernels it lacks elsewhere and which take inputs in bf16, with
+// VLLM_CPU_KVCACHE_SPACE as the caller set it. We continue a prompt greedily; then each side tells, before every token of that answer, the log-probabilities of the
 // likeliest tokens. The exit code is 1 where they are further off than the scheme's bound, or where the likeliest token is
 // another one though ours is ahead of the next by more than that; and 2 where a scheme of --schemes is one that no named tool
 // runs.
@@ -17,6 +17,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import { nativeStatus } from "../../dist/kernels/create-ops.js";
 import { parseFlags } from "../perf/parse-flags.mjs";
 import { startServer } from "../server-process.mjs";
 
@@ -46,6 +47,8 @@ if (tokenizer === undefined || tools.every((tool) => tool === undefined)) {
 const allSchemes = "w8a8,w4a16,w4a8,q8_0,q4_0,iq4_nl,q4_1,q5_0,q5_1,q4_k_s,q4_k_m,q5_k_s,q5_k_m,q6_k";
 const prompt = "Once upon a time, there was a little girl who lived in";
 const numTop = 5;
+const hasAvx512 = nativeStatus().isas.some((isa) => isa.startsWith("avx512"));
+const vllmSchemes = hasAvx512 ? ["w8a8", "w4a16"] : ["w8a8"];
 /**
  * How far a log-probability may be off where neither side rounds inputs: the weights are the same values, and sums in f32 in
  * another order make all the difference.
@@ -132,7 +135,7 @@ async function stepsOfLlama(file, { ids, tokens }) {
   }
 }
 
-async function stepsOfVllm(folder, answer) {
+async function stepsOfVllm(folder, answer, dtype) {
   const limits = "--max-model-len 256 --gpu-memory-utilization 0.3 --enforce-eager".split(" ");
   const server = await startServer((port) => [
     flags.vllm,
@@ -141,7 +144,7 @@ async function stepsOfVllm(folder, answer) {
     "--port",
     String(port),
     "--dtype",
-    "float32",
+    dtype,
     "--skip-tokenizer-init",
     ...limits,
   ]);
@@ -229,11 +232,12 @@ function runnersOf(file, scheme) {
     float: (answer) => stepsOfTransformers(file, answer, "float"),
     served: (answer) => stepsOfTransformers(file, answer, "asis"),
   };
-  const vllm = { name: "vLLM", float: null, served: (answer) => stepsOfVllm(file, answer) };
+  const dtype = scheme === "w8a8" ? "float32" : "bfloat16";
+  const vllm = { name: "vLLM", float: null, served: (answer) => stepsOfVllm(file, answer, dtype) };
   if (!scheme.startsWith("w")) return flags["llama-cpp"] === undefined ? [] : [llama];
   return [
     ...(flags.python === undefined ? [] : [transformers]),
-    ...(flags.vllm === undefined || scheme !== "w8a8" ? [] : [vllm]),
+    ...(flags.vllm === undefined || !vllmSchemes.includes(scheme) ? [] : [vllm]),
   ];
 }
 
@@ -273,7 +277,7 @@ async function compareAnswers(file, { runners, scheme }) {
   const lines = [];
   for (const { name, float, served } of runners) {
     if (float !== null) lines.push(tell(`${name}, float inputs`, compare(ours, await float(answer)), within));
-    if (scheme.endsWith("a16")) continue;
+    if (float !== null && scheme.endsWith("a16")) continue;
     const found = compare(ours, await served(answer));
     lines.push(tell(`${name}, rounded inputs, root mean square`, found, withinRounding));
   }

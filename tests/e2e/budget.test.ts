@@ -137,7 +137,7 @@ test("a budget tries the schemes of both formats, or of the one that is asked fo
   const gguf = await runCli(...args, "--format", "gguf", "--out", out);
   expect(gguf.exitCode, gguf.stderr).toBe(0);
   const { trials } = JSON.parse(gguf.stdout) as Search;
-  for (const { name } of trials) expect(name).toMatch(/^q\d_/);
+  for (const { name } of trials) expect(name).toMatch(/^(q|iq)\d_/);
   expect(existsSync(path.join(out, "model.gguf"))).toBe(true);
   const compressed = await runCli(
     ...args,

@@ -130,9 +130,11 @@ test("a text that the method has no use for is not read, which a note says; flag
   const folder = makeFolder();
   const out = path.join(folder, "out");
   const args = ["quantize", pebble, "--scheme", "w4a16", "--out", out];
-  const run = await runCli(...args, "--calibration", path.join(folder, "none.txt"));
+  const size = ["--calibration-size", "4x64"];
+  const run = await runCli(...args, "--calibration", path.join(folder, "none.txt"), ...size);
   expect(run.exitCode, run.stderr).toBe(0);
-  expect(run.stderr).toMatch(/--calibration is not used: mse .* are imatrix and gptq\./);
+  expect(run.stderr).toMatch(/--calibration is not used: estimate .* are imatrix and gptq\./);
+  expect(run.stderr).toContain("--calibration-size is not used: there is no calibration.");
   await expectRefusal(folder, {
     args: ["quantize", pebble, "--mixed", "--out", path.join(folder, "other")],
     code: "invalid_option",

@@ -2,7 +2,7 @@ import { invariant } from "../base/invariant.ts";
 import type { Checkpoint } from "../formats/checkpoint.ts";
 import type { BandReader } from "./band-reader.ts";
 import { groupByInput, inputNameOf } from "./calibration/capture-inputs.ts";
-import { type FoundInput, type InputSource, nothingFound } from "./input-source.ts";
+import { type FoundInput, type InputSource, leastImportance, nothingFound } from "./input-source.ts";
 import type { QuantizationTarget } from "./plan.ts";
 import type { LinearShape } from "./scheme.ts";
 import { normBefore, normOffset } from "./smoothing/fold-sites.ts";
@@ -25,8 +25,9 @@ interface RowSpan {
   readonly count: number;
 }
 
-/** The least that a column counts, of the mean: scales are searched for, so no column may count nothing. */
-const leastImportance = 1e-6;
+/** As `normBefore` calls the two parts of a layer. */
+const attention = "self_attn.qkv_proj";
+const feedForward = "mlp.gate_up_proj";
 
 /**
  * Weighs the columns of linears by what the weights alone tell of their inputs. Mean squares are carried from what makes an
@@ -61,7 +62,8 @@ export class EstimatedInputs implements InputSource {
   async #estimate(input: string, cols: number): Promise<FoundInput> {
     const [, layer, block, part] = /^(model\.layers\.\d+)\.(.+)\.(\w+)$/.exec(input) ?? [];
     if (layer === undefined) return nothingFound;
-    const energy = await this.#energyOf({ layer, before: `${layer}.${block!}`, part: part! }, cols);
+    const energy = await this.#energyOf(layer, block!, part!, cols);
+    invariant(energy === null || energy.length === cols, `${input} is as wide as what was carried to it`);
     const importance = energy === null ? null : await this.#weigh(input, energy);
     if (importance === null) return { input: null, fallback: "untold" };
     return { input: { importance, heldOutGram: null, factors: null }, fallback: null };
@@ -79,32 +81,19 @@ export class EstimatedInputs implements InputSource {
   }
 
   /** [K] mean squares of an input, up to a factor that all columns share; null where nothing tells them. */
-  async #energyOf(
-    { layer, before, part }: { readonly layer: string; readonly before: string; readonly part: string },
-    cols: number,
-  ): Promise<Float64Array | null> {
-    const energy = await this.#energyOfPart({ layer, before, part }, cols);
-    invariant(energy === null || energy.length === cols, `${before}.${part} reads what was carried to it`);
-    return energy;
-  }
-
-  async #energyOfPart(
-    { layer, before, part }: { readonly layer: string; readonly before: string; readonly part: string },
-    cols: number,
-  ): Promise<Float64Array | null> {
-    if (part === "qkv_proj" || part === "gate_up_proj") return this.#normedEnergy(layer, part);
+  async #energyOf(layer: string, block: string, part: string, cols: number): Promise<Float64Array | null> {
+    const before = `${layer}.${block}`;
+    if (part === "qkv_proj") return this.#normedEnergy(layer, attention);
+    if (part === "gate_up_proj") return this.#normedEnergy(layer, feedForward);
     if (part === "o_proj") return this.#attendedEnergy(layer, before);
     return part === "down_proj" || part === "w2" ? this.#gatedEnergy(layer, before, cols) : null;
   }
 
-  async #normedEnergy(layer: string, part: "qkv_proj" | "gate_up_proj"): Promise<Float64Array> {
+  /** What goes into one of the two parts of a layer. */
+  async #normedEnergy(layer: string, part: typeof attention | typeof feedForward): Promise<Float64Array> {
     const { checkpoint, transform } = this.#parts;
     this.#residual ??= await this.#embeddingEnergy();
-    const norm = normBefore(
-      checkpoint,
-      layer,
-      part === "qkv_proj" ? "self_attn.qkv_proj" : "mlp.gate_up_proj",
-    );
+    const norm = normBefore(checkpoint, layer, part);
     // Families that norm only what comes out of a block.
     if (norm === null) return this.#residual;
     const weights = transform.vectors.get(norm) ?? checkpoint.vector(norm);
@@ -125,7 +114,7 @@ export class EstimatedInputs implements InputSource {
     const count = numKvHeads * headDim;
     const span = this.#spanOf([`${before}.v_proj`, `${before}.qkv_proj`], count, "last");
     if (span === null) return null;
-    const values = await this.#rowEnergies(span, await this.#normedEnergy(layer, "qkv_proj"));
+    const values = await this.#rowEnergies(span, await this.#normedEnergy(layer, attention));
     const sharing = numHeads / numKvHeads;
     return Float64Array.from({ length: numHeads * headDim }, (_, i) => {
       const head = Math.floor(i / headDim / sharing);
@@ -138,7 +127,7 @@ export class EstimatedInputs implements InputSource {
     const gateSpan = this.#spanOf([`${before}.gate_proj`, `${before}.w1`, fused], cols, "first");
     const upSpan = this.#spanOf([`${before}.up_proj`, `${before}.w3`, fused], cols, "last");
     if (gateSpan === null || upSpan === null) return null;
-    const normed = await this.#normedEnergy(layer, "gate_up_proj");
+    const normed = await this.#normedEnergy(layer, feedForward);
     const gate = await this.#rowEnergies(gateSpan, normed);
     const up = await this.#rowEnergies(upSpan, normed);
     return gate.map((value, i) => value * up[i]!);

@@ -12,6 +12,9 @@ export interface LinearInput {
   readonly factors: GptqFactors | null;
 }
 
+/** The least that a column counts, of the mean: scales are searched for, so no column may count nothing. */
+export const leastImportance = 1e-6;
+
 /** What rounding can go by. */
 export interface FoundInput {
   /** Null where nothing is known that rounding can go by. */

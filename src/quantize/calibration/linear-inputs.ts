@@ -1,7 +1,7 @@
 import type { Progress } from "../../base/progress.ts";
 import type { Solver } from "../../kernels/solver.ts";
 import { factorInput } from "../gptq.ts";
-import { type FoundInput, type InputSource, nothingFound } from "../input-source.ts";
+import { type FoundInput, type InputSource, leastImportance, nothingFound } from "../input-source.ts";
 import type { QuantizationTarget } from "../plan.ts";
 import { divideInput, type WeightTransform } from "../smoothing/weight-transform.ts";
 import { inputNameOf } from "./capture-inputs.ts";
@@ -53,7 +53,7 @@ export class CalibratedInputs implements InputSource {
     if (!(mean > 0)) return { input: null, fallback: "silent" };
     // Every rounding would have the same error there, 0.
     if (!energy.some((_, i) => heldOutGram[i * cols + i]! > 0)) return { input: null, fallback: "unjudged" };
-    const importance = energy.map((value) => Math.max(value / mean, 1e-6));
+    const importance = energy.map((value) => Math.max(value / mean, leastImportance));
     if (!isPassingOn) return { input: { importance, heldOutGram, factors: null }, fallback: null };
     const factors = factorInput(statistics, solver);
     const input = { importance, heldOutGram, factors };
